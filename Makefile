@@ -1,0 +1,50 @@
+PYTHON ?= python3
+
+.PHONY: demo test lint types unit wheel native schema clean
+
+# Environment with the base dependencies, a synthetic study, its answer.
+demo: .venv/bin/mmcaf-infer
+	.venv/bin/mmcaf demo --save demo --force
+	.venv/bin/mmcaf-infer demo/study.dcm demo/record.json
+
+.venv/bin/mmcaf-infer: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --upgrade pip
+	.venv/bin/python -m pip install --quiet .
+	touch $@
+
+# Environment with everything, then all that a change must pass.
+test: lint types unit wheel native demo
+
+# torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes.
+.venv-dev/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-dev
+	.venv-dev/bin/python -m pip install --quiet --upgrade pip
+	.venv-dev/bin/python -m pip install --quiet torch==2.13.0
+	.venv-dev/bin/python -m pip install --quiet --editable '.[export,dev]'
+	touch $@
+
+lint: .venv-dev/ready
+	.venv-dev/bin/ruff check .
+	.venv-dev/bin/ruff format --check .
+
+types: .venv-dev/ready
+	.venv-dev/bin/mypy --strict engine/mmcaf_engine cli/mmcaf_cli
+	.venv-dev/bin/mypy export/mmcaf_export kernels/mmcaf_kernels
+
+unit: .venv-dev/ready
+	.venv-dev/bin/pytest
+
+wheel: .venv-dev/ready
+	.venv-dev/bin/python -m build --wheel --outdir build/dist .
+
+native: .venv-dev/ready
+	.venv-dev/bin/cmake -S . -B build/native
+	.venv-dev/bin/cmake --build build/native
+
+clean:
+	rm -rf build demo .venv .venv-dev
+
+# The published JSON Schema of manifest.json.
+schema: .venv-dev/ready
+	.venv-dev/bin/python -c "import json; from mmcaf_engine.manifest import Manifest; print(json.dumps(Manifest.model_json_schema(), indent=2))" > docs/manifest.schema.json
