@@ -1,0 +1,36 @@
+"""The workstation side: from a study and a record to an answer, without torch.
+
+from mmcaf_engine import load_bundle, open_session, infer
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Bundle": "bundle",
+    "load_bundle": "bundle",
+    "open_session": "session",
+    "Session": "session",
+    "infer": "pipeline",
+    "Result": "result",
+    "read_study": "study",
+    "read_record": "record",
+    "MmcafError": "errors",
+    "StudyError": "errors",
+    "RecordError": "errors",
+    "BundleError": "errors",
+    "BackendError": "errors",
+    "ExportError": "errors",
+    "StrictError": "errors",
+    "UsageError": "errors",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use, so that importing the package stays cheap."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -1,0 +1,150 @@
+"""What every backend is: open, infer, describe, close, with all checking done here."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError, UsageError
+from ..manifest import TensorSpec
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend can run on this machine, and the reason in words."""
+
+    available: bool
+    reason: str
+
+
+class Backend(ABC):
+    """One network, loaded in one runtime.
+
+    Safe to call from several threads: calls take turns, since each uses all the cores it was given.
+    A subclass only talks to its runtime, through `_open`, `_infer` and `_close`.
+    """
+
+    name: ClassVar[str]
+    device: ClassVar[str] = "CPU"
+
+    def __init__(self, model: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], threads: int):
+        self.model = model
+        self.inputs = inputs
+        self.outputs = outputs
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._is_open = False
+
+    @classmethod
+    @abstractmethod
+    def availability(cls) -> Availability:
+        """Whether this machine can run it, and why or why not. Imports the runtime."""
+
+    @classmethod
+    @abstractmethod
+    def version(cls) -> str:
+        """The runtime's version."""
+
+    def open(self) -> Self:
+        """Load the network.
+
+        Raises:
+            BackendError: the runtime refuses it.
+        """
+        with self._lock:
+            if not self._is_open:
+                try:
+                    self._open()
+                except Exception as failure:
+                    raise self._foreign("loading", failure) from failure
+                self._is_open = True
+        return self
+
+    def infer(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+        """Run the network once.
+
+        Args:
+            arrays: input name -> array of the manifest's shape; N is free but the same for all.
+
+        Returns:
+            Output name -> float32 array of the manifest's shape.
+
+        Raises:
+            UsageError: an input is missing, unknown, or of the wrong shape or type, or holds NaN or infinity.
+            BackendError: not open, or the runtime failed.
+        """
+        checked = self._check(arrays)
+        with self._lock:
+            if not self._is_open:
+                raise BackendError(f"The {self.name} session is closed.", "Open a new one: open_session(bundle)")
+            try:
+                return self._infer(checked)
+            except Exception as failure:
+                raise self._foreign("running", failure) from failure
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, device, version, threads."""
+        return {"backend": self.name, "device": self.device, "version": self.version(), "threads": self.threads}
+
+    def close(self) -> None:
+        """Release the network; closing twice is harmless."""
+        with self._lock:
+            if self._is_open:
+                self._is_open = False
+                self._close()
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abstractmethod
+    def _open(self) -> None: ...
+
+    @abstractmethod
+    def _infer(self, arrays: Arrays) -> Arrays: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def _check(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+        expected = [spec.name for spec in self.inputs]
+        if set(arrays) != set(expected):
+            raise UsageError(f"Inputs {sorted(arrays)} came; {sorted(expected)} are expected.")
+        checked: Arrays = {}
+        batches = set()
+        for spec in self.inputs:
+            array = np.asarray(arrays[spec.name])
+            shape = ", ".join(map(str, spec.shape))
+            if array.dtype != np.float32:
+                raise UsageError(f"Input {spec.name} is {array.dtype}; float32 [{shape}] is expected.")
+            if array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:] or array.shape[0] < 1:
+                raise UsageError(f"Input {spec.name} has shape {list(array.shape)}; [{shape}] is expected.")
+            if not np.isfinite(array).all():
+                raise UsageError(f"Input {spec.name} holds NaN or infinity.", "Check how it was prepared.")
+            checked[spec.name] = np.ascontiguousarray(array)
+            batches.add(array.shape[0])
+        if len(batches) > 1:
+            raise UsageError(f"The inputs have different batch sizes: {sorted(batches)}.")
+        return checked
+
+    def _foreign(self, doing: str, failure: Exception) -> BackendError:
+        """The one place where a runtime's exception becomes ours."""
+        if isinstance(failure, MemoryError):
+            return BackendError(f"{self.name}: out of memory while {doing} {self.model.name}.", "Close other programs.")
+        first_line = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+        return BackendError(
+            f"{self.name} {self.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
+            "Try the other one with --backend, and see: mmcaf doctor",
+        )

@@ -1,0 +1,43 @@
+"""ONNX Runtime on the CPU."""
+
+from typing import Any
+
+from .base import Arrays, Availability, Backend
+
+
+class OnnxRuntimeBackend(Backend):
+    """The network as ONNX Runtime's CPU provider optimises it."""
+
+    name = "onnxruntime"
+
+    @classmethod
+    def availability(cls) -> Availability:
+        try:
+            import onnxruntime
+        except ImportError as failure:
+            return Availability(False, f"onnxruntime cannot be imported ({failure}); pip install onnxruntime")
+        return Availability(True, f"onnxruntime {onnxruntime.__version__}")
+
+    @classmethod
+    def version(cls) -> str:
+        import onnxruntime
+
+        return str(onnxruntime.__version__)
+
+    def _open(self) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+
+    def _infer(self, arrays: Arrays) -> Arrays:
+        names = [spec.name for spec in self.outputs]
+        return dict(zip(names, self._session.run(names, arrays), strict=True))
+
+    def _close(self) -> None:
+        del self._session

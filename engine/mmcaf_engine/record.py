@@ -1,0 +1,200 @@
+"""The clinical record: JSON in, validated and scaled features out."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import RecordError
+from .manifest import CategoryField, Impute, NumberField, TableField, TableSpec
+from .strict_json import read_json
+from .volume import PatientHeader
+
+MAX_RECORD_BYTES = 1024 * 1024
+AGE_TOLERANCE_YEARS = 1.0
+"""A birthday between the record and the study is no contradiction."""
+WEIGHT_TOLERANCE = 0.1
+"""Record and header weight may differ by this share before it is remarked on."""
+
+PATIENT_ID_KEY = "patient_id"
+
+
+class _UnusableValueError(Exception):
+    """One field's value cannot be used; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A validated record.
+
+    values: field name -> category or number, in the record's own terms, after synonyms and imputation.
+    features: field name -> the scaled number that the network sees, in the manifest's order.
+    missing: fields that were absent and imputed.
+    """
+
+    values: dict[str, float | str] = field(repr=False)
+    features: dict[str, float] = field(repr=False)
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    patient_id: str | None = field(default=None, repr=False)
+
+    def table(self) -> NDArray[np.float32]:
+        """The network's table input, float32 [1, F]."""
+        return np.array([list(self.features.values())], dtype=np.float32)
+
+
+def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec) -> Record:
+    """Validate a flat JSON record against the manifest's table schema.
+
+    Args:
+        source: path of a JSON file, or the parsed object.
+        spec: the manifest's `table`.
+
+    Raises:
+        RecordError: not JSON, not a flat object, or any field missing, unknown in its category, not a
+            finite number, or outside its plausible range; one error names every such field.
+    """
+    if isinstance(source, Mapping):
+        name, document = "record", dict(source)
+    else:
+        name = str(source)
+        document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES)
+    if not isinstance(document, dict):
+        raise RecordError(
+            f"{name}: a {type(document).__name__} at the top; one JSON object with the fields "
+            f"{', '.join(field.name for field in spec.fields)} was expected."
+        )
+    given = _by_folded_key(document, name)
+    patient_id = _patient_id(given.pop(PATIENT_ID_KEY, None), name)
+
+    values: dict[str, float | str] = {}
+    features: dict[str, float] = {}
+    missing: list[str] = []
+    warnings: list[str] = []
+    problems: list[str] = []
+    for entry in spec.fields:
+        raw = given.pop(_fold(entry.name), None)
+        try:
+            if raw is None:
+                raw = _imputed(entry)
+                missing.append(entry.name)
+                warnings.append(f"{entry.name} is not in the record; {raw} was used instead.")
+            values[entry.name], features[entry.name] = _encode(entry, raw)
+        except _UnusableValueError as reason:
+            problems.append(f"{entry.name}: {reason}")
+    if problems:
+        count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
+        raise RecordError(f"{name}: {count} not usable. {'; '.join(problems)}.", "Correct the record and run again.")
+    if given:
+        warnings.append(f"the record's {', '.join(sorted(map(repr, given)))} mean nothing to this network; ignored.")
+    return Record(values, features, tuple(missing), tuple(warnings), patient_id)
+
+
+def check_patient(
+    record: Record, spec: TableSpec, header: PatientHeader, *, allow_id_mismatch: bool = False
+) -> tuple[str, ...]:
+    """Compare the record with the study's header: PatientID (0010,0020), PatientSex (0010,0040),
+    PatientAge (0010,1010), PatientWeight (0010,1030).
+
+    Returns:
+        Warnings: contradictions that do not stop the answer. They name no value.
+
+    Raises:
+        RecordError: both name a patient, and not the same one.
+    """
+    warnings: list[str] = []
+    if record.patient_id is not None and header.patient_id is not None and record.patient_id != header.patient_id:
+        if not allow_id_mismatch:
+            raise RecordError(
+                "The record's patient_id differs from the study's PatientID (0010,0020): "
+                "record and study belong to different patients.",
+                "Pair the right files; if the identifiers differ for a known reason, pass --allow-id-mismatch.",
+            )
+        warnings.append("the record's patient_id differs from the study's; accepted by --allow-id-mismatch.")
+    for entry in spec.fields:
+        if entry.dicom is None or entry.name in record.missing:
+            continue
+        value = record.values[entry.name]
+        if _contradicts(entry, value, header):
+            warnings.append(f"the record's {entry.name} contradicts the study's {entry.dicom}.")
+    return tuple(warnings)
+
+
+def _contradicts(entry: TableField, value: float | str, header: PatientHeader) -> bool:
+    if entry.dicom == "PatientSex":
+        return header.sex is not None and value != header.sex
+    if isinstance(value, str):
+        return False
+    if entry.dicom == "PatientAge":
+        return header.age is not None and abs(value - header.age) > AGE_TOLERANCE_YEARS
+    return header.weight is not None and abs(value - header.weight) > WEIGHT_TOLERANCE * header.weight
+
+
+def _encode(entry: TableField, raw: Any) -> tuple[float | str, float]:
+    if isinstance(entry, CategoryField):
+        category = _category(entry, raw)
+        return category, entry.categories[category] / entry.divisor
+    number = _number(entry, raw)
+    return number, (number - entry.lower) / (entry.upper - entry.lower)
+
+
+def _category(entry: CategoryField, raw: Any) -> str:
+    accepted = f"accepted: {', '.join(entry.categories)}"
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise _UnusableValueError(f"a {_json_type(raw)} came, a category was expected ({accepted})")
+    folded = _fold(str(raw))
+    for category in entry.categories:
+        if _fold(category) == folded:
+            return category
+    for synonym, category in entry.synonyms.items():
+        if _fold(synonym) == folded:
+            return category
+    raise _UnusableValueError(f"{str(raw)[:40]!r} is not known ({accepted})")
+
+
+def _number(entry: NumberField, raw: Any) -> float:
+    expected = f"a number in {entry.unit} from {entry.minimum:g} to {entry.maximum:g} was expected"
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise _UnusableValueError(f"a {_json_type(raw)} came, {expected}")
+    if not math.isfinite(raw):
+        raise _UnusableValueError(f"{raw} came, {expected}")
+    if not entry.minimum <= raw <= entry.maximum:
+        raise _UnusableValueError(f"{raw:g} {entry.unit} came, {expected}")
+    return float(raw)
+
+
+def _imputed(entry: TableField) -> float | str:
+    if isinstance(entry.missing, Impute):
+        return entry.missing.value
+    raise _UnusableValueError("missing, and this network does not answer without it")
+
+
+def _patient_id(raw: Any, name: str) -> str | None:
+    if raw is None:
+        return None
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise RecordError(f"{name}: patient_id is a {_json_type(raw)}; a string was expected.")
+    return str(raw).strip()
+
+
+def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, value in document.items():
+        folded = _fold(key)
+        if folded in given:
+            raise RecordError(f"{name}: two keys spell the same field: {key!r}.", "Keep one of them.")
+        given[folded] = value
+    return given
+
+
+def _fold(text: str) -> str:
+    return text.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _json_type(value: Any) -> str:
+    names = {str: "string", bool: "true/false value", dict: "nested object", list: "list", type(None): "null"}
+    return names.get(type(value), "number")

@@ -1,0 +1,89 @@
+"""The answer, as a dataclass and as the JSON object of the command line."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """One window's score; start_slice counts from 0 at the first slice of the ordered volume."""
+
+    start_slice: int
+    logit: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, remarks."""
+
+    uids: dict[str, str]
+    modality: str
+    slices: int
+    spacing_mm: tuple[float, float, float]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RecordSummary:
+    """The features as the network saw them, the fields that were imputed, remarks."""
+
+    features: dict[str, float]
+    missing: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """Which bundle answered; bundle_sha256 identifies its whole content."""
+
+    name: str
+    bundle_sha256: str
+
+
+@dataclass(frozen=True)
+class EngineSummary:
+    """What ran it; fallback says in words why the preferred backend was not used, or is None."""
+
+    backend: str
+    precision: str
+    device: str
+    fallback: str | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One study's answer.
+
+    probability is that of label 1, aggregated over the windows; probabilities holds both labels;
+    logit is the study's (of the deciding window, for max); timing_ms is wall time per stage.
+    """
+
+    label: str
+    probability: float
+    probabilities: dict[str, float]
+    logit: float
+    threshold: float
+    windows: tuple[WindowScore, ...]
+    study: StudySummary
+    record: RecordSummary | None
+    model: ModelSummary
+    engine: EngineSummary
+    timing_ms: dict[str, float]
+    warnings: tuple[str, ...]
+    disclaimer: str
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dicts, lists and numbers, in the documented order of keys."""
+        fields = asdict(self)
+        return {"schema_version": fields.pop("schema_version"), **fields}
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """RFC 8259 JSON; a non-finite number would be an error here, never a token."""
+        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,57 @@
+"""The values that pass along the flow: what was read from a study, and what it says of itself."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Intensity = Literal["hounsfield", "stored"]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One series as a block of slices, ordered by position along the slice normal.
+
+    values: int16 or float32 [D, H, W] (slice, row, column); HU for "hounsfield", raw pixels for "stored".
+    spacing_mm: (between slices, between rows, between columns); the first is 0.0 for a single slice.
+    origin_mm: patient coordinates (LPS) of the first slice's first pixel centre.
+    direction: rows of the 3x3 matrix are unit vectors along slices, rows and columns, in LPS.
+    """
+
+    values: NDArray[np.int16] | NDArray[np.float32]
+    intensity: Intensity
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class PatientHeader:
+    """What the study's header says of the patient; compared with the record, never logged.
+
+    age in years, weight in kg; None where the header does not say.
+    """
+
+    patient_id: str | None = field(default=None, repr=False)
+    sex: Literal["M", "F"] | None = field(default=None, repr=False)
+    age: float | None = field(default=None, repr=False)
+    weight: float | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A series that was read, with the identifiers and remarks that the result carries.
+
+    uids: "study", "series", "frame_of_reference" (where present), as in the DICOM header.
+    warnings: sentences on what was irregular and what was done about it.
+    read_ms, decode_ms: wall time of finding and parsing files, and of decoding pixels.
+    """
+
+    volume: Volume
+    modality: str
+    uids: dict[str, str]
+    patient: PatientHeader
+    warnings: tuple[str, ...] = ()
+    read_ms: float = 0.0
+    decode_ms: float = 0.0

@@ -1,0 +1,98 @@
+"""Bundles made to harm: each threat once."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcaf_engine import load_bundle, open_session
+from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.cache import cache_folder
+from mmcaf_engine.errors import BundleError
+from tiny_bundle import make_tiny_bundle, tiny_manifest
+
+
+class _Bomb:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (pytest.fail, ("code from the bundle was run",))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b", "C:\\x", "", "a//b"])
+def test_file_names_that_leave_the_bundle(tiny_bundle: Path, name: str) -> None:
+    manifest = tiny_bundle / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["files"][name] = {"sha256": "0" * 64, "size": 0}
+    manifest.write_text(json.dumps(document))
+    with pytest.raises(BundleError, match="is not a plain name"):
+        load_bundle(tiny_bundle)
+
+
+def test_zip_members_that_the_manifest_does_not_list_are_not_unpacked(tiny_bundle: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "extra.zip"
+    with zipfile.ZipFile(archive, "w") as output:
+        for file in tiny_bundle.iterdir():
+            output.write(file, file.name)
+        output.writestr("../../escaped", "x")
+        output.writestr("unlisted", "x")
+    folder = load_bundle(archive).folder
+    assert sorted(file.name for file in folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
+    assert not list(cache_folder("bundles").parent.rglob("escaped"))
+
+
+def test_symbolic_link_in_place_of_a_file(tiny_bundle: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.onnx"
+    (tiny_bundle / "model.onnx").rename(outside)
+    (tiny_bundle / "model.onnx").symlink_to(outside)
+    with pytest.raises(BundleError, match=r"model\.onnx is missing"):
+        load_bundle(tiny_bundle)
+
+
+def test_pickled_array_in_the_golden_cases_is_never_loaded(tmp_path: Path) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    bomb = np.empty(1, dtype=object)
+    bomb[0] = _Bomb()
+    np.savez(draft / "golden.npz", image=bomb, table=bomb, logit=bomb)
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "bomb.mmcaf")
+    with pytest.raises(BundleError, match=r"golden\.npz cannot be used"):
+        open_session(bundle, backend="onnxruntime")
+
+
+def test_golden_cases_that_are_a_bare_pickle(tmp_path: Path) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    (draft / "golden.npz").write_bytes(pickle.dumps(_Bomb()))
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "bomb.mmcaf")
+    with pytest.raises(BundleError, match=r"golden\.npz cannot be used"):
+        open_session(bundle, backend="onnxruntime")
+
+
+def test_zip_that_announces_a_huge_manifest(tmp_path: Path) -> None:
+    archive = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as output:
+        output.writestr("manifest.json", b" " * (64 * 1024 * 1024))
+    assert archive.stat().st_size < 100_000
+    with pytest.raises(BundleError, match="without compression"):
+        load_bundle(archive)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "nested too deeply"),
+        (b'{"format_version": ' + b"9" * 5000 + b"}", "digits"),
+        (b'{"format_version": 1, "format_version": 1}', "appears twice"),
+        (b'{"name": "\xff"}', "not UTF-8"),
+        (b"", "not JSON"),
+        (b"null", "no format_version"),
+    ],
+    ids=["deep-list", "deep-object", "huge-number", "duplicate-key", "not-utf8", "empty", "null"],
+)
+def test_hostile_manifest(tiny_bundle: Path, text: bytes, said: str) -> None:
+    (tiny_bundle / "manifest.json").write_bytes(text)
+    with pytest.raises(BundleError, match=said):
+        load_bundle(tiny_bundle)
