@@ -1,0 +1,1 @@
+"""Workshop side of mmcaf-infer: trained checkpoints in, verified ONNX bundles out."""

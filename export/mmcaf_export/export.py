@@ -1,0 +1,156 @@
+"""From a checkpoint to a verified bundle, or to nothing at all."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from mmcaf_engine import __version__
+from mmcaf_engine.bundle import describe_validation, write_bundle
+from mmcaf_engine.errors import ExportError, UsageError
+from mmcaf_engine.manifest import Manifest
+
+from .checkpoint import Checkpoint, load_checkpoint
+from .golden import CASES, reference, write_golden
+from .match import MatchReport, match_state
+from .networks.entry import NetworkEntry
+from .networks.registry import network_entry, recognise
+from .onnx_export import OPSET, export_onnx
+from .report import ExportReport
+from .settings import apply_settings, configure, split_settings
+from .verify import Case, verify
+
+MODEL, GOLDEN = "model.onnx", "golden.npz"
+VERIFIED_BATCHES = (1, 3)  # the golden cases come from the last
+
+
+def export_bundle(
+    checkpoint_path: str | Path,
+    output: str | Path,
+    *,
+    network: str | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> ExportReport:
+    """Export a trained checkpoint as a bundle, verified against the source network.
+
+    Args:
+        checkpoint_path: .pth, .pt or .safetensors; see `load_checkpoint`.
+        output: the bundle directory, or a path ending in .zip.
+        network: the network's name, if it is not to be recognised.
+        settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}.
+        force: replace what stands at `output`.
+        progress: called with a line of text at each step.
+
+    Raises:
+        ExportError: the checkpoint, a setting or the outcome is refused; nothing is left behind.
+        UsageError: `output` exists and `force` is not given.
+    """
+    tell = progress or (lambda _text: None)
+    output = Path(output)
+    if output.exists() and not force:
+        raise UsageError(f"{output}: exists already.", "Choose another path, or replace it with --force.")
+    tell(f"reading {checkpoint_path}")
+    checkpoint = load_checkpoint(checkpoint_path)
+    name, config = recognise(checkpoint.state, checkpoint.metadata, network)
+    entry = network_entry(name)
+    config_settings, manifest_settings = split_settings(settings)
+    config = configure(config, config_settings)
+    source, matched = _fill(entry, config, checkpoint)
+    manifest = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
+        folder = Path(scratch) / "bundle"
+        folder.mkdir()
+        tell(f"writing {entry.title} as ONNX")
+        inputs, outputs = entry.tensors(config)
+        names = tuple(spec.name for spec in outputs)
+        example = entry.example_inputs(config, 1, seed=0)
+        export_onnx(entry.for_onnx(source), example, folder / MODEL, outputs=names)
+        tell("verifying against the source network")
+        cases = []
+        for batch in VERIFIED_BATCHES:
+            drawn = entry.example_inputs(config, batch, seed=batch)
+            cases.append(Case(drawn, reference(source, drawn, names)))
+        verifications, skipped = verify(folder / MODEL, inputs, outputs, cases)
+        last = cases[-1]
+        stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
+        write_golden(folder / GOLDEN, stored)
+        tell(f"sealing {output}")
+        bundle = write_bundle(folder, manifest, output, force=force)
+    return ExportReport(
+        output=output,
+        sha256=bundle.sha256,
+        network=name,
+        config=dict(bundle.manifest.network.config),
+        parameters=bundle.manifest.network.parameters,
+        ignored=matched.ignored,
+        verifications=verifications,
+        sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
+        notes=(*skipped, *_assumed(entry, manifest_settings)),
+    )
+
+
+def _fill(entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint) -> tuple[nn.Module, MatchReport]:
+    """The source network, its weights still those of the checkpoint's file and not a copy."""
+    with torch.device("meta"):
+        network = entry.build(config)
+    matched = match_state(network.state_dict(), checkpoint, entry.dead)
+    network.load_state_dict(matched.state, assign=True)
+    return network.requires_grad_(False).eval(), matched
+
+
+def _manifest(
+    entry: NetworkEntry[Any],
+    config: Any,
+    checkpoint: Checkpoint,
+    matched: MatchReport,
+    network: nn.Module,
+    settings: Mapping[str, str],
+) -> dict[str, Any]:
+    """The manifest without its files, validated before the long work starts."""
+    inputs, outputs = entry.tensors(config)
+    document = {
+        **apply_settings(entry.manifest(config), settings),
+        "network": {
+            "name": entry.name,
+            "config": dataclasses.asdict(config),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        },
+        "inputs": [spec.model_dump(mode="json") for spec in inputs],
+        "outputs": [spec.model_dump(mode="json") for spec in outputs],
+        "models": {"fp32": MODEL},
+        "provenance": {
+            "checkpoint_sha256": checkpoint.sha256,
+            "checkpoint_format": checkpoint.kind,
+            "dead_keys_ignored": len(matched.ignored),
+            "exporter": f"mmcaf-infer {__version__}",
+            "framework": f"torch {torch.__version__}",
+            "opset": OPSET,
+        },
+    }
+    placeholder = {"sha256": "0" * 64, "size": 0}
+    try:
+        Manifest.model_validate({**document, "files": {MODEL: placeholder, GOLDEN: placeholder}})
+    except ValidationError as failure:
+        raise ExportError(
+            f"The settings do not make a valid manifest: {describe_validation(failure)}.", "Correct them with --set."
+        ) from None
+    return document
+
+
+def _assumed(entry: NetworkEntry[Any], settings: Mapping[str, str]) -> tuple[str, ...]:
+    """The default manifest's assumptions that no setting has confirmed or replaced."""
+    return tuple(
+        f"assumed that {text}"
+        for path, text in entry.assumptions.items()
+        if not any(given == path or given.startswith(f"{path}.") or path.startswith(f"{given}.") for given in settings)
+    )

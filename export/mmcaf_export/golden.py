@@ -1,0 +1,38 @@
+"""golden.npz: a few inputs and what the source network answers, as the bundle's self-test."""
+
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+CASES = 2
+
+
+def reference(network: nn.Module, inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
+    """Outputs of the source network by name, computed on one thread.
+
+    Several threads sum in another order; one gives the same bits in every process.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.inference_mode():
+            outputs = network(*inputs.values())
+    finally:
+        torch.set_num_threads(threads)
+    return dict(zip(names, outputs if isinstance(outputs, tuple) else (outputs,), strict=True))
+
+
+def write_golden(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Write a compressed .npz whose bytes depend on the arrays alone, not on the clock."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in arrays.items():
+            data = io.BytesIO()
+            np.lib.format.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
+            info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            archive.writestr(info, data.getvalue(), compress_type=zipfile.ZIP_DEFLATED, compresslevel=9)

@@ -1,0 +1,1 @@
+"""Networks the exporter can build from a checkpoint."""

@@ -1,0 +1,55 @@
+"""What the exporter needs to know about a network: how to recognise, build, feed and describe it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Generic, TypeVar
+
+from torch import Tensor, nn
+
+from mmcaf_engine.manifest import TensorSpec
+
+ConfigT = TypeVar("ConfigT")
+
+
+class NetworkEntry(ABC, Generic[ConfigT]):
+    """One network family; the configuration is a frozen dataclass of plain values.
+
+    A further network is one more subclass in a module of its own, listed in the registry.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    signature: ClassVar[tuple[str, ...]]
+    """Checkpoint keys that together tell this network from the others."""
+    dead: ClassVar[tuple[str, ...]]
+    """Regular expressions of checkpoint keys that the answer does not depend on."""
+    assumptions: ClassVar[Mapping[str, str]]
+    """Setting -> what the default manifest assumes about it that no checkpoint tells."""
+
+    @abstractmethod
+    def configure(self, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> ConfigT:
+        """Read the configuration off a checkpoint that holds the signature.
+
+        Raises:
+            ValueError: a shape or a metadata entry that no configuration gives.
+        """
+
+    @abstractmethod
+    def build(self, config: ConfigT) -> nn.Module:
+        """The network with untrained weights, in evaluation mode."""
+
+    @abstractmethod
+    def for_onnx(self, network: nn.Module) -> nn.Module:
+        """What is written as ONNX: an exactly equal copy that takes the manifest's inputs."""
+
+    @abstractmethod
+    def tensors(self, config: ConfigT) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """Inputs and outputs, in the order of the network's arguments and results."""
+
+    @abstractmethod
+    def example_inputs(self, config: ConfigT, batch: int, seed: int) -> dict[str, Tensor]:
+        """Plausible inputs, the same for the same seed on every machine."""
+
+    @abstractmethod
+    def manifest(self, config: ConfigT) -> dict[str, Any]:
+        """The default of every manifest field that settings may change, as plain JSON values."""

@@ -1,0 +1,216 @@
+"""MMCAF-Net as the exporter sees it: recognition, test inputs, and its default manifest."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmcaf_engine.manifest import (
+    CategoryField,
+    ClipScaleStep,
+    FhirObservation,
+    FhirPatient,
+    NumberField,
+    PreprocessingSpec,
+    ResizeStep,
+    SubtractStep,
+    TableSpec,
+    TensorSpec,
+    WindowSpec,
+)
+
+from ..folding import one_channel
+from .entry import NetworkEntry
+from .fusion import WIDTHS, Fusion
+from .mmcaf import TABLE_VALUES, MmcafConfig, MmcafNet
+from .penet import STEM_CHANNELS
+
+LOWER_HU, UPPER_HU = -100.0, 900.0
+TRAINING_MEAN = 0.15897
+AIR = -1000.0
+
+STAGE_PREFIXES = ("", "c", "p", "yc", "yp")  # clinical, pathologic, either after treatment
+STAGE_CODES = {  # LOINC: clinical, pathologic, other
+    "T": ("21905-5", "21899-0", "21911-3"),
+    "N": ("21906-3", "21900-6", "21912-1"),
+    "M": ("21907-1", "21901-4", "21913-9"),
+}
+SMOKING_ANSWERS = {  # SNOMED CT
+    "266919005": "never",
+    "8517006": "former",
+    "449868002": "current",  # every day
+    "428041000124106": "current",  # some days
+    "428071000124103": "current",  # heavy
+    "428061000124105": "current",  # light
+    "77176002": "current",
+}
+
+_STEM = "image_encoder.encoder.in_conv.0.weight"
+_HEAD = "fin_cls.weight"
+
+
+class MmcafEntry(NetworkEntry[MmcafConfig]):
+    """MMCAF-Net: one CT window and seven clinical values -> one logit."""
+
+    name = "mmcaf"
+    title = "MMCAF-Net"
+    signature = (_STEM, "kan.coef", "multiscale_fusion.SF1.fc1x.weight")
+    dead = (
+        r"image_encoder\.encoder\.(asp_pool|decoders|out_conv)\..*",
+        r"image_encoder\.fused_cls\..*",
+        r"multiscale_fusion\.cross_attention\d\.[qk]_proj\..*",
+        r"(tab_cls|img_cls)\..*",
+        r".*\.num_batches_tracked",
+    )
+    assumptions: ClassVar[Mapping[str, str]] = {
+        "preprocessing.intensity": "it was trained on Hounsfield units. The authors' own HDF5 script stored raw pixel "
+        "values; weights trained on its files need --set preprocessing.intensity=stored",
+        "table.fields.age": "age was scaled from 20-90 years to 0-1. The training set's range is not in the "
+        "checkpoint; give it with --set table.fields.age.lower=... and --set table.fields.age.upper=...",
+        "table.fields.weight": "weight was scaled from 35-130 kg to 0-1. The training set's range is not in the "
+        "checkpoint; give it with --set table.fields.weight.lower=... and --set table.fields.weight.upper=...",
+        "table.fields.smoking_history": "smoking history was coded never 0, former 0.5, current 1",
+    }
+
+    def configure(self, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> MmcafConfig:
+        # Without a head the usual one is assumed, so that matching can name everything that is missing.
+        inputs = state[_HEAD].shape[-1] if _HEAD in state else 2 * WIDTHS[0]
+        if inputs not in (2 * WIDTHS[0], WIDTHS[0]):
+            raise ValueError(f"{_HEAD} takes {inputs} features; {2 * WIDTHS[0]} or {WIDTHS[0]} are expected")
+        fusion: Fusion = "tokens" if inputs == 2 * WIDTHS[0] else "mean"
+        if metadata.get("fusion", fusion) != fusion:
+            raise ValueError(f"its metadata says fusion={metadata['fusion']}, but {_HEAD} takes {inputs} features")
+        return MmcafConfig(
+            slices=_whole("slices", metadata.get("slices", "12")),
+            size=_whole("size", metadata.get("size", "192")),
+            width=state[_STEM].shape[0] / STEM_CHANNELS,
+            fusion=fusion,
+        )
+
+    def build(self, config: MmcafConfig) -> MmcafNet:
+        return MmcafNet(config).eval()
+
+    def for_onnx(self, network: nn.Module) -> nn.Module:
+        if not isinstance(network, MmcafNet):
+            raise TypeError(f"a MmcafNet is expected, not a {type(network).__name__}")
+        return one_channel(network)
+
+    def tensors(self, config: MmcafConfig) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        volume = ("N", 1, config.slices, config.size, config.size)
+        return (
+            (
+                TensorSpec(name="image", kind="volume", shape=volume),
+                TensorSpec(name="table", kind="table", shape=("N", TABLE_VALUES)),
+            ),
+            (TensorSpec(name="logit", kind="score", shape=("N", 1)),),
+        )
+
+    def example_inputs(self, config: MmcafConfig, batch: int, seed: int) -> dict[str, Tensor]:
+        """Blocks of tissue under pixel noise, in sixteen grey levels so that they store small."""
+        generator = np.random.default_rng(seed)
+        blocks = -(-config.size // 8)
+        coarse = generator.integers(0, 12, (batch, 1, config.slices, blocks, blocks))
+        fine = coarse.repeat(8, axis=-2).repeat(8, axis=-1)[..., : config.size, : config.size]
+        levels = np.clip(fine + generator.integers(-3, 4, fine.shape), 0, 15)
+        image = (levels / 15 - TRAINING_MEAN).astype(np.float32)
+        table = generator.uniform(-1, 1.2, (batch, TABLE_VALUES)).astype(np.float32)
+        return {"image": torch.from_numpy(image), "table": torch.from_numpy(table)}
+
+    def manifest(self, config: MmcafConfig) -> dict[str, Any]:
+        return {
+            "name": "MMCAF-Net",
+            "description": "Lung cancer subtype from a chest CT and seven clinical values.",
+            "preprocessing": _preprocessing(config).model_dump(mode="json"),
+            "table": _table().model_dump(mode="json"),
+            "labels": ["adenocarcinoma", "squamous-cell carcinoma"],
+            "aggregation": {"method": "max"},
+            "threshold": 0.5,
+            "licence": "not stated; that of the checkpoint applies",
+            "intended_use": "Research only: no decision about a patient may rest on it.",
+            "demonstration": False,
+        }
+
+
+def _preprocessing(config: MmcafConfig) -> PreprocessingSpec:
+    return PreprocessingSpec(
+        modality="CT",
+        intensity="hounsfield",
+        windows=WindowSpec(slices=config.slices, stride=config.slices, pad_value=AIR),
+        steps=(
+            # The published resize works on whole numbers, so its averages are rounded.
+            ResizeStep(rows=config.size, columns=config.size, rounding="half_even"),
+            ClipScaleStep(lower=LOWER_HU, upper=UPPER_HU),
+            SubtractStep(value=TRAINING_MEAN),
+        ),
+    )
+
+
+def _table() -> TableSpec:
+    return TableSpec(
+        fields=(
+            CategoryField(
+                name="sex",
+                description="Sex",
+                categories={"M": 1, "F": 0},
+                synonyms={"male": "M", "female": "F"},
+                dicom="PatientSex",
+                fhir=FhirPatient(element="gender"),
+            ),
+            NumberField(
+                name="age",
+                description="Age at the study",
+                unit="years",
+                units={"a": 1, "months": 1 / 12, "mo": 1 / 12},
+                minimum=18,
+                maximum=110,
+                lower=20,
+                upper=90,
+                dicom="PatientAge",
+                fhir=FhirPatient(element="birthDate"),
+            ),
+            NumberField(
+                name="weight",
+                description="Body weight",
+                unit="kg",
+                units={"g": 0.001, "lb": 0.45359237, "[lb_av]": 0.45359237},
+                minimum=25,
+                maximum=300,
+                lower=35,
+                upper=130,
+                dicom="PatientWeight",
+                fhir=FhirObservation(codes=("29463-7",)),
+            ),
+            _stage("T", {"is": 0, "1": 1, "1a": 1, "1b": 2, "1c": 3, "2": 4, "2a": 4, "2b": 5, "3": 6, "4": 7}),
+            _stage("N", {"0": 0, "1": 1, "2": 2, "3": 3}),
+            _stage("M", {"0": 0, "1": 1, "1a": 1, "1b": 2, "1c": 3}),
+            CategoryField(
+                name="smoking_history",
+                description="Smoking history",
+                categories={"never": 0, "former": 1, "current": 2},
+                synonyms={"no": "never", "ex-smoker": "former", "smoker": "current"},
+                divisor=2,
+                fhir=FhirObservation(codes=("72166-2",), answers=SMOKING_ANSWERS),
+            ),
+        )
+    )
+
+
+def _stage(letter: str, categories: dict[str, float]) -> CategoryField:
+    """A TNM component; "1a", "T1a", "cT1a" and "pt1a" all mean the same."""
+    return CategoryField(
+        name=f"{letter.lower()}_stage",
+        description=f"{letter} stage (TNM, 8th edition)",
+        categories=categories,
+        synonyms={f"{prefix}{letter}{category}": category for prefix in STAGE_PREFIXES for category in categories},
+        divisor=10,
+        fhir=FhirObservation(codes=STAGE_CODES[letter]),
+    )
+
+
+def _whole(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"the file's metadata says {name}={text!r}, which is no whole number") from None

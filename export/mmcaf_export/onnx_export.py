@@ -1,0 +1,160 @@
+"""A torch network written as ONNX: dynamic batch, readable names, the same bytes every time."""
+
+import ast
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import Tensor, nn
+
+from .folding import share_copy
+
+OPSET = 20
+EXTERNAL_ABOVE = 64 * 1024 * 1024
+"""Weights of more than this many bytes go to a file of their own beside the model."""
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def export_onnx(
+    network: nn.Module,
+    example_inputs: Mapping[str, Tensor],
+    path: Path,
+    *,
+    outputs: Sequence[str] = ("logit",),
+    opset: int = OPSET,
+) -> tuple[Path, ...]:
+    """Write `network` to `path` as an ONNX model in evaluation mode; the network is left as it is.
+
+    The first axis of every input and output is the batch, dynamic and called "N"; all other sizes
+    are those of the examples. Nodes are called after the module they come from, as in
+    `image_encoder.dcfb1.pconv1.0/Conv`, and values after their node. Nothing of this machine goes
+    into the file.
+
+    Args:
+        network: called as network(*example_inputs.values()).
+        example_inputs: input name -> tensor [any batch, ...]; only shape and type matter.
+        path: the model; weights above EXTERNAL_ABOVE go to `path` + ".data".
+        outputs: names for the outputs, in order.
+        opset: ONNX operator set.
+
+    Returns:
+        The files written, the model first.
+    """
+    batch = torch.export.Dim("N", min=1)
+    # A batch of one in the example would be taken for a constant.
+    examples = tuple(tensor[:1].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in example_inputs.values())
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            share_copy(network),
+            examples,
+            dynamo=True,
+            opset_version=opset,
+            input_names=list(example_inputs),
+            output_names=list(outputs),
+            dynamic_shapes=tuple({0: batch} for _ in examples),
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model = program.model
+    _rename(model.graph, set(network.state_dict()))
+    _anonymise(model)
+    return _save(model, path)
+
+
+def _rename(graph: ir.Graph, parameters: set[str]) -> None:
+    """Name nodes after their module and operator, values and constants after their node.
+
+    `parameters` are the names of the network's own weights, which stay.
+    """
+    seen: Counter[str] = Counter()
+    scopes: dict[ir.Node, str] = {}
+    kept = {*graph.inputs, *graph.outputs}
+    for node in graph:
+        scopes[node] = scope = _scope(node, scopes, parameters)
+        base = f"{scope}/{node.op_type}" if scope else node.op_type
+        seen[base] += 1
+        node.name = base if seen[base] == 1 else f"{base}_{seen[base]}"
+        for index, output in enumerate(node.outputs):
+            if output not in kept:
+                output.name = node.name if index == 0 else f"{node.name}:{index}"
+    for node in graph:
+        for index, value in enumerate(node.inputs):
+            if value is not None and value.is_initializer() and value not in kept and value.name not in parameters:
+                value.name = f"{node.name}:in{index}"
+                kept.add(value)
+
+
+def _scope(node: ir.Node, scopes: Mapping[ir.Node, str], parameters: set[str]) -> str:
+    """Path of the module that a node comes from; of its producer if the optimiser made the node."""
+    recorded = node.metadata_props.get(_SCOPES)
+    if recorded is not None:
+        *modules, _operator = ast.literal_eval(recorded)
+        scope = str(modules[-1]) if modules else ""
+        return _owner(node, scope, parameters) if node.op_type == "Conv" else scope
+    for value in node.inputs:
+        producer = value.producer() if value is not None else None
+        if producer is not None:
+            return scopes[producer]
+    return ""
+
+
+def _owner(node: ir.Node, scope: str, parameters: set[str]) -> str:
+    """The convolution's own module where the optimiser, folding a batch norm into it, noted the norm's."""
+    weight = node.inputs[1]
+    name = weight.name if weight is not None else None
+    if name not in parameters:
+        return scope
+    owner = str(name).rpartition(".")[0]
+    return owner if owner.rpartition(".")[0] == scope.rpartition(".")[0] else scope
+
+
+def _anonymise(model: ir.Model) -> None:
+    """Drop documentation and metadata: they hold stack traces and paths of this machine."""
+    model.metadata_props.clear()
+    model.doc_string = None
+    model.producer_name = "mmcaf_export"
+    model.producer_version = None
+    graph = model.graph
+    graph.name = "network"
+    graph.doc_string = None
+    graph.metadata_props.clear()
+    values = [*graph.inputs, *graph.initializers.values()]
+    for node in graph:
+        node.doc_string = None
+        node.metadata_props.clear()
+        values.extend(node.outputs)
+    for value in values:
+        value.doc_string = None
+        value.metadata_props.clear()
+
+
+def _save(model: ir.Model, path: Path) -> tuple[Path, ...]:
+    tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
+    if sum(tensor.nbytes for tensor in tensors) <= EXTERNAL_ABOVE:
+        ir.save(model, path)
+        return (path,)
+    data = path.with_name(path.name + ".data")
+    data.unlink(missing_ok=True)
+    ir.save(model, path, external_data=data.name, size_threshold_bytes=1024)
+    return path, data
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about packages it does not need off the terminal."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,46 @@
+"""What an export did, for programs and for people."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .verify import Verification
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """A finished export.
+
+    output: the bundle; sha256: of its manifest, which identifies the whole content.
+    network, config: what the checkpoint was recognised as; parameters: weights the answer depends on.
+    ignored: checkpoint entries the answer does not depend on.
+    verifications: per runtime, the difference from the source network.
+    sizes: file of the bundle -> bytes.
+    notes: assumptions and omissions that a person should know of.
+    """
+
+    output: Path
+    sha256: str
+    network: str
+    config: dict[str, int | float | str | bool]
+    parameters: int
+    ignored: tuple[str, ...]
+    verifications: tuple[Verification, ...]
+    sizes: dict[str, int]
+    notes: tuple[str, ...]
+
+    def summary(self) -> str:
+        """The report as a few lines of text."""
+        config = ", ".join(f"{name} {value}" for name, value in self.config.items())
+        total = sum(self.sizes.values())
+        lines = [
+            f"{self.output}: {self.network} ({config}), {self.parameters:,} parameters, {total / 1e6:.1f} MB",
+            f"  {len(self.ignored)} checkpoint entries do not affect the answer and were left out",
+        ]
+        for done in self.verifications:
+            batches = " and ".join(map(str, done.batches))
+            lines.append(
+                f"  {done.backend} {done.version}: within {done.max_abs_error:.1e} of the source network's logit "
+                f"(batches of {batches})"
+            )
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""Settings of the form `table.fields.age.upper=90`, applied to a manifest or a configuration."""
+
+import copy
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from mmcaf_engine.errors import ExportError
+
+CONFIG_PREFIX = "network.config."
+ConfigT = TypeVar("ConfigT")
+
+
+def split_settings(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Part the settings of the network's configuration, without their prefix, from the manifest's."""
+    config = {k.removeprefix(CONFIG_PREFIX): v for k, v in settings.items() if k.startswith(CONFIG_PREFIX)}
+    return config, {k: v for k, v in settings.items() if not k.startswith(CONFIG_PREFIX)}
+
+
+def configure(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
+    """Replace fields of a configuration dataclass.
+
+    Raises:
+        ExportError: an unknown field, a value of another type, or one that the configuration refuses.
+    """
+    known = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}  # type: ignore[arg-type]
+    changes: dict[str, Any] = {}
+    for name, text in settings.items():
+        if name not in known:
+            raise _unknown(CONFIG_PREFIX + name, name, "network.config", list(known))
+        value = _parse(text, known[name])
+        if isinstance(known[name], float) and isinstance(value, int):
+            value = float(value)
+        if type(value) is not type(known[name]):
+            raise ExportError(
+                f"--set {CONFIG_PREFIX}{name}={text}: a {type(value).__name__} came; "
+                f"a {type(known[name]).__name__} such as {known[name]!r} was expected."
+            )
+        changes[name] = value
+    try:
+        return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+    except ValueError as failure:
+        raise ExportError(f"{failure}.") from None
+
+
+def apply_settings(document: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:
+    """A copy of `document` with the values at the settings' dotted paths replaced.
+
+    List entries are addressed by their "name" or "step", or by position. A value is read as JSON
+    if it parses as such and as text otherwise; in place of a text, it stays text.
+
+    Raises:
+        ExportError: a path that leads nowhere; the message lists what there is.
+    """
+    changed = copy.deepcopy(dict(document))
+    for path, text in settings.items():
+        *parents, last = path.split(".")
+        place: Any = changed
+        for depth, part in enumerate(parents):
+            place = _children(place)[_existing(place, part, path, parents[:depth])][1]
+        key, current = _children(place)[_existing(place, last, path, parents)]
+        place[key] = _parse(text, current)
+    return changed
+
+
+def _existing(place: Any, part: str, path: str, walked: list[str]) -> str:
+    known = _children(place)
+    if part not in known:
+        raise _unknown(path, part, ".".join(walked) or "the manifest's settings", list(known))
+    return part
+
+
+def _children(place: Any) -> dict[str, tuple[Any, Any]]:
+    """Name in a path -> (key or index, value)."""
+    if isinstance(place, dict):
+        return {str(key): (key, value) for key, value in place.items()}
+    if isinstance(place, list):
+        return {_label(value, index): (index, value) for index, value in enumerate(place)}
+    return {}
+
+
+def _label(value: Any, index: int) -> str:
+    if isinstance(value, dict):
+        return str(value.get("name", value.get("step", index)))
+    return str(index)
+
+
+def _parse(text: str, current: Any) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(current, str) and not isinstance(value, str) else value
+
+
+def _unknown(path: str, part: str, where: str, known: list[str]) -> ExportError:
+    there = f"there: {', '.join(known)}" if known else "nothing lies below it"
+    return ExportError(f"--set {path}: no {part!r} in {where}; {there}.")

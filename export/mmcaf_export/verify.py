@@ -1,0 +1,104 @@
+"""An exported network held against its source, on every runtime that a workstation may use."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mmcaf_engine.backends import backend_class
+from mmcaf_engine.errors import ExportError
+from mmcaf_engine.manifest import TensorSpec
+from mmcaf_engine.self_test import TOLERANCE
+from mmcaf_engine.session import usable_cores
+
+RUNTIMES = ("onnxruntime", "openvino")
+REQUIRED = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class Case:
+    """Inputs and the source network's outputs, by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+    @property
+    def batch(self) -> int:
+        """Number of cases computed at once."""
+        return len(next(iter(self.inputs.values())))
+
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """The inputs as numpy arrays that share the tensors' memory."""
+        return {name: tensor.numpy() for name, tensor in self.inputs.items()}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Largest |difference| from the source network over all cases, in logit units."""
+
+    backend: str
+    version: str
+    batches: tuple[int, ...]
+    max_abs_error: float
+
+
+def verify(
+    model: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], cases: Sequence[Case]
+) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
+    """Run the cases on each available runtime and compare with the source network.
+
+    The backends run a batch window by window; ONNX Runtime is also given each batch whole, since the
+    network's batch is dynamic and other programs may use it so.
+
+    Returns:
+        One verification per runtime, and in words which runtimes could not be tried and why.
+
+    Raises:
+        ExportError: a difference above the FP32 tolerance or a non-finite value, or ONNX Runtime is missing.
+    """
+    done: list[Verification] = []
+    skipped: list[str] = []
+    for name in RUNTIMES:
+        runtime = backend_class(name)
+        answer = runtime.availability()
+        if not answer.available:
+            if name == REQUIRED:
+                raise ExportError(
+                    f"The exported network cannot be verified: {answer.reason}.", "Install it: pip install onnxruntime"
+                )
+            skipped.append(f"{name} was not tried: {answer.reason}")
+            continue
+        with runtime(model, inputs, outputs, usable_cores()) as backend:
+            worst = max(_difference(backend.infer(case.arrays()), case.outputs) for case in cases)
+        if name == REQUIRED:
+            worst = max(worst, *(_difference(answer, case.outputs) for case, answer in _whole_batches(model, cases)))
+        tolerance = TOLERANCE["fp32"]
+        if not worst <= tolerance:
+            raise ExportError(
+                f"The exported network answers differently from its source on {name} {runtime.version()}: off by "
+                f"{worst:.3g} in the logit; at most {tolerance:g} is allowed. No bundle was written.",
+                "Report this with the versions that `mmcaf doctor` prints.",
+            )
+        done.append(Verification(name, runtime.version(), tuple(case.batch for case in cases), worst))
+    return tuple(done), tuple(skipped)
+
+
+def _whole_batches(model: Path, cases: Sequence[Case]) -> Iterator[tuple[Case, dict[str, NDArray[np.float32]]]]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    for case in cases:
+        names = list(case.outputs)
+        yield case, dict(zip(names, session.run(names, case.arrays()), strict=True))
+
+
+def _difference(answers: Mapping[str, np.ndarray], expected: Mapping[str, Tensor]) -> float:
+    """Largest |difference|; infinite when anything is not finite."""
+    worst = 0.0
+    for name, tensor in expected.items():
+        difference = np.abs(answers[name].astype(np.float64) - tensor.numpy())
+        worst = max(worst, float(difference.max())) if np.isfinite(difference).all() else np.inf
+    return worst

@@ -1,0 +1,234 @@
+"""Checkpoint to bundle: what is written, that it repeats bit for bit, and that a wrong one is not written."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from safetensors.torch import save_file
+
+from export.conftest import SLIM_SETTINGS, Exported
+from export.fill import image, table
+from mmcaf_engine.backends import BACKENDS
+from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.bundle import file_sha256, load_bundle
+from mmcaf_engine.errors import ExportError, UsageError
+from mmcaf_engine.session import open_session
+from mmcaf_export import export
+from mmcaf_export.export import export_bundle
+from mmcaf_export.networks.mmcaf import MmcafNet
+
+TOLERANCE = 1e-4  # |d logit| of an FP32 export, on every backend
+ROOT = Path(__file__).parents[2]
+Fake = Callable[..., tuple[Path, ...]]
+
+
+@pytest.fixture
+def reuse(slim_export: Exported, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Stand in for the slow ONNX step with the model made before, its logit shifted by some amount."""
+
+    def replace(shift: float) -> None:
+        def write(_network: object, _example: object, path: Path, **_options: object) -> tuple[Path, ...]:
+            model = onnx.load(slim_export.report.output / "model.onnx")
+            bias = next(tensor for tensor in model.graph.initializer if tensor.name == "fin_cls.bias")
+            shifted = numpy_helper.to_array(bias) + np.float32(shift)
+            bias.CopyFrom(numpy_helper.from_array(shifted, bias.name))
+            onnx.save(model, path)
+            return (path,)
+
+        monkeypatch.setattr(export, "export_onnx", write)
+
+    return replace
+
+
+def test_bundle_holds_what_it_should(slim_export: Exported, slim_checkpoint: Path) -> None:
+    bundle = load_bundle(slim_export.report.output)
+    assert sorted(path.name for path in bundle.folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
+    assert [path.name for path in bundle.folder.parent.iterdir()] == ["slim.mmcaf"]
+    manifest = bundle.manifest
+    assert manifest.network.name == "mmcaf"
+    assert manifest.network.config == {"slices": 12, "size": 96, "width": 0.09375, "fusion": "tokens"}
+    assert manifest.network.parameters == 904_328
+    assert manifest.models == {"fp32": "model.onnx"}
+    assert manifest.provenance.checkpoint_sha256 == file_sha256(slim_checkpoint)
+    assert manifest.provenance.checkpoint_format == "training checkpoint"
+    assert manifest.provenance.dead_keys_ignored == 22
+    assert manifest.labels == ("adenocarcinoma", "squamous-cell carcinoma")
+    assert manifest.threshold == 0.4
+    assert manifest.table is not None
+    assert [field.name for field in manifest.table.fields] == [
+        "sex",
+        "age",
+        "weight",
+        "t_stage",
+        "n_stage",
+        "m_stage",
+        "smoking_history",
+    ]
+    assert manifest.table.fields[1].model_dump()["upper"] == 85
+    assert [step.step for step in manifest.preprocessing.steps] == ["resize", "clip_scale", "subtract"]
+    assert (bundle.folder / "golden.npz").stat().st_size < 1_000_000
+
+
+def test_report(slim_export: Exported) -> None:
+    report = slim_export.report
+    assert report.sha256 == load_bundle(report.output).sha256
+    assert [done.backend for done in report.verifications] == ["onnxruntime", "openvino"]
+    assert all(done.max_abs_error <= TOLERANCE and done.batches == (1, 3) for done in report.verifications)
+    text = report.summary()
+    assert "mmcaf (slices 12, size 96, width 0.09375, fusion tokens), 904,328 parameters" in text
+    assert "22 checkpoint entries do not affect the answer" in text
+    assert "--set preprocessing.intensity=stored" in text
+    assert "table.fields.weight.lower" in text
+    assert "table.fields.age.lower" not in text  # one of its settings was given, so it was thought of
+    assert len(slim_export.progress) == 4
+
+
+def test_golden_cases_are_the_source_networks_answers(slim_export: Exported, slim_network: MmcafNet) -> None:
+    with np.load(slim_export.report.output / "golden.npz") as cases:
+        assert set(cases.files) == {"image", "table", "logit"}
+        pixels, rows, logit = cases["image"], cases["table"], cases["logit"]
+    assert pixels.shape == (2, 1, 12, 96, 96)
+    assert {array.dtype for array in (pixels, rows, logit)} == {np.dtype(np.float32)}
+    with torch.inference_mode():
+        expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
+    assert np.abs(logit - expected).max() <= 1e-5
+    assert abs(logit[0, 0] - logit[1, 0]) > 0.01
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_backends_answer_as_the_source(backend: str, batch: int, slim_export: Exported, slim_network: MmcafNet) -> None:
+    assert backend in BACKENDS
+    pixels, rows = image(7, (batch, 1, 12, 96, 96)), table(*range(batch))
+    with torch.inference_mode():
+        expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
+    with open_session(load_bundle(slim_export.report.output), backend=backend) as session:
+        found = session.run({"image": pixels, "table": rows})["logit"]
+    assert np.abs(found - expected).max() <= TOLERANCE
+
+
+def test_another_process_writes_the_same_bytes(slim_export: Exported, slim_checkpoint: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(slim_checkpoint, tmp_path / "elsewhere.pt"))
+    code = (
+        "import sys, json; from mmcaf_export.export import export_bundle; "
+        "export_bundle(sys.argv[1], sys.argv[2], settings=json.loads(sys.argv[3]))"
+    )
+    settings = str(SLIM_SETTINGS).replace("'", '"')
+    subprocess.run(
+        [sys.executable, "-c", code, copy, "again.mmcaf", settings],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "PYTHONPATH": import_path()},
+        check=True,
+    )
+    again = tmp_path / "again.mmcaf"
+    for name in ("model.onnx", "golden.npz", "manifest.json"):
+        assert (again / name).read_bytes() == (slim_export.report.output / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("shift", [2e-4, -2e-4, np.nan, np.inf], ids=str)
+def test_a_wrong_model_is_refused_and_leaves_nothing(
+    shift: float, reuse: Callable[[float], None], slim_checkpoint: Path, tmp_path: Path
+) -> None:
+    reuse(shift)
+    with pytest.raises(ExportError, match=r"answers differently from its source on onnxruntime .* at most 0\.0001"):
+        export_bundle(slim_checkpoint, tmp_path / "wrong.mmcaf", settings=SLIM_SETTINGS)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_export_spares_what_it_would_have_replaced(
+    reuse: Callable[[float], None], slim_checkpoint: Path, tiny_bundle: Path
+) -> None:
+    reuse(1.0)
+    before = load_bundle(tiny_bundle).sha256
+    with pytest.raises(ExportError, match="answers differently"):
+        export_bundle(slim_checkpoint, tiny_bundle, settings=SLIM_SETTINGS, force=True)
+    assert load_bundle(tiny_bundle).sha256 == before
+
+
+def test_existing_output_is_replaced_only_by_force(
+    reuse: Callable[[float], None], slim_checkpoint: Path, slim_export: Exported, tiny_bundle: Path
+) -> None:
+    reuse(0.0)
+    before = load_bundle(tiny_bundle).sha256
+    with pytest.raises(UsageError, match="exists already"):
+        export_bundle(slim_checkpoint, tiny_bundle, settings=SLIM_SETTINGS)
+    assert load_bundle(tiny_bundle).sha256 == before
+    export_bundle(slim_checkpoint, tiny_bundle, settings=SLIM_SETTINGS, force=True)
+    assert load_bundle(tiny_bundle).manifest.network.name == "mmcaf"
+
+
+def test_zipped_bundle_in_a_new_folder(reuse: Callable[[float], None], slim_checkpoint: Path, tmp_path: Path) -> None:
+    reuse(0.0)
+    output = tmp_path / "new" / "slim.zip"
+    report = export_bundle(slim_checkpoint, output, settings=SLIM_SETTINGS)
+    assert [path.name for path in output.parent.iterdir()] == ["slim.zip"]
+    assert load_bundle(output).sha256 == report.sha256
+
+
+def test_sizes_come_from_safetensors_metadata(
+    reuse: Callable[[float], None], slim_network: MmcafNet, tmp_path: Path
+) -> None:
+    reuse(0.0)
+    source = tmp_path / "slim.safetensors"
+    state = {key: value.contiguous() for key, value in slim_network.state_dict().items()}
+    save_file(state, source, {"network": "mmcaf", "slices": "12", "size": "96", "fusion": "tokens"})
+    report = export_bundle(source, tmp_path / "slim.mmcaf")
+    assert report.config["size"] == 96
+    assert load_bundle(report.output).manifest.provenance.checkpoint_format == "safetensors"
+
+
+def test_a_runtime_that_is_missing_is_reported_and_onnxruntime_is_required(
+    reuse: Callable[[float], None], slim_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reuse(0.0)
+    missing = classmethod(lambda _cls: Availability(False, "not installed"))
+    monkeypatch.setattr(OpenVinoBackend, "availability", missing)
+    report = export_bundle(slim_checkpoint, tmp_path / "one.mmcaf", settings=SLIM_SETTINGS)
+    assert [done.backend for done in report.verifications] == ["onnxruntime"]
+    assert "openvino was not tried: not installed" in report.notes
+    monkeypatch.setattr(OnnxRuntimeBackend, "availability", missing)
+    with pytest.raises(ExportError, match="cannot be verified: not installed"):
+        export_bundle(slim_checkpoint, tmp_path / "none.mmcaf", settings=SLIM_SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.mmcaf"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"threshold": "2"}, r"valid manifest: threshold: Input should be less than 1"),
+        ({"threshold": "high"}, r"valid manifest: threshold: "),
+        ({"table.fields.age.upper": "NaN"}, r"valid manifest: table\.fields\.1\.number\.upper"),
+        ({"preprocessing.windows.slices": "24"}, r"depth differs from preprocessing\.windows\.slices"),
+        ({"table": "null"}, r"a table input and a table schema must come together"),
+        ({"tresold": "0.4"}, r"no 'tresold' in the manifest's settings; there: name, "),
+        ({"network.config.depth": "3"}, r"no 'depth' in network\.config; there: slices, size"),
+        ({"network.config.fusion": "mean"}, r"fin_cls\.weight \(1x48 came, 1x24 was expected\)"),
+    ],
+    ids=str,
+)
+def test_wrong_settings_are_refused_before_the_long_work(
+    settings: dict[str, str],
+    message: str,
+    slim_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(export, "export_onnx", lambda *_args, **_options: pytest.fail("exported"))
+    with pytest.raises(ExportError, match=message):
+        export_bundle(slim_checkpoint, tmp_path / "slim.mmcaf", settings=settings)
+    assert list(tmp_path.iterdir()) == []
+
+
+def import_path() -> str:
+    """The folders that this process imports the project's packages from."""
+    return os.pathsep.join(str(ROOT / part) for part in ("cli", "engine", "export", "kernels"))

@@ -1,0 +1,134 @@
+"""The ONNX file itself: names, shapes, sizes, nothing of this machine, and a network left alone."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+import torch
+from torch import Tensor, nn
+
+from export.conftest import Exported
+from export.fill import image, table
+from mmcaf_export import onnx_export
+from mmcaf_export.networks.mmcaf import MmcafNet
+from mmcaf_export.onnx_export import OPSET, export_onnx
+
+
+@pytest.fixture(scope="module")
+def model(slim_export: Exported) -> onnx.ModelProto:
+    return onnx.load(slim_export.report.output / "model.onnx")
+
+
+def dims(value: onnx.ValueInfoProto) -> list[int | str]:
+    return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+
+
+def test_signature(model: onnx.ModelProto) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    assert {value.name: dims(value) for value in model.graph.input} == {
+        "image": ["N", 1, 12, 96, 96],
+        "table": ["N", 7],
+    }
+    assert {value.name: dims(value) for value in model.graph.output} == {"logit": ["N", 1]}
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+    assert not model.functions
+
+
+def test_nodes_are_called_after_their_modules(model: onnx.ModelProto, slim_network: MmcafNet) -> None:
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    convolutions = {node.name.removesuffix("/Conv") for node in model.graph.node if node.op_type == "Conv"}
+    once = {name for name, module in slim_network.named_modules() if isinstance(module, nn.Conv3d)}
+    again = {f"image_encoder.cab{i}.fc{j}/Conv_2" for i in (1, 2, 3) for j in (1, 2)}
+    again |= {f"image_encoder.sab.conv/Conv_{i}" for i in (2, 3)}
+    assert convolutions == once | again
+    modules = dict(slim_network.named_modules())
+    nowhere = [name for name in names if name.rpartition("/")[0] not in modules]
+    assert nowhere == []
+
+
+def test_values_are_called_after_their_nodes_and_weights_keep_their_names(
+    model: onnx.ModelProto, slim_network: MmcafNet
+) -> None:
+    for node in model.graph.node:
+        assert node.output[0] in (node.name, "logit")
+    names = {tensor.name for tensor in model.graph.initializer}
+    assert "image_encoder.bfpu2.query_conv.weight" in names
+    others = names - set(slim_network.state_dict())
+    assert all(":in" in name for name in others), others
+
+
+def test_nothing_of_this_machine_is_inside(slim_export: Exported) -> None:
+    content = (slim_export.report.output / "model.onnx").read_bytes()
+    home = Path(__file__).parents[2]
+    for text in [str(home), tempfile.gettempdir(), ".py", "site-packages", "torch", "File "]:
+        assert text.encode() not in content, text
+
+
+def test_no_documentation_or_metadata(model: onnx.ModelProto) -> None:
+    assert not model.doc_string
+    assert not model.metadata_props
+    graph = model.graph
+    for entry in [graph, *graph.node, *graph.input, *graph.output, *graph.initializer, *graph.value_info]:
+        assert not entry.doc_string
+        assert not entry.metadata_props
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_openvino_runs_any_batch_without_reshaping(batch: int, slim_export: Exported, slim_network: MmcafNet) -> None:
+    compiled = openvino.Core().compile_model(
+        slim_export.report.output / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    pixels, rows = image(2, (batch, 1, 12, 96, 96)), table(*range(batch))
+    with torch.inference_mode():
+        expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
+    found = compiled({"image": pixels, "table": rows})["logit"]
+    assert np.abs(found - expected).max() <= 1e-4
+
+
+class Small(nn.Module):
+    """Behaves differently in training; two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(5, 64), nn.BatchNorm1d(64), nn.Dropout(0.5), nn.ReLU())
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        inner = self.body(first + second)
+        return self.head(inner), inner
+
+
+def test_large_weights_lie_beside_the_model_and_the_network_stays_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "EXTERNAL_ABOVE", 1000)
+    torch.manual_seed(0)
+    network = Small().train()
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    inputs = {"a": torch.rand(3, 5), "b": torch.rand(3, 5)}
+    files = export_onnx(network, inputs, tmp_path / "small.onnx", outputs=("score", "inner"))
+    assert [file.name for file in files] == ["small.onnx", "small.onnx.data"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.onnx", "small.onnx.data"]
+    assert network.training
+    assert all(module.training for module in network.modules())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+    (tmp_path / "again").mkdir()
+    for file in export_onnx(network, inputs, tmp_path / "again" / "small.onnx", outputs=("score", "inner")):
+        assert file.read_bytes() == (tmp_path / file.name).read_bytes()
+
+    session = onnxruntime.InferenceSession(tmp_path / "small.onnx", providers=["CPUExecutionProvider"])
+    network.eval()
+    for batch in (1, 3):
+        part = {name: tensor[:batch] for name, tensor in inputs.items()}
+        with torch.inference_mode():
+            expected = network(*part.values())
+        found = session.run(["score", "inner"], {name: tensor.numpy() for name, tensor in part.items()})
+        for ours, theirs in zip(found, expected, strict=True):
+            assert np.abs(ours - theirs.numpy()).max() <= 1e-6

@@ -1,0 +1,90 @@
+"""Settings: where a dotted path leads, how its value is read, and what a wrong one is told."""
+
+from typing import Any
+
+import pytest
+
+from mmcaf_engine.errors import ExportError
+from mmcaf_export.networks.mmcaf import MmcafConfig
+from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.settings import apply_settings, configure, split_settings
+
+DEFAULT = MmcafEntry().manifest(MmcafConfig())
+
+
+def at(document: Any, path: str) -> Any:
+    """The value at a dotted path whose list entries are positions."""
+    for part in path.split("."):
+        document = document[int(part) if isinstance(document, list) else part]
+    return document
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "place", "value"),
+    [
+        ("name", "lung", "name", "lung"),
+        ("name", "2024", "name", "2024"),
+        ("name", '"quoted"', "name", "quoted"),
+        ("threshold", "0.4", "threshold", 0.4),
+        ("demonstration", "true", "demonstration", True),
+        ("preprocessing.intensity", "stored", "preprocessing.intensity", "stored"),
+        ("preprocessing.windows.stride", "6", "preprocessing.windows.stride", 6),
+        ("preprocessing.steps.resize.rows", "208", "preprocessing.steps.0.rows", 208),
+        ("preprocessing.steps.subtract.value", "0.2", "preprocessing.steps.2.value", 0.2),
+        ("preprocessing.steps", "[]", "preprocessing.steps", []),
+        ("table.fields.age.upper", "85", "table.fields.1.upper", 85),
+        ("table.fields.sex.categories.F", "2", "table.fields.0.categories.F", 2),
+        ("table.fields.weight.missing", '{"policy": "impute", "value": 70}', "table.fields.2.missing.value", 70),
+        ("labels.1", "squamous", "labels.1", "squamous"),
+    ],
+)
+def test_setting(setting: str, text: str, place: str, value: object) -> None:
+    before = repr(DEFAULT)
+    assert at(apply_settings(DEFAULT, {setting: text}), place) == value
+    assert repr(DEFAULT) == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("treshold", "--set treshold: no 'treshold' in the manifest's settings; there: name, description, "),
+        ("table.fields.height.upper", "no 'height' in table.fields; there: sex, age, weight, t_stage, n_stage,"),
+        ("table.fields.age.scale", "no 'scale' in table.fields.age; there: kind, name, description, unit,"),
+        ("preprocessing.steps.crop.rows", "no 'crop' in preprocessing.steps; there: resize, clip_scale, subtract."),
+        ("threshold.low", "no 'low' in threshold; nothing lies below it."),
+        ("files.model", "no 'files' in the manifest's settings"),
+        ("network.name", "no 'network' in the manifest's settings"),
+        ("", "no '' in the manifest's settings"),
+    ],
+)
+def test_unknown_path_lists_what_there_is(setting: str, message: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        apply_settings(DEFAULT, {setting: "1"})
+    assert message in str(caught.value)
+
+
+def test_settings_of_the_network_are_parted_from_the_manifest() -> None:
+    parted = split_settings({"network.config.slices": "8", "threshold": "0.4"})
+    assert parted == ({"slices": "8"}, {"threshold": "0.4"})
+
+
+def test_configuration() -> None:
+    found = configure(MmcafConfig(), {"slices": "8", "size": "64", "width": "2", "fusion": "mean"})
+    assert found == MmcafConfig(slices=8, size=64, width=2.0, fusion="mean")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("slice", "8", "no 'slice' in network.config; there: slices, size, width, fusion."),
+        ("slices", "8.5", "a float came; a int such as 12 was expected"),
+        ("slices", "true", "a bool came; a int such as 12 was expected"),
+        ("slices", "many", "a str came"),
+        ("slices", "10", "slices is 10"),
+        ("fusion", "sum", "fusion is 'sum'"),
+    ],
+)
+def test_impossible_configuration(name: str, text: str, message: str) -> None:
+    with pytest.raises(ExportError) as caught:
+        configure(MmcafConfig(), {name: text})
+    assert message in str(caught.value)
