@@ -128,6 +128,24 @@ class Impute(_Model):
 Missing = Annotated[Refuse | Impute, Field(discriminator="policy")]
 
 
+class FhirPatient(_Model):
+    """The field is an element of the FHIR R4 Patient resource; birthDate gives the age at the study's date."""
+
+    resource: Literal["Patient"] = "Patient"
+    element: Literal["gender", "birthDate"]
+
+
+class FhirObservation(_Model):
+    """The field is the value of a FHIR R4 Observation."""
+
+    resource: Literal["Observation"] = "Observation"
+    codes: tuple[str, ...] = Field(min_length=1, description="LOINC codes, the preferred first.")
+    answers: dict[str, str] = Field(default_factory=dict, description="Code of a coded value -> category.")
+
+
+FhirSource = Annotated[FhirPatient | FhirObservation, Field(discriminator="resource")]
+
+
 class CategoryField(_Model):
     """A field with named values; the feature is categories[value] / divisor."""
 
@@ -139,12 +157,14 @@ class CategoryField(_Model):
     divisor: float = Field(default=1.0, gt=0)
     missing: Missing = Refuse()
     dicom: Literal["PatientSex"] | None = Field(default=None, description="Header element it must agree with.")
+    fhir: FhirSource | None = Field(default=None, description="Where a FHIR R4 Bundle holds it.")
 
     @model_validator(mode="after")
     def _known(self) -> "CategoryField":
-        unknown = sorted(set(self.synonyms.values()) - set(self.categories))
+        answers = self.fhir.answers.values() if isinstance(self.fhir, FhirObservation) else ()
+        unknown = sorted({*self.synonyms.values(), *answers} - set(self.categories))
         if unknown:
-            raise ValueError(f"synonyms lead to unknown categories {unknown}")
+            raise ValueError(f"synonyms or answers lead to unknown categories {unknown}")
         if isinstance(self.missing, Impute) and str(self.missing.value) not in self.categories:
             raise ValueError(f"imputed value {self.missing.value!r} is no category")
         return self
@@ -157,12 +177,16 @@ class NumberField(_Model):
     name: str
     description: str
     unit: str
+    units: dict[str, float] = Field(
+        default_factory=dict, description="Another unit that is accepted -> how many of `unit` it is."
+    )
     minimum: float = Field(description="Plausible range; a value outside is refused.")
     maximum: float
     lower: float = Field(description="Maps to 0.")
     upper: float = Field(description="Maps to 1.")
     missing: Missing = Refuse()
     dicom: Literal["PatientAge", "PatientWeight"] | None = None
+    fhir: FhirSource | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "NumberField":

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import RecordError
+from .fhir import flatten_fhir
 from .manifest import CategoryField, Impute, NumberField, TableField, TableSpec
 from .strict_json import read_json
 from .volume import PatientHeader
@@ -40,22 +42,23 @@ class Record:
     features: dict[str, float] = field(repr=False)
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    patient_id: str | None = field(default=None, repr=False)
+    patient_ids: tuple[str, ...] = field(default=(), repr=False)
 
     def table(self) -> NDArray[np.float32]:
         """The network's table input, float32 [1, F]."""
         return np.array([list(self.features.values())], dtype=np.float32)
 
 
-def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec) -> Record:
-    """Validate a flat JSON record against the manifest's table schema.
+def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec, *, study_date: date | None = None) -> Record:
+    """Validate a flat JSON record, or an HL7 FHIR R4 Bundle, against the manifest's table schema.
 
     Args:
         source: path of a JSON file, or the parsed object.
         spec: the manifest's `table`.
+        study_date: when the study was made; the age of a FHIR Patient is that of this day.
 
     Raises:
-        RecordError: not JSON, not a flat object, or any field missing, unknown in its category, not a
+        RecordError: not JSON, not an object, or any field missing, unknown in its category, not a
             finite number, or outside its plausible range; one error names every such field.
     """
     if isinstance(source, Mapping):
@@ -65,16 +68,24 @@ def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec) -> Reco
         document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES)
     if not isinstance(document, dict):
         raise RecordError(
-            f"{name}: a {type(document).__name__} at the top; one JSON object with the fields "
+            f"{name}: a {_json_type(document)} at the top; one JSON object with the fields "
             f"{', '.join(field.name for field in spec.fields)} was expected."
         )
-    given = _by_folded_key(document, name)
-    patient_id = _patient_id(given.pop(PATIENT_ID_KEY, None), name)
+    if "resourceType" in document:
+        found = flatten_fhir(document, spec, name=name, study_date=study_date)
+        return _validate(found.values, spec, name, found.patient_ids, found.warnings)
+    given = _by_folded_key({key: value for key, value in document.items() if key != "$schema"}, name)
+    return _validate(given, spec, name, _patient_id(given.pop(PATIENT_ID_KEY, None), name), ())
+
+
+def _validate(
+    given: dict[str, Any], spec: TableSpec, name: str, patient_ids: tuple[str, ...], remarks: tuple[str, ...]
+) -> Record:
 
     values: dict[str, float | str] = {}
     features: dict[str, float] = {}
     missing: list[str] = []
-    warnings: list[str] = []
+    warnings: list[str] = list(remarks)
     problems: list[str] = []
     for entry in spec.fields:
         raw = given.pop(_fold(entry.name), None)
@@ -91,7 +102,7 @@ def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec) -> Reco
         raise RecordError(f"{name}: {count} not usable. {'; '.join(problems)}.", "Correct the record and run again.")
     if given:
         warnings.append(f"the record's {', '.join(sorted(map(repr, given)))} mean nothing to this network; ignored.")
-    return Record(values, features, tuple(missing), tuple(warnings), patient_id)
+    return Record(values, features, tuple(missing), tuple(warnings), patient_ids)
 
 
 def check_patient(
@@ -107,7 +118,7 @@ def check_patient(
         RecordError: both name a patient, and not the same one.
     """
     warnings: list[str] = []
-    if record.patient_id is not None and header.patient_id is not None and record.patient_id != header.patient_id:
+    if record.patient_ids and header.patient_id is not None and header.patient_id not in record.patient_ids:
         if not allow_id_mismatch:
             raise RecordError(
                 "The record's patient_id differs from the study's PatientID (0010,0020): "
@@ -158,13 +169,33 @@ def _category(entry: CategoryField, raw: Any) -> str:
 
 def _number(entry: NumberField, raw: Any) -> float:
     expected = f"a number in {entry.unit} from {entry.minimum:g} to {entry.maximum:g} was expected"
+    if isinstance(raw, dict) and set(raw) == {"value", "unit"}:
+        number = _finite(raw["value"], expected)
+        return _in_range(number * _factor(entry, raw["unit"]), entry, expected)
+    return _in_range(_finite(raw, expected), entry, expected)
+
+
+def _finite(raw: Any, expected: str) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise _UnusableValueError(f"a {_json_type(raw)} came, {expected}")
     if not math.isfinite(raw):
         raise _UnusableValueError(f"{raw} came, {expected}")
-    if not entry.minimum <= raw <= entry.maximum:
-        raise _UnusableValueError(f"{raw:g} {entry.unit} came, {expected}")
     return float(raw)
+
+
+def _factor(entry: NumberField, unit: Any) -> float:
+    if isinstance(unit, str):
+        for known, factor in {entry.unit: 1.0, **entry.units}.items():
+            if _fold(known) == _fold(unit):
+                return factor
+    accepted = ", ".join([entry.unit, *entry.units])
+    raise _UnusableValueError(f"the unit {str(unit)[:20]!r} is not known (accepted: {accepted})")
+
+
+def _in_range(number: float, entry: NumberField, expected: str) -> float:
+    if not entry.minimum <= number <= entry.maximum:
+        raise _UnusableValueError(f"{number:g} {entry.unit} came, {expected}")
+    return number
 
 
 def _imputed(entry: TableField) -> float | str:
@@ -173,12 +204,12 @@ def _imputed(entry: TableField) -> float | str:
     raise _UnusableValueError("missing, and this network does not answer without it")
 
 
-def _patient_id(raw: Any, name: str) -> str | None:
+def _patient_id(raw: Any, name: str) -> tuple[str, ...]:
     if raw is None:
-        return None
+        return ()
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise RecordError(f"{name}: patient_id is a {_json_type(raw)}; a string was expected.")
-    return str(raw).strip()
+    return (str(raw).strip(),)
 
 
 def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:

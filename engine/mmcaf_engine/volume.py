@@ -1,6 +1,7 @@
 """The values that pass along the flow: what was read from a study, and what it says of itself."""
 
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Literal
 
 import numpy as np
@@ -30,13 +31,14 @@ class Volume:
 class PatientHeader:
     """What the study's header says of the patient; compared with the record, never logged.
 
-    age in years, weight in kg; None where the header does not say.
+    age in years at the study, weight in kg, study_date; None where the header does not say.
     """
 
     patient_id: str | None = field(default=None, repr=False)
     sex: Literal["M", "F"] | None = field(default=None, repr=False)
     age: float | None = field(default=None, repr=False)
     weight: float | None = field(default=None, repr=False)
+    study_date: date | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ class Backend(ABC):
     """One network, loaded in one runtime.
 
     Safe to call from several threads: calls take turns, since each uses all the cores it was given.
+    A batch runs one window after the other, which bounds the memory and costs a CPU no time.
     A subclass only talks to its runtime, through `_open`, `_infer` and `_close`.
     """
 
@@ -69,7 +70,7 @@ class Backend(ABC):
         return self
 
     def infer(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
-        """Run the network once.
+        """Run the network on every window of a batch.
 
         Args:
             arrays: input name -> array of the manifest's shape; N is free but the same for all.
@@ -82,11 +83,18 @@ class Backend(ABC):
             BackendError: not open, or the runtime failed.
         """
         checked = self._check(arrays)
+        batch = len(next(iter(checked.values())))
+        answers = [
+            self._infer_one({name: array[at : at + 1] for name, array in checked.items()}) for at in range(batch)
+        ]
+        return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in self.outputs}
+
+    def _infer_one(self, window: Arrays) -> Arrays:
         with self._lock:
             if not self._is_open:
                 raise BackendError(f"The {self.name} session is closed.", "Open a new one: open_session(bundle)")
             try:
-                return self._infer(checked)
+                return self._infer(window)
             except Exception as failure:
                 raise self._foreign("running", failure) from failure
 
@@ -113,7 +121,8 @@ class Backend(ABC):
     def _open(self) -> None: ...
 
     @abstractmethod
-    def _infer(self, arrays: Arrays) -> Arrays: ...
+    def _infer(self, window: Arrays) -> Arrays:
+        """One window, N = 1; what is returned must not change with the next call."""
 
     @abstractmethod
     def _close(self) -> None: ...

@@ -1,0 +1,122 @@
+"""The frames of an instance: where each lies in the patient, and how its pixels become intensities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..errors import StudyError
+from .instance import Instance
+from .tags import Tags, describe
+
+MAX_ROWS = MAX_COLUMNS = 4096
+"""Pixels along each side of a slice; CT scanners send 512, rarely 1024 or 2048."""
+MAX_SLICES = 4096
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice's header values; None where the header does not say.
+
+    index: frame of the instance, counted from 0.
+    position: mm, LPS, centre of the first pixel; (0020,0032).
+    orientation: direction cosines of increasing column, then of increasing row; (0020,0037).
+    spacing: mm between rows, then between columns; (0028,0030).
+    thickness: mm; (0018,0050).
+    slope, intercept: of the rescale to intensities; (0028,1053), (0028,1052).
+    """
+
+    instance: Instance
+    index: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    thickness: float | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+
+    @property
+    def name(self) -> str:
+        several = "PerFrameFunctionalGroupsSequence" in self.instance.header
+        return f"{self.instance.name} frame {self.index + 1}" if several else self.instance.name
+
+
+def read_frames(instance: Instance) -> tuple[Frame, ...]:
+    """Every frame of an image.
+
+    Raises:
+        StudyError: an element is unreadable, a size is beyond the limits above, or there are several
+            frames without functional groups, so that nothing says where each lies.
+    """
+    tags = instance.tags
+    count = tags.whole("NumberOfFrames") or 1
+    rows, columns = tags.whole("Rows") or 0, tags.whole("Columns") or 0
+    _check_sizes(tags, count, rows, columns)
+    if tags.items("PerFrameFunctionalGroupsSequence") or tags.items("SharedFunctionalGroupsSequence"):
+        return _from_functional_groups(instance, count, rows, columns)
+    if count > 1:
+        raise StudyError(
+            f"{instance.name}: {count} frames without functional groups {describe('PerFrameFunctionalGroupsSequence')}"
+            "; nothing says where in the patient each frame lies.",
+            "Send the series as single slices or as an Enhanced image.",
+        )
+    return (_frame(instance, 0, rows, columns, lambda macro: tags),)
+
+
+def _check_sizes(tags: Tags, count: int, rows: int, columns: int) -> None:
+    limits = {
+        "Rows": (rows, MAX_ROWS),
+        "Columns": (columns, MAX_COLUMNS),
+        "NumberOfFrames": (count, MAX_SLICES),
+    }
+    for keyword, (value, limit) in limits.items():
+        if not 1 <= value <= limit:
+            raise tags.refusal(keyword, f"is {value}; 1 to {limit} are read")
+
+
+def _from_functional_groups(instance: Instance, count: int, rows: int, columns: int) -> tuple[Frame, ...]:
+    """PS3.3 C.7.6.16: each macro stands either once, shared, or in every frame's item."""
+    tags = instance.tags
+    shared = tags.first_item("SharedFunctionalGroupsSequence")
+    items = tags.items("PerFrameFunctionalGroupsSequence")
+    if len(items) != count:
+        raise StudyError(
+            f"{instance.name}: {count} frames by {describe('NumberOfFrames')}, but {len(items)} items in "
+            f"{describe('PerFrameFunctionalGroupsSequence')}.",
+            "Send the study again from its source.",
+        )
+
+    def frame(index: int) -> Frame:
+        own = Tags(items[index], f"{instance.name} frame {index + 1}")
+
+        def macro(keyword: str) -> Tags | None:
+            return own.first_item(keyword) or (shared.first_item(keyword) if shared else None)
+
+        return _frame(instance, index, rows, columns, macro)
+
+    return tuple(frame(index) for index in range(count))
+
+
+def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Callable[[str], Tags | None]) -> Frame:
+    """A frame from what `macro` finds: a functional group's macro, or the whole header of a single frame."""
+    position = macro("PlanePositionSequence")
+    orientation = macro("PlaneOrientationSequence")
+    measures = macro("PixelMeasuresSequence")
+    rescale = macro("PixelValueTransformationSequence")
+    kind = macro("CTImageFrameTypeSequence") or macro("MRImageFrameTypeSequence")
+    return Frame(
+        instance,
+        index,
+        position.numbers("ImagePositionPatient", 3) if position else None,
+        orientation.numbers("ImageOrientationPatient", 6) if orientation else None,
+        measures.numbers("PixelSpacing", 2) if measures else None,
+        measures.number("SliceThickness") if measures else None,
+        rescale.number("RescaleSlope") if rescale else None,
+        rescale.number("RescaleIntercept") if rescale else None,
+        rescale.text("RescaleType") if rescale else "",
+        (kind.texts("FrameType") if kind else ()) or instance.tags.texts("ImageType"),
+        rows,
+        columns,
+    )

@@ -1,0 +1,161 @@
+"""One DICOM file: its transfer syntax, the header elements that matter here, and where its pixels lie."""
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from ..errors import StudyError
+from .faults import doing
+from .files import Source
+from .tags import Tags, describe
+
+MAX_INFLATED_BYTES = 2 * 1024**3
+"""A deflated file (PS3.5 A.5) may not grow beyond this."""
+
+PREAMBLE_BYTES = 128
+MAGIC = b"DICM"
+"""PS3.10 section 7.1: 128 bytes of anything, then this."""
+
+KEYWORDS = (
+    *("ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "SeriesDescription"),
+    *("PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
+    *("SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "LossyImageCompression"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DirectoryRecordSequence"),
+)
+"""Every element that is read; the rest of a header is skipped unseen."""
+
+_TAGS: list[BaseTag | int] = [tag_for_keyword(keyword) or 0 for keyword in KEYWORDS]
+_PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the pixel element's value lies.
+
+    offset: its first byte in the file, or in the inflated file where that is deflated.
+    length: declared bytes; None for encapsulated frames.
+    available: bytes from `offset` to the end of the file.
+    """
+
+    keyword: str
+    vr: str
+    offset: int
+    length: int | None
+    available: int
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A parsed header; `tags` reads its elements. Pixels stay in the file until `open_pixels`."""
+
+    source: Source
+    syntax: UID
+    media_class: str
+    header: Dataset
+    pixels: PixelElement | None
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    @property
+    def tags(self) -> Tags:
+        return Tags(self.header, self.source.name)
+
+    def open_pixels(self) -> BinaryIO:
+        """The whole file, positioned at the first byte of the pixel element's value."""
+        stream = self.source.open()
+        if self.syntax == DeflatedExplicitVRLittleEndian:
+            with stream:
+                _file_meta(stream)
+                stream = _inflated(stream, self.name)
+        if self.pixels is not None:
+            stream.seek(self.pixels.offset)
+        return stream
+
+
+def read_instance(source: Source) -> Instance | None:
+    """Parse a file up to its pixels.
+
+    Returns:
+        None for a file that is not DICOM: one without "DICM" after its 128-byte preamble.
+
+    Raises:
+        StudyError: a DICOM file that is damaged, or cannot be read.
+    """
+    with doing(f"{source.name}: reading its header"), source.open_header() as stream:
+        if stream.read(PREAMBLE_BYTES + len(MAGIC))[PREAMBLE_BYTES:] != MAGIC:
+            return None
+        stream.seek(0)
+        meta = Tags(_file_meta(stream), source.name)
+        syntax = UID(meta.text("TransferSyntaxUID"))
+        if not syntax:
+            raise StudyError(
+                f"{source.name}: {describe('TransferSyntaxUID')} is missing, so its encoding is unknown.",
+                "Export the study again as DICOM files (PS3.10).",
+            )
+        size = source.size
+        body: BinaryIO = stream
+        if syntax == DeflatedExplicitVRLittleEndian:
+            body = _inflated(stream, source.name)
+            size = body.seek(0, 2)
+            body.seek(0)
+        header, pixels = _header(body, syntax, size)
+        return Instance(source, syntax, meta.text("MediaStorageSOPClassUID"), header, pixels)
+
+
+def _file_meta(stream: BinaryIO) -> Dataset:
+    """Group 0002 (PS3.10 section 7.1), always explicit little endian; leaves the stream at the data set."""
+    stream.seek(PREAMBLE_BYTES + len(MAGIC))
+    return read_dataset(stream, False, True, stop_when=_beyond_file_meta)
+
+
+def _beyond_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return int(tag) >> 16 != 2
+
+
+def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelElement | None]:
+    found: list[PixelElement] = []
+
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        if tag in _PIXEL_KEYWORDS:
+            offset = stream.tell()
+            declared = None if length == _UNDEFINED_LENGTH else length
+            found.append(PixelElement(_PIXEL_KEYWORDS[tag], vr or "OW", offset, declared, max(size - offset, 0)))
+        return int(tag) >= min(_PIXEL_KEYWORDS)
+
+    # A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
+    known = syntax.is_transfer_syntax and not syntax.is_private
+    header = read_dataset(
+        stream,
+        syntax.is_implicit_VR if known else False,
+        syntax.is_little_endian if known else True,
+        stop_when=at_pixels,
+        specific_tags=_TAGS,
+    )
+    return header, found[0] if found else None
+
+
+def _inflated(stream: BinaryIO, name: str) -> BytesIO:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(stream.read(), MAX_INFLATED_BYTES)
+    if inflater.unconsumed_tail:
+        raise StudyError(
+            f"{name}: inflates to more than {MAX_INFLATED_BYTES} bytes, the most that is read.",
+            "Export the study again without deflating it.",
+        )
+    return BytesIO(data)
