@@ -13,10 +13,10 @@ class OpenVinoBackend(Backend):
     @classmethod
     def availability(cls) -> Availability:
         try:
-            import openvino
+            import openvino  # noqa: F401
         except ImportError as failure:
             return Availability(False, f"openvino cannot be imported ({failure}); pip install openvino")
-        return Availability(True, f"openvino {openvino.__version__}")
+        return Availability(True, f"openvino {cls.version()}")
 
     @classmethod
     def version(cls) -> str:
