@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from command import Command
 from tiny_bundle import make_tiny_bundle
 
 
@@ -29,3 +30,9 @@ def tiny_bundle_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_bundle_source: Path, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(tiny_bundle_source, tmp_path / "tiny.mmcaf"))
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Call it with a command's name and arguments."""
+    return Command(monkeypatch, capsys)

@@ -22,6 +22,9 @@ AGE_TOLERANCE_YEARS = 1.0
 WEIGHT_TOLERANCE = 0.1
 """Record and header weight may differ by this share before it is remarked on."""
 
+MAX_SHOWN_KEYS, MAX_SHOWN_KEY = 5, 40
+"""Unknown keys that a warning names, and characters of each."""
+
 PATIENT_ID_KEY = "patient_id"
 
 
@@ -101,7 +104,9 @@ def _validate(
         count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
         raise RecordError(f"{name}: {count} not usable. {'; '.join(problems)}.", "Correct the record and run again.")
     if given:
-        warnings.append(f"the record's {', '.join(sorted(map(repr, given)))} mean nothing to this network; ignored.")
+        named = ", ".join(repr(key[:MAX_SHOWN_KEY]) for key in sorted(given)[:MAX_SHOWN_KEYS])
+        more = f" and {len(given) - MAX_SHOWN_KEYS} more" if len(given) > MAX_SHOWN_KEYS else ""
+        warnings.append(f"the record's {named}{more} mean nothing to this network; ignored.")
     return Record(values, features, tuple(missing), tuple(warnings), patient_ids)
 
 

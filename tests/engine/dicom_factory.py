@@ -3,17 +3,27 @@
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
+    JPEG2000,
     UID,
     CTImageStorage,
     EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSNearLossless,
     MediaStorageDirectoryStorage,
 )
 
@@ -105,6 +115,85 @@ def change(image: Dataset, **elements: Any) -> Dataset:
             delattr(image, keyword)
         else:
             setattr(image, keyword, value)
+    return image
+
+
+def relay(image: FileDataset, values: NDArray[np.integer[Any]], bits: int, **elements: Any) -> FileDataset:
+    """Store raw values as they are; their type gives the sign, `bits` the depth."""
+    image.Rows, image.Columns = values.shape[-2:]
+    image.BitsStored, image.HighBit = bits, bits - 1
+    image.PixelRepresentation = int(values.dtype.kind == "i")
+    image.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    change(image, **elements)
+    return image
+
+
+def raw(image: FileDataset) -> NDArray[np.uint16]:
+    """The stored values of an image as `ct_slice` makes it, [rows, columns]."""
+    return np.frombuffer(image.PixelData, "<u2").reshape(image.Rows, image.Columns)
+
+
+def compress(image: FileDataset, syntax: str) -> FileDataset:
+    """The image in another transfer syntax; lossless, but for JPEG-LS near-lossless (2) and JPEG 2000 (20 : 1)."""
+    if syntax in (JPEGLossless, JPEGLosslessSV1):
+        return _by_gdcm(image, syntax)
+    if syntax == HTJ2KLossless:
+        return _constant_htj2k(image)
+    if syntax == JPEGLSNearLossless:
+        image.compress(syntax, jls_error=2)
+    elif syntax == JPEG2000:
+        image.compress(syntax, j2k_cr=[20])
+    elif UID(syntax).is_encapsulated:
+        image.compress(syntax)
+    else:
+        if syntax == ExplicitVRBigEndian:
+            image.PixelData = np.frombuffer(image.PixelData, "<u2").astype(">u2").tobytes()
+        image.file_meta.TransferSyntaxUID = syntax
+    return image
+
+
+def _by_gdcm(image: FileDataset, syntax: str) -> FileDataset:
+    """pydicom has no encoder for JPEG lossless."""
+    import gdcm
+
+    with TemporaryDirectory() as folder:
+        plain, packed = Path(folder) / "plain", Path(folder) / "packed"
+        write(image, plain)
+        reader, changer, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader.SetFileName(str(plain))
+        process = "JPEGLosslessProcess14_1" if syntax == JPEGLosslessSV1 else "JPEGLosslessProcess14"
+        changer.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, process)))
+        if not reader.Read():
+            raise ValueError("gdcm cannot read the image")
+        changer.SetInput(reader.GetImage())
+        if not changer.Change():
+            raise ValueError("gdcm cannot encode the image")
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(changer.GetOutput())
+        writer.SetFileName(str(packed))
+        if not writer.Write():
+            raise ValueError("gdcm cannot write the image")
+        image.PixelData = dcmread(packed).PixelData  # gdcm changes the header, too
+        image.file_meta.TransferSyntaxUID = syntax
+        return image
+
+
+def _constant_htj2k(image: FileDataset) -> FileDataset:
+    """A slice of the middle value, 2048, as HTJ2K.
+
+    Nothing here encodes HTJ2K. A JPEG 2000 stream of that value has no coded block at all, so that it
+    becomes HTJ2K by its header: capability 15 in SIZ and CAP (ISO/IEC 15444-15 A.2, A.3), and the
+    high-throughput bit of the block style in COD.
+    """
+    image.PixelData = np.full((image.Rows, image.Columns), 2048, "<u2").tobytes()
+    image.compress(JPEG2000Lossless)
+    stream = bytearray(next(generate_frames(image.PixelData, number_of_frames=1)))
+    stream[6] |= 0x40
+    stream[stream.index(b"\xff\x52") + 12] |= 0x40
+    after_siz = 4 + int.from_bytes(stream[4:6], "big")
+    stream[after_siz:after_siz] = bytes.fromhex("ff500008000200000000")
+    image.PixelData = encapsulate([bytes(stream)])
+    image.file_meta.TransferSyntaxUID = HTJ2KLossless
     return image
 
 

@@ -271,13 +271,15 @@ def test_leaves_out_a_localizer_of_the_same_series(tmp_path: Path) -> None:
     assert np.array_equal(study.volume.values, VALUES)
 
 
-def test_refuses_several_series_and_lists_them(tmp_path: Path) -> None:
+def test_refuses_equally_good_series_and_lists_them(tmp_path: Path) -> None:
     folder = save(ct_series(VALUES), tmp_path / "study")
-    save(other_series(hounsfield(3, 8, 8), 7, SeriesDescription="Lung\x1b[2J"), folder / "more")
+    save(
+        other_series(hounsfield(5, 8, 8), 7, SeriesDescription="Lung\x1b[2J", ConvolutionKernel="Br64"), folder / "more"
+    )
     message = refusal(folder, modality="CT")
     assert "2 series could be the volume" in message
     assert '1: series 2, CT, 5 slices of 34 x 37, 2.50 mm apart, "Chest"' in message
-    assert f'2: series 7, CT, 3 slices of 8 x 8, 2.50 mm apart, "Lung [2J", {SERIES_UID}.7' in message
+    assert f'2: series 7, CT, 5 slices of 8 x 8, 2.50 mm apart, "Lung [2J", kernel Br64, {SERIES_UID}.7' in message
     assert "--series 1" in message
 
 
@@ -310,7 +312,7 @@ def test_another_modality_is_left_out_with_a_warning(tmp_path: Path) -> None:
     assert np.array_equal(study.volume.values, VALUES)
     assert study.warnings == (
         f"{folder}: read series 2, CT, 5 slices of 34 x 37, 2.50 mm apart; left out series 8, PT, 3 slices of 34 x 37, "
-        "2.50 mm apart.",
+        "2.50 mm apart (PT, not CT). To read another, give --series; mmcaf studies lists them.",
     )
 
 
@@ -333,12 +335,13 @@ def test_refuses_an_mr_study_for_a_ct_network(tmp_path: Path) -> None:
 
 def test_same_positions_are_told_apart_by_image_type(tmp_path: Path) -> None:
     folder = save(ct_series(VALUES), tmp_path / "study")
-    energies = ct_series(VALUES + 1, ImageType=["DERIVED", "PRIMARY", "AXIAL", "MONO"])
+    energies = ct_series(VALUES + 1, ImageType=["ORIGINAL", "PRIMARY", "AXIAL", "MONO"])
     for image in energies:
         image.SOPInstanceUID += ".2"
     save(energies, folder / "more")
     assert "2 series could be the volume" in refusal(folder)
-    assert np.array_equal(read_study(folder, series="1").volume.values, VALUES + 1)
+    assert np.array_equal(read_study(folder, series="1").volume.values, VALUES)
+    assert np.array_equal(read_study(folder, series="2").volume.values, VALUES + 1)
     assert "belongs to several groups" in refusal(folder, series=SERIES_UID)
 
 

@@ -1,48 +1,149 @@
-"""The size that a compressed frame itself declares, so that no decoder allocates by a hostile one."""
+"""What a compressed frame says of itself, checked so that no decoder allocates or loops by a hostile one."""
 
-from pydicom.uid import UID, JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+from dataclasses import dataclass
 
+from pydicom.uid import (
+    UID,
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+)
+
+MAX_TILES = 1024
+MIN_BLOCK_LOG2 = 4
+"""JPEG 2000: precincts and code blocks of at least 16 x 16 samples. Encoders use 32 or more; a decoder
+spends several hundred bytes on each, so smaller ones turn a small file into gigabytes."""
+
+_EOI = b"\xff\xd9"
 _JPEG2000 = b"\xff\x4f\xff\x51"
 """SOC, then SIZ, which must follow it (ISO/IEC 15444-1 annex A.5.1)."""
-_JPEG_SIZES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+_JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that start a frame (ISO/IEC 10918-1 table B.1; 0xF7 for JPEG-LS, ISO/IEC 14495-1)."""
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
 """Markers without a length."""
+_JPEG_SCAN = 0xDA
+_ALLOWED_FRAMES = {
+    JPEGBaseline8Bit: (0xC0,),
+    JPEGExtended12Bit: (0xC0, 0xC1),
+    JPEGLossless: (0xC3,),
+    JPEGLosslessSV1: (0xC3,),
+    **dict.fromkeys(JPEGLSTransferSyntaxes, (0xF7,)),
+}
+"""PS3.5 8.2.1, 8.2.3: the coding process that a transfer syntax stands for."""
 
 
-def declared_size(frame: bytes, syntax: UID) -> tuple[int, int, int] | None:
-    """(rows, columns, components) by the frame's own header; None for a syntax that has none, such as RLE.
+@dataclass(frozen=True)
+class FrameHeader:
+    """rows, columns and components of a frame, and the bits of its samples as its own header has them."""
+
+    rows: int
+    columns: int
+    components: int
+    precision: int
+
+
+def frame_header(frame: bytes, syntax: UID) -> FrameHeader | None:
+    """The header of one compressed frame; None for a syntax that has none, such as RLE.
 
     Raises:
-        ValueError: the frame does not begin as the transfer syntax says.
+        ValueError: the frame is not what the transfer syntax says, or is cut short.
     """
     if syntax in JPEG2000TransferSyntaxes:
         return _jpeg2000(frame)
-    if syntax in JPEGTransferSyntaxes or syntax in JPEGLSTransferSyntaxes:
-        return _jpeg(frame)
-    return None
+    return _jpeg(frame, _ALLOWED_FRAMES[syntax]) if syntax in _ALLOWED_FRAMES else None
 
 
-def _jpeg2000(frame: bytes) -> tuple[int, int, int]:
-    if frame[:4] != _JPEG2000 or len(frame) < 42:
+def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
+    """Refuse JPEG 2000 frames, of the size expected, in more or smaller parts than encoders make.
+
+    Looks at the tiles, at the coding style of the whole image, and that no tile has another
+    (ISO/IEC 15444-1 A.5.1, A.6.1, A.6.2).
+
+    Raises:
+        ValueError: so many tiles, or so small precincts or code blocks, or a header cut short.
+    """
+    if syntax not in JPEG2000TransferSyntaxes:
+        return
+    right, bottom, _, _, width, height = (_number(frame, at, 4) for at in range(8, 32, 4))
+    if not (width and height) or -(-right // width) * -(-bottom // height) > MAX_TILES:
+        raise ValueError(f"tiles of {width} x {height}; at most {MAX_TILES} tiles are read")
+    at, styles = 4 + _number(frame, 4, 2), 0
+    while (marker := _number(frame, at, 2)) != _SOT:
+        if marker == _COD:
+            style = frame[at + 4 : at + 2 + _number(frame, at + 2, 2)]
+            if len(style) < 10:
+                raise ValueError("a coding style of too few bytes")
+            blocks = [style[6] + 2, style[7] + 2]
+            precincts = [bits for size in style[10:] for bits in (size & 15, size >> 4)] if style[0] & 1 else []
+            if min(blocks + precincts) < MIN_BLOCK_LOG2:
+                raise ValueError("code blocks or precincts of less than 16 x 16 samples")
+            styles += 1
+        elif marker == _COC:
+            raise ValueError("a coding style of its own for the one component")
+        at = _next_segment(frame, at)
+    if styles != 1:
+        raise ValueError(f"{styles} coding styles where one was expected")
+    while _number(frame, at, 2) == _SOT:
+        part, length = at, _number(frame, at + 6, 4)
+        at += 12
+        while (marker := _number(frame, at, 2)) != _SOD:
+            if marker in (_COD, _COC):
+                raise ValueError("a coding style of its own for a tile")
+            at = _next_segment(frame, at)
+        if length == 0:  # up to the end of the codestream
+            return
+        at = max(part + length, at + 2)
+    # What follows the tile parts, the end marker or its absence, is the decoder's to judge.
+
+
+def _jpeg2000(frame: bytes) -> FrameHeader:
+    if frame[:4] != _JPEG2000 or len(frame) < 45:
         raise ValueError("no JPEG 2000 codestream")
-    right, bottom, left, top = (int.from_bytes(frame[at : at + 4], "big") for at in (8, 12, 16, 20))
-    return bottom - top, right - left, int.from_bytes(frame[40:42], "big")
+    right, bottom, left, top = (_number(frame, at, 4) for at in range(8, 24, 4))
+    return FrameHeader(bottom - top, right - left, _number(frame, 40, 2), (frame[42] & 0x7F) + 1)
 
 
-def _jpeg(frame: bytes) -> tuple[int, int, int]:
+def _jpeg(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
+    """Walk the marker segments up to the first scan.
+
+    A frame that lacks its end marker is completed with invented pixels by some decoders (libjpeg), and
+    makes others wait for ever (CharLS).
+    """
     if frame[:2] != b"\xff\xd8":
         raise ValueError("no JPEG stream")
-    at = 2
-    while at + 10 <= len(frame) and frame[at] == 0xFF:
-        marker = frame[at + 1]
-        if marker in _JPEG_SIZES:
-            rows, columns = (int.from_bytes(frame[at + skip : at + skip + 2], "big") for skip in (5, 7))
-            return rows, columns, frame[at + 9]
+    if not frame[-64:].rstrip(b"\0").endswith(_EOI):
+        raise ValueError("the JPEG stream is cut short: the marker that ends it (FFD9) is missing")
+    at, found = 2, []
+    while (marker := _number(frame, at, 2) & 0xFF) != _JPEG_SCAN:
+        if frame[at] != 0xFF:
+            raise ValueError(f"no JPEG marker {at} bytes into the stream")
+        if marker in _JPEG_FRAMES:
+            if marker not in allowed:
+                raise ValueError(f"the JPEG process 0xFF{marker:02X} is not that of the transfer syntax")
+            rows, columns = _number(frame, at + 5, 2), _number(frame, at + 7, 2)
+            found.append(FrameHeader(rows, columns, _number(frame, at + 9, 1), frame[at + 4]))
         if marker == 0xFF:
             at += 1
-        elif marker in _JPEG_BARE:
-            at += 2
         else:
-            at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
-    raise ValueError("no JPEG frame header")
+            at = at + 2 if marker in _JPEG_BARE else _next_segment(frame, at)
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} JPEG frame headers where one was expected")
+    return found[0]
+
+
+def _next_segment(frame: bytes, at: int) -> int:
+    """The marker after the segment at `at`, which holds its own length."""
+    length = _number(frame, at + 2, 2)
+    if length < 2:
+        raise ValueError(f"a marker segment of {length} bytes")
+    return at + 2 + length
+
+
+def _number(frame: bytes, at: int, size: int) -> int:
+    if at + size > len(frame):
+        raise ValueError("the compressed stream is cut short in its header")
+    return int.from_bytes(frame[at : at + size], "big")

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator
 from typing import BinaryIO
 
-from pydicom.encaps import encapsulate, generate_frames
+from pydicom.encaps import generate_frames
 
 from ..errors import StudyError
-from .codestream import declared_size
+from .codestream import FrameHeader, frame_header, refuse_costly_layout
 from .pixel_format import PixelFormat
 from .tags import describe
 
@@ -15,8 +15,8 @@ _DELIMITER = b"\xfe\xff\xdd\xe0"
 """PS3.5 A.4: encapsulated frames are items up to this delimiter, always little endian."""
 
 
-def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tuple[int, bytes]]:
-    """(frame number from 0, its encoded bytes as pydicom's decoder takes them), rising, for the wanted frames.
+def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tuple[int, bytes, FrameHeader | None]]:
+    """(frame number from 0, its encoded bytes, the header that these begin with, if any), rising.
 
     Raises:
         StudyError: the file ends early, frames are missing, or a frame's own size differs from the header's.
@@ -26,7 +26,7 @@ def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tup
         if not pixels.encapsulated:
             for index in sorted(wanted):
                 stream.seek(pixels.element.offset + index * pixels.frame_bytes)
-                yield index, stream.read(pixels.frame_bytes)
+                yield index, stream.read(pixels.frame_bytes), None
             return
         _refuse_incomplete(stream, pixels)
         stream.seek(pixels.element.offset)
@@ -35,8 +35,7 @@ def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tup
         for index, frame in enumerate(frames):
             if index in remaining:
                 remaining.remove(index)
-                _refuse_other_size(frame, pixels)
-                yield index, encapsulate([frame], has_bot=False)
+                yield index, frame, _checked_header(frame, pixels)
             if not remaining:
                 return
     raise StudyError(
@@ -75,12 +74,22 @@ def _refuse_incomplete(stream: BinaryIO, pixels: PixelFormat) -> None:
     )
 
 
-def _refuse_other_size(frame: bytes, pixels: PixelFormat) -> None:
-    size = declared_size(frame, pixels.instance.syntax)
-    if size not in (None, (pixels.rows, pixels.columns, 1)):
-        rows, columns, components = size or (0, 0, 0)
+def _checked_header(frame: bytes, pixels: PixelFormat) -> FrameHeader | None:
+    name, syntax = pixels.instance.name, pixels.instance.syntax
+    header = frame_header(frame, syntax)
+    if header is None:
+        return None
+    if (header.rows, header.columns, header.components) != (pixels.rows, pixels.columns, 1):
         raise StudyError(
-            f"{pixels.instance.name}: the compressed frame is {rows} x {columns} with {components} components; the "
-            f"header says {pixels.rows} x {pixels.columns} with 1.",
+            f"{name}: the compressed frame is {header.rows} x {header.columns} with {header.components} components; "
+            f"the header says {pixels.rows} x {pixels.columns} with 1.",
             "Send the study again from its source.",
         )
+    if not 2 <= header.precision <= pixels.bits_allocated:
+        raise StudyError(
+            f"{name}: the compressed frame has samples of {header.precision} bits; 2 to {pixels.bits_allocated} were "
+            f"expected by {describe('BitsAllocated')}.",
+            "Send the study again from its source.",
+        )
+    refuse_costly_layout(frame, syntax)
+    return header

@@ -22,6 +22,7 @@ class Frame:
     spacing: mm between rows, then between columns; (0028,0030).
     thickness: mm; (0018,0050).
     slope, intercept: of the rescale to intensities; (0028,1053), (0028,1052).
+    acquisition: (0020,0012), or (0020,9156) of an Enhanced image's frame.
     """
 
     instance: Instance
@@ -36,6 +37,14 @@ class Frame:
     image_type: tuple[str, ...]
     rows: int
     columns: int
+    acquisition: int | None = None
+
+    @property
+    def sent_order(self) -> tuple[float, str, int, str]:
+        """Sorts the frames of a series alike however their files are named."""
+        number = _whole_or_none(self.instance.tags, "InstanceNumber")
+        uid = self.instance.tags.text("SOPInstanceUID")
+        return (float("inf") if number is None else number, uid, self.index, self.instance.name)
 
     @property
     def name(self) -> str:
@@ -106,6 +115,11 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
     measures = macro("PixelMeasuresSequence")
     rescale = macro("PixelValueTransformationSequence")
     kind = macro("CTImageFrameTypeSequence") or macro("MRImageFrameTypeSequence")
+    content = macro("FrameContentSequence")
+    acquisition = None
+    if content:
+        of_frame = "FrameAcquisitionNumber" in content
+        acquisition = _whole_or_none(content, "FrameAcquisitionNumber" if of_frame else "AcquisitionNumber")
     return Frame(
         instance,
         index,
@@ -119,4 +133,13 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
         (kind.texts("FrameType") if kind else ()) or instance.tags.texts("ImageType"),
         rows,
         columns,
+        acquisition,
     )
+
+
+def _whole_or_none(tags: Tags, keyword: str) -> int | None:
+    """A number that only serves to sort or tell apart."""
+    try:
+        return tags.whole(keyword)
+    except StudyError:
+        return None

@@ -11,14 +11,13 @@ from .geometry_checks import (
     Vector,
     common_orientation,
     common_spacing,
-    refuse_duplicates,
     refuse_other_planes,
-    refuse_tilt,
-    regular_step,
     required,
     slice_normal,
     thinner_than_step,
 )
+from .irregular import gantry_shear, one_per_place, regular_spacing
+from .policies import Policies
 from .tags import describe
 
 
@@ -33,7 +32,11 @@ class Geometry:
 
     order: index of the sent slice for each slice of the volume.
     transpose, then flip_rows, flip_columns: what to do to each slice's [H, W] pixels.
-    spacing_mm, origin_mm, direction: as in `volume.Volume`, after the flips.
+    spacing_mm, origin_mm, direction: as in `volume.Volume`, after the flips and repairs.
+    slots: the repaired volume's slice for each of `order`; others are interpolated. Empty: none missing.
+    shifts: (rows, columns) in pixels of the turned slice, for each of `order`: how far beyond a pixel of the
+        repaired slice its value lies in the sent one. Empty: no tilt.
+    copies: (left out, kept) indices of sent slices at one position.
     """
 
     order: tuple[int, ...]
@@ -44,6 +47,9 @@ class Geometry:
     origin_mm: tuple[float, float, float]
     direction: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
     warnings: tuple[str, ...]
+    slots: tuple[int, ...] = ()
+    shifts: tuple[tuple[float, float], ...] = ()
+    copies: tuple[tuple[int, int], ...] = ()
 
     def arrange(self, pixels: NDArray[np.generic]) -> NDArray[np.generic]:
         """A view of one sent slice [H, W] as it stands in the volume."""
@@ -51,18 +57,20 @@ class Geometry:
         return arranged[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
 
-def arrange_slices(planes: Sequence[Plane], name: str) -> Geometry:
+def arrange_slices(planes: Sequence[Plane], name: str, policies: Policies | None = None) -> Geometry:
     """Order the slices of a series and work out its geometry.
 
     Args:
-        planes: at least one slice, in any order.
+        planes: at least one slice; of several at one position, the policy "first" keeps the first here.
         name: the study, as messages call it.
+        policies: what to accept of missing, tilted and repeated slices; nothing without them.
 
     Raises:
-        StudyError: positions, orientations or pixel spacings are missing or differ, two slices are at
-            the same place, slices are missing or irregular, the gantry was tilted, or the slices are
-            not axial.
+        StudyError: positions, orientations or pixel spacings are missing or differ, steps are
+            irregular, the slices are not axial; or, unless the policies accept it, two slices are at
+            the same place, slices are missing, or the gantry was tilted.
     """
+    policies = policies or Policies()
     if len(planes) == 1 and (planes[0].position is None or planes[0].orientation is None):
         return _unplaced(planes[0], name)
     positions = required(planes, "ImagePositionPatient", [plane.position for plane in planes], name)
@@ -70,27 +78,34 @@ def arrange_slices(planes: Sequence[Plane], name: str) -> Geometry:
     spacings = required(planes, "PixelSpacing", [plane.spacing for plane in planes], name)
     orientation = common_orientation(planes, orientations, name)
     between_rows, between_columns = common_spacing(planes, spacings, name)
+    rows, columns = planes[0].rows, planes[0].columns
     normal = slice_normal(orientation)
     normal = normal if normal[2] >= 0 else -normal
 
     heights = positions @ normal
-    order = np.argsort(heights, kind="stable")
-    heights, positions = heights[order], positions[order]
-    ordered = [planes[index] for index in order]
-    warnings: list[str] = []
-    step = 0.0
-    if len(planes) > 1:
-        refuse_duplicates(ordered, heights, name)
-        refuse_tilt(ordered, heights, positions, normal, name)
-    refuse_other_planes(normal, name)
-    if len(planes) > 1:
-        step = regular_step(heights, name)
-        warnings += thinner_than_step(ordered, step, name)
+    kept = one_per_place(planes, np.argsort(heights, kind="stable"), heights, positions, policies.duplicates, name)
+    heights, positions = heights[kept.order], positions[kept.order]
+    ordered = [planes[index] for index in kept.order]
+    warnings = [*kept.warnings]
+    step, offsets, axis = 0.0, None, normal
+    slots: tuple[int, ...] = (0,)
+    if len(ordered) > 1:
+        field_mm = min(rows * between_rows, columns * between_columns)
+        offsets, remarks = gantry_shear(ordered, heights, positions, normal, policies.tilt, field_mm, name)
+        warnings += remarks
+    if offsets is not None:
+        travel = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
+        axis = max(normal, travel, key=lambda vector: float(vector[2]))  # the table moves along the patient
+        positions = positions - offsets
+    refuse_other_planes(axis, name)
+    if len(ordered) > 1:
+        spacing = regular_spacing(heights, policies.gaps, name)
+        step, slots = spacing.step, spacing.slots
+        warnings += [*spacing.warnings, *thinner_than_step(ordered, step, name)]
     else:
         warnings.append(_single_slice(name))
     along_columns, along_rows = orientation[:3], orientation[3:]
     transpose = bool(abs(along_columns[0]) < abs(along_columns[1]))
-    rows, columns = planes[0].rows, planes[0].columns
     if transpose:
         along_columns, along_rows = along_rows, along_columns
         between_rows, between_columns = between_columns, between_rows
@@ -108,8 +123,12 @@ def arrange_slices(planes: Sequence[Plane], name: str) -> Geometry:
             f"{name}: the slices are stored rotated or mirrored; turned so that rows run to the patient's back "
             "and columns to the patient's left."
         )
+    shifts: tuple[tuple[float, float], ...] = ()
+    if offsets is not None:
+        by_row, by_column = -offsets @ along_rows / between_rows, -offsets @ along_columns / between_columns
+        shifts = tuple((float(row), float(column)) for row, column in zip(by_row, by_column, strict=True))
     return Geometry(
-        tuple(int(index) for index in order),
+        tuple(int(index) for index in kept.order),
         transpose,
         flip_rows,
         flip_columns,
@@ -117,6 +136,9 @@ def arrange_slices(planes: Sequence[Plane], name: str) -> Geometry:
         _triple(origin),
         (_triple(normal), _triple(along_rows), _triple(along_columns)),
         tuple(warnings),
+        slots if slots[-1] >= len(slots) else (),
+        shifts,
+        kept.copies,
     )
 
 

@@ -9,15 +9,6 @@ from numpy.typing import NDArray
 from ..errors import StudyError
 from .tags import describe
 
-SPACING_TOLERANCE_MM = 0.1
-SPACING_TOLERANCE_RELATIVE = 0.01
-"""A step between slices may differ from the series' own by the larger of the two; headers round to 0.1 mm."""
-DUPLICATE_MM = 0.01
-"""Slices closer than this are at the same position."""
-TILT_TOLERANCE_DEGREES = 0.5
-"""Gantries tilt in steps of half a degree or more; less shifts a 300 mm chest by under 3 mm."""
-IN_PLANE_TOLERANCE_MM = 0.5
-"""A slice's centre may leave the straight line through the series by this much."""
 AXIAL_TOLERANCE_DEGREES = 5.0
 """Between the slice normal and the patient's long axis."""
 ORIENTATION_TOLERANCE_DEGREES = 0.1
@@ -25,10 +16,10 @@ ORIENTATION_TOLERANCE_DEGREES = 0.1
 COSINE_TOLERANCE = 0.01
 """Direction cosines may miss unit length and a right angle by this much."""
 PIXEL_SPACING_TOLERANCE_MM = 0.001
+THICKNESS_TOLERANCE_MM = 0.1
+"""Slices may lie this much further apart than they are thick; headers round to 0.1 mm."""
 FARTHEST_MM = 1e5
 """No position or distance in a scanner is larger; far larger ones would overflow what follows."""
-LISTED = 5
-"""Gaps or duplicates that a message lists."""
 
 Vector = NDArray[np.float64]
 
@@ -123,40 +114,8 @@ def common_spacing(planes: Sequence[Plane], spacings: Vector, name: str) -> tupl
     return float(spacings[0, 0]), float(spacings[0, 1])
 
 
-def refuse_duplicates(ordered: Sequence[Plane], heights: Vector, name: str) -> None:
-    same = np.flatnonzero(np.diff(heights) < DUPLICATE_MM)
-    if not same.size:
-        return
-    pairs = [f"{ordered[i].name} and {ordered[i + 1].name} at z={heights[i]:.1f} mm" for i in same[:LISTED]]
-    raise StudyError(
-        f"{name}: {same.size} of {len(ordered)} slices repeat a position: {_listed(pairs, same.size)}; one slice "
-        "per position was expected.",
-        "Send one series, without repeated images.",
-    )
-
-
-def refuse_tilt(ordered: Sequence[Plane], heights: Vector, positions: Vector, normal: Vector, name: str) -> None:
-    """Find the shear from positions, not from the tilt element, whose sign scanners do not agree on."""
-    travel = positions - positions[0]
-    sideways = travel - np.outer(heights - heights[0], normal)
-    angle = float(np.degrees(np.arctan2(np.linalg.norm(sideways[-1]), heights[-1] - heights[0])))
-    if angle > TILT_TOLERANCE_DEGREES:
-        raise StudyError(
-            f"{name}: the gantry was tilted: slices shift in-plane by {angle:.1f} degrees against their normal; "
-            f"at most {TILT_TOLERANCE_DEGREES} degrees was expected.",
-            "Send a series without tilt, or one reformatted to upright axial slices.",
-        )
-    along = (heights - heights[0]) / (heights[-1] - heights[0])
-    stray = np.linalg.norm(sideways - np.outer(along, sideways[-1]), axis=1)
-    if stray.max() > IN_PLANE_TOLERANCE_MM:
-        raise StudyError(
-            f"{name}: {ordered[int(stray.argmax())].name} is shifted in-plane by {stray.max():.1f} mm against the "
-            f"others; at most {IN_PLANE_TOLERANCE_MM} mm was expected.",
-            "Send one series, reconstructed with one centre.",
-        )
-
-
 def refuse_other_planes(normal: Vector, name: str) -> None:
+    """Refuse slices whose normal, pointing to the head, is off the patient's long axis."""
     angle = float(np.degrees(np.arccos(min(float(normal[2]), 1.0))))
     if angle > AXIAL_TOLERANCE_DEGREES:
         raise StudyError(
@@ -166,40 +125,15 @@ def refuse_other_planes(normal: Vector, name: str) -> None:
         )
 
 
-def regular_step(heights: Vector, name: str) -> float:
-    """The distance between neighbours, mm, after refusing gaps and irregular steps.
-
-    The expected step is the lower median, so that one gap among few slices does not pass for it.
-    """
-    steps = np.diff(heights)
-    expected = float(np.sort(steps)[(len(steps) - 1) // 2])
-    tolerance = max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_RELATIVE * expected)
-    odd = np.flatnonzero(np.abs(steps - expected) > tolerance)
-    if not odd.size:
-        return round(float(heights[-1] - heights[0]) / len(steps), 6)
-    counts = np.rint(steps[odd] / expected)
-    gaps = (counts >= 2) & (np.abs(steps[odd] - counts * expected) <= counts * tolerance)
-    places = [f"between z={heights[i]:.1f} and z={heights[i + 1]:.1f} mm (found {steps[i]:.2f})" for i in odd[:LISTED]]
-    if gaps.all():
-        missing = int((counts - 1).sum())
-        plural = "slice" if missing == 1 else "slices"
-        problem = f"{missing} {plural} missing {_listed(places, odd.size)}; expected spacing {expected:.2f} mm"
-    else:
-        problem = (
-            f"irregular slice spacing: {odd.size} of {len(steps)} steps differ from {expected:.2f} mm by more than "
-            f"{tolerance:.2f} mm: {_listed(places, odd.size)}"
-        )
-    raise StudyError(f"{name}: {problem}.", "Resend the series, complete and with one spacing.")
-
-
 def thinner_than_step(ordered: Sequence[Plane], step: float, name: str) -> list[str]:
     thickness = ordered[0].thickness
-    if thickness is None or thickness <= 0 or step <= thickness + SPACING_TOLERANCE_MM:
+    if thickness is None or thickness <= 0 or step <= thickness + THICKNESS_TOLERANCE_MM:
         return []
     return [f"{name}: slices {thickness:g} mm thick lie {step:g} mm apart; the tissue between them was not imaged."]
 
 
-def _listed(entries: Sequence[str], total: int) -> str:
+def listed(entries: Sequence[str], total: int) -> str:
+    """The entries of a message, and how many more there are."""
     return ", ".join(entries) + (f" and {total - len(entries)} more" if total > len(entries) else "")
 
 

@@ -9,11 +9,12 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import STANDARD_VR
 
 from ..errors import StudyError
 from .faults import doing
-from .files import Source
+from .files import MAX_RATIO, RATIO_FROM_BYTES, Source
 from .tags import Tags, describe
 
 MAX_INFLATED_BYTES = 2 * 1024**3
@@ -27,6 +28,7 @@ KEYWORDS = (
     *("ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "SeriesDescription"),
     *("PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
+    *("AcquisitionNumber", "InstanceNumber", "ConvolutionKernel"),
     *("SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -60,13 +62,17 @@ class PixelElement:
 
 @dataclass(frozen=True)
 class Instance:
-    """A parsed header; `tags` reads its elements. Pixels stay in the file until `open_pixels`."""
+    """A parsed header; `tags` reads its elements. Pixels stay in the file until `open_pixels`.
+
+    legacy: the file lacks the preamble, and `syntax` is what its first bytes look like.
+    """
 
     source: Source
     syntax: UID
     media_class: str
     header: Dataset
     pixels: PixelElement | None
+    legacy: bool = False
 
     @property
     def name(self) -> str:
@@ -92,14 +98,16 @@ def read_instance(source: Source) -> Instance | None:
     """Parse a file up to its pixels.
 
     Returns:
-        None for a file that is not DICOM: one without "DICM" after its 128-byte preamble.
+        None for a file that is not DICOM: one without "DICM" after its 128-byte preamble that is not a
+        bare data set of a known SOP class either.
 
     Raises:
         StudyError: a DICOM file that is damaged, or cannot be read.
     """
     with doing(f"{source.name}: reading its header"), source.open_header() as stream:
-        if stream.read(PREAMBLE_BYTES + len(MAGIC))[PREAMBLE_BYTES:] != MAGIC:
-            return None
+        head = stream.read(PREAMBLE_BYTES + len(MAGIC))
+        if head[PREAMBLE_BYTES:] != MAGIC:
+            return _bare_data_set(source, stream, head)
         stream.seek(0)
         meta = Tags(_file_meta(stream), source.name)
         syntax = UID(meta.text("TransferSyntaxUID"))
@@ -116,6 +124,27 @@ def read_instance(source: Source) -> Instance | None:
             body.seek(0)
         header, pixels = _header(body, syntax, size)
         return Instance(source, syntax, meta.text("MediaStorageSOPClassUID"), header, pixels)
+
+
+def _bare_data_set(source: Source, stream: BinaryIO, head: bytes) -> Instance | None:
+    """A data set without preamble and file meta, as network dumps and files before PS3.10 are; else None.
+
+    It begins with group 0008, little endian. Its SOP class must be a known one, so that no other file
+    passes for it.
+    """
+    if head[:2] != b"\x08\x00" or len(head) <= PREAMBLE_BYTES:
+        return None
+    explicit = head[4:6].decode("latin-1") in STANDARD_VR
+    syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    stream.seek(0)
+    try:
+        header, pixels = _header(stream, syntax, source.size)
+        sop_class = Tags(header, source.name).text("SOPClassUID")
+    except Exception:  # whatever a parser makes of a file that is no DICOM
+        return None
+    if UID(sop_class).type != "SOP Class":
+        return None
+    return Instance(source, syntax, sop_class, header, pixels, legacy=True)
 
 
 def _file_meta(stream: BinaryIO) -> Dataset:
@@ -152,10 +181,12 @@ def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelEle
 
 def _inflated(stream: BinaryIO, name: str) -> BytesIO:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflater.decompress(stream.read(), MAX_INFLATED_BYTES)
+    packed = stream.read()
+    limit = min(MAX_INFLATED_BYTES, max(RATIO_FROM_BYTES, MAX_RATIO * len(packed)))
+    data = inflater.decompress(packed, limit)
     if inflater.unconsumed_tail:
         raise StudyError(
-            f"{name}: inflates to more than {MAX_INFLATED_BYTES} bytes, the most that is read.",
+            f"{name}: {len(packed)} deflated bytes inflate to more than {limit}, the most that is read of so many.",
             "Export the study again without deflating it.",
         )
     return BytesIO(data)

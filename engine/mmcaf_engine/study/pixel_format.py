@@ -1,22 +1,18 @@
 """How an instance encodes its pixels, and the decoder for it; what is not a CT slice's format is refused."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from pydicom.pixels.decoders.base import Decoder, get_decoder
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
+from pydicom.uid import ExplicitVRBigEndian
 
 from ..errors import StudyError
+from .decoders import CODECS, Codec, Decode
+from .faults import printable
 from .instance import Instance, PixelElement
 from .tags import Tags, describe
 
-BITS_ALLOCATED = 16
-"""PS3.3 C.8.2.1.1.4: CT pixels are allocated 16 bits."""
-PREFERRED_PLUGINS = ("pydicom", "pylibjpeg", "pyjpegls", "gdcm", "pillow")
-"""One decoder per transfer syntax, the first of these that is installed; a failure does not try the next.
-
-pydicom itself decodes RLE only, at 4 ms a slice; the faster plug-in for it aborts on damaged runs.
-"""
+BITS_ALLOCATED = (8, 16, 32)
+"""PS3.3 C.8.2.1.1.4 has 16 for CT; derived images come with 8 or 32."""
+COMPRESSED_BITS_ALLOCATED = (8, 16)
 
 
 @dataclass(frozen=True)
@@ -25,21 +21,21 @@ class PixelFormat:
 
     frames: NumberOfFrames.
     padding: lowest and highest stored value that mark pixels outside the field of view.
-    options: what pydicom's decoder needs for one frame.
+    codec, decode: of compressed frames; None for uncompressed ones, and `decode` for run lengths.
     offsets: the extended offset table of encapsulated frames and their lengths, undecoded.
     """
 
     instance: Instance
     element: PixelElement
-    decoder: Decoder
-    plugin: str
     rows: int
     columns: int
     frames: int
+    bits_allocated: int
     bits_stored: int
     signed: bool
     padding: tuple[int, int] | None
-    options: dict[str, Any]
+    codec: Codec | None
+    decode: Decode | None
     offsets: tuple[bytes, bytes] | None
 
     @property
@@ -49,7 +45,12 @@ class PixelFormat:
     @property
     def frame_bytes(self) -> int:
         """One frame, decoded."""
-        return self.rows * self.columns * BITS_ALLOCATED // 8
+        return self.rows * self.columns * self.bits_allocated // 8
+
+    @property
+    def sample_type(self) -> str:
+        """numpy's name of one sample's type, of this machine's byte order."""
+        return f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}"
 
 
 def read_format(instance: Instance) -> PixelFormat:
@@ -63,34 +64,20 @@ def read_format(instance: Instance) -> PixelFormat:
     if element is None:
         raise StudyError(f"{instance.name}: {describe('PixelData')} is missing.", "Send the study again.")
     _refuse_photometric(tags)
-    bits_stored, signed = _depth(tags)
-    decoder, plugin = _decoder(instance)
-    rows, columns = tags.whole("Rows") or 0, tags.whole("Columns") or 0
-    frames = tags.whole("NumberOfFrames") or 1
+    codec, decode = _decoder(instance)
+    bits_allocated, bits_stored, signed = _depth(tags, element.vr, instance)
     found = PixelFormat(
         instance,
         element,
-        decoder,
-        plugin,
-        rows,
-        columns,
-        frames,
+        tags.whole("Rows") or 0,
+        tags.whole("Columns") or 0,
+        tags.whole("NumberOfFrames") or 1,
+        bits_allocated,
         bits_stored,
         signed,
         _padding(tags, signed),
-        {
-            "rows": rows,
-            "columns": columns,
-            "number_of_frames": 1,
-            "samples_per_pixel": 1,
-            "photometric_interpretation": "MONOCHROME2",
-            "bits_allocated": BITS_ALLOCATED,
-            "bits_stored": bits_stored,
-            "pixel_representation": int(signed),
-            "pixel_keyword": "PixelData",
-            "pixel_vr": element.vr,
-            "correct_unused_bits": False,
-        },
+        codec,
+        decode,
         _extended_offsets(tags),
     )
     if not found.encapsulated:
@@ -112,18 +99,22 @@ def _refuse_photometric(tags: Tags) -> None:
         raise tags.refusal("PhotometricInterpretation", "is not MONOCHROME2, the only kind that is read")
 
 
-def _depth(tags: Tags) -> tuple[int, bool]:
+def _depth(tags: Tags, vr: str, instance: Instance) -> tuple[int, int, bool]:
+    """BitsAllocated, BitsStored, and whether the values are signed."""
     allocated, stored = tags.whole("BitsAllocated"), tags.whole("BitsStored")
     representation, high = tags.whole("PixelRepresentation"), tags.whole("HighBit")
-    if allocated != BITS_ALLOCATED:
-        raise tags.refusal("BitsAllocated", f"is {allocated}; {BITS_ALLOCATED} was expected")
+    known = COMPRESSED_BITS_ALLOCATED if instance.syntax.is_encapsulated else BITS_ALLOCATED
+    if allocated is None or allocated not in known:
+        raise tags.refusal("BitsAllocated", f"is {allocated}; {' or '.join(map(str, known))} was expected")
+    if allocated == 8 and vr == "OW" and instance.syntax == ExplicitVRBigEndian:
+        raise tags.refusal("BitsAllocated", "is 8 in big-endian words, of which the order of pixels is not certain")
     if stored is None or not 1 <= stored <= allocated:
         raise tags.refusal("BitsStored", f"is {stored}; 1 to {allocated} was expected")
     if high not in (None, stored - 1):
         raise tags.refusal("HighBit", f"is {high}; {stored - 1} was expected with {stored} bits stored")
     if representation not in (0, 1):
         raise tags.refusal("PixelRepresentation", f"is {representation}; 0 (unsigned) or 1 (signed) was expected")
-    return stored, representation == 1
+    return allocated, stored, representation == 1
 
 
 def _padding(tags: Tags, signed: bool) -> tuple[int, int] | None:
@@ -148,29 +139,24 @@ def _padding(tags: Tags, signed: bool) -> tuple[int, int] | None:
     return min(first, last), max(first, last)
 
 
-def _decoder(instance: Instance) -> tuple[Decoder, str]:
+def _decoder(instance: Instance) -> tuple[Codec | None, Decode | None]:
     syntax = instance.syntax
-    try:
-        decoder = get_decoder(syntax)
-    except NotImplementedError as failure:
+    if syntax.is_transfer_syntax and not (syntax.is_private or syntax.is_encapsulated):
+        return None, None
+    codec = CODECS.get(syntax)
+    if codec is None:
         raise StudyError(
-            f"{instance.name}: {describe('TransferSyntaxUID')} is {syntax.name}, which is not read.",
+            f"{instance.name}: {describe('TransferSyntaxUID')} is {printable(syntax.name)}, which is not read.",
             "Send the study uncompressed (Explicit VR Little Endian).",
-        ) from failure
-    if not decoder.is_available:
+        )
+    try:
+        return codec, codec.load()
+    except ImportError as failure:
         raise StudyError(
             f"{instance.name}: pixels compressed as {syntax.name} ({syntax}) need a decoder that is not installed: "
-            f"{'; '.join(decoder.missing_dependencies)}.",
-            f"pip install {_packages(instance)}",
-        )
-    plugins = decoder.available_plugins
-    return decoder, next((name for name in PREFERRED_PLUGINS if name in plugins), "")
-
-
-def _packages(instance: Instance) -> str:
-    if instance.syntax in JPEG2000TransferSyntaxes:
-        return "pylibjpeg pylibjpeg-openjpeg"
-    return "pyjpegls" if instance.syntax in JPEGLSTransferSyntaxes else "python-gdcm"
+            f"{codec.name}.",
+            f"pip install {codec.package}",
+        ) from failure
 
 
 def _extended_offsets(tags: Tags) -> tuple[bytes, bytes] | None:
@@ -183,7 +169,7 @@ def _refuse_length(pixels: PixelFormat) -> None:
     """Before anything is allocated: do the bytes that are there suffice for the size that is declared?"""
     element, name = pixels.element, pixels.instance.name
     expected = pixels.frame_bytes * pixels.frames
-    size = f"{pixels.rows} x {pixels.columns} pixels of {BITS_ALLOCATED // 8} bytes"
+    size = f"{pixels.rows} x {pixels.columns} pixels of {pixels.bits_allocated // 8} bytes"
     size += f" in {pixels.frames} frames" if pixels.frames > 1 else ""
     if element.length is None:
         raise StudyError(

@@ -12,11 +12,13 @@ from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
 from ..errors import StudyError
 from ..volume import Intensity
+from .codestream import FrameHeader
 from .encoded import encoded_frames
 from .faults import doing, printable
 from .frames import MAX_SLICES, Frame
 from .geometry import Geometry
 from .pixel_format import PixelFormat, read_format
+from .run_length import decode_rle
 from .tags import describe
 
 MAX_VOXELS = 1024**3
@@ -149,11 +151,26 @@ def _decoded(job: Sequence[_Slice]) -> Iterator[tuple[_Slice, Stored]]:
     pixels = job[0].pixels
     by_frame = {entry.frame.index: entry for entry in job}
     with doing(f"{pixels.instance.name}: decoding pixels ({pixels.instance.syntax.name})", quote=True):
-        for index, encoded in encoded_frames(pixels, by_frame.keys()):
-            pattern, _ = pixels.decoder.as_array(
-                encoded, index=0, raw=True, decoding_plugin=pixels.plugin, **pixels.options
-            )
-            yield by_frame[index], pattern
+        for index, encoded, header in encoded_frames(pixels, by_frame.keys()):
+            yield by_frame[index], _pattern(encoded, header, pixels)
+
+
+def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) -> Stored:
+    """One frame's samples [H, W] in the type that the header says."""
+    shape, kind = (pixels.rows, pixels.columns), np.dtype(pixels.sample_type)
+    if pixels.codec is None:
+        little = pixels.instance.syntax.is_little_endian
+        return np.frombuffer(encoded, kind.newbyteorder("<" if little else ">")).reshape(shape)
+    if pixels.decode is None:
+        return decode_rle(encoded, pixels.rows * pixels.columns, kind.itemsize).view(kind).reshape(shape)
+    samples = pixels.decode(encoded)
+    if samples.shape != shape or samples.dtype.kind not in "iu" or samples.dtype.itemsize > kind.itemsize:
+        raise ValueError(f"the decoder gave {samples.shape} of {samples.dtype}; {shape} of {kind} was expected")
+    samples = samples.astype(kind, copy=False)
+    if header is not None and pixels.instance.syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes):
+        # Such a stream counts its bits itself; whether they are signed, only the DICOM header is sure of.
+        return _low_bits(samples, header.precision)
+    return samples
 
 
 def _store(pattern: Stored, entry: _Slice, block: Values, geometry: Geometry, pad: bool) -> int:
@@ -163,9 +180,11 @@ def _store(pattern: Stored, entry: _Slice, block: Values, geometry: Geometry, pa
     if pad and pixels.padding is not None:
         padded = (pattern >= pixels.padding[0]) & (pattern <= pixels.padding[1])
     stored = _used_bits(pattern, pixels)
-    values: NDArray[np.int32] | NDArray[np.float64]
-    if block.dtype == np.int16:
-        values = stored.astype(np.int32) + np.int32(entry.intercept)
+    values: NDArray[np.int16] | NDArray[np.int64] | NDArray[np.float64]
+    if block.dtype == np.int16 and _always_fits(entry):
+        values = stored.astype(np.int16) + np.int16(entry.intercept)
+    elif block.dtype == np.int16:
+        values = stored.astype(np.int64) + np.int64(entry.intercept)
     else:
         values = stored * np.float64(entry.slope) + np.float64(entry.intercept)
     replaced = 0
@@ -186,13 +205,28 @@ def _store(pattern: Stored, entry: _Slice, block: Values, geometry: Geometry, pa
     return replaced
 
 
+def _always_fits(entry: _Slice) -> bool:
+    """Whether any value that may come is an int16, as is the intercept; compressed frames may exceed BitsStored."""
+    span = 1 << (entry.pixels.bits_allocated if entry.pixels.encapsulated else entry.pixels.bits_stored)
+    low = -span // 2 if entry.pixels.signed else 0
+    ends = (low, low + span - 1, entry.intercept, low + entry.intercept, low + span - 1 + entry.intercept)
+    return INT16.min <= min(ends) and max(ends) <= INT16.max
+
+
 def _used_bits(pattern: Stored, pixels: PixelFormat) -> Stored:
     """Drop what pixels may carry above BitsStored (PS3.5 8.1.1), extending the sign.
 
-    JPEG 2000 and JPEG-LS streams hold only the used bits, which their own header counts.
+    JPEG 2000 and JPEG-LS streams hold only the used bits.
     """
-    unused = 8 * pattern.dtype.itemsize - pixels.bits_stored
-    if unused <= 0 or pixels.instance.syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes):
+    if pixels.instance.syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes):
+        return pattern
+    return _low_bits(pattern, pixels.bits_stored)
+
+
+def _low_bits(pattern: Stored, bits: int) -> Stored:
+    """The lowest bits of each value, the uppermost of them as its sign where the type has one."""
+    unused = 8 * pattern.dtype.itemsize - bits
+    if unused <= 0:
         return pattern
     used: Stored = np.right_shift(np.left_shift(pattern, unused), unused)
     return used
@@ -203,10 +237,17 @@ def _rescale(frame: Frame, modality: str) -> tuple[float, float]:
     tags = frame.instance.tags
     if frame.slope is None or frame.intercept is None:
         missing = "RescaleSlope" if frame.slope is None else "RescaleIntercept"
-        table = ", and a lookup table stands in its place" if "ModalityLUTSequence" in tags else ""
+        # PS3.3 C.11.1.1.1: a table's output is unsigned, so that air and lung have no place in it.
+        table = f", and {describe('ModalityLUTSequence')}, a lookup table without negative values, stands in its place"
         raise StudyError(
-            f"{frame.name}: {describe(missing)} is missing{table}; without it the {modality or 'pixel'} values are not "
-            "in Hounsfield units.",
+            f"{frame.name}: {describe(missing)} is missing{table if 'ModalityLUTSequence' in tags else ''}; without it "
+            f"the {modality or 'pixel'} values are not in Hounsfield units.",
+            "Send the series as the scanner made it.",
+        )
+    if "ModalityLUTSequence" in tags:
+        raise StudyError(
+            f"{frame.name}: {describe('ModalityLUTSequence')} stands beside {describe('RescaleSlope')}; one of them "
+            "was expected, and they may contradict each other.",
             "Send the series as the scanner made it.",
         )
     if frame.slope == 0:

@@ -1,7 +1,7 @@
-"""From the instances of a study to the one series that is read."""
+"""The instances of a study, grouped into the candidates for the volume."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import StudyError
 from .faults import printable
 from .frames import Frame, read_frames
-from .geometry_checks import slice_normal
+from .geometry_checks import AXIAL_TOLERANCE_DEGREES, Vector, slice_normal
 from .instance import Instance
 from .tags import Tags, describe
 
@@ -31,39 +31,61 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class of screenshots; multi-frame ones append a number."""
 LOCALIZER = {"LOCALIZER", "SCOUT"}
 """Values of ImageType (PS3.3 C.8.2.1.1.1) on survey images."""
-SAME_PLACE_MM = 0.1
-"""Frames of one series this close share a position, and are told apart by their image type."""
+SAME_PLACE_DIGITS = 1
+"""Decimals of a position in mm, to which frames that share a place agree."""
+COVERED = 0.9
+"""Part of a series' positions that one of its acquisitions or image types must have to be taken for itself."""
+PLANES = ("sagittal", "coronal", "axial", "unknown")
+"""Names of `Candidate.plane`; its -1 is the last."""
+_PARALLEL = float(np.cos(np.radians(AXIAL_TOLERANCE_DEGREES)))
 
 
 @dataclass(frozen=True)
 class Candidate:
     """Frames that belong together and could be the volume.
 
-    number: as in the list that messages show, from 1.
+    study_uid, patient: StudyInstanceUID and PatientID, to tell studies apart; the latter is never shown.
     plane: the patient axis that the slices are across, 0 to 2 for x, y, z; -1 when unknown.
+    slices: frames, and images of the series that could not be read.
+    step_mm: usual distance between neighbours; 0 when unknown or for a single slice.
+    extent_mm: from the first slice to the last; 0 when unknown.
+    oblique_degrees: between the slice normal and its patient axis.
     fault: why an image of this series could not be read, if so.
+    number: as in the list that messages show, from 1.
     """
 
+    study_uid: str
     series_uid: str
     series_number: int | None
     modality: str
     description: str
+    kernel: str
     plane: int
     frames: tuple[Frame, ...]
+    slices: int
+    step_mm: float = 0.0
+    extent_mm: float = 0.0
+    oblique_degrees: float = 0.0
     fault: StudyError | None = None
+    patient: str = field(default="", repr=False)
     number: int = 0
+
+    @property
+    def derived(self) -> bool:
+        """Whether the images were computed from others (PS3.3 C.7.6.1.1.2)."""
+        return bool(self.frames) and self.frames[0].image_type[:1] == ("DERIVED",)
 
     def describe(self) -> str:
         """One line without patient data."""
-        count, first = len(self.frames), self.frames[0] if self.frames else None
+        first = self.frames[0] if self.frames else None
         parts = [
             "no series number" if self.series_number is None else f"series {self.series_number}",
             self.modality or "no modality",
-            f"{count} slice{'' if count == 1 else 's'}" + (f" of {first.rows} x {first.columns}" if first else ""),
+            f"{self.slices} slice{'' if self.slices == 1 else 's'}"
+            + (f" of {first.rows} x {first.columns}" if first else ""),
         ]
-        step = _typical_step(self.frames)
-        parts += [f"{step:.2f} mm apart"] if step else []
-        parts += [("sagittal", "coronal")[self.plane]] if self.plane in (0, 1) else []
+        parts += [f"{self.step_mm:.2f} mm apart"] if self.step_mm else []
+        parts += [PLANES[self.plane]] if self.plane in (0, 1) else []
         return ", ".join(parts)
 
 
@@ -77,11 +99,11 @@ class Catalogue:
 
 
 def catalogue(instances: Iterable[Instance]) -> Catalogue:
-    """Group the instances into candidates by series, matrix and plane.
+    """Group the instances into candidates by series, matrix and orientation.
 
-    Within a series, frames at the same positions are further told apart by their image type.
-    Localizers, secondary captures, colour images and objects without pixels are left out. An image
-    with an unreadable element stays with its series as a fault.
+    Within a series, frames at the same positions are further told apart by their acquisition or image
+    type. Localizers, secondary captures, colour images and objects without pixels are left out. An
+    image with an unreadable element stays with its series as a fault.
 
     Raises:
         StudyError: a slice was cut short before its pixels; even its series may then be in doubt.
@@ -89,6 +111,7 @@ def catalogue(instances: Iterable[Instance]) -> Catalogue:
     result = Catalogue()
     groups: dict[tuple[object, ...], list[Frame]] = {}
     faults: dict[str, StudyError] = {}
+    unread: Counter[str] = Counter()
     members: dict[str, Instance] = {}
     for instance in instances:
         tags = instance.tags
@@ -100,6 +123,7 @@ def catalogue(instances: Iterable[Instance]) -> Catalogue:
         except StudyError as failure:
             faults.setdefault(uid, failure)
             members.setdefault(uid, instance)
+            unread[uid] += 1
             continue
         volume = [frame for frame in frames if not LOCALIZER & set(frame.image_type)]
         if not volume:
@@ -111,54 +135,15 @@ def catalogue(instances: Iterable[Instance]) -> Catalogue:
             groups.setdefault((uid, frame.rows, frame.columns, _plane(frame)), []).append(frame)
     grouped = {str(key[0]) for key in groups}
     found = [
-        _candidate(members[str(key[0])], tuple(part), faults.get(str(key[0])))
+        _candidate(members[str(key[0])], tuple(part), faults.get(str(key[0])), unread[str(key[0])])
         for key, group in groups.items()
-        for part in _by_image_type(group)
+        for parallel in _by_orientation(sorted(group, key=lambda frame: frame.sent_order))
+        for part in _by_kind(parallel)
     ]
-    found += [_candidate(members[uid], (), fault) for uid, fault in faults.items() if uid not in grouped]
-    found.sort(key=_rank)
+    found += [_candidate(members[uid], (), fault, unread[uid]) for uid, fault in faults.items() if uid not in grouped]
+    found.sort(key=_list_order)
     result.candidates = tuple(replace(entry, number=number) for number, entry in enumerate(found, start=1))
     return result
-
-
-def choose(
-    study: Catalogue, name: str, *, modality: str | None, series: str | None
-) -> tuple[Candidate, tuple[str, ...]]:
-    """The candidate to read, and warnings on which others were left out.
-
-    Args:
-        study: what was found.
-        name: the study's path, for messages.
-        modality: the only one that the network takes; any without it.
-        series: SeriesInstanceUID, or a candidate's number.
-
-    Raises:
-        StudyError: no candidate, none of that modality or name, or several.
-    """
-    if not study.candidates:
-        raise StudyError(
-            f"{name}: no image that can be the volume: {_counts(study.left_out)}.", "Send a series of images."
-        )
-    if series is not None:
-        chosen = [_named(study, series, name)]
-        others: list[Candidate] = []
-    else:
-        chosen = [entry for entry in study.candidates if modality in (None, entry.modality)]
-        axial = [entry for entry in chosen if entry.plane in (2, -1)]
-        chosen = axial or chosen
-        numbers = {entry.number for entry in chosen}
-        others = [entry for entry in study.candidates if entry.number not in numbers]
-    if not chosen or modality not in (None, chosen[0].modality):
-        came = " and ".join(sorted({entry.modality or "no modality" for entry in chosen or study.candidates}))
-        raise StudyError(f"{name}: {came} study for a {modality} network.", f"Send the {modality} series.")
-    if len(chosen) > 1:
-        raise _ambiguous(chosen, f"{name}: {len(chosen)} series could be the volume:")
-    if chosen[0].fault is not None:
-        raise chosen[0].fault
-    if not others:
-        return chosen[0], ()
-    listed = "; ".join(entry.describe() for entry in others)
-    return chosen[0], (f"{name}: read {chosen[0].describe()}; left out {listed}.",)
 
 
 def _refuse_cut_short(instance: Instance) -> None:
@@ -194,30 +179,79 @@ def _plane(frame: Frame) -> int:
     return int(np.argmax(np.abs(slice_normal(frame.orientation))))
 
 
-def _by_image_type(frames: list[Frame]) -> list[list[Frame]]:
-    places = {tuple(round(value / SAME_PLACE_MM) for value in frame.position or ()) for frame in frames}
-    if len(places) == len(frames):
-        return [frames]
-    parts: dict[tuple[str, ...], list[Frame]] = {}
+def _by_orientation(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames that differ by more than a rounding or a slip; less is left for the geometry's checks to refuse."""
+    parts: list[tuple[Vector | None, list[Frame]]] = []
     for frame in frames:
-        parts.setdefault(frame.image_type, []).append(frame)
-    return list(parts.values())
+        normal = None if frame.orientation is None else slice_normal(frame.orientation)
+        for first, part in parts:
+            if normal is None or first is None:
+                same = normal is first
+            else:  # one of length 0 belongs anywhere; mirrored slices stay to be refused
+                same = abs(float(normal @ first)) >= _PARALLEL or not (normal.any() and first.any())
+            if same:
+                part.append(frame)
+                break
+        else:
+            parts.append((normal, [frame]))
+    return [part for _, part in parts]
 
 
-def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError | None) -> Candidate:
+def _by_kind(frames: list[Frame]) -> list[list[Frame]]:
+    """Frames that share positions, by acquisition or image type where that explains it.
+
+    It does where no part repeats a position and one part nearly covers them all; a stray repeated
+    slice stays, and is refused as such.
+    """
+    places = len({_place(frame) for frame in frames})
+    if places == len(frames):
+        return [frames]
+    kinds: tuple[Callable[[Frame], object], ...] = (
+        lambda frame: frame.image_type,
+        lambda frame: frame.acquisition,
+        lambda frame: (frame.image_type, frame.acquisition),
+    )
+    for kind in kinds:
+        parts: dict[object, list[Frame]] = {}
+        for frame in frames:
+            parts.setdefault(kind(frame), []).append(frame)
+        distinct = all(len({_place(frame) for frame in part}) == len(part) for part in parts.values())
+        if distinct and max(map(len, parts.values())) >= COVERED * places:
+            return list(parts.values())
+    return [frames]
+
+
+def _place(frame: Frame) -> tuple[float, ...]:
+    return tuple(round(value, SAME_PLACE_DIGITS) for value in frame.position or ())
+
+
+def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError | None, unread: int) -> Candidate:
     tags = (frames[0].instance if frames else instance).tags
     try:
         number = tags.whole("SeriesNumber")
     except StudyError:
         number = None
+    plane = _plane(frames[0]) if frames else -1
+    orientation = frames[0].orientation if frames else None
+    oblique = 0.0
+    if orientation is not None:
+        oblique = float(np.degrees(np.arccos(min(float(np.abs(slice_normal(orientation)).max()), 1.0))))
+    step, extent = _stack(frames)
     return Candidate(
-        tags.text("SeriesInstanceUID"),
-        number,
-        _label(tags, "Modality"),
-        _label(tags, "SeriesDescription"),
-        _plane(frames[0]) if frames else -1,
-        frames,
-        fault,
+        study_uid=_label(tags, "StudyInstanceUID"),
+        series_uid=tags.text("SeriesInstanceUID"),
+        series_number=number,
+        modality=_label(tags, "Modality"),
+        description=_label(tags, "SeriesDescription"),
+        kernel=_label(tags, "ConvolutionKernel"),
+        plane=plane,
+        frames=frames,
+        slices=len(frames) + unread,
+        step_mm=step,
+        extent_mm=extent,
+        oblique_degrees=oblique,
+        fault=fault,
+        patient=_label(tags, "PatientID"),
     )
 
 
@@ -229,46 +263,18 @@ def _label(tags: Tags, keyword: str) -> str:
         return ""
 
 
-def _rank(entry: Candidate) -> tuple[object, ...]:
+def _list_order(entry: Candidate) -> tuple[object, ...]:
     number = entry.series_number
     first = entry.frames[0].image_type if entry.frames else ()
-    return (number is None, number or 0, entry.series_uid, entry.plane, -len(entry.frames), first)
+    acquisition = entry.frames[0].acquisition if entry.frames else None
+    return (number is None, number or 0, entry.series_uid, entry.plane, -entry.slices, first, acquisition or 0)
 
 
-def _named(study: Catalogue, series: str, name: str) -> Candidate:
-    wanted = series.strip()
-    matches = [entry for entry in study.candidates if wanted in (str(entry.number), entry.series_uid)]
-    if len(matches) == 1:
-        return matches[0]
-    if wanted in study.left_out_series:
-        raise StudyError(
-            f"{name}: series {printable(wanted)} cannot be the volume: {study.left_out_series[wanted]}.",
-            "Choose another series.",
-        )
-    what = "belongs to several groups of slices" if matches else "is not in the study"
-    raise _ambiguous(matches or study.candidates, f"{name}: series {printable(wanted)} {what}. These could be read:")
-
-
-def _ambiguous(candidates: Sequence[Candidate], problem: str) -> StudyError:
-    lines = []
-    for entry in candidates:
-        description = f'"{entry.description}", ' if entry.description else ""
-        lines.append(f"  {entry.number}: {entry.describe()}, {description}{printable(entry.series_uid)}")
-    return StudyError(
-        "\n".join([problem, *lines, "One was expected."]),
-        f"Choose it by its number or UID: --series {candidates[0].number}",
-    )
-
-
-def _counts(reasons: Counter[str]) -> str:
-    return ", ".join(f"{count} {reason}{'' if count == 1 else 's'}" for reason, count in sorted(reasons.items()))
-
-
-def _typical_step(frames: Sequence[Frame]) -> float:
-    """The usual distance between neighbours, mm; 0 when it is not known."""
+def _stack(frames: Sequence[Frame]) -> tuple[float, float]:
+    """Usual distance between neighbours and from the first slice to the last, mm; 0 when not known."""
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if len(placed) < 2 or placed[0].orientation is None:
-        return 0.0
+        return 0.0, 0.0
     normal = slice_normal(placed[0].orientation)
     heights = np.sort(np.asarray([frame.position for frame in placed]) @ normal)
-    return float(np.sort(np.diff(heights))[(len(heights) - 2) // 2])
+    return float(np.sort(np.diff(heights))[(len(heights) - 2) // 2]), float(heights[-1] - heights[0])

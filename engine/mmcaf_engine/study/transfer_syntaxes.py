@@ -1,9 +1,11 @@
 """Which transfer syntaxes this installation decodes, and with what."""
 
 from dataclasses import dataclass
+from importlib.metadata import version
 
 from pydicom import uid
-from pydicom.pixels.decoders.base import get_decoder
+
+from .decoders import CODECS
 
 TRANSFER_SYNTAXES = (
     uid.ImplicitVRLittleEndian,
@@ -11,6 +13,8 @@ TRANSFER_SYNTAXES = (
     uid.ExplicitVRBigEndian,
     uid.DeflatedExplicitVRLittleEndian,
     uid.RLELossless,
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
     uid.JPEGLossless,
     uid.JPEGLosslessSV1,
     uid.JPEGLSLossless,
@@ -26,7 +30,7 @@ TRANSFER_SYNTAXES = (
 
 @dataclass(frozen=True)
 class Decoder:
-    """One transfer syntax: its name, the plug-ins that decode it here, and that or what is lacking in words."""
+    """One transfer syntax: its name, what decodes it here, and that or what is lacking in words."""
 
     name: str
     plugins: tuple[str, ...]
@@ -39,10 +43,14 @@ def decoders() -> list[Decoder]:
 
 
 def _describe(syntax: uid.UID) -> Decoder:
-    decoder = get_decoder(syntax)
-    plugins = tuple(decoder.available_plugins)
-    if not syntax.is_encapsulated:
-        return Decoder(syntax.keyword, ("pydicom",), f"{syntax}, uncompressed")
-    if plugins:
-        return Decoder(syntax.keyword, plugins, f"{syntax}, by {', '.join(plugins)}")
-    return Decoder(syntax.keyword, (), f"{syntax}, cannot be decoded: {'; '.join(decoder.missing_dependencies)}")
+    codec = CODECS.get(syntax)
+    if codec is None:
+        return Decoder(syntax.keyword, ("mmcaf_engine",), f"{syntax}, uncompressed")
+    try:
+        codec.load()
+    except ImportError as failure:
+        return Decoder(
+            syntax.keyword, (), f"{syntax}, cannot be decoded: {failure}. Install it: pip install {codec.package}"
+        )
+    came = f" {version(codec.package)}" if codec.package else ""
+    return Decoder(syntax.keyword, (codec.name,), f"{syntax}, by {codec.name}{came}")

@@ -1,0 +1,1 @@
+"""The command line: `mmcaf-infer` answers, `mmcaf` makes and looks after bundles."""

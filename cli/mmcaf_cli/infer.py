@@ -1,0 +1,107 @@
+"""`mmcaf-infer STUDY [RECORD]`: the answer on stdout, everything else on stderr."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .run import run
+
+if TYPE_CHECKING:
+    from mmcaf_engine.result import Result
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+_EPILOG = (
+    "Exit codes: 0 answered; 2 wrong usage; 3 study refused; 4 record refused; 5 bundle refused; 6 backend or "
+    "precision unavailable; 7 refused by --strict; 1 a bug. Not a medical device."
+)
+
+
+@app.command(epilog=_EPILOG)
+def infer(
+    study: Annotated[str, typer.Argument(help="DICOM file (also multi-frame), directory, zip, or DICOMDIR.")],
+    record: Annotated[
+        str | None, typer.Argument(help="Clinical record: a flat JSON object, or a FHIR R4 Bundle.")
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Bundle to answer with. Default: $MMCAF_BUNDLE, the user's config, the demo.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8, as the bundle holds.")] = "auto",
+    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID, or number from the list of series.")] = None,
+    gaps: Annotated[
+        Literal["refuse", "interpolate"], typer.Option(help="Missing slices: refuse, or interpolate a few.")
+    ] = "refuse",
+    tilt: Annotated[
+        Literal["refuse", "resample"], typer.Option(help="A tilted gantry: refuse, or undo its shear.")
+    ] = "refuse",
+    duplicates: Annotated[
+        Literal["refuse", "first"], typer.Option(help="Slices at one position: refuse, or keep the first.")
+    ] = "refuse",
+    stride: Annotated[int | None, typer.Option(help="Slices between windows. Default: the manifest's.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON object to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse to answer with warnings (exit code 7).")] = False,
+    allow_id_mismatch: Annotated[
+        bool, typer.Option("--allow-id-mismatch", help="Accept a record whose patient id differs from the study's.")
+    ] = False,
+    without_patient: Annotated[
+        bool, typer.Option("--deidentify", help="Leave nothing of the patient in the answer but UIDs.")
+    ] = False,
+) -> None:
+    """Answer one study with a multimodal fusion network."""
+    from mmcaf_engine.pipeline import infer as answer
+
+    from .progress import ProgressBar
+
+    with ProgressBar() as progress:
+        result = answer(
+            study,
+            record,
+            bundle=bundle,
+            backend=backend,
+            precision=precision,
+            series=series,
+            gaps=gaps,
+            tilt=tilt,
+            duplicates=duplicates,
+            stride=stride,
+            threads=threads,
+            allow_id_mismatch=allow_id_mismatch,
+            strict=strict,
+            progress=progress,
+        )
+    if without_patient:
+        from mmcaf_engine.deidentify import deidentify
+
+        result = deidentify(result, study, *([] if record is None else [record]))
+    if out is not None:
+        _write(out, result)
+    if json:
+        for warning in result.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        print(result.to_json())
+    else:
+        from .text import render
+
+        print(render(result))
+
+
+def _write(out: Path, result: "Result") -> None:
+    from mmcaf_engine.errors import UsageError
+
+    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        draft.write_text(result.to_json(indent=2) + "\n", encoding="utf-8")
+        draft.replace(out)
+    except OSError as failure:
+        raise UsageError(f"{out}: cannot be written: {failure.strerror}.", "Choose another path for --out.") from None
+
+
+def main() -> None:
+    """Entry point of `mmcaf-infer`."""
+    run(app)

@@ -1,0 +1,70 @@
+"""`mmcaf inspect`."""
+
+from pathlib import Path
+
+from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.manifest import CategoryField, Manifest, Provenance, TableField
+
+
+def inspect_command(path: Path, json: bool) -> None:
+    """Print the manifest, as text or JSON."""
+    bundle = load_bundle(path)
+    if json:
+        print(bundle.manifest.model_dump_json(indent=2))
+    else:
+        print("\n".join(_describe(bundle.manifest, bundle.sha256)))
+
+
+def _describe(manifest: Manifest, sha256: str) -> list[str]:
+    network, steps, windows = manifest.network, manifest.preprocessing.steps, manifest.preprocessing.windows
+    origin = manifest.provenance
+    config = ", ".join(f"{key}={value}" for key, value in network.config.items())
+    lines = [f"{manifest.name}   (bundle {sha256[:12]}, format {manifest.format_version})"]
+    lines += [f"  DEMONSTRATION: {manifest.intended_use}"] if manifest.demonstration else []
+    lines += [f"  {manifest.description}"] if manifest.description else []
+    lines += [
+        f"  network       {network.name} ({config}), {network.parameters:,} weights",
+        *(f"  input         {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.inputs),
+        *(f"  output        {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.outputs),
+        f"  study         {manifest.preprocessing.modality}, {manifest.preprocessing.intensity} intensity, windows of "
+        f"{windows.slices} slices every {windows.stride}, short studies padded with {windows.pad_value:g}",
+    ]
+    for step in steps:
+        constants = ", ".join(f"{key}={value}" for key, value in step.model_dump(exclude={"step"}).items())
+        lines.append(f"  step          {step.step}: {constants}")
+    lines += [f"  record        {_field(entry)}" for entry in (manifest.table.fields if manifest.table else ())]
+    lines += [
+        f"  labels        0 {manifest.labels[0]}, 1 {manifest.labels[1]}",
+        f"  study score   {manifest.aggregation.method} over windows, label 1 from {manifest.threshold:g}",
+        f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
+        f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
+        f"  exported by   {origin.exporter}, {origin.framework}, ONNX opset {origin.opset}",
+        *_rewrites(origin),
+        f"  licence       {manifest.licence}",
+        f"  intended use  {manifest.intended_use}",
+    ]
+    lines += [f"  file          {name}, {entry.size:,} bytes, hash matches" for name, entry in manifest.files.items()]
+    return lines
+
+
+def _rewrites(origin: Provenance) -> list[str]:
+    if origin.flops is None:
+        return []
+    before = origin.flops + sum(entry.flops_saved for entry in origin.rewrites)
+    lines = [f"  arithmetic    {origin.flops / 1e9:.1f} GFLOP per window, {before / 1e9:.1f} before exact rewrites:"]
+    for entry in origin.rewrites:
+        lines.append(
+            f"    {entry.name:<18} {entry.flops_saved / 1e9:6.2f} GFLOP, {entry.parameters_saved:,} values saved"
+        )
+    return lines
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"
+
+
+def _field(entry: TableField) -> str:
+    absent = f"if missing: {entry.missing.policy}"
+    if isinstance(entry, CategoryField):
+        return f"{entry.name}: {', '.join(entry.categories)} ({absent})"
+    return f"{entry.name}: {entry.minimum:g} to {entry.maximum:g} {entry.unit} ({absent})"

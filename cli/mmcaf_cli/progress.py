@@ -1,0 +1,44 @@
+"""A progress bar on stderr, for work that takes more than a second."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import typer
+
+QUIET_SECONDS = 1.0
+_STAGES = {"read": "reading", "decode": "decoding", "infer": "windows"}
+
+
+class ProgressBar:
+    """Called with (stage, done, total). Nothing is shown in the first second, or when stderr is no terminal."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._shown = sys.stderr.isatty()
+        self._stage = ""
+        self._bar: Any = None
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if not self._shown or time.perf_counter() - self._started < QUIET_SECONDS:
+            return
+        if stage != self._stage:
+            self._finish()
+            self._stage = stage
+            self._bar = typer.progressbar(length=total, label=_STAGES.get(stage, stage), file=sys.stderr)
+            self._bar.__enter__()
+        self._bar.update(done - self._bar.pos)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(None, None, None)
+            self._bar = None

@@ -1,0 +1,45 @@
+"""`mmcaf studies`."""
+
+import json as json_format
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from mmcaf_engine.study import SeriesEntry, SeriesList, list_series
+
+
+def studies_command(path: Path, modality: str | None, json: bool) -> None:
+    """Print the series that could be read, as text or JSON."""
+    found = list_series(path, modality=modality)
+    for warning in found.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if json:
+        print(json_format.dumps(asdict(found), indent=2))
+    else:
+        print("\n".join(_render(found)))
+
+
+def _render(found: SeriesList) -> list[str]:
+    lines = []
+    for entry in found.series:
+        lines.append(f"{'*' if entry.chosen else ' '} {entry.number:2}  {_describe(entry)}")
+        lines.append(f"      {'read' if entry.chosen else 'not read'}: {entry.reason}")
+        lines.append(f"      {entry.series_uid}")
+    left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
+    lines += [f"left out, files: {left_out}"] if left_out else []
+    if found.problem and not found.series:
+        lines.append(f"none can be read: {found.problem}")
+    elif found.problem:
+        lines.append("none would be read without --series NUMBER")
+    return lines
+
+
+def _describe(entry: SeriesEntry) -> str:
+    number = "no series number" if entry.series_number is None else f"series {entry.series_number}"
+    matrix = "" if entry.rows is None else f" x {entry.rows} x {entry.columns}"
+    spacing = " x ".join("?" if value is None else f"{value:.2f}" for value in entry.spacing_mm)
+    parts = [number, entry.modality or "no modality", f"{entry.slices}{matrix}", f"{spacing} mm", entry.plane]
+    parts += [] if entry.original else ["derived"]
+    parts += [f'"{entry.description}"'] if entry.description else []
+    parts += [f"kernel {entry.kernel}"] if entry.kernel else []
+    return ", ".join(parts)

@@ -1,0 +1,45 @@
+"""The answer as text that a person reads at a glance."""
+
+from mmcaf_engine.result import Result, WindowScore
+
+SUSPICIOUS = 3
+"""At most so many windows are listed."""
+
+
+def render(result: Result) -> str:
+    """A few lines: the answer, the slices behind it, what was run on what, warnings, the disclaimer."""
+    scores = "   ".join(f"{label} {probability:.3f}" for label, probability in result.probabilities.items())
+    depth = _window_depth(result)
+    highest = sorted(result.windows, key=lambda window: -window.probability)[:SUSPICIOUS]
+    slices = ", ".join(f"{_span(window, depth, result.study.slices)} ({window.probability:.3f})" for window in highest)
+    spacing = " x ".join(f"{value:.3g}" for value in result.study.spacing_mm)
+    engine = result.engine
+    total = result.timing_ms["total"] / 1e3
+    lines = [
+        f"{result.label}   (threshold {result.threshold:g})",
+        f"  probability   {scores}",
+        f"  most suspicious slices   {slices}",
+        f"  study         {result.study.modality}, {result.study.slices} slices, {spacing} mm",
+        f"  record        {_record(result)}",
+        f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}",
+        f"  engine        {engine.backend} {engine.precision} on {engine.device}, {total:.2f} s in all",
+    ]
+    lines += [f"  warning       {warning}" for warning in result.warnings]
+    lines.append(result.disclaimer)
+    return "\n".join(lines)
+
+
+def _window_depth(result: Result) -> int:
+    """Slices from one window to the next cannot tell its depth; the last window ends at the last slice."""
+    return max(1, result.study.slices - result.windows[-1].start_slice)
+
+
+def _span(window: WindowScore, depth: int, slices: int) -> str:
+    return f"{window.start_slice + 1}-{min(window.start_slice + depth, slices)} of {slices}"
+
+
+def _record(result: Result) -> str:
+    if result.record is None:
+        return "none needed"
+    missing = ", ".join(result.record.missing)
+    return f"{len(result.record.features)} fields, " + (f"imputed: {missing}" if missing else "none missing")

@@ -1,0 +1,35 @@
+"""`mmcaf verify`."""
+
+from pathlib import Path
+
+from mmcaf_engine.backends import BACKENDS, backend_class
+from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.errors import BackendError
+from mmcaf_engine.self_test import run_self_test
+from mmcaf_engine.session import usable_cores
+
+
+def verify_command(path: Path, only: str | None) -> None:
+    """Self-test every precision on every backend that can run; the first failure ends it with its exit code."""
+    bundle = load_bundle(path)
+    manifest = bundle.manifest
+    print(f"{manifest.name}: {len(manifest.files)} files, every hash matches")
+    tested = 0
+    for name in BACKENDS if only is None else (only,):
+        backend = backend_class(name)
+        answer = backend.availability()
+        if not answer.available:
+            if only is not None:
+                raise BackendError(f"Backend {name} cannot run here: {answer.reason}.", "See what can: mmcaf doctor")
+            print(f"{name}: not tested, {answer.reason}")
+            continue
+        for precision, file in manifest.models.items():
+            with backend(bundle.file(file), manifest.inputs, manifest.outputs, usable_cores()) as opened:
+                outcome = run_self_test(bundle, opened, precision)
+            print(
+                f"{name} {precision}: {outcome.cases} golden cases within {outcome.max_abs_error:.1e} "
+                f"(at most {outcome.tolerance:g})"
+            )
+            tested += 1
+    if not tested:
+        raise BackendError("No backend could be tested here.", "See why: mmcaf doctor")

@@ -1,0 +1,46 @@
+"""A result without anything of the patient but UIDs."""
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from .result import Result
+
+HIDDEN = "[file]"
+
+
+def deidentify(result: Result, *sources: str | Path) -> Result:
+    """Leave out the record's features, and every path and file name that a warning quotes.
+
+    Folders and files are often named after patients. UIDs stay: they are what the answer is filed under.
+
+    Args:
+        result: the answer.
+        sources: the paths that it was made from, as they were given; directories and zips are listed for names.
+    """
+    names = sorted({name for source in sources for name in _names(Path(source)) if name}, key=len, reverse=True)
+
+    def hidden(warnings: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            warnings = tuple(warning.replace(name, HIDDEN) for warning in warnings)
+        return warnings
+
+    record = result.record
+    return replace(
+        result,
+        warnings=hidden(result.warnings),
+        study=replace(result.study, warnings=hidden(result.study.warnings)),
+        record=None if record is None else replace(record, features={}, warnings=hidden(record.warnings)),
+    )
+
+
+def _names(source: Path) -> Iterator[str]:
+    """The path as given, and the last component of everything at or below it."""
+    yield str(source)
+    yield source.name
+    if source.is_dir():
+        yield from (path.name for path in source.rglob("*"))
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            yield from (Path(name).name for name in archive.namelist())

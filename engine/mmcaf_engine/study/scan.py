@@ -1,0 +1,84 @@
+"""The headers of every DICOM file at a path."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..errors import StudyError
+from .files import Found, Source
+from .instance import Instance, read_instance
+from .media import is_directory_file, listed_images
+
+DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
+"""A file so named, or like the images beside it, that is not DICOM is worth a warning: its transfer may have failed."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with (stage, done, total); the stages are "read" (files) and "decode" (slices)."""
+
+
+def read_headers(
+    found: Found, path: Path, name: str, progress: Progress | None
+) -> tuple[list[Instance], tuple[str, ...]]:
+    """Every DICOM file's header, and warnings on what was passed over.
+
+    Args:
+        found: what lies at `path`.
+        name: the path, as messages call it.
+        progress: called with ("read", files done, files).
+
+    Raises:
+        StudyError: no DICOM file, a damaged one, or a DICOMDIR that lists what is not there.
+    """
+    sources: Sequence[Source] = found.sources
+    instances, foreign = _parse(sources, progress)
+    if found.kind == "file" and instances and is_directory_file(instances[0]):
+        sources = listed_images(instances[0], path)
+        instances, foreign = _parse(sources, progress)
+    instances = [instance for instance in instances if not is_directory_file(instance)]
+    if not instances:
+        raise _nothing(found, name, len(sources))
+    remarks = []
+    legacy = [instance for instance in instances if instance.legacy]
+    if legacy:
+        remarks.append(
+            f"{name}: {len(legacy)} files lack the preamble and file meta of PS3.10, first {legacy[0].name}; read as "
+            f"{legacy[0].syntax.name}."
+        )
+    usual = DICOM_SUFFIXES | {_suffix(instance.name) for instance in instances}
+    posing = [source.name for source in foreign if _suffix(source.name) in usual]
+    if posing:
+        remarks.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")
+    if found.skipped_links:
+        remarks.append(f"{name}: {found.skipped_links} symbolic links lead out of the directory and were skipped.")
+    return instances, tuple(remarks)
+
+
+def _suffix(name: str) -> str:
+    """A name's suffix; the last number of a UID is none."""
+    suffix = Path(name).suffix.lower()
+    return "" if suffix[1:].isdigit() else suffix
+
+
+def _parse(sources: Sequence[Source], progress: Progress | None) -> tuple[list[Instance], list[Source]]:
+    instances, foreign = [], []
+    for done, source in enumerate(sources, start=1):
+        instance = read_instance(source)
+        if instance is None:
+            foreign.append(source)
+        else:
+            instances.append(instance)
+        if progress is not None:
+            progress("read", done, len(sources))
+    return instances, foreign
+
+
+def _nothing(found: Found, name: str, files: int) -> StudyError:
+    remedy = "Give a DICOM file, a directory or zip of such files, or a DICOMDIR."
+    if found.kind == "file":
+        size = found.sources[0].size
+        return StudyError(
+            f'{name}: not a DICOM file: "DICM" was expected after its first 128 bytes (PS3.10 section 7.1); '
+            f"it has {size} bytes.",
+            remedy,
+        )
+    links = f" and {found.skipped_links} symbolic links, which are not followed" if found.skipped_links else ""
+    return StudyError(f"{name}: no DICOM image among the {files} files of this {found.kind}{links}.", remedy)

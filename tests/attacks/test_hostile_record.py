@@ -1,0 +1,83 @@
+"""Records made to harm: each threat once."""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcaf_engine.errors import RecordError
+from mmcaf_engine.record import MAX_RECORD_BYTES, read_record
+from test_fhir import SPEC, STUDY_DATE, coded
+from test_fhir import bundle as fhir_bundle
+
+MAX_SECONDS = 10
+"""A bound on hanging; each takes milliseconds."""
+
+
+def refusal(content: bytes, folder: Path) -> str:
+    path = folder / "record.json"
+    path.write_bytes(content)
+    started = time.perf_counter()
+    with pytest.raises(RecordError) as caught:
+        read_record(path, SPEC, study_date=STUDY_DATE)
+    assert time.perf_counter() - started < MAX_SECONDS
+    assert len(str(caught.value)) < 4000
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[" * 500_000, "nested too deeply"),
+        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
+        (b'{"age": [' + b"[" * 80 + b"]" * 80 + b"]}", "nested too deeply"),
+        (b'{"age": ' + b"9" * 900_000 + b"}", "900000 digits"),
+        (b'{"age": 1e' + b"9" * 5000 + b"}", "too large"),
+        (b'{"age": -1e400}', "too large"),
+        (b'{"age": NaN}', "NaN is not a number that JSON allows"),
+        (b'{"age": 1, "age": 2}', "appears twice"),
+        (b'{"age": 1, "\\u0061ge": 2}', "appears twice"),
+        (b'{"Age ": 1, "age": 2}', "two keys spell the same field"),
+        (b'{"sex": "\xff\xfe"}', "not UTF-8"),
+        (b'\xff\xfe{\x00}\x00', "not UTF-8"),
+        (b'{"sex": "\\ud800"}', "sex: "),
+        (b" " * (MAX_RECORD_BYTES + 1), "bytes of JSON; at most"),
+        (b"\0" * 1000, "not JSON"),
+        (b"", "not JSON"),
+    ],
+    ids=[
+        "deep-list", "deep-object", "deep-value", "digits", "exponent", "infinite", "nan", "duplicate-key",
+        "duplicate-key-escaped", "duplicate-field", "not-utf8", "utf-16", "lone-surrogate", "too-large", "zeros",
+        "empty",
+    ],
+)  # fmt: skip
+def test_hostile_json(content: bytes, said: str, tmp_path: Path) -> None:
+    assert said in refusal(content, tmp_path)
+
+
+def test_a_file_without_end(tmp_path: Path) -> None:
+    (tmp_path / "record.json").symlink_to("/dev/zero")
+    with pytest.raises(RecordError, match="bytes of JSON; at most"):
+        read_record(tmp_path / "record.json", SPEC)
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        [coded("29463-7", {"valueQuantity": {"value": 70, "unit": "kg"}})] * 3000,
+        [{"resource": {"resourceType": "Patient"}}] * 10_000,
+        [{"resource": {"resourceType": "Bundle", "entry": []}}] * 10_000,
+    ],
+    ids=["observations", "patients", "bundles"],
+)
+def test_a_bundle_of_thousands(many: list[dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(fhir_bundle(*many)))
+    assert path.stat().st_size < MAX_RECORD_BYTES
+    started = time.perf_counter()
+    with contextlib.suppress(RecordError):
+        read_record(path, SPEC, study_date=STUDY_DATE)
+    assert time.perf_counter() - started < MAX_SECONDS

@@ -1,0 +1,40 @@
+"""Runs a command in this process, as its entry point would."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from mmcaf_cli import infer, main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+    def error(self) -> str:
+        """The one paragraph that a refused user reads, last on stderr; fails if it is not one."""
+        assert self.out == "" and self.err.count("error: ") == 1
+        progress, _, message = self.err.partition("error: ")
+        assert "\n\n" not in message and "Traceback" not in self.err and "rror" not in progress
+        return message.strip()
+
+
+class Command:
+    """Calls `mmcaf-infer` or `mmcaf` with arguments."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, name: object, *arguments: object) -> Outcome:
+        self._monkeypatch.setattr("sys.argv", [str(name), *map(str, arguments)])
+        self._capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            {"mmcaf-infer": infer, "mmcaf": main}[str(name)].main()
+            raise SystemExit(0)
+        captured = self._capsys.readouterr()
+        return Outcome(stopped.value.code or 0, captured.out, captured.err)

@@ -1,0 +1,389 @@
+"""The table of study variants: one volume in every form and with every fault, each with its expected outcome.
+
+Edits that keep the anatomy combine freely, so that most pairs expect the reference volume itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from dicom_factory import (
+    STUDY_UID,
+    ct_series,
+)
+from study_edits import (
+    CONSTANT,
+    CORONAL,
+    FLAT,
+    REFERENCE,
+    SAGITTAL,
+    SPACING,
+    STORAGE,
+    Edit,
+    Images,
+    Place,
+    Values,
+    again,
+    air_first_row,
+    allocated,
+    bare,
+    beside,
+    cut_short,
+    encoded,
+    enhanced,
+    feet_first,
+    filled,
+    folder,
+    half_slope,
+    half_turn,
+    lookup_table,
+    medium,
+    medium_folder,
+    moved,
+    nested,
+    one_file,
+    overlay_bits,
+    padded,
+    prone,
+    quarter_turn,
+    renumber,
+    rescale_per_slice,
+    reverse,
+    second_acquisition,
+    shuffle,
+    sideways,
+    signed,
+    straightened,
+    tagged,
+    tilt,
+    turn,
+    unnumber,
+    without,
+    without_groups,
+    without_position,
+    zipped,
+)
+
+TURNED = "rotated or mirrored"
+FILLED = "interpolated linearly between their neighbours"
+STRAIGHTENED = "the gantry was tilted by"
+FIRST_KEPT = "the first of each was kept"
+PADDING = "carry (0028,0120) PixelPaddingValue"
+CHOSEN = "To read another, give --series"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One study, and what reading it must give.
+
+    build: writes the study under a folder and returns the path to read.
+    expected: the volume [D, H, W]; None where the study is refused.
+    tolerance: largest difference, HU; 0 but where values are resampled or compressed with loss.
+    refused: parts of the message.
+    warnings: a part of each warning, in order.
+    options: of `read_study`.
+    """
+
+    id: str
+    build: Callable[[Path], Path]
+    expected: Values | None = None
+    tolerance: float = 0.0
+    refused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def variant(
+    name: str, *edits: Edit, place: Place = folder, values: NDArray[np.int16] = REFERENCE, **expected: Any
+) -> Variant:
+    """Edits in order, then a place; the reference volume is expected unless something else is said."""
+
+    def build(root: Path) -> Path:
+        images: Images = ct_series(values, spacing=SPACING)
+        for edit in edits:
+            images = edit(images)
+        return place(images, root)
+
+    if "refused" not in expected:
+        expected.setdefault("expected", values)
+    return Variant(name, build, **expected)
+
+
+TURNS: dict[str, Edit] = {
+    "half-turn": half_turn,
+    "feet-first": feet_first,
+    "prone": prone,
+    "sideways": sideways,
+    "quarter-turn": quarter_turn,
+}
+ORDERS: dict[str, Edit] = {"reversed": reverse, "shuffled": shuffle, "misnumbered": renumber, "unnumbered": unnumber}
+SYNTAXES: dict[str, UID] = {
+    "implicit": ImplicitVRLittleEndian,
+    "big-endian": ExplicitVRBigEndian,
+    "deflated": DeflatedExplicitVRLittleEndian,
+    "rle": RLELossless,
+    "jpeg-lossless": JPEGLossless,
+    "jpeg-lossless-sv1": JPEGLosslessSV1,
+    "jpeg-ls": JPEGLSLossless,
+    "jpeg-2000": JPEG2000Lossless,
+}
+PIXELS: dict[str, Edit] = {
+    "rescale-per-slice": rescale_per_slice,
+    "half-slope": half_slope,
+    "signed-16": signed(16),
+    "signed-12": signed(12),
+}
+PLACES: dict[str, Place] = {
+    "nested": nested,
+    "zip": zipped,
+    "dicomdir": medium,
+    "folder-of-dicomdir": medium_folder,
+    "odd-suffix": partial(folder, pattern="{}.1.2.840"),
+}
+GAPS, TILT, FIRST = {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}
+SHEARED = straightened(REFERENCE, 1)
+LOCALIZER = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+DERIVED = ["DERIVED", "SECONDARY", "AXIAL"]
+REPEATED = again(5)
+GAP = "1 slice missing between z=-90.0 and z=-85.0 mm (found 5.00); expected spacing 2.50 mm"
+
+SINGLE = [
+    variant("plain"),
+    *(variant(name, edit) for name, edit in ORDERS.items()),
+    *(variant(name, edit, warnings=(TURNED,)) for name, edit in TURNS.items()),
+    variant("oblique-4-degrees", turn(4)),
+    *(variant(name, edit) for name, edit in PIXELS.items()),
+    variant("allocated-8", allocated(8), values=FLAT),
+    variant("allocated-32", allocated(32)),
+    variant("overlay-bits", overlay_bits),
+    variant("padding", padded, expected=air_first_row(REFERENCE), warnings=(PADDING,)),
+    *(variant(name, encoded(syntax)) for name, syntax in SYNTAXES.items()),
+    variant("htj2k-constant", encoded(HTJ2KLossless), values=CONSTANT),
+    variant("jpeg-ls-near-lossless", encoded(JPEGLSNearLossless), tolerance=2.0),
+    variant(
+        "jpeg-2000-lossy",
+        tagged(LossyImageCompression="01"),
+        encoded(JPEG2000),
+        values=CONSTANT,
+        warnings=("compressed with loss",),
+    ),
+    *(variant(name, place=place) for name, place in PLACES.items()),
+    variant("no-preamble-implicit", place=bare, warnings=("lack the preamble",)),
+    variant(
+        "no-preamble-explicit", place=partial(bare, syntax=ExplicitVRLittleEndian), warnings=("lack the preamble",)
+    ),
+    variant("enhanced", enhanced, place=one_file),
+    variant("enhanced-shared", partial(enhanced, per_frame=False), place=one_file),
+    variant("enhanced-legacy-converted", partial(enhanced, legacy=True), place=one_file),
+    variant("multi-frame-without-groups", without_groups, place=one_file, refused=("12 frames without functional",)),
+    variant("monochrome1", tagged(PhotometricInterpretation="MONOCHROME1"), refused=("MONOCHROME1",)),
+    variant("colour", tagged(SamplesPerPixel=3), refused=("12 colour images",)),
+    variant("modality-lut", lookup_table, refused=("(0028,3000) ModalityLUTSequence", "RescaleSlope")),
+    variant("no-rescale", tagged(RescaleIntercept=None), refused=("(0028,1052) RescaleIntercept is missing",)),
+    # Positions
+    variant("one-missing", without(5), refused=(GAP, "--gaps=interpolate")),
+    variant("one-missing-interpolated", without(5), expected=filled(REFERENCE, 5, 5), warnings=(FILLED,), options=GAPS),
+    variant("two-missing", without(5, 6), refused=("2 slices missing", "10% of the 12"), options=GAPS),
+    variant("first-and-last-gone", without(0, 11), expected=REFERENCE[1:-1]),
+    variant("irregular", moved(5, [0, 0, 0.9]), refused=("irregular slice spacing: 2 of 11",), options=GAPS),
+    variant("repeated", REPEATED, refused=("1 of 13 slices repeat a position", "--duplicates=first")),
+    variant("repeated-first", REPEATED, warnings=(FIRST_KEPT,), options=FIRST),
+    variant(
+        "repeated-with-other-pixels",
+        again(5, 8, other=1),
+        warnings=(FIRST_KEPT, "2 of the 2 repeated slices differ"),
+        options=FIRST,
+    ),
+    variant("repeated-aside", again(5), moved(0, [2, 0, 0]), refused=("2.0 mm apart in-plane",), options=FIRST),
+    variant("all-at-one-place", tagged(ImagePositionPatient=[0, 0, 0]), refused=("all at one place",), options=FIRST),
+    variant("tilted", tilt(1), refused=("slices shift in-plane by 15.6 degrees", "--tilt=resample")),
+    variant("tilted-resampled", tilt(1), expected=SHEARED, warnings=(f"{STRAIGHTENED} 15.6",), options=TILT),
+    variant(
+        "tilted-back-resampled",
+        tilt(-1),
+        expected=straightened(REFERENCE, -1),
+        warnings=(f"{STRAIGHTENED} 15.6",),
+        options=TILT,
+    ),
+    variant("drift-resampled", tilt(1, table=False), expected=SHEARED, warnings=(STRAIGHTENED,), options=TILT),
+    variant("tilted-too-far", tilt(2.2), refused=("31.6 degrees", "is the most that is resampled"), options=TILT),
+    variant("oblique-30-degrees", turn(30), refused=("not axial: their normal is 30.0 degrees",), options=TILT),
+    variant("sagittal", SAGITTAL, refused=("not axial: their normal is 90.0 degrees",)),
+    variant("coronal", CORONAL, refused=("not axial: their normal is 90.0 degrees",)),
+    variant("one-shifted", moved(5, [2, 0, 0]), refused=("IM0005 is shifted in-plane by 2.0 mm",)),
+    variant("one-without-position", without_position(5), refused=("ImagePositionPatient is missing in 1 of",)),
+    variant("no-orientation", tagged(ImageOrientationPatient=None), refused=("ImageOrientationPatient is missing",)),
+    variant("one-slice", without(*range(1, 12)), expected=REFERENCE[:1], warnings=("a single slice came",)),
+    # Series
+    variant("with-localizer", beside(REFERENCE[:1], ImageType=LOCALIZER)),
+    variant("with-dose-report", beside(REFERENCE[:1], Modality="SR", SOPClassUID=f"{STORAGE}.88.67", PixelData=None)),
+    variant("with-secondary-capture", beside(REFERENCE[:1], SOPClassUID=f"{STORAGE}.7")),
+    variant(
+        "with-structure-set", beside(REFERENCE[:1], Modality="RTSTRUCT", SOPClassUID=f"{STORAGE}.481.3", PixelData=None)
+    ),
+    variant("with-segmentation", beside(REFERENCE, Modality="SEG", SOPClassUID=f"{STORAGE}.66.4")),
+    variant("with-pet", beside(REFERENCE, Modality="PT"), warnings=("PT, not CT",), options={"modality": "CT"}),
+    variant("with-coronal", beside(REFERENCE, CORONAL), warnings=("coronal",)),
+    variant("with-derived", beside(REFERENCE, ImageType=DERIVED), warnings=("derived images",)),
+    variant("with-shorter", beside(REFERENCE[:9]), warnings=("fewer slices than 12",)),
+    variant("with-fragment", beside(REFERENCE[:3]), warnings=("covers 5.0 mm, less than half of 27.5 mm",)),
+    variant("with-oblique", beside(REFERENCE, turn(20)), warnings=("oblique by 20.0 degrees",)),
+    variant("with-wider-spacing", beside(REFERENCE, spacing=5.0), warnings=("wider spacing than 2.50 mm",)),
+    variant("with-one-slice-fewer", beside(REFERENCE[:-1]), refused=("2 series could be the volume", "--series 1")),
+    variant("with-its-equal", beside(REFERENCE), refused=("none better than the others", "--series 1")),
+    variant("with-its-equal-chosen", beside(REFERENCE[::-1]), expected=REFERENCE[::-1], options={"series": "2"}),
+    variant("two-phases", second_acquisition, refused=("2 series could be the volume",)),
+    variant("two-phases-chosen", second_acquisition, options={"series": "1"}),
+    variant(
+        "two-studies", beside(REFERENCE[:3], StudyInstanceUID=f"{STUDY_UID}.8"), refused=("2 studies or patients",)
+    ),
+    variant("two-patients", beside(REFERENCE[:3], PatientID="PHI-4712"), refused=("2 studies or patients",)),
+]
+
+
+def _pairs() -> list[Variant]:
+    pairs = [
+        variant(f"{turned}+{packed}", TURNS[turned], encoded(SYNTAXES[packed]), warnings=(TURNED,))
+        for turned, packed in zip([*TURNS] * 2, SYNTAXES, strict=False)
+    ]
+    pairs += [
+        variant(f"{pixel}+{packed}", PIXELS[pixel], encoded(SYNTAXES[packed]))
+        for pixel in ("half-slope", "signed-16")
+        for packed in ("rle", "jpeg-lossless-sv1", "jpeg-ls", "jpeg-2000", "deflated")
+    ]
+    pairs += [
+        variant(f"{order}+{where}", ORDERS[order], place=PLACES[where])
+        for order, where in zip(ORDERS, PLACES, strict=False)
+    ]
+    pairs += [
+        variant(
+            f"missing+{turned}",
+            TURNS[turned],
+            without(5),
+            expected=filled(REFERENCE, 5, 5),
+            warnings=(FILLED, TURNED),
+            options=GAPS,
+        )
+        for turned in TURNS
+    ]
+    pairs += [
+        variant(
+            f"missing+{packed}",
+            without(3),
+            encoded(SYNTAXES[packed]),
+            expected=filled(REFERENCE, 3, 3),
+            warnings=(FILLED,),
+            options=GAPS,
+        )
+        for packed in ("rle", "jpeg-ls", "big-endian")
+    ]
+    pairs += [
+        variant(f"repeated+{name}", again(2), edit, warnings=(FIRST_KEPT,), options=FIRST)
+        for name, edit in {"reversed": reverse, "shuffled": shuffle, "rle": encoded(RLELossless)}.items()
+    ]
+    both = straightened(REFERENCE, 1)
+    return [
+        *pairs,
+        variant(
+            "missing+repeated",
+            again(2),
+            without(6),  # the copy stands first
+            expected=filled(REFERENCE, 5, 5),
+            warnings=(FIRST_KEPT, FILLED),
+            options={**GAPS, **FIRST},
+        ),
+        variant("missing+repeated-refused", again(2), without(6), refused=("slice missing",), options=FIRST),
+        variant(
+            "missing+tilted",
+            tilt(1),
+            without(5),
+            expected=filled(both, 5, 5),
+            warnings=(STRAIGHTENED, FILLED),
+            options={**GAPS, **TILT},
+        ),
+        variant("missing+tilted-refused", tilt(1), without(5), refused=("gantry was tilted",), options=GAPS),
+        variant(
+            "repeated+tilted",
+            tilt(1),
+            REPEATED,
+            expected=both,
+            warnings=(FIRST_KEPT, STRAIGHTENED),
+            options={**TILT, **FIRST},
+        ),
+        variant("tilted+reversed", tilt(1), reverse, expected=both, warnings=(STRAIGHTENED,), options=TILT),
+        variant("tilted+rle", tilt(1), encoded(RLELossless), expected=both, warnings=(STRAIGHTENED,), options=TILT),
+        variant(
+            "tilted+irregular",
+            tilt(1),
+            moved(5, [0, 0, 0.9]),
+            refused=("irregular slice spacing",),
+            options={**TILT, **GAPS},
+        ),
+        variant(
+            "missing+oblique", turn(4), without(5), expected=filled(REFERENCE, 5, 5), warnings=(FILLED,), options=GAPS
+        ),
+        variant("missing+derived-beside", without(5), beside(REFERENCE, ImageType=DERIVED), refused=(GAP,)),
+        variant(
+            "missing+shorter-beside",
+            without(5),
+            beside(REFERENCE[:8]),
+            expected=filled(REFERENCE, 5, 5),
+            warnings=(CHOSEN, FILLED),
+            options=GAPS,
+        ),
+        variant("localizer+feet-first", feet_first, beside(REFERENCE[:1], ImageType=LOCALIZER), warnings=(TURNED,)),
+        variant(
+            "pet+zip", beside(REFERENCE, Modality="PT"), place=zipped, warnings=(CHOSEN,), options={"modality": "CT"}
+        ),
+        variant("padding+rle", padded, encoded(RLELossless), expected=air_first_row(REFERENCE), warnings=(PADDING,)),
+        variant(
+            "padding+big-endian",
+            padded,
+            encoded(ExplicitVRBigEndian),
+            expected=air_first_row(REFERENCE),
+            warnings=(PADDING,),
+        ),
+        variant("enhanced+shuffled", shuffle, enhanced, place=one_file),
+        variant("enhanced+rle", partial(enhanced, syntax=RLELossless), place=one_file),
+        variant("enhanced+jpeg-2000", partial(enhanced, syntax=JPEG2000Lossless), place=one_file),
+        variant(
+            "enhanced+missing",
+            without(5),
+            enhanced,
+            place=one_file,
+            expected=filled(REFERENCE, 5, 5),
+            warnings=(FILLED,),
+            options=GAPS,
+        ),
+        variant("enhanced+repeated", again(5), enhanced, place=one_file, refused=("1 of 13 slices repeat",)),
+        variant("no-preamble+feet-first", feet_first, place=bare, warnings=("lack the preamble", TURNED)),
+        variant(
+            "no-preamble+cut-short",
+            place=cut_short,
+            refused=("PixelData is truncated: 2076 bytes came, 2176 were expected",),
+        ),
+    ]
+
+
+PAIRS = _pairs()
+VARIANTS = SINGLE + PAIRS

@@ -1,0 +1,242 @@
+"""Every variant of the table gives the reference volume, or the refusal that it names."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import study_edits as forms
+import study_variants as table
+from dicom_factory import PHI, ct_series, ct_slice, hounsfield, save, write
+from mmcaf_engine.errors import StudyError, UsageError
+from mmcaf_engine.study import list_series, read_study
+from study_edits import REFERENCE
+from study_variants import CHOSEN, VARIANTS, Variant
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+log = logging.getLogger(__name__)
+BY_ID = {variant.id: variant for variant in VARIANTS}
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.id)
+def test_variant(variant: Variant, tmp_path: Path) -> None:
+    path = variant.build(tmp_path)
+    if variant.expected is None:
+        with pytest.raises(StudyError) as caught:
+            read_study(path, **variant.options)
+        message = str(caught.value)
+        assert [part for part in variant.refused if part not in message] == [], message
+        assert not [word for word in PHI.values() if word in message]
+        assert caught.value.remedy
+        return
+    study = read_study(path, **variant.options)
+    values = study.volume.values
+    assert values.shape == variant.expected.shape
+    error = float(np.abs(values.astype(np.float64) - variant.expected).max())
+    log.info("%s: %g HU", variant.id, error)
+    assert error <= variant.tolerance
+    assert values.flags.c_contiguous
+    assert study.volume.spacing_mm == pytest.approx((2.5 if len(values) > 1 else 0.0, 0.7, 0.8), abs=2e-6)
+    assert len(study.warnings) == len(variant.warnings), study.warnings
+    assert [part in warning for part, warning in zip(variant.warnings, study.warnings, strict=True)] == [True] * len(
+        variant.warnings
+    ), study.warnings
+
+
+def test_the_table_is_large_and_each_row_says_what_it_expects() -> None:
+    assert len(BY_ID) == len(VARIANTS) >= 60
+    assert len(table.PAIRS) >= 30
+    assert [variant.id for variant in VARIANTS if (variant.expected is None) == (not variant.refused)] == []
+
+
+@pytest.mark.parametrize("name", ["tilted-resampled", "tilted-back-resampled", "drift-resampled"])
+def test_a_straightened_volume_lies_where_its_middle_slice_was_imaged(name: str, tmp_path: Path) -> None:
+    variant = BY_ID[name]
+    volume = read_study(variant.build(tmp_path), **variant.options).volume
+    along = np.array(volume.direction)
+    assert np.allclose(along @ along.T, np.eye(3), atol=1e-6)
+    degrees = 0.0 if name.startswith("drift") else float(np.degrees(np.arctan2(0.7, 2.5)))
+    assert np.degrees(np.arccos(along[0, 2])) == pytest.approx(degrees, abs=1e-3)
+    # `tilt` shears about slice 6, whose first pixel is at -100 + 6 * 2.5 mm before all lean.
+    lean = {"tilted-resampled": degrees, "tilted-back-resampled": -degrees}.get(name, 0.0)
+    middle = forms.leaning(lean) @ [-30.0, -20.0, -85.0]
+    assert np.array(volume.origin_mm) + 6 * 2.5 * along[0] == pytest.approx(middle, abs=1e-4)
+
+
+def test_part_of_a_pixel_is_blended(tmp_path: Path) -> None:
+    """Rows that rise evenly: shearing by half a pixel and back is exact away from the edges."""
+    rising = np.broadcast_to(np.arange(0, 32 * 20, 20)[None, :, None], REFERENCE.shape).astype(np.int16)
+    path = save(forms.tilt(0.5)(ct_series(rising)), tmp_path / "study")
+    values = read_study(path, tilt="resample").volume.values.astype(int)
+    assert np.array_equal(values[:, 4:-4], rising[:, 4:-4])
+
+
+def test_raw_values_are_interpolated_only_where_they_share_a_rescale(tmp_path: Path) -> None:
+    path = save(forms.without(5)(ct_series(REFERENCE)), tmp_path / "study")
+    values = read_study(path, intensity="stored", gaps="interpolate").volume.values
+    assert np.array_equal(values, forms.filled(REFERENCE + 1024, 5, 5))
+    other = save(forms.without(5)(forms.rescale_per_slice(ct_series(REFERENCE))), tmp_path / "other")
+    with pytest.raises(StudyError, match=r"11 different values of .*RescaleSlope"):
+        read_study(other, intensity="stored", gaps="interpolate")
+
+
+@pytest.mark.parametrize(
+    ("slices", "gone", "accepted"),
+    [
+        (40, (10, 11, 12), True),
+        (40, (10, 11, 12, 13), False),
+        (40, (5, 10, 20, 30), True),
+        (40, (5, 9, 20, 30, 35), False),
+    ],
+    ids=["three-in-a-row", "four-in-a-row", "a-tenth", "more-than-a-tenth"],
+)
+def test_interpolation_has_limits(slices: int, gone: tuple[int, ...], accepted: bool, tmp_path: Path) -> None:
+    path = save(forms.without(*gone)(ct_series(hounsfield(slices))), tmp_path / "study")
+    if accepted:
+        assert len(read_study(path, gaps="interpolate").volume.values) == slices
+        return
+    with pytest.raises(StudyError, match=f"At most 3 in a row and 10% of the {slices} slices") as caught:
+        read_study(path, gaps="interpolate")
+    assert "--gaps" not in caught.value.remedy
+
+
+@pytest.mark.parametrize("option", ["gaps", "tilt", "duplicates"])
+def test_refuses_a_policy_of_another_name(option: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f'{option}: "yes" came; refuse or '):
+        read_study(tmp_path, **{option: "yes"})
+
+
+def test_a_regular_series_is_the_same_under_every_policy(tmp_path: Path) -> None:
+    path = save(ct_series(REFERENCE), tmp_path / "study")
+    study = read_study(path, gaps="interpolate", tilt="resample", duplicates="first")
+    assert np.array_equal(study.volume.values, REFERENCE)
+    assert study.warnings == ()
+
+
+def test_the_kept_slice_does_not_depend_on_file_names(tmp_path: Path) -> None:
+    images = forms.again(2, 7, other=1)(ct_series(REFERENCE))
+    for pattern, order in (("a", images), ("b", images[::-1])):
+        study = read_study(save(order, tmp_path / pattern), duplicates="first")
+        assert np.array_equal(study.volume.values, REFERENCE)
+
+
+def test_the_better_series_may_be_unreadable(tmp_path: Path) -> None:
+    """Another one does not take its place in silence."""
+    images = ct_series(REFERENCE)
+    images[4].PixelSpacing = 0.7
+    path = save(forms.beside(REFERENCE[:3])(images), tmp_path / "study")
+    with pytest.raises(StudyError, match="PixelSpacing has 1 values") as caught:
+        read_study(path)
+    assert "read another series with --series" in caught.value.remedy
+    assert len(read_study(path, series="2").volume.values) == 3
+
+
+def test_a_stray_repeated_slice_does_not_split_a_series(tmp_path: Path) -> None:
+    """Parts that image types make of it would each be half a chest."""
+    images = forms.again(5)(ct_series(REFERENCE))
+    for image in images[:1] + images[7:]:
+        image.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL", "SPI"]
+    with pytest.raises(StudyError, match="1 of 13 slices repeat a position"):
+        read_study(save(images, tmp_path / "study"))
+
+
+# Listing
+
+
+def test_lists_what_could_be_read_and_why(tmp_path: Path) -> None:
+    images = ct_series(REFERENCE, ConvolutionKernel="Br40")
+    for edit in (
+        forms.beside(REFERENCE[:3]),
+        forms.beside(REFERENCE[:1], Modality="SR", SeriesInstanceUID="1.2.3", SeriesNumber=9),
+    ):
+        images = edit(images)
+    images[-1].SOPInstanceUID += ".5"
+    found = list_series(save(images, tmp_path / "study"), modality="CT")
+    assert found.problem is None
+    assert found.left_out == {"structured report (SR)": 1}
+    first, second = found.series
+    assert (first.chosen, second.chosen) == (True, False)
+    assert second.reason.startswith("covers 5.0 mm")
+    assert (first.slices, first.rows, first.columns) == (12, 32, 34)
+    assert first.spacing_mm == (2.5, 0.7, 0.8)
+    assert (first.plane, first.kernel, first.original) == ("axial", "Br40", True)
+
+
+def test_lists_equals_without_a_choice(tmp_path: Path) -> None:
+    found = list_series(save(forms.beside(REFERENCE)(ct_series(REFERENCE)), tmp_path / "study"))
+    assert [entry.chosen for entry in found.series] == [False, False]
+    assert [entry.reason for entry in found.series] == ["as good as number 2", "as good as number 1"]
+    assert found.problem and "2 series could be the volume" in found.problem
+
+
+def test_a_foreign_file_that_begins_like_a_data_set_is_skipped(tmp_path: Path) -> None:
+    path = save(ct_series(REFERENCE), tmp_path / "study")
+    (path / "log.bin").write_bytes(b"\x08\x00\x05\x00CS\x0a\x00" + bytes(range(256)) * 8)
+    study = read_study(path)
+    assert np.array_equal(study.volume.values, REFERENCE)
+    assert study.warnings == ()
+
+
+def test_any_bytes_without_a_preamble_give_a_study_error(tmp_path: Path) -> None:
+    path = sorted(forms.bare(ct_series(REFERENCE[:1]), tmp_path).iterdir())[0]
+    sound = path.read_bytes()
+    draw = np.random.default_rng(0)
+    for _ in range(100):
+        damaged = bytearray(sound)
+        for at in draw.integers(0, 700, 6):
+            damaged[at] = draw.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_study(path)
+        except StudyError as failure:
+            assert not [word for word in PHI.values() if word in str(failure)]
+
+
+def test_positions_beyond_all_numbers_are_refused(tmp_path: Path) -> None:
+    images = ct_series(REFERENCE)
+    images[3].ImagePositionPatient = [0, 0, 1e308]
+    with pytest.raises(StudyError, match=r"reaches 1e.308; at most 100000 was expected"):
+        read_study(save(images, tmp_path / "study"))
+
+
+# Oracles
+
+REGULAR = ["plain", "shuffled", "misnumbered", "implicit", "signed-16", "deflated", "oblique-4-degrees"]
+
+
+@pytest.mark.parametrize("name", REGULAR)
+def test_highdicom_finds_the_same_geometry(name: str, tmp_path: Path) -> None:
+    spatial = pytest.importorskip("highdicom.spatial", reason="highdicom is an oracle of the dev extra")
+    import pydicom
+
+    path = BY_ID[name].build(tmp_path)
+    images = [pydicom.dcmread(file) for file in sorted(path.iterdir())]
+    spacing, places = spatial.get_series_volume_positions(images)
+    volume = read_study(path).volume
+    assert spacing == pytest.approx(volume.spacing_mm[0], abs=1e-6)
+    lowest = images[places.index(0)] if images[places.index(0)].ImagePositionPatient[2] < -90 else None
+    lowest = lowest or images[places.index(len(places) - 1)]
+    assert volume.origin_mm == pytest.approx([float(value) for value in lowest.ImagePositionPatient], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["plain", "shuffled", "implicit", "signed-16", "rescale-per-slice", "rle", "jpeg-ls"])
+def test_simpleitk_reads_the_same_volume(name: str, tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK", reason="SimpleITK is an oracle of the dev extra")
+    path = BY_ID[name].build(tmp_path)
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(path)))
+    image = reader.Execute()
+    volume = read_study(path).volume
+    assert np.array_equal(sitk.GetArrayFromImage(image), volume.values)
+    assert image.GetSpacing()[::-1] == pytest.approx(volume.spacing_mm, abs=1e-6)
+    assert image.GetOrigin() == pytest.approx(volume.origin_mm, abs=1e-6)
+
+
+def test_the_warning_of_a_choice_names_both_series(tmp_path: Path) -> None:
+    path = save([*ct_series(REFERENCE), ct_slice(REFERENCE[0], series_uid="1.2.9", SeriesNumber=4)], tmp_path / "study")
+    write(ct_slice(REFERENCE[0], series_uid="1.2.9", SeriesNumber=4), path / "same")
+    (warning,) = read_study(path).warnings
+    assert "read series 2, CT, 12 slices" in warning and "left out series 4, CT, 2 slices" in warning
+    assert CHOSEN in warning
