@@ -222,6 +222,15 @@ class AggregationSpec(_Model):
     method: Literal["max", "mean"]
 
 
+class RewriteEntry(_Model):
+    """A change of the computation that leaves its result the same in exact arithmetic."""
+
+    name: str
+    description: str
+    flops_saved: int = Field(description="Per window, 2 per multiply-add; negative if it costs some.")
+    parameters_saved: int = Field(description="Stored values; negative if it needs more.")
+
+
 class Provenance(_Model):
     """Where the weights came from and what wrote the bundle; no dates, so that exports repeat bit for bit."""
 
@@ -231,6 +240,8 @@ class Provenance(_Model):
     exporter: str
     framework: str
     opset: int
+    rewrites: tuple[RewriteEntry, ...] = Field(default=(), description="Applied to the network, in this order.")
+    flops: int | None = Field(default=None, ge=0, description="Of one window after them, 2 per multiply-add.")
 
 
 class Manifest(_Model):

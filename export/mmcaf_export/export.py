@@ -2,7 +2,7 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,6 +23,7 @@ from .networks.entry import NetworkEntry
 from .networks.registry import network_entry, recognise
 from .onnx_export import OPSET, export_onnx
 from .report import ExportReport
+from .rewrites.rewrite import Applied, rewritten_with_costs
 from .settings import apply_settings, configure, split_settings
 from .verify import Case, verify
 
@@ -74,7 +75,10 @@ def export_bundle(
         inputs, outputs = entry.tensors(config)
         names = tuple(spec.name for spec in outputs)
         example = entry.example_inputs(config, 1, seed=0)
-        export_onnx(entry.for_onnx(source), example, folder / MODEL, outputs=names)
+        lean, applied = rewritten_with_costs(source, entry.rewrites, example)
+        manifest["provenance"] |= _rewrites(applied)
+        export_onnx(lean, example, folder / MODEL, outputs=names)
+        del lean
         tell("verifying against the source network")
         cases = []
         for batch in VERIFIED_BATCHES:
@@ -93,6 +97,7 @@ def export_bundle(
         config=dict(bundle.manifest.network.config),
         parameters=bundle.manifest.network.parameters,
         ignored=matched.ignored,
+        rewrites=applied,
         verifications=verifications,
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
         notes=(*skipped, *_assumed(entry, manifest_settings)),
@@ -145,6 +150,22 @@ def _manifest(
             f"The settings do not make a valid manifest: {describe_validation(failure)}.", "Correct them with --set."
         ) from None
     return document
+
+
+def _rewrites(applied: Sequence[Applied]) -> dict[str, Any]:
+    """What the rewrites saved, as entries of the manifest's provenance."""
+    if not applied:
+        return {}
+    entries = [
+        {
+            "name": done.rewrite.name,
+            "description": done.rewrite.description,
+            "flops_saved": done.before.flops - done.after.flops,
+            "parameters_saved": done.before.parameters - done.after.parameters,
+        }
+        for done in applied
+    ]
+    return {"rewrites": entries, "flops": applied[-1].after.flops}
 
 
 def _assumed(entry: NetworkEntry[Any], settings: Mapping[str, str]) -> tuple[str, ...]:

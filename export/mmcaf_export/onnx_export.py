@@ -12,7 +12,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from .folding import share_copy
+from .rewrites.copies import share_copy
 
 OPSET = 20
 EXTERNAL_ABOVE = 64 * 1024 * 1024

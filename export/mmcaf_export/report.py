@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from .rewrites.rewrite import Applied
 from .verify import Verification
 
 
@@ -13,6 +14,7 @@ class ExportReport:
     output: the bundle; sha256: of its manifest, which identifies the whole content.
     network, config: what the checkpoint was recognised as; parameters: weights the answer depends on.
     ignored: checkpoint entries the answer does not depend on.
+    rewrites: what made the network cheaper before it was written, in order, with the cost of one window.
     verifications: per runtime, the difference from the source network.
     sizes: file of the bundle -> bytes.
     notes: assumptions and omissions that a person should know of.
@@ -24,6 +26,7 @@ class ExportReport:
     config: dict[str, int | float | str | bool]
     parameters: int
     ignored: tuple[str, ...]
+    rewrites: tuple[Applied, ...]
     verifications: tuple[Verification, ...]
     sizes: dict[str, int]
     notes: tuple[str, ...]
@@ -36,6 +39,11 @@ class ExportReport:
             f"{self.output}: {self.network} ({config}), {self.parameters:,} parameters, {total / 1e6:.1f} MB",
             f"  {len(self.ignored)} checkpoint entries do not affect the answer and were left out",
         ]
+        if self.rewrites:
+            before, after = self.rewrites[0].before.flops, self.rewrites[-1].after.flops
+            lines.append(
+                f"  {len(self.rewrites)} exact rewrites: {before / 1e9:.1f} GFLOP per window became {after / 1e9:.1f}"
+            )
         for done in self.verifications:
             batches = " and ".join(map(str, done.batches))
             lines.append(

@@ -26,6 +26,7 @@ from mmcaf_engine.session import open_session
 from mmcaf_export import export
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.mmcaf import MmcafNet
+from mmcaf_export.rewrites.mmcaf import REWRITES
 
 TOLERANCE = 1e-4  # |d logit| of an FP32 export, on every backend
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,11 @@ def test_bundle_holds_what_it_should(slim_export: Exported, slim_checkpoint: Pat
     assert manifest.provenance.checkpoint_sha256 == file_sha256(slim_checkpoint)
     assert manifest.provenance.checkpoint_format == "training checkpoint"
     assert manifest.provenance.dead_keys_ignored == 22
+    origin = manifest.provenance
+    assert [entry.name for entry in origin.rewrites] == [rewrite.name for rewrite in REWRITES]
+    assert origin.flops is not None
+    saved = sum(entry.flops_saved for entry in origin.rewrites)
+    assert saved > 0.4 * (origin.flops + saved)
     assert manifest.labels == ("adenocarcinoma", "squamous-cell carcinoma")
     assert manifest.threshold == 0.4
     assert manifest.table is not None
@@ -87,6 +93,7 @@ def test_report(slim_export: Exported) -> None:
     text = report.summary()
     assert "mmcaf (slices 12, size 96, width 0.09375, fusion tokens), 904,328 parameters" in text
     assert "22 checkpoint entries do not affect the answer" in text
+    assert "exact rewrites: " in text and "GFLOP per window became" in text
     assert "--set preprocessing.intensity=stored" in text
     assert "table.fields.weight.lower" in text
     assert "table.fields.age.lower" not in text  # one of its settings was given, so it was thought of

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from mmcaf_engine.errors import ExportError
-from mmcaf_export.folding import one_channel
 from mmcaf_export.networks.kan import KanLayer, b_splines
 from mmcaf_export.networks.layers import even_then_odd
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
@@ -86,21 +85,6 @@ def test_slim_network_trains(fusion: str, slices: int) -> None:
 def test_refused_tables(table: tuple[int, ...], slim_network: MmcafNet) -> None:
     with pytest.raises(ValueError, match=r"expected \[N, 7\] with the image's N"):
         slim_network(torch.zeros(1, 1, 12, 96, 96), torch.zeros(table))
-
-
-def test_one_channel_copy_answers_the_same_and_leaves_the_network_alone(slim_network: MmcafNet) -> None:
-    copied = one_channel(slim_network)
-    generator = torch.Generator().manual_seed(1)
-    image = torch.randn(2, 1, 12, 96, 96, generator=generator)
-    table = torch.rand(2, 7, generator=generator)
-    with torch.inference_mode():
-        error = float((copied(image, table) - slim_network(image, table)).abs().max())
-    assert error < 1e-5
-    stem = "image_encoder.encoder.in_conv.0.weight"
-    assert slim_network.get_parameter(stem).shape[1] == 3
-    assert copied.get_parameter(stem).shape[1] == 1
-    shared = [name for name, p in copied.named_parameters() if p is slim_network.get_parameter(name)]
-    assert len(shared) == len(list(slim_network.parameters())) - 1
 
 
 def test_shuffle_puts_even_channels_before_odd_ones() -> None:

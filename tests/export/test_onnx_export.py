@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.conftest import Exported
+from export.conftest import SLIM, Exported
 from export.fill import image, table
 from mmcaf_export import onnx_export
 from mmcaf_export.networks.mmcaf import MmcafNet
+from mmcaf_export.networks.mmcaf_entry import MmcafEntry
 from mmcaf_export.onnx_export import OPSET, export_onnx
 
 
@@ -43,9 +44,13 @@ def test_nodes_are_called_after_their_modules(model: onnx.ModelProto, slim_netwo
     assert len(set(names)) == len(names)
     convolutions = {node.name.removesuffix("/Conv") for node in model.graph.node if node.op_type == "Conv"}
     once = {name for name, module in slim_network.named_modules() if isinstance(module, nn.Conv3d)}
-    again = {f"image_encoder.cab{i}.fc{j}/Conv_2" for i in (1, 2, 3) for j in (1, 2)}
-    again |= {f"image_encoder.sab.conv/Conv_{i}" for i in (2, 3)}
-    assert convolutions == once | again
+    scales = {f"image_encoder.dcfb{i}.msdc.dwconvs.0.0" for i in (1, 2, 3)}  # a single tap: no convolution any more
+    again = {f"image_encoder.sab.conv/Conv_{i}" for i in (2, 3)}
+    again |= {f"image_encoder.bfpu{i}.gamma{j}/Conv_2" for i in (1, 2) for j in (1, 2)}
+    for name in ("query_conv", "key_conv"):
+        again |= {f"image_encoder.bfpu1.{name}/Conv_{i}" for i in (2, 3, 4, 5)}
+        again |= {f"image_encoder.bfpu2.{name}/Conv_{i}" for i in (2, 3)}
+    assert convolutions == (once - scales) | again
     modules = dict(slim_network.named_modules())
     nowhere = [name for name in names if name.rpartition("/")[0] not in modules]
     assert nowhere == []
@@ -58,7 +63,8 @@ def test_values_are_called_after_their_nodes_and_weights_keep_their_names(
         assert node.output[0] in (node.name, "logit")
     names = {tensor.name for tensor in model.graph.initializer}
     assert "image_encoder.bfpu2.query_conv.weight" in names
-    others = names - set(slim_network.state_dict())
+    lean = MmcafEntry().for_onnx(slim_network, SLIM)
+    others = names - set(lean.state_dict())
     assert all(":in" in name for name in others), others
 
 

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from mmcaf_engine.manifest import TensorSpec
 
+from ..rewrites.rewrite import Rewrite, rewritten
+
 ConfigT = TypeVar("ConfigT")
 
 
@@ -23,6 +25,8 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     """Checkpoint keys that together tell this network from the others."""
     dead: ClassVar[tuple[str, ...]]
     """Regular expressions of checkpoint keys that the answer does not depend on."""
+    rewrites: ClassVar[tuple[Rewrite, ...]]
+    """What is applied, in this order, to a copy of the network before it is written as ONNX."""
     assumptions: ClassVar[Mapping[str, str]]
     """Setting -> what the default manifest assumes about it that no checkpoint tells."""
 
@@ -38,9 +42,9 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     def build(self, config: ConfigT) -> nn.Module:
         """The network with untrained weights, in evaluation mode."""
 
-    @abstractmethod
-    def for_onnx(self, network: nn.Module) -> nn.Module:
+    def for_onnx(self, network: nn.Module, config: ConfigT) -> nn.Module:
         """What is written as ONNX: an exactly equal copy that takes the manifest's inputs."""
+        return rewritten(network, self.rewrites, self.example_inputs(config, 1, seed=0))
 
     @abstractmethod
     def tensors(self, config: ConfigT) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -30,6 +30,8 @@ def depthwise(channels: int, kernel: int) -> nn.Conv3d:
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Trilinear resampling of [N, C, D, H, W] to `size`, corner samples kept in place."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
     return F.interpolate(x, size=tuple(size), mode="trilinear", align_corners=True)
 
 

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmcaf_engine.manifest import (
     CategoryField,
@@ -21,7 +21,7 @@ from mmcaf_engine.manifest import (
     WindowSpec,
 )
 
-from ..folding import one_channel
+from ..rewrites.mmcaf import REWRITES
 from .entry import NetworkEntry
 from .fusion import WIDTHS, Fusion
 from .mmcaf import TABLE_VALUES, MmcafConfig, MmcafNet
@@ -64,6 +64,7 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
         r"(tab_cls|img_cls)\..*",
         r".*\.num_batches_tracked",
     )
+    rewrites = REWRITES
     assumptions: ClassVar[Mapping[str, str]] = {
         "preprocessing.intensity": "it was trained on Hounsfield units. The authors' own HDF5 script stored raw pixel "
         "values; weights trained on its files need --set preprocessing.intensity=stored",
@@ -91,11 +92,6 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
 
     def build(self, config: MmcafConfig) -> MmcafNet:
         return MmcafNet(config).eval()
-
-    def for_onnx(self, network: nn.Module) -> nn.Module:
-        if not isinstance(network, MmcafNet):
-            raise TypeError(f"a MmcafNet is expected, not a {type(network).__name__}")
-        return one_channel(network)
 
     def tensors(self, config: MmcafConfig) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         volume = ("N", 1, config.slices, config.size, config.size)
