@@ -1,4 +1,5 @@
 PYTHON ?= python3
+SOURCES := pyproject.toml CMakeLists.txt $(shell find cli engine export kernels -name "*.py")
 
 .PHONY: demo test lint types unit wheel native schema clean
 
@@ -7,7 +8,7 @@ demo: .venv/bin/mmcaf-infer
 	.venv/bin/mmcaf demo --save demo --force
 	.venv/bin/mmcaf-infer demo/study.dcm demo/record.json
 
-.venv/bin/mmcaf-infer: pyproject.toml
+.venv/bin/mmcaf-infer: $(SOURCES)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
 	.venv/bin/python -m pip install --quiet .

@@ -83,8 +83,8 @@ def make_patient(seed: int) -> PhantomPatient:
     sex = "M" if rng.random() < (0.77, 0.43)[1 - label] else "F"
     age = int(np.clip(rng.normal((60.5, 68.0)[label], (10.0, 8.0)[label]), 35, 88))
     weight = float(np.clip(rng.normal(79.0 if sex == "M" else 67.0, 12.0), 42.0, 125.0))
-    smoking = _pick(rng, {"never": (0.46, 0.07), "former": (0.33, 0.37), "current": (0.21, 0.56)}, label)
-    n_stage = _pick(rng, {"0": (0.52, 0.32), "1": (0.14, 0.32), "2": (0.22, 0.28), "3": (0.12, 0.08)}, label)
+    smoking = _pick(rng, {"never": (0.50, 0.05), "former": (0.32, 0.35), "current": (0.18, 0.60)}, label)
+    n_stage = _pick(rng, {"0": (0.56, 0.26), "1": (0.12, 0.36), "2": (0.20, 0.30), "3": (0.12, 0.08)}, label)
     m_stage = _pick(rng, {"0": (0.72, 0.86), "1a": (0.10, 0.07), "1b": (0.09, 0.04), "1c": (0.09, 0.03)}, label)
     diameter = float(np.clip(rng.normal((16.5, 19.0)[label], 6.0), 4.0, 30.0))
     thorax = make_thorax(seed, sex, age, weight)

@@ -1,0 +1,370 @@
+"""`mmcaf-infer`: the answer, its forms, and what every wrong input is told."""
+
+import json
+import shutil
+import socket
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from command import Command
+from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.demo.phantom import Phantom, make_phantom
+from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
+
+GOOD_RECORD = {"sex": "M", "age": 60}
+RESULT_KEYS = [
+    "schema_version",
+    "label",
+    "probability",
+    "probabilities",
+    "logit",
+    "threshold",
+    "windows",
+    "study",
+    "record",
+    "model",
+    "engine",
+    "timing_ms",
+    "warnings",
+    "disclaimer",
+]
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Phantom:
+    return make_phantom(3, size=64)
+
+
+@pytest.fixture(scope="session")
+def series(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of single-frame CT files; read it, do not change it."""
+    folder = tmp_path_factory.mktemp("study") / "series"
+    write_series(phantom, folder)
+    return folder
+
+
+@pytest.fixture
+def own_series(series: Path, tmp_path: Path) -> Path:
+    """A copy of the series that a test may change."""
+    return Path(shutil.copytree(series, tmp_path / "series"))
+
+
+@pytest.fixture
+def record(phantom: Phantom, tmp_path: Path) -> Path:
+    """A record that agrees with the study's header."""
+    patient = phantom.patient
+    return write_record(tmp_path, {"patient_id": patient.patient_id, "sex": patient.sex, "age": patient.age})
+
+
+def write_record(folder: Path, content: Any) -> Path:
+    file = folder / "record.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return file
+
+
+def windows_of(slices: int, stride: int) -> list[int]:
+    """Starts of the tiny network's windows of four slices; the last ends at the last slice."""
+    return sorted({*range(0, slices - 3, stride), slices - 4})
+
+
+def test_text_answer(run: Command, phantom: Phantom, series: Path, record: Path, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle)
+    assert outcome.code == 0, outcome.err
+    assert outcome.err == ""
+    first = outcome.out.splitlines()[0]
+    assert first.startswith(("quiet", "loud")) and "threshold 0.5" in first
+    for said in (
+        "most suspicious slices",
+        f"CT, {len(phantom.hu)} slices",
+        "2 fields, none missing",
+        "openvino fp32 on CPU",
+    ):
+        assert said in outcome.out
+    assert outcome.out.rstrip().endswith("Not a medical device: for research, not for diagnosis or treatment.")
+
+
+def test_json_answer(run: Command, phantom: Phantom, series: Path, record: Path, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json")
+    result = json.loads(outcome.out)
+    assert list(result) == RESULT_KEYS
+    assert result["warnings"] == [] and outcome.err == ""
+    assert result["probabilities"][result["label"]] >= 0.5
+    assert result["probability"] == max(window["probability"] for window in result["windows"])
+    assert [window["start_slice"] for window in result["windows"]] == windows_of(len(phantom.hu), 4)
+    assert result["engine"] == {"backend": "openvino", "precision": "fp32", "device": "CPU", "fallback": None}
+    assert {"read", "decode", "preprocess", "infer", "total"} <= set(result["timing_ms"])
+    assert set(result["study"]) == {"uids", "modality", "slices", "spacing_mm", "warnings"}
+    assert set(result["record"]) == {"features", "missing", "warnings"}
+
+
+def test_every_form_of_a_study_gives_the_same_numbers(
+    run: Command, phantom: Phantom, series: Path, record: Path, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    write_multiframe(phantom, tmp_path / "study.dcm")
+    with zipfile.ZipFile(tmp_path / "study.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in series.iterdir():
+            archive.write(file, f"DICOM/{file.stem}")
+    answers = []
+    for study in (series, tmp_path / "study.dcm", tmp_path / "study.zip"):
+        result = json.loads(run("mmcaf-infer", study, record, "--bundle", tiny_bundle, "--json").out)
+        del result["timing_ms"], result["study"]["uids"]
+        answers.append(result)
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_out_is_the_same_object(run: Command, series: Path, record: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answer.json"
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json", "--out", out)
+    assert json.loads(out.read_text()) == json.loads(outcome.out)
+    assert [file.name for file in tmp_path.glob(".answer*")] == []
+
+
+def test_stride(run: Command, phantom: Phantom, series: Path, record: Path, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json", "--stride", 3)
+    assert [window["start_slice"] for window in json.loads(outcome.out)["windows"]] == windows_of(len(phantom.hu), 3)
+
+
+def test_backends_agree(run: Command, series: Path, record: Path, tiny_bundle: Path) -> None:
+    logits = [
+        json.loads(run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--backend", name, "--json").out)[
+            "logit"
+        ]
+        for name in ("openvino", "onnxruntime")
+    ]
+    assert logits[0] == pytest.approx(logits[1], abs=1e-4)
+
+
+def test_without_a_bundle_the_demonstration_answers_and_says_so(
+    run: Command, series: Path, phantom: Phantom, tmp_path: Path
+) -> None:
+    from mmcaf_engine.demo.phantom import record as clinical_record
+
+    given = write_record(tmp_path, clinical_record(phantom.patient))
+    outcome = run("mmcaf-infer", series, given, "--json")
+    result = json.loads(outcome.out)
+    assert "demonstration bundle answered" in outcome.err
+    assert "demo" in result["model"]["name"] and "ynthetic" in result["disclaimer"]
+    assert run("mmcaf-infer", series, given, "--strict").code == 7
+
+
+def test_no_network_call(
+    run: Command, series: Path, record: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    assert run("mmcaf-infer", series, record, "--bundle", tiny_bundle).code == 0
+
+
+def test_fallback_is_reported_and_forbidden_by_strict(
+    run: Command, series: Path, record: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(OpenVinoBackend, "availability", classmethod(lambda cls: Availability(False, "not here")))
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json")
+    assert json.loads(outcome.out)["engine"]["fallback"] == "openvino: not here"
+    assert "onnxruntime answered instead of a preferred backend" in outcome.err
+    assert run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--strict").code == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("sex: M", "not JSON"),
+        ({"sex": "M"}, "age: missing"),
+        ({**GOOD_RECORD, "sex": "X"}, "sex: 'X' is not known (accepted: M, F)"),
+        ({**GOOD_RECORD, "age": "60"}, "age: a string came, a number in years"),
+        ('{"sex": "M", "age": NaN}', "NaN is not a number that JSON allows"),
+        ({**GOOD_RECORD, "age": 500}, "age: 500 years came"),
+        ({**GOOD_RECORD, "patient_id": "SOMEONE-ELSE"}, "different patients"),
+    ],
+    ids=["not-json", "lacks-field", "unknown-category", "string-for-number", "nan", "age-500", "another-patient"],
+)
+def test_wrong_record(run: Command, series: Path, tiny_bundle: Path, tmp_path: Path, content: Any, said: str) -> None:
+    outcome = run("mmcaf-infer", series, write_record(tmp_path, content), "--bundle", tiny_bundle)
+    assert outcome.code == 4 and said in outcome.error()
+    assert "SOMEONE-ELSE" not in outcome.err
+
+
+def test_another_patients_record_can_be_allowed(
+    run: Command, series: Path, tiny_bundle: Path, tmp_path: Path, phantom: Phantom
+) -> None:
+    content = {"patient_id": "SOMEONE-ELSE", "sex": phantom.patient.sex, "age": phantom.patient.age}
+    given = write_record(tmp_path, content)
+    outcome = run("mmcaf-infer", series, given, "--bundle", tiny_bundle, "--allow-id-mismatch", "--json")
+    assert outcome.code == 0 and "accepted by --allow-id-mismatch" in outcome.err
+
+
+def test_record_that_contradicts_the_header_is_a_warning_and_strict_refuses(
+    run: Command, series: Path, tiny_bundle: Path, tmp_path: Path, phantom: Phantom
+) -> None:
+    given = write_record(tmp_path, {"sex": "F" if phantom.patient.sex == "M" else "M", "age": phantom.patient.age})
+    outcome = run("mmcaf-infer", series, given, "--bundle", tiny_bundle)
+    assert outcome.code == 0 and "record's sex contradicts the study's PatientSex" in outcome.out
+    strict = run("mmcaf-infer", series, given, "--bundle", tiny_bundle, "--strict")
+    assert strict.code == 7 and "record's sex contradicts" in strict.error()
+
+
+def test_no_record(run: Command, series: Path, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf-infer", series, "--bundle", tiny_bundle)
+    assert outcome.code == 4 and "needs a record with the fields sex, age" in outcome.error()
+
+
+def damage_missing(folder: Path) -> Path:
+    return folder / "absent.dcm"
+
+
+def damage_empty(folder: Path) -> Path:
+    for file in folder.iterdir():
+        file.unlink()
+    (folder / "notes.txt").write_text("nothing to see")
+    return folder
+
+
+def damage_text(folder: Path) -> Path:
+    (folder / "study.dcm").write_text("this is no DICOM file, whatever its name says\n" * 10)
+    return folder / "study.dcm"
+
+
+def damage_pixels(folder: Path) -> Path:
+    file = sorted(folder.iterdir())[0]
+    dataset = pydicom.dcmread(file)
+    del dataset.PixelData
+    dataset.save_as(file)
+    return file
+
+
+def damage_modality(folder: Path) -> Path:
+    for file in folder.iterdir():
+        dataset = pydicom.dcmread(file)
+        dataset.Modality = "MR"
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = pydicom.uid.MRImageStorage
+        dataset.save_as(file)
+    return folder
+
+
+def damage_two_series(folder: Path) -> Path:
+    for file in sorted(folder.iterdir())[::2]:
+        dataset = pydicom.dcmread(file)
+        dataset.SeriesInstanceUID = "1.2.3.4"
+        dataset.SOPInstanceUID = "1.2.3.4"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(file)
+    return folder
+
+
+def damage_gap(folder: Path) -> Path:
+    sorted(folder.iterdir())[10].unlink()
+    return folder
+
+
+def damage_duplicate(folder: Path) -> Path:
+    file = sorted(folder.iterdir())[5]
+    dataset = pydicom.dcmread(file)
+    dataset.SOPInstanceUID = "1.2.3.4"
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.save_as(folder / "again.dcm")
+    return folder
+
+
+def damage_truncated(folder: Path) -> Path:
+    file = sorted(folder.iterdir())[3]
+    file.write_bytes(file.read_bytes()[:-1000])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (damage_missing, "absent.dcm"),
+        (damage_empty, "DICOM"),
+        (damage_text, "study.dcm"),
+        (damage_pixels, "ixel"),
+        (damage_modality, "MR"),
+        (damage_two_series, "--series"),
+        (damage_gap, "mm"),
+        (damage_duplicate, "position"),
+        (damage_truncated, "bytes"),
+    ],
+    ids=lambda value: value.__name__.removeprefix("damage_") if callable(value) else "",
+)
+def test_wrong_study(run: Command, own_series: Path, record: Path, tiny_bundle: Path, damage: Any, said: str) -> None:
+    outcome = run("mmcaf-infer", damage(own_series), record, "--bundle", tiny_bundle)
+    assert outcome.code == 3, outcome.err
+    message = outcome.error()
+    assert said in message, message
+    assert "PHANTOM" not in message, "the patient's name or id is in the message"
+
+
+def flip_a_byte(bundle: Path) -> None:
+    data = bytearray((bundle / "model.onnx").read_bytes())
+    data[100] ^= 0x10
+    (bundle / "model.onnx").write_bytes(data)
+
+
+def remove_a_file(bundle: Path) -> None:
+    (bundle / "golden.npz").unlink()
+
+
+def newer_version(bundle: Path) -> None:
+    manifest = bundle / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 2'))
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (flip_a_byte, "model.onnx is damaged or altered"),
+        (remove_a_file, "golden.npz is missing"),
+        (newer_version, "bundle format 2; this engine reads up to 1"),
+    ],
+)
+def test_wrong_bundle(run: Command, series: Path, record: Path, tiny_bundle: Path, damage: Any, said: str) -> None:
+    damage(tiny_bundle)
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle)
+    assert outcome.code == 5 and said in outcome.error()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--backend", "abacus"], 6),
+        (["--precision", "int8"], 6),
+        (["--stride", "0"], 2),
+        (["--stride", "5"], 2),
+        (["--threads", "0"], 2),
+        (["--stride", "x"], 2),
+        (["--nonsense"], 2),
+        (["--series", "99"], 3),
+        (["--out", "/nonexistent/folder/answer.json"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_wrong_options(
+    run: Command, series: Path, record: Path, tiny_bundle: Path, options: list[str], code: int
+) -> None:
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, *options)
+    assert outcome.code == code and outcome.out == "" and "Traceback" not in outcome.err, outcome.err
+
+
+def test_deidentify_leaves_uids_only(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """A folder and a file named after the patient, remarks that quote both, features of the record."""
+    folder = own_series.rename(tmp_path / "DOE_JANE")
+    (folder / "DOE_JANE_notes.dcm").write_text("no DICOM")
+    given = write_record(tmp_path, {"sex": "F", "age": 25})
+    out = tmp_path / "answer.json"
+    call = ["mmcaf-infer", folder, given, "--bundle", tiny_bundle, "--json", "--out", out]
+    assert "DOE_JANE" in run(*call).out
+    outcome = run(*call, "--deidentify")
+    result = json.loads(outcome.out)
+    assert "DOE" not in outcome.out + outcome.err + out.read_text()
+    assert result["record"]["features"] == {} and result["study"]["uids"]["study"]
+    assert len(result["warnings"]) >= 2

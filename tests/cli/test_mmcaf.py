@@ -1,0 +1,119 @@
+"""`mmcaf inspect | verify | doctor | export`: what they print, and the exit codes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from command import Command
+from mmcaf_engine.backends import BACKENDS
+from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.bundle import write_bundle
+from tiny_bundle import make_tiny_bundle, tiny_manifest
+
+
+def test_inspect_shows_the_contract(run: Command, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf", "inspect", tiny_bundle)
+    assert outcome.code == 0
+    for said in ("tiny", "image float32 [N, 1, 4, 16, 16]", "sex: M, F", "0 to 120 years", "label 1 from 0.5"):
+        assert said in outcome.out
+
+
+def test_inspect_lists_the_exact_rewrites(run: Command, tmp_path: Path) -> None:
+    saving = {"name": "merged_key", "description": "Two in one.", "flops_saved": 3_500_000_000, "parameters_saved": 12}
+    provenance = {**tiny_manifest()["provenance"], "rewrites": [saving], "flops": 1_500_000_000}
+    outcome = run("mmcaf", "inspect", make_tiny_bundle(tmp_path / "tiny.mmcaf", provenance=provenance))
+    assert outcome.code == 0
+    assert "1.5 GFLOP per window, 5.0 before exact rewrites" in outcome.out
+    assert "merged_key" in outcome.out and "3.50 GFLOP, 12 values saved" in outcome.out
+
+
+def test_inspect_as_json_is_the_manifest(run: Command, tiny_bundle: Path) -> None:
+    assert json.loads(run("mmcaf", "inspect", tiny_bundle, "--json").out)["name"] == "tiny"
+
+
+def test_verify_tests_every_backend(run: Command, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf", "verify", tiny_bundle)
+    assert outcome.code == 0
+    assert all(f"{backend} fp32: 2 golden cases within" in outcome.out for backend in BACKENDS)
+
+
+def test_verify_refuses_a_wrong_answer(run: Command, tmp_path: Path) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    with np.load(draft / "golden.npz") as archive:
+        np.savez(draft / "golden.npz", **{**archive, "logit": archive["logit"] - 1})
+    write_bundle(draft, tiny_manifest(), tmp_path / "wrong.mmcaf")
+    outcome = run("mmcaf", "verify", tmp_path / "wrong.mmcaf")
+    assert outcome.code == 6 and "fails the self-test" in outcome.err
+
+
+def test_verify_damaged(run: Command, tiny_bundle: Path) -> None:
+    (tiny_bundle / "golden.npz").write_bytes(b"")
+    outcome = run("mmcaf", "verify", tiny_bundle)
+    assert outcome.code == 5 and "golden.npz has 0 bytes" in outcome.error()
+
+
+def test_verify_unknown_backend(run: Command, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf", "verify", tiny_bundle, "--backend", "abacus")
+    assert outcome.code == 6 and "No backend is called 'abacus'" in outcome.err
+
+
+def test_doctor_is_well_here(run: Command) -> None:
+    outcome = run("mmcaf", "doctor")
+    assert outcome.code == 0, outcome.out
+    for said in ("openvino", "onnxruntime", "JPEG2000Lossless", "HTJ2K", "RLELossless", "all hashes match"):
+        assert said in outcome.out
+    assert "PROBLEM" not in outcome.out
+
+
+def test_doctor_as_json(run: Command) -> None:
+    findings = json.loads(run("mmcaf", "doctor", "--json").out)["findings"]
+    assert {"area", "subject", "status", "detail"} == set(findings[0])
+
+
+def test_doctor_without_any_backend(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend in (OpenVinoBackend, OnnxRuntimeBackend):
+        monkeypatch.setattr(backend, "availability", classmethod(lambda cls: Availability(False, "broken")))
+    outcome = run("mmcaf", "doctor")
+    assert outcome.code == 6 and "PROBLEM" in outcome.out and "2 problem(s)" in outcome.err
+
+
+def test_doctor_with_a_damaged_default_bundle(run: Command, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> None:
+    (tiny_bundle / "model.onnx").unlink()
+    monkeypatch.setenv("MMCAF_BUNDLE", str(tiny_bundle))
+    outcome = run("mmcaf", "doctor")
+    assert outcome.code == 6 and "model.onnx is missing" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["export", "absent.pth", "-o", "out.mmcaf"], 5, "absent.pth: cannot be read: No such file"),
+        (["export", "absent.pth", "-o", "out.mmcaf", "--set", "threshold"], 2, "is not KEY=VALUE"),
+        (["inspect", "absent.mmcaf"], 5, "no such bundle"),
+        (["verify", "absent.mmcaf"], 5, "no such bundle"),
+    ],
+    ids=["absent-checkpoint", "set-without-value", "inspect-absent", "verify-absent"],
+)
+def test_refused(run: Command, arguments: list[str], code: int, said: str) -> None:
+    outcome = run("mmcaf", *arguments)
+    assert (outcome.code, said in outcome.error()) == (code, True), outcome.err
+
+
+@pytest.mark.parametrize("arguments", [["inspect"], ["nonsense"], ["inspect", "x", "--nonsense"], ["demo"]])
+def test_wrong_usage(run: Command, arguments: list[str]) -> None:
+    outcome = run("mmcaf", *arguments)
+    assert outcome.code == 2 and outcome.out == "" and "Usage: mmcaf" in outcome.err
+
+
+def test_a_bug_is_said_to_be_one(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise KeyError("boom")
+
+    monkeypatch.setattr("mmcaf_cli.inspect.load_bundle", broken)
+    outcome = run("mmcaf", "inspect", "x")
+    assert outcome.code == 1 and "internal error: KeyError" in outcome.err and "Traceback" not in outcome.err
