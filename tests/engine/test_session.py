@@ -1,5 +1,6 @@
 """Sessions and backends: the same answers, checked inputs, a self-test that can fail."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -155,3 +156,10 @@ def test_fallback_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_onnxruntime_is_preferred_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     assert choose_backend("auto").backend.name == "onnxruntime"
+
+
+@every_backend
+def test_a_runtime_that_is_not_installed_says_how_to_install_it(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, backend, None)
+    with pytest.raises(BackendError, match=f"{backend} cannot be imported .*pip install {backend}"):
+        choose_backend(backend)

@@ -4,6 +4,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -45,14 +46,17 @@ class Backend(ABC):
         self._is_open = False
 
     @classmethod
-    @abstractmethod
     def availability(cls) -> Availability:
-        """Whether this machine can run it, and why or why not. Imports the runtime."""
+        """Whether this machine can run it, and why or why not. Imports the runtime, whose package is named as this."""
+        try:
+            return Availability(True, f"{cls.name} {cls.version()}")
+        except ImportError as failure:
+            return Availability(False, f"{cls.name} cannot be imported ({failure}); pip install {cls.name}")
 
     @classmethod
-    @abstractmethod
     def version(cls) -> str:
-        """The runtime's version."""
+        """The runtime's version, without its build."""
+        return str(import_module(cls.name).__version__).split("-")[0]
 
     def open(self) -> Self:
         """Load the network.

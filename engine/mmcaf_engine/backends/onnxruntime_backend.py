@@ -2,27 +2,13 @@
 
 from typing import Any
 
-from .base import Arrays, Availability, Backend
+from .base import Arrays, Backend
 
 
 class OnnxRuntimeBackend(Backend):
     """The network as ONNX Runtime's CPU provider optimises it."""
 
     name = "onnxruntime"
-
-    @classmethod
-    def availability(cls) -> Availability:
-        try:
-            import onnxruntime
-        except ImportError as failure:
-            return Availability(False, f"onnxruntime cannot be imported ({failure}); pip install onnxruntime")
-        return Availability(True, f"onnxruntime {onnxruntime.__version__}")
-
-    @classmethod
-    def version(cls) -> str:
-        import onnxruntime
-
-        return str(onnxruntime.__version__)
 
     def _open(self) -> None:
         import onnxruntime

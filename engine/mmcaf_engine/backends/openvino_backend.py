@@ -2,27 +2,13 @@
 
 from typing import Any
 
-from .base import Arrays, Availability, Backend
+from .base import Arrays, Backend
 
 
 class OpenVinoBackend(Backend):
     """Compiled for one window, since fixed shapes make OpenVINO faster."""
 
     name = "openvino"
-
-    @classmethod
-    def availability(cls) -> Availability:
-        try:
-            import openvino  # noqa: F401
-        except ImportError as failure:
-            return Availability(False, f"openvino cannot be imported ({failure}); pip install openvino")
-        return Availability(True, f"openvino {cls.version()}")
-
-    @classmethod
-    def version(cls) -> str:
-        import openvino
-
-        return str(openvino.__version__).split("-")[0]
 
     def _open(self) -> None:
         import openvino
