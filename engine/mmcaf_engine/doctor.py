@@ -10,7 +10,7 @@ from typing import Literal
 from . import __version__
 from .errors import MmcafError
 
-PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "onnxruntime", "openvino", "torch", "onnx")
+PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino", "torch", "onnx")
 
 
 @dataclass(frozen=True)
