@@ -1,18 +1,14 @@
 """The main job in one call: study and record in, answer out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .aggregate import aggregate, score_windows
 from .bundle import Bundle, load_bundle
 from .default_bundle import default_bundle
-from .errors import RecordError, StrictError
-from .manifest import Manifest
-from .preprocess import Windows, preprocess
-from .record import Record, check_patient, read_record
+from .errors import StrictError
+from .prepare import Progress, prepare, run_windows
 from .result import (
     NOT_A_MEDICAL_DEVICE,
     EngineSummary,
@@ -22,12 +18,9 @@ from .result import (
     StudySummary,
 )
 from .session import Session, open_session
-from .study import Duplicates, Gaps, Tilt, read_study
+from .study import Duplicates, Gaps, Tilt
 from .timing import Stopwatch
-from .volume import PatientHeader, Study
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as the work goes on."""
+from .volume import Study
 
 
 def infer(
@@ -75,23 +68,19 @@ def infer(
         warnings += [notice] if notice else []
     manifest = opened.manifest
 
-    _expect_record(record, manifest)
-    imaging = read_study(
+    prepared = prepare(
         study,
-        intensity=manifest.preprocessing.intensity,
-        modality=manifest.preprocessing.modality,
+        record,
+        manifest,
         series=series,
         gaps=gaps,
         tilt=tilt,
         duplicates=duplicates,
+        stride=stride,
+        allow_id_mismatch=allow_id_mismatch,
         progress=progress,
+        watch=watch,
     )
-    watch.add("read", imaging.read_ms)
-    watch.add("decode", imaging.decode_ms)
-    with watch.span("record"):
-        clinical, record_warnings = _read_record(record, manifest, imaging.patient, allow_id_mismatch)
-    with watch.span("preprocess"):
-        windows = preprocess(imaging.volume, manifest.preprocessing, stride=stride)
 
     owned = None
     if session is None:
@@ -101,17 +90,18 @@ def infer(
         if session.fallback:
             warnings.append(f"{session.backend} answered instead of a preferred backend: {session.fallback}.")
         with watch.span("infer"):
-            logits = _run(session, windows, clinical, progress)
+            logits = run_windows(session, prepared, progress)
         engine = EngineSummary(session.backend, session.precision, session.device, session.fallback)
     finally:
         if owned is not None:
             owned.close()
 
     with watch.span("aggregate"):
-        scores = score_windows(windows.starts, logits)
+        scores = score_windows(prepared.windows.starts, logits)
         probability, logit = aggregate(scores, manifest.aggregation)
     watch.add("total", watch.total_ms())
-    warnings += [*imaging.warnings, *record_warnings]
+    imaging, clinical = prepared.study, prepared.record
+    warnings += [*imaging.warnings, *prepared.record_warnings]
     if strict and warnings:
         raise StrictError(
             f"--strict: not answered, because of {len(warnings)} warning(s): {' '.join(warnings)}",
@@ -125,7 +115,9 @@ def infer(
         threshold=manifest.threshold,
         windows=scores,
         study=_summary(imaging),
-        record=None if clinical is None else RecordSummary(clinical.features, clinical.missing, record_warnings),
+        record=None
+        if clinical is None
+        else RecordSummary(clinical.features, clinical.missing, prepared.record_warnings),
         model=ModelSummary(manifest.name, opened.sha256),
         engine=engine,
         timing_ms={name: round(spent, 3) for name, spent in watch.spans_ms.items()},
@@ -141,43 +133,6 @@ def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
         return load_bundle(bundle), None
     default = default_bundle()
     return load_bundle(default.path), default.notice
-
-
-def _expect_record(record: str | Path | Mapping[str, Any] | None, manifest: Manifest) -> None:
-    if manifest.table is None and record is not None:
-        raise RecordError(f"{manifest.name} takes no record, but one was given.", "Leave RECORD out.")
-    if manifest.table is not None and record is None:
-        fields = ", ".join(entry.name for entry in manifest.table.fields)
-        raise RecordError(
-            f"{manifest.name} needs a record with the fields {fields}; none was given.",
-            "Pass it after the study: mmcaf-infer STUDY RECORD",
-        )
-
-
-def _read_record(
-    record: str | Path | Mapping[str, Any] | None, manifest: Manifest, patient: PatientHeader, allow_id_mismatch: bool
-) -> tuple[Record | None, tuple[str, ...]]:
-    """The validated record, if the network takes one, and the remarks on it."""
-    if record is None or manifest.table is None:
-        return None, ()
-    clinical = read_record(record, manifest.table, study_date=patient.study_date)
-    contradictions = check_patient(clinical, manifest.table, patient, allow_id_mismatch=allow_id_mismatch)
-    return clinical, (*clinical.warnings, *contradictions)
-
-
-def _run(
-    session: Session, windows: Windows, record: Record | None, progress: Progress | None
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """The logit of every window, float32 [N, 1]; one window in flight."""
-    manifest = session.bundle.manifest
-    output = manifest.outputs[0].name
-    inputs = {} if record is None else {manifest.input("table").name: record.table()}
-    logits = []
-    for done, window in enumerate(windows, start=1):
-        logits.append(session.run({**inputs, manifest.input("volume").name: window})[output])
-        if progress is not None:
-            progress("infer", done, len(windows.starts))
-    return np.concatenate(logits)
 
 
 def _summary(study: Study) -> StudySummary:

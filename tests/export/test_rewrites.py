@@ -16,7 +16,7 @@ from mmcaf_export.networks.mmcaf_entry import MmcafEntry
 from mmcaf_export.rewrites import channel_scale, few_slices, group_norm, padding_taps
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import Cost, measure
-from mmcaf_export.rewrites.mmcaf import REWRITES, one_channel_stem, planar_stem
+from mmcaf_export.rewrites.mmcaf import REWRITES
 from mmcaf_export.rewrites.mmcaf.spline_pieces import PiecewiseKan
 from mmcaf_export.rewrites.rewrite import Rewrite, rewritten, rewritten_with_costs
 
@@ -87,18 +87,6 @@ def test_exact(rewrite: Rewrite, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["slim", "odd"])
-def test_planar_stem_is_exact(name: str) -> None:
-    config = CONFIGS[name]
-    network, given = filled(config).double(), inputs(config, 2)
-    copied = rewritten(network, [one_channel_stem.REWRITE, planar_stem.REWRITE], given)
-    stem = copied.get_submodule(one_channel_stem.STEM)
-    assert isinstance(stem, planar_stem.PlanarStem)
-    before, after = watch(network, given), watch(copied, given)
-    for key in WATCHED:
-        assert relative(after[key], before[key]) <= RELATIVE
-
-
-@pytest.mark.parametrize("name", ["slim", "odd"])
 def test_float32_and_any_batch(name: str) -> None:
     config = CONFIGS[name]
     network = filled(config)
@@ -131,7 +119,7 @@ def test_applying_twice_changes_nothing_more(slim_network: MmcafNet) -> None:
 
 
 def test_names_are_unique_and_descriptions_are_sentences() -> None:
-    names = [rewrite.name for rewrite in (*REWRITES, planar_stem.REWRITE)]
+    names = [rewrite.name for rewrite in REWRITES]
     assert len(set(names)) == len(names)
     assert all(rewrite.description.endswith(".") for rewrite in REWRITES)
 

@@ -38,7 +38,7 @@ class PENetEncoder(nn.Module):
             inputs = 2 * mid
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        channels = self.in_conv.get_parameter("0.weight").shape[1]
+        channels = int(self.in_conv[0].in_channels)  # type: ignore[arg-type]
         if image.shape[1] != channels:  # a grey volume shown to all three channels
             image = image.expand(-1, channels, -1, -1, -1)
         x = self.max_pool(self.in_conv(image))

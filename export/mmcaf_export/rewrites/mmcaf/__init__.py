@@ -11,12 +11,14 @@ from .early_resize import REWRITE as EARLY_RESIZE
 from .gamma_taps import REWRITE as GAMMA_TAPS
 from .merged_key import REWRITE as MERGED_KEY
 from .one_channel_stem import REWRITE as ONE_CHANNEL_STEM
+from .planar_stem import REWRITE as PLANAR_STEM
 from .scaled_residual import REWRITE as SCALED_RESIDUAL
 from .spline_pieces import REWRITE as SPLINE_PIECES
 from .unread_slices import REWRITE as UNREAD_SLICES
 
 REWRITES = (
     ONE_CHANNEL_STEM,
+    PLANAR_STEM,
     BATCH_NORM,
     CHANNEL_SHUFFLE,
     CHANNEL_GATE,

@@ -1,4 +1,4 @@
-"""The stem as a 2D convolution whose channels are its seven depth taps; not applied by default."""
+"""The stem as an in-plane convolution whose channels are its seven depth taps."""
 
 from collections.abc import Mapping
 
@@ -7,27 +7,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..rewrite import Rewrite
+from ..weights import frozen
 from .one_channel_stem import STEM
 
 
 class PlanarStem(nn.Module):
     """image [N, 1, D, H, W] -> [N, C, D, H/2, W/2]; each slice sees itself and its neighbours as channels.
 
-    `weight` stays in its 3D form [C, 1, taps, kH, kW].
+    `weight` is [C, taps, 1, kH, kW].
     """
 
     def __init__(self, stem: nn.Conv3d) -> None:
         super().__init__()
-        self.weight = stem.weight
-        self.stride, self.padding = stem.stride[1:], tuple(int(pad) for pad in stem.padding)
+        self.weight = frozen(stem.weight.detach().transpose(1, 2), stem.weight)
+        self.in_channels = 1
+        self.stride, self.padding = stem.stride, tuple(int(pad) for pad in stem.padding)
 
     def forward(self, image: Tensor) -> Tensor:
-        depth, taps = image.shape[2], self.weight.shape[2]
+        depth, taps = image.shape[2], self.weight.shape[1]
         reach, rows, columns = self.padding
-        padded = F.pad(image[:, 0], (0, 0, 0, 0, reach, reach))
-        near = torch.stack([padded[:, tap : tap + depth] for tap in range(taps)], dim=2)  # [N, D, taps, H, W]
-        flat = F.conv2d(near.flatten(0, 1), self.weight[:, 0], stride=self.stride, padding=(rows, columns))
-        return flat.unflatten(0, (-1, depth)).transpose(1, 2)
+        padded = F.pad(image, (0, 0, 0, 0, reach, reach))
+        near = torch.cat([padded[:, :, tap : tap + depth] for tap in range(taps)], dim=1)  # [N, taps, D, H, W]
+        return F.conv3d(near, self.weight, stride=self.stride, padding=(0, rows, columns))
 
 
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
@@ -41,6 +42,6 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
 
 REWRITE = Rewrite(
     "planar_stem",
-    "The stem's seven depth taps become the input channels of a 2D convolution over slices: the same sum.",
+    "The stem's seven depth taps become the input channels of an in-plane convolution: the same sum.",
     apply,
 )
