@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "mmcaf_kernels": set(),
 }
 MUST_BE_LAZY = {("mmcaf_cli", "mmcaf_export"), ("mmcaf_engine", "mmcaf_kernels")}
-HEAVY = {"pydicom", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx"}
+HEAVY = {"pydicom", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "matplotlib", "sklearn"}
 
 
 def imports(package: str) -> list[tuple[Path, str, bool]]:
@@ -66,7 +66,21 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-COMMANDS = ["", "export", "inspect", "verify", "studies", "record-template", "doctor", "demo", "version"]
+COMMANDS = [
+    "",
+    "export",
+    "inspect",
+    "verify",
+    "tune",
+    "studies",
+    "record-template",
+    "doctor",
+    "demo",
+    "version",
+    "evaluate",
+    "quantize",
+    "cache",
+]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +119,7 @@ def test_command_list_is_complete() -> None:
     from mmcaf_cli.main import app
 
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    names |= {str(group.name) for group in app.registered_groups}
     assert names == set(COMMANDS) - {""}
 
 

@@ -1,7 +1,7 @@
 """`mmcaf`: make, look at and check bundles, and the demonstration."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Make, look at and check bundles. To answer a study: mmcaf-infer.",
 )
+
+cache = typer.Typer(no_args_is_help=True, help="Look at and clear what is kept between runs.")
+app.add_typer(cache, name="cache")
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle directory or zip.", metavar="BUNDLE")]
 
@@ -35,6 +38,32 @@ def export(
     from .export import export_command
 
     export_command(checkpoint, output, network, settings or [], force)
+
+
+@app.command()
+def quantize(
+    bundle: BundleArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The bundle to write. Default: replaces BUNDLE.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="fp16, bf16 or int8; may be repeated. Default: int8.")
+    ] = None,
+    calibration: Annotated[
+        str | None, typer.Option(help="Studies for INT8's ranges: COHORT.csv, or demo:FIRST-LAST.", metavar="COHORT")
+    ] = None,
+    cohort: Annotated[
+        str | None, typer.Option(help="Studies to compare with FP32 on. Default: the calibration's.", metavar="COHORT")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="minmax, percentile or entropy. Default: what is measured to be best.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUTPUT.")] = False,
+) -> None:
+    """Add lower precisions to a bundle, each behind the accuracy gate (needs the export extra)."""
+    from .quantize import quantize_command
+
+    quantize_command(bundle, output, precision or ["int8"], calibration, cohort, method, force)
 
 
 @app.command()
@@ -60,6 +89,45 @@ def verify(
 
 
 @app.command()
+def tune(
+    bundle: BundleArgument,
+    runs: Annotated[int, typer.Option(help="Timed runs of each backend and precision.")] = 10,
+    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Time what this machine offers for a bundle; auto then takes the fastest that passes."""
+    from .tune import tune_command
+
+    tune_command(bundle, runs, threads, json)
+
+
+@app.command()
+def evaluate(
+    cohort: Annotated[
+        str,
+        typer.Argument(help="CSV with the columns study,record[,label][,id], or demo:FIRST-LAST.", metavar="COHORT"),
+    ],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to evaluate. Default: as mmcaf-infer.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Compare this one with fp32; may be repeated. Default: all that can run.")
+    ] = None,
+    backend: Annotated[str, typer.Option(help="auto, or a backend's name.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Also write the JSON object to this file.")] = None,
+    roc: Annotated[Path | None, typer.Option(help="Draw the ROC curves to this PNG (needs the plot extra).")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many studies.")] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 7 if a bound fails or a study was refused.")
+    ] = False,
+) -> None:
+    """Compare every precision of a bundle with FP32 on a cohort of studies."""
+    from .evaluate import evaluate_command
+
+    evaluate_command(cohort, bundle, precision or [], backend, threads, json, out, roc, limit, strict)
+
+
+@app.command()
 def studies(
     path: Annotated[Path, typer.Argument(help="DICOM file, directory, zip, or DICOMDIR.", metavar="PATH")],
     modality: Annotated[str | None, typer.Option(help="Rank series of this modality only, such as CT.")] = None,
@@ -77,6 +145,30 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
     from .doctor import doctor_command
 
     doctor_command(json)
+
+
+@cache.command("list")
+def cache_list(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List kept engines, passed self-tests, tunings and unpacked bundles."""
+    from .cache import list_command
+
+    list_command(json)
+
+
+@cache.command("clear")
+def cache_clear(
+    kind: Annotated[
+        Literal["engines", "self-tests", "tuning", "bundles"] | None,
+        typer.Option(help="Remove only these. Default: all."),
+    ] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove only what was not used for so many days.")
+    ] = None,
+) -> None:
+    """Remove what is kept between runs; it is made again when it is needed."""
+    from .cache import clear_command
+
+    clear_command(kind, older_than)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """From exceptions to exit codes, for both commands."""
 
+import logging
 import os
 import sys
 import traceback
@@ -11,6 +12,7 @@ from mmcaf_engine.errors import MmcafError
 
 def run(app: typer.Typer) -> None:
     """Run a command; a user's mistake becomes one paragraph on stderr and a documented exit code."""
+    _show_log()
     try:
         app()
     except MmcafError as failure:
@@ -30,6 +32,19 @@ def run(app: typer.Typer) -> None:
         else:
             _complain("This is a bug of mmcaf-infer. Run again with MMCAF_DEBUG=1 and report the trace.")
         sys.exit(1)
+
+
+class _OneLine(logging.Handler):
+    """Shows a record of the log as one line on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _complain(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}")
+
+
+def _show_log() -> None:
+    logger = logging.getLogger("mmcaf_engine")
+    if not any(isinstance(handler, _OneLine) for handler in logger.handlers):
+        logger.addHandler(_OneLine(logging.WARNING))
 
 
 def _complain(text: str) -> None:

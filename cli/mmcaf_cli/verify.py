@@ -10,8 +10,9 @@ from mmcaf_engine.session import usable_cores
 
 
 def verify_command(path: Path, only: str | None) -> None:
-    """Self-test every precision on every backend that can run; the first failure ends it with its exit code."""
+    """Self-test every precision on every backend that can run it; the first failure ends it with its exit code."""
     bundle = load_bundle(path)
+    bundle.verify()
     manifest = bundle.manifest
     print(f"{manifest.name}: {len(manifest.files)} files, every hash matches")
     tested = 0
@@ -24,8 +25,13 @@ def verify_command(path: Path, only: str | None) -> None:
             print(f"{name}: not tested, {answer.reason}")
             continue
         for precision, file in manifest.models.items():
-            with backend(bundle.file(file), manifest.inputs, manifest.outputs, usable_cores()) as opened:
-                outcome = run_self_test(bundle, opened, precision)
+            answer = backend.can_run(precision)
+            if not answer.available:
+                print(f"{name} {precision}: not tested, {answer.reason}")
+                continue
+            model = bundle.file(file)
+            with backend(model, manifest.inputs, manifest.outputs, usable_cores(), precision) as opened:
+                outcome = run_self_test(bundle, opened)
             print(
                 f"{name} {precision}: {outcome.cases} golden cases within {outcome.max_abs_error:.1e} "
                 f"(at most {outcome.tolerance:g})"

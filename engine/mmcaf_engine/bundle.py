@@ -1,18 +1,20 @@
-"""Bundles on disk: read with every hash checked, written whole or not at all."""
+"""Bundles on disk: every file's hash checked before its first use, written whole or not at all."""
 
 import hashlib
 import json
 import shutil
 import tempfile
+import threading
 import zipfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from pydantic import ValidationError
 
-from .cache import cache_folder
+from .cache import cache_folder, mark_used, remove
 from .errors import BundleError, UsageError
 from .manifest import FORMAT_VERSION, FileEntry, Manifest
 from .strict_json import parse_json, read_bounded
@@ -21,34 +23,79 @@ MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 _COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
+_UNPACK_AGAIN = "Have it unpacked again: mmcaf cache clear --kind bundles"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle.
+    """A bundle whose manifest is valid and whose files are there, with the listed sizes.
 
-    `folder` holds the files (of a zipped bundle: a verified copy in the cache); `sha256` is the
-    manifest's, and since the manifest holds the hash of every file, it identifies the whole content.
+    `folder` holds the files (of a zipped bundle: a copy in the cache); `sha256` is the manifest's, and since the
+    manifest holds the hash of every file, it identifies the whole content. `archive` is the zip, if it is one.
     """
 
     folder: Path
     manifest: Manifest
     sha256: str
+    archive: Path | None = None
+    _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def file(self, name: str) -> Path:
-        """Path of one of the manifest's files."""
+        """Path of one of the manifest's files, whose hash is checked the first time it is asked for.
+
+        The weights of a model that lie beside it, in NAME.data, are checked with it.
+
+        Raises:
+            BundleError: the file is missing, damaged or altered, or the manifest does not list it.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(f"{self._shown}: the manifest lists no file {name}.")
+        with self._lock:
+            for part in (name, f"{name}.data"):
+                if part in self.manifest.files and part not in self._verified:
+                    self._verify(part)
         return self.folder / name
+
+    def verify(self) -> None:
+        """Check the hash of every file now, also of those that a zip holds.
+
+        Raises:
+            BundleError: one is missing, damaged or altered.
+        """
+        with self._lock:
+            for name in self.manifest.files:
+                self._verify(name)
+            if self.archive is not None:
+                with _open_zip(self.archive) as archive:
+                    for name, entry in self.manifest.files.items():
+                        with archive.open(_member(archive, name, entry.size, shown=self.archive)) as stream:
+                            _check_digest(_stream_sha256(stream), name, entry, shown=self.archive)
+
+    @property
+    def _shown(self) -> Path:
+        return self.archive or self.folder
+
+    def _verify(self, name: str) -> None:
+        entry = self.manifest.files[name]
+        remedy = _COPY_AGAIN if self.archive is None else _UNPACK_AGAIN
+        _check_file(self.folder / name, name, entry, shown=self.folder, remedy=remedy)
+        _check_digest(file_sha256(self.folder / name), name, entry, shown=self.folder, remedy=remedy)
+        self._verified.add(name)
 
 
 def load_bundle(path: str | Path) -> Bundle:
-    """Open a bundle directory or an uncompressed zip of one, and check the hash of every file.
+    """Open a bundle directory or an uncompressed zip of one.
+
+    The manifest is checked whole; of the other files, that they are there and have the listed sizes. Their hashes
+    are checked when they are first used: `Bundle.file`, or all at once: `Bundle.verify`.
 
     Raises:
-        BundleError: missing, damaged, incomplete, a newer format version, or an invalid manifest.
+        BundleError: missing, incomplete, a newer format version, or an invalid manifest.
     """
     path = Path(path)
     if path.is_dir():
-        return _load_folder(path, shown=path)
+        return _load_folder(path)
     if path.is_file():
         return _load_zip(path)
     raise BundleError(f"{path}: no such bundle.", "Check the path, or make one: mmcaf export CHECKPOINT -o NAME.mmcaf")
@@ -86,7 +133,9 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         if output.exists():
             shutil.rmtree(output) if output.is_dir() else output.unlink()
         folder.rename(output)
-    return load_bundle(output)
+    bundle = load_bundle(output)
+    bundle.verify()
+    return bundle
 
 
 def file_sha256(path: Path) -> str:
@@ -102,40 +151,70 @@ def _stream_sha256(stream: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _load_folder(folder: Path, *, shown: Path) -> Bundle:
+def _load_folder(folder: Path) -> Bundle:
     data = read_bounded(folder / MANIFEST_NAME, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
-    manifest = _parse(data, shown=shown)
+    manifest = _parse(data, shown=folder)
     for name, entry in manifest.files.items():
-        _check_file(folder / name, name, entry, shown=shown)
+        _check_file(folder / name, name, entry, shown=folder)
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
 
 
 def _load_zip(path: Path) -> Bundle:
-    """Check the zip's members; then load the copy of them that the cache holds, unpacking it if need be."""
+    """The copy that the cache holds of these very files, else one that is unpacked now with every hash checked.
+
+    The copy's files are not hashed here, since `Bundle.file` does that before each first use.
+    """
+    with _open_zip(path) as archive:
+        data = archive.read(_member(archive, MANIFEST_NAME, MAX_MANIFEST_BYTES, shown=path))
+        manifest = _parse(data, shown=path)
+        for name, entry in manifest.files.items():
+            _member(archive, name, entry.size, shown=path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        folder = cache_folder("bundles") / sha256
+        if not _is_copy(folder, sha256):
+            remove(folder)
+            _unpack(archive, manifest, folder, shown=path)
+    mark_used(folder)
+    return Bundle(folder, manifest, sha256, archive=path)
+
+
+@contextmanager
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
-            data = archive.read(_member(archive, MANIFEST_NAME, MAX_MANIFEST_BYTES, shown=path))
-            manifest = _parse(data, shown=path)
-            for name, entry in manifest.files.items():
-                with archive.open(_member(archive, name, entry.size, shown=path)) as stream:
-                    _check_digest(_stream_sha256(stream), name, entry, shown=path)
-            target = cache_folder("bundles") / hashlib.sha256(data).hexdigest()
-            if target.is_dir():
-                try:
-                    return _load_folder(target, shown=path)
-                except BundleError:
-                    shutil.rmtree(target)
-            with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-                unpacked = Path(scratch) / "bundle"
-                for name in (MANIFEST_NAME, *manifest.files):
-                    archive.extract(name, unpacked)
-                bundle = _load_folder(unpacked, shown=path)
-                unpacked.rename(target)
-            return Bundle(target, bundle.manifest, bundle.sha256)
-    except zipfile.BadZipFile as failure:
+            yield archive
+    except (zipfile.BadZipFile, EOFError, RuntimeError) as failure:  # RuntimeError: the zip is encrypted
         raise BundleError(
             f"{path}: neither a bundle directory nor an intact zip of one ({failure}).",
             "Copy the bundle again, or make one: mmcaf export CHECKPOINT -o NAME.mmcaf",
+        ) from None
+
+
+def _is_copy(folder: Path, sha256: str) -> bool:
+    """Whether a folder holds the bundle with this manifest, complete and with the listed sizes."""
+    if folder.is_symlink() or not folder.is_dir():
+        return False
+    try:
+        return _load_folder(folder).sha256 == sha256
+    except BundleError:
+        return False
+
+
+def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown: Path) -> None:
+    """Unpack the listed files, check the hash of each, and make them `folder` in one rename."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as scratch:
+            draft = Path(scratch) / "bundle"
+            archive.extract(MANIFEST_NAME, draft)
+            for name, entry in manifest.files.items():
+                archive.extract(name, draft)
+                _check_digest(file_sha256(draft / name), name, entry, shown=shown)
+            if not _is_copy(folder, folder.name):  # Another process may have been faster.
+                draft.rename(folder)
+    except OSError as failure:
+        raise UsageError(
+            f"{shown}: cannot be unpacked to {folder.parent}: {failure.strerror}.",
+            "Make room there, or name another folder: export MMCAF_CACHE=/path/to/folder",
         ) from None
 
 
@@ -180,20 +259,19 @@ def describe_validation(failure: ValidationError) -> str:
     return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")
 
 
-def _check_file(file: Path, name: str, entry: FileEntry, *, shown: Path) -> None:
+def _check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: str = _COPY_AGAIN) -> None:
     if file.is_symlink() or not file.is_file():
-        raise BundleError(f"{shown}: {name} is missing (listed in the manifest with {entry.size} bytes).", _COPY_AGAIN)
+        raise BundleError(f"{shown}: {name} is missing (listed in the manifest with {entry.size} bytes).", remedy)
     size = file.stat().st_size
     if size != entry.size:
-        raise BundleError(f"{shown}: {name} has {size} bytes; the manifest says {entry.size}.", _COPY_AGAIN)
-    _check_digest(file_sha256(file), name, entry, shown=shown)
+        raise BundleError(f"{shown}: {name} has {size} bytes; the manifest says {entry.size}.", remedy)
 
 
-def _check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path) -> None:
+def _check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: str = _COPY_AGAIN) -> None:
     if digest != entry.sha256:
         raise BundleError(
             f"{shown}: {name} is damaged or altered: SHA-256 {digest[:16]}..., the manifest has {entry.sha256[:16]}...",
-            _COPY_AGAIN,
+            remedy,
         )
 
 

@@ -5,7 +5,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from . import __version__
 from .errors import MmcafError
@@ -27,8 +27,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at the machine, packages, backends, DICOM decoders, cache and default bundle."""
-    return [*_machine(), *_packages(), *_backends(), *_decoders(), *_cache(), *_bundle()]
+    """Look at the machine, packages, backends and their precisions, DICOM decoders, cache and default bundle."""
+    return [*_machine(), *_packages(), *_backends(), *_precisions(), *_decoders(), *_cache(), *_bundle()]
 
 
 def _machine() -> list[Finding]:
@@ -59,6 +59,19 @@ def _backends() -> list[Finding]:
     ]
 
 
+def _precisions() -> list[Finding]:
+    from .backends import availability, backend_class
+    from .manifest import Precision
+
+    findings = []
+    for name, backend in availability().items():
+        for precision in get_args(Precision) if backend.available else ():
+            answer = backend_class(name).can_run(precision)
+            status: Literal["ok", "note"] = "ok" if answer.available else "note"
+            findings.append(Finding("precision", f"{name} {precision}", status, answer.reason))
+    return findings
+
+
 def _decoders() -> list[Finding]:
     from .study.transfer_syntaxes import decoders
 
@@ -68,15 +81,20 @@ def _decoders() -> list[Finding]:
 
 
 def _cache() -> list[Finding]:
-    from .cache import cache_folder
+    from .cache import cache_folder, cached_items
+    from .engine_cache import cache_limit
 
     try:
-        folder = cache_folder("self-tests").parent
+        folder = cache_folder("engines")
+        size = sum(item.size for item in cached_items()) / 2**20
+        limit = cache_limit() / 2**20
     except MmcafError as failure:
-        return [Finding("cache", "folder", "problem", str(failure))]
-    writable = os.access(folder, os.W_OK)
-    detail = str(folder) if writable else f"{folder} is not writable; set MMCAF_CACHE to a folder that is"
-    return [Finding("cache", "folder", "ok" if writable else "problem", detail)]
+        return [Finding("cache", "folder", "note", str(failure))]
+    if not os.access(folder, os.W_OK):
+        detail = f"{folder} is not writable; set MMCAF_CACHE to a folder that is"
+        return [Finding("cache", "folder", "note", detail)]
+    detail = f"{folder.parent}, {size:.0f} MiB; engines may take {limit:.0f} MiB"
+    return [Finding("cache", "folder", "ok", detail)]
 
 
 def _bundle() -> list[Finding]:
@@ -86,6 +104,7 @@ def _bundle() -> list[Finding]:
     try:
         default = default_bundle()
         bundle = load_bundle(default.path)
+        bundle.verify()
     except MmcafError as failure:
         return [Finding("bundle", "default", "problem", str(failure))]
     origin = f"{_shown(default.path)} ({default.source})"

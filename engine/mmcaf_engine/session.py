@@ -12,20 +12,26 @@ from .backends.base import Arrays, Backend
 from .bundle import Bundle
 from .errors import BackendError, UsageError
 from .manifest import Precision
-from .self_test import SelfTest, ensure_self_test
+from .opening import Opening, open_backend
+from .tuning_record import Tuning, read_tuning
 
 
 class Session:
     """Answers arrays with arrays. A context manager; safe to call from several threads; same input, same bits."""
 
     def __init__(
-        self, bundle: Bundle, backend: Backend, precision: Precision, fallback: str | None, self_test: SelfTest
+        self, bundle: Bundle, backend: Backend, fallback: str | None, opening: Opening, *, tuned: bool = False
     ) -> None:
         self.bundle = bundle
-        self.precision = precision
         self.fallback = fallback
+        self.tuned = tuned
         self._backend = backend
-        self._self_test = self_test
+        self._opening = opening
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of its network."""
+        return self._backend.precision
 
     @property
     def backend(self) -> str:
@@ -53,19 +59,26 @@ class Session:
         return self._backend.infer(inputs)
 
     def describe(self) -> dict[str, Any]:
-        """Backend, precision, device, version, threads, cache_hit, fallback, self_test, inputs and outputs."""
+        """Backend, precision, device, version, threads, fallback, tuned, cache, self_test, inputs and outputs.
+
+        cache_hit: whether an engine that an earlier process built was loaded; cache: what became of it, in words.
+        tuned: whether "auto" was resolved by what `mmcaf tune` measured here.
+        """
         manifest = self.bundle.manifest
+        self_test = self._opening.self_test
         return {
             **self._backend.describe(),
             "precision": self.precision,
             "fallback": self.fallback,
-            "cache_hit": False,
+            "tuned": self.tuned,
+            "cache_hit": self._opening.cache_hit,
+            "cache": self._opening.cache,
             "self_test": {
                 "passed": True,
-                "max_abs_error": self._self_test.max_abs_error,
-                "tolerance": self._self_test.tolerance,
-                "cases": self._self_test.cases,
-                "remembered": self._self_test.remembered,
+                "max_abs_error": self_test.max_abs_error,
+                "tolerance": self_test.tolerance,
+                "cases": self_test.cases,
+                "remembered": self_test.remembered,
             },
             "inputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.inputs},
             "outputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.outputs},
@@ -91,29 +104,55 @@ def open_session(
 
     Args:
         bundle: from `load_bundle`.
-        backend: "auto", "openvino" or "onnxruntime".
-        precision: "auto" (fp32), or one that the bundle holds.
+        backend: "auto", or a backend's name.
+        precision: "auto", or one that the bundle holds. What "auto" means, `choose` says.
         threads: cores to use; by default all that this process may.
 
     Raises:
+        BundleError: the model or the golden cases are damaged.
         BackendError: backend or precision unavailable, or the self-test failed.
-        UsageError: threads below 1.
+        UsageError: threads below 1, or $MMCAF_CACHE_LIMIT is not a number.
     """
     if threads is not None and threads < 1:
         raise UsageError(f"{threads} threads; at least 1 is needed.")
-    chosen_precision = _choose_precision(bundle, precision)
-    choice = choose_backend(backend)
+    cores = threads or usable_cores()
+    tuning = read_tuning(bundle, cores) if "auto" in (backend, precision) else None
+    chosen, held, fallback = choose(bundle, backend, precision, tuning)
+    pick = tuning.pick(backend, precision) if tuning is not None else None
     manifest = bundle.manifest
-    runtime = choice.backend(
-        bundle.file(manifest.models[chosen_precision]), manifest.inputs, manifest.outputs, threads or usable_cores()
-    )
-    runtime.open()
-    try:
-        self_test = ensure_self_test(bundle, runtime, chosen_precision)
-    except BaseException:
-        runtime.close()
-        raise
-    return Session(bundle, runtime, chosen_precision, choice.fallback, self_test)
+    model = bundle.folder / manifest.models[held]
+    runtime = chosen(model, manifest.inputs, manifest.outputs, cores, held)
+    tuned = pick is not None and (pick.backend, pick.precision) == (chosen.name, held)
+    return Session(bundle, runtime, fallback, open_backend(bundle, runtime), tuned=tuned)
+
+
+def choose(
+    bundle: Bundle, backend: str, precision: str, tuning: Tuning | None = None
+) -> tuple[type[Backend], Precision, str | None]:
+    """The backend and the precision to run a bundle with, and why a preferred one was passed over, if it was.
+
+    What is named is taken, or refused. What is "auto" is chosen from `tuning`, the times kept for this bundle, machine
+    and number of threads, among those that fit what is named: the fastest, but FP32 unless a lower precision takes at
+    least 5 % less time. Without times that fit, an "auto" precision is FP32 and an "auto" backend the first that runs
+    it in the order of `choose_backend`; so also if what the times favour is no longer available, which is then said.
+
+    Raises:
+        BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here.
+    """
+    pick = tuning.pick(backend, precision) if tuning is not None else None
+    passed_over: list[str] = []
+    if pick is not None:
+        try:
+            held = _held(bundle, pick.precision)
+            return choose_backend(pick.backend, held).backend, held, None
+        except BackendError as failure:
+            passed_over.append(
+                f"{pick.backend} {pick.precision}, the fastest by mmcaf tune: {failure.problem.rstrip('.')}"
+            )
+    held = _held(bundle, "fp32" if precision == "auto" else precision)
+    choice = choose_backend(backend, held)
+    passed_over += [choice.fallback] if choice.fallback else []
+    return choice.backend, held, "; ".join(passed_over) or None
 
 
 def usable_cores() -> int:
@@ -123,9 +162,7 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _choose_precision(bundle: Bundle, wanted: str) -> Precision:
-    if wanted == "auto":
-        return "fp32"
+def _held(bundle: Bundle, wanted: str) -> Precision:
     for held in bundle.manifest.models:
         if held == wanted:
             return held

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from command import Command
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.bundle import write_bundle
 from mmcaf_engine.cache import cache_folder
@@ -68,6 +69,30 @@ def test_golden_cases_that_are_a_bare_pickle(tmp_path: Path) -> None:
     bundle = write_bundle(draft, tiny_manifest(), tmp_path / "bomb.mmcaf")
     with pytest.raises(BundleError, match=r"golden\.npz cannot be used"):
         open_session(bundle, backend="onnxruntime")
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_one_changed_byte_is_found_by_those_who_look(run: Command, tiny_bundle: Path, command: str) -> None:
+    data = bytearray((tiny_bundle / "model.onnx").read_bytes())
+    data[100] ^= 0x80
+    (tiny_bundle / "model.onnx").write_bytes(data)
+    outcome = run("mmcaf", command, tiny_bundle)
+    assert outcome.code == 5 and "model.onnx is damaged or altered" in outcome.error()
+
+
+def test_file_changed_between_two_bundles_of_one_process(tiny_bundle: Path) -> None:
+    load_bundle(tiny_bundle).file("model.onnx")
+    (tiny_bundle / "model.onnx").write_bytes(bytes((tiny_bundle / "model.onnx").stat().st_size))
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged or altered"):
+        load_bundle(tiny_bundle).file("model.onnx")
+
+
+def test_link_that_appears_after_loading(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    (tiny_bundle / "model.onnx").rename(tmp_path / "outside.onnx")
+    (tiny_bundle / "model.onnx").symlink_to(tmp_path / "outside.onnx")
+    with pytest.raises(BundleError, match=r"model\.onnx is missing"):
+        bundle.file("model.onnx")
 
 
 def test_zip_that_announces_a_huge_manifest(tmp_path: Path) -> None:

@@ -96,7 +96,13 @@ def test_json_answer(run: Command, phantom: Phantom, series: Path, record: Path,
     assert result["probabilities"][result["label"]] >= 0.5
     assert result["probability"] == max(window["probability"] for window in result["windows"])
     assert [window["start_slice"] for window in result["windows"]] == windows_of(len(phantom.hu), 4)
-    assert result["engine"] == {"backend": "openvino", "precision": "fp32", "device": "CPU", "fallback": None}
+    assert result["engine"] == {
+        "backend": "openvino",
+        "precision": "fp32",
+        "device": "CPU",
+        "fallback": None,
+        "accuracy": None,
+    }
     assert {"read", "decode", "preprocess", "infer", "total"} <= set(result["timing_ms"])
     assert set(result["study"]) == {"uids", "modality", "slices", "spacing_mm", "warnings"}
     assert set(result["record"]) == {"features", "missing", "warnings"}
@@ -327,7 +333,17 @@ def newer_version(bundle: Path) -> None:
         (newer_version, "bundle format 2; this engine reads up to 1"),
     ],
 )
-def test_wrong_bundle(run: Command, series: Path, record: Path, tiny_bundle: Path, damage: Any, said: str) -> None:
+def test_wrong_bundle(
+    run: Command,
+    series: Path,
+    record: Path,
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Any,
+    said: str,
+) -> None:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "no engine kept yet"))
     damage(tiny_bundle)
     outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle)
     assert outcome.code == 5 and said in outcome.error()

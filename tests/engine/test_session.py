@@ -1,5 +1,6 @@
 """Sessions and backends: the same answers, checked inputs, a self-test that can fail."""
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -8,11 +9,14 @@ import numpy as np
 import pytest
 
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.backends import BACKENDS, choose_backend
+from mmcaf_engine.backends import BACKENDS, backend_class, choose_backend
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
 from mmcaf_engine.bundle import write_bundle
 from mmcaf_engine.errors import BackendError, UsageError
+from mmcaf_engine.manifest import Precision
+from mmcaf_engine.session import choose
+from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, WEIGHTS, make_tiny_bundle, tiny_manifest
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
@@ -53,6 +57,7 @@ def test_describe(tiny_bundle: Path, backend: str) -> None:
     with open_session(load_bundle(tiny_bundle), backend=backend) as session:
         facts = session.describe()
     assert facts["backend"] == backend and facts["precision"] == "fp32" and facts["device"] == "CPU"
+    assert isinstance(facts["cache_hit"], bool) and facts["cache"]
     assert facts["version"] and facts["self_test"]["passed"] and facts["self_test"]["cases"] == 2
     assert list(facts["inputs"]) == ["image", "table"]
     assert facts["inputs"]["image"] == {"shape": ["N", 1, SLICES, SIZE, SIZE], "dtype": "float32"}
@@ -151,6 +156,112 @@ def test_fallback_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choice.backend.name == "onnxruntime" and choice.fallback == "openvino: not here"
     with pytest.raises(BackendError, match="openvino cannot run here: not here"):
         choose_backend("openvino")
+
+
+def with_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
+    """Give the processor these units, as far as OpenVINO says."""
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "INT8", *units]))
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "units", "reason"),
+    [
+        ("openvino", "fp32", (), None),
+        ("openvino", "int8", (), None),
+        ("openvino", "bf16", (), "no BF16 units, so BF16 would be slower than FP32"),
+        ("openvino", "bf16", ("FP16",), "no BF16 units"),
+        ("openvino", "bf16", ("BF16",), None),
+        ("openvino", "fp16", ("BF16",), "no FP16 units, so FP16 would be slower than FP32"),
+        ("openvino", "fp16", ("FP16",), None),
+        ("onnxruntime", "fp32", (), None),
+        ("onnxruntime", "int8", (), None),
+        ("onnxruntime", "fp16", ("FP16",), "no FP16 convolutions"),
+        ("onnxruntime", "bf16", ("BF16",), "no BF16 convolutions"),
+    ],
+)
+def test_which_precisions_run(
+    backend: str, precision: Precision, units: tuple[str, ...], reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_units(monkeypatch, *units)
+    answer = backend_class(backend).can_run(precision)
+    assert answer.available is (reason is None) and (reason or precision) in answer.reason
+    if reason is None:
+        assert choose_backend(backend, precision).backend.name == backend
+    else:
+        with pytest.raises(
+            BackendError, match=f"Backend {backend} does not run {precision} here: .*{reason}"
+        ) as caught:
+            choose_backend(backend, precision)
+        assert caught.value.exit_code == 6 and "--precision auto" in caught.value.remedy
+
+
+def test_capabilities_are_those_of_the_processor() -> None:
+    assert "FP32" in OpenVinoBackend._capabilities()
+
+
+def test_a_precision_that_no_backend_runs(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_units(monkeypatch)
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0}))
+    with pytest.raises(BackendError, match=r"No backend runs bf16 here: openvino: .*; onnxruntime: ") as caught:
+        open_session(bundle, precision="bf16")
+    assert caught.value.exit_code == 6
+    with open_session(bundle) as session:
+        assert session.precision == "fp32"
+
+
+def test_a_backend_is_passed_over_for_a_precision_and_that_is_said(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "BF16"]))
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0, "int8": 0.0}))
+    chosen, precision, fallback = choose(bundle, "auto", "bf16")
+    assert (chosen.name, precision) == ("openvino", "bf16")
+    assert fallback == "onnxruntime: its CPU provider has no BF16 convolutions"
+    chosen, precision, fallback = choose(bundle, "auto", "auto")
+    assert (chosen.name, precision, fallback) == ("onnxruntime", "fp32", None)
+
+
+@every_backend
+def test_each_precision_answers_with_its_own_network(tiny_bundle: Path, tmp_path: Path, backend: str) -> None:
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"int8": 0.0625}))
+    with (
+        open_session(bundle, backend=backend) as plain,
+        open_session(bundle, backend=backend, precision="int8") as other,
+    ):
+        assert (plain.precision, other.precision) == ("fp32", "int8")
+        assert other.describe()["precision"] == "int8" and other.describe()["self_test"]["tolerance"] == 0.1
+        difference = other.run(inputs(1))["logit"] - plain.run(inputs(1))["logit"]
+    np.testing.assert_allclose(difference, 0.0625, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("fp32", "f32"), ("int8", "f32"), ("bf16", "bf16"), ("fp16", "f16")])
+def test_openvino_computes_in_the_precision_that_was_chosen(tiny_bundle: Path, precision: Precision, hint: str) -> None:
+    bundle = load_bundle(tiny_bundle)
+    manifest = bundle.manifest
+    backend = OpenVinoBackend(bundle.file("model.onnx"), manifest.inputs, manifest.outputs, 1, precision)
+    assert backend.engine_facts()["configuration"]["INFERENCE_PRECISION_HINT"] == hint
+    with backend:
+        assert np.isfinite(backend.infer(inputs(1))["logit"]).all()
+
+
+CALLS = """
+import sys
+calls = []
+WATCHED = ("socket.", "subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.system")
+sys.addaudithook(lambda event, arguments: calls.append(event) if event.startswith(WATCHED) else None)
+from mmcaf_engine import load_bundle, open_session
+open_session(load_bundle(sys.argv[1]), backend=sys.argv[2]).close()
+print(sorted(set(calls)), "openvino_telemetry" in sys.modules)
+"""
+
+
+@every_backend
+def test_a_runtime_calls_nobody(tiny_bundle: Path, backend: str) -> None:
+    command = [sys.executable, "-c", CALLS, str(tiny_bundle), backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False"
 
 
 def test_onnxruntime_is_preferred_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from ..errors import BackendError
+from ..manifest import Precision
 from .base import Availability, Backend
 
 _CLASSES = {
@@ -40,32 +41,45 @@ def availability() -> dict[str, Availability]:
     return {name: backend_class(name).availability() for name in BACKENDS}
 
 
-def choose_backend(name: str) -> Choice:
-    """Resolve a backend's name.
+def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
+    """Resolve a backend's name, for a precision.
 
-    "auto" takes OpenVINO on x86-64 and ONNX Runtime elsewhere; if that one is not available, the other,
-    and `fallback` says so.
+    "auto" takes OpenVINO on x86-64 and ONNX Runtime elsewhere; if that one is not available, or cannot usefully
+    run the precision here, the other, and `fallback` says so.
 
     Raises:
-        BackendError: the named backend, or with "auto" every backend, is unavailable; the message lists why.
+        BackendError: the named backend, or with "auto" every backend, cannot run it; the message lists why.
     """
     if name != "auto":
         found = backend_class(name)
-        answer = found.availability()
-        if not answer.available:
+        if not (answer := found.availability()).available:
             raise BackendError(
                 f"Backend {name} cannot run here: {answer.reason}.",
                 "See what can: mmcaf doctor. Or pass --backend auto.",
             )
+        if not (answer := found.can_run(precision)).available:
+            raise BackendError(
+                f"Backend {name} does not run {precision} here: {answer.reason}.",
+                "Pass --precision auto, or see what each backend runs: mmcaf doctor",
+            )
         return Choice(found, None)
     passed_over: list[str] = []
+    none_available = True
     for candidate in _preference():
         found = backend_class(candidate)
-        answer = found.availability()
+        answer = found.can_run(precision)
         if answer.available:
             return Choice(found, "; ".join(passed_over) or None)
         passed_over.append(f"{candidate}: {answer.reason}")
-    raise BackendError(f"No backend can run here: {'; '.join(passed_over)}.", "Install one: pip install onnxruntime")
+        none_available = none_available and not found.availability().available
+    if none_available:
+        raise BackendError(
+            f"No backend can run here: {'; '.join(passed_over)}.", "Install one: pip install onnxruntime"
+        )
+    raise BackendError(
+        f"No backend runs {precision} here: {'; '.join(passed_over)}.",
+        "Pass --precision auto, or see what each backend runs: mmcaf doctor",
+    )
 
 
 def _preference() -> tuple[str, ...]:

@@ -1,26 +1,27 @@
 """What every backend is: open, infer, describe, close, with all checking done here."""
 
+import mmap
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, UsageError
-from ..manifest import TensorSpec
+from ..manifest import Precision, TensorSpec
 
 Arrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a backend can run on this machine, and the reason in words."""
+    """Whether a backend, or a precision on it, can run on this machine, and the reason in words."""
 
     available: bool
     reason: str
@@ -31,17 +32,27 @@ class Backend(ABC):
 
     Safe to call from several threads: calls take turns, since each uses all the cores it was given.
     A batch runs one window after the other, which bounds the memory and costs a CPU no time.
-    A subclass only talks to its runtime, through `_open`, `_infer` and `_close`.
+    A subclass only talks to its runtime, through `_open`, `_infer` and `_close`. If what the runtime builds from
+    a model is worth keeping, `keeps_engines` is True and `_export` and `_import` are there too.
     """
 
     name: ClassVar[str]
     device: ClassVar[str] = "CPU"
+    keeps_engines: ClassVar[bool] = False
 
-    def __init__(self, model: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], threads: int):
+    def __init__(
+        self,
+        model: Path,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        threads: int,
+        precision: Precision = "fp32",
+    ):
         self.model = model
         self.inputs = inputs
         self.outputs = outputs
         self.threads = threads
+        self.precision: Precision = precision
         self._lock = threading.Lock()
         self._is_open = False
 
@@ -54,24 +65,75 @@ class Backend(ABC):
             return Availability(False, f"{cls.name} cannot be imported ({failure}); pip install {cls.name}")
 
     @classmethod
+    def can_run(cls, precision: Precision) -> Availability:
+        """Whether this machine can usefully run a precision on this backend, and why or why not."""
+        answer = cls.availability()
+        return cls._can_run(precision) if answer.available else answer
+
+    @classmethod
+    def _can_run(cls, precision: Precision) -> Availability:
+        """As `can_run`, where the runtime is known to be available."""
+        return Availability(True, f"{cls.name} runs {precision}")
+
+    @classmethod
+    def runtime(cls) -> Any:
+        """The runtime's module, imported on first use."""
+        return import_module(cls.name)
+
+    @classmethod
+    def build(cls) -> str:
+        """The runtime's version with all that tells its builds apart."""
+        return str(cls.runtime().__version__)
+
+    @classmethod
     def version(cls) -> str:
         """The runtime's version, without its build."""
-        return str(import_module(cls.name).__version__).split("-")[0]
+        return cls.build().split("-")[0]
 
     def open(self) -> Self:
-        """Load the network.
+        """Load the network from its model.
 
         Raises:
             BackendError: the runtime refuses it.
         """
+        return self._load("loading", self._open)
+
+    def open_engine(self, engine: mmap.mmap) -> Self:
+        """Load the network as an earlier `export_engine` wrote it; the model is not read.
+
+        Raises:
+            BackendError: the runtime refuses it.
+        """
+        return self._load("loading the kept engine of", lambda: self._import(engine))
+
+    def export_engine(self, output: BinaryIO) -> None:
+        """Write what the runtime built from the model, for `open_engine` of a backend with equal `engine_facts`.
+
+        Raises:
+            BackendError: the session is closed, or the runtime cannot.
+            OSError: `output` cannot be written.
+        """
         with self._lock:
-            if not self._is_open:
-                try:
-                    self._open()
-                except Exception as failure:
-                    raise self._foreign("loading", failure) from failure
-                self._is_open = True
-        return self
+            self._expect_open()
+            try:
+                self._export(output)
+            except OSError:
+                raise
+            except Exception as failure:
+                raise self._foreign("exporting", failure) from failure
+
+    def engine_facts(self) -> dict[str, Any]:
+        """What an engine depends on besides the model's bytes and the processor, as JSON."""
+        return {
+            "runtime": self.name,
+            "build": self.build(),
+            "device": self.device,
+            "precision": self.precision,
+            "threads": self.threads,
+            "inputs": [[spec.name, *spec.shape[1:]] for spec in self.inputs],
+            "outputs": [[spec.name, *spec.shape[1:]] for spec in self.outputs],
+            "configuration": self._configuration(),
+        }
 
     def infer(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
         """Run the network on every window of a batch.
@@ -95,8 +157,7 @@ class Backend(ABC):
 
     def _infer_one(self, window: Arrays) -> Arrays:
         with self._lock:
-            if not self._is_open:
-                raise BackendError(f"The {self.name} session is closed.", "Open a new one: open_session(bundle)")
+            self._expect_open()
             try:
                 return self._infer(window)
             except Exception as failure:
@@ -121,6 +182,20 @@ class Backend(ABC):
     ) -> None:
         self.close()
 
+    def _load(self, doing: str, load: Callable[[], None]) -> Self:
+        with self._lock:
+            if not self._is_open:
+                try:
+                    load()
+                except Exception as failure:
+                    raise self._foreign(doing, failure) from failure
+                self._is_open = True
+        return self
+
+    def _expect_open(self) -> None:
+        if not self._is_open:
+            raise BackendError(f"The {self.name} session is closed.", "Open a new one: open_session(bundle)")
+
     @abstractmethod
     def _open(self) -> None: ...
 
@@ -130,6 +205,17 @@ class Backend(ABC):
 
     @abstractmethod
     def _close(self) -> None: ...
+
+    def _configuration(self) -> dict[str, Any]:
+        """What the runtime is told, as JSON."""
+        return {}
+
+    def _export(self, output: BinaryIO) -> None:
+        raise NotImplementedError
+
+    def _import(self, engine: mmap.mmap) -> None:
+        """As `_open`, from an engine; `engine` stays valid and unchanged until `_close`."""
+        raise NotImplementedError
 
     def _check(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
         expected = [spec.name for spec in self.inputs]

@@ -1,0 +1,68 @@
+"""`mmcaf cache list | clear`."""
+
+import json as json_format
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+from mmcaf_engine.cache import KINDS, CachedItem, CacheKind, cache_root, cached_items, remove
+from mmcaf_engine.engine_cache import cache_limit
+from mmcaf_engine.errors import UsageError
+
+_SINGULAR = {"engines": "engine", "self-tests": "self-test", "tuning": "tuning", "bundles": "unpacked bundle"}
+_PLURAL = {"engines": "engines", "self-tests": "self-tests", "tuning": "tunings", "bundles": "unpacked bundles"}
+
+
+def list_command(json: bool) -> None:
+    """Print what is kept, as text or JSON."""
+    items = cached_items()
+    limit = cache_limit()
+    if json:
+        document = {
+            "folder": str(cache_root()),
+            "engines_limit_bytes": limit,
+            "total_bytes": sum(item.size for item in items),
+            "items": [
+                {
+                    "kind": item.kind,
+                    "what": item.what,
+                    "bytes": item.size,
+                    "last_used": datetime.fromtimestamp(item.last_used, UTC).isoformat(timespec="seconds"),
+                    "path": str(item.path),
+                }
+                for item in items
+            ],
+        }
+        print(json_format.dumps(document, indent=2))
+        return
+    for item in items:
+        used = datetime.fromtimestamp(item.last_used).strftime("%Y-%m-%d %H:%M")
+        print(f"{item.kind:<12}{_size(item.size):>10}   {used}   {item.what}")
+    print(f"{_count(items)} in {cache_root()}, {_size(sum(item.size for item in items))}")
+    print(f"engines may take {_size(limit)}; set another limit in MiB with $MMCAF_CACHE_LIMIT")
+
+
+def clear_command(kind: CacheKind | None, older_than: float | None) -> None:
+    """Remove what is kept, and say what that freed."""
+    before = None if older_than is None else time.time() - older_than * 86400
+    chosen = [
+        item for item in cached_items(KINDS if kind is None else (kind,)) if before is None or item.last_used < before
+    ]
+    removed = [item for item in chosen if remove(item.path)]
+    print(f"removed {_count(removed)}; {_size(sum(item.size for item in removed))} freed")
+    if left := [item for item in chosen if item not in removed]:
+        raise UsageError(
+            f"{_count(left)} could not be removed, the first of them {left[0].path}.",
+            "End the programs that use them, and see whether the folder is yours.",
+        )
+
+
+def _count(items: list[CachedItem]) -> str:
+    counts = Counter(item.kind for item in items)
+    kinds = [kind for kind in KINDS if counts[kind]]
+    parts = [f"{counts[kind]} {_SINGULAR[kind] if counts[kind] == 1 else _PLURAL[kind]}" for kind in kinds]
+    return ", ".join(parts) or "nothing"
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

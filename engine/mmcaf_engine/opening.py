@@ -1,0 +1,118 @@
+"""Opening a backend: with the engine that an earlier process built, else from the bundle's model."""
+
+import logging
+import platform
+from dataclasses import astuple, dataclass
+
+from .backends.base import Backend
+from .bundle import Bundle
+from .cache import cache_folder
+from .cpu import processor
+from .engine_cache import EngineCache, EngineTooLargeError, Facts, cache_limit
+from .errors import BackendError, UsageError
+from .self_test import SelfTest, ensure_self_test, run_self_test
+
+_log = logging.getLogger(__package__)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a backend was opened: whether from a kept engine, what the cache did in words, and the self-test."""
+
+    cache_hit: bool
+    cache: str
+    self_test: SelfTest
+
+
+def open_backend(bundle: Bundle, backend: Backend) -> Opening:
+    """Open a backend for the model of its precision, and let it pass the self-test.
+
+    A kept engine is used without reading the model. Otherwise the model's hash is checked, the engine built,
+    self-tested and kept. A kept engine that is damaged or refused is removed, built again, and logged as a warning.
+
+    Raises:
+        BundleError: the model or the golden cases are damaged.
+        BackendError: the runtime refuses the model, or it fails the self-test.
+        UsageError: $MMCAF_CACHE_LIMIT is not a number.
+    """
+    try:
+        return _open(bundle, backend)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
+    """All that an engine depends on; see `engine_cache`."""
+    files = bundle.manifest.files
+    model = bundle.manifest.models[backend.precision]
+    name, instructions = astuple(processor())
+    return {
+        **backend.engine_facts(),
+        "model": [files[part].sha256 for part in (model, f"{model}.data") if part in files],
+        "system": [platform.system(), platform.machine()],
+        "processor": name,
+        "instructions": list(instructions),
+    }
+
+
+def _open(bundle: Bundle, backend: Backend) -> Opening:
+    if not backend.keeps_engines:
+        self_test = _build(bundle, backend)
+        return Opening(False, f"not needed: {backend.name} opens a model as fast without", self_test)
+    limit = cache_limit()
+    if limit == 0:
+        return Opening(False, "switched off: $MMCAF_CACHE_LIMIT is 0", _build(bundle, backend))
+    try:
+        cache = EngineCache(cache_folder("engines"), limit)
+    except UsageError as failure:
+        _log.warning("The engine cannot be kept and will be built each time. %s", failure)
+        return Opening(False, f"built, not kept: {failure.problem}", _build(bundle, backend))
+    facts = engine_facts(bundle, backend)
+    try:
+        kept = cache.load(facts)
+        if kept is not None:
+            backend.open_engine(kept.blob)
+            return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=kept.sha256))
+        said = "built"
+    except BackendError as failure:
+        backend.close()
+        said = f"built again ({failure.problem})"
+        _log.warning("%s It is built again.", failure.problem)
+        if not cache.remove(facts):
+            _log.warning("The unusable engine cannot be removed from %s; see: mmcaf cache list", cache.folder)
+            return Opening(False, f"{said}, not kept: the old one is in the way", _build(bundle, backend))
+    return _build_and_keep(bundle, backend, cache, facts, said)
+
+
+def _build(bundle: Bundle, backend: Backend) -> SelfTest:
+    """Open the verified model and self-test it; where building an engine is work, nothing is remembered of it."""
+    _open_model(bundle, backend)
+    if backend.keeps_engines:
+        return run_self_test(bundle, backend)
+    return ensure_self_test(bundle, backend)
+
+
+def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts: Facts, said: str) -> Opening:
+    _open_model(bundle, backend)
+    try:
+        # Before the first window is run, which is when a process needs the least memory.
+        draft = cache.draft(facts, bundle.manifest.name, backend.export_engine)
+    except EngineTooLargeError as failure:
+        return Opening(False, f"{said}, not kept: {failure}", run_self_test(bundle, backend))
+    except (OSError, BackendError) as failure:
+        reason = f"{cache.folder}: {getattr(failure, 'strerror', None) or failure}"
+        _log.warning("The engine cannot be kept and will be built each time. %s.", reason)
+        return Opening(False, f"{said}, not kept: {reason}", run_self_test(bundle, backend))
+    try:
+        self_test = ensure_self_test(bundle, backend, engine=draft.sha256, again=True)
+    except BaseException:
+        cache.discard(draft)
+        raise
+    cache.keep(draft)
+    return Opening(False, f"{said}, kept", self_test)
+
+
+def _open_model(bundle: Bundle, backend: Backend) -> None:
+    bundle.file(bundle.manifest.models[backend.precision])
+    backend.open()

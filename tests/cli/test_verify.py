@@ -1,0 +1,57 @@
+"""`mmcaf verify` and `mmcaf doctor` on precisions: each is tested where it can run, and where not, that is said."""
+
+from pathlib import Path
+
+import pytest
+
+from command import Command
+from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from several_precisions import add_precisions
+
+BF16_SLOW = "this processor has no BF16 units, so BF16 would be slower than FP32"
+
+
+@pytest.fixture
+def several(tiny_bundle: Path, tmp_path: Path) -> Path:
+    return add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0, "int8": 0.05})
+
+
+def give_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "INT8", *units]))
+
+
+def test_each_precision_on_each_backend(run: Command, several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_units(monkeypatch)
+    outcome = run("mmcaf", "verify", several)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0] == "tiny: 4 files, every hash matches"
+    for backend in ("openvino", "onnxruntime"):
+        assert any(line.startswith(f"{backend} fp32: 2 golden cases within") for line in lines)
+        assert f"{backend} int8: 2 golden cases within 5.0e-02 (at most 0.1)" in lines
+    assert f"openvino bf16: not tested, {BF16_SLOW}" in lines
+    assert "onnxruntime bf16: not tested, its CPU provider has no BF16 convolutions" in lines
+    assert len(lines) == 7
+
+
+def test_a_precision_that_this_processor_has_units_for(
+    run: Command, several: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_units(monkeypatch, "BF16")
+    assert "openvino bf16: 2 golden cases within" in run("mmcaf", "verify", several, "--backend", "openvino").out
+
+
+def test_a_wrong_precision_is_refused(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    wrong = add_precisions(tiny_bundle, tmp_path / "wrong.mmcaf", {"int8": 0.2})
+    outcome = run("mmcaf", "verify", wrong)
+    assert outcome.code == 6 and "in int8 fails the self-test of tiny" in outcome.err
+
+
+def test_doctor_says_which_precisions_run(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    give_units(monkeypatch, "FP16")
+    lines = [line.split(maxsplit=4) for line in run("mmcaf", "doctor").out.splitlines() if " precision " in line]
+    status = {(backend, precision): (mark, reason) for mark, _, backend, precision, reason in lines}
+    assert len(status) == 8
+    assert status["openvino", "bf16"] == ("note", BF16_SLOW)
+    assert all(status["openvino", precision][0] == "ok" for precision in ("fp32", "fp16", "int8"))
+    assert status["onnxruntime", "fp16"] == ("note", "its CPU provider has no FP16 convolutions")
