@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.bundle import Bundle, load_bundle
+from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, read_accuracy
 from mmcaf_engine.manifest import CategoryField, Manifest, Provenance, TableField
 
 
 def inspect_command(path: Path, json: bool) -> None:
     """Print the manifest, as text or JSON."""
     bundle = load_bundle(path)
+    bundle.verify()
     if json:
         print(bundle.manifest.model_dump_json(indent=2))
     else:
-        print("\n".join(_describe(bundle.manifest, bundle.sha256)))
+        print("\n".join([*_describe(bundle.manifest, bundle.sha256), *_accuracy(bundle)]))
 
 
 def _describe(manifest: Manifest, sha256: str) -> list[str]:
@@ -40,6 +42,7 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
         f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
         f"  exported by   {origin.exporter}, {origin.framework}, ONNX opset {origin.opset}",
         *_rewrites(origin),
+        *_int8(origin),
         f"  licence       {manifest.licence}",
         f"  intended use  {manifest.intended_use}",
     ]
@@ -55,6 +58,30 @@ def _rewrites(origin: Provenance) -> list[str]:
     for entry in origin.rewrites:
         lines.append(
             f"    {entry.name:<18} {entry.flops_saved / 1e9:6.2f} GFLOP, {entry.parameters_saved:,} values saved"
+        )
+    return lines
+
+
+def _int8(origin: Provenance) -> list[str]:
+    if origin.int8 is None:
+        return []
+    made = origin.int8
+    lines = [f"  int8          {made.layers} convolutions, ranges by {made.method} of {made.calibration}; in FP32:"]
+    return lines + [f"    {node}: {reason}" for node, reason in made.kept.items()]
+
+
+def _accuracy(bundle: Bundle) -> list[str]:
+    """What each precision costs, as accuracy.json has it."""
+    if ACCURACY_NAME not in bundle.manifest.files:
+        return []
+    accuracy = read_accuracy(bundle.file(ACCURACY_NAME))
+    cohort = accuracy.cohort
+    lines = [f"  accuracy      against FP32 on {cohort.source}, {cohort.studies} studies, {cohort.labelled} labelled:"]
+    for precision, facts in accuracy.precisions.items():
+        area = "not measured" if facts.auroc_difference is None else f"{facts.auroc_difference.value:+.4f}"
+        lines.append(
+            f"    {precision:<5} probability off by at most {facts.max_probability_difference:.4f}, labels changed "
+            f"{facts.flips.fraction:.1%}, AUROC {area}: {'passed' if facts.passed else 'not passed, not in the bundle'}"
         )
     return lines
 

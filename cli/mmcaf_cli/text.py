@@ -1,6 +1,6 @@
 """The answer as text that a person reads at a glance."""
 
-from mmcaf_engine.result import Result, WindowScore
+from mmcaf_engine.result import AccuracySummary, Result, WindowScore
 
 SUSPICIOUS = 3
 """At most so many windows are listed."""
@@ -24,6 +24,7 @@ def render(result: Result) -> str:
         f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}",
         f"  engine        {engine.backend} {engine.precision} on {engine.device}, {total:.2f} s in all",
     ]
+    lines += [f"  precision     {_cost(engine.precision, engine.accuracy)}"] if engine.accuracy else []
     lines += [f"  warning       {warning}" for warning in result.warnings]
     lines.append(result.disclaimer)
     return "\n".join(lines)
@@ -43,3 +44,12 @@ def _record(result: Result) -> str:
         return "none needed"
     missing = ", ".join(result.record.missing)
     return f"{len(result.record.features)} fields, " + (f"imputed: {missing}" if missing else "none missing")
+
+
+def _cost(precision: str, accuracy: AccuracySummary) -> str:
+    """What the precision costs, in one line."""
+    auroc = "not measured" if accuracy.auroc_difference is None else f"{accuracy.auroc_difference:+.4f}"
+    return (
+        f"{precision} against fp32 on {accuracy.studies} studies of {accuracy.cohort}: probability within "
+        f"{accuracy.max_probability_difference:.4f}, {accuracy.flips} label(s) changed, AUROC {auroc}"
+    )

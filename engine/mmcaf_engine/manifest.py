@@ -222,6 +222,25 @@ class AggregationSpec(_Model):
     method: Literal["max", "mean"]
 
 
+class AccuracyBound(_Model):
+    """What a precision may cost, compared with FP32 on a cohort; what costs more is not written into a bundle."""
+
+    probability_difference: float = Field(
+        ge=0, le=1, description="Largest absolute difference of a study's probability."
+    )
+    flips: float = Field(ge=0, le=1, description="Largest fraction of studies whose label changes.")
+    auroc_loss: float = Field(
+        ge=0, le=1, description="Largest AUROC of FP32 minus that of the precision, on labelled studies."
+    )
+
+
+DEFAULT_ACCURACY_BOUNDS: dict[Precision, AccuracyBound] = {
+    "fp16": AccuracyBound(probability_difference=0.01, flips=0.01, auroc_loss=0.005),
+    "bf16": AccuracyBound(probability_difference=0.02, flips=0.01, auroc_loss=0.005),
+    "int8": AccuracyBound(probability_difference=0.10, flips=0.01, auroc_loss=0.005),
+}
+
+
 class RewriteEntry(_Model):
     """A change of the computation that leaves its result the same in exact arithmetic."""
 
@@ -229,6 +248,15 @@ class RewriteEntry(_Model):
     description: str
     flops_saved: int = Field(description="Per window, 2 per multiply-add; negative if it costs some.")
     parameters_saved: int = Field(description="Stored values; negative if it needs more.")
+
+
+class Int8Entry(_Model):
+    """How the INT8 network was made."""
+
+    calibration: str = Field(description="The studies that the ranges were taken from.")
+    method: Literal["minmax", "percentile", "entropy"]
+    layers: int = Field(ge=0, description="Convolutions in INT8.")
+    kept: dict[str, str] = Field(default_factory=dict, description="Convolution left in FP32 -> why.")
 
 
 class Provenance(_Model):
@@ -242,6 +270,7 @@ class Provenance(_Model):
     opset: int
     rewrites: tuple[RewriteEntry, ...] = Field(default=(), description="Applied to the network, in this order.")
     flops: int | None = Field(default=None, ge=0, description="Of one window after them, 2 per multiply-add.")
+    int8: Int8Entry | None = None
 
 
 class Manifest(_Model):
@@ -259,11 +288,22 @@ class Manifest(_Model):
     labels: tuple[str, str] = Field(description="Label 0 and label 1; the network scores label 1.")
     aggregation: AggregationSpec
     threshold: float = Field(gt=0, lt=1, description="The answer is label 1 from this probability on.")
+    accuracy_bounds: dict[Precision, AccuracyBound] = Field(
+        default=DEFAULT_ACCURACY_BOUNDS,
+        description="Precision other than fp32 -> what it may cost; one that is left out has its default.",
+    )
     provenance: Provenance
     licence: str
     intended_use: str
     demonstration: bool = Field(default=False, description="Trained on synthetic data; never about a patient.")
     files: dict[str, FileEntry]
+
+    @field_validator("accuracy_bounds")
+    @classmethod
+    def _bound_for_each(cls, bounds: dict[Precision, AccuracyBound]) -> dict[Precision, AccuracyBound]:
+        if "fp32" in bounds:
+            raise ValueError("fp32 is what the others are compared with; it has no bound")
+        return {**DEFAULT_ACCURACY_BOUNDS, **bounds}
 
     @model_validator(mode="after")
     def _consistent(self) -> "Manifest":

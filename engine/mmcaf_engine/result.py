@@ -47,13 +47,31 @@ class ModelSummary:
 
 
 @dataclass(frozen=True)
+class AccuracySummary:
+    """What a precision costs, from the bundle's accuracy.json: compared with FP32 on `studies` of `cohort`.
+
+    flips: studies whose label changed. auroc_difference: this precision minus FP32, or None if not measured.
+    """
+
+    cohort: str
+    studies: int
+    max_probability_difference: float
+    flips: int
+    auroc_difference: float | None
+
+
+@dataclass(frozen=True)
 class EngineSummary:
-    """What ran it; fallback says in words why the preferred backend was not used, or is None."""
+    """What ran it; fallback says in words why the preferred backend was not used, or is None.
+
+    accuracy: what the precision costs; None for fp32, and where the bundle does not say.
+    """
 
     backend: str
     precision: str
     device: str
     fallback: str | None
+    accuracy: AccuracySummary | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The demo's cohorts: which seeds belong to which split, cached studies, table features, AUROC."""
+"""The demo's cohorts: which seeds belong to which split, cached studies, table features."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine.demo.phantom import PhantomPatient, make_patient, make_phantom, record
+from mmcaf_engine.evaluation.cohort import as_volume
 from mmcaf_engine.manifest import PreprocessingSpec, TableSpec
 from mmcaf_engine.preprocess import Windows, preprocess
 from mmcaf_engine.record import read_record
 from mmcaf_engine.resize import resize_area
-from mmcaf_engine.volume import Volume
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf_entry import MmcafEntry
 
@@ -29,7 +29,6 @@ SPLITS: dict[str, range] = {
 _MANIFEST = MmcafEntry().manifest(MmcafConfig(slices=SLICES, size=SIZE))
 PREPROCESSING = PreprocessingSpec.model_validate(_MANIFEST["preprocessing"])
 TABLE = TableSpec.model_validate(_MANIFEST["table"])
-_AXES = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,6 @@ class CachedStudy:
         return self.patient.label
 
 
-def as_volume(hu: NDArray[np.int16], spacing_mm: tuple[float, float, float]) -> Volume:
-    """HU [D, H, W] as the engine's volume, its origin at zero."""
-    return Volume(hu, "hounsfield", spacing_mm, (0.0, 0.0, 0.0), _AXES)
-
-
 def load_split(name: str, cache: Path, workers: int = 2, limit: int | None = None) -> list[CachedStudy]:
     """Studies of a split, rendering those the cache folder lacks."""
     seeds = list(SPLITS[name])[:limit]
@@ -65,18 +59,6 @@ def load_split(name: str, cache: Path, workers: int = 2, limit: int | None = Non
         with ProcessPoolExecutor(workers) as pool:
             list(pool.map(_render, missing, [cache] * len(missing), chunksize=8))
     return [_load(cache, s) for s in seeds]
-
-
-def auroc(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-    """Area under the ROC curve; ties count half."""
-    order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    first = np.searchsorted(ordered, scores, side="left")
-    last = np.searchsorted(ordered, scores, side="right")
-    ranks = 0.5 * (first + last + 1)
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    return float((ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def _path(cache: Path, seed: int) -> Path:

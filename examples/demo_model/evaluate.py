@@ -7,7 +7,6 @@ python examples/demo_model/evaluate.py --cache CACHE_FOLDER --bundle demo.mmcaf 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,14 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from cohort import SPLITS, CachedStudy, as_volume, auroc, load_split
+from cohort import SPLITS, CachedStudy, load_split
 from heads import Head
+from mmcaf_engine.evaluation.cohort import as_volume
+from mmcaf_engine.evaluation.intervals import DRAWS, bootstrap_interval, paired_interval
+from mmcaf_engine.evaluation.metrics import auroc, auroc_of_draws
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 
 HERE = Path(__file__).parent
-BOOTSTRAPS = 4000
 SIZES = ((4.0, 12.0), (12.0, 20.0), (20.0, 30.1))  # mm
 
 F64 = NDArray[np.float64]
@@ -98,18 +99,18 @@ def report(studies: list[CachedStudy], scores: Scores, split: str) -> str:
     lines = [
         f"{len(studies)} phantoms, seeds {seeds.start} to {seeds.start + len(studies) - 1} ({split}); "
         f"{int(labels.sum())} squamous-cell, {int((1 - labels).sum())} adenocarcinoma; "
-        f"95 % bootstrap intervals, {BOOTSTRAPS} draws.",
+        f"95 % bootstrap intervals, {DRAWS} draws.",
         "",
         "| input | AUROC | 95 % interval |",
         "|---|---|---|",
     ]
     for name, values in scores.items():
-        low, high = _interval(labels, lambda i, v=values: auroc(labels[i], v[i]))
+        low, high = bootstrap_interval(labels, auroc_of_draws(labels, values))
         lines.append(f"| {name} | {auroc(labels, values):.3f} | {low:.3f} to {high:.3f} |")
     lines += ["", "| paired difference | AUROC | 95 % interval |", "|---|---|---|"]
     for name in ("image only", "record only"):
         other = scores[name]
-        low, high = _interval(labels, lambda i, o=other: auroc(labels[i], fused[i]) - auroc(labels[i], o[i]))
+        low, high = paired_interval(labels, auroc_of_draws(labels, fused), auroc_of_draws(labels, other))
         gain = auroc(labels, fused) - auroc(labels, other)
         lines.append(f"| image and record minus {name} | {gain:+.3f} | {low:+.3f} to {high:+.3f} |")
     lines += [
@@ -125,15 +126,6 @@ def report(studies: list[CachedStudy], scores: Scores, split: str) -> str:
     accuracy = float(((fused > 0.0) == (labels == 1)).mean())
     lines += ["", f"Image and record at threshold 0.5: accuracy {accuracy:.3f}."]
     return "\n".join(lines)
-
-
-def _interval(labels: NDArray[np.int64], statistic: Callable[[NDArray[np.int64]], float]) -> tuple[float, float]:
-    """2.5 and 97.5 percentiles over resampled studies, the classes resampled apart."""
-    rng = np.random.default_rng(0)
-    groups = [np.flatnonzero(labels == label) for label in (0, 1)]
-    draws = [statistic(np.concatenate([rng.choice(g, len(g)) for g in groups])) for _ in range(BOOTSTRAPS)]
-    low, high = np.percentile(draws, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def _control(tensors: dict[str, torch.Tensor], name: str) -> Head:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cohort import CachedStudy, auroc
+from cohort import CachedStudy
+from mmcaf_engine.evaluation.metrics import auroc
 from mmcaf_export.networks.fusion import MultiscaleFusion
 from mmcaf_export.networks.image_encoder import ImageEncoder
 from mmcaf_export.networks.kan import KanLayer

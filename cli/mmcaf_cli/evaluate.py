@@ -1,0 +1,184 @@
+"""`mmcaf evaluate COHORT`: what each precision of a bundle costs, on stdout as text or JSON."""
+
+import json as json_format
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from errno import EISDIR
+from pathlib import Path
+from typing import Any, get_args
+
+from mmcaf_engine.bundle import Bundle, load_bundle
+from mmcaf_engine.default_bundle import default_bundle
+from mmcaf_engine.errors import BackendError, StrictError, StudyError, UsageError
+from mmcaf_engine.evaluation.accuracy import Accuracy
+from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
+from mmcaf_engine.evaluation.compare import CohortScores, evaluate
+from mmcaf_engine.evaluation.metrics import both_labels
+from mmcaf_engine.evaluation.roc_plot import draw_roc, require_matplotlib, roc_curves
+from mmcaf_engine.manifest import Precision
+from mmcaf_engine.result import NOT_A_MEDICAL_DEVICE
+from mmcaf_engine.session import Session, open_session
+
+from .evaluate_text import render
+from .progress import ProgressBar
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All that the command has to say; not_run: precision that the bundle holds -> why it was not run."""
+
+    bundle: Bundle
+    accuracy: Accuracy
+    outcome: CohortScores
+    not_run: dict[Precision, str]
+    fallbacks: dict[Precision, str]
+
+    @property
+    def disclaimer(self) -> str:
+        """What the figures are no proof of."""
+        return f"{self.bundle.manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists and numbers."""
+        manifest = self.bundle.manifest
+        return {
+            "schema_version": REPORT_VERSION,
+            "model": {"name": manifest.name, "bundle_sha256": self.bundle.sha256},
+            "labels": list(manifest.labels),
+            "accuracy": self.accuracy.model_dump(mode="json"),
+            "not_run": self.not_run,
+            "fallbacks": self.fallbacks,
+            "refused": [asdict(remark) for remark in self.outcome.refused],
+            "warnings": [asdict(remark) for remark in self.outcome.warnings],
+            "disclaimer": self.disclaimer,
+        }
+
+    def failures(self) -> list[str]:
+        """What --strict does not accept."""
+        failed = [name for name, measured in self.accuracy.precisions.items() if not measured.passed]
+        count = len(self.outcome.refused)
+        return [
+            *(f"{name} exceeds its bound" for name in failed),
+            *([f"{count} studies were refused" if count > 1 else "one study was refused"] if count else []),
+            *(f"{name} fell back to another backend" for name in self.fallbacks),
+        ]
+
+
+def evaluate_command(
+    source: str,
+    path: Path | None,
+    precisions: list[str],
+    backend: str,
+    threads: int | None,
+    json: bool,
+    out: Path | None,
+    roc: Path | None,
+    limit: int | None,
+    strict: bool,
+) -> None:
+    """Refuse what cannot work, run the cohort, print the report, then write what was asked for."""
+    wanted = _precisions(precisions)
+    if out is not None:
+        _check_writable(out, "--out")
+    if roc is not None:
+        _check_png(roc)
+    bundle = _bundle(path)
+    cohort = open_cohort(source, bundle.manifest)
+    cohort = cohort if limit is None else cohort.first(limit)
+    if roc is not None and not both_labels([case.label for case in cohort if case.label is not None]):
+        raise UsageError(
+            f"{cohort.source}: no ROC curve without studies of both labels of {bundle.manifest.name}.",
+            "Fill in the column label, or leave --roc out.",
+        )
+    report = _run(bundle, cohort, wanted, backend, threads)
+    text = json_format.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+    print(text if json else render(report), flush=True)
+    if out is not None:
+        with _writing(out, "--out"):
+            out.write_text(text + "\n", encoding="utf-8")
+    if roc is not None:
+        with _writing(roc, "--roc"):
+            _draw(report, roc)
+    if strict and report.failures():
+        raise StrictError(f"--strict: {'; '.join(report.failures())}.", "Resolve it, or run without --strict.")
+
+
+def _precisions(given: list[str]) -> list[Precision]:
+    """The precisions that were asked for, FP32 first; none when nobody asked."""
+    known: tuple[Precision, ...] = get_args(Precision)
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise UsageError(f"No precision is called {unknown[0]!r}.", f"Choose among: {', '.join(known)}.")
+    return [name for name in known if name in given or name == "fp32"] if given else []
+
+
+def _bundle(path: Path | None) -> Bundle:
+    if path is not None:
+        return load_bundle(path)
+    default = default_bundle()
+    if default.notice:
+        print(f"warning: {default.notice}", file=sys.stderr)
+    return load_bundle(default.path)
+
+
+def _run(bundle: Bundle, cohort: Cohort, wanted: list[Precision], backend: str, threads: int | None) -> Evaluation:
+    """Open every precision, then score the cohort. One that nobody named may be missing, and is said to be."""
+    sessions: dict[Precision, Session] = {}
+    not_run: dict[Precision, str] = {}
+    with ExitStack() as opened:
+        for precision in wanted or sorted(bundle.manifest.models, key=get_args(Precision).index):
+            try:
+                session = open_session(bundle, backend=backend, precision=precision, threads=threads)
+            except BackendError as failure:
+                if wanted or precision == "fp32":
+                    raise
+                not_run[precision] = str(failure)
+            else:
+                sessions[precision] = opened.enter_context(session)
+        fallbacks = {name: session.fallback for name, session in sessions.items() if session.fallback}
+        for name, reason in fallbacks.items():
+            print(f"warning: {name} runs on {sessions[name].backend}: {reason}", file=sys.stderr)
+        with ProgressBar() as progress:
+            accuracy, outcome = evaluate(cohort, sessions, progress=progress)
+    return Evaluation(bundle, accuracy, outcome, not_run, fallbacks)
+
+
+def _draw(report: Evaluation, file: Path) -> None:
+    curves = roc_curves(report.accuracy, report.outcome)
+    if not curves:
+        raise StudyError(f"{file}: not drawn; the refusals left no studies of both labels.", "Resolve the refusals.")
+    cohort = report.accuracy.cohort
+    draw_roc(curves, f"{report.bundle.manifest.name}, {cohort.labelled} studies, {cohort.positives} positive", file)
+
+
+def _check_png(file: Path) -> None:
+    if file.suffix.lower() != ".png":
+        raise UsageError(f"{file}: the ROC curves are drawn as PNG.", "Choose a path for --roc that ends in .png.")
+    require_matplotlib()
+    _check_writable(file, "--roc")
+
+
+def _check_writable(file: Path, option: str) -> None:
+    """Refuse a path that could not be written to, before the long work."""
+    with _writing(file, option):
+        if file.is_dir():
+            raise IsADirectoryError(EISDIR, "a directory stands there")
+        draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        draft.touch()
+        draft.unlink()
+
+
+@contextmanager
+def _writing(file: Path, option: str) -> Iterator[None]:
+    """The one place where a failure to write becomes ours."""
+    try:
+        yield
+    except OSError as failure:
+        raise UsageError(
+            f"{file}: cannot be written: {failure.strerror}.", f"Choose another path for {option}."
+        ) from None

@@ -1,0 +1,109 @@
+"""The outcome of `mmcaf evaluate` as tables that a person reads."""
+
+from typing import TYPE_CHECKING
+
+from mmcaf_engine.evaluation.accuracy import Accuracy, Estimate, Performance, PrecisionAccuracy
+
+if TYPE_CHECKING:
+    from .evaluate import Evaluation
+
+SHOWN_REMARKS = 10
+"""At most so many refusals and warnings are listed; the JSON report has all."""
+
+_RATIOS = ("accuracy", "f1", "specificity", "sensitivity", "ppv", "npv")
+_HEADS = ("ACC", "F1", "specificity", "sensitivity", "PPV", "NPV")
+
+
+def render(report: "Evaluation") -> str:
+    """Cohort, performance per precision, what each costs against FP32, and what was left out."""
+    manifest, accuracy, outcome = report.bundle.manifest, report.accuracy, report.outcome
+    runs = {"fp32": accuracy.reference, **{name: part.runtime for name, part in accuracy.precisions.items()}}
+    lines = [
+        f"cohort     {_cohort(accuracy, manifest.labels)}",
+        f"model      {manifest.name}, bundle {report.bundle.sha256[:12]}, threshold {accuracy.threshold:g}",
+        *(f"{name:<10} {run.backend} {run.version} on {run.device}" for name, run in runs.items()),
+        *(f"{name:<10} not run: {reason}" for name, reason in report.not_run.items()),
+    ]
+    lines += _performance(accuracy) if accuracy.cohort.labelled else []
+    lines += _costs(accuracy)
+    lines += _remarks("refused", [(remark.id, remark.text) for remark in outcome.refused])
+    lines += _remarks("warnings", [(remark.id, remark.text) for remark in outcome.warnings])
+    return "\n".join([*lines, "", report.disclaimer])
+
+
+def _cohort(accuracy: Accuracy, labels: tuple[str, str]) -> str:
+    cohort = accuracy.cohort
+    parts = [cohort.source, _studies(cohort.studies)]
+    if cohort.labelled:
+        parts.append(f"{cohort.labelled - cohort.positives} {labels[0]}, {cohort.positives} {labels[1]}")
+    unlabelled = cohort.studies - cohort.labelled
+    parts += [f"{unlabelled} without a label"] if unlabelled else []
+    parts += [f"{cohort.refused} more refused"] if cohort.refused else []
+    return ", ".join(parts)
+
+
+def _performance(accuracy: Accuracy) -> list[str]:
+    """The table of the labelled studies; a ratio that is not defined is a dash."""
+    rows = [("", "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
+    rows += [_row(name, part.performance) for name, part in accuracy.precisions.items()]
+    return ["", *_table(rows)]
+
+
+def _row(name: str, performance: Performance) -> tuple[str, ...]:
+    area, decisions = performance.auroc, performance.decisions
+    shown = "-" if area is None else f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})"
+    ratios = [getattr(decisions, ratio) for ratio in _RATIOS]
+    return (name, shown, *("-" if value is None else f"{value:.3f}" for value in ratios))
+
+
+def _costs(accuracy: Accuracy) -> list[str]:
+    if not accuracy.precisions:
+        return ["", "Nothing to compare: fp32 alone was run."]
+    head = ("against fp32", "probability: largest", "mean", "logit: largest", "labels changed", "AUROC (95 % interval)")
+    rows = [(*head, "bound"), *(_cost(name, part, accuracy) for name, part in accuracy.precisions.items())]
+    lines = ["", *_table(rows)]
+    lines += [
+        f"{name} fails: {'; '.join(part.reasons)}." for name, part in accuracy.precisions.items() if not part.passed
+    ]
+    lines += sorted({part.auroc_note for part in accuracy.precisions.values() if part.auroc_note})
+    return lines
+
+
+def _cost(name: str, part: PrecisionAccuracy, accuracy: Accuracy) -> tuple[str, ...]:
+    flips = part.flips.to_label_0 + part.flips.to_label_1
+    return (
+        name,
+        f"{part.max_probability_difference:.4f}",
+        f"{part.mean_probability_difference:.4f}",
+        f"{part.max_logit_difference:.4f}",
+        f"{flips} of {accuracy.cohort.studies} ({part.flips.fraction:.1%})",
+        _signed(part.auroc_difference),
+        "passed" if part.passed else "FAILED",
+    )
+
+
+def _signed(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "not measured"
+    return f"{estimate.value:+.4f} ({estimate.low:+.4f} to {estimate.high:+.4f})"
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    """Columns as wide as their widest cell, the first to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for name, *cells in rows:
+        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *padded]))
+    return lines
+
+
+def _remarks(kind: str, remarks: list[tuple[str, str]]) -> list[str]:
+    if not remarks:
+        return []
+    lines = ["", f"{kind}: {len(remarks)}", *(f"  {name}: {text}" for name, text in remarks[:SHOWN_REMARKS])]
+    return lines + ([f"  and {len(remarks) - SHOWN_REMARKS} more: see --json"] if len(remarks) > SHOWN_REMARKS else [])
+
+
+def _studies(count: int) -> str:
+    return "1 study" if count == 1 else f"{count} studies"

@@ -1,0 +1,158 @@
+"""Cohorts: studies with records and, where known, labels, each loaded when its turn comes."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..demo import PhantomPatient, make_patient, make_phantom, record
+from ..errors import StudyError, UsageError
+from ..manifest import Manifest
+from ..prepare import Prepared, prepare
+from ..preprocess import preprocess
+from ..record import read_record
+from ..volume import Intensity, PatientHeader, Study, Volume
+
+PHANTOM_LABELS = ("adenocarcinoma", "squamous-cell carcinoma")
+"""What label 0 and label 1 of a phantom are."""
+
+MAX_PHANTOMS = 100_000
+
+_AXES = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+
+
+class Case(Protocol):
+    """One study of a cohort; label is 0, 1 or, if unknown, None."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def label(self) -> int | None: ...
+
+    def load(self, manifest: Manifest) -> Prepared:
+        """Read it as the manifest wants it.
+
+        Raises:
+            StudyError, RecordError: this case is refused; the message says why.
+        """
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Cases in order; source says where they are from, without any folder: a table's name, or demo:FIRST-LAST."""
+
+    source: str
+    cases: tuple[Case, ...]
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def first(self, count: int) -> "Cohort":
+        """The first `count` cases."""
+        if count >= len(self.cases):
+            return self
+        return replace(self, source=f"{self.source}, first {count}", cases=self.cases[:count])
+
+
+@dataclass(frozen=True)
+class FileCase:
+    """A study and a record on disk."""
+
+    id: str
+    label: int | None
+    study: Path
+    record: Path | None
+
+    def load(self, manifest: Manifest) -> Prepared:
+        """Read it; see `Case.load`."""
+        return prepare(self.study, self.record, manifest)
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """A synthetic patient, rendered in memory: the voxels and the record that `mmcaf demo` writes."""
+
+    seed: int
+    labels: tuple[str, str] = PHANTOM_LABELS
+
+    @property
+    def id(self) -> str:
+        """Its name on the command line."""
+        return f"demo:{self.seed}"
+
+    @cached_property
+    def _patient(self) -> PhantomPatient:
+        return make_patient(self.seed)
+
+    @property
+    def label(self) -> int | None:
+        """Position of the phantom's label among `labels`; None where these are other diseases."""
+        name = PHANTOM_LABELS[self._patient.label]
+        return self.labels.index(name) if set(self.labels) == set(PHANTOM_LABELS) else None
+
+    def load(self, manifest: Manifest) -> Prepared:
+        """Render it; see `Case.load`."""
+        spec = manifest.preprocessing
+        if spec.modality != "CT":
+            raise StudyError(f"{self.id}: a synthetic CT; {manifest.name} reads {spec.modality}.", "Name a table.")
+        clinical = None if manifest.table is None else read_record(record(self._patient), manifest.table)
+        phantom = make_phantom(self.seed)
+        volume = as_volume(phantom.hu, phantom.spacing_mm, spec.intensity)
+        study = Study(volume, "CT", uids={}, patient=PatientHeader())
+        warnings = () if clinical is None else clinical.warnings
+        return Prepared(study, preprocess(volume, spec), clinical, warnings)
+
+
+def open_cohort(source: str, manifest: Manifest) -> Cohort:
+    """The cohort that a command line names: a table's path, or demo:FIRST-LAST.
+
+    Raises:
+        UsageError: no such table, the table is not usable, or no such range.
+    """
+    if not source.startswith("demo:"):
+        from .cohort_table import read_cohort
+
+        return read_cohort(Path(source), manifest)
+    span = re.fullmatch(r"demo:([0-9]{1,9})-([0-9]{1,9})", source)
+    first, last = (int(seed) for seed in span.groups()) if span else (0, -1)
+    if last < first:
+        raise UsageError(
+            f"{source!r} names no synthetic patients; two seeds were expected, the second not below the first.",
+            "For example: demo:40000-40599",
+        )
+    return demo_cohort(first, last - first + 1, manifest.labels)
+
+
+def demo_cohort(first_seed: int, count: int, labels: tuple[str, str] = PHANTOM_LABELS) -> Cohort:
+    """Synthetic patients of consecutive seeds.
+
+    Args:
+        labels: of the network; without labels of its own diseases the cohort is unlabelled.
+
+    Raises:
+        UsageError: no patients, or more than `MAX_PHANTOMS`.
+    """
+    if first_seed < 0 or not 1 <= count <= MAX_PHANTOMS:
+        raise UsageError(f"{count} synthetic patients from seed {first_seed}; 1 to {MAX_PHANTOMS} were expected.")
+    seeds = range(first_seed, first_seed + count)
+    return Cohort(f"demo:{seeds[0]}-{seeds[-1]}", tuple(PhantomCase(seed, labels) for seed in seeds))
+
+
+def as_volume(
+    hu: NDArray[np.int16], spacing_mm: tuple[float, float, float], intensity: Intensity = "hounsfield"
+) -> Volume:
+    """HU [D, H, W] of a phantom as the engine's volume, its origin at zero; "stored" as its DICOM files hold it."""
+    if intensity == "stored":
+        from ..demo.write_dicom import INTERCEPT, SLOPE
+
+        hu = ((hu - INTERCEPT) // SLOPE).astype(np.int16)
+    return Volume(hu, intensity, spacing_mm, (0.0, 0.0, 0.0), _AXES)

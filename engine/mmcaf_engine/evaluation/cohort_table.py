@@ -1,0 +1,136 @@
+"""A cohort as a table: CSV (RFC 4180) with the columns study, record and, if wanted, label and id."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import UsageError
+from ..manifest import Manifest
+from ..strict_json import read_bounded
+from .cohort import Cohort, FileCase
+
+COLUMNS = ("study", "record", "label", "id")
+MAX_TABLE_BYTES = 64 * 1024 * 1024
+MAX_SHOWN_PROBLEMS = 5
+
+_EXAMPLE = "The first line names the columns: study,record,label,id (label and id may be left out)."
+
+
+class _UnusableRowError(Exception):
+    """One line cannot be used; the text is the reason."""
+
+
+def read_cohort(path: Path, manifest: Manifest) -> Cohort:
+    """Read a table of studies; its paths are relative to its own folder.
+
+    A label is one of the manifest's names, 0 or 1; an empty one is unknown. Blank lines, and blanks around
+    a cell, mean nothing. Without an id, the study's path is the id.
+
+    Raises:
+        UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
+            file, an unknown label, an id that stands already. One error names the first few such lines.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: a directory; a cohort's CSV table was expected.", _EXAMPLE)
+    lines = _lines(path, _text(path))
+    _, header = next(lines, (0, []))
+    columns = _columns(path, header, manifest)
+    cases: list[FileCase] = []
+    ids: dict[str, int] = {}
+    problems: list[str] = []
+    for number, cells in lines:
+        try:
+            cases.append(_case(cells, columns, path.parent, manifest))
+            earlier = ids.setdefault(cases[-1].id, number)
+            if earlier != number:
+                raise _UnusableRowError(f"the id {cases[-1].id!r} stands already in line {earlier}")
+        except _UnusableRowError as reason:
+            problems.append(f"line {number}: {reason}")
+    if problems:
+        more = f"; and {len(problems) - MAX_SHOWN_PROBLEMS} more" if len(problems) > MAX_SHOWN_PROBLEMS else ""
+        raise UsageError(
+            f"{path}: {'; '.join(problems[:MAX_SHOWN_PROBLEMS])}{more}.",
+            f"Correct the table; its paths are relative to {path.parent}.",
+        )
+    if not cases:
+        raise UsageError(f"{path}: no studies; only the header came.", "Add one line per study.")
+    return Cohort(path.name, tuple(cases))
+
+
+def _text(path: Path) -> str:
+    data = read_bounded(path, error=UsageError, max_bytes=MAX_TABLE_BYTES)
+    if len(data) > MAX_TABLE_BYTES:
+        raise UsageError(f"{path}: above {MAX_TABLE_BYTES} bytes, more than a cohort's table is read.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as failure:
+        raise UsageError(
+            f"{path}: not UTF-8 text (byte 0x{data[failure.start]:02x} at offset {failure.start}).",
+            "Save the table as CSV in UTF-8.",
+        ) from None
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, cells) of every line that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    begun = 1
+    try:
+        for cells in reader:
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                yield begun, stripped
+            begun = reader.line_num + 1
+    except csv.Error as failure:
+        raise UsageError(f"{path}: line {begun}: not CSV (RFC 4180): {failure}.", _EXAMPLE) from None
+
+
+def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
+    """The header, checked."""
+    if not header:
+        raise UsageError(f"{path}: empty; a table of studies was expected.", _EXAMPLE)
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown:
+        hint = "Separate the columns by commas. " if len(header) == 1 and (set(header[0]) & set(";\t|")) else ""
+        raise UsageError(f"{path}: line 1: unknown column(s) {', '.join(map(repr, unknown))}.", hint + _EXAMPLE)
+    if len(set(header)) != len(header):
+        raise UsageError(f"{path}: line 1: a column stands twice: {', '.join(header)}.", _EXAMPLE)
+    needed = ("study",) if manifest.table is None else ("study", "record")
+    lacking = [name for name in needed if name not in header]
+    if lacking:
+        raise UsageError(f"{path}: line 1: no column {' and '.join(lacking)}.", _EXAMPLE)
+    if manifest.table is None and "record" in header:
+        raise UsageError(f"{path}: line 1: a column record, but {manifest.name} takes no record.", "Leave it out.")
+    return header
+
+
+def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest) -> FileCase:
+    if len(cells) != len(columns):
+        raise _UnusableRowError(f"{len(cells)} cells; {len(columns)} were expected ({','.join(columns)})")
+    row = dict(zip(columns, cells, strict=True))
+    study = _existing(folder, row["study"], "study")
+    record = _existing(folder, row["record"], "record") if "record" in row else None
+    return FileCase(row.get("id") or row["study"], _label(row.get("label", ""), manifest.labels), study, record)
+
+
+def _existing(folder: Path, cell: str, column: str) -> Path:
+    if not cell:
+        raise _UnusableRowError(f"no {column}")
+    path = folder / cell
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError) as failure:
+        raise _UnusableRowError(f"the {column} {cell[:80]!r} is no path ({failure})") from None
+    raise _UnusableRowError(f"the {column} {cell!r} does not exist")
+
+
+def _label(cell: str, labels: tuple[str, str]) -> int | None:
+    if not cell:
+        return None
+    names = [name.casefold() for name in labels]
+    if cell.casefold() in names:
+        return names.index(cell.casefold())
+    if cell in ("0", "1"):
+        return int(cell)
+    raise _UnusableRowError(f"the label {cell[:40]!r} is not known (accepted: {labels[0]}, {labels[1]}, 0, 1)")

@@ -1,0 +1,239 @@
+"""Runs a cohort at several precisions and compares each with FP32."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..aggregate import aggregate, score_windows
+from ..errors import RecordError, StudyError, UsageError
+from ..manifest import AccuracyBound, Precision
+from ..prepare import Progress, run_windows
+from ..session import Session
+from .accuracy import (
+    Accuracy,
+    CohortSummary,
+    Estimate,
+    Flips,
+    Performance,
+    PrecisionAccuracy,
+    Reference,
+    Runtime,
+)
+from .cohort import Case, Cohort
+from .intervals import bootstrap_interval, paired_interval
+from .metrics import auroc, auroc_of_draws, decision_table
+
+Labels = Sequence[int | None]
+
+
+@dataclass(frozen=True)
+class StudyScores:
+    """A session's score of every study, float64 [S]: probability of label 1, and its logit."""
+
+    runtime: Runtime
+    probabilities: NDArray[np.float64]
+    logits: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What is to be said of one case."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CohortScores:
+    """The S studies that were answered, and what each session said of them.
+
+    labels: 0, 1 or None, length S. scores: by precision.
+    refused: cases that no session was asked, with the reason. warnings: remarks on cases that were answered.
+    """
+
+    ids: tuple[str, ...]
+    labels: tuple[int | None, ...]
+    scores: dict[Precision, StudyScores]
+    refused: tuple[Remark, ...]
+    warnings: tuple[Remark, ...]
+
+
+def evaluate(
+    cohort: Cohort, sessions: Mapping[Precision, Session], *, progress: Progress | None = None
+) -> tuple[Accuracy, CohortScores]:
+    """Run a cohort and compare every precision with FP32, by the manifest's threshold and bounds.
+
+    Args:
+        sessions: of one network, by precision; fp32 must be among them.
+
+    Raises:
+        UsageError: no fp32 session.
+        StudyError: every case was refused.
+        BackendError: a session failed or gave a number that is not finite.
+    """
+    if "fp32" not in sessions:
+        raise UsageError("No FP32 session to compare with.", 'Open one: open_session(bundle, precision="fp32")')
+    manifest = sessions["fp32"].bundle.manifest
+    outcome = score_cohort(cohort, sessions, progress=progress)
+    if not outcome.ids:
+        raise StudyError(
+            f"{cohort.source}: {len(cohort)} of {len(cohort)} studies refused. The first, {outcome.refused[0].id}: "
+            f"{outcome.refused[0].text}",
+            "Try one alone: mmcaf-infer STUDY RECORD",
+        )
+    reference = outcome.scores["fp32"]
+    known = [label for label in outcome.labels if label is not None]
+    accuracy = Accuracy(
+        cohort=CohortSummary(
+            source=cohort.source,
+            studies=len(outcome.ids),
+            refused=len(outcome.refused),
+            labelled=len(known),
+            positives=sum(known),
+        ),
+        threshold=manifest.threshold,
+        reference=Reference(
+            **reference.runtime.model_dump(),
+            performance=performance(outcome.labels, reference.probabilities, manifest.threshold),
+        ),
+        precisions={
+            precision: agreement(
+                reference, scores, outcome.labels, manifest.threshold, manifest.accuracy_bounds[precision]
+            )
+            for precision, scores in outcome.scores.items()
+            if precision != "fp32"
+        },
+    )
+    return accuracy, outcome
+
+
+def score_cohort(
+    cases: Iterable[Case], sessions: Mapping[Precision, Session], *, progress: Progress | None = None
+) -> CohortScores:
+    """Load every case once and run it on each session in turn; one study is in memory at a time.
+
+    A case that is refused as study or record is left out for all sessions; any other error ends the run.
+
+    Raises:
+        UsageError: no session.
+        BackendError: a session failed or gave a number that is not finite.
+    """
+    if not sessions:
+        raise UsageError("No session to score a cohort with.")
+    cases = tuple(cases)
+    manifest = next(iter(sessions.values())).bundle.manifest
+    ids: list[str] = []
+    labels: list[int | None] = []
+    refused: list[Remark] = []
+    warnings: list[Remark] = []
+    found: dict[Precision, list[tuple[float, float]]] = {precision: [] for precision in sessions}
+    for done, case in enumerate(cases, start=1):
+        try:
+            prepared = case.load(manifest)
+        except (StudyError, RecordError) as failure:
+            refused.append(Remark(case.id, str(failure)))
+        else:
+            ids.append(case.id)
+            labels.append(case.label)
+            warnings += [Remark(case.id, text) for text in (*prepared.study.warnings, *prepared.record_warnings)]
+            for precision, session in sessions.items():
+                windows = score_windows(prepared.windows.starts, run_windows(session, prepared))
+                found[precision].append(aggregate(windows, manifest.aggregation))
+            del prepared  # before the next one is loaded
+        if progress is not None:
+            progress("studies", done, len(cases))
+    scores = {}
+    for precision, session in sessions.items():
+        facts = session.describe()
+        columns = np.array(found[precision], np.float64).reshape(-1, 2).T
+        runtime = Runtime(backend=facts["backend"], version=facts["version"], device=facts["device"])
+        scores[precision] = StudyScores(runtime, *columns)
+    return CohortScores(tuple(ids), tuple(labels), scores, tuple(refused), tuple(warnings))
+
+
+def agreement(
+    reference: StudyScores, other: StudyScores, labels: Labels, threshold: float, bound: AccuracyBound
+) -> PrecisionAccuracy:
+    """Compare a precision's scores with FP32's, study by study, and judge them by a bound.
+
+    AUROC and its bound count only where studies of both labels exist; `auroc_note` says so where they do not.
+
+    Raises:
+        UsageError: no studies, or unequal numbers of them.
+    """
+    counts = (len(reference.probabilities), len(other.probabilities), len(labels))
+    if len(set(counts)) != 1 or not counts[0]:
+        raise UsageError(f"Scores of {counts[0]} and {counts[1]} studies with {counts[2]} labels cannot be compared.")
+    difference = np.abs(other.probabilities - reference.probabilities)
+    before, after = reference.probabilities >= threshold, other.probabilities >= threshold
+    flips = Flips(
+        to_label_0=int((before & ~after).sum()),
+        to_label_1=int((after & ~before).sum()),
+        fraction=float((before != after).mean()),
+    )
+    auroc_difference = _auroc_difference(reference, other, labels)
+    largest = float(difference.max())
+    reasons = _excesses(largest, flips, auroc_difference, bound)
+    return PrecisionAccuracy(
+        runtime=other.runtime,
+        max_probability_difference=largest,
+        mean_probability_difference=float(difference.mean()),
+        max_logit_difference=float(np.abs(other.logits - reference.logits).max()),
+        flips=flips,
+        performance=performance(labels, other.probabilities, threshold),
+        auroc_difference=auroc_difference,
+        auroc_note=None if auroc_difference else _why_no_auroc(labels),
+        bound=bound,
+        passed=not reasons,
+        reasons=reasons,
+    )
+
+
+def performance(labels: Labels, probabilities: NDArray[np.float64], threshold: float) -> Performance:
+    """AUROC with its interval, and the decisions at the threshold, over the studies whose label is known."""
+    known, chosen = labelled(labels)
+    scores = probabilities[chosen]
+    area = auroc(known, scores)
+    estimate = None
+    if area is not None:
+        low, high = bootstrap_interval(known, auroc_of_draws(known, scores))
+        estimate = Estimate(value=area, low=low, high=high)
+    return Performance(auroc=estimate, decisions=decision_table(known, scores, threshold) if len(known) else None)
+
+
+def labelled(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The known labels, and the positions of their studies."""
+    chosen = np.array([at for at, label in enumerate(labels) if label is not None], np.int64)
+    return np.array([label for label in labels if label is not None], np.int64), chosen
+
+
+def _auroc_difference(reference: StudyScores, other: StudyScores, labels: Labels) -> Estimate | None:
+    known, chosen = labelled(labels)
+    first, second = other.probabilities[chosen], reference.probabilities[chosen]
+    mine, theirs = auroc(known, first), auroc(known, second)
+    if mine is None or theirs is None:
+        return None
+    low, high = paired_interval(known, auroc_of_draws(known, first), auroc_of_draws(known, second))
+    return Estimate(value=mine - theirs, low=low, high=high)
+
+
+def _excesses(largest: float, flips: Flips, auroc_difference: Estimate | None, bound: AccuracyBound) -> tuple[str, ...]:
+    """What exceeds the bound, in words."""
+    reasons = []
+    if largest > bound.probability_difference:
+        reasons.append(f"a probability differs by {largest:.4f}; at most {bound.probability_difference:g} is allowed")
+    if flips.fraction > bound.flips:
+        count = flips.to_label_0 + flips.to_label_1
+        reasons.append(f"{count} label(s) change, {flips.fraction:.2%} of the studies; at most {bound.flips:.2%}")
+    if auroc_difference is not None and -auroc_difference.value > bound.auroc_loss:
+        reasons.append(f"AUROC falls by {-auroc_difference.value:.4f}; at most {bound.auroc_loss:g}")
+    return tuple(reasons)
+
+
+def _why_no_auroc(labels: Labels) -> str:
+    known, _ = labelled(labels)
+    if not len(known):
+        return "AUROC was not measured: the cohort has no labels."
+    return f"AUROC was not measured: all {len(known)} labelled studies are of label {known[0]}."

@@ -1,0 +1,95 @@
+"""The ROC curves of several precisions as one figure, drawn by matplotlib (extra: plot)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import UsageError
+from ..manifest import Precision
+from .accuracy import Accuracy, Estimate, Performance
+from .compare import CohortScores, labelled
+from .metrics import RocCurve, roc_curve
+
+INCHES, DOTS_PER_INCH = 3.5, 300
+"""Width and height of the figure: one column of a paper."""
+
+# Colour, line and width; Okabe and Ito's colours, told apart with any colour vision. FP32 is a broad band
+# below the others, so that curves which coincide with it are all seen.
+_STYLES: dict[Precision, tuple[str, str | tuple[float, tuple[float, float]], float]] = {
+    "fp32": ("#C4C4C4", "-", 3.6),
+    "fp16": ("#0072B2", "-", 1.0),
+    "bf16": ("#009E73", (0, (4, 3)), 1.3),
+    "int8": ("#D55E00", (0, (1, 1.6)), 1.7),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of the figure."""
+
+    precision: Precision
+    points: RocCurve
+    area: Estimate
+
+
+def require_matplotlib() -> None:
+    """Ask for it before long work begins.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise UsageError(
+            "Drawing the ROC curves needs matplotlib, which is not installed.",
+            "Install it: pip install 'mmcaf-infer[plot]'. Or leave --roc out.",
+        )
+
+
+def roc_curves(accuracy: Accuracy, outcome: CohortScores) -> list[Curve]:
+    """The curve of every precision over the studies whose label is known, FP32 first; none without both labels."""
+    performances: dict[Precision, Performance] = {"fp32": accuracy.reference.performance}
+    performances |= {name: measured.performance for name, measured in accuracy.precisions.items()}
+    known, chosen = labelled(outcome.labels)
+    curves = []
+    for name, performance in performances.items():
+        points = roc_curve(known, outcome.scores[name].probabilities[chosen])
+        if points is not None and performance.auroc is not None:
+            curves.append(Curve(name, points, performance.auroc))
+    return curves
+
+
+def draw_roc(curves: Sequence[Curve], title: str, file: Path) -> None:
+    """Write the curves as a PNG; the same curves give the same bytes with the same matplotlib.
+
+    Args:
+        curves: at least one, drawn in this order.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with rc_context({"font.family": "DejaVu Sans", "font.size": 7.5, "axes.linewidth": 0.6}):
+        figure = Figure(figsize=(INCHES, INCHES), dpi=DOTS_PER_INCH, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.6, linestyle=(0, (8, 5)))
+        for curve in curves:
+            colour, line, width = _STYLES[curve.precision]
+            axes.plot(
+                curve.points.false_positive_rate,
+                curve.points.sensitivity,
+                color=colour,
+                linestyle=line,
+                linewidth=width,
+                label=f"{curve.precision.upper()}  {_interval(curve.area)}",
+            )
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity")
+        axes.set_title(title, fontsize=7)
+        axes.legend(loc="lower right", title="AUROC (95 % interval)", frameon=False)
+        figure.savefig(file, format="png", metadata={"Software": None})
+
+
+def _interval(area: Estimate) -> str:
+    return f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})"
