@@ -1,0 +1,112 @@
+"""Compile every Triton kernel at the published network's shapes, for GPUs this machine need not have.
+
+python -m mmcaf_kernels.aot --out DIR [--target sm_89]... [--precision fp16]...
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .compiled import SHARED_MEMORY, TARGETS, Binary, compile_launch
+from .launch import Launch
+from .network import calls
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+HEADER = f"{'target':8}{'kernel':28}{'precision':11}{'warps':>6}{'registers':>10}{'shared':>8}{'spills':>8}  shapes\n"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One binary to make, and the calls of the network that use it."""
+
+    launch: Launch
+    precision: str
+    shapes: list[str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write DIR/TARGET/NAME.cubin and DIR/kernels.json; 1 when a kernel spills or asks for too much shared memory."""
+    parser = argparse.ArgumentParser(prog="python -m mmcaf_kernels.aot", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the binaries")
+    parser.add_argument("--target", action="append", choices=TARGETS, help="default: all")
+    parser.add_argument("--precision", action="append", choices=tuple(PRECISIONS), help="default: all")
+    chosen = parser.parse_args(arguments)
+    sys.stdout.write(HEADER)
+    listed, wrong = [], []
+    for job in jobs(chosen.precision or tuple(PRECISIONS)):
+        for target in chosen.target or TARGETS:
+            binary = compile_launch(job.launch, target)
+            listed.append(_write(chosen.out, job, binary))
+            sys.stdout.write(_row(job, binary))
+            if binary.spills or binary.shared_memory > SHARED_MEMORY[target]:
+                wrong.append(f"{binary.kernel} ({job.precision}) for {target}")
+    (chosen.out / "kernels.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
+    if wrong:
+        sys.stderr.write(f"Registers spilt or shared memory beyond the target's: {'; '.join(wrong)}.\n")
+    return int(bool(wrong))
+
+
+def jobs(precisions: Sequence[str]) -> list[Job]:
+    """The network's launches without repetition."""
+    found: dict[str, Job] = {}
+    for precision in precisions:
+        for kernel, shape, make in calls(PRECISIONS[precision]):
+            for launch in make():
+                job = found.setdefault(_identity(launch), Job(launch, precision, []))
+                job.shapes.append(f"{kernel} {shape}")
+    return list(found.values())
+
+
+def _identity(launch: Launch) -> str:
+    """What decides the binary: kernel, constants, types and Triton's special cases of whole numbers."""
+    kinds = {name: _kind(value) for name, value in launch.arguments.items()}
+    return f"{launch.kernel.__name__} {launch.constants} {launch.warps} {kinds}"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return str(value.dtype)
+    if type(value) is int:
+        return f"int {value == 1} {value % 16 == 0} {value >= 2**31}"
+    return type(value).__name__
+
+
+def _write(folder: Path, job: Job, binary: Binary) -> dict[str, Any]:
+    launch = job.launch
+    digest = hashlib.sha256(binary.cubin).hexdigest()
+    file = Path(binary.target) / f"{binary.kernel}-{digest[:16]}.cubin"
+    (folder / binary.target).mkdir(parents=True, exist_ok=True)
+    (folder / file).write_bytes(binary.cubin)
+    return {
+        "file": file.as_posix(),
+        "sha256": digest,
+        "kernel": binary.kernel,
+        "target": binary.target,
+        "precision": job.precision,
+        "arguments": {name: _kind(value) for name, value in launch.arguments.items()},
+        "constants": launch.constants,
+        "warps": launch.warps,
+        "registers": binary.registers,
+        "shared_memory": binary.shared_memory,
+        "spills": binary.spills,
+        "shapes": job.shapes,
+    }
+
+
+def _row(job: Job, binary: Binary) -> str:
+    return (
+        f"{binary.target:8}{binary.kernel:28}{job.precision:11}{job.launch.warps:6}{binary.registers:10}"
+        f"{binary.shared_memory:8}{binary.spills:8}  {', '.join(job.shapes)}\n"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""Ahead-of-time compilation of launches: no GPU is needed, only the compiler that Triton brings."""
+
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .launch import OPTIONS, Launch
+
+SHARED_MEMORY = {"sm_75": 65536, "sm_80": 166912, "sm_86": 101376, "sm_89": 101376, "sm_90": 232448, "sm_120": 101376}
+"""Bytes that one program may use, per target (CUDA C++ Programming Guide, technical specifications)."""
+TARGETS = tuple(SHARED_MEMORY)
+_TYPES = {
+    torch.float32: "fp32",
+    torch.float16: "fp16",
+    torch.bfloat16: "bf16",
+    torch.int32: "i32",
+    torch.int64: "i64",
+    torch.bool: "i1",
+}
+_ALIGNED = [["tt.divisibility", 16]]
+
+
+@dataclass(frozen=True)
+class Binary:
+    """One kernel compiled for one target; memory in bytes, registers and spills per thread."""
+
+    kernel: str
+    target: str
+    cubin: bytes
+    registers: int
+    shared_memory: int
+    spills: int
+
+
+def compile_launch(launch: Launch, target: str) -> Binary:
+    """Compile one launch, whose tensors may be on the meta device, for one of TARGETS.
+
+    Raises:
+        ValueError: no such target.
+        RuntimeError: the interpreter was chosen when Triton was first imported, or the compiler refused.
+    """
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    if target not in TARGETS:
+        raise ValueError(f"target is {target!r}; expected one of {', '.join(TARGETS)}")
+    if not isinstance(launch.kernel, triton.runtime.jit.JITFunction):
+        raise RuntimeError("Triton was imported with TRITON_INTERPRET=1; compiling needs a process without it")
+    signature, constants, attributes = _specialise(launch)
+    source = ASTSource(launch.kernel, signature, constants, attributes)
+    gpu = GPUTarget("cuda", int(target.removeprefix("sm_")), 32)
+    made = triton.compile(source, target=gpu, options={"num_warps": launch.warps, **OPTIONS})
+    registers, spills = _resources(made.asm["cubin"])
+    name = launch.kernel.__name__
+    return Binary(name, target, made.asm["cubin"], registers, made.metadata.shared, spills)
+
+
+def _specialise(launch: Launch) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int, ...], Any]]:
+    """What Triton's own launcher derives from arguments: their types, and what is divisible by 16."""
+    signature: dict[str, str] = {}
+    constants: dict[str, Any] = dict(launch.constants)
+    attributes: dict[tuple[int, ...], Any] = {}
+    for index, name in enumerate(launch.kernel.arg_names):
+        if name in launch.constants:
+            signature[name] = "constexpr"
+            continue
+        value = launch.arguments[name]
+        if value is None or (type(value) is int and value == 1):
+            signature[name] = "constexpr"
+            constants[name] = value
+        elif isinstance(value, Tensor):
+            signature[name] = "*" + _TYPES[value.dtype]
+            attributes[(index,)] = _ALIGNED
+        elif type(value) is int:
+            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64"
+            if value % 16 == 0:
+                attributes[(index,)] = _ALIGNED
+        else:
+            signature[name] = "fp32"
+    return signature, constants, attributes
+
+
+def _resources(cubin: bytes) -> tuple[int, int]:
+    """(registers, bytes of stack) per thread, read from the binary; the kernels use a stack only to spill."""
+    from triton.knobs import nvidia
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "kernel.cubin")
+        file.write_bytes(cubin)
+        command = [nvidia.cuobjdump.path, "-res-usage", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+    found = re.search(r"REG:(\d+) STACK:(\d+)", done.stdout)
+    if done.returncode or found is None:
+        raise RuntimeError(f"cuobjdump found no resources in the binary: {done.stderr.strip() or done.stdout.strip()}")
+    return int(found[1]), int(found[2])

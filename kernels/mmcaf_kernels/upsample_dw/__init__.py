@@ -1,0 +1,6 @@
+"""Trilinear upsampling by two with depthwise convolution, of the UCB blocks."""
+
+from .operator import launches, upsample_dw
+from .reference import fold
+
+__all__ = ["upsample_dw", "fold", "launches"]

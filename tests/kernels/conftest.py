@@ -1,0 +1,40 @@
+"""Fixtures of the kernel tests: Triton's interpreter in a process of its own, and the GPU."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+import torch
+
+from kernels.harness import Measure, measured
+
+Interpreter = Callable[[Measure, Any, torch.dtype], float]
+
+
+@pytest.fixture(scope="session")
+def interpreter() -> Iterator[Interpreter]:
+    """Runs a measurement where Triton interprets its kernels on the CPU.
+
+    Triton decides this once, when it is imported, so it happens in a process of its own.
+    """
+    pytest.importorskip("triton", reason="Triton is not installed")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as worker:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TRITON_INTERPRET", "1")
+            worker.submit(int).result()  # the process starts here and keeps the setting
+
+        def run(measure: Measure, case: Any, dtype: torch.dtype) -> float:
+            return worker.submit(measured, measure, case, dtype, "cpu").result()
+
+        yield run
+
+
+@pytest.fixture(scope="session")
+def gpu() -> Callable[[Measure, Any, torch.dtype], float]:
+    """Runs a measurement on the GPU, with kernels that are really compiled."""
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU that torch can use")
+    return lambda measure, case, dtype: measured(measure, case, dtype, "cuda")
