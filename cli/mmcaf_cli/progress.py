@@ -8,7 +8,7 @@ from typing import Any, Self
 import typer
 
 QUIET_SECONDS = 1.0
-_STAGES = {"read": "reading", "decode": "decoding", "infer": "windows"}
+_STAGES = {"read": "reading", "decode": "decoding", "open": "opening the network", "infer": "windows"}
 
 
 class ProgressBar:

@@ -1,13 +1,16 @@
 """The main job in one call: study and record in, answer out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from .aggregate import aggregate, score_windows
 from .bundle import Bundle, load_bundle
 from .default_bundle import default_bundle
 from .errors import StrictError
+from .evaluation.accuracy import accuracy_summary
 from .prepare import Progress, prepare, run_windows
 from .result import (
     NOT_A_MEDICAL_DEVICE,
@@ -20,7 +23,10 @@ from .result import (
 from .session import Session, open_session
 from .study import Duplicates, Gaps, Tilt
 from .timing import Stopwatch
-from .volume import Study
+from .volume import Study, StudyFacts
+
+STAGES = ("bundle", "read", "record", "decode", "preprocess", "open", "infer", "aggregate", "total")
+"""The keys of `Result.timing_ms`; bundle and open only where no session was given."""
 
 
 def infer(
@@ -42,6 +48,11 @@ def infer(
     progress: Progress | None = None,
 ) -> Result:
     """Answer one study.
+
+    A session of its own is opened in a thread, beside the decoding and preprocessing of the pixels, and
+    only once headers, geometry and record are accepted: what is refused by them costs no opening.
+    `timing_ms` gives the time spent on each stage, in milliseconds; for "decode" and "preprocess" it is that of
+    all their threads together. "total" is wall time, and less than the sum where stages ran beside each other.
 
     Args:
         study: a DICOM file (single-frame or multi-frame), a directory, a zip, or a DICOMDIR.
@@ -68,33 +79,32 @@ def infer(
         warnings += [notice] if notice else []
     manifest = opened.manifest
 
-    prepared = prepare(
-        study,
-        record,
-        manifest,
-        series=series,
-        gaps=gaps,
-        tilt=tilt,
-        duplicates=duplicates,
-        stride=stride,
-        allow_id_mismatch=allow_id_mismatch,
-        progress=progress,
-        watch=watch,
-    )
-
-    owned = None
-    if session is None:
+    def open_own() -> Session:
         with watch.span("open"):
-            session = owned = open_session(opened, backend=backend, precision=precision, threads=threads)
-    try:
-        if session.fallback:
-            warnings.append(f"{session.backend} answered instead of a preferred backend: {session.fallback}.")
+            return open_session(opened, backend=backend, precision=precision, threads=threads)
+
+    with _BackgroundSession(session, open_own, progress) as opening:
+        prepared = prepare(
+            study,
+            record,
+            manifest,
+            series=series,
+            gaps=gaps,
+            tilt=tilt,
+            duplicates=duplicates,
+            stride=stride,
+            allow_id_mismatch=allow_id_mismatch,
+            progress=progress,
+            accepted=opening.start,
+            watch=watch,
+        )
+        used = opening.session()
+        if used.fallback:
+            warnings.append(f"{used.backend} answered instead of a preferred backend: {used.fallback}.")
         with watch.span("infer"):
-            logits = run_windows(session, prepared, progress)
-        engine = EngineSummary(session.backend, session.precision, session.device, session.fallback)
-    finally:
-        if owned is not None:
-            owned.close()
+            logits = run_windows(used, prepared, progress)
+        cost = accuracy_summary(opened, used.precision)
+        engine = EngineSummary(used.backend, used.precision, used.device, used.fallback, cost)
 
     with watch.span("aggregate"):
         scores = score_windows(prepared.windows.starts, logits)
@@ -120,10 +130,46 @@ def infer(
         else RecordSummary(clinical.features, clinical.missing, prepared.record_warnings),
         model=ModelSummary(manifest.name, opened.sha256),
         engine=engine,
-        timing_ms={name: round(spent, 3) for name, spent in watch.spans_ms.items()},
+        timing_ms={stage: round(watch.spans_ms[stage], 3) for stage in STAGES if stage in watch.spans_ms},
         warnings=tuple(warnings),
         disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
     )
+
+
+class _BackgroundSession:
+    """A session: one that was given, or one that opens in a thread from `start` on and is closed with the block."""
+
+    def __init__(self, given: Session | None, open_own: Callable[[], Session], progress: Progress | None) -> None:
+        self._given = given
+        self._open_own = open_own
+        self._progress = progress or (lambda stage, done, total: None)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="open")
+        self._own: Future[Session] | None = None
+
+    def start(self) -> None:
+        if self._given is None:
+            self._own = self._thread.submit(self._open_own)
+
+    def session(self) -> Session:
+        """The session, once it is open; raises what its opening raised."""
+        if self._given is not None:
+            return self._given
+        if self._own is None:
+            raise RuntimeError("session() came before start()")
+        self._progress("open", 0, 1)
+        opened = self._own.result()
+        self._progress("open", 1, 1)
+        return opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._thread.shutdown()
+        if self._own is not None and self._own.exception() is None:
+            self._own.result().close()
 
 
 def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
@@ -135,6 +181,5 @@ def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
     return load_bundle(default.path), default.notice
 
 
-def _summary(study: Study) -> StudySummary:
-    volume = study.volume
-    return StudySummary(study.uids, study.modality, len(volume.values), volume.spacing_mm, study.warnings)
+def _summary(study: StudyFacts | Study) -> StudySummary:
+    return StudySummary(study.uids, study.modality, study.slices, study.spacing_mm, study.warnings)

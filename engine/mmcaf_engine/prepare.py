@@ -10,22 +10,23 @@ from numpy.typing import NDArray
 
 from .errors import RecordError
 from .manifest import Manifest
-from .preprocess import Windows, preprocess
+from .preprocess import Preprocessor, Values, Windows
 from .record import Record, check_patient, read_record
 from .session import Session
-from .study import Duplicates, Gaps, Tilt, read_study
+from .study import Duplicates, Gaps, Tilt, open_study
 from .timing import Stopwatch
-from .volume import PatientHeader, Study
+from .volume import PatientHeader, Study, StudyFacts
+from .workers import Scratch
 
 Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total) as the work goes on."""
+"""Called with (stage, done, total): "read" (files), "decode" (slices), "open" (the session), "infer" (windows)."""
 
 
 @dataclass(frozen=True)
 class Prepared:
     """What the network will see: the study's windows and, if it takes one, the record; remarks on the record."""
 
-    study: Study
+    study: StudyFacts | Study
     windows: Windows
     record: Record | None
     record_warnings: tuple[str, ...]
@@ -43,9 +44,17 @@ def prepare(
     stride: int | None = None,
     allow_id_mismatch: bool = False,
     progress: Progress | None = None,
+    accepted: Callable[[], None] | None = None,
     watch: Stopwatch | None = None,
 ) -> Prepared:
     """Read a study and a record as a bundle's manifest wants them; arguments as for `pipeline.infer`.
+
+    Each slice is preprocessed by the thread that decoded it, while it is at hand.
+
+    Args:
+        accepted: called once, when all that can be told without decoding pixels is in order: the study's
+            headers and geometry, the record, and how the windows will lie.
+        watch: gets the stages "read" and "record", and, of all threads together, "decode" and "preprocess".
 
     Raises:
         StudyError, RecordError: that part is refused; the message says why.
@@ -53,7 +62,7 @@ def prepare(
     """
     watch = watch or Stopwatch()
     _expect_record(record, manifest)
-    imaging = read_study(
+    with open_study(
         study,
         intensity=manifest.preprocessing.intensity,
         modality=manifest.preprocessing.modality,
@@ -62,14 +71,23 @@ def prepare(
         tilt=tilt,
         duplicates=duplicates,
         progress=progress,
-    )
-    watch.add("read", imaging.read_ms)
-    watch.add("decode", imaging.decode_ms)
-    with watch.span("record"):
-        clinical, record_warnings = _read_record(record, manifest, imaging.patient, allow_id_mismatch)
+    ) as opened:
+        watch.add("read", opened.read_ms)
+        with watch.span("record"):
+            clinical, record_warnings = _read_record(record, manifest, opened.patient, allow_id_mismatch)
+        preprocessor = Preprocessor(opened.shape, manifest.preprocessing, stride=stride)
+        if accepted is not None:
+            accepted()
+
+        def receive(index: int, values: Values, scratch: Scratch) -> None:
+            with watch.span("preprocess"):
+                preprocessor.put(index, values, scratch)
+
+        facts = opened.stream(receive, progress)
+    watch.add("decode", facts.decode_ms)
     with watch.span("preprocess"):
-        windows = preprocess(imaging.volume, manifest.preprocessing, stride=stride)
-    return Prepared(imaging, windows, clinical, record_warnings)
+        windows = preprocessor.windows()
+    return Prepared(facts, windows, clinical, record_warnings)
 
 
 def run_windows(session: Session, prepared: Prepared, progress: Progress | None = None) -> NDArray[np.float32]:

@@ -7,9 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StudyError, UsageError
-from .manifest import CenterCropStep, ClipScaleStep, PreprocessingSpec, ResizeStep, Step, SubtractStep
+from .manifest import CenterCropStep, ClipScaleStep, PreprocessingSpec, ResizeStep, SubtractStep
 from .resize import resize_area
 from .volume import Volume
+from .workers import Scratch, each_slice
+
+Values = NDArray[np.int16] | NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,22 +45,28 @@ class Windows:
         return np.concatenate(list(self))
 
 
-def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = None) -> Windows:
-    """Process every slice once and lay the windows over them so that each slice is seen.
+@dataclass(frozen=True)
+class Layout:
+    """What a study's windows will be: shape [S, H, W] of the processed slices, and each window's first slice."""
+
+    shape: tuple[int, int, int]
+    starts: tuple[int, ...]
+
+
+def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None) -> Layout:
+    """Lay windows over a study so that each slice is seen.
 
     Windows start at 0, stride, 2 stride ...; the last one is moved back to end at the last slice.
-    A study shorter than a window is padded after its last slice with `spec.windows.pad_value`, an
-    intensity, before the steps. The steps run slice by slice in float32.
 
     Args:
-        volume: [S, H, W] slices in the intensity that the network was trained on.
+        shape: slices, rows and columns of the volume.
         spec: the manifest's preprocessing section.
         stride: slices from one window's start to the next, 1 to the window's depth; the manifest's
             own without it.
 
     Raises:
-        UsageError: `stride` would skip slices, or the volume's intensity is not the specification's.
-        StudyError: a value is NaN or infinite, or a slice is smaller than a centre crop.
+        UsageError: `stride` would skip slices.
+        StudyError: no slices, or slices smaller than a centre crop.
     """
     depth = spec.windows.slices
     stride = spec.windows.stride if stride is None else stride
@@ -67,71 +76,102 @@ def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = 
             f"by windows of {depth} slices.",
             f"Choose a stride of {depth} or less.",
         )
+    count, rows, columns = shape
+    if count == 0:
+        raise StudyError("preprocessing: the volume has no slices.", "Send a series with images.")
+    for step in spec.steps:
+        if isinstance(step, CenterCropStep) and (rows < step.rows or columns < step.columns):
+            raise StudyError(
+                f"preprocessing: {rows} x {columns} pixels came to a centre crop of {step.rows} x {step.columns}.",
+                "Send a series with a matrix of at least that size.",
+            )
+        if isinstance(step, ResizeStep | CenterCropStep):
+            rows, columns = step.rows, step.columns
+    padded = max(count, depth)
+    last = padded - depth
+    return Layout((padded, rows, columns), (*range(0, last, stride), last))
+
+
+class Preprocessor:
+    """Takes the slices of one study in any order, from any thread, and gives the windows once it has them all.
+
+    A study shorter than a window is padded after its last slice with `spec.windows.pad_value`, an
+    intensity, before the steps. The steps run slice by slice in float32.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None) -> None:
+        """Arguments and errors are those of `lay_out`."""
+        self._shape = shape
+        self._spec = spec
+        self._layout = lay_out(shape, spec, stride=stride)
+        self._slices = np.empty(self._layout.shape, np.float32)
+
+    def put(self, index: int, values: Values, scratch: Scratch) -> None:
+        """Process slice `index`, intensities [H, W], which stay as they are.
+
+        Raises:
+            StudyError: a value is NaN or infinite.
+        """
+        if values.dtype != np.int16 and not np.isfinite(values).all():
+            broken = int(np.count_nonzero(~np.isfinite(values)))
+            raise StudyError(
+                f"preprocessing: slice {index + 1} of {self._shape[0]}: {broken} of {values.size} pixels are NaN or "
+                "infinite; finite intensities were expected.",
+                "Export the series again.",
+            )
+        self._slices[index] = _processed(values, self._spec, scratch)
+
+    def windows(self) -> Windows:
+        """The windows over all slices, each of which was put once."""
+        count, rows, columns = self._shape
+        if count < len(self._slices):
+            padding = np.full((rows, columns), self._spec.windows.pad_value, np.float32)
+            self._slices[count:] = _processed(padding, self._spec, Scratch())
+        self._slices.setflags(write=False)
+        return Windows(self._slices, self._spec.windows.slices, self._layout.starts)
+
+
+def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = None) -> Windows:
+    """Process every slice of a volume, in a few threads whose number no bit depends on; see `Preprocessor`.
+
+    Args:
+        volume: [S, H, W] slices in the intensity that the network was trained on.
+        spec, stride: as for `lay_out`.
+
+    Raises:
+        UsageError: `stride` would skip slices, or the volume's intensity is not the specification's.
+        StudyError: a value is NaN or infinite, or a slice is smaller than a centre crop.
+    """
     if volume.intensity != spec.intensity:
         raise UsageError(
             f'preprocessing: the volume holds "{volume.intensity}" intensities; the network was trained on '
             f'"{spec.intensity}".',
             f'Read the study with intensity="{spec.intensity}".',
         )
-    count = len(volume.values)
-    if count == 0:
-        raise StudyError("preprocessing: the volume has no slices.", "Send a series with images.")
-    processed = [_prepared(volume.values[0], spec, f"slice 1 of {count}")]
-    slices = np.empty((max(count, depth), *processed[0].shape), np.float32)
-    slices[0] = processed[0]
-    for index in range(1, count):
-        slices[index] = _prepared(volume.values[index], spec, f"slice {index + 1} of {count}")
-    if count < depth:
-        padding = np.full(volume.values.shape[1:], spec.windows.pad_value, np.float32)
-        slices[count:] = _prepared(padding, spec, "padding")
-    slices.setflags(write=False)
-    return Windows(slices, depth, _starts(len(slices), depth, stride))
+    count, rows, columns = volume.values.shape
+    preprocessor = Preprocessor((count, rows, columns), spec, stride=stride)
+    each_slice(volume.values, preprocessor.put)
+    return preprocessor.windows()
 
 
-def _starts(count: int, depth: int, stride: int) -> tuple[int, ...]:
-    last = count - depth
-    return (*range(0, last, stride), last)
-
-
-def _prepared(
-    plane: NDArray[np.int16] | NDArray[np.float32], spec: PreprocessingSpec, name: str
-) -> NDArray[np.float32]:
-    """One slice [H, W] after all steps, float32."""
-    values = plane.astype(np.float32)
-    if not np.isfinite(values).all():
-        broken = int(values.size - np.isfinite(values).sum())
-        raise StudyError(
-            f"preprocessing: {name}: {broken} of {values.size} pixels are NaN or infinite; "
-            "finite intensities were expected.",
-            "Export the series again.",
-        )
+def _processed(values: Values, spec: PreprocessingSpec, scratch: Scratch) -> Values:
+    """One slice [H, W] after all steps, worked out in `scratch`; what came stays as it is."""
     for step in spec.steps:
-        values = _run(step, values, name)
+        match step:
+            case ResizeStep():
+                values = resize_area(values, step.rows, step.columns, scratch)
+                if step.rounding == "half_even":
+                    np.rint(values, out=values)
+            case CenterCropStep():
+                top, left = (values.shape[0] - step.rows) // 2, (values.shape[1] - step.columns) // 2
+                values = values[top : top + step.rows, left : left + step.columns]
+            case ClipScaleStep():
+                lower = np.float32(step.lower)
+                scaled: NDArray[np.float32] = scratch.array("steps", values.shape, np.float32)
+                np.subtract(values, lower, out=scaled)
+                scaled /= np.float32(step.upper) - lower
+                values = scaled.clip(np.float32(0), np.float32(1), out=scaled)
+            case SubtractStep():
+                lowered: NDArray[np.float32] = scratch.array("steps", values.shape, np.float32)
+                values = np.subtract(values, np.float32(step.value), out=lowered)
     return values
-
-
-def _run(step: Step, values: NDArray[np.float32], name: str) -> NDArray[np.float32]:
-    match step:
-        case ResizeStep():
-            resized = resize_area(values, step.rows, step.columns)
-            return np.rint(resized) if step.rounding == "half_even" else resized
-        case CenterCropStep():
-            return _center_crop(values, step.rows, step.columns, name)
-        case ClipScaleStep():
-            lower = np.float32(step.lower)
-            scaled: NDArray[np.float32] = (values - lower) / (np.float32(step.upper) - lower)
-            return scaled.clip(np.float32(0), np.float32(1))
-        case SubtractStep():
-            return values - np.float32(step.value)
-
-
-def _center_crop(values: NDArray[np.float32], rows: int, columns: int, name: str) -> NDArray[np.float32]:
-    height, width = values.shape
-    if height < rows or width < columns:
-        raise StudyError(
-            f"preprocessing: {name}: {height} x {width} pixels came to a centre crop of {rows} x {columns}.",
-            "Send a series with a matrix of at least that size.",
-        )
-    top, left = (height - rows) // 2, (width - columns) // 2
-    cropped: NDArray[np.float32] = values[top : top + rows, left : left + columns]
-    return cropped

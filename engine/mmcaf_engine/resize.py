@@ -1,19 +1,26 @@
 """Resizing of slices by pixel coverage, with the numbers that OpenCV's INTER_AREA gives."""
 
 from functools import lru_cache
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UsageError
+from .workers import Scratch
 
 MAX_SIDE = 4096
 """Rows or columns of an image before or after the resize, pixels."""
 
+MIN_PERIODS = 12
+"""Repeats of the weights along an axis from which one operation on all of them is worth its call."""
 
-def resize_area(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
-    """Resize one slice or a stack of slices in-plane.
+Plain = NDArray[np.float32] | NDArray[np.int16]
+
+
+def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None = None) -> NDArray[np.float32]:
+    """Resize one slice or a few slices in-plane.
 
     When no axis grows, every output pixel is the mean of the input area that it covers, pixels
     weighted by the covered fraction. When an axis grows, OpenCV mixes two neighbours on both axes,
@@ -25,9 +32,10 @@ def resize_area(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[
         image: [H, W] or [S, H, W], finite.
         rows: wanted H.
         columns: wanted W.
+        scratch: memory to work in and to return the result in, until it is used again.
 
     Returns:
-        float32 [rows, columns] or [S, rows, columns]; a new array.
+        float32 [rows, columns] or [S, rows, columns]; never the image itself.
 
     Raises:
         UsageError: another number of axes, or a side outside 1 to 4096 pixels.
@@ -39,48 +47,68 @@ def resize_area(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[
         raise UsageError(
             f"resize: {height} x {width} to {rows} x {columns} pixels; sides of 1 to {MAX_SIDE} are resized."
         )
-    image = image.astype(np.float32, copy=False)
+    scratch = scratch or Scratch()
+    stack = image if image.ndim == 3 else image[np.newaxis]
+    resized = scratch.array("resized", (len(stack), rows, columns), np.float32)
     if (rows, columns) == (height, width):
-        return image.copy()
-    grows = rows > height or columns > width
-    vertical, horizontal = _taps(height, rows, grows), _taps(width, columns, grows)
-    if image.ndim == 2:
-        return _along_rows(_along_rows(image, vertical).T, horizontal).T.copy()
-    output = np.empty((len(image), rows, columns), np.float32)
-    for index, plane in enumerate(image):
-        output[index] = _along_rows(_along_rows(plane, vertical).T, horizontal).T
-    return output
+        resized[...] = stack
+    else:
+        grows = rows > height or columns > width
+        fewer_rows = scratch.array("fewer rows", (len(stack), rows, width), np.float32)
+        _weighted_sums(stack, fewer_rows, 1, _sums(height, rows, grows), scratch)
+        _weighted_sums(fewer_rows, resized, 2, _sums(width, columns, grows), scratch)
+    return resized if image.ndim == 3 else resized[0]
 
 
-def _along_rows(plane: NDArray[np.float32], taps: "_Taps") -> NDArray[np.float32]:
-    """Weighted sums of a plane's rows, [H, W] to [len(taps), W], added in a fixed order.
+class _Sum(NamedTuple):
+    """Some output pixels of an axis, and the (input pixels, weights) to be added for them, in this order."""
 
-    Plain sums rather than a matrix product, whose bits would depend on the processor and on how
-    many threads it runs on.
+    outputs: slice
+    terms: tuple[tuple[slice | NDArray[np.intp], np.float32 | NDArray[np.float32]], ...]
+
+
+def _weighted_sums(
+    source: Plain, result: NDArray[np.float32], axis: int, sums: tuple[_Sum, ...], scratch: Scratch
+) -> None:
+    """Fill `result` with sums along `axis` of [S, H, W], each in a fixed order.
+
+    Plain sums rather than a matrix product, whose bits would depend on the processor and on how many
+    threads it runs on, and whose zeros would be most of the work.
     """
-    plane = np.ascontiguousarray(plane)
-    result: NDArray[np.float32] = plane[taps.rows[0]]
-    result *= taps.weights[0]
-    term = np.empty_like(result)
-    for rows, weights in zip(taps.rows[1:], taps.weights[1:], strict=True):
-        np.take(plane, rows, axis=0, out=term)
-        term *= weights
-        result += term
-    return result
-
-
-class _Taps(NamedTuple):
-    """For each of K terms, the input row [K, target] and its weight [K, target, 1] in every output row."""
-
-    rows: NDArray[np.intp]
-    weights: NDArray[np.float32]
+    before, after = (slice(None),) * axis, (1,) * (2 - axis)
+    shape = result[*before, sums[0].outputs].shape
+    total, product = (scratch.array(f"{use} {axis}", shape, np.float32) for use in ("total", "product"))
+    for outputs, terms in sums:
+        into = result[*before, outputs]
+        for done, (pixels, weight) in enumerate(terms, start=1):
+            summed = into if done == len(terms) else total
+            np.multiply(source[*before, pixels], weight.reshape(-1, *after), out=summed if done == 1 else product)
+            if done > 1:
+                np.add(total, product, out=summed)
 
 
 @lru_cache(maxsize=16)
-def _taps(source: int, target: int, grows: bool) -> _Taps:
+def _sums(source: int, target: int, grows: bool) -> tuple[_Sum, ...]:
+    """The sums of an axis: over slices of it where the pattern of weights repeats, else over one list for each term."""
     first, weights = _neighbours(source, target) if grows else _coverage(source, target)
-    rows = np.minimum(first + np.arange(len(weights))[:, None], source - 1)
-    return _Taps(rows, weights.astype(np.float32)[..., None])
+    weights = weights.astype(np.float32)
+    # Neighbours come from divisions that round: no part of the axis need equal another to the last bit.
+    periods = 1 if grows else gcd(source, target)
+    if periods < MIN_PERIODS:
+        taps = enumerate(weights)
+        return (_Sum(slice(None), tuple((np.minimum(first + tap, source - 1), weight) for tap, weight in taps)),)
+    inputs, outputs = source // periods, target // periods
+    return tuple(
+        _Sum(
+            slice(output, None, outputs),
+            tuple(
+                (slice(first[output] + tap, None, inputs), weights[tap, output])
+                for tap in range(len(weights))
+                if weights[tap, output]
+            ),
+        )
+        for output in range(outputs)
+    )
 
 
 def _coverage(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:

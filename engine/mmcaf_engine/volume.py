@@ -42,13 +42,29 @@ class PatientHeader:
 
 
 @dataclass(frozen=True)
-class Study:
-    """A series that was read, with the identifiers and remarks that the result carries.
+class StudyFacts:
+    """What there is to say of a series that was read, without its pixels.
 
     uids: "study", "series", "frame_of_reference" (where present), as in the DICOM header.
+    slices, spacing_mm: of the volume; see `Volume`.
     warnings: sentences on what was irregular and what was done about it.
-    read_ms, decode_ms: wall time of finding and parsing files, and of decoding pixels.
+    read_ms: wall time of finding and parsing files.
+    decode_ms: time spent on decoding pixels, of all threads together.
     """
+
+    modality: str
+    uids: dict[str, str]
+    patient: PatientHeader
+    slices: int
+    spacing_mm: tuple[float, float, float]
+    warnings: tuple[str, ...] = ()
+    read_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Study:
+    """A series that was read, and its pixels; see `StudyFacts` for the rest."""
 
     volume: Volume
     modality: str
@@ -57,3 +73,11 @@ class Study:
     warnings: tuple[str, ...] = ()
     read_ms: float = 0.0
     decode_ms: float = 0.0
+
+    @property
+    def slices(self) -> int:
+        return len(self.volume.values)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        return self.volume.spacing_mm

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.manifest import PreprocessingSpec
-from mmcaf_engine.preprocess import preprocess
+from mmcaf_engine.preprocess import Layout, lay_out, preprocess
 from mmcaf_engine.volume import Volume
 
 GOLDEN = np.load(Path(__file__).parent.parent / "data" / "preproc.npz")
@@ -90,6 +90,7 @@ def test_windows_cover_every_slice_once_started(slices: int, stride: int, starts
     values = np.arange(slices, dtype=np.int16)[:, None, None] * np.ones((1, 3, 5), np.int16)
     windows = preprocess(make_volume(values), make_spec(pad_value=-7), stride=stride)
     assert windows.starts == starts
+    assert lay_out((slices, 3, 5), make_spec(), stride=stride) == Layout((max(slices, 12), 3, 5), starts)
     assert windows.values.shape == (len(starts), 1, 12, 3, 5)
     assert windows.values.dtype == np.float32
     assert set(range(slices)) <= set(windows.values.ravel().astype(int))
@@ -111,6 +112,8 @@ def test_windows_are_read_only_contiguous_views() -> None:
 def test_refuses_a_stride_that_skips_slices(stride: int) -> None:
     with pytest.raises(UsageError, match="1 to 12"):
         preprocess(make_volume(np.zeros((30, 4, 4), np.int16)), make_spec(), stride=stride)
+    with pytest.raises(UsageError, match="1 to 12"):
+        lay_out((30, 4, 4), make_spec(), stride=stride)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -129,9 +132,33 @@ def test_refuses_another_intensity() -> None:
         preprocess(volume, make_spec())
 
 
-def test_refuses_a_matrix_below_the_crop() -> None:
-    with pytest.raises(StudyError, match="63 x 100 pixels came to a centre crop of 64 x 64"):
-        preprocess(make_volume(np.zeros((2, 63, 100), np.int16)), make_spec(crop(64, 64)))
+@pytest.mark.parametrize(
+    ("shape", "steps", "problem"),
+    [
+        ((2, 63, 100), (crop(64, 64),), "63 x 100 pixels came to a centre crop of 64 x 64"),
+        ((2, 100, 63), (crop(64, 64),), "100 x 63 pixels"),
+        ((2, 512, 512), (resize(48), crop(64, 64)), "48 x 48 pixels"),
+        ((2, 512, 512), (crop(40, 40), SCALE, crop(41, 1)), "40 x 40 pixels"),
+        ((0, 64, 64), (), "no slices"),
+    ],
+)
+def test_refuses_a_shape_that_the_steps_do_not_fit(
+    shape: tuple[int, int, int], steps: tuple[dict[str, Any], ...], problem: str
+) -> None:
+    with pytest.raises(StudyError, match=problem):
+        preprocess(make_volume(np.zeros(shape, np.int16)), make_spec(*steps))
+    with pytest.raises(StudyError, match=problem):
+        lay_out(shape, make_spec(*steps))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [(), (resize(7),), (crop(5, 9),), (resize(20), crop(6, 7), resize(9), SCALE, crop(3, 8))],
+    ids=["none", "resize", "crop", "several"],
+)
+def test_the_layout_tells_the_shape_beforehand(steps: tuple[dict[str, Any], ...]) -> None:
+    windows = preprocess(make_volume(np.zeros((13, 30, 40), np.int16)), make_spec(*steps))
+    assert lay_out((13, 30, 40), make_spec(*steps)) == Layout(windows.slices.shape, windows.starts)
 
 
 def test_an_odd_margin_leaves_the_smaller_half_in_front() -> None:

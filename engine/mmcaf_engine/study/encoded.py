@@ -1,11 +1,15 @@
-"""The encoded bytes of an instance's frames, read from the file and checked to be complete."""
+"""The bytes of an instance's frames, read from the file; encoded ones are checked to be complete."""
 
 from collections.abc import Collection, Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
+from typing import BinaryIO, cast
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.encaps import generate_frames
 
 from ..errors import StudyError
+from ..workers import Scratch
 from .codestream import FrameHeader, frame_header, refuse_costly_layout
 from .pixel_format import PixelFormat
 from .tags import describe
@@ -13,6 +17,20 @@ from .tags import describe
 _ITEM = b"\xfe\xff\x00\xe0"
 _DELIMITER = b"\xfe\xff\xdd\xe0"
 """PS3.5 A.4: encapsulated frames are items up to this delimiter, always little endian."""
+
+
+def plain_frames(
+    pixels: PixelFormat, wanted: Collection[int], scratch: Scratch
+) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(frame number from 0, its bytes as they lie in the file) of uncompressed frames, rising.
+
+    The bytes lie in `scratch` until the next frame is asked for; there are fewer where the file has shrunk.
+    """
+    held = scratch.array("frame", (pixels.frame_bytes,), np.uint8)
+    with pixels.instance.open_pixels() as stream:
+        for index in sorted(wanted):
+            stream.seek(pixels.element.offset + index * pixels.frame_bytes)
+            yield index, held[: cast(BufferedIOBase, stream).readinto(held.data)]
 
 
 def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tuple[int, bytes, FrameHeader | None]]:
@@ -23,11 +41,6 @@ def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tup
     """
     name = pixels.instance.name
     with pixels.instance.open_pixels() as stream:
-        if not pixels.encapsulated:
-            for index in sorted(wanted):
-                stream.seek(pixels.element.offset + index * pixels.frame_bytes)
-                yield index, stream.read(pixels.frame_bytes), None
-            return
         _refuse_incomplete(stream, pixels)
         stream.seek(pixels.element.offset)
         remaining = set(wanted)

@@ -48,7 +48,7 @@ class Frame:
 
     @property
     def name(self) -> str:
-        several = "PerFrameFunctionalGroupsSequence" in self.instance.header
+        several = "PerFrameFunctionalGroupsSequence" in self.instance.tags
         return f"{self.instance.name} frame {self.index + 1}" if several else self.instance.name
 
 

@@ -45,8 +45,8 @@ class Plane(Protocol):
 
 def slice_normal(orientation: Sequence[float] | Vector) -> Vector:
     """Unit vector across the slice: increasing column times increasing row (PS3.3 C.7.6.2.1.1)."""
-    cosines = np.asarray(orientation, np.float64)
-    normal = np.cross(cosines[:3], cosines[3:])
+    ax, ay, az, bx, by, bz = (float(cosine) for cosine in orientation)
+    normal = np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
     return normal / max(float(np.linalg.norm(normal)), np.finfo(np.float64).tiny)
 
 

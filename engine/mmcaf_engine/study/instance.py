@@ -15,7 +15,7 @@ from pydicom.valuerep import STANDARD_VR
 from ..errors import StudyError
 from .faults import doing
 from .files import MAX_RATIO, RATIO_FROM_BYTES, Source
-from .tags import Tags, describe
+from .tags import Known, Tags, describe
 
 MAX_INFLATED_BYTES = 2 * 1024**3
 """A deflated file (PS3.5 A.5) may not grow beyond this."""
@@ -41,6 +41,7 @@ KEYWORDS = (
 
 _TAGS: list[BaseTag | int] = [tag_for_keyword(keyword) or 0 for keyword in KEYWORDS]
 _PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_FIRST_PIXEL_TAG = min(_PIXEL_KEYWORDS)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
@@ -62,7 +63,7 @@ class PixelElement:
 
 @dataclass(frozen=True)
 class Instance:
-    """A parsed header; `tags` reads its elements. Pixels stay in the file until `open_pixels`.
+    """A parsed header, and where the pixels lie, which stay in the file until `open_pixels`.
 
     legacy: the file lacks the preamble, and `syntax` is what its first bytes look like.
     """
@@ -70,17 +71,13 @@ class Instance:
     source: Source
     syntax: UID
     media_class: str
-    header: Dataset
+    tags: Tags
     pixels: PixelElement | None
     legacy: bool = False
 
     @property
     def name(self) -> str:
         return self.source.name
-
-    @property
-    def tags(self) -> Tags:
-        return Tags(self.header, self.source.name)
 
     def open_pixels(self) -> BinaryIO:
         """The whole file, positioned at the first byte of the pixel element's value."""
@@ -94,8 +91,11 @@ class Instance:
         return stream
 
 
-def read_instance(source: Source) -> Instance | None:
+def read_instance(source: Source, known: Known) -> Instance | None:
     """Parse a file up to its pixels.
+
+    Args:
+        known: shared by the files of one study.
 
     Returns:
         None for a file that is not DICOM: one without "DICM" after its 128-byte preamble that is not a
@@ -107,9 +107,9 @@ def read_instance(source: Source) -> Instance | None:
     with doing(f"{source.name}: reading its header"), source.open_header() as stream:
         head = stream.read(PREAMBLE_BYTES + len(MAGIC))
         if head[PREAMBLE_BYTES:] != MAGIC:
-            return _bare_data_set(source, stream, head)
+            return _bare_data_set(source, stream, head, known)
         stream.seek(0)
-        meta = Tags(_file_meta(stream), source.name)
+        meta = Tags(_file_meta(stream), source.name, known)
         syntax = UID(meta.text("TransferSyntaxUID"))
         if not syntax:
             raise StudyError(
@@ -123,10 +123,11 @@ def read_instance(source: Source) -> Instance | None:
             size = body.seek(0, 2)
             body.seek(0)
         header, pixels = _header(body, syntax, size)
-        return Instance(source, syntax, meta.text("MediaStorageSOPClassUID"), header, pixels)
+        tags = Tags(header, source.name, known)
+        return Instance(source, syntax, meta.text("MediaStorageSOPClassUID"), tags, pixels)
 
 
-def _bare_data_set(source: Source, stream: BinaryIO, head: bytes) -> Instance | None:
+def _bare_data_set(source: Source, stream: BinaryIO, head: bytes, known: Known) -> Instance | None:
     """A data set without preamble and file meta, as network dumps and files before PS3.10 are; else None.
 
     It begins with group 0008, little endian. Its SOP class must be a known one, so that no other file
@@ -139,12 +140,13 @@ def _bare_data_set(source: Source, stream: BinaryIO, head: bytes) -> Instance | 
     stream.seek(0)
     try:
         header, pixels = _header(stream, syntax, source.size)
-        sop_class = Tags(header, source.name).text("SOPClassUID")
+        tags = Tags(header, source.name, known)
+        sop_class = tags.text("SOPClassUID")
     except Exception:  # whatever a parser makes of a file that is no DICOM
         return None
     if UID(sop_class).type != "SOP Class":
         return None
-    return Instance(source, syntax, sop_class, header, pixels, legacy=True)
+    return Instance(source, syntax, sop_class, tags, pixels, legacy=True)
 
 
 def _file_meta(stream: BinaryIO) -> Dataset:
@@ -161,11 +163,12 @@ def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelEle
     found: list[PixelElement] = []
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-        if tag in _PIXEL_KEYWORDS:
+        number = int(tag)
+        if number in _PIXEL_KEYWORDS:
             offset = stream.tell()
             declared = None if length == _UNDEFINED_LENGTH else length
-            found.append(PixelElement(_PIXEL_KEYWORDS[tag], vr or "OW", offset, declared, max(size - offset, 0)))
-        return int(tag) >= min(_PIXEL_KEYWORDS)
+            found.append(PixelElement(_PIXEL_KEYWORDS[number], vr or "OW", offset, declared, max(size - offset, 0)))
+        return number >= _FIRST_PIXEL_TAG
 
     # A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
     known = syntax.is_transfer_syntax and not syntax.is_private

@@ -16,7 +16,7 @@ MAX_COMPONENTS = 8
 
 def is_directory_file(instance: Instance) -> bool:
     """Whether a file is a DICOMDIR."""
-    return instance.media_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in instance.header
+    return instance.media_class == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in instance.tags
 
 
 def listed_images(directory: Instance, path: Path) -> tuple[Source, ...]:

@@ -9,7 +9,7 @@ from ..errors import StudyError
 from ..volume import Intensity
 from .frames import Frame
 from .geometry import Geometry
-from .pixels import AIR_HU
+from .intensities import AIR_HU
 from .tags import describe
 
 WHOLE_PIXEL = 1e-4

@@ -7,6 +7,7 @@ from ..errors import StudyError
 from .files import Found, Source
 from .instance import Instance, read_instance
 from .media import is_directory_file, listed_images
+from .tags import Known
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 """A file so named, or like the images beside it, that is not DICOM is worth a warning: its transfer may have failed."""
@@ -60,8 +61,9 @@ def _suffix(name: str) -> str:
 
 def _parse(sources: Sequence[Source], progress: Progress | None) -> tuple[list[Instance], list[Source]]:
     instances, foreign = [], []
+    known: Known = {}
     for done, source in enumerate(sources, start=1):
-        instance = read_instance(source)
+        instance = read_instance(source, known)
         if instance is None:
             foreign.append(source)
         else:

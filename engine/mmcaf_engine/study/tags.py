@@ -1,13 +1,19 @@
 """Typed access to a header's elements; what cannot be read is refused by tag, never by value."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
 from ..errors import StudyError
+
+Known = dict[Hashable, Sequence[Any]]
+"""Values by their encoded bytes, kept while one study is read: its slices repeat most of their header."""
 
 
 def describe(keyword: str) -> str:
@@ -19,9 +25,11 @@ def describe(keyword: str) -> str:
 class Tags:
     """A dataset of which messages say `name`. Absent and empty elements read as None, "" or ()."""
 
-    def __init__(self, dataset: Dataset, name: str) -> None:
+    def __init__(self, dataset: Dataset, name: str, known: Known | None = None) -> None:
         self.dataset = dataset
         self.name = name
+        self._known = {} if known is None else known
+        self._read: dict[str, Sequence[Any]] = {}
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.dataset
@@ -75,19 +83,46 @@ class Tags:
     def first_item(self, keyword: str) -> "Tags | None":
         """The only or first item of a sequence."""
         items = self.items(keyword)
-        return Tags(items[0], self.name) if items else None
+        return Tags(items[0], self.name, self._known) if items else None
 
     def refusal(self, keyword: str, what: str) -> StudyError:
         """The error that names this dataset and element."""
         return StudyError(f"{self.name}: {describe(keyword)} {what}.", "Send the study again from its source.")
 
     def _values(self, keyword: str) -> Sequence[Any]:
-        try:
-            value = self.dataset.get(keyword)
-        except Exception as failure:  # pydicom converts on access, and raises as its converters do
-            raise self.refusal(keyword, "cannot be read") from failure
-        if value is None or value == "":
+        values = self._read.get(keyword)
+        if values is None:
+            try:
+                values = self._read[keyword] = self._converted(keyword)
+            except Exception as failure:  # pydicom converts on access, and raises as its converters do
+                raise self.refusal(keyword, "cannot be read") from failure
+        return values
+
+    def _converted(self, keyword: str) -> Sequence[Any]:
+        tag, stands_alone = _element(keyword)
+        element = self.dataset.get_item(tag)
+        if element is None:
             return ()
-        if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-            return value
-        return (value,)
+        if not (stands_alone and isinstance(element, RawDataElement)) or element.VR == "SQ":
+            return _listed(self.dataset.get(keyword))
+        key = (tag, element.VR, element.value, element.is_little_endian, str(self.dataset.original_character_set))
+        values = self._known.get(key)
+        if values is None:
+            values = self._known[key] = _listed(self.dataset.get(keyword))
+        return values
+
+
+@lru_cache(maxsize=256)
+def _element(keyword: str) -> tuple[BaseTag, bool]:
+    """Its tag, and whether its meaning depends on no other element of the dataset."""
+    tag = BaseTag(tag_for_keyword(keyword) or 0)
+    representation = dictionary_VR(tag)
+    return tag, " or " not in representation and representation != "SQ"
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if value is None or value == "":
+        return ()
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return value
+    return (value,)

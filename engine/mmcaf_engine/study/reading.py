@@ -1,0 +1,214 @@
+"""Reading a study in two steps: all that its headers tell, then the pixels of one series."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from ..errors import StudyError
+from ..volume import Intensity, PatientHeader, Study, StudyFacts, Volume
+from ..workers import each_slice
+from .faults import printable
+from .files import open_path
+from .frames import Frame
+from .geometry import Geometry, arrange_slices
+from .header import read_patient
+from .pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
+from .policies import Duplicates, Gaps, Policies, Tilt
+from .ranking import choose
+from .repair import differing_copies, repair
+from .scan import Progress, read_headers
+from .series import Candidate, catalogue
+from .tags import describe
+
+UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "frame_of_reference": "FrameOfReferenceUID"}
+
+
+@dataclass(frozen=True)
+class OpenSeries:
+    """One series whose headers are in order; its pixels still lie in the files.
+
+    patient: what its header says of the patient.
+    copies: the slices that a policy leaves out, to be compared with those kept.
+    read_ms: wall time of finding and parsing the files.
+    """
+
+    name: str
+    chosen: Candidate
+    geometry: Geometry
+    plan: PixelPlan
+    copies: PixelPlan | None
+    patient: PatientHeader
+    remarks: tuple[str, ...]
+    read_ms: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns of the volume to come."""
+        count, rows, columns = self.plan.shape
+        return (self.geometry.slots[-1] + 1 if self.geometry.slots else count), rows, columns
+
+    def read(self, progress: Progress | None = None) -> Study:
+        """Decode the pixels into one volume.
+
+        Args:
+            progress: called with ("decode", slices done, slices).
+
+        Raises:
+            StudyError: pixels that cannot be decoded, or would give a wrong volume.
+        """
+        volume, facts = self._volume(progress)
+        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings, facts.read_ms, facts.decode_ms)
+
+    def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
+        """Decode the pixels and hand over each slice of the volume, in any order and once.
+
+        The volume is held as a whole only where slices depend on each other: missing ones are
+        interpolated, a tilt is undone, or copies are compared.
+
+        Args:
+            progress: called with ("decode", slices done, slices).
+
+        Raises:
+            StudyError: pixels that cannot be decoded, or would give a wrong volume; and what `receive` raises.
+        """
+        if self.geometry.slots or self.geometry.shifts or self.copies:
+            volume, facts = self._volume(progress)
+            each_slice(volume.values, receive)
+            return facts
+        decoded = stream_slices(self.plan, receive, progress)
+        return self._facts(decoded.warnings, decoded.busy_ms)
+
+    def _volume(self, progress: Progress | None) -> tuple[Volume, StudyFacts]:
+        geometry, intensity = self.geometry, self.plan.intensity
+        values, decoded = decode_slices(self.plan, progress)
+        warnings, busy_ms, started = decoded.warnings, decoded.busy_ms, perf_counter()
+        if self.copies is not None:
+            copies, _ = decode_slices(self.copies)
+            if differing := differing_copies(values, copies, geometry):
+                warnings += (
+                    f"{self.name}: {differing} of the {len(copies)} repeated slices differ in their pixels from those "
+                    "kept.",
+                )
+        values = repair(values, self.chosen.frames, geometry, intensity, self.name)
+        volume = Volume(values, intensity, geometry.spacing_mm, geometry.origin_mm, geometry.direction)
+        return volume, self._facts(warnings, busy_ms + (perf_counter() - started) * 1e3)
+
+    def _facts(self, warnings: tuple[str, ...], decode_ms: float) -> StudyFacts:
+        tags = self.chosen.frames[0].instance.tags
+        uids = {key: printable(tags.text(keyword)) for key, keyword in UIDS.items()}
+        return StudyFacts(
+            modality=self.chosen.modality,
+            uids={key: uid for key, uid in uids.items() if uid},
+            patient=self.patient,
+            slices=self.shape[0],
+            spacing_mm=self.geometry.spacing_mm,
+            warnings=(*self.remarks, *self.geometry.warnings, *warnings),
+            read_ms=self.read_ms,
+            decode_ms=decode_ms,
+        )
+
+
+@contextmanager
+def open_study(
+    path: str | Path,
+    *,
+    intensity: Intensity = "hounsfield",
+    modality: str | None = None,
+    series: str | None = None,
+    gaps: Gaps = "refuse",
+    tilt: Tilt = "refuse",
+    duplicates: Duplicates = "refuse",
+    progress: Progress | None = None,
+) -> Iterator[OpenSeries]:
+    """Read a study's headers, choose one series and check all that headers tell; read its pixels within the block.
+
+    The volume's slices run toward the patient's head, rows toward the back and columns toward the
+    left, whatever the order and orientation that the images came in. Nothing is interpolated or
+    resampled unless a policy below accepts it, and then a warning says so.
+
+    Args:
+        path: a DICOM file of one or more frames, a directory that is searched with its folders, a zip
+            that is read in memory, or a DICOMDIR. Names do not matter.
+        intensity: "hounsfield" applies the rescale of each slice; "stored" gives the raw pixel values.
+        modality: the network's, such as "CT"; other series are left out, and a study without is refused.
+        series: SeriesInstanceUID, or the number in the list of `list_series`, instead of the best by
+            the rule of `ranking.rank`.
+        gaps: "interpolate" fills missing slices, at most 3 in a row and 10 % of all.
+        tilt: "resample" undoes the shear of a tilted gantry, at most 30 degrees.
+        duplicates: "first" keeps, of slices at one position, the first by InstanceNumber.
+        progress: called with ("read", files done, files).
+
+    Raises:
+        StudyError: nothing to read there, no series that fits or several equally good ones, damaged
+            files, or geometry or pixels that would give a wrong volume. No message holds the patient's
+            name or number.
+        UsageError: a policy of another name.
+    """
+    policies = Policies(gaps, tilt, duplicates)
+    path = Path(path)
+    name = printable(str(path), 512)
+    started = perf_counter()
+    with open_path(path) as found:
+        instances, remarks = read_headers(found, path, name, progress)
+        chosen, left_out = choose(catalogue(instances), name, modality=modality, series=series)
+        _refuse_mixture(chosen.frames, name)
+        geometry = arrange_slices(chosen.frames, name, policies)
+
+        def planned(part: Geometry) -> PixelPlan:
+            return plan_slices(chosen.frames, part, name, intensity=intensity, modality=chosen.modality)
+
+        plan = planned(geometry)
+        copies = tuple(copy for copy, _ in geometry.copies)
+        yield OpenSeries(
+            name,
+            chosen,
+            geometry,
+            plan,
+            planned(replace(geometry, order=copies)) if copies else None,
+            read_patient(chosen.frames[0].instance),
+            (*remarks, *left_out),
+            (perf_counter() - started) * 1e3,
+        )
+
+
+def read_study(
+    path: str | Path,
+    *,
+    intensity: Intensity = "hounsfield",
+    modality: str | None = None,
+    series: str | None = None,
+    gaps: Gaps = "refuse",
+    tilt: Tilt = "refuse",
+    duplicates: Duplicates = "refuse",
+    progress: Progress | None = None,
+) -> Study:
+    """Read one series of a study: headers first, then the pixels of the chosen series only.
+
+    Arguments and errors are those of `open_study`; `progress` also counts decoded slices.
+    """
+    with open_study(
+        path,
+        intensity=intensity,
+        modality=modality,
+        series=series,
+        gaps=gaps,
+        tilt=tilt,
+        duplicates=duplicates,
+        progress=progress,
+    ) as opened:
+        return opened.read(progress)
+
+
+def _refuse_mixture(frames: Sequence[Frame], name: str) -> None:
+    """One series is of one patient and one frame of reference; positions mean nothing across several."""
+    instances = {id(frame.instance): frame.instance for frame in frames}.values()
+    for keyword in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+        values = {instance.tags.text(keyword) for instance in instances}
+        if len(values) > 1:
+            raise StudyError(
+                f"{name}: the slices of one series carry {len(values)} different values of {describe(keyword)}; "
+                "one was expected.",
+                "Send the study again from its source.",
+            )
