@@ -1,6 +1,8 @@
-"""FP32 on the CPU: the full-size network on each backend against eager torch, and the demonstration from cold.
+"""The full-size network on the CPU: each backend and precision against eager torch and against the plain export.
 
-python benchmarks/cpu_fp32.py --output benchmarks/results/cpu_fp32.csv
+python benchmarks/cpu.py --output benchmarks/results/cpu.csv
+
+Every case runs in processes of its own, ROUNDS times in turn, so that a drift of the machine hits all alike.
 """
 
 import argparse
@@ -11,70 +13,96 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rows import environment, percentiles, write_rows
 
 WINDOW = (1, 1, 12, 192, 192)
 WARM_UP = 3
+ROUNDS = 2
+
+Inputs = dict[str, np.ndarray]
 
 
 def main() -> None:
-    """Run every case in its own process and write the rows."""
+    """Run every case and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5, help="of a case in each round")
+    parser.add_argument("--folder", type=Path, help="keep what is prepared here, and use it if it is there")
     parser.add_argument("--case", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(CASES[arguments.case](arguments.folder, arguments.runs)))
         return
     facts = environment(["torch", "onnxruntime", "openvino", "numpy"])
-    rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        print("preparing the full-size network ...", file=sys.stderr)
-        run_case("prepare", Path(scratch), arguments)
-        for case in CASES:
-            if case == "prepare":
-                continue
-            rows.append({"case": f"MMCAF-Net, {case}", **run_case(case, Path(scratch), arguments), **facts})
-            print(rows[-1], file=sys.stderr)
-        for backend in ("onnxruntime", "openvino"):
-            rows.append({"case": f"demo, cold, {backend}", **demo(Path(scratch), backend, arguments.runs), **facts})
-            print(rows[-1], file=sys.stderr)
+        folder = (arguments.folder or Path(scratch)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "ready").exists():
+            run_case("prepare", folder, arguments.runs)
+            (folder / "ready").touch()
+        cases = [case for case in CASES if case != "prepare" and usable(case)]
+        found: dict[str, list[dict[str, Any]]] = {case: [] for case in cases}
+        for turn in range(ROUNDS):
+            for case in cases:
+                found[case].append(run_case(case, folder, arguments.runs))
+                print(turn + 1, case, found[case][-1], file=sys.stderr)
+    rows = [{"case": case, **merged(outcomes), **facts} for case, outcomes in found.items()]
     write_rows(arguments.output, rows)
 
 
-def run_case(case: str, folder: Path, arguments: argparse.Namespace) -> dict[str, str]:
-    """This script again, for one case, in a fresh process."""
-    command = [
-        sys.executable,
-        __file__,
-        "--output",
-        "-",
-        "--case",
-        case,
-        "--folder",
-        folder,
-        "--runs",
-        str(arguments.runs),
-    ]
-    done = subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True)
-    row: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+def usable(case: str) -> bool:
+    """Whether this machine can run a case; says so if not."""
+    from mmcaf_engine.backends import backend_class
+
+    if "bf16" not in case:
+        return True
+    answer = backend_class("openvino").can_run("bf16")
+    if not answer.available:
+        print(f"{case}: left out, {answer.reason}", file=sys.stderr)
+    return answer.available
+
+
+def run_case(case: str, folder: Path, runs: int) -> dict[str, Any]:
+    """This script again, for one case, in a fresh process, with a cache of its own."""
+    print(f"{case} ...", file=sys.stderr)
+    command = [sys.executable, __file__, "--output", "-", "--case", case, "--folder", folder, "--runs", runs]
+    done = subprocess.run(
+        [str(part) for part in command],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
+    )
+    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row
 
 
-def prepare(folder: Path, runs: int) -> dict[str, str]:
-    """A checkpoint with seeded random weights, its bundle, one input and the source network's answer."""
+def merged(outcomes: list[dict[str, Any]]) -> dict[str, str]:
+    """One row from the rounds of a case: all times together, the highest memory, the largest error."""
+    first = outcomes[0]
+    spent = [value for outcome in outcomes for value in outcome["ms"]]
+    row = {"precision": first["precision"], "shape": first["shape"], **percentiles(spent)}
+    row["peak_mb"] = f"{max(outcome['peak_mb'] for outcome in outcomes):.0f}"
+    if "error" in first:
+        row["max_abs_dlogit"] = f"{max(outcome['error'] for outcome in outcomes):.1e}"
+    return row
+
+
+def prepare(folder: Path, runs: int) -> dict[str, Any]:
+    """Seeded random weights, their bundle with lower precisions, plain exports, one input and its answer."""
     import torch
     from safetensors.torch import save_file
 
+    from mmcaf_engine.manifest import Precision
     from mmcaf_export.export import export_bundle
     from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
     from mmcaf_export.onnx_export import export_onnx
+    from mmcaf_export.precision.quantize import quantize_bundle
     from mmcaf_export.rewrites.mmcaf.one_channel_stem import REWRITE as ONE_CHANNEL_STEM
     from mmcaf_export.rewrites.rewrite import rewritten
 
@@ -91,14 +119,46 @@ def prepare(folder: Path, runs: int) -> dict[str, str]:
     with torch.inference_mode():
         logit = network(torch.from_numpy(image), torch.from_numpy(table)).numpy()
     np.savez(folder / "case.npz", image=image, table=table, logit=logit)
-    export_bundle(folder / "full.safetensors", folder / "full.mmcaf")
+    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
+    lower: list[Precision] = ["int8", "bf16"] if usable("openvino bf16") else ["int8"]
+    report = quantize_bundle(
+        folder / "full.mmcaf",
+        precisions=lower,
+        calibration="demo:50000-50007",
+        progress=lambda text: print(text, file=sys.stderr),
+    )
+    print(report.summary(), file=sys.stderr)
     inputs = {"image": torch.from_numpy(image), "table": torch.from_numpy(table)}
-    (folder / "plain").mkdir()
-    export_onnx(rewritten(network, (ONE_CHANNEL_STEM,), inputs), inputs, folder / "plain" / "model.onnx")
+    plain = folder / "plain.onnx"
+    export_onnx(rewritten(network, (ONE_CHANNEL_STEM,), inputs), inputs, plain)
+    _plain_int8(plain, folder / "plain.int8.onnx", folder)
     return {}
 
 
-def eager_torch(folder: Path, runs: int) -> dict[str, str]:
+def _plain_int8(model: Path, output: Path, folder: Path) -> None:
+    """The plain export through ONNX Runtime's own quantiser."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.windows: Iterator[Inputs] = iter([_case(folder)[0]])
+
+        def get_next(self) -> Inputs | None:
+            return next(self.windows, None)
+
+    quantize_static(
+        model,
+        output,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        use_external_data_format=True,
+    )
+
+
+def eager_torch(folder: Path, runs: int) -> dict[str, Any]:
     """The source network in eager mode: the baseline."""
     import torch
     from safetensors.torch import load_file
@@ -107,58 +167,76 @@ def eager_torch(folder: Path, runs: int) -> dict[str, str]:
 
     network = MmcafNet(MmcafConfig()).eval()
     network.load_state_dict(load_file(folder / "full.safetensors"))
-    with np.load(folder / "case.npz") as case:
-        image, table, logit = (torch.from_numpy(case[name]) for name in ("image", "table", "logit"))
+    inputs, logit = _case(folder)
+    tensors = [torch.from_numpy(array) for array in inputs.values()]
     with torch.inference_mode():
-        return _measure(lambda: network(image, table).numpy(), logit.numpy(), runs)
+        return _measure(lambda: network(*tensors).numpy(), logit, runs, "fp32")
 
 
-def session_case(backend: str, folder: Path, runs: int) -> dict[str, str]:
+def session_case(backend: str, precision: str, folder: Path, runs: int) -> dict[str, Any]:
     """One window through `open_session(...).run`."""
     from mmcaf_engine import load_bundle, open_session
 
-    with np.load(folder / "case.npz") as case:
-        image, table, logit = (case[name] for name in ("image", "table", "logit"))
-    with open_session(load_bundle(folder / "full.mmcaf"), backend=backend) as session:
-        return _measure(lambda: session.run({"image": image, "table": table})["logit"], logit, runs)
+    inputs, logit = _case(folder)
+    with open_session(load_bundle(folder / "full.mmcaf"), backend=backend, precision=precision) as session:
+        return _measure(lambda: session.run(inputs)["logit"], logit, runs, precision)
 
 
-def plain_case(backend: str, folder: Path, runs: int) -> dict[str, str]:
+def plain_case(backend: str, precision: str, file: str, folder: Path, runs: int) -> dict[str, Any]:
     """One window through the same backend, of the network exported without the rewrites."""
     from mmcaf_engine import load_bundle
     from mmcaf_engine.backends import backend_class
     from mmcaf_engine.session import usable_cores
 
     manifest = load_bundle(folder / "full.mmcaf").manifest
-    with np.load(folder / "case.npz") as case:
-        image, table, logit = (case[name] for name in ("image", "table", "logit"))
-    model = folder / "plain" / "model.onnx"
-    with backend_class(backend)(model, manifest.inputs, manifest.outputs, usable_cores()) as opened:
-        return _measure(lambda: opened.infer({"image": image, "table": table})["logit"], logit, runs)
+    inputs, logit = _case(folder)
+    kind: Any = backend_class(backend)
+    with kind(folder / file, manifest.inputs, manifest.outputs, usable_cores(), precision) as opened:
+        return _measure(lambda: opened.infer(inputs)["logit"], logit, runs, precision)
 
 
-def demo(folder: Path, backend: str, runs: int) -> dict[str, str]:
+def first_answer(precision: str, folder: Path, runs: int) -> dict[str, Any]:
+    """A new process with a kept engine: from its start to the first window's answer."""
+    code = (
+        "import numpy as np, sys; from mmcaf_engine import load_bundle, open_session\n"
+        "case = np.load(sys.argv[1])\n"
+        "session = open_session(load_bundle(sys.argv[2]), backend='openvino', precision=sys.argv[3])\n"
+        "session.run({'image': case['image'], 'table': case['table']})\n"
+        "import os; sys.stdout.flush(); os._exit(0)"
+    )
+    command = [sys.executable, "-c", code, folder / "case.npz", folder / "full.mmcaf", precision]
+    return _processes([str(part) for part in command], runs, precision)
+
+
+def demo(backend: str, folder: Path, runs: int) -> dict[str, Any]:
     """`mmcaf-infer study.dcm record.json` as a whole process, from start to exit."""
     study = folder / f"demo-{backend}"
     mmcaf = Path(sys.executable).with_name("mmcaf")
-    subprocess.run([mmcaf, "demo", "--save", study], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([mmcaf, "demo", "--save", study, "--force"], check=True, stdout=subprocess.DEVNULL)
     command = [f"{mmcaf}-infer", study / "study.dcm", study / "record.json", "--backend", backend, "--json"]
+    return _processes([str(part) for part in command], runs, "fp32")
+
+
+def _processes(command: list[str], runs: int, precision: str) -> dict[str, Any]:
     spent = []
     peak = 0
     for _ in range(runs + 1):
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         spent.append((time.perf_counter() - started) * 1e3)
         peak = max(peak, usage.ru_maxrss)
         if status:
             raise SystemExit(f"{command}: exit status {status}")
-    return {"shape": "whole process", "precision": "fp32", **percentiles(spent[1:]), "peak_mb": f"{peak / 1024:.0f}"}
+    return {"precision": precision, "shape": "whole process", "ms": spent[1:], "peak_mb": peak / 1024}
 
 
-def _measure(run: Callable[[], np.ndarray], logit: np.ndarray, runs: int) -> dict[str, str]:
+def _case(folder: Path) -> tuple[Inputs, np.ndarray]:
+    with np.load(folder / "case.npz") as case:
+        return {name: case[name] for name in ("image", "table")}, case["logit"]
+
+
+def _measure(run: Callable[[], np.ndarray], logit: np.ndarray, runs: int, precision: str) -> dict[str, Any]:
     error = max(float(np.abs(run() - logit).max()) for _ in range(WARM_UP))
     spent = []
     for _ in range(runs):
@@ -166,22 +244,28 @@ def _measure(run: Callable[[], np.ndarray], logit: np.ndarray, runs: int) -> dic
         run()
         spent.append((time.perf_counter() - started) * 1e3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {
-        "shape": "x".join(map(str, WINDOW)),
-        "precision": "fp32",
-        **percentiles(spent),
-        "peak_mb": f"{peak:.0f}",
-        "max_abs_dlogit": f"{error:.1e}",
-    }
+    shape = "x".join(map(str, WINDOW))
+    return {"precision": precision, "shape": shape, "ms": spent, "peak_mb": peak, "error": error}
 
 
-CASES = {
+def _bind(function: Callable[..., dict[str, Any]], *given: str) -> Callable[[Path, int], dict[str, Any]]:
+    return lambda folder, runs: function(*given, folder, runs)
+
+
+CASES: dict[str, Callable[[Path, int], dict[str, Any]]] = {
     "prepare": prepare,
     "eager torch": eager_torch,
-    "onnxruntime, plain export": lambda folder, runs: plain_case("onnxruntime", folder, runs),
-    "onnxruntime": lambda folder, runs: session_case("onnxruntime", folder, runs),
-    "openvino, plain export": lambda folder, runs: plain_case("openvino", folder, runs),
-    "openvino": lambda folder, runs: session_case("openvino", folder, runs),
+    "onnxruntime fp32, plain export": _bind(plain_case, "onnxruntime", "fp32", "plain.onnx"),
+    "onnxruntime fp32": _bind(session_case, "onnxruntime", "fp32"),
+    "openvino fp32, plain export": _bind(plain_case, "openvino", "fp32", "plain.onnx"),
+    "openvino fp32": _bind(session_case, "openvino", "fp32"),
+    "openvino bf16, plain export": _bind(plain_case, "openvino", "bf16", "plain.onnx"),
+    "openvino bf16": _bind(session_case, "openvino", "bf16"),
+    "openvino int8, plain export by ONNX Runtime's quantiser": _bind(plain_case, "openvino", "int8", "plain.int8.onnx"),
+    "openvino int8": _bind(session_case, "openvino", "int8"),
+    "openvino int8, first answer of a new process": _bind(first_answer, "int8"),
+    "demo, mmcaf-infer as a new process, openvino": _bind(demo, "openvino"),
+    "demo, mmcaf-infer as a new process, onnxruntime": _bind(demo, "onnxruntime"),
 }
 
 if __name__ == "__main__":

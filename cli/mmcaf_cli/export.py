@@ -1,9 +1,23 @@
 """`mmcaf export`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mmcaf_engine.errors import ExportError, UsageError
+
+
+@contextmanager
+def export_extra(command: str) -> Iterator[None]:
+    """Say how to install what an import within the block lacks."""
+    try:
+        yield
+    except ImportError as failure:
+        raise ExportError(
+            f"mmcaf {command} needs {failure.name}, which is not installed.",
+            "Install it: pip install 'mmcaf-infer[export]'",
+        ) from None
 
 
 def export_command(checkpoint: Path, output: Path, network: str | None, settings: list[str], force: bool) -> None:
@@ -14,13 +28,8 @@ def export_command(checkpoint: Path, output: Path, network: str | None, settings
         if not equals or not key:
             raise UsageError(f"--set {setting!r} is not KEY=VALUE.", "For example: --set threshold=0.4")
         parsed[key.strip()] = value
-    try:
+    with export_extra("export"):
         from mmcaf_export.export import export_bundle
-    except ImportError as failure:
-        raise ExportError(
-            f"mmcaf export needs {failure.name}, which is not installed.",
-            "Install it: pip install 'mmcaf-infer[export]'",
-        ) from None
     report = export_bundle(
         checkpoint,
         output,

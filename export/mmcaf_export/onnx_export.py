@@ -12,12 +12,10 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from .onnx_files import save_model
 from .rewrites.copies import share_copy
 
 OPSET = 20
-EXTERNAL_ABOVE = 64 * 1024 * 1024
-"""Weights of more than this many bytes go to a file of their own beside the model."""
-
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -39,7 +37,7 @@ def export_onnx(
     Args:
         network: called as network(*example_inputs.values()).
         example_inputs: input name -> tensor [any batch, ...]; only shape and type matter.
-        path: the model; weights above EXTERNAL_ABOVE go to `path` + ".data".
+        path: the model; weights above onnx_files.EXTERNAL_ABOVE go to `path` + ".data".
         outputs: names for the outputs, in order.
         opset: ONNX operator set.
 
@@ -65,7 +63,7 @@ def export_onnx(
     model = program.model
     _rename(model.graph, set(network.state_dict()))
     _anonymise(model)
-    return _save(model, path)
+    return save_model(model, path)
 
 
 def _rename(graph: ir.Graph, parameters: set[str]) -> None:
@@ -133,17 +131,6 @@ def _anonymise(model: ir.Model) -> None:
     for value in values:
         value.doc_string = None
         value.metadata_props.clear()
-
-
-def _save(model: ir.Model, path: Path) -> tuple[Path, ...]:
-    tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
-    if sum(tensor.nbytes for tensor in tensors) <= EXTERNAL_ABOVE:
-        ir.save(model, path)
-        return (path,)
-    data = path.with_name(path.name + ".data")
-    data.unlink(missing_ok=True)
-    ir.save(model, path, external_data=data.name, size_threshold_bytes=1024)
-    return path, data
 
 
 @contextmanager

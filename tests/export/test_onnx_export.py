@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from export.conftest import SLIM, Exported
 from export.fill import image, table
-from mmcaf_export import onnx_export
+from mmcaf_export import onnx_files
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.networks.mmcaf_entry import MmcafEntry
 from mmcaf_export.onnx_export import OPSET, export_onnx
@@ -112,7 +112,7 @@ class Small(nn.Module):
 def test_large_weights_lie_beside_the_model_and_the_network_stays_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnx_export, "EXTERNAL_ABOVE", 1000)
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 1000)
     torch.manual_seed(0)
     network = Small().train()
     before = {key: value.clone() for key, value in network.state_dict().items()}

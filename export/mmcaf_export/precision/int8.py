@@ -1,0 +1,151 @@
+"""INT8 by calibration: which layers, with which ranges, so that the answer stays what it was."""
+
+import math
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcaf_engine.backends import choose_backend
+from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.session import usable_cores
+
+from ..onnx_files import load_model, save_model
+from . import one_pass_variance
+from .calibration import METHODS, Method, Window, largest_magnitudes, ranges
+from .layer_times import convolution_times
+from .layers import convolutions, worthwhile
+from .qdq import insert_qdq
+
+LOGIT_BUDGET = 0.05
+"""Root mean square of the logit error that all layers together may be expected to add."""
+
+SENSITIVITY_WINDOWS = 12
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Int8Plan:
+    """What was decided, and why.
+
+    layers: convolutions in INT8. kept: convolutions left in FP32 -> the reason. method_errors: root mean square of
+    the logit's change over all calibration windows, by method; `method` has the least.
+    """
+
+    method: Method
+    method_errors: dict[Method, float]
+    ranges: dict[str, float]
+    layers: tuple[str, ...]
+    kept: dict[str, str]
+
+
+def plan_int8(
+    model: Path, manifest: Manifest, windows: Sequence[Window], method: Method | None, tell: Callable[[str], None]
+) -> Int8Plan:
+    """Choose layers and ranges by measurement on this machine.
+
+    A layer becomes INT8 if that makes it faster, and if its own effect on the logit, measured with all others in
+    FP32, leaves the sum of all effects within LOGIT_BUDGET; those that cost most error for the time they
+    save are left out first.
+
+    Args:
+        model: the FP32 model.
+        windows: of several studies; the ranges hold for them.
+        method: of METHODS; without it the one with the least error is taken.
+    """
+    everything = convolutions(load_model(model))
+    tell(f"running the network on {len(windows)} calibration windows")
+    largest = largest_magnitudes(model, {layer.input for layer in everything}, windows)
+    candidates = {layer.node for layer in everything}
+    tell("timing every layer in FP32 and INT8")
+    saved = worthwhile(everything, _times(model, manifest, candidates, largest, windows[0]))
+    chosen = windows[:: max(1, len(windows) // SENSITIVITY_WINDOWS)][:SENSITIVITY_WINDOWS]
+    with tempfile.TemporaryDirectory() as scratch:
+        trial = _Trial(model, manifest, chosen, Path(scratch))
+        whole = _Trial(model, manifest, windows, Path(scratch))
+        errors: dict[str, float] = {}
+        for done, node in enumerate(saved, start=1):
+            tell(f"layer {done} of {len(saved)}: {node}")
+            errors[node] = trial.error([node], largest)
+        layers, kept = _within_budget(saved, errors)
+        kept |= dict.fromkeys(candidates - saved.keys(), "INT8 is not faster")
+        tried = METHODS if method is None else (method,)
+        found = {}
+        for name in tried:
+            tell(f"trying ranges by {name}")
+            found[name] = ranges(model, largest, windows, name)
+        method_errors = {name: whole.error(layers, limits) for name, limits in found.items()}
+    best = min(method_errors, key=lambda name: method_errors[name])
+    order = [layer.node for layer in everything]
+    return Int8Plan(
+        best,
+        method_errors,
+        found[best],
+        tuple(node for node in order if node in layers),
+        {node: kept[node] for node in order if node in kept},
+    )
+
+
+def write_int8(model: Path, output: Path, layers: Collection[str], limits: Mapping[str, float]) -> None:
+    """Write the model with these layers in INT8."""
+    network = load_model(model)
+    one_pass_variance.apply(network)
+    insert_qdq(network, layers, limits)
+    save_model(network, output)
+
+
+def _within_budget(saved: Mapping[str, float], errors: Mapping[str, float]) -> tuple[set[str], dict[str, str]]:
+    """The layers whose effects stay within the budget together, and for the others why they do not."""
+    layers: set[str] = set()
+    kept: dict[str, str] = {}
+    total = 0.0
+    for node in sorted(errors, key=lambda name: (errors[name] ** 2 / saved[name], name)):
+        if total + errors[node] ** 2 <= LOGIT_BUDGET**2:
+            total += errors[node] ** 2
+            layers.add(node)
+        else:
+            kept[node] = f"moves the logit by {errors[node]:.2g}"
+    return layers, kept
+
+
+def _times(
+    model: Path, manifest: Manifest, nodes: Collection[str], limits: Mapping[str, float], window: Window
+) -> dict[str, tuple[float, float]] | None:
+    """Node -> (FP32, INT8) milliseconds; None without OpenVINO."""
+    with tempfile.TemporaryDirectory() as scratch:
+        quantised = Path(scratch) / "model.onnx"
+        write_int8(model, quantised, nodes, limits)
+        before = convolution_times(model, window, usable_cores())
+        after = convolution_times(quantised, window, usable_cores())
+    if before is None or after is None:
+        return None
+    return {node: (before[node], after[node]) for node in nodes if node in before and node in after}
+
+
+class _Trial:
+    """Measures what quantising some layers does to the logit, on the backend that would run it.
+
+    Runtimes differ: a layer that one answers well in INT8 can be far off in another, from the same file.
+    """
+
+    def __init__(self, model: Path, manifest: Manifest, windows: Sequence[Window], scratch: Path) -> None:
+        self.model, self.manifest, self.windows, self.scratch = model, manifest, windows, scratch
+        self.expected = self._scores(model)
+
+    def error(self, layers: Collection[str], limits: Mapping[str, float]) -> float:
+        """Root mean square of the logit's change; infinite if anything is not finite."""
+        quantised = self.scratch / "model.onnx"
+        write_int8(self.model, quantised, layers, limits)
+        change = self._scores(quantised) - self.expected
+        return math.sqrt(float((change**2).mean())) if np.isfinite(change).all() else math.inf
+
+    def _scores(self, model: Path) -> Scores:
+        manifest = self.manifest
+        backend = choose_backend("auto", "int8").backend
+        with backend(model, manifest.inputs, manifest.outputs, usable_cores(), "int8") as opened:
+            answers = [opened.infer(dict(window)) for window in self.windows]
+        return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)

@@ -1,0 +1,172 @@
+"""Adds lower precisions to a bundle, each behind the accuracy gate."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmcaf_engine.bundle import MANIFEST_NAME, Bundle, load_bundle, write_bundle
+from mmcaf_engine.errors import ExportError, RecordError, StudyError, UsageError
+from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, write_accuracy
+from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
+from mmcaf_engine.evaluation.compare import evaluate
+from mmcaf_engine.manifest import Precision
+
+from ..golden import write_golden
+from ..onnx_files import load_model, save_model
+from .calibration import Method, Window
+from .gate import sessions
+from .int8 import Int8Plan, plan_int8, write_int8
+from .report import QuantizeReport
+from .typed import lower_precision
+
+GOLDEN = "golden.npz"
+CALIBRATION = "demo:50000-50031"
+"""Studies that ranges are taken from unless others are named: synthetic patients of seeds used for nothing else."""
+
+WINDOWS_PER_STUDY = 4
+
+
+def quantize_bundle(
+    path: str | Path,
+    output: str | Path | None = None,
+    *,
+    precisions: Sequence[Precision] = ("int8",),
+    calibration: str | None = None,
+    cohort: str | None = None,
+    method: Method | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> QuantizeReport:
+    """Add precisions to a bundle; what fails the manifest's bounds is not written.
+
+    Args:
+        path: the bundle.
+        output: where the new bundle goes; by default it replaces the old one.
+        precisions: of fp16, bf16 and int8.
+        calibration: studies that INT8's ranges are taken from, as `open_cohort` reads them; CALIBRATION by default.
+        cohort: studies that every precision is compared with FP32 on; by default those of `calibration`.
+        method: of calibration; by default the one that is measured to be best.
+        force: replace what stands at `output`.
+        progress: called with a line of text at each step.
+
+    Raises:
+        BundleError: the bundle is refused.
+        UsageError: a cohort cannot be used, or `output` exists and `force` is not given.
+        ExportError: no precision passed; nothing is written.
+    """
+    tell = progress or (lambda _text: None)
+    bundle = load_bundle(path)
+    bundle.verify()
+    target = Path(path if output is None else output)
+    if output is not None and target.exists() and not force:
+        raise UsageError(f"{target}: exists already.", "Choose another path, or replace it with --force.")
+    if not precisions or "fp32" in precisions:
+        raise UsageError("FP32 is what the others are compared with.", "Choose of: --precision fp16, bf16, int8")
+    manifest = bundle.manifest
+    source = open_cohort(calibration or CALIBRATION, manifest)
+    judges = source if cohort is None else open_cohort(cohort, manifest)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch_name:
+        scratch = Path(scratch_name)
+        folder = scratch / "bundle"
+        shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST_NAME, ACCURACY_NAME))
+        models = {held: folder / file for held, file in manifest.models.items()}
+        plan = None
+        for precision in precisions:
+            models[precision] = folder / f"model.{precision}.onnx"
+            _remove(models[precision])
+            tell(f"making {precision}")
+            if precision == "int8":
+                plan = plan_int8(models["fp32"], manifest, _windows(bundle, source, tell), method, tell)
+                write_int8(models["fp32"], models["int8"], plan.layers, plan.ranges)
+            else:
+                _write_typed(models["fp32"], models[precision], precision)
+        tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
+        golden = _golden(bundle)
+        with sessions(bundle, models, scratch) as opened:
+            accuracy, _ = evaluate(judges, opened)
+            if "int8" in opened:
+                answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
+                golden |= {f"{name}@int8": array for name, array in answers.items()}
+        failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
+        if set(failed) >= set(precisions):
+            raise ExportError(
+                f"No precision of {manifest.name} stays within the manifest's bounds: {_sentence(failed)}. "
+                "Nothing was written.",
+                "Name studies like those it will see with --calibration, or change the manifest's accuracy_bounds.",
+            )
+        for precision in failed:
+            _remove(models.pop(precision))
+        write_accuracy(accuracy, folder / ACCURACY_NAME)
+        write_golden(folder / GOLDEN, golden)
+        document = manifest.model_dump(mode="json", exclude={"files"})
+        document["models"] = {held: file.name for held, file in models.items()}
+        if plan is not None and "int8" in models:
+            document["provenance"]["int8"] = _provenance(plan, source)
+        tell(f"sealing {target}")
+        sealed = write_bundle(folder, document, target, force=force or output is None)
+    return QuantizeReport(
+        output=target,
+        sha256=sealed.sha256,
+        accuracy=accuracy,
+        written=tuple(held for held in models if held != "fp32"),
+        refused=failed,
+        int8=plan,
+        sizes={file: facts.size for file, facts in sealed.manifest.files.items()},
+    )
+
+
+def _write_typed(model: Path, output: Path, precision: Any) -> None:
+    network = load_model(model)
+    try:
+        lower_precision(network, precision)
+    except OverflowError as failure:
+        raise ExportError(f"The network cannot be written in {precision}: {failure}.", "Leave it out.") from None
+    save_model(network, output)
+
+
+def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> list[Window]:
+    """Windows of the golden cases and of the studies, at most WINDOWS_PER_STUDY of each, evenly spread."""
+    manifest = bundle.manifest
+    names = [spec.name for spec in manifest.inputs]
+    golden = _golden(bundle)
+    windows: list[Window] = [{name: golden[name][at : at + 1] for name in names} for at in range(len(golden[names[0]]))]
+    for case in cohort:
+        try:
+            prepared = case.load(manifest)
+        except (StudyError, RecordError) as failure:
+            tell(f"{case.id} is left out of the calibration: {failure}")
+            continue
+        table = {} if prepared.record is None else {manifest.input("table").name: prepared.record.table()}
+        count = len(prepared.windows)
+        for at in np.unique(np.linspace(0, count - 1, WINDOWS_PER_STUDY).round().astype(int)):
+            windows.append({manifest.input("volume").name: prepared.windows.window(int(at)).copy(), **table})
+    return windows
+
+
+def _golden(bundle: Bundle) -> dict[str, Any]:
+    names = {spec.name for spec in (*bundle.manifest.inputs, *bundle.manifest.outputs)}
+    with np.load(bundle.file(GOLDEN), allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files if name in names}
+
+
+def _provenance(plan: Int8Plan, cohort: Cohort) -> dict[str, Any]:
+    return {
+        "calibration": cohort.source,
+        "method": plan.method,
+        "layers": len(plan.layers),
+        "kept": plan.kept,
+    }
+
+
+def _sentence(failed: dict[Precision, tuple[str, ...]]) -> str:
+    return "; ".join(f"{precision}: {', '.join(reasons)}" for precision, reasons in failed.items())
+
+
+def _remove(model: Path) -> None:
+    model.unlink(missing_ok=True)
+    model.with_name(f"{model.name}.data").unlink(missing_ok=True)

@@ -1,0 +1,234 @@
+"""`mmcaf quantize`: what the new bundle holds and says, and what every wrong input is told."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from command import Command
+from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.demo import make_phantom
+from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.evaluation.accuracy import read_accuracy
+from mmcaf_engine.session import open_session
+from mmcaf_export import onnx_files
+from mmcaf_export.precision import int8
+from small_networks import make_convolution_bundle
+
+IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every layer counts as faster in INT8, however slow so small a one is on this machine."""
+    monkeypatch.setattr(int8, "convolution_times", lambda *arguments: None)
+
+
+@pytest.fixture(scope="session")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of three small studies, and one of them alone; read them, do not change them."""
+    folder = tmp_path_factory.mktemp("studies")
+    rows = ["study,record,label"]
+    for seed in range(3):
+        phantom = make_phantom(seed, size=64)
+        write_series(phantom, folder / f"series{seed}")
+        record = {"sex": phantom.patient.sex, "age": phantom.patient.age}
+        (folder / f"record{seed}.json").write_text(json.dumps(record))
+        rows.append(f"series{seed},record{seed}.json,{seed % 2}")
+    (folder / "cohort.csv").write_text("\n".join(rows))
+    (folder / "one.csv").write_text("\n".join(rows[:2]))
+    return folder / "cohort.csv"
+
+
+def make(tmp_path: Path, **bounds: Mapping[str, float]) -> Path:
+    return make_convolution_bundle(tmp_path / "small.mmcaf", accuracy_bounds=bounds)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+
+
+def held(bundle: Path) -> dict[str, Any]:
+    return dict(json.loads((bundle / "manifest.json").read_text())["models"])
+
+
+def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:
+    source, output = make(tmp_path), tmp_path / "new" / "small8.mmcaf"
+    before = content(source)
+    done = run("mmcaf", "quantize", source, "-o", output, "--calibration", studies)
+    assert done.code == 0, done.err
+    assert content(source) == before
+    first, *rest = done.out.splitlines()
+    assert str(output) in first and "fp32, int8" in first
+    assert any("2 convolutions, 0 left in FP32" in line for line in rest)
+    assert any("compared with FP32 on cohort.csv, 3 studies" in line for line in rest)
+
+    bundle = load_bundle(output)
+    bundle.verify()
+    network = onnx.load(output / held(output)["int8"])
+    onnx.checker.check_model(network, full_check=True)
+    assert sum(node.op_type == "QuantizeLinear" for node in network.graph.node) == 2
+    facts = read_accuracy(output / "accuracy.json").precisions["int8"]
+    assert facts.passed and 0 < facts.max_probability_difference < 0.1
+
+    shown = json.loads(run("mmcaf", "inspect", output, "--json").out)
+    origin = shown["provenance"]["int8"]
+    assert (origin["calibration"], origin["layers"], origin["kept"]) == ("cohort.csv", 2, {})
+    assert origin["method"] in ("minmax", "percentile", "entropy")
+    assert run("mmcaf", "inspect", output).code == 0
+    tested = run("mmcaf", "verify", output)
+    assert tested.code == 0 and "int8: 2 golden cases within" in tested.out, tested.err
+
+
+def test_its_session_answers(run: Command, studies: Path, tmp_path: Path) -> None:
+    """The self-test passes, and the answer is near FP32's but not FP32's."""
+    source = make(tmp_path)
+    assert run("mmcaf", "quantize", source, "--calibration", studies).code == 0
+    bundle = load_bundle(source)
+    with np.load(source / "golden.npz") as golden:
+        feed = {name: golden[name] for name in ("image", "table")}
+        exact = golden["logit"]
+        assert "logit@int8" in golden
+    for backend in ("openvino", "onnxruntime"):
+        with open_session(bundle, backend=backend, precision="int8") as session:
+            assert session.describe()["self_test"]
+            found = session.run(feed)["logit"]
+        assert (found != exact).any()
+        np.testing.assert_allclose(found, exact, rtol=0, atol=0.1)
+
+
+def test_in_place(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path)
+    before = content(source)
+    assert run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax").code == 0
+    after = content(source)
+    assert after["model.onnx"] == before["model.onnx"] and after["manifest.json"] != before["manifest.json"]
+    assert set(after) == {*before, "model.int8.onnx", "accuracy.json"}
+    assert json.loads(after["manifest.json"])["provenance"]["int8"]["method"] == "minmax"
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".small")] == []
+
+
+def test_again_gives_the_same_network(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path)
+    arguments = ("mmcaf", "quantize", source, "--calibration", studies, "--method", "percentile")
+    assert run(*arguments).code == 0
+    first = content(source)
+    assert run(*arguments).code == 0
+    assert content(source) == first
+
+
+def test_every_precision(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path)
+    chosen = [part for name in ("int8", "fp16", "bf16") for part in ("--precision", name)]
+    done = run("mmcaf", "quantize", source, *chosen, "--calibration", studies, "--method", "minmax")
+    assert done.code == 0, done.err
+    assert set(held(source)) == {"fp32", "fp16", "bf16", "int8"}
+    facts = read_accuracy(source / "accuracy.json").precisions
+    assert set(facts) == {"fp16", "bf16", "int8"}
+    assert 0 < facts["fp16"].max_probability_difference < facts["bf16"].max_probability_difference < 0.02
+
+
+def test_another_cohort_judges(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path)
+    one = studies.with_name("one.csv")
+    done = run("mmcaf", "quantize", source, "--calibration", one, "--cohort", studies, "--method", "minmax")
+    assert done.code == 0 and "on cohort.csv, 3 studies" in done.out
+    assert json.loads((source / "manifest.json").read_text())["provenance"]["int8"]["calibration"] == "one.csv"
+
+
+def test_weights_in_a_file_of_their_own(
+    run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 1000)
+    source = make(tmp_path)
+    assert run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax").code == 0
+    assert (source / "model.int8.onnx.data").stat().st_size > 1000
+    assert run("mmcaf", "verify", source).code == 0
+
+
+def test_bounds_that_nothing_keeps(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path, int8=IMPOSSIBLE)
+    before = content(source)
+    refused = run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax")
+    assert refused.code == 5
+    message = refused.error()
+    assert "int8" in message and "bounds" in message and "Nothing was written" in message
+    assert content(source) == before
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".small")] == []
+
+
+def test_one_fails_and_one_passes(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path, int8=IMPOSSIBLE)
+    chosen = ("--precision", "int8", "--precision", "fp16")
+    done = run("mmcaf", "quantize", source, *chosen, "--calibration", studies, "--method", "minmax")
+    assert done.code == 0 and "int8 was not written" in done.out
+    assert set(held(source)) == {"fp32", "fp16"} and not (source / "model.int8.onnx").exists()
+    assert json.loads((source / "manifest.json").read_text())["provenance"]["int8"] is None
+    assert run("mmcaf", "verify", source).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--precision", "fp32"), 2, ["fp32", "fp16, bf16, int8"]),
+        (("--precision", "int4"), 2, ["int4", "fp16, bf16, int8"]),
+        (("--precision", "INT8"), 2, ["INT8", "fp16, bf16, int8"]),
+        (("--method", "mse"), 2, ["'mse'", "minmax, percentile, entropy"]),
+        (("-o", "{source}"), 2, ["exists already", "--force"]),
+        (("--calibration", "nowhere.csv"), 2, ["nowhere.csv"]),
+        (("--calibration", "demo:9-1"), 2, ["demo:9-1"]),
+        (("--cohort", "nowhere.csv"), 2, ["nowhere.csv"]),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else None,
+)
+def test_wrong_arguments(
+    run: Command, studies: Path, tmp_path: Path, arguments: tuple[str, ...], code: int, says: list[str]
+) -> None:
+    source = make(tmp_path)
+    before = content(source)
+    given = [argument.format(source=source) for argument in arguments]
+    calibration = [] if "--calibration" in given else ["--calibration", studies]
+    refused = run("mmcaf", "quantize", source, *given, *calibration)
+    assert refused.code == code
+    assert all(text in refused.error() for text in says)
+    assert content(source) == before
+
+
+def test_an_existing_output_is_replaced_with_force(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make(tmp_path)
+    output = make_convolution_bundle(tmp_path / "old.mmcaf")
+    done = run("mmcaf", "quantize", source, "-o", output, "--force", "--calibration", studies, "--method", "minmax")
+    assert done.code == 0 and set(held(output)) == {"fp32", "int8"} and set(held(source)) == {"fp32"}
+
+
+@pytest.mark.parametrize("damage", ["missing", "no bundle", "changed weights"])
+def test_a_bundle_that_is_refused(run: Command, studies: Path, tmp_path: Path, damage: str) -> None:
+    source = tmp_path / "nowhere.mmcaf"
+    if damage == "no bundle":
+        source.mkdir()
+    elif damage == "changed weights":
+        source = make(tmp_path)
+        model = source / "model.onnx"
+        model.write_bytes(model.read_bytes()[:-1] + b"\0")
+    refused = run("mmcaf", "quantize", source, "--calibration", studies)
+    assert refused.code == 5 and str(source) in refused.error()
+
+
+def test_studies_that_cannot_be_read(run: Command, studies: Path, tmp_path: Path) -> None:
+    """One is named and left out; with none left there is nothing to go by."""
+    (tmp_path / "broken.dcm").write_bytes(b"not DICOM")
+    table = tmp_path / "table.csv"
+    record = studies.with_name("record0.json")
+    table.write_text(f"study,record\n{studies.with_name('series0')},{record}\nbroken.dcm,{record}\n")
+    source = make(tmp_path)
+    done = run("mmcaf", "quantize", source, "--calibration", table, "--method", "minmax")
+    assert done.code == 0 and "broken.dcm is left out of the calibration" in done.err
+    table.write_text(f"study,record\nbroken.dcm,{record}\n")
+    before = content(source)
+    refused = run("mmcaf", "quantize", source, "--calibration", table, "--method", "minmax")
+    assert refused.code == 3 and "broken.dcm" in refused.err
+    assert content(source) == before
