@@ -62,6 +62,25 @@ class Cohort:
             return self
         return replace(self, source=f"{self.source}, first {count}", cases=self.cases[:count])
 
+    def unlabelled(self) -> "Cohort":
+        """The same cases without their labels, for a network that is not about these diseases or these people."""
+        return replace(self, cases=tuple(_Unlabelled(case) for case in self.cases))
+
+
+@dataclass(frozen=True)
+class _Unlabelled:
+    """A case whose label is not looked at."""
+
+    case: Case
+    label: None = None
+
+    @property
+    def id(self) -> str:
+        return self.case.id
+
+    def load(self, manifest: Manifest) -> Prepared:
+        return self.case.load(manifest)
+
 
 @dataclass(frozen=True)
 class FileCase:

@@ -48,7 +48,8 @@ def quantize_bundle(
         output: where the new bundle goes; by default it replaces the old one.
         precisions: of fp16, bf16 and int8.
         calibration: studies that INT8's ranges are taken from, as `open_cohort` reads them; CALIBRATION by default.
-        cohort: studies that every precision is compared with FP32 on; by default those of `calibration`.
+        cohort: studies that every precision is compared with FP32 on; by default those of
+            `calibration`, whose labels then do not count: AUROC is for a cohort that was chosen for it.
         method: of calibration; by default the one that is measured to be best.
         force: replace what stands at `output`.
         progress: called with a line of text at each step.
@@ -68,7 +69,7 @@ def quantize_bundle(
         raise UsageError("FP32 is what the others are compared with.", "Choose of: --precision fp16, bf16, int8")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
-    judges = source if cohort is None else open_cohort(cohort, manifest)
+    judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch_name:
         scratch = Path(scratch_name)
