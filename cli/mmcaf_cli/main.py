@@ -58,12 +58,15 @@ def quantize(
     method: Annotated[
         str | None, typer.Option(help="minmax, percentile or entropy. Default: what is measured to be best.")
     ] = None,
+    logit_budget: Annotated[
+        float | None, typer.Option(help="Logit error that INT8 may add; layers that add more stay FP32. Default: 0.05.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUTPUT.")] = False,
 ) -> None:
     """Add lower precisions to a bundle, each behind the accuracy gate (needs the export extra)."""
     from .quantize import quantize_command
 
-    quantize_command(bundle, output, precision or ["int8"], calibration, cohort, method, force)
+    quantize_command(bundle, output, precision or ["int8"], calibration, cohort, method, logit_budget, force)
 
 
 @app.command()

@@ -17,6 +17,7 @@ def quantize_command(
     calibration: str | None,
     cohort: str | None,
     method: str | None,
+    logit_budget: float | None,
     force: bool,
 ) -> None:
     """Quantise, and report what was written and what it costs on stdout."""
@@ -28,6 +29,7 @@ def quantize_command(
         )
     with export_extra("quantize"):
         from mmcaf_export.precision.calibration import METHODS
+        from mmcaf_export.precision.int8 import LOGIT_BUDGET
         from mmcaf_export.precision.quantize import quantize_bundle
     picked = next((known for known in METHODS if known == method), None)
     if method is not None and picked is None:
@@ -39,6 +41,7 @@ def quantize_command(
         calibration=calibration,
         cohort=cohort,
         method=picked,
+        logit_budget=LOGIT_BUDGET if logit_budget is None else logit_budget,
         force=force,
         progress=lambda text: print(text, file=sys.stderr),
     )

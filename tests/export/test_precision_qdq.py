@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mmcaf_engine.backends import backend_class
+from mmcaf_engine.manifest import TensorSpec
+from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model, save_model
+from mmcaf_export.precision.layers import convolutions
 from mmcaf_export.precision.qdq import insert_qdq, quantise_weight
+from mmcaf_export.rewrites.mmcaf.planar_stem import PlanarStem
 from small_networks import answer, convolve, save_network
 
 SHAPE = (2, 3, 5, 7)  # channels, slices, rows, columns
@@ -154,3 +160,25 @@ def test_weights_of_any_size(largest: float) -> None:
         stored, scale = quantise_weight(weight)
     assert np.isfinite(scale).all() and (scale > 0).all() and stored.min() >= -127
     np.testing.assert_allclose(stored * scale[:, None].astype(np.float64), weight, rtol=0, atol=largest / 250 + 1e-43)
+
+
+def test_every_runtime_answers_the_stem_alike(tmp_path: Path) -> None:
+    """A convolution over shifted copies, as the stem is laid out, once it is INT8: OpenVINO against ONNX Runtime."""
+    torch.manual_seed(0)
+    stem = torch.nn.Conv3d(1, 16, 7, stride=(1, 2, 2), padding=3, bias=False)
+    image = GENERATOR.normal(size=(1, 1, 4, 33, 33)).astype(np.float32)
+    fp32, int8 = tmp_path / "stem.onnx", tmp_path / "stem.int8.onnx"
+    export_onnx(PlanarStem(stem).eval(), {"image": torch.from_numpy(image)}, fp32, outputs=("stem",))
+    model = load_model(fp32)
+    (layer,) = convolutions(model)
+    insert_qdq(model, [layer.node], {layer.input: float(np.abs(image).max())})
+    save_model(model, int8)
+    expected = answer(fp32, {"image": image})
+    for backend in ("onnxruntime", "openvino"):
+        inputs = (TensorSpec(name="image", kind="volume", shape=("N", *image.shape[1:])),)
+        outputs = (TensorSpec(name="stem", kind="score", shape=("N", *expected.shape[1:])),)
+        with backend_class(backend)(int8, inputs, outputs, 1, "int8") as opened:
+            found = opened.infer({"image": image})["stem"]
+        error = np.abs(found - expected).max() / np.abs(expected).max()
+        print(f"{backend}: {error:.1e} of the largest value")
+        assert 0 < error < 0.02, backend

@@ -89,8 +89,10 @@ def test_the_network(slim_bundle: Path) -> None:
         ({"precisions": ("int8", "fp32")}, "FP32 is what the others are compared with"),
         ({"calibration": "nowhere.csv"}, "nowhere.csv"),
         ({"cohort": "demo:2-1"}, "demo:2-1"),
+        ({"logit_budget": 0.0}, "budget of 0.0"),
+        ({"logit_budget": float("nan")}, "budget of nan"),
     ],
-    ids=["no precision", "fp32", "calibration", "cohort"],
+    ids=["no precision", "fp32", "calibration", "cohort", "no budget", "budget is no number"],
 )
 def test_wrong_use(tiny_bundle: Path, changes: dict[str, Any], says: str) -> None:
     before = {file: file.read_bytes() for file in tiny_bundle.iterdir()}

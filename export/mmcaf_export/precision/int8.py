@@ -21,7 +21,7 @@ from .layers import convolutions, worthwhile
 from .qdq import insert_qdq
 
 LOGIT_BUDGET = 0.05
-"""Root mean square of the logit error that all layers together may be expected to add."""
+"""Root mean square of the logit error that all layers together may be expected to add, unless another is named."""
 
 SENSITIVITY_WINDOWS = 12
 
@@ -44,18 +44,25 @@ class Int8Plan:
 
 
 def plan_int8(
-    model: Path, manifest: Manifest, windows: Sequence[Window], method: Method | None, tell: Callable[[str], None]
+    model: Path,
+    manifest: Manifest,
+    windows: Sequence[Window],
+    *,
+    method: Method | None,
+    budget: float,
+    tell: Callable[[str], None],
 ) -> Int8Plan:
     """Choose layers and ranges by measurement on this machine.
 
     A layer becomes INT8 if that makes it faster, and if its own effect on the logit, measured with all others in
-    FP32, leaves the sum of all effects within LOGIT_BUDGET; those that cost most error for the time they
+    FP32, leaves the sum of all effects within `budget`; those that cost most error for the time they
     save are left out first.
 
     Args:
         model: the FP32 model.
         windows: of several studies; the ranges hold for them.
         method: of METHODS; without it the one with the least error is taken.
+        budget: root mean square of the logit error that all layers together may be expected to add.
     """
     everything = convolutions(load_model(model))
     tell(f"running the network on {len(windows)} calibration windows")
@@ -71,7 +78,7 @@ def plan_int8(
         for done, node in enumerate(saved, start=1):
             tell(f"layer {done} of {len(saved)}: {node}")
             errors[node] = trial.error([node], largest)
-        layers, kept = _within_budget(saved, errors)
+        layers, kept = _within_budget(saved, errors, budget)
         kept |= dict.fromkeys(candidates - saved.keys(), "INT8 is not faster")
         tried = METHODS if method is None else (method,)
         found = {}
@@ -98,13 +105,15 @@ def write_int8(model: Path, output: Path, layers: Collection[str], limits: Mappi
     save_model(network, output)
 
 
-def _within_budget(saved: Mapping[str, float], errors: Mapping[str, float]) -> tuple[set[str], dict[str, str]]:
+def _within_budget(
+    saved: Mapping[str, float], errors: Mapping[str, float], budget: float
+) -> tuple[set[str], dict[str, str]]:
     """The layers whose effects stay within the budget together, and for the others why they do not."""
     layers: set[str] = set()
     kept: dict[str, str] = {}
     total = 0.0
     for node in sorted(errors, key=lambda name: (errors[name] ** 2 / saved[name], name)):
-        if total + errors[node] ** 2 <= LOGIT_BUDGET**2:
+        if total + errors[node] ** 2 <= budget**2:
             total += errors[node] ** 2
             layers.add(node)
         else:

@@ -1,5 +1,6 @@
 """Adds lower precisions to a bundle, each behind the accuracy gate."""
 
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from ..golden import write_golden
 from ..onnx_files import load_model, save_model
 from .calibration import Method, Window
 from .gate import sessions
-from .int8 import Int8Plan, plan_int8, write_int8
+from .int8 import LOGIT_BUDGET, Int8Plan, plan_int8, write_int8
 from .report import QuantizeReport
 from .typed import lower_precision
 
@@ -38,6 +39,7 @@ def quantize_bundle(
     calibration: str | None = None,
     cohort: str | None = None,
     method: Method | None = None,
+    logit_budget: float = LOGIT_BUDGET,
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> QuantizeReport:
@@ -51,12 +53,13 @@ def quantize_bundle(
         cohort: studies that every precision is compared with FP32 on; by default those of
             `calibration`, whose labels then do not count: AUROC is for a cohort that was chosen for it.
         method: of calibration; by default the one that is measured to be best.
+        logit_budget: root mean square of the logit error that INT8 may be expected to add; what exceeds it stays FP32.
         force: replace what stands at `output`.
         progress: called with a line of text at each step.
 
     Raises:
         BundleError: the bundle is refused.
-        UsageError: a cohort cannot be used, or `output` exists and `force` is not given.
+        UsageError: a cohort cannot be used, the budget is not positive, or `output` exists and `force` is not given.
         ExportError: no precision passed; nothing is written.
     """
     tell = progress or (lambda _text: None)
@@ -67,6 +70,8 @@ def quantize_bundle(
         raise UsageError(f"{target}: exists already.", "Choose another path, or replace it with --force.")
     if not precisions or "fp32" in precisions:
         raise UsageError("FP32 is what the others are compared with.", "Choose of: --precision fp16, bf16, int8")
+    if not (math.isfinite(logit_budget) and logit_budget > 0):
+        raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGET}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
@@ -82,7 +87,10 @@ def quantize_bundle(
             _remove(models[precision])
             tell(f"making {precision}")
             if precision == "int8":
-                plan = plan_int8(models["fp32"], manifest, _windows(bundle, source, tell), method, tell)
+                windows = _windows(bundle, source, tell)
+                plan = plan_int8(
+                    models["fp32"], manifest, windows, method=method, budget=logit_budget, tell=tell
+                )
                 write_int8(models["fp32"], models["int8"], plan.layers, plan.ranges)
             else:
                 _write_typed(models["fp32"], models[precision], precision)

@@ -24,10 +24,13 @@ class PlanarStem(nn.Module):
         self.stride, self.padding = stem.stride, tuple(int(pad) for pad in stem.padding)
 
     def forward(self, image: Tensor) -> Tensor:
-        depth, taps = image.shape[2], self.weight.shape[1]
+        batch, _, depth, height, width = image.shape
+        taps = self.weight.shape[1]
         reach, rows, columns = self.padding
         padded = F.pad(image, (0, 0, 0, 0, reach, reach))
-        near = torch.cat([padded[:, :, tap : tap + depth] for tap in range(taps)], dim=1)  # [N, taps, D, H, W]
+        # One gather: OpenVINO runs an INT8 convolution wrongly whose input is a concatenation of slices.
+        near = padded.index_select(2, torch.arange(taps)[:, None].add(torch.arange(depth)).flatten())
+        near = near.reshape(batch, taps, depth, height, width)
         return F.conv3d(near, self.weight, stride=self.stride, padding=(0, rows, columns))
 
 
