@@ -180,5 +180,4 @@ def test_every_runtime_answers_the_stem_alike(tmp_path: Path) -> None:
         with backend_class(backend)(int8, inputs, outputs, 1, "int8") as opened:
             found = opened.infer({"image": image})["stem"]
         error = np.abs(found - expected).max() / np.abs(expected).max()
-        print(f"{backend}: {error:.1e} of the largest value")
         assert 0 < error < 0.02, backend

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import NodeProto as Node
 from onnx import helper
 from torch import nn
 
@@ -16,28 +17,39 @@ from mmcaf_export.precision import one_pass_variance
 from small_networks import answer, save_network
 
 SHAPE = (3, 4, 5, 7)
-SPACE = np.array([2, 3, 4], dtype=np.int64)
+ROWS, REST = np.array([4], dtype=np.int64), np.array([2, 3], dtype=np.int64)
+
+
+def mean(of: str, to: str, rows: str = "rows", rest: str = "rest", count: str = "count", kept: int = 1) -> list[Node]:
+    """The nodes of a mean: rows averaged, added up, divided by how many they are."""
+    return [
+        helper.make_node("ReduceMean", [of, rows], [f"{to}.rows"], keepdims=1),
+        helper.make_node("ReduceSum", [f"{to}.rows", rest], [f"{to}.sum"], keepdims=kept),
+        helper.make_node("Div", [f"{to}.sum", count], [to]),
+    ]
 
 
 def network(
     path: Path,
-    inner: NDArray[np.int64] = SPACE,
-    outer: NDArray[np.int64] = SPACE,
-    inner_kept: int = 1,
+    rows: NDArray[np.int64] = ROWS,
+    rest: NDArray[np.int64] = REST,
+    count: float = 20.0,
+    outer_rows: NDArray[np.int64] = ROWS,
     outer_kept: int = 1,
-    more: tuple[onnx.NodeProto, ...] = (),
+    more: tuple[Node, ...] = (),
 ) -> Path:
     """mean((x - mean(x))^2), and what else is asked for."""
     nodes = [
-        helper.make_node("ReduceMean", ["x", "inner"], ["mean"], keepdims=inner_kept),
+        *mean("x", "mean"),
         helper.make_node("Sub", ["x", "mean"], ["centred"]),
         helper.make_node("Mul", ["centred", "centred"], ["square"]),
-        helper.make_node("ReduceMean", ["square", "outer"], ["variance"], keepdims=outer_kept),
+        *mean("square", "variance", rows="outer_rows", kept=outer_kept),
         *more,
         helper.make_node("Identity", ["variance"], ["y"]),
     ]
-    outputs = {"y": [None] * (5 if outer_kept else 5 - len(outer))} | {node.output[0]: [None] * 5 for node in more}
-    return save_network(path, nodes, {"x": ["N", *SHAPE]}, outputs, {"inner": inner, "outer": outer})
+    outputs = {"y": [None] * (5 if outer_kept else 5 - len(rest))} | {node.output[0]: [None] * 5 for node in more}
+    constants = {"rows": rows, "rest": rest, "outer_rows": outer_rows, "count": np.float32(count)}
+    return save_network(path, nodes, {"x": ["N", *SHAPE]}, outputs, constants)
 
 
 def rewritten(path: Path) -> tuple[int, Path]:
@@ -48,12 +60,13 @@ def rewritten(path: Path) -> tuple[int, Path]:
     return count, output
 
 
-@pytest.mark.parametrize("mean", [0.0, -1.0, 10.0])
-@pytest.mark.parametrize("axes", [(2, 3, 4), (-1, -2, -3), (1, 2, 3, 4)], ids=str)
-def test_equals_numpy(tmp_path: Path, mean: float, axes: tuple[int, ...]) -> None:
-    x = np.random.default_rng(3).normal(mean, 1, (2, *SHAPE)).astype(np.float32)
-    positions = np.array(axes, dtype=np.int64)
-    count, output = rewritten(network(tmp_path / "two_pass.onnx", positions, positions))
+@pytest.mark.parametrize("centre", [0.0, -1.0, 10.0])
+@pytest.mark.parametrize("axes", [(4, 2, 3), (-1, -2, -3), (1, 2, 3, 4)], ids=str)
+def test_equals_numpy(tmp_path: Path, centre: float, axes: tuple[int, ...]) -> None:
+    x = np.random.default_rng(3).normal(centre, 1, (2, *SHAPE)).astype(np.float32)
+    rows, rest = np.array(axes[:1], dtype=np.int64), np.array(axes[1:], dtype=np.int64)
+    summed = float(np.prod([x.shape[axis] for axis in axes[1:]]))
+    count, output = rewritten(network(tmp_path / "two_pass.onnx", rows, rest, summed, outer_rows=rows))
     assert count == 1
     expected = x.astype(np.float64).var(axis=axes, keepdims=True)
     np.testing.assert_allclose(answer(output, {"x": x}), expected, rtol=1e-4)
@@ -80,21 +93,30 @@ def test_batch_of_any_size(tmp_path: Path) -> None:
 CENTRED_AGAIN = helper.make_node("Identity", ["centred"], ["again"], name="again")
 SQUARE_AGAIN = helper.make_node("Identity", ["square"], ["again"], name="again")
 CHANNELS = np.array([1], dtype=np.int64)
-BATCH = np.array([0, 2, 3, 4], dtype=np.int64)
+BATCH = np.array([0], dtype=np.int64)
 NOTHING = np.array([], dtype=np.int64)
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"outer": CHANNELS},
+        {"outer_rows": CHANNELS},
         {"outer_kept": 0},
-        {"inner": BATCH, "outer": BATCH},
-        {"inner": NOTHING, "outer": NOTHING},
+        {"rows": BATCH, "outer_rows": BATCH},
+        {"rows": NOTHING, "outer_rows": NOTHING},
+        {"count": 21.0},
         {"more": (CENTRED_AGAIN,)},
         {"more": (SQUARE_AGAIN,)},
     ],
-    ids=["other axes", "axes dropped", "over the batch", "over everything", "centred map used", "square used"],
+    ids=[
+        "other axes",
+        "axes dropped",
+        "over the batch",
+        "over everything",
+        "no mean",
+        "centred map used",
+        "square used",
+    ],
 )
 def test_other_patterns_stay(tmp_path: Path, changes: dict[str, object]) -> None:
     source = network(tmp_path / "two_pass.onnx", **changes)  # type: ignore[arg-type]
@@ -103,7 +125,7 @@ def test_other_patterns_stay(tmp_path: Path, changes: dict[str, object]) -> None
     assert onnx.load(output).graph.node == onnx.load(source).graph.node
 
 
-def test_a_mean_without_axes_stays(tmp_path: Path) -> None:
+def test_a_mean_in_one_step_stays(tmp_path: Path) -> None:
     nodes = [
         helper.make_node("ReduceMean", ["x"], ["mean"]),
         helper.make_node("Sub", ["x", "mean"], ["centred"]),
@@ -116,13 +138,14 @@ def test_a_mean_without_axes_stays(tmp_path: Path) -> None:
 
 def test_a_product_of_two_maps_is_no_square(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("ReduceMean", ["x", "axes"], ["mean"]),
+        *mean("x", "mean"),
         helper.make_node("Sub", ["x", "mean"], ["centred"]),
         helper.make_node("Mul", ["centred", "x"], ["square"]),
-        helper.make_node("ReduceMean", ["square", "axes"], ["y"]),
+        *mean("square", "y"),
     ]
     shapes = {"x": ["N", *SHAPE]}, {"y": ["N", 3, 1, 1, 1]}
-    assert rewritten(save_network(tmp_path / "other.onnx", nodes, *shapes, {"axes": SPACE}))[0] == 0
+    constants = {"rows": ROWS, "rest": REST, "count": np.float32(20)}
+    assert rewritten(save_network(tmp_path / "other.onnx", nodes, *shapes, constants))[0] == 0
 
 
 def test_every_group_norm_of_the_network(slim_export: Exported, slim_network: MmcafNet, tmp_path: Path) -> None:

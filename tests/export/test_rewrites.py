@@ -4,18 +4,24 @@ import copy
 import logging
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from export.conftest import SLIM, filled
+from mmcaf_engine.backends import backend_class
+from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.networks.kan import KanLayer
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.rewrites import channel_scale, few_slices, group_norm, padding_taps
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import Cost, measure
+from mmcaf_export.rewrites.means import spatial_mean
 from mmcaf_export.rewrites.mmcaf import REWRITES
 from mmcaf_export.rewrites.mmcaf.spline_pieces import PiecewiseKan
 from mmcaf_export.rewrites.rewrite import Rewrite, rewritten, rewritten_with_costs
@@ -286,3 +292,19 @@ def test_published_size(full_network: MmcafNet) -> None:
     log.info("published size: %.1e in float64; float32 %.1e before, %.1e after", error, plain32, lean32)
     assert error <= 1e-11
     assert max(plain32, lean32) <= ABSOLUTE
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_means_over_large_maps_keep_their_digits(backend: str, tmp_path: Path) -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return spatial_mean(x)
+
+    x = np.random.default_rng(0).uniform(0, 1, (1, 3, 12, 96, 100)).astype(np.float32)
+    model = tmp_path / "mean.onnx"
+    export_onnx(Mean(), {"x": torch.from_numpy(x)}, model, outputs=("mean",))
+    inputs = (TensorSpec(name="x", kind="volume", shape=("N", *x.shape[1:])),)
+    outputs = (TensorSpec(name="mean", kind="score", shape=("N", 3, 1, 1, 1)),)
+    with backend_class(backend)(model, inputs, outputs, 1) as opened:
+        found = opened.infer({"x": x})["mean"]
+    np.testing.assert_allclose(found, x.astype(np.float64).mean(axis=(2, 3, 4), keepdims=True), rtol=1e-6)

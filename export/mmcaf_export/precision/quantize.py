@@ -88,9 +88,7 @@ def quantize_bundle(
             tell(f"making {precision}")
             if precision == "int8":
                 windows = _windows(bundle, source, tell)
-                plan = plan_int8(
-                    models["fp32"], manifest, windows, method=method, budget=logit_budget, tell=tell
-                )
+                plan = plan_int8(models["fp32"], manifest, windows, method=method, budget=logit_budget, tell=tell)
                 write_int8(models["fp32"], models["int8"], plan.layers, plan.ranges)
             else:
                 _write_typed(models["fp32"], models[precision], precision)

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .means import spatial_mean
 from .rewrite import Rewrite
-
-_SPACE = (2, 3, 4)
 
 
 class GroupScale(nn.Module):
@@ -30,9 +29,9 @@ class GroupScale(nn.Module):
         """Scale and shift that normalise x, and the means that the result will have: [N, C, 1, 1, 1] each."""
         channels = x.shape[1]
         grouped = (-1, self.groups, channels // self.groups)
-        means = x.mean(dim=_SPACE, keepdim=True)
+        means = spatial_mean(x)
         centred = x - means  # the mean of squares less the squared mean would cancel
-        variances = (centred * centred).mean(dim=_SPACE, keepdim=True).reshape(grouped)
+        variances = spatial_mean(centred * centred).reshape(grouped)
         own = means.reshape(grouped)
         mean = own.mean(dim=2, keepdim=True)
         offset = own - mean

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...networks.attention import ChannelAttention
+from ..means import spatial_mean
 from ..rewrite import Rewrite
 
 
@@ -18,8 +19,7 @@ class JointChannelAttention(nn.Module):
         self.fc1, self.fc2 = attention.fc1, attention.fc2
 
     def forward(self, x: Tensor) -> Tensor:
-        axes = (2, 3, 4)
-        pooled = torch.cat([x.mean(dim=axes, keepdim=True), x.amax(dim=axes, keepdim=True)], dim=2)
+        pooled = torch.cat([spatial_mean(x), x.amax(dim=(2, 3, 4), keepdim=True)], dim=2)
         hidden = F.relu(self.fc1(pooled)).sum(dim=2, keepdim=True)  # [N, C/16, 1, 1, 1]
         return x * torch.sigmoid(self.fc2(hidden))
 
