@@ -90,9 +90,7 @@ def with_open_session(arguments: argparse.Namespace) -> list[dict[str, str]]:
     with open_session(bundle, backend=arguments.backend, precision=arguments.precision) as session:
         about = session.describe()
         prepared = prepare(study, clinical, bundle.manifest)
-        inputs = {bundle.manifest.input("volume").name: prepared.windows.window(len(prepared.windows) // 2)}
-        if prepared.record is not None:
-            inputs[bundle.manifest.input("table").name] = prepared.record.table()
+        inputs = prepared.inputs(len(prepared) // 2, bundle.manifest)
         del prepared
         first = infer(study, clinical, session=session)
         answers: list[float] = []

@@ -3,26 +3,47 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Literal
 
-from mmcaf_engine.demo.phantom import make_phantom, record
-from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
 from mmcaf_engine.errors import UsageError
 
 
-def demo_command(folder: Path, seed: int, force: bool) -> None:
-    """Write one synthetic patient's study, in both DICOM forms, and record."""
-    study, series, record_file = folder / "study.dcm", folder / "series", folder / "record.json"
-    if not force and any(path.exists() for path in (study, series, record_file)):
+def demo_command(folder: Path, kind: Literal["lung", "liver"], seed: int, force: bool) -> None:
+    """Write one synthetic patient's files."""
+    names = ("study.dcm", "series", "record.json") if kind == "lung" else ("dicom", "nifti")
+    if not force and any((folder / name).exists() for name in names):
         raise UsageError(
             f"{folder}: a demo stands there already.", "Choose another folder, or replace it with --force."
         )
-    phantom = make_phantom(seed)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_multiframe(phantom, study)
-        write_series(phantom, series)
-        record_file.write_text(json.dumps(record(phantom.patient), indent=2) + "\n", encoding="utf-8")
+        _write_lung(folder, seed) if kind == "lung" else _write_liver(folder, seed)
     except OSError as failure:
         raise UsageError(f"{folder}: cannot be written: {failure.strerror}.", "Choose another folder.") from None
+
+
+def _write_lung(folder: Path, seed: int) -> None:
+    """The study in both DICOM forms, and the record."""
+    from mmcaf_engine.demo.phantom import make_phantom, record
+    from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
+
+    study, series, record_file = folder / "study.dcm", folder / "series", folder / "record.json"
+    phantom = make_phantom(seed)
+    write_multiframe(phantom, study)
+    write_series(phantom, series)
+    record_file.write_text(json.dumps(record(phantom.patient), indent=2) + "\n", encoding="utf-8")
     print(f"Synthetic patient {seed}: {study}, {series}{'/'} ({len(phantom.hu)} slices) and {record_file}")
     print(f"Try: mmcaf-infer {shlex.quote(str(study))} {shlex.quote(str(record_file))}")
+
+
+def _write_liver(folder: Path, seed: int) -> None:
+    """The study as DICOM series and as NIfTI files."""
+    from mmcaf_engine.demo.liver import LIVER_LABELS, PHASES, liver_study
+    from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
+
+    study = liver_study(seed)
+    write_mr_series(study, folder / "dicom")
+    write_nifti(study, folder / "nifti")
+    print(f"Synthetic patient {seed}, {LIVER_LABELS[study.label]}, {len(PHASES)} phases: {folder / 'dicom'}{'/'} and")
+    print(f"{folder / 'nifti'}{'/'}")
+    print(f"Try: mmcaf-infer {shlex.quote(str(folder / 'dicom'))} --bundle BUNDLE")

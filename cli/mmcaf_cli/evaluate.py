@@ -90,6 +90,11 @@ def evaluate_command(
     bundle = _bundle(path)
     cohort = open_cohort(source, bundle.manifest)
     cohort = cohort if limit is None else cohort.first(limit)
+    if roc is not None and bundle.manifest.threshold is None:
+        raise UsageError(
+            f"{bundle.manifest.name} tells {len(bundle.manifest.labels)} labels apart; a ROC curve is of two.",
+            "Leave --roc out; the report has each label's AUROC.",
+        )
     if roc is not None and not both_labels([case.label for case in cohort if case.label is not None]):
         raise UsageError(
             f"{cohort.source}: no ROC curve without studies of both labels of {bundle.manifest.name}.",

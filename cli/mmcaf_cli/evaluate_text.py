@@ -20,22 +20,29 @@ def render(report: "Evaluation") -> str:
     runs = {"fp32": accuracy.reference, **{name: part.runtime for name, part in accuracy.precisions.items()}}
     lines = [
         f"cohort     {_cohort(accuracy, manifest.labels)}",
-        f"model      {manifest.name}, bundle {report.bundle.sha256[:12]}, threshold {accuracy.threshold:g}",
+        f"model      {manifest.name}, bundle {report.bundle.sha256[:12]}{_threshold(accuracy)}",
         *(f"{name:<10} {run.backend} {run.version} on {run.device}" for name, run in runs.items()),
         *(f"{name:<10} not run: {reason}" for name, reason in report.not_run.items()),
     ]
     lines += _performance(accuracy) if accuracy.cohort.labelled else []
+    lines += _per_label(accuracy, manifest.labels)
     lines += _costs(accuracy)
     lines += _remarks("refused", [(remark.id, remark.text) for remark in outcome.refused])
     lines += _remarks("warnings", [(remark.id, remark.text) for remark in outcome.warnings])
     return "\n".join([*lines, "", report.disclaimer])
 
 
-def _cohort(accuracy: Accuracy, labels: tuple[str, str]) -> str:
+def _threshold(accuracy: Accuracy) -> str:
+    return "" if accuracy.threshold is None else f", threshold {accuracy.threshold:g}"
+
+
+def _cohort(accuracy: Accuracy, labels: tuple[str, ...]) -> str:
     cohort = accuracy.cohort
     parts = [cohort.source, _studies(cohort.studies)]
-    if cohort.labelled:
+    if cohort.labelled and cohort.positives is not None:
         parts.append(f"{cohort.labelled - cohort.positives} {labels[0]}, {cohort.positives} {labels[1]}")
+    elif cohort.labelled:
+        parts += [f"{count} {label}" for count, label in zip(cohort.per_label or (), labels, strict=False) if count]
     unlabelled = cohort.studies - cohort.labelled
     parts += [f"{unlabelled} without a label"] if unlabelled else []
     parts += [f"{cohort.refused} more refused"] if cohort.refused else []
@@ -46,6 +53,18 @@ def _performance(accuracy: Accuracy) -> list[str]:
     """The table of the labelled studies; a ratio that is not defined is a dash."""
     rows = [("", "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
     rows += [_row(name, part.performance) for name, part in accuracy.precisions.items()]
+    return ["", *_table(rows)]
+
+
+def _per_label(accuracy: Accuracy, labels: tuple[str, ...]) -> list[str]:
+    """Of several labels, how FP32 tells each from all others."""
+    tables = accuracy.reference.performance.per_label
+    if not tables:
+        return []
+    rows: list[tuple[str, ...]] = [("fp32, one label against the others", "studies", "AUROC", *_HEADS)]
+    for table in tables:
+        values = [table.auroc, *(getattr(table, ratio) for ratio in _RATIOS)]
+        rows.append((labels[table.label], str(table.studies), *("-" if v is None else f"{v:.3f}" for v in values)))
     return ["", *_table(rows)]
 
 
@@ -70,13 +89,12 @@ def _costs(accuracy: Accuracy) -> list[str]:
 
 
 def _cost(name: str, part: PrecisionAccuracy, accuracy: Accuracy) -> tuple[str, ...]:
-    flips = part.flips.to_label_0 + part.flips.to_label_1
     return (
         name,
         f"{part.max_probability_difference:.4f}",
         f"{part.mean_probability_difference:.4f}",
         f"{part.max_logit_difference:.4f}",
-        f"{flips} of {accuracy.cohort.studies} ({part.flips.fraction:.1%})",
+        f"{part.flips.count} of {accuracy.cohort.studies} ({part.flips.fraction:.1%})",
         _signed(part.auroc_difference),
         "passed" if part.passed else "FAILED",
     )

@@ -22,16 +22,25 @@ _EPILOG = (
 
 @app.command(epilog=_EPILOG)
 def infer(
-    study: Annotated[str, typer.Argument(help="DICOM file (also multi-frame), directory, zip, or DICOMDIR.")],
+    study: Annotated[
+        str, typer.Argument(help="DICOM file (also multi-frame), directory, zip, or DICOMDIR; or NIfTI files.")
+    ],
     record: Annotated[
         str | None, typer.Argument(help="Clinical record: a flat JSON object, or a FHIR R4 Bundle.")
     ] = None,
     bundle: Annotated[
         str | None, typer.Option(help="Bundle to answer with. Default: $MMCAF_BUNDLE, the user's config, the demo.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="auto, openvino or onnxruntime.")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino or onnxruntime.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, fp16, bf16 or int8, as the bundle holds.")] = "auto",
-    series: Annotated[str | None, typer.Option(help="SeriesInstanceUID, or number from the list of series.")] = None,
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[INPUT=]SERIES",
+            help="SeriesInstanceUID, number from the list of series, or path. For a network of several: INPUT=SERIES, "
+            "such as t2=4 or t2=t2.nii.gz; may be repeated.",
+        ),
+    ] = None,
     gaps: Annotated[
         Literal["refuse", "interpolate"], typer.Option(help="Missing slices: refuse, or interpolate a few.")
     ] = "refuse",
@@ -45,6 +54,12 @@ def infer(
     threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
     out: Annotated[Path | None, typer.Option(help="Also write the JSON object to this file.")] = None,
+    heatmap: Annotated[
+        Path | None, typer.Option(help="Also draw the network's attention over the slices, to this PNG file.")
+    ] = None,
+    heatmap_over: Annotated[
+        str | None, typer.Option(metavar="INPUT", help="Input whose slices the heat map shows. Default: the first.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse to answer with warnings (exit code 7).")] = False,
     allow_id_mismatch: Annotated[
         bool, typer.Option("--allow-id-mismatch", help="Accept a record whose patient id differs from the study's.")
@@ -58,6 +73,7 @@ def infer(
 
     from .progress import ProgressBar
 
+    _check_heatmap(heatmap, heatmap_over)
     with ProgressBar() as progress:
         result = answer(
             study,
@@ -73,12 +89,16 @@ def infer(
             threads=threads,
             allow_id_mismatch=allow_id_mismatch,
             strict=strict,
+            heatmap=heatmap,
+            heatmap_over=heatmap_over,
             progress=progress,
         )
     if without_patient:
         from mmcaf_engine.deidentify import deidentify
 
-        result = deidentify(result, study, *([] if record is None else [record]))
+        named = [value.partition("=")[2] or value for value in series or []]
+        others = [path for path in named if Path(path).exists()]
+        result = deidentify(result, study, *others, *([] if record is None else [record]))
     if out is not None:
         _write(out, result)
     if json:
@@ -89,6 +109,15 @@ def infer(
         from .text import render
 
         print(render(result))
+
+
+def _check_heatmap(heatmap: Path | None, over: str | None) -> None:
+    from mmcaf_engine.errors import UsageError
+
+    if heatmap is None and over is not None:
+        raise UsageError("--heatmap-over belongs to --heatmap.", "Add --heatmap FILE.png, or leave it out.")
+    if heatmap is not None and heatmap.suffix.lower() != ".png":
+        raise UsageError(f"{heatmap}: the heat map is a PNG file.", f"Name it {heatmap.with_suffix('.png').name}.")
 
 
 def _write(out: Path, result: "Result") -> None:

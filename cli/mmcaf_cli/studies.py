@@ -5,12 +5,17 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from mmcaf_engine.bundle import load_bundle
 from mmcaf_engine.study import SeriesEntry, SeriesList, list_series
 
 
-def studies_command(path: Path, modality: str | None, json: bool) -> None:
-    """Print the series that could be read, as text or JSON."""
-    found = list_series(path, modality=modality)
+def studies_command(path: Path, modality: str | None, bundle: Path | None, json: bool) -> None:
+    """Print the series that could be read, as text or JSON; with a bundle, which input each would be."""
+    if bundle is None:
+        found = list_series(path, modality=modality)
+    else:
+        manifest = load_bundle(bundle).manifest
+        found = list_series(path, modality=modality or manifest.preprocessing.modality, inputs=manifest.series)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if json:
@@ -23,12 +28,15 @@ def _render(found: SeriesList) -> list[str]:
     lines = []
     for entry in found.series:
         lines.append(f"{'*' if entry.chosen else ' '} {entry.number:2}  {_describe(entry)}")
-        lines.append(f"      {'read' if entry.chosen else 'not read'}: {entry.reason}")
-        lines.append(f"      {entry.series_uid}")
+        read = f"read as {entry.input}" if entry.input else "read" if entry.chosen else "not read"
+        lines.append(f"      {read}: {entry.reason}")
+        lines += [f"      {entry.series_uid}"] if entry.series_uid else []
     left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
     lines += [f"left out, files: {left_out}"] if left_out else []
     if found.problem and not found.series:
         lines.append(f"none can be read: {found.problem}")
+    elif found.problem and any(entry.input for entry in found.series):
+        lines += [f"refused: {problem}" for problem in found.problem.splitlines()]
     elif found.problem:
         lines.append("none would be read without --series NUMBER")
     return lines

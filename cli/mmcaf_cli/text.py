@@ -8,18 +8,15 @@ SUSPICIOUS = 3
 
 def render(result: Result) -> str:
     """A few lines: the answer, the slices behind it, what was run on what, warnings, the disclaimer."""
-    scores = "   ".join(f"{label} {probability:.3f}" for label, probability in result.probabilities.items())
-    depth = _window_depth(result)
-    highest = sorted(result.windows, key=lambda window: -window.probability)[:SUSPICIOUS]
-    slices = ", ".join(f"{_span(window, depth, result.study.slices)} ({window.probability:.3f})" for window in highest)
     spacing = " x ".join(f"{value:.3g}" for value in result.study.spacing_mm)
     engine = result.engine
     total = result.timing_ms["total"] / 1e3
     lines = [
-        f"{result.label}   (threshold {result.threshold:g})",
-        f"  probability   {scores}",
-        f"  most suspicious slices   {slices}",
+        result.label if result.threshold is None else f"{result.label}   (threshold {result.threshold:g})",
+        f"  probability   {_probabilities(result)}",
+        *_slices(result),
         f"  study         {result.study.modality}, {result.study.slices} slices, {spacing} mm",
+        *_series(result),
         f"  record        {_record(result)}",
         f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}",
         f"  engine        {engine.backend} {engine.precision} on {engine.device}, {total:.2f} s in all",
@@ -28,6 +25,32 @@ def render(result: Result) -> str:
     lines += [f"  warning       {warning}" for warning in result.warnings]
     lines.append(result.disclaimer)
     return "\n".join(lines)
+
+
+def _probabilities(result: Result) -> str:
+    """Of two labels in their order; of more, the most probable first."""
+    shares = list(result.probabilities.items())
+    if result.threshold is None:
+        shares.sort(key=lambda share: -share[1])
+    return "   ".join(f"{label} {probability:.3f}" for label, probability in shares)
+
+
+def _slices(result: Result) -> list[str]:
+    """The windows that speak most for the answer; none where the whole volume is one."""
+    if result.threshold is None and len(result.windows) == 1:
+        return []
+    depth = _window_depth(result)
+    highest = sorted(result.windows, key=lambda window: -window.probability)[:SUSPICIOUS]
+    slices = ", ".join(f"{_span(window, depth, result.study.slices)} ({window.probability:.3f})" for window in highest)
+    return [f"  most suspicious slices   {slices}"]
+
+
+def _series(result: Result) -> list[str]:
+    """Of a network of several, each input's series and why this one."""
+    if len(result.study.series) < 2:
+        return []
+    entries = result.study.series
+    return [f"    {entry.input:<11} {entry.slices} slices, {entry.source}: {entry.chosen}" for entry in entries]
 
 
 def _window_depth(result: Result) -> int:

@@ -1,44 +1,91 @@
 """From the windows' logits to the study's answer."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BackendError
-from .manifest import AggregationSpec
+from .manifest import Manifest
 from .result import WindowScore
 
 
-def score_windows(starts: tuple[int, ...], logits: NDArray[np.float32]) -> tuple[WindowScore, ...]:
-    """Pair each window's first slice with its score.
+@dataclass(frozen=True)
+class StudyScore:
+    """A study's answer.
+
+    label: position of the answer among the manifest's labels.
+    probabilities: of every label, in their order.
+    logits: of label 1 for sigmoid, of every label for softmax.
+    windows: each one's score, of label 1 for sigmoid, of the study's label for softmax.
+    deciding: the window that the answer rests on most.
+    """
+
+    label: int
+    probabilities: tuple[float, ...]
+    logits: tuple[float, ...]
+    windows: tuple[WindowScore, ...]
+    deciding: int
+
+    @property
+    def logit(self) -> float:
+        """Of label 1 for sigmoid, of the answer for softmax."""
+        return self.logits[0] if len(self.logits) == 1 else self.logits[self.label]
+
+    @property
+    def probability(self) -> float:
+        """Of label 1 for sigmoid, of the answer for softmax."""
+        return self.probabilities[1] if len(self.logits) == 1 else self.probabilities[self.label]
+
+
+def aggregate(starts: tuple[int, ...], logits: NDArray[np.float32], manifest: Manifest) -> StudyScore:
+    """The study's answer from its windows: of the highest window, or of the mean probabilities.
+
+    For softmax the highest window is the one that is surest of its own label. Between equal classes the first is taken.
 
     Args:
         starts: first slice of each window, length N.
-        logits: float32 [N, 1].
+        logits: float32 [N, 1] for sigmoid, [N, K] for softmax.
 
     Raises:
         BackendError: a logit is not finite.
     """
-    if not np.isfinite(logits).all():
-        window = int(np.flatnonzero(~np.isfinite(logits[:, 0]))[0])
-        raise BackendError(
-            f"The network's answer for the window at slice {starts[window]} is {logits[window, 0]}, no number.",
-            "Try another precision or backend: --precision fp32 --backend onnxruntime",
-        )
-    return tuple(
-        WindowScore(start, float(logit), sigmoid(float(logit)))
-        for start, logit in zip(starts, logits[:, 0], strict=True)
+    _refuse_not_finite(starts, logits)
+    if manifest.activation == "sigmoid":
+        return _of_two(starts, [float(logit) for logit in logits[:, 0]], manifest)
+    return _of_several(starts, logits.astype(np.float64), manifest)
+
+
+def _of_two(starts: tuple[int, ...], logits: list[float], manifest: Manifest) -> StudyScore:
+    windows = tuple(WindowScore(start, logit, sigmoid(logit)) for start, logit in zip(starts, logits, strict=True))
+    deciding = max(range(len(windows)), key=lambda at: windows[at].logit)
+    probability, logit = windows[deciding].probability, windows[deciding].logit
+    if manifest.aggregation.method == "mean":
+        probability = math.fsum(window.probability for window in windows) / len(windows)
+        logit = _logit(probability)
+    if manifest.threshold is None:
+        raise ValueError("a manifest with sigmoid has a threshold")
+    label = int(probability >= manifest.threshold)
+    return StudyScore(label, (1.0 - probability, probability), (logit,), windows, deciding)
+
+
+def _of_several(starts: tuple[int, ...], logits: NDArray[np.float64], manifest: Manifest) -> StudyScore:
+    shares = softmax(logits)
+    deciding = int(shares.max(axis=1).argmax())
+    of_study, chosen = shares[deciding], logits[deciding]
+    if manifest.aggregation.method == "mean":
+        of_study = shares.mean(axis=0)
+        # With this constant, the logits of a single window are its own.
+        constant = (logits.max(axis=1) - np.log(shares.max(axis=1))).mean()
+        chosen = np.log(np.maximum(of_study, np.finfo(np.float64).tiny)) + constant
+    label = int(of_study.argmax())
+    windows = tuple(
+        WindowScore(start, float(logits[at, label]), float(shares[at, label])) for at, start in enumerate(starts)
     )
-
-
-def aggregate(windows: tuple[WindowScore, ...], spec: AggregationSpec) -> tuple[float, float]:
-    """The study's (probability, logit): of the highest window, or of the mean probability."""
-    if spec.method == "max":
-        highest = max(windows, key=lambda window: window.logit)
-        return highest.probability, highest.logit
-    probability = math.fsum(window.probability for window in windows) / len(windows)
-    return probability, _logit(probability)
+    if manifest.aggregation.method == "mean":
+        deciding = int(shares[:, label].argmax())
+    return StudyScore(label, tuple(map(float, of_study)), tuple(map(float, chosen)), windows, deciding)
 
 
 def sigmoid(logit: float) -> float:
@@ -46,6 +93,24 @@ def sigmoid(logit: float) -> float:
     if logit >= 0:
         return 1.0 / (1.0 + math.exp(-logit))
     return math.exp(logit) / (1.0 + math.exp(logit))
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    """exp(logit) / sum of them, along the last axis, without overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    return shares
+
+
+def _refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> None:
+    broken = ~np.isfinite(logits).all(axis=1)
+    if broken.any():
+        window = int(np.flatnonzero(broken)[0])
+        value = next(value for value in logits[window] if not np.isfinite(value))
+        raise BackendError(
+            f"The network's answer for the window at slice {starts[window]} is {value}, no number.",
+            "Try another precision or backend: --precision fp32 --backend onnxruntime",
+        )
 
 
 def _logit(probability: float) -> float:

@@ -9,9 +9,11 @@ from .result import Result
 
 HIDDEN = "[file]"
 
+_OF_UIDS = set("0123456789.")
+
 
 def deidentify(result: Result, *sources: str | Path) -> Result:
-    """Leave out the record's features, and every path and file name that a warning quotes.
+    """Leave out the record's features, the names of NIfTI files, and every path and file name that a warning quotes.
 
     Folders and files are often named after patients. UIDs stay: they are what the answer is filed under.
 
@@ -30,7 +32,14 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
     return replace(
         result,
         warnings=hidden(result.warnings),
-        study=replace(result.study, warnings=hidden(result.study.warnings)),
+        study=replace(
+            result.study,
+            warnings=hidden(result.study.warnings),
+            series=tuple(
+                entry if set(entry.source) <= _OF_UIDS else replace(entry, source=HIDDEN)
+                for entry in result.study.series
+            ),
+        ),
         record=None if record is None else replace(record, features={}, warnings=hidden(record.warnings)),
     )
 

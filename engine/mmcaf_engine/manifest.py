@@ -6,30 +6,95 @@ refused, so that an older engine never ignores something that a newer bundle rel
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from .manifest_base import ManifestModel
+from .manifest_series import BValues, SeriesRule, SeriesSpec, Turn
+from .manifest_steps import (
+    CenterCropStep,
+    ClipScaleStep,
+    PreprocessingSpec,
+    ResizeStep,
+    ResizeVolumeStep,
+    StandardiseStep,
+    Step,
+    SubtractStep,
+    WindowSpec,
+)
+from .manifest_table import (
+    CategoryField,
+    FhirObservation,
+    FhirPatient,
+    FhirSource,
+    Impute,
+    Missing,
+    NumberField,
+    Refuse,
+    TableField,
+    TableSpec,
+)
+
+__all__ = [
+    "Manifest",
+    "NetworkSpec",
+    "TensorSpec",
+    "FileEntry",
+    "Precision",
+    "FORMAT_VERSION",
+    "PreprocessingSpec",
+    "WindowSpec",
+    "Step",
+    "ResizeStep",
+    "CenterCropStep",
+    "ClipScaleStep",
+    "SubtractStep",
+    "ResizeVolumeStep",
+    "StandardiseStep",
+    "SeriesSpec",
+    "SeriesRule",
+    "BValues",
+    "Turn",
+    "TableSpec",
+    "TableField",
+    "CategoryField",
+    "NumberField",
+    "Missing",
+    "Refuse",
+    "Impute",
+    "FhirSource",
+    "FhirPatient",
+    "FhirObservation",
+    "AttentionSpec",
+    "Activation",
+    "AggregationSpec",
+    "AccuracyBound",
+    "DEFAULT_ACCURACY_BOUNDS",
+    "RewriteEntry",
+    "Int8Entry",
+    "Provenance",
+]
 
 FORMAT_VERSION = 1
 """Bundles of this format version are read; a newer one is refused by name."""
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
+Activation = Literal["sigmoid", "softmax"]
+"""sigmoid: one logit, which scores label 1 of two; softmax: one logit for each label."""
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-
-class FileEntry(_Model):
+class FileEntry(ManifestModel):
     """Size in bytes and lower-case hexadecimal SHA-256 of one file of the bundle."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
 
 
-class TensorSpec(_Model):
+class TensorSpec(ManifestModel):
     """One tensor of the network; the first axis is the batch, written "N"."""
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    kind: Literal["volume", "table", "score"]
+    kind: Literal["volume", "table", "score", "attention"]
     dtype: Literal["float32"] = "float32"
     shape: tuple[Annotated[int, Field(ge=1)] | Literal["N"], ...] = Field(min_length=1)
 
@@ -41,7 +106,7 @@ class TensorSpec(_Model):
         return shape
 
 
-class NetworkSpec(_Model):
+class NetworkSpec(ManifestModel):
     """Which network this is and how it was configured."""
 
     name: str
@@ -49,180 +114,29 @@ class NetworkSpec(_Model):
     parameters: int = Field(ge=0, description="Weights that the answer depends on.")
 
 
-class ResizeStep(_Model):
-    """Resize every slice in-plane by area averaging (exact pixel coverage, as OpenCV's INTER_AREA)."""
+class AttentionSpec(ManifestModel):
+    """What an attention output [N, rows * columns] weighs: parts of the volume inputs, row by row.
 
-    step: Literal["resize"] = "resize"
-    method: Literal["area"] = "area"
-    rows: int = Field(ge=1, le=4096)
-    columns: int = Field(ge=1, le=4096)
-    rounding: Literal["none", "half_even"] = Field(
-        description="half_even: round to whole intensities afterwards, as a resize of integer pixels does."
+    The two axes are those of the volume input that count no slices, in its own order; the parts are of equal size.
+    """
+
+    output: str
+    title: str = Field(min_length=1, max_length=40, description="As the heat map names it.")
+    grid: tuple[Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)]] = Field(
+        description="Rows and columns of parts."
+    )
+    slices: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="First slice of the input, and one past the last, that the parts cover; all without."
     )
 
 
-class CenterCropStep(_Model):
-    """Keep the central rows x columns of every slice; an odd margin leaves the smaller half in front."""
-
-    step: Literal["center_crop"] = "center_crop"
-    rows: int = Field(ge=1, le=4096)
-    columns: int = Field(ge=1, le=4096)
-
-
-class ClipScaleStep(_Model):
-    """Map [lower, upper] to [0, 1] in float32 and clip what lies outside."""
-
-    step: Literal["clip_scale"] = "clip_scale"
-    lower: float
-    upper: float
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "ClipScaleStep":
-        if self.lower >= self.upper:
-            raise ValueError("lower must be below upper")
-        return self
-
-
-class SubtractStep(_Model):
-    """Subtract a constant, usually the training set's mean."""
-
-    step: Literal["subtract"] = "subtract"
-    value: float
-
-
-Step = Annotated[ResizeStep | CenterCropStep | ClipScaleStep | SubtractStep, Field(discriminator="step")]
-
-
-class WindowSpec(_Model):
-    """How the slices of a study become windows of equal depth."""
-
-    slices: int = Field(ge=1, le=4096)
-    stride: int = Field(ge=1, le=4096, description="Slices from one window's start to the next.")
-    pad_value: float = Field(description="Intensity appended after the last slice of a short study.")
-
-
-class PreprocessingSpec(_Model):
-    """From the study's slices to the network's volume input."""
-
-    modality: Literal["CT", "MR"]
-    intensity: Literal["hounsfield", "stored"] = Field(
-        description="hounsfield: after RescaleSlope and RescaleIntercept; stored: the raw pixel values."
-    )
-    windows: WindowSpec
-    steps: tuple[Step, ...]
-
-
-class Refuse(_Model):
-    """A record without this field is refused."""
-
-    policy: Literal["refuse"] = "refuse"
-
-
-class Impute(_Model):
-    """A record without this field gets `value`, in the record's own terms, and the result says so."""
-
-    policy: Literal["impute"] = "impute"
-    value: float | str
-
-
-Missing = Annotated[Refuse | Impute, Field(discriminator="policy")]
-
-
-class FhirPatient(_Model):
-    """The field is an element of the FHIR R4 Patient resource; birthDate gives the age at the study's date."""
-
-    resource: Literal["Patient"] = "Patient"
-    element: Literal["gender", "birthDate"]
-
-
-class FhirObservation(_Model):
-    """The field is the value of a FHIR R4 Observation."""
-
-    resource: Literal["Observation"] = "Observation"
-    codes: tuple[str, ...] = Field(min_length=1, description="LOINC codes, the preferred first.")
-    answers: dict[str, str] = Field(default_factory=dict, description="Code of a coded value -> category.")
-
-
-FhirSource = Annotated[FhirPatient | FhirObservation, Field(discriminator="resource")]
-
-
-class CategoryField(_Model):
-    """A field with named values; the feature is categories[value] / divisor."""
-
-    kind: Literal["category"] = "category"
-    name: str
-    description: str
-    categories: dict[str, float] = Field(min_length=1)
-    synonyms: dict[str, str] = Field(default_factory=dict, description="Other spelling -> category.")
-    divisor: float = Field(default=1.0, gt=0)
-    missing: Missing = Refuse()
-    dicom: Literal["PatientSex"] | None = Field(default=None, description="Header element it must agree with.")
-    fhir: FhirSource | None = Field(default=None, description="Where a FHIR R4 Bundle holds it.")
-
-    @model_validator(mode="after")
-    def _known(self) -> "CategoryField":
-        answers = self.fhir.answers.values() if isinstance(self.fhir, FhirObservation) else ()
-        unknown = sorted({*self.synonyms.values(), *answers} - set(self.categories))
-        if unknown:
-            raise ValueError(f"synonyms or answers lead to unknown categories {unknown}")
-        if isinstance(self.missing, Impute) and str(self.missing.value) not in self.categories:
-            raise ValueError(f"imputed value {self.missing.value!r} is no category")
-        return self
-
-
-class NumberField(_Model):
-    """A measured quantity; the feature is (value - lower) / (upper - lower), not clipped."""
-
-    kind: Literal["number"] = "number"
-    name: str
-    description: str
-    unit: str
-    units: dict[str, float] = Field(
-        default_factory=dict, description="Another unit that is accepted -> how many of `unit` it is."
-    )
-    minimum: float = Field(description="Plausible range; a value outside is refused.")
-    maximum: float
-    lower: float = Field(description="Maps to 0.")
-    upper: float = Field(description="Maps to 1.")
-    missing: Missing = Refuse()
-    dicom: Literal["PatientAge", "PatientWeight"] | None = None
-    fhir: FhirSource | None = None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "NumberField":
-        if self.minimum >= self.maximum or self.lower >= self.upper:
-            raise ValueError("minimum must be below maximum, and lower below upper")
-        if isinstance(self.missing, Impute):
-            value = self.missing.value
-            if isinstance(value, str) or not self.minimum <= value <= self.maximum:
-                raise ValueError(f"imputed value {value!r} is outside {self.minimum:g} to {self.maximum:g}")
-        return self
-
-
-TableField = Annotated[CategoryField | NumberField, Field(discriminator="kind")]
-
-
-class TableSpec(_Model):
-    """The clinical record's schema; the table's columns are the fields in this order."""
-
-    fields: tuple[TableField, ...] = Field(min_length=1)
-
-    @field_validator("fields")
-    @classmethod
-    def _unique(cls, fields: tuple[TableField, ...]) -> tuple[TableField, ...]:
-        names = [field.name for field in fields]
-        if len(set(names)) != len(names):
-            raise ValueError("two fields share a name")
-        return fields
-
-
-class AggregationSpec(_Model):
+class AggregationSpec(ManifestModel):
     """How the windows' probabilities become the study's."""
 
     method: Literal["max", "mean"]
 
 
-class AccuracyBound(_Model):
+class AccuracyBound(ManifestModel):
     """What a precision may cost, compared with FP32 on a cohort; what costs more is not written into a bundle."""
 
     probability_difference: float = Field(
@@ -241,7 +155,7 @@ DEFAULT_ACCURACY_BOUNDS: dict[Precision, AccuracyBound] = {
 }
 
 
-class RewriteEntry(_Model):
+class RewriteEntry(ManifestModel):
     """A change of the computation that leaves its result the same in exact arithmetic."""
 
     name: str
@@ -250,16 +164,17 @@ class RewriteEntry(_Model):
     parameters_saved: int = Field(description="Stored values; negative if it needs more.")
 
 
-class Int8Entry(_Model):
+class Int8Entry(ManifestModel):
     """How the INT8 network was made."""
 
     calibration: str = Field(description="The studies that the ranges were taken from.")
     method: Literal["minmax", "percentile", "entropy"]
+    processor: Literal["cpu", "gpu"] = Field(default="cpu", description="What its layers were chosen for.")
     layers: int = Field(ge=0, description="Convolutions in INT8.")
     kept: dict[str, str] = Field(default_factory=dict, description="Convolution left in FP32 -> why.")
 
 
-class Provenance(_Model):
+class Provenance(ManifestModel):
     """Where the weights came from and what wrote the bundle; no dates, so that exports repeat bit for bit."""
 
     checkpoint_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
@@ -273,7 +188,7 @@ class Provenance(_Model):
     int8: Int8Entry | None = None
 
 
-class Manifest(_Model):
+class Manifest(ManifestModel):
     """manifest.json; its JSON Schema is published in docs/manifest.schema.json."""
 
     format_version: Literal[1] = 1
@@ -284,10 +199,17 @@ class Manifest(_Model):
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     models: dict[Precision, str] = Field(description="Precision -> ONNX file.")
     preprocessing: PreprocessingSpec
+    series: tuple[SeriesSpec, ...] = Field(
+        default=(), description="One for each volume input, in their order; without any, the best series is read."
+    )
     table: TableSpec | None = None
-    labels: tuple[str, str] = Field(description="Label 0 and label 1; the network scores label 1.")
+    labels: tuple[str, ...] = Field(min_length=2, description="In the order of the network's classes, from 0.")
+    activation: Activation = "sigmoid"
     aggregation: AggregationSpec
-    threshold: float = Field(gt=0, lt=1, description="The answer is label 1 from this probability on.")
+    threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="For sigmoid: the answer is label 1 from this probability on."
+    )
+    attention: tuple[AttentionSpec, ...] = ()
     accuracy_bounds: dict[Precision, AccuracyBound] = Field(
         default=DEFAULT_ACCURACY_BOUNDS,
         description="Precision other than fp32 -> what it may cost; one that is left out has its default.",
@@ -315,19 +237,67 @@ class Manifest(_Model):
         for name in self.files:
             if not _is_plain_name(name):
                 raise ValueError(f"file name {name!r} is not a plain name")
+        names = [spec.name for spec in (*self.inputs, *self.outputs)]
+        if len(set(names)) != len(names):
+            raise ValueError("two inputs or outputs share a name")
+        self._check_inputs()
+        self._check_outputs()
+        return self
+
+    def _check_inputs(self) -> None:
         kinds = [spec.kind for spec in self.inputs]
-        if kinds.count("volume") != 1 or kinds.count("table") > 1:
-            raise ValueError("inputs must hold one volume and at most one table")
+        if set(kinds) - {"volume", "table"} or "volume" not in kinds or kinds.count("table") > 1:
+            raise ValueError("inputs must hold volumes and at most one table")
         if ("table" in kinds) != (self.table is not None):
             raise ValueError("a table input and a table schema must come together")
         if self.table is not None and self.input("table").shape != ("N", len(self.table.fields)):
             raise ValueError("the table input's width differs from the number of table fields")
-        if self.input("volume").shape[2:3] != (self.preprocessing.windows.slices,):
-            raise ValueError("the volume input's depth differs from preprocessing.windows.slices")
-        return self
+        matched, volumes = [entry.input for entry in self.series], [spec.name for spec in self.volumes]
+        if matched != volumes and (matched or len(volumes) > 1):
+            raise ValueError(f"series must tell which series each volume input is, in this order: {volumes}")
+        windows, size = self.preprocessing.windows, self.preprocessing.size
+        if windows is not None and len(volumes) > 1:
+            raise ValueError("windows are of one series; a network of several takes each as a whole (windows: null)")
+        for spec in self.volumes:
+            at = 2 + self.preprocessing.slice_axis
+            if windows is not None and spec.shape[at : at + 1] != (windows.slices,):
+                raise ValueError("the volume input's depth differs from preprocessing.windows.slices")
+            if size is not None and spec.shape[2:] != size:
+                raise ValueError(f"the input {spec.name} is {spec.shape[2:]}; resize_volume gives {size}")
+
+    def _check_outputs(self) -> None:
+        if [spec.kind for spec in self.outputs] != ["score"] + ["attention"] * (len(self.outputs) - 1):
+            raise ValueError("outputs must hold one score, and attention after it")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("two labels share a name")
+        if self.activation == "sigmoid" and len(self.labels) != 2:
+            raise ValueError("activation sigmoid tells two labels apart; softmax is for more")
+        if (self.activation == "sigmoid") != (self.threshold is not None):
+            raise ValueError("threshold belongs to activation sigmoid, which needs it; softmax takes the largest")
+        scores = 1 if self.activation == "sigmoid" else len(self.labels)
+        if self.outputs[0].shape != ("N", scores):
+            raise ValueError(f"the output {self.outputs[0].name} must be [N, {scores}] for these labels")
+        if [entry.output for entry in self.attention] != [spec.name for spec in self.outputs[1:]]:
+            raise ValueError("attention must tell what each attention output weighs, in their order")
+        for entry, spec in zip(self.attention, self.outputs[1:], strict=True):
+            if spec.shape != ("N", entry.grid[0] * entry.grid[1]):
+                raise ValueError(f"the output {spec.name} does not have one weight for each of {entry.grid} parts")
+            depth = self.volumes[0].shape[2 + self.preprocessing.slice_axis]
+            if entry.slices is not None and not entry.slices[0] < entry.slices[1] <= int(depth):
+                raise ValueError(f"attention {entry.output}: slices {entry.slices} are not within {depth}")
+
+    @property
+    def volumes(self) -> tuple[TensorSpec, ...]:
+        """The volume inputs, in order."""
+        return tuple(spec for spec in self.inputs if spec.kind == "volume")
+
+    @property
+    def score(self) -> TensorSpec:
+        """The output that the answer is made from."""
+        return self.outputs[0]
 
     def input(self, kind: Literal["volume", "table"]) -> TensorSpec:
-        """The input of this kind; the manifest is known to have it."""
+        """The first input of this kind; the manifest is known to have it."""
         return next(spec for spec in self.inputs if spec.kind == kind)
 
 

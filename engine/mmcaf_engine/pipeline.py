@@ -6,24 +6,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .aggregate import aggregate, score_windows
+from .aggregate import aggregate
 from .bundle import Bundle, load_bundle
 from .default_bundle import default_bundle
 from .errors import StrictError
 from .evaluation.accuracy import accuracy_summary
-from .prepare import Progress, prepare, run_windows
+from .heatmap import check_heatmap, draw_heatmap, write_png
+from .prepare import Prepared, Progress, prepare, run_windows
 from .result import (
     NOT_A_MEDICAL_DEVICE,
     EngineSummary,
     ModelSummary,
     RecordSummary,
     Result,
+    SeriesSummary,
     StudySummary,
 )
 from .session import Session, open_session
-from .study import Duplicates, Gaps, Tilt
+from .study import Duplicates, Gaps, Series, Tilt
 from .timing import Stopwatch
-from .volume import Study, StudyFacts
 
 STAGES = ("bundle", "read", "record", "decode", "preprocess", "open", "infer", "aggregate", "total")
 """The keys of `Result.timing_ms`; bundle and open only where no session was given."""
@@ -37,7 +38,7 @@ def infer(
     session: Session | None = None,
     backend: str = "auto",
     precision: str = "auto",
-    series: str | None = None,
+    series: Series | None = None,
     gaps: Gaps = "refuse",
     tilt: Tilt = "refuse",
     duplicates: Duplicates = "refuse",
@@ -45,6 +46,8 @@ def infer(
     threads: int | None = None,
     allow_id_mismatch: bool = False,
     strict: bool = False,
+    heatmap: str | Path | None = None,
+    heatmap_over: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Answer one study.
@@ -55,19 +58,22 @@ def infer(
     all their threads together. "total" is wall time, and less than the sum where stages ran beside each other.
 
     Args:
-        study: a DICOM file (single-frame or multi-frame), a directory, a zip, or a DICOMDIR.
+        study: a DICOM file (single-frame or multi-frame), a directory, a zip, or a DICOMDIR; or NIfTI files.
         record: path of a flat JSON record, or the parsed object; may be left out when the bundle has no table.
         bundle: path or loaded bundle; by default $MMCAF_BUNDLE, the user's configuration, then the demo.
         session: an open session to reuse; `bundle`, `backend`, `precision` and `threads` are then not looked at.
-        series: SeriesInstanceUID or number, instead of the best by the rule of docs/studies.md.
+        series: SeriesInstanceUID, number or path, instead of the best by the rule of docs/studies.md; for a network of
+            several series, by input name: {"t2": "3"} or ["t2=3"].
         gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
         stride: slices between window starts, instead of the manifest's.
         strict: raise instead of answering with warnings.
+        heatmap: also draw the network's attention over the slices, to this PNG file.
+        heatmap_over: the volume input whose slices are drawn; the first without it.
 
     Raises:
         StudyError, RecordError, BundleError, BackendError: that part is refused; the message says why.
         StrictError: `strict` and the answer carries warnings.
-        UsageError: an argument is out of range.
+        UsageError: an argument is out of range, or a heat map of a network without attention.
     """
     watch = Stopwatch()
     warnings: list[str] = []
@@ -78,6 +84,8 @@ def infer(
             opened, notice = _resolve(bundle)
         warnings += [notice] if notice else []
     manifest = opened.manifest
+    if heatmap is not None:
+        check_heatmap(manifest, heatmap_over)
 
     def open_own() -> Session:
         with watch.span("open"):
@@ -102,29 +110,30 @@ def infer(
         if used.fallback:
             warnings.append(f"{used.backend} answered instead of a preferred backend: {used.fallback}.")
         with watch.span("infer"):
-            logits = run_windows(used, prepared, progress)
+            outputs = run_windows(used, prepared, progress)
         cost = accuracy_summary(opened, used.precision)
         engine = EngineSummary(used.backend, used.precision, used.device, used.fallback, cost)
 
     with watch.span("aggregate"):
-        scores = score_windows(prepared.windows.starts, logits)
-        probability, logit = aggregate(scores, manifest.aggregation)
+        score = aggregate(prepared.starts, outputs[manifest.score.name], manifest)
     watch.add("total", watch.total_ms())
-    imaging, clinical = prepared.study, prepared.record
-    warnings += [*imaging.warnings, *prepared.record_warnings]
+    clinical = prepared.record
+    warnings += [*prepared.study_warnings, *prepared.record_warnings]
     if strict and warnings:
         raise StrictError(
             f"--strict: not answered, because of {len(warnings)} warning(s): {' '.join(warnings)}",
             "Resolve them, or run without --strict.",
         )
+    if heatmap is not None:
+        write_png(Path(heatmap), draw_heatmap(manifest, prepared, outputs, score.deciding, over=heatmap_over))
     return Result(
-        label=manifest.labels[int(probability >= manifest.threshold)],
-        probability=probability,
-        probabilities={manifest.labels[0]: 1.0 - probability, manifest.labels[1]: probability},
-        logit=logit,
+        label=manifest.labels[score.label],
+        probability=score.probability,
+        probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
+        logit=score.logit,
         threshold=manifest.threshold,
-        windows=scores,
-        study=_summary(imaging),
+        windows=score.windows,
+        study=_summary(prepared),
         record=None
         if clinical is None
         else RecordSummary(clinical.features, clinical.missing, prepared.record_warnings),
@@ -181,5 +190,16 @@ def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
     return load_bundle(default.path), default.notice
 
 
-def _summary(study: StudyFacts | Study) -> StudySummary:
-    return StudySummary(study.uids, study.modality, study.slices, study.spacing_mm, study.warnings)
+def _summary(prepared: Prepared) -> StudySummary:
+    first = prepared.series[0].facts
+    several = len(prepared.series) > 1
+    uids = {
+        key: uid
+        for key, uid in first.uids.items()
+        if not several or all(entry.facts.uids.get(key) == uid for entry in prepared.series)
+    }
+    series = tuple(
+        SeriesSummary(entry.input, entry.source, entry.chosen, entry.facts.slices, entry.facts.spacing_mm)
+        for entry in prepared.series
+    )
+    return StudySummary(uids, first.modality, first.slices, first.spacing_mm, prepared.study_warnings, series)

@@ -2,31 +2,47 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import StudyError, UsageError
-from .manifest import CenterCropStep, ClipScaleStep, PreprocessingSpec, ResizeStep, SubtractStep
+from .manifest import (
+    CenterCropStep,
+    ClipScaleStep,
+    PreprocessingSpec,
+    ResizeStep,
+    ResizeVolumeStep,
+    StandardiseStep,
+    Step,
+    SubtractStep,
+)
+from .manifest_steps import HEAD_BACK_LEFT
+from .pooling import pool_area
 from .resize import resize_area
 from .volume import Volume
 from .workers import Scratch, each_slice
 
 Values = NDArray[np.int16] | NDArray[np.float32]
+Number = TypeVar("Number", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Every slice of a study, processed once, and the windows as views of them.
+    """Every slice of a series, processed once, and the windows as views of them.
 
-    slices: float32 [S, H, W], read-only; S is the study's slice count, or `depth` where it was padded.
+    slices: float32 [S, H, W], read-only, toward head, back and left; S is the series' slice count, or `depth` where
+        it was padded, or what the whole volume was resized to.
     depth: slices per window, D.
-    starts: first slice of each window, rising.
+    starts: first slice of each window, rising; (0,) where the whole series is one window.
+    axes: whither the network wants the three axes to rise, as in the manifest.
     """
 
     slices: NDArray[np.float32]
     depth: int
     starts: tuple[int, ...]
+    axes: str = HEAD_BACK_LEFT
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -35,13 +51,15 @@ class Windows:
         return (self.window(index) for index in range(len(self)))
 
     def window(self, index: int) -> NDArray[np.float32]:
-        """Window `index` as float32 [1, 1, D, H, W]: contiguous, read-only, not a copy."""
+        """Window `index` as float32 [1, 1, *axes]: contiguous, read-only; not a copy where they are D, H, W."""
         start = self.starts[index]
-        return self.slices[np.newaxis, np.newaxis, start : start + self.depth]
+        window = np.ascontiguousarray(oriented(self.slices[start : start + self.depth], self.axes))
+        window.setflags(write=False)
+        return window[np.newaxis, np.newaxis]
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """All windows as one new array, float32 [N, 1, D, H, W]."""
+        """All windows as one new array, float32 [N, 1, *axes]."""
         return np.concatenate(list(self))
 
 
@@ -54,9 +72,10 @@ class Layout:
 
 
 def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None) -> Layout:
-    """Lay windows over a study so that each slice is seen.
+    """Lay windows over a series so that each slice is seen.
 
-    Windows start at 0, stride, 2 stride ...; the last one is moved back to end at the last slice.
+    Windows start at 0, stride, 2 stride ...; the last one is moved back to end at the last slice. Without windows the
+    whole series, resized, is the only one.
 
     Args:
         shape: slices, rows and columns of the volume.
@@ -65,17 +84,9 @@ def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int
             own without it.
 
     Raises:
-        UsageError: `stride` would skip slices.
-        StudyError: no slices, or slices smaller than a centre crop.
+        UsageError: `stride` would skip slices, or came although there are no windows.
+        StudyError: no slices, a single one for a whole volume, or slices smaller than a centre crop.
     """
-    depth = spec.windows.slices
-    stride = spec.windows.stride if stride is None else stride
-    if not 1 <= stride <= depth:
-        raise UsageError(
-            f"stride: {stride} slices came; 1 to {depth} were expected, so that no slice is skipped "
-            f"by windows of {depth} slices.",
-            f"Choose a stride of {depth} or less.",
-        )
     count, rows, columns = shape
     if count == 0:
         raise StudyError("preprocessing: the volume has no slices.", "Send a series with images.")
@@ -87,16 +98,31 @@ def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int
             )
         if isinstance(step, ResizeStep | CenterCropStep):
             rows, columns = step.rows, step.columns
+    if spec.windows is None:
+        if stride is not None:
+            raise UsageError("stride: this network takes whole series, not windows of them.", "Leave --stride out.")
+        if count == 1:
+            raise StudyError("preprocessing: a single slice came; a whole volume was expected.", "Send the series.")
+        return Layout(_canonical_size(spec), (0,))
+    depth = spec.windows.slices
+    stride = spec.windows.stride if stride is None else stride
+    if not 1 <= stride <= depth:
+        raise UsageError(
+            f"stride: {stride} slices came; 1 to {depth} were expected, so that no slice is skipped "
+            f"by windows of {depth} slices.",
+            f"Choose a stride of {depth} or less.",
+        )
     padded = max(count, depth)
     last = padded - depth
     return Layout((padded, rows, columns), (*range(0, last, stride), last))
 
 
 class Preprocessor:
-    """Takes the slices of one study in any order, from any thread, and gives the windows once it has them all.
+    """Takes the slices of one series in any order, from any thread, and gives the windows once it has them all.
 
-    A study shorter than a window is padded after its last slice with `spec.windows.pad_value`, an
-    intensity, before the steps. The steps run slice by slice in float32.
+    A series shorter than a window is padded after its last slice with `spec.windows.pad_value`, an intensity, before
+    the steps. The steps run slice by slice in float32, until one needs the whole volume. A resize of the whole volume
+    averages each slice in-plane as it comes, so that no more than that is held.
     """
 
     def __init__(self, shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None) -> None:
@@ -104,7 +130,15 @@ class Preprocessor:
         self._shape = shape
         self._spec = spec
         self._layout = lay_out(shape, spec, stride=stride)
-        self._slices = np.empty(self._layout.shape, np.float32)
+        self._of_slices, self._of_volume = _split(spec.steps)
+        self._slices: NDArray[np.float32]
+        if spec.windows is not None:
+            self._slices = np.empty(self._layout.shape, np.float32)
+            return
+        held = _slice_shape(shape, self._of_slices)
+        if isinstance(self._of_volume[0], ResizeVolumeStep):
+            held = self._layout.shape[1:]
+        self._slices = np.empty((shape[0], *held), np.float32)
 
     def put(self, index: int, values: Values, scratch: Scratch) -> None:
         """Process slice `index`, intensities [H, W], which stay as they are.
@@ -119,16 +153,23 @@ class Preprocessor:
                 "infinite; finite intensities were expected.",
                 "Export the series again.",
             )
-        self._slices[index] = _processed(values, self._spec, scratch)
+        processed = _processed(values, self._of_slices, scratch)
+        if self._of_volume and isinstance(self._of_volume[0], ResizeVolumeStep):
+            processed = pool_area(processed, self._layout.shape[1:])
+        self._slices[index] = processed
 
     def windows(self) -> Windows:
         """The windows over all slices, each of which was put once."""
         count, rows, columns = self._shape
-        if count < len(self._slices):
-            padding = np.full((rows, columns), self._spec.windows.pad_value, np.float32)
-            self._slices[count:] = _processed(padding, self._spec, Scratch())
+        windows = self._spec.windows
+        if windows is None:
+            self._slices = _of_whole_volume(self._slices, self._of_volume, self._layout.shape)
+        elif count < len(self._slices):
+            padding = np.full((rows, columns), windows.pad_value, np.float32)
+            self._slices[count:] = _processed(padding, self._of_slices, Scratch())
         self._slices.setflags(write=False)
-        return Windows(self._slices, self._spec.windows.slices, self._layout.starts)
+        depth = len(self._slices) if windows is None else windows.slices
+        return Windows(self._slices, depth, self._layout.starts, self._spec.axes)
 
 
 def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = None) -> Windows:
@@ -154,9 +195,61 @@ def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = 
     return preprocessor.windows()
 
 
-def _processed(values: Values, spec: PreprocessingSpec, scratch: Scratch) -> Values:
-    """One slice [H, W] after all steps, worked out in `scratch`; what came stays as it is."""
-    for step in spec.steps:
+def oriented(volume: NDArray[Number], axes: str) -> NDArray[Number]:
+    """A view of [D, H, W], toward head, back and left, with axes that rise as these three letters say."""
+    order = [_AXIS[letter] for letter in axes]
+    return volume.transpose(order)[tuple(slice(None, None, -1 if letter in "RAI" else 1) for letter in axes)]
+
+
+def canonical(volume: NDArray[Number], axes: str) -> NDArray[Number]:
+    """A view of a volume with such axes as [D, H, W] toward head, back and left: the way back from `oriented`."""
+    turned = volume[tuple(slice(None, None, -1 if letter in "RAI" else 1) for letter in axes)]
+    return turned.transpose(np.argsort([_AXIS[letter] for letter in axes]))
+
+
+_AXIS = {"S": 0, "I": 0, "P": 1, "A": 1, "L": 2, "R": 2}
+"""Which axis of [D, H, W] a letter is about."""
+
+
+def _canonical_size(spec: PreprocessingSpec) -> tuple[int, int, int]:
+    """What the whole volume is resized to, as [D, H, W]."""
+    size = spec.size or (1, 1, 1)
+    depth, rows, columns = (size[at] for at in np.argsort([_AXIS[letter] for letter in spec.axes]))
+    return depth, rows, columns
+
+
+def _split(steps: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """The steps that each slice takes alone, and those from the first one on that needs the whole volume."""
+    whole = (ResizeVolumeStep, StandardiseStep)
+    at = next((at for at, step in enumerate(steps) if isinstance(step, whole)), len(steps))
+    return steps[:at], steps[at:]
+
+
+def _slice_shape(shape: tuple[int, int, int], steps: tuple[Step, ...]) -> tuple[int, int]:
+    """Rows and columns of a slice after steps of its own."""
+    sizes = [(step.rows, step.columns) for step in steps if isinstance(step, ResizeStep | CenterCropStep)]
+    return sizes[-1] if sizes else shape[1:]
+
+
+def _of_whole_volume(
+    volume: NDArray[np.float32], steps: tuple[Step, ...], shape: tuple[int, int, int]
+) -> NDArray[np.float32]:
+    """A volume [S, H, W] after the steps from the first that needs it whole, [D, H, W] of `shape`."""
+    for step in steps:
+        match step:
+            case ResizeVolumeStep():
+                volume = pool_area(volume, shape)
+            case StandardiseStep():
+                mean, deviation = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
+                volume = ((volume - mean) / (deviation or 1.0)).astype(np.float32)
+            case _:
+                volume = np.stack([_processed(plane, (step,), Scratch()) for plane in volume])
+    return volume
+
+
+def _processed(values: Values, steps: tuple[Step, ...], scratch: Scratch) -> Values:
+    """One slice [H, W] after steps of its own, worked out in `scratch`; what came stays as it is."""
+    for step in steps:
         match step:
             case ResizeStep():
                 values = resize_area(values, step.rows, step.columns, scratch)

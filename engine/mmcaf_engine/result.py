@@ -11,7 +11,10 @@ NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or
 
 @dataclass(frozen=True)
 class WindowScore:
-    """One window's score; start_slice counts from 0 at the first slice of the ordered volume."""
+    """One window's score; start_slice counts from 0 at the first slice of the ordered volume.
+
+    Of label 1 where the network tells two labels apart by a threshold, else of the study's label.
+    """
 
     start_slice: int
     logit: float
@@ -19,14 +22,32 @@ class WindowScore:
 
 
 @dataclass(frozen=True)
+class SeriesSummary:
+    """Which series one volume input was.
+
+    source: its SeriesInstanceUID, or its file's name. chosen: why this one, in words.
+    """
+
+    input: str
+    source: str
+    chosen: str
+    slices: int
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class StudySummary:
-    """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, remarks."""
+    """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, remarks, each series.
+
+    Of several series, uids holds what is common to them; slices and spacing_mm are those of the first.
+    """
 
     uids: dict[str, str]
     modality: str
     slices: int
     spacing_mm: tuple[float, float, float]
     warnings: tuple[str, ...]
+    series: tuple[SeriesSummary, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,15 +99,17 @@ class EngineSummary:
 class Result:
     """One study's answer.
 
-    probability is that of label 1, aggregated over the windows; probabilities holds both labels;
-    logit is the study's (of the deciding window, for max); timing_ms is wall time per stage.
+    Where the network tells two labels apart, probability is that of label 1, aggregated over the windows, logit its
+    logit (of the deciding window, for max), and label is label 1 from threshold on. Where it has a logit for each of
+    several labels, label is the most probable, probability and logit are its own, and threshold is None.
+    probabilities holds every label; timing_ms is wall time per stage.
     """
 
     label: str
     probability: float
     probabilities: dict[str, float]
     logit: float
-    threshold: float
+    threshold: float | None
     windows: tuple[WindowScore, ...]
     study: StudySummary
     record: RecordSummary | None

@@ -7,14 +7,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Intensity = Literal["hounsfield", "stored"]
+Intensity = Literal["hounsfield", "rescaled", "stored"]
+"""Hounsfield units; values after the rescale, in whatever unit; raw pixel values."""
 
 
 @dataclass(frozen=True)
 class Volume:
     """One series as a block of slices, ordered by position along the slice normal.
 
-    values: int16 or float32 [D, H, W] (slice, row, column); HU for "hounsfield", raw pixels for "stored".
+    values: int16 or float32 [D, H, W] (slice, row, column), of this intensity.
     spacing_mm: (between slices, between rows, between columns); the first is 0.0 for a single slice.
     origin_mm: patient coordinates (LPS) of the first slice's first pixel centre.
     direction: rows of the 3x3 matrix are unit vectors along slices, rows and columns, in LPS.
@@ -25,6 +26,20 @@ class Volume:
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
     direction: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a volume lies in the patient; see `Volume`.
+
+    shape: slices, rows, columns. frame: its FrameOfReferenceUID; empty where not known.
+    """
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+    frame: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +59,8 @@ class PatientHeader:
 @dataclass(frozen=True)
 class StudyFacts:
     """What there is to say of a series that was read, without its pixels.
+
+    A NIfTI file has no UIDs and says nothing of the patient; its modality is "NIfTI".
 
     uids: "study", "series", "frame_of_reference" (where present), as in the DICOM header.
     slices, spacing_mm: of the volume; see `Volume`.

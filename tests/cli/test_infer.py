@@ -104,7 +104,10 @@ def test_json_answer(run: Command, phantom: Phantom, series: Path, record: Path,
         "accuracy": None,
     }
     assert {"read", "decode", "preprocess", "infer", "total"} <= set(result["timing_ms"])
-    assert set(result["study"]) == {"uids", "modality", "slices", "spacing_mm", "warnings"}
+    assert set(result["study"]) == {"uids", "modality", "slices", "spacing_mm", "warnings", "series"}
+    (read,) = result["study"]["series"]
+    assert (read["input"], read["chosen"], read["slices"]) == ("image", "the only one that fits", len(phantom.hu))
+    assert read["source"] == result["study"]["uids"]["series"]
     assert set(result["record"]) == {"features", "missing", "warnings"}
 
 
@@ -118,7 +121,7 @@ def test_every_form_of_a_study_gives_the_same_numbers(
     answers = []
     for study in (series, tmp_path / "study.dcm", tmp_path / "study.zip"):
         result = json.loads(run("mmcaf-infer", study, record, "--bundle", tiny_bundle, "--json").out)
-        del result["timing_ms"], result["study"]["uids"]
+        del result["timing_ms"], result["study"]["uids"], result["study"]["series"][0]["source"]
         answers.append(result)
     assert answers[0] == answers[1] == answers[2]
 

@@ -13,7 +13,7 @@ from mmcaf_engine.evaluation.accuracy import Runtime
 from mmcaf_engine.evaluation.cohort import Cohort, as_volume
 from mmcaf_engine.evaluation.compare import Remark, StudyScores, agreement, evaluate, score_cohort
 from mmcaf_engine.manifest import AccuracyBound, Manifest
-from mmcaf_engine.prepare import Prepared
+from mmcaf_engine.prepare import Prepared, PreparedSeries
 from mmcaf_engine.preprocess import preprocess
 from mmcaf_engine.record import read_record
 from mmcaf_engine.session import open_session
@@ -46,7 +46,8 @@ class Flat:
         record = read_record({"sex": "M", "age": self.age}, manifest.table)
         volume = as_volume(np.full((2 * SLICES, 16, 16), self.hu, np.int16), (2.5, 1.0, 1.0))
         study = Study(volume, "CT", {}, PatientHeader(), warnings=("odd",) if self.hu < 0 else ())
-        return Prepared(study, preprocess(volume, manifest.preprocessing), record, record.warnings)
+        series = PreparedSeries("image", study, preprocess(volume, manifest.preprocessing))
+        return Prepared((series,), record, record.warnings)
 
     def probability(self) -> float:
         """What the tiny network says of it."""

@@ -86,7 +86,7 @@ def test_a_large_cohort_is_drawn_in_blocks_with_the_same_outcome(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("labels", "draws"), [([], 10), ([0, 2], 10), ([0, 1], 0)], ids=["no studies", "label 2", "no draws"]
+    ("labels", "draws"), [([], 10), ([0, -1], 10), ([0, 1], 0)], ids=["no studies", "label -1", "no draws"]
 )
 def test_wrong_input(labels: list[int], draws: int) -> None:
     with pytest.raises(UsageError, match="bootstrap draws"):

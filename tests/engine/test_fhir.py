@@ -11,7 +11,7 @@ from mmcaf_engine.manifest import TableSpec
 from mmcaf_engine.record import check_patient, read_record
 from mmcaf_engine.volume import PatientHeader
 from mmcaf_export.networks.mmcaf import MmcafConfig
-from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 
 SPEC = TableSpec.model_validate(MmcafEntry().manifest(MmcafConfig())["table"])
 STUDY_DATE = date(2024, 5, 17)

@@ -95,12 +95,13 @@ def test_a_given_session_gives_the_same_bits_and_stays_open(tmp_path: Path, tiny
         again = [infer(study, RECORD, session=session) for _ in range(2)]
         assert not is_closed(session)
         prepared = prepare(study, RECORD, session.bundle.manifest)
-        logits = [run_windows(session, prepared) for _ in range(2)]
+        logits = [run_windows(session, prepared)["logit"] for _ in range(2)]
     assert {result.windows for result in (first, *again)} == {first.windows}
     assert set(pipeline.STAGES) - set(again[0].timing_ms) == {"bundle", "open"}
     assert logits[0].tobytes() == logits[1].tobytes()
     assert [window.logit for window in first.windows] == logits[0][:, 0].tolist()
-    assert len(prepared.windows) == len(prepared.windows.starts) == len(prepared.windows.values) == len(logits[0])
+    (series,) = prepared.series
+    assert len(prepared) == len(prepared.starts) == len(series.windows.values) == len(logits[0])
 
 
 def test_a_regular_series_is_never_held_as_a_volume(
@@ -122,9 +123,10 @@ def test_a_regular_series_is_never_held_as_a_volume(
     assert held == [(12, SIZE, SIZE)]
     for prepared, path, options in ((regular, study, {}), (filled, gap, {"gaps": "interpolate"})):
         volume = read_study(path, **options).volume
-        assert prepared.windows.slices.tobytes() == preprocess(volume, manifest.preprocessing).slices.tobytes()
-        assert (prepared.study.slices, prepared.study.spacing_mm) == (13, volume.spacing_mm)
-    assert not regular.study.warnings and len(filled.study.warnings) == 1
+        (series,) = prepared.series
+        assert series.windows.slices.tobytes() == preprocess(volume, manifest.preprocessing).slices.tobytes()
+        assert (series.facts.slices, series.facts.spacing_mm) == (13, volume.spacing_mm)
+    assert not regular.study_warnings and len(filled.study_warnings) == 1
 
 
 # Who refuses

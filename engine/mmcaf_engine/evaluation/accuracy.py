@@ -2,9 +2,9 @@
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from ..bundle import Bundle, describe_validation
 from ..errors import BundleError
@@ -19,6 +19,14 @@ ACCURACY_FORMAT_VERSION = 1
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    of_one_kind: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only networks of one kind have; left out of the file where they are None."""
+
+    @model_serializer(mode="wrap")
+    def _without_foreign_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in self.of_one_kind}
+
 
 class CohortSummary(_Model):
     """The studies that were answered at every precision, and how many were refused at all of them."""
@@ -27,7 +35,10 @@ class CohortSummary(_Model):
     studies: int = Field(ge=1)
     refused: int = Field(ge=0)
     labelled: int = Field(ge=0, description="Studies whose label is known; AUROC and ratios are over these.")
-    positives: int = Field(ge=0, description="Labelled studies of label 1.")
+    positives: int | None = Field(default=None, ge=0, description="Labelled studies of label 1, of two labels.")
+    per_label: tuple[int, ...] | None = Field(default=None, description="Labelled studies of each of several labels.")
+
+    of_one_kind = frozenset({"positives", "per_label"})
 
 
 class Runtime(_Model):
@@ -61,19 +72,53 @@ class DecisionTable(_Model):
     npv: float | None
 
 
+class LabelTable(DecisionTable):
+    """One of several labels against all others; auroc is null where all or no labelled studies are of it."""
+
+    label: int
+    studies: int = Field(description="Labelled studies of it.")
+    auroc: float | None
+
+
+class MacroTable(_Model):
+    """Decisions among several labels: accuracy, and plain means of the labels' own ratios where these are defined."""
+
+    accuracy: float | None
+    f1: float | None
+    specificity: float | None
+    sensitivity: float | None
+    ppv: float | None
+    npv: float | None
+
+
 class Performance(_Model):
-    """How well the labels are told; auroc is null without studies of both labels, decisions without labels."""
+    """How well the labels are told; auroc is null without studies of two labels, decisions without labels.
+
+    Of several labels, auroc is the mean of each one's against all others, over those that occur; decisions are
+    likewise means, and per_label holds each label's own.
+    """
 
     auroc: Estimate | None
-    decisions: DecisionTable | None
+    decisions: DecisionTable | MacroTable | None
+    per_label: tuple[LabelTable, ...] | None = None
+
+    of_one_kind = frozenset({"per_label"})
 
 
 class Flips(_Model):
     """Studies whose label is another one than in FP32."""
 
-    to_label_0: int
-    to_label_1: int
+    to_label_0: int | None = None
+    to_label_1: int | None = None
+    changed: int | None = Field(default=None, description="Of several labels: studies with another one.")
     fraction: float = Field(description="Of the studies that were answered.")
+
+    of_one_kind = frozenset({"to_label_0", "to_label_1", "changed"})
+
+    @property
+    def count(self) -> int:
+        """Studies whose label changed."""
+        return self.changed if self.changed is not None else (self.to_label_0 or 0) + (self.to_label_1 or 0)
 
 
 class Reference(Runtime):
@@ -104,7 +149,7 @@ class Accuracy(_Model):
 
     format_version: Literal[1] = 1
     cohort: CohortSummary
-    threshold: float
+    threshold: float | None = Field(description="Of two labels; null where the most probable of several is said.")
     reference: Reference
     precisions: dict[Precision, PrecisionAccuracy]
 
@@ -152,6 +197,6 @@ def accuracy_summary(bundle: Bundle, precision: Precision) -> AccuracySummary | 
         cohort=accuracy.cohort.source,
         studies=accuracy.cohort.studies,
         max_probability_difference=measured.max_probability_difference,
-        flips=measured.flips.to_label_0 + measured.flips.to_label_1,
+        flips=measured.flips.count,
         auroc_difference=None if measured.auroc_difference is None else measured.auroc_difference.value,
     )

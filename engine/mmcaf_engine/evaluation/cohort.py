@@ -5,29 +5,33 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..demo import PhantomPatient, make_patient, make_phantom, record
+from ..demo import LIVER_LABELS, PHASES, PhantomPatient, liver_study, make_patient, make_phantom, record
+from ..demo.liver import liver_patient
 from ..errors import StudyError, UsageError
 from ..manifest import Manifest
-from ..prepare import Prepared, prepare
+from ..prepare import Prepared, PreparedSeries, prepare
 from ..preprocess import preprocess
 from ..record import read_record
-from ..volume import Intensity, PatientHeader, Study, Volume
+from ..volume import Intensity, PatientHeader, Study, StudyFacts, Volume
 
 PHANTOM_LABELS = ("adenocarcinoma", "squamous-cell carcinoma")
 """What label 0 and label 1 of a phantom are."""
 
 MAX_PHANTOMS = 100_000
 
+Kind = Literal["lung", "liver"]
+"""What synthetic patients have."""
+
 _AXES = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 
 class Case(Protocol):
-    """One study of a cohort; label is 0, 1 or, if unknown, None."""
+    """One study of a cohort; label is its position among the network's labels or, if unknown, None."""
 
     @property
     def id(self) -> str: ...
@@ -101,7 +105,7 @@ class PhantomCase:
     """A synthetic patient, rendered in memory: the voxels and the record that `mmcaf demo` writes."""
 
     seed: int
-    labels: tuple[str, str] = PHANTOM_LABELS
+    labels: tuple[str, ...] = PHANTOM_LABELS
 
     @property
     def id(self) -> str:
@@ -115,20 +119,72 @@ class PhantomCase:
     @property
     def label(self) -> int | None:
         """Position of the phantom's label among `labels`; None where these are other diseases."""
-        name = PHANTOM_LABELS[self._patient.label]
-        return self.labels.index(name) if set(self.labels) == set(PHANTOM_LABELS) else None
+        return _label(self._patient.label, PHANTOM_LABELS, self.labels)
 
     def load(self, manifest: Manifest) -> Prepared:
         """Render it; see `Case.load`."""
         spec = manifest.preprocessing
-        if spec.modality != "CT":
-            raise StudyError(f"{self.id}: a synthetic CT; {manifest.name} reads {spec.modality}.", "Name a table.")
+        if spec.modality != "CT" or len(manifest.volumes) != 1:
+            raise _other_kind(self.id, "CT", manifest)
         clinical = None if manifest.table is None else read_record(record(self._patient), manifest.table)
         phantom = make_phantom(self.seed)
-        volume = as_volume(phantom.hu, phantom.spacing_mm, spec.intensity)
+        hu = phantom.hu
+        if spec.intensity == "stored":
+            from ..demo.write_dicom import INTERCEPT, SLOPE
+
+            hu = ((hu - INTERCEPT) // SLOPE).astype(np.int16)
+        volume = as_volume(hu, phantom.spacing_mm, spec.intensity)
         study = Study(volume, "CT", uids={}, patient=PatientHeader())
-        warnings = () if clinical is None else clinical.warnings
-        return Prepared(study, preprocess(volume, spec), clinical, warnings)
+        series = PreparedSeries(manifest.volumes[0].name, study, preprocess(volume, spec))
+        return Prepared((series,), clinical, () if clinical is None else clinical.warnings)
+
+
+@dataclass(frozen=True)
+class LiverCase:
+    """A synthetic liver study, rendered in memory: the voxels that `mmcaf demo --kind liver` writes."""
+
+    seed: int
+    labels: tuple[str, ...] = LIVER_LABELS
+
+    @property
+    def id(self) -> str:
+        """Its name on the command line."""
+        return f"demo:{self.seed}"
+
+    @cached_property
+    def label(self) -> int | None:
+        """Position of the lesion's label among `labels`; None where these are other diseases."""
+        return _label(liver_patient(self.seed).lesion.kind, LIVER_LABELS, self.labels)
+
+    def load(self, manifest: Manifest) -> Prepared:
+        """Render it; see `Case.load`."""
+        if not reads_liver(manifest) or manifest.table is not None:
+            raise _other_kind(self.id, "liver MR", manifest)
+        study = liver_study(self.seed)
+        series = []
+        for spec in manifest.volumes:
+            values = study.volumes[spec.name]
+            volume = as_volume(values, study.spacing_mm, manifest.preprocessing.intensity)
+            facts = StudyFacts("MR", {}, PatientHeader(), len(values), study.spacing_mm)
+            series.append(PreparedSeries(spec.name, facts, preprocess(volume, manifest.preprocessing)))
+        return Prepared(tuple(series), None, ())
+
+
+def reads_liver(manifest: Manifest) -> bool:
+    """Whether a network's inputs are phases of the synthetic liver studies."""
+    return manifest.preprocessing.modality == "MR" and {spec.name for spec in manifest.volumes} <= set(PHASES)
+
+
+def _label(own: int, names: tuple[str, ...], wanted: tuple[str, ...]) -> int | None:
+    return wanted.index(names[own]) if set(wanted) == set(names) else None
+
+
+def _other_kind(name: str, kind: str, manifest: Manifest) -> StudyError:
+    inputs = ", ".join(spec.name for spec in manifest.volumes)
+    return StudyError(
+        f"{name}: a synthetic {kind}; {manifest.name} reads {manifest.preprocessing.modality} as {inputs}.",
+        "Name a table of studies instead.",
+    )
 
 
 def open_cohort(source: str, manifest: Manifest) -> Cohort:
@@ -148,14 +204,16 @@ def open_cohort(source: str, manifest: Manifest) -> Cohort:
             f"{source!r} names no synthetic patients; two seeds were expected, the second not below the first.",
             "For example: demo:40000-40599",
         )
-    return demo_cohort(first, last - first + 1, manifest.labels)
+    kind: Kind = "liver" if reads_liver(manifest) else "lung"
+    return demo_cohort(first, last - first + 1, manifest.labels, kind=kind)
 
 
-def demo_cohort(first_seed: int, count: int, labels: tuple[str, str] = PHANTOM_LABELS) -> Cohort:
+def demo_cohort(first_seed: int, count: int, labels: tuple[str, ...] | None = None, *, kind: Kind = "lung") -> Cohort:
     """Synthetic patients of consecutive seeds.
 
     Args:
-        labels: of the network; without labels of its own diseases the cohort is unlabelled.
+        labels: of the network; where they are not those of the synthetic diseases, the cohort is unlabelled.
+        kind: chest CT with a record, or liver MR of eight phases.
 
     Raises:
         UsageError: no patients, or more than `MAX_PHANTOMS`.
@@ -163,15 +221,16 @@ def demo_cohort(first_seed: int, count: int, labels: tuple[str, str] = PHANTOM_L
     if first_seed < 0 or not 1 <= count <= MAX_PHANTOMS:
         raise UsageError(f"{count} synthetic patients from seed {first_seed}; 1 to {MAX_PHANTOMS} were expected.")
     seeds = range(first_seed, first_seed + count)
-    return Cohort(f"demo:{seeds[0]}-{seeds[-1]}", tuple(PhantomCase(seed, labels) for seed in seeds))
+    cases: tuple[Case, ...]
+    if kind == "liver":
+        cases = tuple(LiverCase(seed, labels or LIVER_LABELS) for seed in seeds)
+    else:
+        cases = tuple(PhantomCase(seed, labels or PHANTOM_LABELS) for seed in seeds)
+    return Cohort(f"demo:{seeds[0]}-{seeds[-1]}", cases)
 
 
 def as_volume(
-    hu: NDArray[np.int16], spacing_mm: tuple[float, float, float], intensity: Intensity = "hounsfield"
+    values: NDArray[np.int16], spacing_mm: tuple[float, float, float], intensity: Intensity = "hounsfield"
 ) -> Volume:
-    """HU [D, H, W] of a phantom as the engine's volume, its origin at zero; "stored" as its DICOM files hold it."""
-    if intensity == "stored":
-        from ..demo.write_dicom import INTERCEPT, SLOPE
-
-        hu = ((hu - INTERCEPT) // SLOPE).astype(np.int16)
-    return Volume(hu, intensity, spacing_mm, (0.0, 0.0, 0.0), _AXES)
+    """Voxels [D, H, W] of a phantom as the engine's volume, its origin at zero."""
+    return Volume(values, intensity, spacing_mm, (0.0, 0.0, 0.0), _AXES)

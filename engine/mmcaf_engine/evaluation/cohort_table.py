@@ -24,7 +24,7 @@ class _UnusableRowError(Exception):
 def read_cohort(path: Path, manifest: Manifest) -> Cohort:
     """Read a table of studies; its paths are relative to its own folder.
 
-    A label is one of the manifest's names, 0 or 1; an empty one is unknown. Blank lines, and blanks around
+    A label is one of the manifest's names or its number; an empty one is unknown. Blank lines, and blanks around
     a cell, mean nothing. Without an id, the study's path is the id.
 
     Raises:
@@ -125,12 +125,14 @@ def _existing(folder: Path, cell: str, column: str) -> Path:
     raise _UnusableRowError(f"the {column} {cell!r} does not exist")
 
 
-def _label(cell: str, labels: tuple[str, str]) -> int | None:
+def _label(cell: str, labels: tuple[str, ...]) -> int | None:
     if not cell:
         return None
     names = [name.casefold() for name in labels]
     if cell.casefold() in names:
         return names.index(cell.casefold())
-    if cell in ("0", "1"):
+    numbers = [str(number) for number in range(len(labels))]
+    if cell in numbers:
         return int(cell)
-    raise _UnusableRowError(f"the label {cell[:40]!r} is not known (accepted: {labels[0]}, {labels[1]}, 0, 1)")
+    accepted = ", ".join([*labels, *numbers]) if len(labels) == 2 else f"{', '.join(labels)}, 0 to {numbers[-1]}"
+    raise _UnusableRowError(f"the label {cell[:40]!r} is not known (accepted: {accepted})")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..aggregate import aggregate, score_windows
+from ..aggregate import StudyScore, aggregate
 from ..errors import RecordError, StudyError, UsageError
 from ..manifest import AccuracyBound, Precision
 from ..prepare import Progress, run_windows
@@ -23,14 +23,27 @@ from .accuracy import (
 )
 from .cohort import Case, Cohort
 from .intervals import bootstrap_interval, paired_interval
-from .metrics import auroc, auroc_of_draws, decision_table
+from .metrics import (
+    Statistic,
+    auroc,
+    auroc_of_draws,
+    decision_table,
+    label_tables,
+    macro_auroc,
+    macro_auroc_of_draws,
+    macro_table,
+)
 
 Labels = Sequence[int | None]
 
 
 @dataclass(frozen=True)
 class StudyScores:
-    """A session's score of every study, float64 [S]: probability of label 1, and its logit."""
+    """A session's score of every study, float64.
+
+    [S]: probability of label 1 and its logit, where two labels are told apart by a threshold.
+    [S, K]: of every label, where the most probable of several is said.
+    """
 
     runtime: Runtime
     probabilities: NDArray[np.float64]
@@ -49,7 +62,7 @@ class Remark:
 class CohortScores:
     """The S studies that were answered, and what each session said of them.
 
-    labels: 0, 1 or None, length S. scores: by precision.
+    labels: position among the network's labels, or None; length S. scores: by precision.
     refused: cases that no session was asked, with the reason. warnings: remarks on cases that were answered.
     """
 
@@ -91,7 +104,10 @@ def evaluate(
             studies=len(outcome.ids),
             refused=len(outcome.refused),
             labelled=len(known),
-            positives=sum(known),
+            positives=sum(known) if manifest.threshold is not None else None,
+            per_label=None
+            if manifest.threshold is not None
+            else tuple(known.count(label) for label in range(len(manifest.labels))),
         ),
         threshold=manifest.threshold,
         reference=Reference(
@@ -128,7 +144,7 @@ def score_cohort(
     labels: list[int | None] = []
     refused: list[Remark] = []
     warnings: list[Remark] = []
-    found: dict[Precision, list[tuple[float, float]]] = {precision: [] for precision in sessions}
+    found: dict[Precision, list[StudyScore]] = {precision: [] for precision in sessions}
     for done, case in enumerate(cases, start=1):
         try:
             prepared = case.load(manifest)
@@ -137,28 +153,31 @@ def score_cohort(
         else:
             ids.append(case.id)
             labels.append(case.label)
-            warnings += [Remark(case.id, text) for text in (*prepared.study.warnings, *prepared.record_warnings)]
+            warnings += [Remark(case.id, text) for text in (*prepared.study_warnings, *prepared.record_warnings)]
             for precision, session in sessions.items():
-                windows = score_windows(prepared.windows.starts, run_windows(session, prepared))
-                found[precision].append(aggregate(windows, manifest.aggregation))
+                outputs = run_windows(session, prepared)
+                found[precision].append(aggregate(prepared.starts, outputs[manifest.score.name], manifest))
             del prepared  # before the next one is loaded
         if progress is not None:
             progress("studies", done, len(cases))
     scores = {}
     for precision, session in sessions.items():
         facts = session.describe()
-        columns = np.array(found[precision], np.float64).reshape(-1, 2).T
         runtime = Runtime(backend=facts["backend"], version=facts["version"], device=facts["device"])
-        scores[precision] = StudyScores(runtime, *columns)
+        several = manifest.threshold is None
+        probabilities = [score.probabilities if several else score.probability for score in found[precision]]
+        logits = [score.logits if several else score.logit for score in found[precision]]
+        scores[precision] = StudyScores(runtime, np.array(probabilities, np.float64), np.array(logits, np.float64))
     return CohortScores(tuple(ids), tuple(labels), scores, tuple(refused), tuple(warnings))
 
 
 def agreement(
-    reference: StudyScores, other: StudyScores, labels: Labels, threshold: float, bound: AccuracyBound
+    reference: StudyScores, other: StudyScores, labels: Labels, threshold: float | None, bound: AccuracyBound
 ) -> PrecisionAccuracy:
     """Compare a precision's scores with FP32's, study by study, and judge them by a bound.
 
-    AUROC and its bound count only where studies of both labels exist; `auroc_note` says so where they do not.
+    A study's difference of several labels is that of the label where it is largest. AUROC and its bound count only
+    where studies of two labels exist; `auroc_note` says so where they do not.
 
     Raises:
         UsageError: no studies, or unequal numbers of them.
@@ -167,12 +186,8 @@ def agreement(
     if len(set(counts)) != 1 or not counts[0]:
         raise UsageError(f"Scores of {counts[0]} and {counts[1]} studies with {counts[2]} labels cannot be compared.")
     difference = np.abs(other.probabilities - reference.probabilities)
-    before, after = reference.probabilities >= threshold, other.probabilities >= threshold
-    flips = Flips(
-        to_label_0=int((before & ~after).sum()),
-        to_label_1=int((after & ~before).sum()),
-        fraction=float((before != after).mean()),
-    )
+    difference = difference.max(axis=1) if difference.ndim > 1 else difference
+    flips = _flips(decided(reference.probabilities, threshold), decided(other.probabilities, threshold), threshold)
     auroc_difference = _auroc_difference(reference, other, labels)
     largest = float(difference.max())
     reasons = _excesses(largest, flips, auroc_difference, bound)
@@ -191,16 +206,46 @@ def agreement(
     )
 
 
-def performance(labels: Labels, probabilities: NDArray[np.float64], threshold: float) -> Performance:
-    """AUROC with its interval, and the decisions at the threshold, over the studies whose label is known."""
+def decided(probabilities: NDArray[np.float64], threshold: float | None) -> NDArray[np.int64]:
+    """The label that is said of each study, [S], from probabilities [S] with a threshold, or [S, K] without."""
+    said: NDArray[np.int64]
+    if threshold is None:
+        said = probabilities.argmax(axis=1).astype(np.int64)
+    else:
+        said = (probabilities >= threshold).astype(np.int64)
+    return said
+
+
+def _flips(before: NDArray[np.int64], after: NDArray[np.int64], threshold: float | None) -> Flips:
+    fraction = float((before != after).mean())
+    if threshold is None:
+        return Flips(changed=int((before != after).sum()), fraction=fraction)
+    return Flips(to_label_0=int((before > after).sum()), to_label_1=int((after > before).sum()), fraction=fraction)
+
+
+def performance(labels: Labels, probabilities: NDArray[np.float64], threshold: float | None) -> Performance:
+    """AUROC with its interval, and the decisions, over the studies whose label is known; scores as `StudyScores`."""
     known, chosen = labelled(labels)
     scores = probabilities[chosen]
-    area = auroc(known, scores)
+    area = _area(known, scores)
     estimate = None
     if area is not None:
-        low, high = bootstrap_interval(known, auroc_of_draws(known, scores))
+        low, high = bootstrap_interval(known, _area_of_draws(known, scores))
         estimate = Estimate(value=area, low=low, high=high)
-    return Performance(auroc=estimate, decisions=decision_table(known, scores, threshold) if len(known) else None)
+    if not len(known):
+        return Performance(auroc=None, decisions=None)
+    if threshold is not None:
+        return Performance(auroc=estimate, decisions=decision_table(known, scores, threshold))
+    tables = label_tables(known, scores)
+    return Performance(auroc=estimate, decisions=macro_table(known, scores, tables), per_label=tables)
+
+
+def _area(known: NDArray[np.int64], scores: NDArray[np.float64]) -> float | None:
+    return auroc(known, scores) if scores.ndim == 1 else macro_auroc(known, scores)
+
+
+def _area_of_draws(known: NDArray[np.int64], scores: NDArray[np.float64]) -> Statistic:
+    return auroc_of_draws(known, scores) if scores.ndim == 1 else macro_auroc_of_draws(known, scores)
 
 
 def labelled(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -212,10 +257,10 @@ def labelled(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def _auroc_difference(reference: StudyScores, other: StudyScores, labels: Labels) -> Estimate | None:
     known, chosen = labelled(labels)
     first, second = other.probabilities[chosen], reference.probabilities[chosen]
-    mine, theirs = auroc(known, first), auroc(known, second)
+    mine, theirs = _area(known, first), _area(known, second)
     if mine is None or theirs is None:
         return None
-    low, high = paired_interval(known, auroc_of_draws(known, first), auroc_of_draws(known, second))
+    low, high = paired_interval(known, _area_of_draws(known, first), _area_of_draws(known, second))
     return Estimate(value=mine - theirs, low=low, high=high)
 
 
@@ -225,8 +270,7 @@ def _excesses(largest: float, flips: Flips, auroc_difference: Estimate | None, b
     if largest > bound.probability_difference:
         reasons.append(f"a probability differs by {largest:.4f}; at most {bound.probability_difference:g} is allowed")
     if flips.fraction > bound.flips:
-        count = flips.to_label_0 + flips.to_label_1
-        reasons.append(f"{count} label(s) change, {flips.fraction:.2%} of the studies; at most {bound.flips:.2%}")
+        reasons.append(f"{flips.count} label(s) change, {flips.fraction:.2%} of the studies; at most {bound.flips:.2%}")
     if auroc_difference is not None and -auroc_difference.value > bound.auroc_loss:
         reasons.append(f"AUROC falls by {-auroc_difference.value:.4f}; at most {bound.auroc_loss:g}")
     return tuple(reasons)

@@ -1,6 +1,6 @@
 """Bootstrap intervals over studies (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 
-Studies are drawn with replacement, the two labels apart, so that every draw has the cohort's number of
+Studies are drawn with replacement, each label apart, so that every draw has the cohort's number of
 each. All randomness comes from one seed: the same cohort gives the same interval.
 """
 
@@ -26,11 +26,11 @@ def bootstrap_interval(
     """The 95 % percentile interval of a statistic.
 
     Args:
-        labels: 0 or 1, [S].
+        labels: whole numbers from 0, [S].
         statistic: from counts of the studies, [B, S], to its values, [B]; see `metrics.auroc_of_draws`.
 
     Raises:
-        UsageError: no studies, a label that is neither 0 nor 1, or no draws.
+        UsageError: no studies, a label that is no whole number from 0, or no draws.
     """
     values = np.concatenate([statistic(counts) for counts in _draws(np.asarray(labels), draws, seed)])
     low, high = np.percentile(values, PERCENTILES)
@@ -46,9 +46,10 @@ def paired_interval(
 
 def _draws(labels: NDArray[np.int64], draws: int, seed: int) -> Iterator[NDArray[np.int64]]:
     """Blocks of draws as counts of every study, int64 [B, S]."""
-    if labels.ndim != 1 or not len(labels) or not np.isin(labels, (0, 1)).all() or draws < 1:
-        raise UsageError(f"{draws} bootstrap draws of labels {list(labels.shape)}; [S] of 0 and 1 is expected.")
-    groups = [group for group in (np.flatnonzero(labels == label) for label in (0, 1)) if len(group)]
+    whole = labels.ndim == 1 and len(labels) and labels.dtype.kind in "iu" and labels.min() >= 0
+    if not whole or draws < 1:
+        raise UsageError(f"{draws} bootstrap draws of labels {list(labels.shape)}; [S] of labels from 0 is expected.")
+    groups = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     rng = np.random.default_rng(seed)
     block = max(1, _BLOCK // len(labels))
     for first in range(0, draws, block):

@@ -1,19 +1,24 @@
-"""The study: from a path to one series as a volume in Hounsfield units, with its geometry checked."""
+"""The study: from a path to one series, or one for each input, as a volume with its geometry checked."""
 
 import logging
 import warnings
 
+from .inputs import InputSeries, Series, open_inputs
 from .listing import SeriesEntry, SeriesList, list_series
-from .policies import Duplicates, Gaps, Tilt
+from .policies import Duplicates, Gaps, Policies, Tilt
 from .reading import OpenSeries, open_study, read_study
 
 __all__ = [
+    "open_inputs",
+    "InputSeries",
+    "Series",
     "open_study",
     "OpenSeries",
     "read_study",
     "list_series",
     "SeriesList",
     "SeriesEntry",
+    "Policies",
     "Gaps",
     "Tilt",
     "Duplicates",

@@ -23,6 +23,9 @@ class Frame:
     thickness: mm; (0018,0050).
     slope, intercept: of the rescale to intensities; (0028,1053), (0028,1052).
     acquisition: (0020,0012), or (0020,9156) of an Enhanced image's frame.
+    b_value: s/mm2; (0018,9087). echo: ms; (0018,0081), or (0018,9082) of an Enhanced image's frame.
+    phase: (0020,0100), or (0020,9128) of an Enhanced image's frame.
+    acquired: YYYYMMDDHHMMSS.F, when its acquisition began; empty where not known.
     """
 
     instance: Instance
@@ -38,6 +41,10 @@ class Frame:
     rows: int
     columns: int
     acquisition: int | None = None
+    b_value: float | None = None
+    echo: float | None = None
+    phase: int | None = None
+    acquired: str = ""
 
     @property
     def sent_order(self) -> tuple[float, str, int, str]:
@@ -116,10 +123,15 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
     rescale = macro("PixelValueTransformationSequence")
     kind = macro("CTImageFrameTypeSequence") or macro("MRImageFrameTypeSequence")
     content = macro("FrameContentSequence")
-    acquisition = None
+    diffusion, echo = macro("MRDiffusionSequence"), macro("MREchoSequence")
+    acquisition, phase, acquired = None, None, ""
     if content:
         of_frame = "FrameAcquisitionNumber" in content
         acquisition = _whole_or_none(content, "FrameAcquisitionNumber" if of_frame else "AcquisitionNumber")
+        phase = _whole_or_none(
+            content, "TemporalPositionIndex" if "TemporalPositionIndex" in content else "TemporalPositionIdentifier"
+        )
+        acquired = _moment(content)
     return Frame(
         instance,
         index,
@@ -134,7 +146,31 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
         rows,
         columns,
         acquisition,
+        _number_or_none(diffusion, "DiffusionBValue"),
+        _number_or_none(echo, "EffectiveEchoTime" if echo and "EffectiveEchoTime" in echo else "EchoTime"),
+        phase,
+        acquired,
     )
+
+
+def _moment(tags: Tags) -> str:
+    """When an acquisition began, so that texts sort as times do (PS3.5 6.2, DT; time zones are not looked at)."""
+    try:
+        for keyword in ("FrameAcquisitionDateTime", "AcquisitionDateTime"):
+            if text := tags.text(keyword):
+                return text.partition("+")[0].partition("-")[0]
+        day, time = tags.text("AcquisitionDate"), tags.text("AcquisitionTime")
+    except StudyError:
+        return ""
+    return f"{day}{time}" if time else ""
+
+
+def _number_or_none(tags: Tags | None, keyword: str) -> float | None:
+    """A number that only serves to tell apart."""
+    try:
+        return tags.number(keyword) if tags else None
+    except StudyError:
+        return None
 
 
 def _whole_or_none(tags: Tags, keyword: str) -> int | None:

@@ -26,6 +26,14 @@ MAGIC = b"DICM"
 
 KEYWORDS = (
     *("ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "SeriesDescription"),
+    *("ProtocolName", "SequenceName", "DiffusionBValue", "EchoTime", "ContrastBolusAgent"),
+    *(
+        "AcquisitionDateTime",
+        "AcquisitionDate",
+        "AcquisitionTime",
+        "TemporalPositionIdentifier",
+        "ContrastBolusAgentSequence",
+    ),
     *("PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
     *("AcquisitionNumber", "InstanceNumber", "ConvolutionKernel"),

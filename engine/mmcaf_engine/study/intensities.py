@@ -48,7 +48,7 @@ def intensities(
 ) -> tuple[Values, int]:
     """One decoded frame as it stands in the volume.
 
-    Padding (PixelPaddingValue) becomes -1000 HU; with stored intensities nothing is replaced.
+    Padding (PixelPaddingValue) becomes -1000 HU; with other intensities nothing is replaced.
 
     Args:
         pattern: [H, W] as stored, unused bits included.

@@ -66,8 +66,9 @@ def plan_slices(
     Args:
         frames: as sent; `geometry` says in which order and orientation they become slices.
         name: the study, as messages call it.
-        intensity: "hounsfield" applies each frame's rescale; "stored" gives the raw pixel values.
-        modality: of the series; CT must say how its pixels become Hounsfield units.
+        intensity: "hounsfield" applies each frame's rescale, which must be there; "rescaled" applies it where it is;
+            "stored" gives the raw pixel values.
+        modality: of the series, for messages.
 
     Raises:
         StudyError: too many voxels, pixels in a form that is not read, or without a rescale.
@@ -84,7 +85,7 @@ def plan_slices(
     formats = {key: read_format(instance) for key, instance in instances.items()}
     slices = []
     for slot, frame in enumerate(ordered):
-        slope, intercept = _rescale(frame, modality) if intensity == "hounsfield" else (1.0, 0.0)
+        slope, intercept = _rescale(frame, modality, intensity)
         slices.append(Slice(slot, frame, formats[id(frame.instance)], slope, intercept))
     return PixelPlan(tuple(slices), geometry, name, intensity)
 
@@ -193,16 +194,27 @@ def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) ->
     return samples
 
 
-def _rescale(frame: Frame, modality: str) -> tuple[float, float]:
-    """Slope and intercept from stored values to Hounsfield units (PS3.3 C.11.1.1.2)."""
+def _rescale(frame: Frame, modality: str, intensity: Intensity) -> tuple[float, float]:
+    """Slope and intercept from stored values to an intensity (PS3.3 C.11.1.1.2)."""
     tags = frame.instance.tags
+    if intensity == "stored":
+        return 1.0, 0.0
+    if intensity == "rescaled" and frame.slope is None and frame.intercept is None:
+        if "ModalityLUTSequence" in tags:
+            raise StudyError(
+                f"{frame.name}: {describe('ModalityLUTSequence')}, a lookup table, stands in the place of "
+                f"{describe('RescaleSlope')}; a linear rescale, or none, was expected.",
+                "Send the series as the scanner made it.",
+            )
+        return 1.0, 0.0
     if frame.slope is None or frame.intercept is None:
+        hounsfield = intensity == "hounsfield"
         missing = "RescaleSlope" if frame.slope is None else "RescaleIntercept"
         # PS3.3 C.11.1.1.1: a table's output is unsigned, so that air and lung have no place in it.
         table = f", and {describe('ModalityLUTSequence')}, a lookup table without negative values, stands in its place"
         raise StudyError(
             f"{frame.name}: {describe(missing)} is missing{table if 'ModalityLUTSequence' in tags else ''}; without it "
-            f"the {modality or 'pixel'} values are not in Hounsfield units.",
+            f"the {modality or 'pixel'} values are not in {'Hounsfield units' if hounsfield else 'one scale'}.",
             "Send the series as the scanner made it.",
         )
     if "ModalityLUTSequence" in tags:
@@ -215,7 +227,7 @@ def _rescale(frame: Frame, modality: str) -> tuple[float, float]:
         raise StudyError(
             f"{frame.name}: {describe('RescaleSlope')} is 0; a slope was expected.", "Send the series from its source."
         )
-    if frame.rescale_type not in ("", "HU", "US"):
+    if intensity == "hounsfield" and frame.rescale_type not in ("", "HU", "US"):
         raise StudyError(
             f'{frame.name}: {describe("RescaleType")} is "{printable(frame.rescale_type, 16)}"; "HU" was expected.',
             "Send the series in Hounsfield units.",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ..errors import StudyError
 from .faults import printable
 from .geometry_checks import AXIAL_TOLERANCE_DEGREES, listed
+from .nifti import NIFTI
 from .series import PLANES, Candidate, Catalogue
 
 CLEARLY = 1.1
@@ -49,7 +50,7 @@ def rank(study: Catalogue, modality: str | None) -> Ranking:
     reasons = {
         entry.number: f"{entry.modality or 'no modality'}, not {modality}"
         for entry in study.candidates
-        if modality not in (None, entry.modality)
+        if not entry.fits(modality)
     }
     fitting = [entry for entry in study.candidates if entry.number not in reasons]
     longest = max((entry.extent_mm for entry in fitting if _plane_class(entry) == 0), default=0.0)
@@ -88,7 +89,7 @@ def choose(
             f"{name}: no image that can be the volume: {counted(study.left_out)}.", "Send a series of images."
         )
     if series is not None:
-        chosen = _named(study, series, name)
+        chosen = named(study, series, name)
         _refuse_modality([chosen], modality, name)
         if chosen.fault is not None:
             raise chosen.fault
@@ -96,10 +97,10 @@ def choose(
     ranking = rank(study, modality)
     _refuse_modality(ranking.order or study.candidates, modality, name)
     if ranking.studies > 1:
-        raise _ambiguous(ranking.order, f"{name}: series of {ranking.studies} studies or patients came:")
+        raise ambiguous(ranking.order, f"{name}: series of {ranking.studies} studies or patients came:")
     if ranking.equals:
         rivals = (ranking.order[0], *ranking.equals)
-        raise _ambiguous(rivals, f"{name}: {len(rivals)} series could be the volume, none better than the others:")
+        raise ambiguous(rivals, f"{name}: {len(rivals)} series could be the volume, none better than the others:")
     best = ranking.order[0]
     others = [entry for entry in study.candidates if entry.number != best.number]
     if best.fault is not None:
@@ -156,14 +157,22 @@ def _worse(entry: Candidate, best: Candidate, longest: float) -> str:
 
 
 def _refuse_modality(candidates: Sequence[Candidate], modality: str | None, name: str) -> None:
-    if not any(modality in (None, entry.modality) for entry in candidates):
+    if not any(entry.fits(modality) for entry in candidates):
         came = " and ".join(sorted({entry.modality or "no modality" for entry in candidates}))
         raise StudyError(f"{name}: {came} study for a {modality} network.", f"Send the {modality} series.")
 
 
-def _named(study: Catalogue, series: str, name: str) -> Candidate:
+def named(study: Catalogue, series: str, name: str, option: str = "") -> Candidate:
+    """The candidate of a number, SeriesInstanceUID or NIfTI file name.
+
+    Args:
+        option: what messages put before the value of --series, such as "t2=".
+
+    Raises:
+        StudyError: none, or several.
+    """
     wanted = series.strip()
-    matches = [entry for entry in study.candidates if wanted in (str(entry.number), entry.series_uid)]
+    matches = [entry for entry in study.candidates if wanted in (str(entry.number), entry.source)]
     if len(matches) == 1:
         return matches[0]
     if wanted in study.left_out_series:
@@ -172,17 +181,33 @@ def _named(study: Catalogue, series: str, name: str) -> Candidate:
             "Choose another series.",
         )
     what = "belongs to several groups of slices" if matches else "is not in the study"
-    raise _ambiguous(matches or study.candidates, f"{name}: series {printable(wanted)} {what}. These could be read:")
+    raise ambiguous(
+        matches or study.candidates, f"{name}: series {printable(wanted)} {what}. These could be read:", option
+    )
 
 
-def _ambiguous(candidates: Sequence[Candidate], problem: str) -> StudyError:
+def ambiguous(candidates: Sequence[Candidate], problem: str, option: str = "") -> StudyError:
+    """The error that lists candidates to choose from; `option` as for `named`."""
     candidates = sorted(candidates, key=lambda entry: entry.number)
     lines = []
     for entry in candidates:
+        if entry.modality == NIFTI:
+            lines.append(f"  {entry.number}: {entry.describe()}")
+            continue
         description = f'"{entry.description}", ' if entry.description else ""
         kernel = f"kernel {entry.kernel}, " if entry.kernel else ""
-        lines.append(f"  {entry.number}: {entry.describe()}, {description}{kernel}{printable(entry.series_uid)}")
+        lines.append(f"  {entry.number}: {entry.describe()}, {description}{kernel}{entry.source}")
     return StudyError(
         "\n".join([problem, *lines, "One was expected."]),
-        f"Choose it by its number or UID: --series {candidates[0].number}",
+        f"Choose it by its number or UID: --series {option}{candidates[0].number}",
     )
+
+
+def better_class(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that are of no lesser class than another: axial, no fragment, upright, ORIGINAL, in this order."""
+    best = list(candidates)
+    longest = max((entry.extent_mm for entry in best if _plane_class(entry) == 0), default=0.0)
+    for at in range(len(_classes(best[0], longest)) if best else 0):
+        better = [entry for entry in best if not _classes(entry, longest)[at][0]]
+        best = better or best
+    return best

@@ -7,19 +7,20 @@ from pathlib import Path
 from time import perf_counter
 
 from ..errors import StudyError
-from ..volume import Intensity, PatientHeader, Study, StudyFacts, Volume
+from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import each_slice
 from .faults import printable
 from .files import open_path
 from .frames import Frame
 from .geometry import Geometry, arrange_slices
 from .header import read_patient
+from .nifti import OpenNifti
 from .pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
 from .policies import Duplicates, Gaps, Policies, Tilt
 from .ranking import choose
 from .repair import differing_copies, repair
 from .scan import Progress, read_headers
-from .series import Candidate, catalogue
+from .series import Candidate, Catalogue, catalogue
 from .tags import describe
 
 UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "frame_of_reference": "FrameOfReferenceUID"}
@@ -42,6 +43,13 @@ class OpenSeries:
     patient: PatientHeader
     remarks: tuple[str, ...]
     read_ms: float
+
+    @property
+    def placement(self) -> Placement:
+        """Where the volume to come lies in the patient."""
+        geometry, tags = self.geometry, self.chosen.frames[0].instance.tags
+        frame = tags.text(UIDS["frame_of_reference"])
+        return Placement(self.shape, geometry.spacing_mm, geometry.origin_mm, geometry.direction, frame)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,6 +118,71 @@ class OpenSeries:
         )
 
 
+@dataclass(frozen=True)
+class Headers:
+    """A study whose headers are read: the candidates for a volume, any of which can be opened.
+
+    name: the path, as messages call it. remarks: warnings on what was passed over.
+    read_ms: wall time of finding and parsing the files.
+    """
+
+    name: str
+    catalogue: Catalogue
+    remarks: tuple[str, ...]
+    read_ms: float
+
+    def open(
+        self, chosen: Candidate, *, intensity: Intensity, policies: Policies, remarks: tuple[str, ...] = ()
+    ) -> OpenSeries | OpenNifti:
+        """Check all that the headers of one candidate tell.
+
+        Args:
+            remarks: warnings that its choice gave rise to.
+
+        Raises:
+            StudyError: an image of it is unreadable, or its geometry or pixels would give a wrong volume.
+        """
+        if chosen.fault is not None:
+            raise chosen.fault
+        started = perf_counter()
+        if chosen.image is not None:
+            return OpenNifti(chosen.image, intensity, remarks, 0.0)
+        _refuse_mixture(chosen.frames, self.name)
+        geometry = arrange_slices(chosen.frames, self.name, policies)
+
+        def planned(part: Geometry) -> PixelPlan:
+            return plan_slices(chosen.frames, part, self.name, intensity=intensity, modality=chosen.modality)
+
+        plan = planned(geometry)
+        copies = tuple(copy for copy, _ in geometry.copies)
+        return OpenSeries(
+            self.name,
+            chosen,
+            geometry,
+            plan,
+            planned(replace(geometry, order=copies)) if copies else None,
+            read_patient(chosen.frames[0].instance),
+            remarks,
+            (perf_counter() - started) * 1e3,
+        )
+
+
+@contextmanager
+def open_headers(path: str | Path, progress: Progress | None = None) -> Iterator[Headers]:
+    """Read every header at a path; pixels may be read within the block.
+
+    Raises:
+        StudyError: nothing to read there, or damaged files.
+    """
+    path = Path(path)
+    name = printable(str(path), 512)
+    started = perf_counter()
+    with open_path(path) as found:
+        headers = read_headers(found, path, name, progress)
+        study = catalogue(headers)
+        yield Headers(name, study, headers.remarks, (perf_counter() - started) * 1e3)
+
+
 @contextmanager
 def open_study(
     path: str | Path,
@@ -121,7 +194,7 @@ def open_study(
     tilt: Tilt = "refuse",
     duplicates: Duplicates = "refuse",
     progress: Progress | None = None,
-) -> Iterator[OpenSeries]:
+) -> Iterator[OpenSeries | OpenNifti]:
     """Read a study's headers, choose one series and check all that headers tell; read its pixels within the block.
 
     The volume's slices run toward the patient's head, rows toward the back and columns toward the
@@ -130,8 +203,10 @@ def open_study(
 
     Args:
         path: a DICOM file of one or more frames, a directory that is searched with its folders, a zip
-            that is read in memory, or a DICOMDIR. Names do not matter.
-        intensity: "hounsfield" applies the rescale of each slice; "stored" gives the raw pixel values.
+            that is read in memory, or a DICOMDIR; or NIfTI files in any of these but the last. Names of DICOM
+            files do not matter.
+        intensity: "hounsfield" applies the rescale of each slice, which must be there; "rescaled" applies it where it
+            is; "stored" gives the raw pixel values.
         modality: the network's, such as "CT"; other series are left out, and a study without is refused.
         series: SeriesInstanceUID, or the number in the list of `list_series`, instead of the best by
             the rule of `ranking.rank`.
@@ -147,30 +222,10 @@ def open_study(
         UsageError: a policy of another name.
     """
     policies = Policies(gaps, tilt, duplicates)
-    path = Path(path)
-    name = printable(str(path), 512)
-    started = perf_counter()
-    with open_path(path) as found:
-        instances, remarks = read_headers(found, path, name, progress)
-        chosen, left_out = choose(catalogue(instances), name, modality=modality, series=series)
-        _refuse_mixture(chosen.frames, name)
-        geometry = arrange_slices(chosen.frames, name, policies)
-
-        def planned(part: Geometry) -> PixelPlan:
-            return plan_slices(chosen.frames, part, name, intensity=intensity, modality=chosen.modality)
-
-        plan = planned(geometry)
-        copies = tuple(copy for copy, _ in geometry.copies)
-        yield OpenSeries(
-            name,
-            chosen,
-            geometry,
-            plan,
-            planned(replace(geometry, order=copies)) if copies else None,
-            read_patient(chosen.frames[0].instance),
-            (*remarks, *left_out),
-            (perf_counter() - started) * 1e3,
-        )
+    with open_headers(path, progress) as headers:
+        chosen, left_out = choose(headers.catalogue, headers.name, modality=modality, series=series)
+        opened = headers.open(chosen, intensity=intensity, policies=policies, remarks=(*headers.remarks, *left_out))
+        yield replace(opened, read_ms=headers.read_ms + opened.read_ms)
 
 
 def read_study(

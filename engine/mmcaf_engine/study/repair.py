@@ -14,6 +14,8 @@ from .tags import describe
 
 WHOLE_PIXEL = 1e-4
 """A shift this close to whole pixels moves values without blending them; positions are rounded no finer."""
+NO_SIGNAL = 0.0
+"""What lies beyond the edge of an image without Hounsfield units."""
 
 Values = NDArray[np.int16] | NDArray[np.float32]
 
@@ -36,7 +38,13 @@ def repair(values: Values, frames: Sequence[Frame], geometry: Geometry, intensit
     """
     if not geometry.shifts and not geometry.slots:
         return values
-    air = float(AIR_HU) if intensity == "hounsfield" else _stored_air([frames[at] for at in geometry.order], name)
+    match intensity:
+        case "hounsfield":
+            air = float(AIR_HU)
+        case "rescaled":
+            air = NO_SIGNAL
+        case "stored":
+            air = _stored_air([frames[at] for at in geometry.order], name)
     for slot, (rows, columns) in enumerate(geometry.shifts):
         values[slot] = _as_type(
             _shifted(_shifted(values[slot].astype(np.float64), rows, 0, air), columns, 1, air), values

@@ -1,12 +1,14 @@
-"""The headers of every DICOM file at a path."""
+"""The headers of every DICOM and NIfTI file at a path."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import StudyError
 from .files import Found, Source
 from .instance import Instance, read_instance
 from .media import is_directory_file, listed_images
+from .nifti import NiftiImage, is_nifti, read_nifti
 from .tags import Known
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
@@ -16,10 +18,21 @@ Progress = Callable[[str, int, int], None]
 """Called with (stage, done, total); the stages are "read" (files) and "decode" (slices)."""
 
 
-def read_headers(
-    found: Found, path: Path, name: str, progress: Progress | None
-) -> tuple[list[Instance], tuple[str, ...]]:
-    """Every DICOM file's header, and warnings on what was passed over.
+@dataclass(frozen=True)
+class Headers:
+    """What lies at a path.
+
+    instances: of DICOM files. images: NIfTI files by name, or why one cannot be read.
+    remarks: warnings on what was passed over.
+    """
+
+    instances: list[Instance]
+    images: dict[str, NiftiImage | StudyError]
+    remarks: tuple[str, ...]
+
+
+def read_headers(found: Found, path: Path, name: str, progress: Progress | None) -> Headers:
+    """Read every header.
 
     Args:
         found: what lies at `path`.
@@ -27,15 +40,17 @@ def read_headers(
         progress: called with ("read", files done, files).
 
     Raises:
-        StudyError: no DICOM file, a damaged one, or a DICOMDIR that lists what is not there.
+        StudyError: no such file, a damaged DICOM file, or a DICOMDIR that lists what is not there.
     """
     sources: Sequence[Source] = found.sources
+    images = {source.name: _image(source) for source in sources if is_nifti(source)}
+    sources = [source for source in sources if not is_nifti(source)]
     instances, foreign = _parse(sources, progress)
     if found.kind == "file" and instances and is_directory_file(instances[0]):
         sources = listed_images(instances[0], path)
         instances, foreign = _parse(sources, progress)
     instances = [instance for instance in instances if not is_directory_file(instance)]
-    if not instances:
+    if not instances and not images:
         raise _nothing(found, name, len(sources))
     remarks = []
     legacy = [instance for instance in instances if instance.legacy]
@@ -50,7 +65,14 @@ def read_headers(
         remarks.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")
     if found.skipped_links:
         remarks.append(f"{name}: {found.skipped_links} symbolic links lead out of the directory and were skipped.")
-    return instances, tuple(remarks)
+    return Headers(instances, images, tuple(remarks))
+
+
+def _image(source: Source) -> NiftiImage | StudyError:
+    try:
+        return read_nifti(source)
+    except StudyError as failure:
+        return failure
 
 
 def _suffix(name: str) -> str:
@@ -74,7 +96,7 @@ def _parse(sources: Sequence[Source], progress: Progress | None) -> tuple[list[I
 
 
 def _nothing(found: Found, name: str, files: int) -> StudyError:
-    remedy = "Give a DICOM file, a directory or zip of such files, or a DICOMDIR."
+    remedy = "Give a DICOM or NIfTI file, a directory or zip of such files, or a DICOMDIR."
     if found.kind == "file":
         size = found.sources[0].size
         return StudyError(

@@ -1,7 +1,7 @@
 """The instances of a study, grouped into the candidates for the volume."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,8 @@ from .faults import printable
 from .frames import Frame, read_frames
 from .geometry_checks import AXIAL_TOLERANCE_DEGREES, Vector, slice_normal
 from .instance import Instance
+from .nifti import NIFTI, NiftiImage
+from .scan import Headers
 from .tags import Tags, describe
 
 OTHER_OBJECTS = {
@@ -52,6 +54,7 @@ class Candidate:
     oblique_degrees: between the slice normal and its patient axis.
     fault: why an image of this series could not be read, if so.
     number: as in the list that messages show, from 1.
+    image: the NIfTI file that this is, which has no frames and no UIDs; `description` is then its name.
     """
 
     study_uid: str
@@ -69,6 +72,23 @@ class Candidate:
     fault: StudyError | None = None
     patient: str = field(default="", repr=False)
     number: int = 0
+    image: NiftiImage | None = None
+
+    def fits(self, modality: str | None) -> bool:
+        """Whether it may be of a network's modality. A NIfTI file does not tell; it cannot be CT, for want of HU."""
+        return modality in (None, self.modality) or (self.modality == NIFTI and modality != "CT")
+
+    @property
+    def matrix(self) -> tuple[int, int] | None:
+        """Rows and columns; None where no image could be read."""
+        if self.image is not None:
+            return self.image.placement.shape[1:]
+        return (self.frames[0].rows, self.frames[0].columns) if self.frames else None
+
+    @property
+    def source(self) -> str:
+        """What it is told by: its SeriesInstanceUID, or its file's name."""
+        return self.description if self.modality == NIFTI else printable(self.series_uid)
 
     @property
     def derived(self) -> bool:
@@ -77,13 +97,14 @@ class Candidate:
 
     def describe(self) -> str:
         """One line without patient data."""
-        first = self.frames[0] if self.frames else None
+        matrix = f" of {self.matrix[0]} x {self.matrix[1]}" if self.matrix else ""
         parts = [
             "no series number" if self.series_number is None else f"series {self.series_number}",
             self.modality or "no modality",
-            f"{self.slices} slice{'' if self.slices == 1 else 's'}"
-            + (f" of {first.rows} x {first.columns}" if first else ""),
+            f"{self.slices} slice{'' if self.slices == 1 else 's'}{matrix}",
         ]
+        if self.modality == NIFTI:
+            parts[:2] = [f"NIfTI file {self.description}"]
         parts += [f"{self.step_mm:.2f} mm apart"] if self.step_mm else []
         parts += [PLANES[self.plane]] if self.plane in (0, 1) else []
         return ", ".join(parts)
@@ -98,12 +119,13 @@ class Catalogue:
     left_out_series: dict[str, str] = field(default_factory=dict)
 
 
-def catalogue(instances: Iterable[Instance]) -> Catalogue:
+def catalogue(headers: Headers) -> Catalogue:
     """Group the instances into candidates by series, matrix and orientation.
 
-    Within a series, frames at the same positions are further told apart by their acquisition or image
-    type. Localizers, secondary captures, colour images and objects without pixels are left out. An
-    image with an unreadable element stays with its series as a fault.
+    Within a series, frames at the same positions are further told apart by their image type, acquisition, b-value,
+    echo time, temporal position or acquisition time. Localizers, secondary captures, colour images and objects without
+    pixels are left out. An image with an unreadable element stays with its series as a fault. Each NIfTI file is a
+    candidate.
 
     Raises:
         StudyError: a slice was cut short before its pixels; even its series may then be in doubt.
@@ -113,7 +135,7 @@ def catalogue(instances: Iterable[Instance]) -> Catalogue:
     faults: dict[str, StudyError] = {}
     unread: Counter[str] = Counter()
     members: dict[str, Instance] = {}
-    for instance in instances:
+    for instance in headers.instances:
         tags = instance.tags
         uid = tags.text("SeriesInstanceUID")
         _refuse_cut_short(instance)
@@ -142,6 +164,7 @@ def catalogue(instances: Iterable[Instance]) -> Catalogue:
     ]
     found += [_candidate(members[uid], (), fault, unread[uid]) for uid, fault in faults.items() if uid not in grouped]
     found.sort(key=_list_order)
+    found += [_from_file(name, image) for name, image in sorted(headers.images.items())]
     result.candidates = tuple(replace(entry, number=number) for number, entry in enumerate(found, start=1))
     return result
 
@@ -198,7 +221,7 @@ def _by_orientation(frames: list[Frame]) -> list[list[Frame]]:
 
 
 def _by_kind(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames that share positions, by acquisition or image type where that explains it.
+    """Frames that share positions, by what else tells them apart where that explains it.
 
     It does where no part repeats a position and one part nearly covers them all; a stray repeated
     slice stays, and is refused as such.
@@ -210,6 +233,10 @@ def _by_kind(frames: list[Frame]) -> list[list[Frame]]:
         lambda frame: frame.image_type,
         lambda frame: frame.acquisition,
         lambda frame: (frame.image_type, frame.acquisition),
+        lambda frame: frame.b_value,
+        lambda frame: frame.echo,
+        lambda frame: frame.phase,
+        lambda frame: frame.acquired,
     )
     for kind in kinds:
         parts: dict[object, list[Frame]] = {}
@@ -252,6 +279,26 @@ def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError 
         oblique_degrees=oblique,
         fault=fault,
         patient=_label(tags, "PatientID"),
+    )
+
+
+def _from_file(name: str, image: NiftiImage | StudyError) -> Candidate:
+    read = None if isinstance(image, StudyError) else image
+    slices, step = (0, 0.0) if read is None else (read.placement.shape[0], read.placement.spacing_mm[0])
+    return Candidate(
+        study_uid="",
+        series_uid="",
+        series_number=None,
+        modality=NIFTI,
+        description=name,
+        kernel="",
+        plane=-1 if read is None else 2,
+        frames=(),
+        slices=slices,
+        step_mm=step,
+        extent_mm=max(slices - 1, 0) * step,
+        fault=image if isinstance(image, StudyError) else None,
+        image=read,
     )
 
 

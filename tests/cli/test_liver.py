@@ -1,0 +1,130 @@
+"""The command line on a study of several series: answer, heat map, list of series, demo, evaluation."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from command import Command
+from mmcaf_engine.demo.liver import LIVER_LABELS, liver_study
+from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
+from tiny_liver import INPUTS, make_tiny_liver
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_liver(tmp_path_factory.mktemp("bundle") / "liver.mmcaf")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    made = liver_study(3, slices=16, size=16)
+    write_mr_series(made, folder / "dicom")
+    write_nifti(made, folder / "nifti")
+    return folder
+
+
+def test_answers_in_words(run: Command, study: Path, bundle: Path) -> None:
+    outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, "--backend", "onnxruntime")
+    assert outcome.code == 0 and outcome.err == ""
+    first, probabilities, *rest = outcome.out.splitlines()
+    assert first in LIVER_LABELS and probabilities.split()[1:5] == [*first.split(), probabilities.split()[4]]
+    shares = [float(word) for word in probabilities.replace("synthetic lesion", "").split()[2::2]]
+    assert len(shares) == 7 and shares == sorted(shares, reverse=True)
+    assert "threshold" not in outcome.out and "suspicious" not in outcome.out
+    assert [line.split()[0] for line in rest[1:4]] == list(INPUTS)
+    assert rest[1].endswith(': the word "t2*"') and "record        none needed" in outcome.out
+
+
+def test_answers_as_json(run: Command, study: Path, bundle: Path) -> None:
+    results = [
+        json.loads(run("mmcaf-infer", study / form, "--bundle", bundle, "--backend", "onnxruntime", "--json").out)
+        for form in ("dicom", "nifti")
+    ]
+    assert results[0]["probabilities"] == results[1]["probabilities"]
+    assert list(results[0]["probabilities"]) == list(LIVER_LABELS)
+    assert results[0]["threshold"] is None and results[0]["record"] is None
+    assert [series["input"] for series in results[1]["study"]["series"]] == list(INPUTS)
+    assert sum(results[0]["probabilities"].values()) == pytest.approx(1)
+
+
+def test_series_can_be_named_more_than_once(run: Command, study: Path, bundle: Path) -> None:
+    named = ("--series", "c_a=7", "--series", f"t2={study / 'nifti' / 't2.nii.gz'}")
+    outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, "--backend", "onnxruntime", "--json", *named)
+    series = json.loads(outcome.out)["study"]["series"]
+    assert [entry["chosen"] for entry in series] == ["as --series says", "b-value 800", "as --series says"]
+    assert series[0]["source"] == "t2.nii.gz"
+
+
+def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: Path) -> None:
+    options = ("--backend", "onnxruntime", "--json", "--deidentify", "--series", f"t2={study / 'nifti' / 't2.nii.gz'}")
+    series = json.loads(run("mmcaf-infer", study / "dicom", "--bundle", bundle, *options).out)["study"]["series"]
+    assert series[0]["source"] == "[file]"
+    assert all(set(entry["source"]) <= set("0123456789.") for entry in series[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--series", "c_v=7"], 2, "c_v is no input"),
+        (["--series", "7"], 2, "7 is no input"),
+        (["--series", "c_a=99"], 3, "series 99 is not in the study"),
+        (["--heatmap", "map.jpg"], 2, "Name it map.png"),
+        (["--heatmap-over", "t2"], 2, "--heatmap-over belongs to --heatmap"),
+        (["--heatmap", "map.png", "--heatmap-over", "c_v"], 2, "No volume input is called 'c_v'"),
+        (["--stride", "4"], 2, "whole series"),
+    ],
+)
+def test_wrong_usage(run: Command, study: Path, bundle: Path, arguments: list[str], code: int, said: str) -> None:
+    outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, *arguments)
+    assert outcome.code == code and said in outcome.err and outcome.out == ""
+    assert not Path("map.png").exists()
+
+
+def test_no_heat_map_of_a_network_without_attention(run: Command, study: Path, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf-infer", study / "dicom", "--bundle", tiny_bundle, "--heatmap", "map.png")
+    assert outcome.code == 2 and "tiny has no attention outputs" in outcome.err and not Path("map.png").exists()
+
+
+def test_a_heat_map(run: Command, study: Path, bundle: Path, tmp_path: Path) -> None:
+    file = tmp_path / "map.png"
+    options = ("--backend", "onnxruntime", "--heatmap", file, "--heatmap-over", "c_a")
+    assert run("mmcaf-infer", study / "nifti", "--bundle", bundle, *options).code == 0
+    assert file.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_lists_which_series_is_which_input(run: Command, study: Path, bundle: Path) -> None:
+    outcome = run("mmcaf", "studies", study / "dicom", "--bundle", bundle)
+    assert outcome.code == 0 and outcome.out.count("\n*") + outcome.out.startswith("*") == 3
+    assert 'read as t2: the word "t2*"' in outcome.out and "read as dwi: b-value 800" in outcome.out
+    assert outcome.out.count("not read: no input's rule fits") == 5 and "refused" not in outcome.out
+    found = json.loads(run("mmcaf", "studies", study / "nifti", "--bundle", bundle, "--json").out)
+    assert sorted(entry["input"] for entry in found["series"] if entry["input"]) == sorted(INPUTS)
+    assert found["problem"] is None
+
+
+def test_lists_what_keeps_a_study_from_being_read(run: Command, study: Path, bundle: Path) -> None:
+    outcome = run("mmcaf", "studies", study / "dicom" / "02-t2", "--bundle", bundle)
+    assert outcome.code == 0 and "read as t2" in outcome.out
+    assert outcome.out.count("refused: ") == 2 and "no series is dwi (diffusion-weighted)" in outcome.out
+
+
+def test_writes_a_demo(run: Command, bundle: Path, tmp_path: Path) -> None:
+    outcome = run("mmcaf", "demo", "--kind", "liver", "--save", tmp_path / "demo", "--seed", "4")
+    assert outcome.code == 0 and "Synthetic patient 4, synthetic lesion" in outcome.out
+    for form in ("dicom", "nifti"):
+        answer = run("mmcaf-infer", tmp_path / "demo" / form, "--bundle", bundle, "--backend", "onnxruntime")
+        assert answer.code == 0
+    again = run("mmcaf", "demo", "--kind", "liver", "--save", tmp_path / "demo")
+    assert again.code == 2 and "--force" in again.err
+
+
+def test_evaluates_a_cohort(run: Command, bundle: Path, tmp_path: Path) -> None:
+    outcome = run("mmcaf", "evaluate", "demo:0-3", "--bundle", bundle, "--backend", "onnxruntime")
+    assert outcome.code == 0 and "threshold" not in outcome.out
+    assert "fp32, one label against the others" in outcome.out and "AUROC (95 % interval)" in outcome.out
+    report = json.loads(run("mmcaf", "evaluate", "demo:0-3", "--bundle", bundle, "--json").out)
+    assert report["accuracy"]["threshold"] is None and sum(report["accuracy"]["cohort"]["per_label"]) == 4
+    refused = run("mmcaf", "evaluate", "demo:0-3", "--bundle", bundle, "--roc", tmp_path / "roc.png")
+    assert refused.code == 2 and "a ROC curve is of two" in refused.err
