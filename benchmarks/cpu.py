@@ -1,6 +1,7 @@
-"""The full-size network on the CPU: each backend and precision against eager torch and against the plain export.
+"""A full-size network on the CPU: each backend and precision against eager torch and against the plain export.
 
 python benchmarks/cpu.py --output benchmarks/results/cpu.csv
+python benchmarks/cpu.py --network lcadb --output benchmarks/results/cpu_lcadb.csv
 
 Every case runs in processes of its own, ROUNDS times in turn, so that a drift of the machine hits all alike.
 """
@@ -14,20 +15,42 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rows import environment, percentiles, write_rows
 
-WINDOW = (1, 1, 12, 192, 192)
 ROUNDS = 2
-CASES_FROM, CALIBRATION = "demo:60000-60005", "demo:50000-50007"
 LOGIT_BUDGET = 0.4
 """Of INT8: as much as the gate lets pass. Random weights amplify rounding as trained ones do not, so that a budget for
 trained weights would leave in FP32 what is fast in INT8; compare max_abs_dlogit with the plain export's."""
 
+SCORE = "expected"  # the source network's answers, beside the inputs
+
 Inputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The network that is measured, with its default configuration, which is the published one.
+
+    shape: of its volumes; cases, calibration: synthetic studies that it answers, and that INT8's ranges are taken from;
+    demo: whether the demonstration bundle is of this network.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    cases: str
+    calibration: str
+    demo: bool
+
+
+SUBJECTS = {
+    "mmcaf": Subject("mmcaf", (1, 1, 12, 192, 192), "demo:60000-60005", "demo:50000-50007", demo=True),
+    "lcadb": Subject("lcadb", (1, 1, 128, 128, 16), "demo:60000-60001", "demo:50000-50001", demo=False),
+}
 
 
 def main() -> None:
@@ -35,24 +58,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=5, help="of a case in each round")
+    parser.add_argument("--network", choices=SUBJECTS, default="mmcaf")
     parser.add_argument("--folder", type=Path, help="keep what is prepared here, and use it if it is there")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    subject = SUBJECTS[arguments.network]
     if arguments.case:
-        print(json.dumps(CASES[arguments.case](arguments.folder, arguments.runs)))
+        print(json.dumps(CASES[arguments.case](subject, arguments.folder, arguments.runs)))
         return
     facts = environment(["torch", "onnxruntime", "openvino", "numpy"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "ready").exists():
-            run_case("prepare", folder, arguments.runs)
+            run_case("prepare", subject, folder, arguments.runs)
             (folder / "ready").touch()
         cases = [case for case in CASES if case != "prepare" and usable(case)]
+        cases = [case for case in cases if subject.demo or not case.startswith("demo")]
         found: dict[str, list[dict[str, Any]]] = {case: [] for case in cases}
         for turn in range(ROUNDS):
             for case in cases:
-                found[case].append(run_case(case, folder, arguments.runs))
+                found[case].append(run_case(case, subject, folder, arguments.runs))
                 print(turn + 1, case, found[case][-1], file=sys.stderr)
     rows = [{"case": case, **merged(outcomes), **facts} for case, outcomes in found.items()]
     write_rows(arguments.output, rows)
@@ -70,10 +96,11 @@ def usable(case: str) -> bool:
     return answer.available
 
 
-def run_case(case: str, folder: Path, runs: int) -> dict[str, Any]:
+def run_case(case: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """This script again, for one case, in a fresh process, with a cache of its own."""
     print(f"{case} ...", file=sys.stderr)
-    command = [sys.executable, __file__, "--output", "-", "--case", case, "--folder", folder, "--runs", runs]
+    command = [sys.executable, __file__, "--output", "-", "--network", subject.name, "--case", case]
+    command += ["--folder", folder, "--runs", runs]
     done = subprocess.run(
         [str(part) for part in command],
         check=True,
@@ -96,45 +123,67 @@ def merged(outcomes: list[dict[str, Any]]) -> dict[str, str]:
     return row
 
 
-def prepare(folder: Path, runs: int) -> dict[str, Any]:
+def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """Seeded random weights, their bundle with lower precisions, plain exports, windows and their answers."""
     import torch
     from safetensors.torch import save_file
 
+    from mmcaf_engine import load_bundle
     from mmcaf_engine.manifest import Precision
     from mmcaf_export.export import export_bundle
-    from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
+    from mmcaf_export.networks.mmcaf.rewrites.one_channel_stem import REWRITE as ONE_CHANNEL_STEM
     from mmcaf_export.onnx_export import export_onnx
     from mmcaf_export.precision.quantize import quantize_bundle
-    from mmcaf_export.rewrites.mmcaf.one_channel_stem import REWRITE as ONE_CHANNEL_STEM
     from mmcaf_export.rewrites.rewrite import rewritten
 
     torch.manual_seed(0)
-    network = MmcafNet(MmcafConfig()).eval()
+    network = _network(subject)
     with torch.no_grad():
         for weight in network.parameters():
             if weight.ndim >= 2:  # torch's own start lets the signal die out, and every difference with it
                 weight.normal_(0, weight[0].numel() ** -0.5)
     save_file(network.state_dict(), folder / "full.safetensors")
     export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
-    windows = list(_windows(folder, CASES_FROM))
+    windows = list(_windows(folder, subject.cases))
     inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
     with torch.inference_mode():
-        logit = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
-    np.savez(folder / "case.npz", **inputs, logit=logit)
+        answers = np.concatenate([_answer(network, window) for window in windows])
+    np.savez(folder / "case.npz", **inputs, **{SCORE: answers})
     lower: list[Precision] = ["int8", "bf16"] if usable("openvino bf16") else ["int8"]
     report = quantize_bundle(
         folder / "full.mmcaf",
         precisions=lower,
-        calibration=CALIBRATION,
+        calibration=subject.calibration,
         logit_budget=LOGIT_BUDGET,
         progress=lambda text: print(text, file=sys.stderr),
     )
     print(report.summary(), file=sys.stderr)
     plain = folder / "plain.onnx"
-    export_onnx(rewritten(network, (ONE_CHANNEL_STEM,), inputs), inputs, plain)
-    _plain_int8(plain, folder / "plain.int8.onnx", folder)
+    tensors = {name: torch.from_numpy(array) for name, array in windows[0].items()}
+    rewrites = (ONE_CHANNEL_STEM,) if subject.name == "mmcaf" else ()
+    names = [spec.name for spec in load_bundle(folder / "full.mmcaf").manifest.outputs]
+    export_onnx(rewritten(network, rewrites, tensors), tensors, plain, outputs=names)
+    _plain_int8(plain, folder / "plain.int8.onnx", subject, folder)
     return {}
+
+
+def _network(subject: Subject) -> Any:
+    """The network at its published size, with torch's own random weights."""
+    from mmcaf_export.networks.lcadb import LcadbConfig
+    from mmcaf_export.networks.mmcaf import MmcafConfig
+    from mmcaf_export.networks.registry import Networks
+
+    config = {"mmcaf": MmcafConfig(), "lcadb": LcadbConfig()}[subject.name]
+    return Networks().entry(subject.name).build(config)
+
+
+def _answer(network: Any, window: Inputs) -> np.ndarray:
+    """The scores of a torch network: [N, 1] or [N, K]."""
+    import torch
+
+    outputs = network(*(torch.from_numpy(array) for array in window.values()))
+    scores: np.ndarray = (outputs[0] if isinstance(outputs, tuple) else outputs).numpy()
+    return scores
 
 
 def _windows(folder: Path, cohort: str) -> Iterator[Inputs]:
@@ -145,16 +194,17 @@ def _windows(folder: Path, cohort: str) -> Iterator[Inputs]:
     manifest = load_bundle(folder / "full.mmcaf").manifest
     for study in open_cohort(cohort, manifest):
         prepared = study.load(manifest)
-        yield {"image": prepared.windows.window(len(prepared.windows) // 2), "table": prepared.record.table()}
+        window = prepared.inputs(len(prepared) // 2, manifest)
+        yield {name: array.copy() for name, array in window.items()}
 
 
-def _plain_int8(model: Path, output: Path, folder: Path) -> None:
+def _plain_int8(model: Path, output: Path, subject: Subject, folder: Path) -> None:
     """The plain export through ONNX Runtime's own quantiser; OpenVINO refuses its matrix products per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.windows: Iterator[Inputs] = _windows(folder, CALIBRATION)
+            self.windows: Iterator[Inputs] = _windows(folder, subject.calibration)
 
         def get_next(self) -> Inputs | None:
             return next(self.windows, None)
@@ -172,33 +222,29 @@ def _plain_int8(model: Path, output: Path, folder: Path) -> None:
     )
 
 
-def eager_torch(folder: Path, runs: int) -> dict[str, Any]:
+def eager_torch(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """The source network in eager mode: the baseline."""
     import torch
     from safetensors.torch import load_file
 
-    from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
-
-    network = MmcafNet(MmcafConfig()).eval()
+    network = _network(subject)
     network.load_state_dict(load_file(folder / "full.safetensors"))
 
-    def run(inputs: Inputs) -> np.ndarray:
-        answer: np.ndarray = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
-        return answer
-
     with torch.inference_mode():
-        return _measure(run, folder, runs, "fp32")
+        return _measure(lambda inputs: _answer(network, inputs), subject, folder, runs, "fp32")
 
 
-def session_case(backend: str, precision: str, folder: Path, runs: int) -> dict[str, Any]:
+def session_case(backend: str, precision: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """One window through `open_session(...).run`."""
     from mmcaf_engine import load_bundle, open_session
 
-    with open_session(load_bundle(folder / "full.mmcaf"), backend=backend, precision=precision) as session:
-        return _measure(lambda inputs: session.run(inputs)["logit"], folder, runs, precision)
+    bundle = load_bundle(folder / "full.mmcaf")
+    score = bundle.manifest.score.name
+    with open_session(bundle, backend=backend, precision=precision) as session:
+        return _measure(lambda inputs: session.run(inputs)[score], subject, folder, runs, precision)
 
 
-def plain_case(backend: str, precision: str, file: str, folder: Path, runs: int) -> dict[str, Any]:
+def plain_case(backend: str, precision: str, file: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """One window through the same backend, of the network exported without the rewrites."""
     from mmcaf_engine import load_bundle
     from mmcaf_engine.backends import backend_class
@@ -207,23 +253,24 @@ def plain_case(backend: str, precision: str, file: str, folder: Path, runs: int)
     manifest = load_bundle(folder / "full.mmcaf").manifest
     kind: Any = backend_class(backend)
     with kind(folder / file, manifest.inputs, manifest.outputs, usable_cores(), precision) as opened:
-        return _measure(lambda inputs: opened.infer(inputs)["logit"], folder, runs, precision)
+        score = manifest.score.name
+        return _measure(lambda inputs: opened.infer(inputs)[score], subject, folder, runs, precision)
 
 
-def first_answer(precision: str, folder: Path, runs: int) -> dict[str, Any]:
+def first_answer(precision: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """A new process with a kept engine: from its start to the first window's answer."""
     code = (
         "import numpy as np, sys; from mmcaf_engine import load_bundle, open_session\n"
         "case = np.load(sys.argv[1])\n"
         "session = open_session(load_bundle(sys.argv[2]), backend='openvino', precision=sys.argv[3])\n"
-        "session.run({'image': case['image'][:1], 'table': case['table'][:1]})\n"
+        "session.run({name: case[name][:1] for name in case.files if name != sys.argv[4]})\n"
         "import os; sys.stdout.flush(); os._exit(0)"
     )
-    command = [sys.executable, "-c", code, folder / "case.npz", folder / "full.mmcaf", precision]
+    command = [sys.executable, "-c", code, folder / "case.npz", folder / "full.mmcaf", precision, SCORE]
     return _processes([str(part) for part in command], runs, precision)
 
 
-def demo(backend: str, folder: Path, runs: int) -> dict[str, Any]:
+def demo(backend: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """`mmcaf-infer study.dcm record.json` as a whole process, from start to exit."""
     study = folder / f"demo-{backend}"
     mmcaf = Path(sys.executable).with_name("mmcaf")
@@ -246,27 +293,30 @@ def _processes(command: list[str], runs: int, precision: str) -> dict[str, Any]:
     return {"precision": precision, "shape": "whole process", "ms": spent[1:], "peak_mb": peak / 1024}
 
 
-def _measure(run: Callable[[Inputs], np.ndarray], folder: Path, runs: int, precision: str) -> dict[str, Any]:
+def _measure(
+    run: Callable[[Inputs], np.ndarray], subject: Subject, folder: Path, runs: int, precision: str
+) -> dict[str, Any]:
     """The largest error over all windows, which also warms up, and the time of the first window."""
     with np.load(folder / "case.npz") as case:
-        logit = case["logit"]
-        windows = [{name: case[name][at : at + 1] for name in ("image", "table")} for at in range(len(logit))]
-    error = max(float(np.abs(run(window) - right).max()) for window, right in zip(windows, logit, strict=True))
+        expected = case[SCORE]
+        given = {name: case[name] for name in case.files if name != SCORE}
+    windows = [{name: array[at : at + 1] for name, array in given.items()} for at in range(len(expected))]
+    error = max(float(np.abs(run(window) - right).max()) for window, right in zip(windows, expected, strict=True))
     spent = []
     for _ in range(runs):
         started = time.perf_counter()
         run(windows[0])
         spent.append((time.perf_counter() - started) * 1e3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    shape = "x".join(map(str, WINDOW))
+    shape = "x".join(map(str, subject.shape))
     return {"precision": precision, "shape": shape, "ms": spent, "peak_mb": peak, "error": error}
 
 
-def _bind(function: Callable[..., dict[str, Any]], *given: str) -> Callable[[Path, int], dict[str, Any]]:
-    return lambda folder, runs: function(*given, folder, runs)
+def _bind(function: Callable[..., dict[str, Any]], *given: str) -> Callable[[Subject, Path, int], dict[str, Any]]:
+    return lambda subject, folder, runs: function(*given, subject, folder, runs)
 
 
-CASES: dict[str, Callable[[Path, int], dict[str, Any]]] = {
+CASES: dict[str, Callable[[Subject, Path, int], dict[str, Any]]] = {
     "prepare": prepare,
     "eager torch": eager_torch,
     "onnxruntime fp32, plain export": _bind(plain_case, "onnxruntime", "fp32", "plain.onnx"),

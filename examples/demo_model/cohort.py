@@ -17,7 +17,7 @@ from mmcaf_engine.preprocess import Windows, preprocess
 from mmcaf_engine.record import read_record
 from mmcaf_engine.resize import resize_area
 from mmcaf_export.networks.mmcaf import MmcafConfig
-from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 
 SLICES, SIZE = 12, 192
 SPLITS: dict[str, range] = {

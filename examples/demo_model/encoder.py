@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cohort import SIZE, SLICES, CachedStudy
 from mmcaf_engine.demo.patient import Nodule
-from mmcaf_export.networks.image_encoder import ImageEncoder
+from mmcaf_export.networks.mmcaf.image_encoder import ImageEncoder
 
 TRAITS = 8
 LOSSES = ("class", "traits", "cells", "inner")

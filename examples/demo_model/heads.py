@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from cohort import CachedStudy
 from mmcaf_engine.evaluation.metrics import auroc
-from mmcaf_export.networks.fusion import MultiscaleFusion
-from mmcaf_export.networks.image_encoder import ImageEncoder
-from mmcaf_export.networks.kan import KanLayer
+from mmcaf_export.networks.mmcaf.fusion import MultiscaleFusion
+from mmcaf_export.networks.mmcaf.image_encoder import ImageEncoder
+from mmcaf_export.networks.mmcaf.kan import KanLayer
 
 
 class Head(nn.Module):

@@ -20,7 +20,7 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .golden import CASES, reference, write_golden
 from .match import MatchReport, match_state
 from .networks.entry import NetworkEntry
-from .networks.registry import network_entry, recognise
+from .networks.registry import Networks
 from .onnx_export import OPSET, export_onnx
 from .report import ExportReport
 from .rewrites.rewrite import Applied, rewritten_with_costs
@@ -60,8 +60,21 @@ def export_bundle(
         raise UsageError(f"{output}: exists already.", "Choose another path, or replace it with --force.")
     tell(f"reading {checkpoint_path}")
     checkpoint = load_checkpoint(checkpoint_path)
-    name, config = recognise(checkpoint.state, checkpoint.metadata, network)
-    entry = network_entry(name)
+    networks = Networks()
+    name, config = networks.recognise(checkpoint.state, checkpoint.metadata, network)
+    with networks.blamed(name):
+        return _export(networks.entry(name), config, checkpoint, output, settings, force, tell)
+
+
+def _export(
+    entry: NetworkEntry[Any],
+    config: Any,
+    checkpoint: Checkpoint,
+    output: Path,
+    settings: Mapping[str, str],
+    force: bool,
+    tell: Callable[[str], None],
+) -> ExportReport:
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
     source, matched = _fill(entry, config, checkpoint)
@@ -93,7 +106,7 @@ def export_bundle(
     return ExportReport(
         output=output,
         sha256=bundle.sha256,
-        network=name,
+        network=entry.name,
         config=dict(bundle.manifest.network.config),
         parameters=bundle.manifest.network.parameters,
         ignored=matched.ignored,

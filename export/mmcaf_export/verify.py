@@ -37,7 +37,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Verification:
-    """Largest |difference| from the source network over all cases, in logit units."""
+    """Largest |difference| from the source network over all cases and outputs; of scores, in logit units."""
 
     backend: str
     version: str
@@ -79,7 +79,7 @@ def verify(
         if not worst <= tolerance:
             raise ExportError(
                 f"The exported network answers differently from its source on {name} {runtime.version()}: off by "
-                f"{worst:.3g} in the logit; at most {tolerance:g} is allowed. No bundle was written.",
+                f"{worst:.3g} in an output; at most {tolerance:g} is allowed. No bundle was written.",
                 "Report this with the versions that `mmcaf doctor` prints.",
             )
         done.append(Verification(name, runtime.version(), tuple(case.batch for case in cases), worst))

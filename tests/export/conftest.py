@@ -1,5 +1,6 @@
 """Shared fixtures: the full-size golden network, a slim checkpoint, and its exported bundle."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from export import lcadb_networks
 from export.fill import fill
+from mmcaf_engine.demo import LIVER_LABELS
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 from mmcaf_export.report import ExportReport
@@ -68,6 +71,15 @@ def slim_export(slim_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     output = tmp_path_factory.mktemp("exports") / "slim.mmcaf"
     report = export_bundle(slim_checkpoint, output, settings=SLIM_SETTINGS, progress=told.append)
     return Exported(report, told)
+
+
+@pytest.fixture(scope="session")
+def lcadb_export(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """A narrow LCA-DB's bundle, from a checkpoint as the published training loop writes it; do not change it."""
+    folder = tmp_path_factory.mktemp("lcadb")
+    torch.save({"epoch": 7, "model": lcadb_networks.filled(lcadb_networks.SLIM).state_dict()}, folder / "best.pth")
+    settings = {"network.config.size": str(lcadb_networks.SLIM.size), "labels": json.dumps(LIVER_LABELS)}
+    return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from mmcaf_engine.errors import ExportError
 from mmcaf_export.checkpoint import SAFETENSORS, STATE_DICT, TRAINING, Checkpoint, load_checkpoint
 from mmcaf_export.match import MatchReport, match_state
 from mmcaf_export.networks.mmcaf import MmcafNet
-from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 
 Save = Callable[[object], Path]
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}

@@ -26,7 +26,7 @@ from mmcaf_engine.session import open_session
 from mmcaf_export import export
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.mmcaf import MmcafNet
-from mmcaf_export.rewrites.mmcaf import REWRITES
+from mmcaf_export.networks.mmcaf.rewrites import REWRITES
 
 TOLERANCE = 1e-4  # |d logit| of an FP32 export, on every backend
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from mmcaf_engine.errors import ExportError
-from mmcaf_export.networks.kan import KanLayer, b_splines
-from mmcaf_export.networks.layers import even_then_odd
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
-from mmcaf_export.networks.registry import NETWORKS, network_entry, recognise
+from mmcaf_export.networks.mmcaf.kan import KanLayer, b_splines
+from mmcaf_export.networks.mmcaf.layers import even_then_odd
+from mmcaf_export.networks.registry import Networks
 
 
 def shapes(config: MmcafConfig) -> dict[str, Tensor]:
@@ -116,13 +116,13 @@ def test_not_a_number_in_the_table_reaches_the_output() -> None:
     ids=str,
 )
 def test_recognition_by_shapes(config: MmcafConfig) -> None:
-    assert recognise(shapes(config), {}) == ("mmcaf", config)
-    assert recognise(shapes(config), {}, network="mmcaf") == ("mmcaf", config)
+    assert Networks().recognise(shapes(config), {}) == ("mmcaf", config)
+    assert Networks().recognise(shapes(config), {}, network="mmcaf") == ("mmcaf", config)
 
 
 def test_recognition_reads_sizes_from_metadata(slim_state: dict[str, Tensor]) -> None:
     metadata = {"network": "mmcaf", "slices": "8", "size": "64", "fusion": "tokens"}
-    assert recognise(slim_state, metadata) == ("mmcaf", MmcafConfig(slices=8, size=64, width=0.09375))
+    assert Networks().recognise(slim_state, metadata) == ("mmcaf", MmcafConfig(slices=8, size=64, width=0.09375))
 
 
 @pytest.mark.parametrize(
@@ -130,36 +130,36 @@ def test_recognition_reads_sizes_from_metadata(slim_state: dict[str, Tensor]) ->
     [
         ({"slices": "many"}, "slices='many', which is no whole number"),
         ({"slices": "10"}, "slices is 10"),
-        ({"network": "resnet"}, "No network is called 'resnet'. Known networks: mmcaf"),
+        ({"network": "resnet"}, "No network is called 'resnet'. Known networks: mmcaf, lcadb"),
         ({"fusion": "mean"}, "says fusion=mean, but fin_cls.weight takes 48 features"),
     ],
     ids=str,
 )
 def test_recognition_refuses_metadata(metadata: dict[str, str], message: str, slim_state: dict[str, Tensor]) -> None:
     with pytest.raises(ExportError, match=message):
-        recognise(slim_state, metadata)
+        Networks().recognise(slim_state, metadata)
 
 
 def test_recognition_refuses_another_head(slim_state: dict[str, Tensor]) -> None:
     slim_state["fin_cls.weight"] = torch.zeros(1, 36)
     with pytest.raises(ExportError, match=r"fin_cls\.weight takes 36 features; 48 or 24 are expected"):
-        recognise(slim_state, {})
+        Networks().recognise(slim_state, {})
 
 
 def test_a_missing_head_is_left_for_matching_to_name(slim_state: dict[str, Tensor]) -> None:
     del slim_state["fin_cls.weight"], slim_state["fin_cls.bias"]
-    assert recognise(slim_state, {}) == ("mmcaf", MmcafConfig(width=0.09375))
+    assert Networks().recognise(slim_state, {}) == ("mmcaf", MmcafConfig(width=0.09375))
 
 
 def test_unknown_network_lists_the_known_ones() -> None:
     with pytest.raises(ExportError, match=r"1 tensors \(layer\.weight, \.\.\.\) are not mmcaf \(MMCAF-Net\)") as caught:
-        recognise({"layer.weight": torch.zeros(1)}, {})
+        Networks().recognise({"layer.weight": torch.zeros(1)}, {})
     assert "image_encoder.encoder.in_conv.0.weight, kan.coef" in str(caught.value)
 
 
-def test_every_registered_network_describes_itself() -> None:
-    for name in NETWORKS:
-        entry = network_entry(name)
-        assert entry.name == name
+def test_every_network_describes_itself() -> None:
+    networks = Networks()
+    for name, entry in networks.entries.items():
+        assert networks.entry(name) is entry and entry.name == name
         assert entry.title
         assert set(entry.signature)

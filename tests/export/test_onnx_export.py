@@ -15,7 +15,7 @@ from export.conftest import SLIM, Exported
 from export.fill import image, table
 from mmcaf_export import onnx_files
 from mmcaf_export.networks.mmcaf import MmcafNet
-from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from mmcaf_export.onnx_export import OPSET, export_onnx
 
 

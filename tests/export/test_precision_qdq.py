@@ -13,11 +13,11 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mmcaf_engine.backends import backend_class
 from mmcaf_engine.manifest import TensorSpec
+from mmcaf_export.networks.mmcaf.rewrites.planar_stem import PlanarStem
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.layers import convolutions
 from mmcaf_export.precision.qdq import insert_qdq, quantise_weight
-from mmcaf_export.rewrites.mmcaf.planar_stem import PlanarStem
 from small_networks import answer, convolve, save_network
 
 SHAPE = (2, 3, 5, 7)  # channels, slices, rows, columns

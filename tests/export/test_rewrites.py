@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from export.conftest import SLIM, filled
 from mmcaf_engine.backends import backend_class
 from mmcaf_engine.manifest import TensorSpec
-from mmcaf_export.networks.kan import KanLayer
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
-from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.kan import KanLayer
+from mmcaf_export.networks.mmcaf.rewrites import REWRITES
+from mmcaf_export.networks.mmcaf.rewrites.spline_pieces import PiecewiseKan
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.rewrites import channel_scale, few_slices, group_norm, padding_taps
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import Cost, measure
 from mmcaf_export.rewrites.means import spatial_mean
-from mmcaf_export.rewrites.mmcaf import REWRITES
-from mmcaf_export.rewrites.mmcaf.spline_pieces import PiecewiseKan
 from mmcaf_export.rewrites.rewrite import Rewrite, rewritten, rewritten_with_costs
 
 RELATIVE = 1e-12  # of the largest value, in float64; rounding over some hundred sums gives 1e-14
@@ -185,8 +185,8 @@ def test_few_slices_leaves_others_alone(layer: nn.Conv3d, depth: int) -> None:
     [
         (nn.Conv3d(3, 6, 5, padding=2, groups=3), (2, 7, 1), (3, 5, 1)),
         (nn.Conv3d(3, 2, 7, padding=3, bias=False), (1, 2, 3), (1, 3, 5)),
-        (nn.Conv3d(3, 2, 3, padding=1, stride=2), (1, 3, 2), (1, 3, 3)),
-        (nn.Conv3d(3, 2, (3, 3, 4), padding=(1, 1, 2), stride=(1, 1, 3)), (1, 1, 1), (1, 1, 2)),
+        (nn.Conv3d(3, 2, 3, padding=1, stride=2), (1, 3, 2), (1, 3, 2)),
+        (nn.Conv3d(3, 2, (3, 3, 4), padding=(1, 1, 2), stride=(1, 1, 3)), (1, 1, 1), (1, 1, 1)),
         (nn.Conv3d(3, 2, 3), (3, 4, 5), (3, 3, 3)),
     ],
     ids=["depthwise", "dense", "stride", "uneven", "no padding"],

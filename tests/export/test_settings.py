@@ -6,7 +6,7 @@ import pytest
 
 from mmcaf_engine.errors import ExportError
 from mmcaf_export.networks.mmcaf import MmcafConfig
-from mmcaf_export.networks.mmcaf_entry import MmcafEntry
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from mmcaf_export.settings import apply_settings, configure, split_settings
 
 DEFAULT = MmcafEntry().manifest(MmcafConfig())

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
@@ -16,18 +17,19 @@ ConfigT = TypeVar("ConfigT")
 class NetworkEntry(ABC, Generic[ConfigT]):
     """One network family; the configuration is a frozen dataclass of plain values.
 
-    A further network is one more subclass in a module of its own, listed in the registry.
+    A further network is one more subclass: in this package beside the others, or in any other package that names
+    it under the entry-point group of `registry.GROUP`.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     signature: ClassVar[tuple[str, ...]]
     """Checkpoint keys that together tell this network from the others."""
-    dead: ClassVar[tuple[str, ...]]
+    dead: ClassVar[tuple[str, ...]] = ()
     """Regular expressions of checkpoint keys that the answer does not depend on."""
-    rewrites: ClassVar[tuple[Rewrite, ...]]
+    rewrites: ClassVar[tuple[Rewrite, ...]] = ()
     """What is applied, in this order, to a copy of the network before it is written as ONNX."""
-    assumptions: ClassVar[Mapping[str, str]]
+    assumptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Setting -> what the default manifest assumes about it that no checkpoint tells."""
 
     @abstractmethod
@@ -57,3 +59,15 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     @abstractmethod
     def manifest(self, config: ConfigT) -> dict[str, Any]:
         """The default of every manifest field that settings may change, as plain JSON values."""
+
+
+def whole_number(name: str, text: str) -> int:
+    """A metadata entry as a whole number.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"the file's metadata says {name}={text!r}, which is no whole number") from None

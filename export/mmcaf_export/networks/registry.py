@@ -1,61 +1,122 @@
 """The networks the exporter knows, and how it tells which one a checkpoint holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
-from mmcaf_engine.errors import ExportError
+from mmcaf_engine.errors import ExportError, MmcafError
 
 from .entry import NetworkEntry
-from .mmcaf_entry import MmcafEntry
+from .lcadb.entry import LcadbEntry
+from .mmcaf.entry import MmcafEntry
+from .plugins import GROUP, Faulty, first_line, installed
 
-_ENTRIES: dict[str, NetworkEntry[Any]] = {entry.name: entry for entry in (MmcafEntry(),)}
-NETWORKS = tuple(_ENTRIES)
+BUILT_IN: tuple[NetworkEntry[Any], ...] = (MmcafEntry(), LcadbEntry())
+
+_OWN = "mmcaf-infer"
 
 
-def network_entry(name: str) -> NetworkEntry[Any]:
-    """The network of this name.
+class Networks:
+    """What can be exported here: the built-in networks and those that installed packages add.
 
-    Raises:
-        ExportError: there is none.
+    entries: name -> network; origins: name -> distribution; faulty: what a package names but cannot be used.
     """
-    if name not in _ENTRIES:
-        raise ExportError(f"No network is called {name!r}.", f"Known networks: {', '.join(NETWORKS)}.")
-    return _ENTRIES[name]
 
+    def __init__(self) -> None:
+        self.entries: dict[str, NetworkEntry[Any]] = {entry.name: entry for entry in BUILT_IN}
+        self.origins = dict.fromkeys(self.entries, _OWN)
+        found, faulty = installed()
+        for plugin in found:
+            name = plugin.entry.name
+            if name in self.entries:
+                faulty.append(Faulty(plugin.origin, f"its name {name!r} is taken by {self.origins[name]}"))
+            else:
+                self.entries[name] = plugin.entry
+                self.origins[name] = plugin.origin
+        self.faulty = tuple(faulty)
 
-def recognise(state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None) -> tuple[str, Any]:
-    """Tell which network a checkpoint holds and how it is configured.
+    def entry(self, name: str) -> NetworkEntry[Any]:
+        """The network of this name.
 
-    Args:
-        state: clean parameter names -> tensors; only names and shapes are looked at.
-        metadata: what the file says of itself: network, slices, size.
-        network: insist on this one instead of looking.
-
-    Returns:
-        The network's name and its configuration, of the type that its entry builds from.
-
-    Raises:
-        ExportError: no known network, not the one asked for, or no possible configuration.
-    """
-    wanted = network or metadata.get("network")
-    candidates = [network_entry(wanted)] if wanted else list(_ENTRIES.values())
-    lacking: list[str] = []
-    for entry in candidates:
-        missing = [key for key in entry.signature if key not in state]
-        if missing:
-            lacking.append(f"{entry.name} ({entry.title}), whose {', '.join(missing)} it lacks")
-            continue
-        try:
-            return entry.name, entry.configure(state, metadata)
-        except ValueError as failure:
+        Raises:
+            ExportError: there is none.
+        """
+        if name not in self.entries:
             raise ExportError(
-                f"The checkpoint looks like {entry.title} but cannot be one: {failure}.",
-                "Check that it was trained with the published network.",
-            ) from None
-    keys = ", ".join(sorted(state)[:3])
-    raise ExportError(
-        f"The checkpoint's {len(state)} tensors ({keys}, ...) are not {'; nor '.join(lacking)}.",
-        "Export a checkpoint of one of these networks, or register yours in mmcaf_export.networks.registry.",
-    )
+                f"No network is called {name!r}.{self._unusable()}", f"Known networks: {', '.join(self.entries)}."
+            )
+        return self.entries[name]
+
+    @contextmanager
+    def blamed(self, name: str) -> Iterator[None]:
+        """Report what goes wrong within another package's network as that package's fault.
+
+        Raises:
+            ExportError: in place of an exception that is not one of ours.
+        """
+        try:
+            yield
+        except MmcafError:
+            raise
+        except Exception as failure:
+            if self.origins[name] == _OWN:
+                raise
+            raise ExportError(
+                f"The network {name!r} of the package {self.origins[name]} failed: {first_line(failure)}.",
+                "Report it to the package's authors, or update it with pip.",
+            ) from failure
+
+    def recognise(
+        self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None
+    ) -> tuple[str, Any]:
+        """Tell which network a checkpoint holds and how it is configured.
+
+        Args:
+            state: clean parameter names -> tensors; only names and shapes are looked at.
+            metadata: what the file says of itself: network, slices, size.
+            network: insist on this one instead of looking.
+
+        Returns:
+            The network's name and its configuration, of the type that its entry builds from.
+
+        Raises:
+            ExportError: no known network, several, not the one asked for, or no possible configuration.
+        """
+        wanted = network or metadata.get("network")
+        candidates = [self.entry(wanted)] if wanted else list(self.entries.values())
+        fitting = [entry for entry in candidates if all(key in state for key in entry.signature)]
+        if not fitting:
+            raise self._unknown(state, candidates)
+        if len(fitting) > 1:
+            names = ", ".join(f"{entry.name} (of {self.origins[entry.name]})" for entry in fitting)
+            raise ExportError(
+                f"The checkpoint fits several networks: {names}.", f"Choose one: --network {fitting[0].name}"
+            )
+        entry = fitting[0]
+        with self.blamed(entry.name):
+            try:
+                return entry.name, entry.configure(state, metadata)
+            except ValueError as failure:
+                raise ExportError(
+                    f"The checkpoint looks like {entry.title} but cannot be one: {failure}.",
+                    "Check that it was trained with the published network.",
+                ) from None
+
+    def _unknown(self, state: Mapping[str, Tensor], candidates: list[NetworkEntry[Any]]) -> ExportError:
+        lacking = []
+        for entry in candidates:
+            missing = ", ".join(key for key in entry.signature if key not in state)
+            lacking.append(f"{entry.name} ({entry.title}), whose {missing} it lacks")
+        keys = ", ".join(sorted(state)[:3])
+        return ExportError(
+            f"The checkpoint's {len(state)} tensors ({keys}, ...) are not {'; nor '.join(lacking)}.{self._unusable()}",
+            f"Export a checkpoint of one of these networks, or add yours as docs/add-a-network.md shows ({GROUP}).",
+        )
+
+    def _unusable(self) -> str:
+        return "".join(
+            f" The package {faulty.origin} adds a network that cannot be used: {faulty.reason}."
+            for faulty in self.faulty
+        )

@@ -1,10 +1,13 @@
 """Small edits of an ONNX graph that every precision needs."""
 
+import re
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+
+_PARTS = re.compile(r"([0-9]+)\*[A-Za-z]\w*")
 
 FLOATING = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 
@@ -54,7 +57,14 @@ def drop_unused(model: ir.Model) -> None:
 
 
 def elements(shape: ir.Shape | None) -> int:
-    """Elements for a batch of one; an axis that is not fixed counts as one."""
+    """Elements for a batch of one; an axis such as 16*N, parts of a case in the batch, counts as 16."""
     if shape is None:
         return 0
-    return int(np.prod([size if isinstance(size, int) else 1 for size in shape], dtype=np.int64))
+    return int(np.prod([_length(size) for size in shape], dtype=np.int64))
+
+
+def _length(size: int | ir.SymbolicDim) -> int:
+    if isinstance(size, int):
+        return size
+    parts = _PARTS.fullmatch(size.value or "")
+    return int(parts.group(1)) if parts else 1

@@ -20,7 +20,7 @@ from ..golden import write_golden
 from ..onnx_files import load_model, save_model
 from .calibration import Method, Window
 from .gate import sessions
-from .int8 import LOGIT_BUDGET, Int8Plan, plan_int8, write_int8
+from .int8 import LOGIT_BUDGET, Int8Plan, Processor, int8_judge, plan_int8, write_int8
 from .report import QuantizeReport
 from .typed import lower_precision
 
@@ -40,6 +40,7 @@ def quantize_bundle(
     cohort: str | None = None,
     method: Method | None = None,
     logit_budget: float = LOGIT_BUDGET,
+    processor: Processor = "cpu",
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> QuantizeReport:
@@ -54,6 +55,7 @@ def quantize_bundle(
             `calibration`, whose labels then do not count: AUROC is for a cohort that was chosen for it.
         method: of calibration; by default the one that is measured to be best.
         logit_budget: root mean square of the logit error that INT8 may be expected to add; what exceeds it stays FP32.
+        processor: what INT8's layers are chosen for; for "gpu" by their arithmetic, not by this machine's clock.
         force: replace what stands at `output`.
         progress: called with a line of text at each step.
 
@@ -88,13 +90,21 @@ def quantize_bundle(
             tell(f"making {precision}")
             if precision == "int8":
                 windows = _windows(bundle, source, tell)
-                plan = plan_int8(models["fp32"], manifest, windows, method=method, budget=logit_budget, tell=tell)
+                plan = plan_int8(
+                    models["fp32"],
+                    manifest,
+                    windows,
+                    method=method,
+                    budget=logit_budget,
+                    processor=processor,
+                    tell=tell,
+                )
                 write_int8(models["fp32"], models["int8"], plan.layers, plan.ranges)
             else:
                 _write_typed(models["fp32"], models[precision], precision)
         tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
         golden = _golden(bundle)
-        with sessions(bundle, models, scratch) as opened:
+        with sessions(bundle, models, int8_judge(processor), scratch) as opened:
             accuracy, _ = evaluate(judges, opened)
             if "int8" in opened:
                 answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
@@ -113,7 +123,7 @@ def quantize_bundle(
         document = manifest.model_dump(mode="json", exclude={"files"})
         document["models"] = {held: file.name for held, file in models.items()}
         if plan is not None and "int8" in models:
-            document["provenance"]["int8"] = _provenance(plan, source)
+            document["provenance"]["int8"] = _provenance(plan, source, processor)
         tell(f"sealing {target}")
         sealed = write_bundle(folder, document, target, force=force or output is None)
     return QuantizeReport(
@@ -148,10 +158,8 @@ def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> lis
         except (StudyError, RecordError) as failure:
             tell(f"{case.id} is left out of the calibration: {failure}")
             continue
-        table = {} if prepared.record is None else {manifest.input("table").name: prepared.record.table()}
-        count = len(prepared.windows)
-        for at in np.unique(np.linspace(0, count - 1, WINDOWS_PER_STUDY).round().astype(int)):
-            windows.append({manifest.input("volume").name: prepared.windows.window(int(at)).copy(), **table})
+        for at in np.unique(np.linspace(0, len(prepared) - 1, WINDOWS_PER_STUDY).round().astype(int)):
+            windows.append({name: array.copy() for name, array in prepared.inputs(int(at), manifest).items()})
     return windows
 
 
@@ -161,8 +169,9 @@ def _golden(bundle: Bundle) -> dict[str, Any]:
         return {name: archive[name] for name in archive.files if name in names}
 
 
-def _provenance(plan: Int8Plan, cohort: Cohort) -> dict[str, Any]:
+def _provenance(plan: Int8Plan, cohort: Cohort, processor: Processor) -> dict[str, Any]:
     return {
+        "processor": processor,
         "calibration": cohort.source,
         "method": plan.method,
         "layers": len(plan.layers),

@@ -36,11 +36,10 @@ class QuantizeReport:
             )
         lines.append(f"  compared with FP32 on {cohort.source}, {cohort.studies} studies:")
         for precision, facts in self.accuracy.precisions.items():
-            changed = facts.flips.to_label_0 + facts.flips.to_label_1
             area = facts.auroc_note if facts.auroc_difference is None else f"AUROC {facts.auroc_difference.value:+.4f}"
             lines.append(
                 f"    {precision}: probability off by at most {facts.max_probability_difference:.4f}, "
-                f"{changed} labels changed, {area}"
+                f"{facts.flips.count} labels changed, {area}"
             )
         for precision, reasons in self.refused.items():
             lines.append(f"  {precision} was not written: {'; '.join(reasons)}")

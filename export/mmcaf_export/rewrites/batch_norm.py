@@ -5,21 +5,21 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from .followers import norms_after_convolutions
 from .rewrite import Rewrite
 from .weights import bias_of, convolution_like
 
 
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Fold each batch norm that directly follows a convolution in a Sequential, in evaluation mode."""
-    folded = False
-    for stack in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
-        for index in range(len(stack) - 1):
-            conv, norm = stack[index], stack[index + 1]
-            if isinstance(conv, nn.Conv3d) and isinstance(norm, nn.BatchNorm3d):
-                stack[index] = _fold(conv, norm)
-                stack[index + 1] = nn.Identity()
-                folded = True
-    return folded
+    """Fold each batch norm, in evaluation mode, that is all that reads a convolution's result."""
+    pairs = norms_after_convolutions(network, inputs)
+    for path, follower in pairs.items():
+        conv, norm = network.get_submodule(path), network.get_submodule(follower)
+        if not isinstance(conv, nn.Conv3d) or not isinstance(norm, nn.BatchNorm3d):
+            raise TypeError(f"{path} and {follower} are no convolution and batch norm")
+        network.set_submodule(path, _fold(conv, norm))
+        network.set_submodule(follower, nn.Identity())
+    return bool(pairs)
 
 
 def _fold(conv: nn.Conv3d, norm: nn.BatchNorm3d) -> nn.Conv3d:

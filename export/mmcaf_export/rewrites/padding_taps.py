@@ -13,18 +13,20 @@ Size = tuple[int, int, int]
 
 
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Cut as many outer taps from both ends of each kernel axis as none of the convolution's inputs reach."""
+    """Cut the outer taps at both ends of each kernel axis that none of the convolution's inputs reach."""
     cut = False
     for path, sizes in input_sizes(network, inputs).items():
         conv = network.get_submodule(path)
         if not isinstance(conv, nn.Conv3d) or conv.dilation != (1, 1, 1):
             continue
-        margins = [min(_dead(conv, axis, size[axis]) for size in sizes) for axis in range(3)]
-        if any(margins):
+        margins = [_margins(conv, axis, {size[axis] for size in sizes}) for axis in range(3)]
+        if any(map(any, margins)):
             weight = conv.weight.detach().double()
-            for axis, margin in enumerate(margins):
-                weight = weight.narrow(axis + 2, margin, conv.kernel_size[axis] - 2 * margin)
-            replacement = convolution_like(conv, weight, None if conv.bias is None else bias_of(conv))
+            for axis, (front, back) in enumerate(margins):
+                weight = weight.narrow(axis + 2, front, conv.kernel_size[axis] - front - back)
+            first, second, third = (int(conv.padding[axis]) - front for axis, (front, _back) in enumerate(margins))
+            bias = None if conv.bias is None else bias_of(conv)
+            replacement = convolution_like(conv, weight, bias, padding=(first, second, third))
             network.set_submodule(path, replacement)
             cut = True
     return cut
@@ -46,12 +48,29 @@ def input_sizes(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, s
     return found
 
 
-def _dead(conv: nn.Conv3d, axis: int, size: int) -> int:
-    """Number of outer taps that read padding alone, the same at either end."""
+def _margins(conv: nn.Conv3d, axis: int, lengths: set[int]) -> tuple[int, int]:
+    """Numbers of taps to cut from the front and from the back of a kernel's axis.
+
+    Where cutting different numbers would change the output's length, as many are cut from both ends.
+    """
     kernel, stride, padding = conv.kernel_size[axis], conv.stride[axis], int(conv.padding[axis])
-    starts = range(-padding, size + padding - kernel + 1, stride)
-    live = [tap for tap in range(kernel) if any(0 <= start + tap < size for start in starts)]
-    return min(live[0], kernel - 1 - live[-1])
+    live = {tap for length in lengths for tap in _live(kernel, stride, padding, length)}
+    front, back = min(live), kernel - 1 - max(live)
+    same = all(
+        (length + 2 * padding - kernel) // stride
+        == (length + 2 * (padding - front) - (kernel - front - back)) // stride
+        for length in lengths
+    )
+    if front <= padding and same:
+        return front, back
+    least = min(front, back)
+    return least, least
+
+
+def _live(kernel: int, stride: int, padding: int, length: int) -> list[int]:
+    """The taps that ever read something else than padding."""
+    starts = range(-padding, length + padding - kernel + 1, stride)
+    return [tap for tap in range(kernel) if any(0 <= start + tap < length for start in starts)]
 
 
 REWRITE = Rewrite(

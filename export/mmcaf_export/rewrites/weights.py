@@ -9,26 +9,48 @@ def frozen(value: Tensor, like: Tensor) -> nn.Parameter:
     return nn.Parameter(value.detach().to(like.dtype).contiguous(), requires_grad=False)
 
 
-def convolution_like(conv: nn.Conv3d, weight: Tensor, bias: Tensor | None) -> nn.Conv3d:
+def convolution_like(
+    conv: nn.Conv3d, weight: Tensor, bias: Tensor | None, padding: tuple[int, int, int] | None = None
+) -> nn.Conv3d:
     """A convolution with the stride, padding and groups of `conv` and float64 weights of another shape.
 
-    Its kernel may be smaller and its padding is then reduced alike, so that the output's size stays.
+    Its kernel may be smaller; without `padding`, that of `conv` is reduced alike, so that the output's size stays.
     """
-    kernel = tuple(weight.shape[2:])
-    padding = tuple(int(conv.padding[axis]) - (conv.kernel_size[axis] - kernel[axis]) // 2 for axis in range(3))
-    with torch.device("meta"):
-        made = nn.Conv3d(
-            weight.shape[1] * conv.groups,
-            weight.shape[0],
-            kernel,  # type: ignore[arg-type]
-            stride=conv.stride,  # type: ignore[arg-type]
-            padding=padding,  # type: ignore[arg-type]
-            groups=conv.groups,
-            bias=bias is not None,
+    if padding is None:
+        kernel = tuple(weight.shape[2:])
+        first, second, third = (
+            int(conv.padding[axis]) - (conv.kernel_size[axis] - kernel[axis]) // 2 for axis in range(3)
         )
+        padding = first, second, third
+    made = _hollow(conv, weight.shape, padding, conv.stride, bias is not None)
     made.weight = frozen(weight, conv.weight)
     if bias is not None:
         made.bias = frozen(bias, conv.weight)
+    return made
+
+
+def with_stride(conv: nn.Conv3d, stride: tuple[int, ...]) -> nn.Conv3d:
+    """The same convolution, its weights shared, with another stride."""
+    padding = int(conv.padding[0]), int(conv.padding[1]), int(conv.padding[2])
+    made = _hollow(conv, conv.weight.shape, padding, stride, conv.bias is not None)
+    made.weight, made.bias = conv.weight, conv.bias
+    return made
+
+
+def _hollow(
+    conv: nn.Conv3d, shape: torch.Size, padding: tuple[int, int, int], stride: tuple[int, ...], bias: bool
+) -> nn.Conv3d:
+    """A convolution in evaluation mode whose weights are still to be set."""
+    with torch.device("meta"):
+        made = nn.Conv3d(
+            shape[1] * conv.groups,
+            shape[0],
+            tuple(shape[2:]),  # type: ignore[arg-type]
+            stride=stride,  # type: ignore[arg-type]
+            padding=padding,
+            groups=conv.groups,
+            bias=bias,
+        )
     return made.eval()
 
 

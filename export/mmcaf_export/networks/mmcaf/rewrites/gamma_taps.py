@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..rewrite import Rewrite
-from ..weights import frozen
+from mmcaf_export.rewrites.rewrite import Rewrite
+from mmcaf_export.rewrites.weights import frozen
+
 from .merged_key import MergedBottomUpFusion
 
 

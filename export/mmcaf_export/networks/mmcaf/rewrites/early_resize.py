@@ -5,10 +5,11 @@ from math import prod
 
 from torch import Tensor, nn
 
-from ...networks.attention import UpConvolution
-from ...networks.layers import resize
-from ...networks.mmcaf import MmcafNet
-from ..rewrite import Rewrite
+from mmcaf_export.rewrites.rewrite import Rewrite
+
+from ..attention import UpConvolution
+from ..layers import resize
+from ..network import MmcafNet
 from .channel_shuffle import UnshuffledFusion
 
 

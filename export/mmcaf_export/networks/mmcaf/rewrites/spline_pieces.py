@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.kan import KanLayer
-from ..rewrite import Rewrite
-from ..weights import frozen
+from mmcaf_export.rewrites.rewrite import Rewrite
+from mmcaf_export.rewrites.weights import frozen
+
+from ..kan import KanLayer
 
 DEGREE = 3
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ...networks.mmcaf import MmcafNet
-from ..rewrite import Rewrite
+from mmcaf_export.rewrites.rewrite import Rewrite
+
+from ..network import MmcafNet
 from .merged_key import MergedBottomUpFusion
 
 

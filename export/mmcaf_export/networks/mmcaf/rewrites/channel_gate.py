@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.attention import ChannelAttention
-from ..means import spatial_mean
-from ..rewrite import Rewrite
+from mmcaf_export.rewrites.means import spatial_mean
+from mmcaf_export.rewrites.rewrite import Rewrite
+
+from ..attention import ChannelAttention
 
 
 class JointChannelAttention(nn.Module):

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.penet import Bottleneck, SqueezeExcite
-from ..group_norm import GroupScale
-from ..rewrite import Rewrite
+from mmcaf_export.rewrites.group_norm import GroupScale
+from mmcaf_export.rewrites.rewrite import Rewrite
+
+from ..penet import Bottleneck, SqueezeExcite
 
 
 class ScaledBottleneck(nn.Module):

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.bfpu import BottomUpFusion
-from ...networks.layers import resize
-from ...networks.mmcaf import MmcafNet
-from ..rewrite import Rewrite
-from ..weights import bias_of, convolution_like, frozen
+from mmcaf_export.rewrites.rewrite import Rewrite
+from mmcaf_export.rewrites.weights import bias_of, convolution_like, frozen
+
+from ..bfpu import BottomUpFusion
+from ..layers import resize
+from ..network import MmcafNet
 
 
 class MergedBottomUpFusion(nn.Module):

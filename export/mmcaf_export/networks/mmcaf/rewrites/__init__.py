@@ -1,10 +1,11 @@
 """The rewrites of MMCAF-Net, in the order in which they are applied."""
 
-from ..batch_norm import REWRITE as BATCH_NORM
-from ..channel_scale import REWRITE as CHANNEL_SCALE
-from ..few_slices import REWRITE as FEW_SLICES
-from ..group_norm import REWRITE as GROUP_NORM
-from ..padding_taps import REWRITE as PADDING_TAPS
+from mmcaf_export.rewrites.batch_norm import REWRITE as BATCH_NORM
+from mmcaf_export.rewrites.channel_scale import REWRITE as CHANNEL_SCALE
+from mmcaf_export.rewrites.few_slices import REWRITE as FEW_SLICES
+from mmcaf_export.rewrites.group_norm import REWRITE as GROUP_NORM
+from mmcaf_export.rewrites.padding_taps import REWRITE as PADDING_TAPS
+
 from .channel_gate import REWRITE as CHANNEL_GATE
 from .channel_shuffle import REWRITE as CHANNEL_SHUFFLE
 from .early_resize import REWRITE as EARLY_RESIZE

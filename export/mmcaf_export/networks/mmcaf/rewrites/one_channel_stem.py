@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from ..rewrite import Rewrite
-from ..weights import convolution_like
+from mmcaf_export.rewrites.rewrite import Rewrite
+from mmcaf_export.rewrites.weights import convolution_like
 
 STEM = "image_encoder.encoder.in_conv.0"
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ...networks.attention import DepthwiseFusion
-from ...networks.layers import even_then_odd, resize
-from ..rewrite import Rewrite
-from ..weights import bias_of, convolution_like
+from mmcaf_export.rewrites.rewrite import Rewrite
+from mmcaf_export.rewrites.weights import bias_of, convolution_like
+
+from ..attention import DepthwiseFusion
+from ..layers import even_then_odd, resize
 
 
 class UnshuffledFusion(nn.Module):

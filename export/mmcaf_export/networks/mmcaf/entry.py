@@ -21,11 +21,11 @@ from mmcaf_engine.manifest import (
     WindowSpec,
 )
 
-from ..rewrites.mmcaf import REWRITES
-from .entry import NetworkEntry
+from ..entry import NetworkEntry, whole_number
 from .fusion import WIDTHS, Fusion
-from .mmcaf import TABLE_VALUES, MmcafConfig, MmcafNet
+from .network import TABLE_VALUES, MmcafConfig, MmcafNet
 from .penet import STEM_CHANNELS
+from .rewrites import REWRITES
 
 LOWER_HU, UPPER_HU = -100.0, 900.0
 TRAINING_MEAN = 0.15897
@@ -84,8 +84,8 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
         if metadata.get("fusion", fusion) != fusion:
             raise ValueError(f"its metadata says fusion={metadata['fusion']}, but {_HEAD} takes {inputs} features")
         return MmcafConfig(
-            slices=_whole("slices", metadata.get("slices", "12")),
-            size=_whole("size", metadata.get("size", "192")),
+            slices=whole_number("slices", metadata.get("slices", "12")),
+            size=whole_number("size", metadata.get("size", "192")),
             width=state[_STEM].shape[0] / STEM_CHANNELS,
             fusion=fusion,
         )
@@ -203,10 +203,3 @@ def _stage(letter: str, categories: dict[str, float]) -> CategoryField:
         divisor=10,
         fhir=FhirObservation(codes=STAGE_CODES[letter]),
     )
-
-
-def _whole(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"the file's metadata says {name}={text!r}, which is no whole number") from None

@@ -1,0 +1,59 @@
+"""Networks of other packages: found by entry point, tried one by one, so that a broken one harms no other."""
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from .entry import NetworkEntry
+
+GROUP = "mmcaf_export.networks"
+"""The entry-point group under which a package names its NetworkEntry subclasses."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A network and the distribution that it comes from, with its version."""
+
+    origin: str
+    entry: NetworkEntry[Any]
+
+
+@dataclass(frozen=True)
+class Faulty:
+    """A distribution that names a network which cannot be used, and why."""
+
+    origin: str
+    reason: str
+
+
+def installed() -> tuple[list[Plugin], list[Faulty]]:
+    """The networks of all installed packages, by name of the package, and those that cannot be used."""
+    found: list[Plugin] = []
+    faulty: list[Faulty] = []
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (_origin(point), point.name)):
+        try:
+            found.append(Plugin(_origin(point), _load(point)))
+        except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
+            faulty.append(Faulty(_origin(point), f"{point.value}: {first_line(failure)}"))
+    return found, faulty
+
+
+def first_line(failure: BaseException) -> str:
+    """The kind of an exception and the first line of its message."""
+    lines = str(failure).strip().splitlines()
+    return f"{type(failure).__name__}: {lines[0][:200]}" if lines else type(failure).__name__
+
+
+def _load(point: EntryPoint) -> NetworkEntry[Any]:
+    loaded = point.load()
+    entry = loaded() if isinstance(loaded, type) else loaded
+    if not isinstance(entry, NetworkEntry):
+        raise TypeError(f"it makes {type(entry).__name__}; a subclass of {NetworkEntry.__name__} is expected")
+    for attribute in ("name", "title", "signature"):
+        if not getattr(entry, attribute, None):
+            raise TypeError(f"its {attribute} is missing or empty")
+    return entry
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "of unknown name"
