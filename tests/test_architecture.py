@@ -23,7 +23,8 @@ MAY_IMPORT = {
     "mmcaf_kernels": set(),
 }
 MUST_BE_LAZY = {("mmcaf_cli", "mmcaf_export"), ("mmcaf_engine", "mmcaf_kernels")}
-HEAVY = {"pydicom", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "matplotlib", "sklearn"}
+HEAVY = {"pydicom", "nibabel", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "cuda", "matplotlib"}
+HEAVY |= {"sklearn"}
 
 
 def imports(package: str) -> list[tuple[Path, str, bool]]:
@@ -70,6 +71,8 @@ COMMANDS = [
     "",
     "export",
     "inspect",
+    "build",
+    "trust",
     "verify",
     "tune",
     "studies",

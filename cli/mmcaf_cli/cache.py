@@ -9,8 +9,14 @@ from mmcaf_engine.cache import KINDS, CachedItem, CacheKind, cache_root, cached_
 from mmcaf_engine.engine_cache import cache_limit
 from mmcaf_engine.errors import UsageError
 
-_SINGULAR = {"engines": "engine", "self-tests": "self-test", "tuning": "tuning", "bundles": "unpacked bundle"}
-_PLURAL = {"engines": "engines", "self-tests": "self-tests", "tuning": "tunings", "bundles": "unpacked bundles"}
+_SINGULAR = {
+    "engines": "engine",
+    "self-tests": "self-test",
+    "tuning": "tuning",
+    "kernels": "kernel cache",
+    "bundles": "unpacked bundle",
+}
+_PLURAL = {kind: f"{name}s" for kind, name in _SINGULAR.items()}
 
 
 def list_command(json: bool) -> None:

@@ -3,12 +3,20 @@
 from pathlib import Path
 
 from mmcaf_engine.bundle import Bundle, load_bundle
+from mmcaf_engine.errors import UsageError
 from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, read_accuracy
-from mmcaf_engine.manifest import CategoryField, Manifest, Provenance, TableField
+from mmcaf_engine.manifest import CategoryField, Manifest, Provenance, TableField, WindowSpec
 
 
-def inspect_command(path: Path, json: bool) -> None:
-    """Print the manifest, as text or JSON."""
+def inspect_command(path: Path, engine: bool, precisions: list[str], json: bool) -> None:
+    """Print the manifest or, with `engine`, what TensorRT makes of it; as text or JSON."""
+    if engine:
+        from .inspect_engine import inspect_engine_command
+
+        inspect_engine_command(path, precisions, json)
+        return
+    if precisions:
+        raise UsageError("--precision belongs to --engine.", "Add --engine, or leave it out.")
     bundle = load_bundle(path)
     bundle.verify()
     if json:
@@ -18,7 +26,7 @@ def inspect_command(path: Path, json: bool) -> None:
 
 
 def _describe(manifest: Manifest, sha256: str) -> list[str]:
-    network, steps, windows = manifest.network, manifest.preprocessing.steps, manifest.preprocessing.windows
+    network, steps = manifest.network, manifest.preprocessing.steps
     origin = manifest.provenance
     config = ", ".join(f"{key}={value}" for key, value in network.config.items())
     lines = [f"{manifest.name}   (bundle {sha256[:12]}, format {manifest.format_version})"]
@@ -28,16 +36,18 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
         f"  network       {network.name} ({config}), {network.parameters:,} weights",
         *(f"  input         {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.inputs),
         *(f"  output        {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.outputs),
-        f"  study         {manifest.preprocessing.modality}, {manifest.preprocessing.intensity} intensity, windows of "
-        f"{windows.slices} slices every {windows.stride}, short studies padded with {windows.pad_value:g}",
+        f"  study         {manifest.preprocessing.modality}, {manifest.preprocessing.intensity} intensity, "
+        f"{_windows(manifest.preprocessing.windows)}",
+        *(f"  series        {entry.input}: {entry.description}" for entry in manifest.series),
     ]
     for step in steps:
         constants = ", ".join(f"{key}={value}" for key, value in step.model_dump(exclude={"step"}).items())
         lines.append(f"  step          {step.step}: {constants}")
     lines += [f"  record        {_field(entry)}" for entry in (manifest.table.fields if manifest.table else ())]
     lines += [
-        f"  labels        0 {manifest.labels[0]}, 1 {manifest.labels[1]}",
-        f"  study score   {manifest.aggregation.method} over windows, label 1 from {manifest.threshold:g}",
+        f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
+        f"  study score   {_score(manifest)}",
+        *(f"  heat map      {entry.title}: {entry.grid[0]} x {entry.grid[1]} parts" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
         f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
         f"  exported by   {origin.exporter}, {origin.framework}, ONNX opset {origin.opset}",
@@ -48,6 +58,18 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
     ]
     lines += [f"  file          {name}, {entry.size:,} bytes, hash matches" for name, entry in manifest.files.items()]
     return lines
+
+
+def _windows(windows: WindowSpec | None) -> str:
+    if windows is None:
+        return "each series as a whole"
+    return f"windows of {windows.slices} slices every {windows.stride}, short studies padded with {windows.pad_value:g}"
+
+
+def _score(manifest: Manifest) -> str:
+    if manifest.threshold is None:
+        return f"{manifest.aggregation.method} over windows, {manifest.activation}; the most probable label"
+    return f"{manifest.aggregation.method} over windows, label 1 from {manifest.threshold:g}"
 
 
 def _rewrites(origin: Provenance) -> list[str]:

@@ -61,23 +61,67 @@ def quantize(
     logit_budget: Annotated[
         float | None, typer.Option(help="Logit error that INT8 may add; layers that add more stay FP32. Default: 0.05.")
     ] = None,
+    processor: Annotated[
+        str, typer.Option("--for", help="What INT8's layers are chosen for: cpu, by its clock, or gpu, by arithmetic.")
+    ] = "cpu",
     force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUTPUT.")] = False,
 ) -> None:
     """Add lower precisions to a bundle, each behind the accuracy gate (needs the export extra)."""
     from .quantize import quantize_command
 
-    quantize_command(bundle, output, precision or ["int8"], calibration, cohort, method, logit_budget, force)
+    quantize_command(bundle, output, precision or ["int8"], calibration, cohort, method, logit_budget, processor, force)
 
 
 @app.command()
 def inspect(
     bundle: BundleArgument,
-    json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    engine: Annotated[
+        bool, typer.Option("--engine", help="Show instead in which types TensorRT computes it (needs TensorRT).")
+    ] = False,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="With --engine: this network only; may be repeated. Default: all.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON: the manifest, or with --engine the table.")] = False,
 ) -> None:
     """Show what a bundle holds, after checking every hash."""
     from .inspect import inspect_command
 
-    inspect_command(bundle, json)
+    inspect_command(bundle, engine, precision or [], json)
+
+
+@app.command()
+def build(
+    bundle: BundleArgument,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="GPU to build for, such as sm_86; may be repeated. Default: the GPU at hand.", metavar="SM"),
+    ] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8, if the bundle holds it.")] = "fp32",
+    flavour: Annotated[
+        Literal["tensorrt_rtx", "tensorrt"] | None, typer.Option(help="Which TensorRT. Default: what is installed.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write engine and signature to this folder.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Build an engine for NVIDIA GPUs before its first use (needs the tensorrt extra)."""
+    from .build import build_command
+
+    build_command(bundle, target or [], precision, flavour, output, json)
+
+
+@app.command()
+def trust(
+    folder: Annotated[Path, typer.Argument(help="Engine and signature, as mmcaf build --output wrote them.")],
+    sha256: Annotated[
+        str | None, typer.Option(help="Fingerprint that mmcaf build printed; without it, the engine is only shown.")
+    ] = None,
+) -> None:
+    """Look at an engine that another machine built, and have it used here."""
+    from .build import trust_command
+
+    trust_command(folder, sha256)
 
 
 @app.command()
@@ -132,14 +176,17 @@ def evaluate(
 
 @app.command()
 def studies(
-    path: Annotated[Path, typer.Argument(help="DICOM file, directory, zip, or DICOMDIR.", metavar="PATH")],
+    path: Annotated[Path, typer.Argument(help="DICOM or NIfTI file, directory, zip, or DICOMDIR.", metavar="PATH")],
     modality: Annotated[str | None, typer.Option(help="Rank series of this modality only, such as CT.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Match the series to this bundle's inputs.", metavar="BUNDLE")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List the series of a study, which one would be read, and why."""
     from .studies import studies_command
 
-    studies_command(path, modality, json)
+    studies_command(path, modality, bundle, json)
 
 
 @app.command()
@@ -152,7 +199,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON obj
 
 @cache.command("list")
 def cache_list(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
-    """List kept engines, passed self-tests, tunings and unpacked bundles."""
+    """List kept engines, passed self-tests, tunings, kernel caches and unpacked bundles."""
     from .cache import list_command
 
     list_command(json)
@@ -161,7 +208,7 @@ def cache_list(json: Annotated[bool, typer.Option("--json", help="Print one JSON
 @cache.command("clear")
 def cache_clear(
     kind: Annotated[
-        Literal["engines", "self-tests", "tuning", "bundles"] | None,
+        Literal["engines", "self-tests", "tuning", "kernels", "bundles"] | None,
         typer.Option(help="Remove only these. Default: all."),
     ] = None,
     older_than: Annotated[
@@ -176,14 +223,18 @@ def cache_clear(
 
 @app.command()
 def demo(
-    save: Annotated[Path, typer.Option(help="Folder for study.dcm, series/ and record.json.", metavar="DIR")],
+    save: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR")],
+    kind: Annotated[
+        Literal["lung", "liver"],
+        typer.Option(help="lung: chest CT with a record; liver: MR of eight phases, as DICOM and NIfTI."),
+    ] = "lung",
     seed: Annotated[int, typer.Option(min=0, help="Which synthetic patient.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier demo.")] = False,
 ) -> None:
-    """Write a synthetic chest CT study and record to try mmcaf-infer on."""
+    """Write a synthetic study to try mmcaf-infer on."""
     from .demo import demo_command
 
-    demo_command(save, seed, force)
+    demo_command(save, kind, seed, force)
 
 
 @app.command("record-template")

@@ -15,20 +15,22 @@ from typing import Any, BinaryIO, Literal, get_args
 
 from .errors import UsageError
 
-CacheKind = Literal["engines", "self-tests", "tuning", "bundles"]
+CacheKind = Literal["engines", "self-tests", "tuning", "kernels", "bundles"]
 KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
 
 _NAMES = {
     "engines": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
     "self-tests": re.compile(r"[0-9a-f]{32}\.json|[0-9a-f]{32}\.\d+\.tmp"),
     "tuning": re.compile(r"[0-9a-f]{64}\.json|[0-9a-f]{64}\.\d+\.tmp"),
+    "kernels": re.compile(r"[0-9a-f]{64}\.bin|[0-9a-f]{64}\.\d+\.tmp"),
     "bundles": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
 }
 
 
 @dataclass(frozen=True)
 class CachedItem:
-    """One thing in the cache: a kept engine, a passed self-test, a tuning, or the unpacked copy of a zipped bundle.
+    """One thing in the cache: a kept engine, a passed self-test, a tuning, a GPU's kernels, or the unpacked copy of a
+    zipped bundle.
 
     what: in words; size: bytes on disk; last_used: seconds since 1970.
     """
@@ -163,13 +165,16 @@ def _describe(kind: CacheKind, path: Path) -> str:
             case "engines":
                 entry = _read(path / "entry.json")
                 facts = entry["facts"]
-                return f"{entry['bundle']}, {facts['runtime']} {facts['precision']}, {facts['threads']} threads"
+                place = f"{facts['threads']} threads" if "threads" in facts else facts["compute_capability"]
+                return f"{entry['bundle']}, {facts['runtime']} {facts['precision']}, {place}"
             case "self-tests":
                 stamp = _read(path)
                 return f"{stamp['bundle']}, {stamp['backend']} {stamp['precision']}"
             case "tuning":
                 record = _read(path)
                 return f"{record['bundle']}, {len(record['timings'])} timed, {record['facts']['threads']} threads"
+            case "kernels":
+                return "what TensorRT measured or compiled for a GPU"
             case "bundles":
                 return str(_read(path / "manifest.json")["name"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

@@ -5,10 +5,13 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from . import __version__
-from .errors import MmcafError
+from .errors import BackendError, MmcafError
+
+if TYPE_CHECKING:
+    from .bundle import Bundle
 
 PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino", "torch", "onnx")
 
@@ -27,8 +30,18 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at the machine, packages, backends and their precisions, DICOM decoders, cache and default bundle."""
-    return [*_machine(), *_packages(), *_backends(), *_precisions(), *_decoders(), *_cache(), *_bundle()]
+    """Look at the machine, packages, GPU, backends and their precisions, DICOM decoders, cache and default bundle."""
+    return [
+        *_machine(),
+        *_packages(),
+        *_gpus(),
+        *_tensorrt(),
+        *_backends(),
+        *_precisions(),
+        *_decoders(),
+        *_cache(),
+        *_bundle(),
+    ]
 
 
 def _machine() -> list[Finding]:
@@ -43,18 +56,58 @@ def _packages() -> list[Finding]:
             findings.append(Finding("package", name, "ok", version(name)))
         except PackageNotFoundError:
             extra = name in ("torch", "onnx")
-            remedy = "only export needs it: pip install 'mmcaf-infer[export]'" if extra else f"pip install {name}"
+            remedy = "export needs it: pip install 'mmcaf-infer[export]'" if extra else f"pip install {name}"
             findings.append(Finding("package", name, "note" if extra else "problem", f"not installed; {remedy}"))
     return findings
 
 
+def _gpus() -> list[Finding]:
+    """Each GPU with its memory, driver and CUDA version; the first is the one that is used."""
+    from .tensorrt.gpu import find_gpus, free_memory
+
+    gpus = find_gpus()
+    if not gpus.found:
+        what = "" if gpus.present else "; the processor answers"
+        return [Finding("gpu", "NVIDIA GPU", "note", f"{gpus.reason}{what}")]
+    findings = []
+    for gpu in gpus.found:
+        free = free_memory(gpu)
+        memory = f"{gpu.memory / 2**20:.0f} MiB" + ("" if free is None else f", {free / 2**20:.0f} MiB free")
+        facts = f"compute capability {gpu.compute_capability}, {memory}, driver {gpu.driver}, CUDA "
+        detail = gpu.too_old or f"{facts}{gpu.cuda[0]}.{gpu.cuda[1]}"
+        findings.append(Finding("gpu", gpu.name, "note" if gpu.too_old else "ok", detail))
+    return findings
+
+
+def _tensorrt() -> list[Finding]:
+    """Which TensorRT, and cuda-python, with the command that installs what is missing."""
+    from .backends import installed_version
+    from .backends.tensorrt_backend import INSTALL
+    from .tensorrt.flavour import find_flavour
+    from .tensorrt.gpu import find_gpus
+    from .tensorrt.target import supported_targets
+
+    use = "" if find_gpus().found else "of use with an NVIDIA GPU, or to build engines for one: "
+    try:
+        flavour = find_flavour()
+    except BackendError as failure:
+        tensorrt = Finding("gpu", "TensorRT", "note", f"{failure.problem} {use}{INSTALL}")
+    else:
+        targets = ", ".join(map(str, supported_targets(flavour))) or "the GPU at hand"
+        detail = f"{flavour.name} {flavour.version}, builds engines for {targets}"
+        tensorrt = Finding("gpu", "TensorRT", "ok", detail)
+    python = installed_version("cuda-python") or installed_version("cuda-bindings")
+    detail = python or f"not installed; {use}{INSTALL}"
+    return [tensorrt, Finding("gpu", "cuda-python", "ok" if python else "note", detail)]
+
+
 def _backends() -> list[Finding]:
-    from .backends import availability
+    from .backends import OPTIONAL, availability
 
     answers = availability()
     missing: Literal["note", "problem"] = "note" if any(a.available for a in answers.values()) else "problem"
     return [
-        Finding("backend", name, "ok" if answer.available else missing, answer.reason)
+        Finding("backend", name, "ok" if answer.available else "note" if name in OPTIONAL else missing, answer.reason)
         for name, answer in answers.items()
     ]
 
@@ -109,7 +162,22 @@ def _bundle() -> list[Finding]:
         return [Finding("bundle", "default", "problem", str(failure))]
     origin = f"{_shown(default.path)} ({default.source})"
     kind = "demonstration, " if bundle.manifest.demonstration else ""
-    return [Finding("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}")]
+    return [Finding("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"), *_choice(bundle)]
+
+
+def _choice(bundle: "Bundle") -> list[Finding]:
+    """What backend and precision `auto` takes for a bundle, and what it passed over."""
+    from .session import choose, usable_cores
+    from .tuning_record import read_tuning
+
+    tuning = read_tuning(bundle, usable_cores())
+    try:
+        backend, precision, passed_over = choose(bundle, "auto", "auto", tuning)
+    except MmcafError as failure:
+        return [Finding("bundle", "auto", "note", str(failure))]
+    why = "by mmcaf tune" if tuning is not None and passed_over is None else "not tuned; to measure: mmcaf tune BUNDLE"
+    said = f"; passed over: {passed_over}" if passed_over else ""
+    return [Finding("bundle", "auto", "note" if passed_over else "ok", f"{backend.name} {precision}, {why}{said}")]
 
 
 def _shown(path: Path) -> str:

@@ -14,9 +14,10 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from errno import EACCES
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,10 +32,11 @@ DEFAULT_LIMIT_MIB = 8192
 _ENGINE_NAME = "engine.bin"
 _ENTRY_NAME = "entry.json"
 _MAX_ENTRY_BYTES = 256 * 1024
+_MAX_NOTE_BYTES = 64 * 2**20
 _DRAFT_SECONDS = 3600
 
 Facts = dict[str, Any]
-"""What an engine depends on, as JSON: model, runtime, precision, shapes, device, processor, threads, configuration."""
+"""What an engine depends on, as JSON: model, runtime, precision, shapes, device, and what else matters to it."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,20 @@ class EngineCache:
         mark_used(entry)
         return engine
 
-    def draft(self, facts: Facts, bundle: str, write: Callable[[BinaryIO], None]) -> Draft:
+    def draft(
+        self,
+        facts: Facts,
+        bundle: str,
+        write: Callable[[BinaryIO], object],
+        *,
+        origin: str = "built here",
+        notes: Mapping[str, str] | None = None,
+    ) -> Draft:
         """Have `write` put an engine into a file that no other process sees yet.
 
         Args:
-            bundle: the bundle's name, for people who look into the cache.
+            bundle: the bundle's name, for people who look into the cache; so `origin`.
+            notes: name -> text of further files about the engine, which loading it does not read.
 
         Raises:
             EngineTooLargeError: it would not fit the cache even alone.
@@ -107,10 +118,13 @@ class EngineCache:
                 "sha256": sha256,
                 "size": size,
                 "bundle": bundle,
+                "origin": origin,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "facts": facts,
             }
             (folder / _ENTRY_NAME).write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
+            for name, text in (notes or {}).items():
+                (folder / name).write_text(text, encoding="utf-8")
         except BaseException:
             remove(folder)
             raise
@@ -129,9 +143,29 @@ class EngineCache:
         mark_used(final)
         self._make_room(final)
 
+    def replace(self, draft: Draft) -> None:
+        """As `keep`, but instead of what is kept for the same facts.
+
+        Raises:
+            PermissionError: that cannot be removed.
+        """
+        final = self.folder / draft.key
+        if not remove(final):
+            self.discard(draft)
+            raise PermissionError(EACCES, "the engine that is kept there cannot be removed", str(final))
+        self.keep(draft)
+
     def discard(self, draft: Draft) -> None:
         """Remove a draft."""
         remove(draft.folder)
+
+    def note(self, facts: Facts, name: str) -> str | None:
+        """A further file about an engine, as `draft` was given it; None if there is none that is this user's."""
+        try:
+            with open_own(self._entry(facts) / name) as stream:
+                return stream.read(_MAX_NOTE_BYTES).decode("utf-8", errors="replace")
+        except OSError:
+            return None
 
     def remove(self, facts: Facts) -> bool:
         """Remove the entry of these facts, sound or not; False if that failed."""

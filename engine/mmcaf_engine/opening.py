@@ -10,6 +10,7 @@ from .cache import cache_folder
 from .cpu import processor
 from .engine_cache import EngineCache, EngineTooLargeError, Facts, cache_limit
 from .errors import BackendError, UsageError
+from .manifest import Precision
 from .self_test import SelfTest, ensure_self_test, run_self_test
 
 _log = logging.getLogger(__package__)
@@ -43,17 +44,24 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
 
 
 def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
-    """All that an engine depends on; see `engine_cache`."""
-    files = bundle.manifest.files
-    model = bundle.manifest.models[backend.precision]
+    """All that an engine depends on; see `engine_cache`. On the CPU, that is also the processor and the system."""
+    facts = {**backend.engine_facts(), "model": model_hashes(bundle, backend.precision)}
+    if backend.device != "CPU":
+        return facts
     name, instructions = astuple(processor())
     return {
-        **backend.engine_facts(),
-        "model": [files[part].sha256 for part in (model, f"{model}.data") if part in files],
+        **facts,
         "system": [platform.system(), platform.machine()],
         "processor": name,
         "instructions": list(instructions),
     }
+
+
+def model_hashes(bundle: Bundle, precision: Precision) -> list[str]:
+    """SHA-256 of a precision's model and of the weights beside it, as the manifest has them."""
+    files = bundle.manifest.files
+    model = bundle.manifest.models[precision]
+    return [files[part].sha256 for part in (model, f"{model}.data") if part in files]
 
 
 def _open(bundle: Bundle, backend: Backend) -> Opening:

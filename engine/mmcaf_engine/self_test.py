@@ -4,8 +4,7 @@ import hashlib
 import json
 import logging
 import os
-import platform
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 from .backends.base import Backend
 from .bundle import Bundle
 from .cache import cache_folder, mark_used, open_own
-from .cpu import processor
 from .errors import BackendError, BundleError, UsageError
 from .manifest import Precision
 
@@ -63,7 +61,7 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
 
 
 def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", again: bool = False) -> SelfTest:
-    """As `run_self_test`, but a pass is remembered for this bundle, runtime, processor and engine.
+    """As `run_self_test`, but a pass is remembered for this bundle, runtime, engine, and processor or GPU and driver.
 
     Args:
         engine: SHA-256 of the kept engine that the backend runs; "" if it built the network in memory.
@@ -133,5 +131,4 @@ def _golden_cases(bundle: Bundle, precision: Precision) -> dict[str, np.ndarray[
 
 def _key(bundle: Bundle, backend: Backend, engine: str) -> str:
     facts = [bundle.sha256, backend.name, backend.build(), backend.device, backend.precision, backend.threads, engine]
-    machine = [platform.machine(), platform.system(), platform.release(), *astuple(processor())]
-    return hashlib.sha256(json.dumps([*facts, *machine]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([*facts, *backend.machine()]).encode()).hexdigest()[:32]

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from numpy.typing import NDArray
-
 from .backends import choose_backend
-from .backends.base import Arrays, Backend
+from .backends.base import Arrays, Backend, Input
 from .bundle import Bundle
 from .errors import BackendError, UsageError
 from .manifest import Precision
@@ -39,15 +37,21 @@ class Session:
         return self._backend.name
 
     @property
+    def windows_per_call(self) -> int:
+        """Windows that one call of `run` should be given where there are several."""
+        return self._backend.windows_per_call
+
+    @property
     def device(self) -> str:
         """The device that runs it."""
         return self._backend.device
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
+    def run(self, inputs: Mapping[str, Input]) -> Arrays:
         """Run the network.
 
         Args:
-            inputs: name -> float32 array, e.g. image [N, 1, D, H, W] and table [N, F].
+            inputs: name -> float32 array, e.g. image [N, 1, D, H, W] and table [N, F]. On a GPU an array of CuPy,
+                PyCUDA, torch or others may lie in its memory; it is then not copied to the host, nor searched for NaN.
 
         Returns:
             name -> float32 array, e.g. logit [N, 1].

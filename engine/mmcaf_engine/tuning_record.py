@@ -8,20 +8,20 @@ import json
 import logging
 import os
 from dataclasses import astuple
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from . import __version__
-from .backends import BACKENDS
+from .backends import installed_packages
 from .bundle import Bundle, describe_validation
 from .cache import cache_folder, cache_root, mark_used, open_own
 from .cpu import processor
 from .errors import BackendError, MmcafError, UsageError
 from .manifest import Precision
 from .strict_json import parse_json
+from .tensorrt.gpu import first_gpu
 
 LEAST_GAIN = 0.05
 """A lower precision is chosen only if it takes at least this fraction less time than FP32."""
@@ -44,12 +44,16 @@ class Timing(_Model):
 
 
 class TunedFor(_Model):
-    """What the times depend on; runtimes: backend -> version of its package, without those that are not installed."""
+    """What the times depend on.
+
+    gpu: its name and driver, if there is one; runtimes: backend -> its package and version, of those installed.
+    """
 
     bundle_sha256: str
     engine: str
     processor: str
     instructions: tuple[str, ...]
+    gpu: str | None = None
     runtimes: dict[str, str]
     threads: int
 
@@ -87,19 +91,15 @@ class Tuning(_Model):
 
 def tuned_for(bundle: Bundle, threads: int) -> TunedFor:
     """The facts of this bundle, machine and installation; no runtime is imported for them."""
-    runtimes = {}
-    for name in BACKENDS:
-        try:
-            runtimes[name] = version(name)
-        except PackageNotFoundError:
-            continue
     name, instructions = astuple(processor())
+    gpu = first_gpu()
     return TunedFor(
         bundle_sha256=bundle.sha256,
         engine=__version__,
         processor=name,
         instructions=instructions,
-        runtimes=runtimes,
+        gpu=None if gpu is None else f"{gpu.name}, driver {gpu.driver}",
+        runtimes=installed_packages(),
         threads=threads,
     )
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backends_here import ON_PROCESSOR
 from command import Command
-from mmcaf_engine.backends import BACKENDS
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.backends.torch_backend import TorchBackend
 from mmcaf_engine.bundle import write_bundle
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 
@@ -38,7 +39,7 @@ def test_inspect_as_json_is_the_manifest(run: Command, tiny_bundle: Path) -> Non
 def test_verify_tests_every_backend(run: Command, tiny_bundle: Path) -> None:
     outcome = run("mmcaf", "verify", tiny_bundle)
     assert outcome.code == 0
-    assert all(f"{backend} fp32: 2 golden cases within" in outcome.out for backend in BACKENDS)
+    assert all(f"{backend} fp32: 2 golden cases within" in outcome.out for backend in ON_PROCESSOR)
 
 
 def test_verify_refuses_a_wrong_answer(run: Command, tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_doctor_as_json(run: Command) -> None:
 
 
 def test_doctor_without_any_backend(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    for backend in (OpenVinoBackend, OnnxRuntimeBackend):
+    for backend in (OpenVinoBackend, OnnxRuntimeBackend, TorchBackend):
         monkeypatch.setattr(backend, "availability", classmethod(lambda cls: Availability(False, "broken")))
     outcome = run("mmcaf", "doctor")
     assert outcome.code == 6 and "PROBLEM" in outcome.out and "2 problem(s)" in outcome.err

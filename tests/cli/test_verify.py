@@ -26,12 +26,14 @@ def test_each_precision_on_each_backend(run: Command, several: Path, monkeypatch
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == "tiny: 4 files, every hash matches"
+    assert any(line.startswith("torch int8: not tested, it has no INT8 kernels") for line in lines)
     for backend in ("openvino", "onnxruntime"):
         assert any(line.startswith(f"{backend} fp32: 2 golden cases within") for line in lines)
         assert f"{backend} int8: 2 golden cases within 5.0e-02 (at most 0.1)" in lines
     assert f"openvino bf16: not tested, {BF16_SLOW}" in lines
     assert "onnxruntime bf16: not tested, its CPU provider has no BF16 convolutions" in lines
-    assert len(lines) == 7
+    assert len([line for line in lines if not line.startswith("tensorrt")]) == 10
+    assert any(line.startswith("tensorrt") for line in lines)
 
 
 def test_a_precision_that_this_processor_has_units_for(
@@ -49,9 +51,14 @@ def test_a_wrong_precision_is_refused(run: Command, tiny_bundle: Path, tmp_path:
 
 def test_doctor_says_which_precisions_run(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     give_units(monkeypatch, "FP16")
-    lines = [line.split(maxsplit=4) for line in run("mmcaf", "doctor").out.splitlines() if " precision " in line]
+    lines = [
+        line.split(maxsplit=4)
+        for line in run("mmcaf", "doctor").out.splitlines()
+        if " precision " in line and " tensorrt " not in line
+    ]
     status = {(backend, precision): (mark, reason) for mark, _, backend, precision, reason in lines}
-    assert len(status) == 8
+    assert len(status) == 12
+    assert status["torch", "int8"][0] == "note"
     assert status["openvino", "bf16"] == ("note", BF16_SLOW)
     assert all(status["openvino", precision][0] == "ok" for precision in ("fp32", "fp16", "int8"))
     assert status["onnxruntime", "fp16"] == ("note", "its CPU provider has no FP16 convolutions")

@@ -1,5 +1,6 @@
 """Tuning: what is timed and what is not, the rule that chooses, and when kept times count. No test measures time."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -23,11 +24,14 @@ from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, Accuracy, CohortSumm
 from mmcaf_engine.evaluation.compare import StudyScores, agreement, performance
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS
 from mmcaf_engine.session import Session, choose
+from mmcaf_engine.tensorrt.gpu import Gpu
+from mmcaf_engine.tensorrt.target import Target
 from mmcaf_engine.tuning import WARM_UP_RUNS, run_ms, tune
 from mmcaf_engine.tuning_record import Timing, Tuning, read_tuning, tuned_for
 from several_precisions import add_precisions
 
 THREADS = 1
+GPU = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:00.0", "580.65.06", (13, 0))
 RUNTIME = Runtime(backend="openvino", version="2026.1", device="CPU")
 
 Times = dict[str, float]
@@ -252,11 +256,12 @@ def test_a_choice_that_can_no_longer_run(
         assert session.describe()["tuned"] is False
 
 
-@pytest.mark.parametrize("change", ["bundle", "threads", "runtime", "processor"])
+@pytest.mark.parametrize("change", ["bundle", "threads", "runtime", "processor", "gpu", "driver"])
 def test_times_count_only_for_what_they_were_measured_with(
     several: Bundle, tiny_bundle: Path, set_times: SetTimes, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     set_times(ALL)
+    monkeypatch.setattr("mmcaf_engine.tuning_record.first_gpu", lambda: GPU)
     tune(several, runs=1, threads=THREADS)
     bundle, threads = several, THREADS
     assert read_tuning(bundle, threads) is not None
@@ -266,9 +271,14 @@ def test_times_count_only_for_what_they_were_measured_with(
         case "threads":
             threads = 2
         case "runtime":
-            monkeypatch.setattr("mmcaf_engine.tuning_record.version", lambda name: "99.0")
+            monkeypatch.setattr("mmcaf_engine.backends.version", lambda name: "99.0")
         case "processor":
             monkeypatch.setattr("mmcaf_engine.tuning_record.processor", lambda: Processor("other", ("avx",)))
+        case "gpu":
+            monkeypatch.setattr("mmcaf_engine.tuning_record.first_gpu", lambda: None)
+        case "driver":
+            newer = dataclasses.replace(GPU, driver="590.12")
+            monkeypatch.setattr("mmcaf_engine.tuning_record.first_gpu", lambda: newer)
     assert read_tuning(bundle, threads) is None
     assert answers(bundle, threads=threads)[1:] == ("fp32", False)
 

@@ -3,16 +3,30 @@
 import platform
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 
 from ..errors import BackendError
 from ..manifest import Precision
+from ..tensorrt.gpu import find_gpus
 from .base import Availability, Backend
 
 _CLASSES = {
+    "tensorrt": ("tensorrt_backend", "TensorRtBackend"),
     "openvino": ("openvino_backend", "OpenVinoBackend"),
     "onnxruntime": ("onnxruntime_backend", "OnnxRuntimeBackend"),
+    "torch": ("torch_backend", "TorchBackend"),
 }
 BACKENDS = tuple(_CLASSES)
+OPTIONAL = ("tensorrt", "torch")
+"""What an installation is whole without."""
+
+_PACKAGES = {
+    "tensorrt": ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx", "tensorrt"),
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "torch": ("torch",),
+}
+"""For each backend, the packages of which one is enough."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +55,29 @@ def availability() -> dict[str, Availability]:
     return {name: backend_class(name).availability() for name in BACKENDS}
 
 
+def installed_packages() -> dict[str, str]:
+    """For each backend whose package is installed, that package and its version; no runtime is imported."""
+    found = {}
+    for backend, packages in _PACKAGES.items():
+        versions = [f"{name} {held}" for name in packages if (held := installed_version(name))]
+        if versions:
+            found[backend] = ", ".join(versions)
+    return found
+
+
+def installed_version(package: str) -> str | None:
+    """A package's version, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
     """Resolve a backend's name, for a precision.
 
-    "auto" takes OpenVINO on x86-64 and ONNX Runtime elsewhere; if that one is not available, or cannot usefully
-    run the precision here, the other, and `fallback` says so.
+    "auto" takes TensorRT where the NVIDIA driver shows a GPU, else OpenVINO on x86-64 and ONNX Runtime elsewhere; if
+    that one is not available, or cannot usefully run the precision here, the next, and `fallback` says so.
 
     Raises:
         BackendError: the named backend, or with "auto" every backend, cannot run it; the message lists why.
@@ -63,9 +95,23 @@ def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
                 "Pass --precision auto, or see what each backend runs: mmcaf doctor",
             )
         return Choice(found, None)
+    on_gpu = ("tensorrt",) if find_gpus().found else ()
+    return _first_of((*on_gpu, *_on_processor()), precision)
+
+
+def processor_backend(precision: Precision) -> type[Backend]:
+    """What "auto" takes on a machine without a GPU.
+
+    Raises:
+        BackendError: no backend runs the precision on this processor; the message lists why.
+    """
+    return _first_of(_on_processor(), precision).backend
+
+
+def _first_of(candidates: tuple[str, ...], precision: Precision) -> Choice:
     passed_over: list[str] = []
     none_available = True
-    for candidate in _preference():
+    for candidate in candidates:
         found = backend_class(candidate)
         answer = found.can_run(precision)
         if answer.available:
@@ -82,6 +128,6 @@ def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
     )
 
 
-def _preference() -> tuple[str, ...]:
+def _on_processor() -> tuple[str, ...]:
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return ("openvino", "onnxruntime") if x86 else ("onnxruntime", "openvino")

@@ -1,22 +1,35 @@
 """What every backend is: open, infer, describe, close, with all checking done here."""
 
 import mmap
+import platform
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError, UsageError
+from ..cpu import processor
+from ..errors import BackendError, MmcafError, UsageError
 from ..manifest import Precision, TensorSpec
+from ..tensorrt.device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack, lies_on_device
 
 Arrays = dict[str, NDArray[np.float32]]
+
+Input = NDArray[Any] | SupportsCudaArrayInterface | SupportsDlpack
+"""What a caller may pass for an input; arrays in GPU memory only where the backend runs on that GPU."""
+
+Window = Mapping[str, NDArray[np.float32] | DeviceArray]
+"""One window of checked inputs, N = 1."""
+
+_Given = TypeVar("_Given")
+_Outcome = TypeVar("_Outcome")
 
 
 @dataclass(frozen=True)
@@ -31,14 +44,17 @@ class Backend(ABC):
     """One network, loaded in one runtime.
 
     Safe to call from several threads: calls take turns, since each uses all the cores it was given.
-    A batch runs one window after the other, which bounds the memory and costs a CPU no time.
+    A batch runs one window after the other, which bounds the memory and costs a CPU no time; a runtime that can
+    overlap windows has its own `_infer_all`.
     A subclass only talks to its runtime, through `_open`, `_infer` and `_close`. If what the runtime builds from
     a model is worth keeping, `keeps_engines` is True and `_export` and `_import` are there too.
     """
 
     name: ClassVar[str]
-    device: ClassVar[str] = "CPU"
+    device: str = "CPU"
     keeps_engines: ClassVar[bool] = False
+    windows_per_call: ClassVar[int] = 1
+    """Windows that one call of `infer` should be given where there are several."""
 
     def __init__(
         self,
@@ -74,6 +90,11 @@ class Backend(ABC):
     def _can_run(cls, precision: Precision) -> Availability:
         """As `can_run`, where the runtime is known to be available."""
         return Availability(True, f"{cls.name} runs {precision}")
+
+    @classmethod
+    def no_speed_here(cls) -> str | None:
+        """Why "auto" and tuning leave it aside on this machine although it can run; None if they do not."""
+        return None
 
     @classmethod
     def runtime(cls) -> Any:
@@ -115,12 +136,8 @@ class Backend(ABC):
         """
         with self._lock:
             self._expect_open()
-            try:
+            with self._mapped("exporting", OSError):
                 self._export(output)
-            except OSError:
-                raise
-            except Exception as failure:
-                raise self._foreign("exporting", failure) from failure
 
     def engine_facts(self) -> dict[str, Any]:
         """What an engine depends on besides the model's bytes and the processor, as JSON."""
@@ -135,11 +152,18 @@ class Backend(ABC):
             "configuration": self._configuration(),
         }
 
-    def infer(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    def machine(self) -> list[str]:
+        """What computes, as far as answers may depend on it: system and processor."""
+        name, instructions = astuple(processor())
+        return [platform.machine(), platform.system(), platform.release(), name, *instructions]
+
+    def infer(self, arrays: Mapping[str, Input]) -> Arrays:
         """Run the network on every window of a batch.
 
         Args:
-            arrays: input name -> array of the manifest's shape; N is free but the same for all.
+            arrays: input name -> array of the manifest's shape; N is free but the same for all. Where the backend
+                runs on a GPU, an array may lie in its memory; it is taken without a copy to the host, and so is not
+                searched for NaN.
 
         Returns:
             Output name -> float32 array of the manifest's shape.
@@ -150,18 +174,30 @@ class Backend(ABC):
         """
         checked = self._check(arrays)
         batch = len(next(iter(checked.values())))
-        answers = [
-            self._infer_one({name: array[at : at + 1] for name, array in checked.items()}) for at in range(batch)
-        ]
+        answers = self._infer_all(
+            [{name: array[at : at + 1] for name, array in checked.items()} for at in range(batch)]
+        )
         return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in self.outputs}
 
-    def _infer_one(self, window: Arrays) -> Arrays:
+    def _infer_all(self, windows: Sequence[Window]) -> list[Arrays]:
+        return [self._in_turn(self._infer, window) for window in windows]
+
+    def _in_turn(self, work: Callable[[_Given], _Outcome], given: _Given) -> _Outcome:
+        """Do a runtime's work while no other thread does."""
         with self._lock:
             self._expect_open()
-            try:
-                return self._infer(window)
-            except Exception as failure:
-                raise self._foreign("running", failure) from failure
+            with self._mapped("running"):
+                return work(given)
+
+    @contextmanager
+    def _mapped(self, doing: str, *passed: type[Exception]) -> Iterator[None]:
+        """Turn a runtime's exceptions into ours; those that are ours, and `passed`, stay as they are."""
+        try:
+            yield
+        except Exception as failure:
+            if isinstance(failure, (MmcafError, *passed)):
+                raise
+            raise self._foreign(doing, failure) from failure
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, version, threads."""
@@ -185,10 +221,8 @@ class Backend(ABC):
     def _load(self, doing: str, load: Callable[[], None]) -> Self:
         with self._lock:
             if not self._is_open:
-                try:
+                with self._mapped(doing):
                     load()
-                except Exception as failure:
-                    raise self._foreign(doing, failure) from failure
                 self._is_open = True
         return self
 
@@ -200,7 +234,7 @@ class Backend(ABC):
     def _open(self) -> None: ...
 
     @abstractmethod
-    def _infer(self, window: Arrays) -> Arrays:
+    def _infer(self, window: Any) -> Arrays:
         """One window, N = 1; what is returned must not change with the next call."""
 
     @abstractmethod
@@ -217,23 +251,35 @@ class Backend(ABC):
         """As `_open`, from an engine; `engine` stays valid and unchanged until `_close`."""
         raise NotImplementedError
 
-    def _check(self, arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    def _adopt(self, name: str, given: Input) -> NDArray[Any] | DeviceArray:
+        """An input as the runtime can take it."""
+        if lies_on_device(given):
+            raise UsageError(
+                f"Input {name} lies in GPU memory; {self.name} runs on the {self.device}.",
+                "Copy it to the host (CuPy: array.get(); torch: tensor.cpu().numpy()), or pass --backend tensorrt.",
+            )
+        return np.asarray(given)
+
+    def _check(self, arrays: Mapping[str, Input]) -> dict[str, NDArray[np.float32] | DeviceArray]:
         expected = [spec.name for spec in self.inputs]
         if set(arrays) != set(expected):
             raise UsageError(f"Inputs {sorted(arrays)} came; {sorted(expected)} are expected.")
-        checked: Arrays = {}
+        checked: dict[str, NDArray[np.float32] | DeviceArray] = {}
         batches = set()
         for spec in self.inputs:
-            array = np.asarray(arrays[spec.name])
+            array = self._adopt(spec.name, arrays[spec.name])
             shape = ", ".join(map(str, spec.shape))
             if array.dtype != np.float32:
                 raise UsageError(f"Input {spec.name} is {array.dtype}; float32 [{shape}] is expected.")
             if array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:] or array.shape[0] < 1:
                 raise UsageError(f"Input {spec.name} has shape {list(array.shape)}; [{shape}] is expected.")
+            batches.add(array.shape[0])
+            if isinstance(array, DeviceArray):
+                checked[spec.name] = array
+                continue
             if not np.isfinite(array).all():
                 raise UsageError(f"Input {spec.name} holds NaN or infinity.", "Check how it was prepared.")
             checked[spec.name] = np.ascontiguousarray(array)
-            batches.add(array.shape[0])
         if len(batches) > 1:
             raise UsageError(f"The inputs have different batch sizes: {sorted(batches)}.")
         return checked

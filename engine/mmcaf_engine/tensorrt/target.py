@@ -1,0 +1,68 @@
+"""GPUs to build for, named by compute capability: sm_86 is 8.6 (NVIDIA, CUDA C++ Programming Guide)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Self
+
+from ..errors import UsageError
+from .flavour import Flavour
+
+_NAME = re.compile(r"sm_([1-9][0-9]{0,2})([0-9])", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, order=True)
+class Target:
+    """A compute capability, as CUDA reports it of a GPU: major and minor."""
+
+    major: int
+    minor: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The target that is written sm_86.
+
+        Raises:
+            UsageError: it is not written so.
+        """
+        found = _NAME.fullmatch(text.strip())
+        if found is None:
+            raise UsageError(
+                f"No GPU target is called {text[:40]!r}; a target is written sm_ and the compute capability, "
+                "without its dot: sm_86 for 8.6.",
+                "Which one a GPU has: nvidia-smi --query-gpu=name,compute_cap --format=csv",
+            )
+        return cls(int(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"sm_{self.major}{self.minor}"
+
+
+BF16_FROM = Target(8, 0)
+"""The first compute capability that multiplies BF16."""
+
+
+def supported_targets(flavour: Flavour) -> tuple[Target, ...]:
+    """The targets that a flavour can build for without having such a GPU, in order; none of TensorRT."""
+    if not flavour.builds_ahead:
+        return ()
+    names = (f"sm_{name[2:]}" for name in flavour.module.ComputeCapability.__members__ if name.startswith("SM"))
+    return tuple(sorted(Target.parse(name) for name in names))
+
+
+def choose_targets(flavour: Flavour, names: Iterable[str]) -> tuple[Target, ...]:
+    """The named targets in order, each once.
+
+    Raises:
+        UsageError: one is not written as a target, or the flavour cannot build for it.
+    """
+    chosen = tuple(sorted({Target.parse(name) for name in names}))
+    supported = supported_targets(flavour)
+    for target in chosen:
+        if target not in supported:
+            known = f"it builds for {', '.join(map(str, supported))}" if supported else "it builds for the GPU at hand"
+            raise UsageError(
+                f"{flavour.name} {flavour.version} cannot build for {target}: {known}.",
+                "Name one of these with --target." if supported else "Leave --target out.",
+            )
+    return chosen

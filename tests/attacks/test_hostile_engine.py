@@ -1,0 +1,179 @@
+"""Engines from elsewhere: none is used that the user has not named by its fingerprint, or that was touched since."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcaf_engine import load_bundle
+from mmcaf_engine.cache import cache_folder
+from mmcaf_engine.engine_cache import EngineCache, EngineTooLargeError, engine_key
+from mmcaf_engine.errors import BackendError
+from mmcaf_engine.tensorrt.ahead import build_ahead
+from mmcaf_engine.tensorrt.signature import SIGNATURE_NAME, Package, read_package, trust
+from small_networks import make_convolution_bundle
+
+pytest.importorskip("tensorrt_rtx")
+
+posix = pytest.mark.skipif(os.name != "posix", reason="links and pipes are of POSIX")
+LIMIT = 1 << 30
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    """A package for two GPUs; read it, do not change it."""
+    folder = tmp_path_factory.mktemp("built")
+    bundle = load_bundle(make_convolution_bundle(folder / "small.mmcaf"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MMCAF_CACHE", str(folder / "cache"))
+        package = build_ahead(bundle, "fp32", ["sm_86", "sm_89"], output=folder / "package").package
+    assert package is not None
+    return package
+
+
+@pytest.fixture
+def copy(built: Package, tmp_path: Path) -> Path:
+    """A copy that a test may touch."""
+    return Path(shutil.copytree(built.folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EngineCache:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+    return EngineCache(cache_folder("engines"), LIMIT)
+
+
+def refused(folder: Path, fingerprint: str, cache: EngineCache, said: str) -> None:
+    with pytest.raises(BackendError, match=said):
+        trust(read_package(folder), fingerprint, cache)
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_the_untouched_copy_is_taken(built: Package, copy: Path, cache: EngineCache) -> None:
+    trust(read_package(copy), built.fingerprint.upper(), cache)
+    assert len(list(cache.folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("fingerprint", ["0" * 64, "", "PREFIX"])
+def test_another_fingerprint(fingerprint: str, built: Package, copy: Path, cache: EngineCache) -> None:
+    named = built.fingerprint[:32] if fingerprint == "PREFIX" else fingerprint
+    refused(copy, named, cache, "another package, or it was altered")
+
+
+@pytest.mark.parametrize("name", ["engine.plan", "precision.json"])
+@pytest.mark.parametrize(
+    ("touch", "said"),
+    [
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "is damaged or altered: SHA-256"),
+        (lambda data: data[:-1], r"has \d+ bytes; \d+ are signed"),
+        (lambda data: data + b"\0", r"has more than \d+ bytes; \d+ are signed"),
+        (lambda data: b"", r"has 0 bytes; \d+ are signed"),
+    ],
+    ids=["bit", "cut", "longer", "empty"],
+)
+def test_a_touched_file(
+    touch: Callable[[bytes], bytes], said: str, name: str, built: Package, copy: Path, cache: EngineCache
+) -> None:
+    (copy / name).write_bytes(touch((built.folder / name).read_bytes()))
+    refused(copy, built.fingerprint, cache, f"{name} {said}")
+
+
+@pytest.mark.parametrize("name", ["engine.plan", "precision.json"])
+def test_a_missing_file(name: str, built: Package, copy: Path, cache: EngineCache) -> None:
+    (copy / name).unlink()
+    refused(copy, built.fingerprint, cache, f"{name} cannot be read: No such file")
+
+
+@posix
+def test_a_link_in_place_of_the_engine(built: Package, copy: Path, cache: EngineCache, tmp_path: Path) -> None:
+    (copy / "engine.plan").rename(tmp_path / "elsewhere")
+    (copy / "engine.plan").symlink_to(tmp_path / "elsewhere")
+    refused(copy, built.fingerprint, cache, r"engine\.plan cannot be read")
+
+
+@posix
+def test_a_pipe_in_place_of_the_engine_does_not_hang(built: Package, copy: Path, cache: EngineCache) -> None:
+    (copy / "engine.plan").unlink()
+    os.mkfifo(copy / "engine.plan")
+    refused(copy, built.fingerprint, cache, r"engine\.plan is not a regular file")
+
+
+def sign(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """Change the signature as one who made the package could, and return the new fingerprint."""
+    document = json.loads((folder / SIGNATURE_NAME).read_text())
+    change(document)
+    (folder / SIGNATURE_NAME).write_text(json.dumps(document))
+    return hashlib.sha256((folder / SIGNATURE_NAME).read_bytes()).hexdigest()
+
+
+def test_a_changed_signature_has_another_fingerprint(built: Package, copy: Path, cache: EngineCache) -> None:
+    sign(copy, lambda document: document.update(bundle="lung"))
+    refused(copy, built.fingerprint, cache, "another package, or it was altered")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d.update(format=2), "format"),
+        (lambda d: d.update(run="rm -rf ~"), "run: Extra inputs"),
+        (lambda d: d.update(engines=[]), "engines"),
+        (lambda d: d["engines"][0].update(runtime="openvino"), r"engines\.0\.runtime"),
+        (lambda d: d["engines"][0].update(compute_capability="../.."), r"engines\.0\.compute_capability"),
+        (lambda d: d["engines"][0].pop("model"), r"engines\.0\.model"),
+        (lambda d: d["engines"][0].update(threads=2), r"engines\.0\.threads"),
+        (lambda d: d["files"].update({"../outside": d["files"]["engine.plan"]}), r"files\.\.\./outside"),
+        (lambda d: d["files"].update({"entry.json": d["files"]["engine.plan"]}), r"files\.entry\.json"),
+        (lambda d: d["files"]["engine.plan"].update(sha256="x"), r"files\.engine\.plan\.sha256"),
+        (lambda d: d["files"].pop("engine.plan"), r"it signs no engine\.plan"),
+    ],
+    ids=[
+        "format", "unknown-field", "no-engine", "another-runtime", "strange-target", "no-model", "unknown-fact",
+        "file-outside", "entry-of-the-cache", "no-hash", "unsigned-engine",
+    ],
+)  # fmt: skip
+def test_a_signature_of_another_form(
+    change: Callable[[dict[str, Any]], object], said: str, copy: Path, cache: EngineCache
+) -> None:
+    refused(copy, sign(copy, change), cache, said)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": NaN}', b"\xff\xfe", b"[" * 100_000], ids=range(6))
+def test_a_signature_that_is_no_json(data: bytes, copy: Path, cache: EngineCache) -> None:
+    (copy / SIGNATURE_NAME).write_bytes(data)
+    refused(copy, hashlib.sha256(data).hexdigest(), cache, r"signature\.json")
+
+
+def test_an_engine_of_another_version_names_both(copy: Path, cache: EngineCache) -> None:
+    def older(document: dict[str, Any]) -> None:
+        for one in document["engines"]:
+            one["version"] = "1.0.0.1"
+
+    refused(copy, sign(copy, older), cache, r"tensorrt_rtx version 1\.0\.0\.1 \(\d+\.[\d.]+ is expected\)")
+
+
+def test_engines_of_two_versions(copy: Path, cache: EngineCache) -> None:
+    refused(
+        copy,
+        sign(copy, lambda document: document["engines"][1].update(version="1.0")),
+        cache,
+        "several versions of TensorRT",
+    )
+
+
+def test_one_that_is_too_large_for_the_cache(built: Package, copy: Path, cache: EngineCache) -> None:
+    with pytest.raises(EngineTooLargeError):
+        trust(read_package(copy), built.fingerprint, EngineCache(cache.folder, 1000))
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_no_session_looks_at_a_package(built: Package, cache: EngineCache) -> None:
+    """Only `trust` makes an entry of one; put where its entry would be, it is refused."""
+    facts = built.signature.engines[0].facts()
+    shutil.copytree(built.folder, cache.folder / engine_key(facts))
+    with pytest.raises(BackendError, match=r"entry\.json is missing"):
+        cache.load(facts)

@@ -1,0 +1,51 @@
+"""Engines of the full-size network for two generations of GPUs, without a GPU."""
+
+import logging
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from all_precisions import write_precision
+from mmcaf_engine.manifest import Precision, TensorSpec
+from mmcaf_engine.tensorrt.builder import build_engine
+from mmcaf_engine.tensorrt.conv_precision import share_in
+from mmcaf_engine.tensorrt.flavour import find_flavour
+from mmcaf_engine.tensorrt.target import Target
+from mmcaf_export.networks.mmcaf import MmcafNet
+from mmcaf_export.onnx_export import export_onnx
+
+pytest.importorskip("tensorrt_rtx")
+pytestmark = pytest.mark.slow
+
+log = logging.getLogger(__name__)
+INPUTS = tuple(
+    TensorSpec.model_validate(spec)
+    for spec in (
+        {"name": "image", "kind": "volume", "shape": ["N", 1, 12, 192, 192]},
+        {"name": "table", "kind": "table", "shape": ["N", 7]},
+    )
+)
+OUTPUTS = (TensorSpec.model_validate({"name": "logit", "kind": "score", "shape": ["N", 1]}),)
+
+
+@pytest.fixture(scope="module")
+def model(full_network: MmcafNet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("full")
+    example = {"image": torch.zeros(1, 1, 12, 192, 192), "table": torch.zeros(1, 7)}
+    export_onnx(full_network, example, folder / "model.onnx")
+    yield folder / "model.onnx"
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_engines(precision: Precision, model: Path) -> None:
+    lowered = model.with_name(f"model.{precision}.onnx")
+    write_precision(model, lowered, precision)
+    targets = (Target(8, 9), Target(12, 0))
+    engine = build_engine(find_flavour("tensorrt_rtx"), lowered, INPUTS, OUTPUTS, precision=precision, targets=targets)
+    log.info("%s: %.0f MiB in %.1f s", precision, len(engine.plan) / 2**20, engine.seconds)
+    assert engine.targets == targets and len(engine.plan) > lowered.with_name(f"{lowered.name}.data").stat().st_size / 2
+    assert share_in(engine.products, precision) >= 0.9
