@@ -34,7 +34,10 @@ DEVICE = "cuda"
 
 @dataclass(frozen=True)
 class Case:
-    """One kernel at one shape: arguments of activations and parameters, and who computes it."""
+    """One kernel at one shape: arguments of activations and parameters, and who computes it.
+
+    tolerance: of the largest difference, in the result's own unit; None for TOLERANCE, relative to the largest value.
+    """
 
     kernel: str
     shape: str
@@ -44,6 +47,25 @@ class Case:
     reference: Callable[[], Any]
     bytes: int
     operations: int
+    tolerance: float | None = None
+
+    def error(self, found: Any, expected: Any) -> float:
+        """Largest difference over all outputs, infinite when not finite."""
+        pairs = zip(_tensors(found), _tensors(expected), strict=True)
+        relative = self.tolerance is None
+        errors = [
+            float((a.double() - b.double()).abs().max() / (b.double().abs().max() if relative else 1)) for a, b in pairs
+        ]
+        return max(error if error == error else float("inf") for error in errors)
+
+    def right(self, found: Any, expected: Any) -> bool:
+        """Whether the difference is within the tolerance."""
+        allowed = TOLERANCE[self.dtype] if self.tolerance is None else self.tolerance
+        return self.error(found, expected) <= allowed
+
+
+def _tensors(result: Any) -> Sequence[Tensor]:
+    return result if isinstance(result, tuple) else (result,)
 
 
 def cases(native: MsdcCuda | None) -> Iterator[Case]:

@@ -103,8 +103,9 @@ def _open_all(bundle: Bundle, threads: int | None, opened: ExitStack) -> tuple[l
     left_out: list[LeftOut] = []
     for backend in BACKENDS:
         for precision in bundle.manifest.models:
-            answer = backend_class(backend).can_run(precision)
-            reason = _gate(accuracy, precision) if answer.available else answer.reason
+            kind = backend_class(backend)
+            answer = kind.can_run(precision)
+            reason = kind.no_speed_here() or _gate(accuracy, precision) if answer.available else answer.reason
             if reason is None:
                 try:
                     session = open_session(bundle, backend=backend, precision=precision, threads=threads)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,11 @@ HEADER = f"{'target':8}{'kernel':28}{'precision':11}{'warps':>6}{'registers':>10
 
 @dataclass(frozen=True)
 class Job:
-    """One binary to make, and the calls of the network that use it."""
+    """One binary to make, and the network's launches of it, as kernels.json describes them."""
 
     launch: Launch
     precision: str
-    shapes: list[str]
+    launches: list[dict[str, Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,10 +59,24 @@ def jobs(precisions: Sequence[str]) -> list[Job]:
     found: dict[str, Job] = {}
     for precision in precisions:
         for kernel, shape, make in calls(PRECISIONS[precision]):
-            for launch in make():
+            for step, launch in enumerate(make()):
                 job = found.setdefault(_identity(launch), Job(launch, precision, []))
-                job.shapes.append(f"{kernel} {shape}")
+                job.launches.append({"call": f"{kernel} {shape}", "step": step, **_described(launch)})
     return list(found.values())
+
+
+def _described(launch: Launch) -> dict[str, Any]:
+    """Grid, numbers, and the types and shapes of the tensors."""
+    given = launch.arguments.items()
+    return {
+        "grid": list(launch.grid),
+        "numbers": {name: value for name, value in given if isinstance(value, int | float)},
+        "tensors": {
+            name: {"type": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
+            for name, value in given
+            if isinstance(value, Tensor)
+        },
+    }
 
 
 def _identity(launch: Launch) -> str:
@@ -80,7 +94,6 @@ def _kind(value: Any) -> str:
 
 
 def _write(folder: Path, job: Job, binary: Binary) -> dict[str, Any]:
-    launch = job.launch
     digest = hashlib.sha256(binary.cubin).hexdigest()
     file = Path(binary.target) / f"{binary.kernel}-{digest[:16]}.cubin"
     (folder / binary.target).mkdir(parents=True, exist_ok=True)
@@ -91,20 +104,21 @@ def _write(folder: Path, job: Job, binary: Binary) -> dict[str, Any]:
         "kernel": binary.kernel,
         "target": binary.target,
         "precision": job.precision,
-        "arguments": {name: _kind(value) for name, value in launch.arguments.items()},
-        "constants": launch.constants,
-        "warps": launch.warps,
+        "signature": [asdict(argument) for argument in binary.signature],
+        "fixed": binary.fixed,
+        "scratch": binary.scratch,
+        "warps": job.launch.warps,
         "registers": binary.registers,
         "shared_memory": binary.shared_memory,
         "spills": binary.spills,
-        "shapes": job.shapes,
+        "launches": job.launches,
     }
 
 
 def _row(job: Job, binary: Binary) -> str:
     return (
         f"{binary.target:8}{binary.kernel:28}{job.precision:11}{job.launch.warps:6}{binary.registers:10}"
-        f"{binary.shared_memory:8}{binary.spills:8}  {', '.join(job.shapes)}\n"
+        f"{binary.shared_memory:8}{binary.spills:8}  {', '.join(launch['call'] for launch in job.launches)}\n"
     )
 
 

@@ -3,13 +3,14 @@
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .cubin import Argument
 from .launch import OPTIONS, Launch
 
 SHARED_MEMORY = {"sm_75": 65536, "sm_80": 166912, "sm_86": 101376, "sm_89": 101376, "sm_90": 232448, "sm_120": 101376}
@@ -24,11 +25,18 @@ _TYPES = {
     torch.bool: "i1",
 }
 _ALIGNED = [["tt.divisibility", 16]]
+_IN_PTX = {"i32": "u32", "i64": "u64", "fp32": "f32"}
+SCRATCH = ("global_scratch", "profile_scratch")
+"""Pointers that Triton (from 3.4) appends to the arguments of every kernel; null where it needs no such memory."""
 
 
 @dataclass(frozen=True)
 class Binary:
-    """One kernel compiled for one target; memory in bytes, registers and spills per thread."""
+    """One kernel compiled for one target; memory in bytes, registers and spills per thread.
+
+    signature: the arguments in order, without `scratch`, whose bytes per program follow by name. fixed: what was
+    compiled in, and what an argument must be because the compiler has used it (1, or None for an absent tensor).
+    """
 
     kernel: str
     target: str
@@ -36,6 +44,9 @@ class Binary:
     registers: int
     shared_memory: int
     spills: int
+    signature: tuple[Argument, ...] = ()
+    fixed: dict[str, Any] = field(default_factory=dict)
+    scratch: dict[str, int] = field(default_factory=dict)
 
 
 def compile_launch(launch: Launch, target: str) -> Binary:
@@ -58,8 +69,32 @@ def compile_launch(launch: Launch, target: str) -> Binary:
     gpu = GPUTarget("cuda", int(target.removeprefix("sm_")), 32)
     made = triton.compile(source, target=gpu, options={"num_warps": launch.warps, **OPTIONS})
     registers, spills = _resources(made.asm["cubin"])
-    name = launch.kernel.__name__
-    return Binary(name, target, made.asm["cubin"], registers, made.metadata.shared, spills)
+    arguments = tuple(
+        Argument(name, kind, (index,) in attributes)
+        for index, (name, kind) in enumerate(signature.items())
+        if kind != "constexpr"
+    )
+    _check_parameters(made.asm["ptx"], arguments)
+    return Binary(
+        kernel=made.metadata.name,
+        target=target,
+        cubin=made.asm["cubin"],
+        registers=registers,
+        shared_memory=made.metadata.shared,
+        spills=spills,
+        signature=arguments,
+        fixed=constants,
+        scratch={name: getattr(made.metadata, f"{name}_size") for name in SCRATCH},
+    )
+
+
+def _check_parameters(ptx: str, arguments: tuple[Argument, ...]) -> None:
+    """What the compiled kernel takes must be these arguments and the scratch pointers."""
+    entry = re.search(r"\.entry\s+\w+\((.*?)\)", ptx, re.DOTALL)
+    found = re.findall(r"\.param\s+\.(\w+)", entry[1]) if entry is not None else []
+    expected = [_IN_PTX.get(argument.type, "u64") for argument in arguments] + ["u64"] * len(SCRATCH)
+    if found != expected:
+        raise RuntimeError(f"Triton compiled a kernel with parameters {found}; expected {expected}")
 
 
 def _specialise(launch: Launch) -> tuple[dict[str, str], dict[str, Any], dict[tuple[int, ...], Any]]:

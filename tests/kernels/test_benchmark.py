@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from kernels.harness import relative_error
+from kernels.networks import MEAN
 
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = ROOT / "benchmarks"
@@ -50,6 +51,21 @@ def test_baselines_compute_what_the_kernels_compute(table: ModuleType) -> None:
         assert case.bytes > 0
         assert case.operations > 0
     assert len(seen) == 7
+
+
+@pytest.mark.slow
+def test_the_networks_case(table: ModuleType) -> None:
+    spec = importlib.util.spec_from_file_location("kernels_network", BENCHMARKS / "kernels_network.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    case = module.network_case(MEAN, torch.float32)
+    for function in (case.ours, case.eager):
+        assert function().shape == (1, 1)
+        assert case.right(function(), case.reference())
+    assert not case.right(case.ours() + 1e-3, case.reference())
+    assert not case.right(case.ours() * float("nan"), case.reference())
+    assert case.bytes > 1e5 and case.operations > 1e6
 
 
 @pytest.mark.parametrize(("length", "kernel"), [(1, 5), (2, 5), (6, 5), (3, 3), (12, 7), (4, 1)])

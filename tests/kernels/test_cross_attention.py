@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from kernels.cases_cross_attention import CASES, LARGE, Case, inputs, masks, measure
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.fusion import CrossAttention
+from mmcaf_export.networks.mmcaf.fusion import CrossAttention
 from mmcaf_kernels.cross_attention import cross_attention
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from kernels.cases_fusion_head import CASES, LARGE, Case, measure
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.fusion import Fusion, MultiscaleFusion
+from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
 from mmcaf_kernels.fusion_head import fusion_head, pack
 from mmcaf_kernels.fusion_head.reference import parameter_count
 

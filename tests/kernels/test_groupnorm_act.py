@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from kernels.cases_groupnorm_act import CASES, LARGE, Case, layers, measure
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.penet import Bottleneck
+from mmcaf_export.networks.mmcaf.penet import Bottleneck
 from mmcaf_kernels.groupnorm_act import groupnorm_act
 
 

@@ -6,7 +6,7 @@ import torch
 from kernels.cases_kan import CASES, LARGE, Case, layer, measure
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.kan import KanLayer
+from mmcaf_export.networks.mmcaf.kan import KanLayer
 from mmcaf_kernels.kan import fold, kan
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from kernels.cases_msca_attention import CASES, LARGE, Case, measure, weights
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.attention import ChannelAttention, SpatialAttention
+from mmcaf_export.networks.mmcaf.attention import ChannelAttention, SpatialAttention
 from mmcaf_kernels.msca_attention import msca_attention
 
 

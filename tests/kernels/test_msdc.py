@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from kernels.cases_msdc import CASES, LARGE, Case, measure
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.attention import MultiKernelDepthwise
-from mmcaf_export.networks.layers import even_then_odd as shuffle
+from mmcaf_export.networks.mmcaf.attention import MultiKernelDepthwise
+from mmcaf_export.networks.mmcaf.layers import even_then_odd as shuffle
 from mmcaf_kernels.msdc import even_then_odd, fold, msdc
 
 

@@ -6,7 +6,7 @@ import torch
 from kernels.cases_upsample_dw import CASES, LARGE, Case, measure
 from kernels.conftest import Interpreter
 from kernels.harness import DTYPES, hold, name, random, relative_error
-from mmcaf_export.networks.attention import UpConvolution
+from mmcaf_export.networks.mmcaf.attention import UpConvolution
 from mmcaf_kernels.upsample_dw import fold, upsample_dw
 
 

@@ -30,8 +30,8 @@ def msdc(x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None = None) -> 
     for branch, (kernel, weight) in enumerate(zip(KERNELS, taps.split([k**3 for k in KERNELS], dim=1), strict=True)):
         weight = weight.to(wide.dtype).reshape(channels, 1, kernel, kernel, kernel)
         convolved = F.conv3d(wide, weight, bias[:, branch].to(wide.dtype), padding=kernel // 2, groups=channels)
-        total += F.relu6(convolved)
-    return (total if order is None else total[:, order]).to(x.dtype)
+        total = total + F.relu6(convolved)
+    return (total if order is None else total.index_select(1, order)).to(x.dtype)
 
 
 def fold(convolutions: Sequence[nn.Conv3d], norms: Sequence[nn.BatchNorm3d]) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,99 @@
+"""Puts the kernels into a graph: each fusion looks at one value and says which kernel makes it, and of what."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .graph import KERNEL, Graph, Node
+from .pattern import View
+
+
+@dataclass(frozen=True)
+class Call:
+    """A kernel's call that makes a value.
+
+    activations: values in the order of the operator, None for an absent one. parameters: constants that follow.
+    options: passed by name. precise: computed in float32 whatever the activations are.
+    """
+
+    kernel: str
+    activations: Sequence[str | None]
+    parameters: Sequence[Tensor]
+    options: dict[str, Any] = field(default_factory=dict)
+    precise: bool = False
+
+
+Fusion = Callable[[View, str], Call | None]
+"""The call that makes a value, or None if the value is nothing that the kernel computes."""
+
+
+def fuse(graph: Graph, fusions: Sequence[Fusion]) -> None:
+    """Replace, from the last value to the first, what a kernel computes; each fusion goes over the whole graph.
+
+    A value inside of what is replaced that something else reads too is still made beside the kernel.
+    """
+    for fusion in fusions:
+        view = View(graph)
+        for node in reversed(list(graph.nodes)):
+            if node.operator == "Cast" or view.made_by.get(node.outputs[0]) is not node:
+                continue  # what a Cast reads is looked at by itself; what is not there was part of something replaced
+            call = fusion(view, node.outputs[0])
+            if call is not None:
+                _replace(graph, node, call)
+                graph.drop_unused()
+                view = View(graph)
+
+
+def _replace(graph: Graph, node: Node, call: Call) -> None:
+    made = node.outputs[0]
+    wanted = _type_as_read(graph, made)
+    types = [_narrowest(graph, name) for name in call.activations if name is not None]
+    computed = torch.float32 if call.precise else _widest([*types, wanted])
+    new: list[Node] = []
+    inputs = []
+    for name in call.activations:
+        if name is not None and graph.types[name] != computed:
+            cast = f"{made}:{KERNEL}{len(new)}"
+            new.append(_cast(graph, name, cast, computed))
+            name = cast
+        inputs.append(name or "")
+    stem = f"{made}:{call.kernel}"
+    inputs += [graph.add_constant(f"{stem}.{place}", tensor) for place, tensor in enumerate(call.parameters)]
+    result = made if wanted == computed else f"{stem}:result"
+    graph.types[result], graph.sizes[result] = computed, graph.sizes[made]
+    new.append(Node(KERNEL + call.kernel, tuple(inputs), (result,), call.options, node.name))
+    if result != made:
+        new.append(_cast(graph, result, made, wanted))
+    graph.replace(node, new)
+
+
+def _cast(graph: Graph, source: str, name: str, dtype: torch.dtype) -> Node:
+    graph.types[name], graph.sizes[name] = dtype, graph.sizes[source]
+    number = {torch.float32: 1, torch.float16: 10, torch.bfloat16: 16}[dtype]
+    return Node("Cast", (source,), (name,), {"to": number}, name)
+
+
+def _type_as_read(graph: Graph, name: str) -> torch.dtype:
+    """The type in which all readers take a value: its own, unless every one is a Cast to the same other."""
+    readers = graph.readers().get(name, [])
+    if name in graph.outputs or not readers or any(node.operator != "Cast" for node in readers):
+        return graph.types[name]
+    types = {graph.types[node.outputs[0]] for node in readers}
+    return types.pop() if len(types) == 1 else graph.types[name]
+
+
+def _narrowest(graph: Graph, name: str) -> torch.dtype:
+    """The least precise type among a value's own and those that it is cast to."""
+    readers = [node for node in graph.readers().get(name, []) if node.operator == "Cast"]
+    types = {graph.types[name], *(graph.types[node.outputs[0]] for node in readers)}
+    return min(types, key=lambda dtype: (dtype.itemsize, dtype == torch.float16))
+
+
+def _widest(types: Sequence[torch.dtype]) -> torch.dtype:
+    widest = types[0]
+    for dtype in types[1:]:
+        widest = torch.promote_types(widest, dtype)
+    return widest

@@ -1,0 +1,61 @@
+"""Networks as ONNX files for the tests: MMCAF-Net as it is exported, with golden weights, in every precision."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from export.fill import fill
+from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
+from mmcaf_export.networks.registry import BUILT_IN
+from mmcaf_export.onnx_export import export_onnx
+from mmcaf_export.onnx_files import load_model, save_model
+from mmcaf_export.precision.typed import Low, lower_precision
+
+Feed = dict[str, NDArray[np.float32]]
+SLIM = MmcafConfig(slices=12, size=96, width=0.09375)
+MEAN = MmcafConfig(slices=4, size=32, width=0.125, fusion="mean")
+
+
+def filled(config: MmcafConfig) -> MmcafNet:
+    """A network with golden weights, in evaluation mode."""
+    with torch.device("meta"):
+        network = MmcafNet(config)
+    state = {key: torch.from_numpy(fill(key, tuple(value.shape))) for key, value in network.state_dict().items()}
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def exported(config: MmcafConfig, path: Path) -> Path:
+    """The network as it lies in a bundle: rewritten, in FP32."""
+    entry = next(entry for entry in BUILT_IN if entry.name == "mmcaf")
+    export_onnx(entry.for_onnx(filled(config), config), entry.example_inputs(config, 1, seed=0), path)
+    return path
+
+
+def lowered(source: Path, precision: Low) -> Path:
+    """The network beside it in FP16 or BF16."""
+    path = source.with_suffix(f".{precision}.onnx")
+    model = load_model(source)
+    lower_precision(model, precision)
+    save_model(model, path)
+    return path
+
+
+def window(network: Path, seed: int) -> Feed:
+    """One window of noise for each input."""
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    draw = np.random.default_rng(seed)
+    return {entry.name: draw.normal(0, 0.3, (1, *entry.shape[1:])).astype(np.float32) for entry in session.get_inputs()}
+
+
+def shapes(feed: Feed) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in feed.items()}
+
+
+def answer(network: Path, feed: Feed) -> NDArray[np.float32]:
+    """ONNX Runtime's first output."""
+    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, feed)[0])

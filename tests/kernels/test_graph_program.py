@@ -1,0 +1,335 @@
+"""Kernels in a network's graph: how many, and that the program answers as without them and as ONNX Runtime."""
+
+import logging
+from contextlib import nullcontext
+from pathlib import Path
+from unittest.mock import Mock
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from export.fill import image, table
+from kernels.networks import MEAN, SLIM, Feed, answer, exported, lowered, shapes, window
+from mmcaf_engine.default_bundle import default_bundle
+from mmcaf_export.networks.mmcaf import MmcafConfig
+from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
+from mmcaf_export.onnx_export import export_onnx
+from mmcaf_export.precision.typed import Low
+from mmcaf_kernels.graph import Program
+from mmcaf_kernels.graph.graph import Node, last_uses
+from mmcaf_kernels.graph.program import innermost
+
+BLOCKS, STAGES = 13, 3
+"""Bottlenecks of the network; the first of each stage also has a norm beside it."""
+IN_USE = {
+    "groupnorm_act": 1 + 3 * BLOCKS + STAGES,  # the first is the stem's
+    "msdc": 3,
+    "msca_attention": 3,
+    "upsample_dw": 2,
+    "kan": 1,
+    "fusion_head": 1,
+}
+LOGIT = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2}
+GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "mmcaf_tokens.npz"
+log = logging.getLogger(__name__)
+
+
+@pytest.fixture(scope="module")
+def slim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(SLIM, tmp_path_factory.mktemp("slim") / "slim.onnx")
+
+
+@pytest.fixture(scope="module")
+def mean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(MEAN, tmp_path_factory.mktemp("mean") / "mean.onnx")
+
+
+@pytest.fixture(scope="module")
+def demo() -> Path:
+    """The network of the demonstration bundle."""
+    return default_bundle().path / "model.onnx"
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
+    error = float(np.abs(found - expected).max())
+    log.info("%s: error %.2e, tolerance %.0e", what, error, tolerance)
+    assert error <= tolerance, what
+
+
+@pytest.mark.parametrize("network", ["slim", pytest.param("mean", marks=pytest.mark.slow), "demo"])
+def test_kernels_in_use_and_the_same_answer(network: str, request: pytest.FixtureRequest) -> None:
+    path: Path = request.getfixturevalue(network)
+    feed = window(path, seed=1)
+    expected = answer(path, feed)
+    fused, plain = (Program(path, shapes(feed), fused=fused) for fused in (True, False))
+    assert fused.kernels == IN_USE
+    assert not plain.kernels
+    assert fused.path.name == "reference" and fused.execution.startswith("operator by operator")
+    for program, name in ((fused, "with kernels"), (plain, "without")):
+        found = program(feed)["logit"]
+        close(found, expected, LOGIT["fp32"], f"{network} {name}")
+        assert found.tobytes() == program(feed)["logit"].tobytes()
+
+
+class Head(nn.Module):
+    """The end of the network, from features on."""
+
+    def __init__(self, fusion: Fusion) -> None:
+        super().__init__()
+        self.fusion = MultiscaleFusion(fusion)
+        self.classifier = nn.Linear(48 if fusion == "tokens" else 24, 1)
+
+    def forward(self, image: Tensor, table: Tensor) -> Tensor:
+        logit: Tensor = self.classifier(self.fusion(image, table).flatten(1))
+        return logit
+
+
+@pytest.mark.parametrize("fusion", ["tokens", "mean"])
+def test_the_head_in_both_modes(fusion: Fusion, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    features = {"image": torch.randn(1, 24), "table": torch.randn(1, 24)}
+    path = tmp_path / "head.onnx"
+    export_onnx(Head(fusion).eval(), features, path)
+    feed = {name: tensor.numpy() for name, tensor in features.items()}
+    program = Program(path, shapes(feed))
+    assert program.kernels == {"fusion_head": 1}
+    close(program(feed)["logit"], answer(path, feed), LOGIT["fp32"], fusion)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_typed_graphs(precision: Low, slim: Path) -> None:
+    feed = window(slim, seed=2)
+    program = Program(lowered(slim, precision), shapes(feed))
+    assert program.kernels == IN_USE
+    close(program(feed)["logit"], answer(slim, feed), LOGIT[precision], precision)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_kernels_read_maps_in_the_low_type(precision: Low, slim: Path) -> None:
+    """Norms of low convolutions read what these write; small layers, and small maps in BF16, stay in float32."""
+    feed = window(slim, seed=2)
+    program, seen = Program(lowered(slim, precision), shapes(feed)), []
+    low = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    with _Calls(seen):
+        program(feed)
+    norms = [dtype for name, dtype in seen if name == "groupnorm_act"]
+    assert norms.count(low) >= BLOCKS
+    assert {dtype for name, dtype in seen if name in ("kan", "fusion_head")} == {torch.float32}
+
+
+class _Calls(torch.utils._python_dispatch.TorchDispatchMode):
+    """Notes each kernel's name and the type of its first argument."""
+
+    def __init__(self, seen: list[tuple[str, torch.dtype]]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):  # type: ignore[no-untyped-def]
+        if function.namespace == "mmcaf":
+            self.seen.append((function._schema.name.removeprefix("mmcaf::"), arguments[0].dtype))
+        return function(*arguments, **(options or {}))
+
+
+def change(source: Path, path: Path, edit: object) -> Path:
+    """A copy of a network with one thing changed."""
+    model = onnx.load(source)
+    edit(model.graph)  # type: ignore[operator]
+    onnx.save(model, path)
+    return path
+
+
+def other_bound(graph: onnx.GraphProto) -> None:
+    """One of the clips of the first msdc ends elsewhere."""
+    clip = [node for node in graph.node if node.op_type == "Clip"][1]
+    clip.input[2] = "five"
+    graph.initializer.append(numpy_helper.from_array(np.array(5, np.float32), "five"))
+
+
+def other_slope(graph: onnx.GraphProto) -> None:
+    """The squeeze-and-excite of the last bottleneck has another activation."""
+    made_by_gemm = {output for node in graph.node if node.op_type == "Gemm" for output in node.output}
+    inner = [node for node in graph.node if node.op_type == "LeakyRelu" and node.input[0] in made_by_gemm][-1]
+    next(entry for entry in inner.attribute if entry.name == "alpha").f = 0.2
+
+
+def other_padding(graph: onnx.GraphProto) -> None:
+    """One spatial attention's convolution is dilated."""
+    wide = next(node for node in graph.node if node.op_type == "Conv" and "pads" in str(node) and _pads(node)[0] == 3
+                and _pads(node)[1] == 3 and _pads(node)[2] == 3)  # fmt: skip
+    for entry in wide.attribute:
+        if entry.name == "pads":
+            entry.ints[:] = [6] * 6
+        if entry.name == "dilations":
+            entry.ints[:] = [2] * 3
+
+
+def other_corners(graph: onnx.GraphProto) -> None:
+    """The first upsampling places its samples otherwise."""
+    resize = next(node for node in graph.node if node.op_type == "Resize")
+    entry = next(entry for entry in resize.attribute if entry.name == "coordinate_transformation_mode")
+    entry.s = b"half_pixel"
+
+
+def other_pieces(graph: onnx.GraphProto) -> None:
+    """The table's polynomials no longer join smoothly, so that no spline is equal to them."""
+    wanted = 7 * 11 * 4
+    pieces = next(tensor for tensor in graph.initializer if list(tensor.dims) == [wanted, 24])
+    array = numpy_helper.to_array(pieces).copy()
+    array[1] += 1
+    pieces.CopyFrom(numpy_helper.from_array(array, pieces.name))
+
+
+def other_head(graph: onnx.GraphProto) -> None:
+    """BSF weighs by 2 + softmax."""
+    softmax = next(node for node in graph.node if node.op_type == "Softmax")
+    reader = next(node for node in graph.node if softmax.output[0] in node.input)
+    reader.input[list(reader.input).index(softmax.output[0]) - 1] = "two"
+    graph.initializer.append(numpy_helper.from_array(np.array(2, np.float32), "two"))
+
+
+def _pads(node: onnx.NodeProto) -> list[int]:
+    return next((list(entry.ints) for entry in node.attribute if entry.name == "pads"), [])
+
+
+@pytest.mark.parametrize(
+    ("edit", "kernel"),
+    [
+        (other_bound, "msdc"),
+        (other_slope, "groupnorm_act"),
+        (other_padding, "msca_attention"),
+        (other_corners, "upsample_dw"),
+        (other_pieces, "kan"),
+        (other_head, "fusion_head"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_what_only_resembles_a_kernel_is_left_alone(edit: object, kernel: str, slim: Path, tmp_path: Path) -> None:
+    """One place is changed, so one kernel falls away, and the answer is still that of the changed network."""
+    path = change(slim, tmp_path / "changed.onnx", edit)
+    feed = window(path, seed=3)
+    expected = answer(path, feed)
+    assert abs(expected - answer(slim, feed)).max() > 1e-4 or kernel == "kan"
+    program = Program(path, shapes(feed))
+    left = {name: count - (name == kernel) for name, count in IN_USE.items()}
+    assert program.kernels == {name: count for name, count in left.items() if count}
+    close(program(feed)["logit"], expected, LOGIT["fp32"], f"without one {kernel}")
+
+
+@pytest.mark.slow
+def test_golden_logits_at_full_size(tmp_path: Path) -> None:
+    path = exported(MmcafConfig(), tmp_path / "full.onnx")
+    golden = np.load(GOLDEN)
+    feed: Feed = {"image": image(0, (1, 1, 12, 192, 192)), "table": table(0)}
+    program = Program(path, shapes(feed))
+    assert program.kernels == IN_USE
+    close(program(feed)["logit"], golden["logit"], LOGIT["fp32"], "golden")
+    close(program({**feed, "table": table(5)})["logit"], golden["logit_other_table"], LOGIT["fp32"], "other table")
+
+
+def test_values_are_freed_after_their_last_reader() -> None:
+    nodes = [
+        Node("Relu", ("x",), ("a",)),
+        Node("Add", ("a", "w"), ("b",)),
+        Node("Split", ("b",), ("c", "unread")),
+        Node("Mul", ("a", "c"), ("y",)),
+    ]
+    assert last_uses(nodes, ["x", "w", "y"]) == [(), (), ("b", "unread"), ("a", "c")]
+
+
+@pytest.mark.parametrize(
+    ("shape", "group", "dtype", "expected"),
+    [
+        ((64, 64, 1, 3, 3), 1, torch.float16, True),
+        ((64, 64, 3, 3, 3), 1, torch.bfloat16, True),
+        ((64, 64, 3, 3, 3), 1, torch.float32, False),
+        ((64, 64, 1, 1, 1), 1, torch.float16, False),
+        ((64, 1, 3, 3, 3), 64, torch.float16, False),
+        ((64, 7, 1, 7, 7), 1, torch.float16, False),
+        ((2, 54, 3, 3, 3), 1, torch.float16, False),
+    ],
+    ids=["planar", "volume", "float32", "one tap", "depthwise", "stem", "two maps"],
+)
+def test_which_convolutions_run_channels_innermost(
+    shape: tuple[int, ...], group: int, dtype: torch.dtype, expected: bool
+) -> None:
+    assert innermost({"group": group}, torch.empty(shape, dtype=dtype, device="meta")) is expected
+
+
+def test_the_process_keeps_its_own_settings(demo: Path) -> None:
+    feed = window(demo, seed=1)
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    Program(demo, shapes(feed))(feed)
+    assert (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()) == before
+
+
+class _Refusing:
+    """CUDA's part of recording a graph, as far as torch calls it; `failure` is raised when the recording begins."""
+
+    def __init__(self, failure: Exception | None) -> None:
+        self.failure = failure
+
+    def __enter__(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("operation not permitted\nwhen capturing"), None], ids=["refused", "recorded"]
+)
+def test_recording_that_fails_is_told(
+    failure: Exception | None, demo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed = window(demo, seed=1)
+    program = Program(demo, shapes(feed))
+    expected = program(feed)["logit"]
+    recorded, replayed = Mock(), []
+    recorded.replay = lambda: replayed.append(True)
+    for name in ("Stream", "current_stream", "synchronize"):
+        monkeypatch.setattr(torch.cuda, name, Mock())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: recorded)
+    for name in ("device", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda _: _Refusing(failure))
+    with caplog.at_level(logging.WARNING):
+        program._record()
+    assert program(feed)["logit"].tobytes() == expected.tobytes()
+    if failure is None:
+        assert program.execution == "CUDA graph" and replayed and not caplog.records
+    else:
+        said = "operator by operator: recording a CUDA graph failed (operation not permitted)"
+        assert program.execution == said and not replayed
+        assert said in caplog.text
+
+
+@pytest.fixture
+def gpu_program(slim: Path) -> Program:
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU that torch can use")
+    return Program(lowered(slim, "fp16"), shapes(window(slim, seed=4)), device="cuda:0")
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_is_one_graph(gpu_program: Program, slim: Path) -> None:
+    assert gpu_program.path.name == "triton"
+    assert gpu_program.execution == "CUDA graph"
+    for seed in (4, 5):
+        feed = window(slim, seed)
+        found = gpu_program(feed)["logit"]
+        close(found, answer(slim, feed), LOGIT["fp16"], f"graph, seed {seed}")
+        assert found.tobytes() == gpu_program(feed)["logit"].tobytes()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_other_precisions_on_a_gpu(precision: str, slim: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU that torch can use")
+    feed = window(slim, seed=6)
+    path = slim if precision == "fp32" else lowered(slim, "bf16")
+    close(Program(path, shapes(feed), device="cuda:0")(feed)["logit"], answer(slim, feed), LOGIT[precision], precision)
