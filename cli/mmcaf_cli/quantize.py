@@ -18,6 +18,7 @@ def quantize_command(
     cohort: str | None,
     method: str | None,
     logit_budget: float | None,
+    processor: str,
     force: bool,
 ) -> None:
     """Quantise, and report what was written and what it costs on stdout."""
@@ -29,11 +30,14 @@ def quantize_command(
         )
     with export_extra("quantize"):
         from mmcaf_export.precision.calibration import METHODS
-        from mmcaf_export.precision.int8 import LOGIT_BUDGET
+        from mmcaf_export.precision.int8 import LOGIT_BUDGET, PROCESSORS
         from mmcaf_export.precision.quantize import quantize_bundle
     picked = next((known for known in METHODS if known == method), None)
     if method is not None and picked is None:
         raise UsageError(f"No calibration method is called {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
+    chosen_for = next((known for known in PROCESSORS if known == processor), None)
+    if chosen_for is None:
+        raise UsageError(f"--for {processor}: no such processor.", f"Choose one of: {', '.join(PROCESSORS)}.")
     report = quantize_bundle(
         bundle,
         output,
@@ -42,6 +46,7 @@ def quantize_command(
         cohort=cohort,
         method=picked,
         logit_budget=LOGIT_BUDGET if logit_budget is None else logit_budget,
+        processor=chosen_for,
         force=force,
         progress=lambda text: print(text, file=sys.stderr),
     )

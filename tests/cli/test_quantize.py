@@ -132,6 +132,17 @@ def test_every_precision(run: Command, studies: Path, tmp_path: Path) -> None:
     assert 0 < facts["fp16"].max_probability_difference < facts["bf16"].max_probability_difference < 0.02
 
 
+def test_for_a_gpu(run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No clock of this machine has a say."""
+    monkeypatch.setattr(int8, "convolution_times", lambda *arguments: pytest.fail("layers were timed"))
+    source = make(tmp_path)
+    done = run("mmcaf", "quantize", source, "--for", "gpu", "--calibration", studies, "--method", "minmax")
+    assert done.code == 0, done.err
+    assert json.loads((source / "manifest.json").read_text())["provenance"]["int8"]["processor"] == "gpu"
+    wrong = run("mmcaf", "quantize", source, "--for", "tpu")
+    assert wrong.code == 2 and "cpu, gpu" in wrong.err
+
+
 def test_another_cohort_judges(run: Command, studies: Path, tmp_path: Path) -> None:
     source = make(tmp_path)
     one = studies.with_name("one.csv")

@@ -32,6 +32,10 @@ def test_candidates_and_their_arithmetic(tmp_path: Path) -> None:
         Layer("first", "image", 2 * (8 * 4 * 5 * 6) * (3 * 27)),
         Layer("last", "fourth", 2 * (2 * 4 * 5 * 6) * 5),
     )
+    assert convolutions(model, grouped=True)[1:3] == (
+        Layer("second", "first", 2 * (8 * 4 * 5 * 6) * 2),
+        Layer("third", "second", 2 * (8 * 4 * 5 * 6)),
+    )
 
 
 LAYERS = (Layer("a", "x", 3_000_000_000), Layer("b", "y", 1_000_000), Layer("c", "z", 0))

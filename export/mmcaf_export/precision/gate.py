@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mmcaf_engine.backends import backend_class, choose_backend
+from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle import Bundle
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.opening import Opening
@@ -18,10 +19,12 @@ _UNTESTED = Opening(False, "not kept: being judged", SelfTest(0.0, 0.0, 0, False
 
 
 @contextmanager
-def sessions(bundle: Bundle, models: Mapping[Precision, Path], scratch: Path) -> Iterator[dict[Precision, Session]]:
+def sessions(
+    bundle: Bundle, models: Mapping[Precision, Path], processor: type[Backend], scratch: Path
+) -> Iterator[dict[Precision, Session]]:
     """A session for every model, by precision.
 
-    FP32 and INT8 run as they would answer. FP16 and BF16 run in ONNX Runtime as FP32 with every value
+    FP32 and INT8 run on `processor`, a backend of the CPU. FP16 and BF16 run in ONNX Runtime as FP32 with every value
     rounded through the type, which judges the network alike on every machine; the units of a processor
     that has them are held to the golden cases when a session is opened there.
     """
@@ -36,7 +39,7 @@ def sessions(bundle: Bundle, models: Mapping[Precision, Path], scratch: Path) ->
                 save_model(network, model)
                 kind = backend_class("onnxruntime")
             else:
-                kind = choose_backend("auto", precision).backend
+                kind = processor
             backend = kind(model, manifest.inputs, manifest.outputs, usable_cores(), precision)
             stack.enter_context(backend)
             opened[precision] = Session(bundle, backend, None, _UNTESTED)

@@ -5,11 +5,13 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcaf_engine.backends import choose_backend
+from mmcaf_engine.backends import backend_class, processor_backend
+from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.session import usable_cores
 
@@ -24,6 +26,10 @@ LOGIT_BUDGET = 0.05
 """Root mean square of the logit error that all layers together may be expected to add, unless another is named."""
 
 SENSITIVITY_WINDOWS = 12
+
+Processor = Literal["cpu", "gpu"]
+PROCESSORS: tuple[Processor, ...] = get_args(Processor)
+"""What the choice of layers is made for."""
 
 Scores = NDArray[np.float64]
 
@@ -50,13 +56,15 @@ def plan_int8(
     *,
     method: Method | None,
     budget: float,
+    processor: Processor,
     tell: Callable[[str], None],
 ) -> Int8Plan:
     """Choose layers and ranges by measurement on this machine.
 
     A layer becomes INT8 if that makes it faster, and if its own effect on the logit, measured with all others in
     FP32, leaves the sum of all effects within `budget`; those that cost most error for the time they
-    save are left out first.
+    save are left out first. For a GPU, which need not be at hand, arithmetic stands for time, and grouped convolutions
+    take part.
 
     Args:
         model: the FP32 model.
@@ -64,16 +72,20 @@ def plan_int8(
         method: of METHODS; without it the one with the least error is taken.
         budget: root mean square of the logit error that all layers together may be expected to add.
     """
-    everything = convolutions(load_model(model))
+    everything = convolutions(load_model(model), grouped=processor == "gpu")
     tell(f"running the network on {len(windows)} calibration windows")
     largest = largest_magnitudes(model, {layer.input for layer in everything}, windows)
     candidates = {layer.node for layer in everything}
-    tell("timing every layer in FP32 and INT8")
-    saved = worthwhile(everything, _times(model, manifest, candidates, largest, windows[0]))
+    times = None
+    if processor == "cpu":
+        tell("timing every layer in FP32 and INT8")
+        times = _times(model, manifest, candidates, largest, windows[0])
+    saved = worthwhile(everything, times)
+    judge = int8_judge(processor)
     chosen = windows[:: max(1, len(windows) // SENSITIVITY_WINDOWS)][:SENSITIVITY_WINDOWS]
     with tempfile.TemporaryDirectory() as scratch:
-        trial = _Trial(model, manifest, chosen, Path(scratch))
-        whole = _Trial(model, manifest, windows, Path(scratch))
+        trial = _Trial(model, manifest, chosen, judge, Path(scratch))
+        whole = _Trial(model, manifest, windows, judge, Path(scratch))
         errors: dict[str, float] = {}
         for done, node in enumerate(saved, start=1):
             tell(f"layer {done} of {len(saved)}: {node}")
@@ -95,6 +107,15 @@ def plan_int8(
         tuple(node for node in order if node in layers),
         {node: kept[node] for node in order if node in kept},
     )
+
+
+def int8_judge(processor: Processor) -> type[Backend]:
+    """Where INT8 is run to see what it costs: on a CPU as it will run, for a GPU as ONNX defines it.
+
+    Raises:
+        BackendError: nothing runs INT8 here.
+    """
+    return processor_backend("int8") if processor == "cpu" else backend_class("onnxruntime")
 
 
 def write_int8(model: Path, output: Path, layers: Collection[str], limits: Mapping[str, float]) -> None:
@@ -136,13 +157,16 @@ def _times(
 
 
 class _Trial:
-    """Measures what quantising some layers does to the logit, on the backend that would run it.
+    """Measures what quantising some layers does to the logit, in one backend.
 
     Runtimes differ: a layer that one answers well in INT8 can be far off in another, from the same file.
     """
 
-    def __init__(self, model: Path, manifest: Manifest, windows: Sequence[Window], scratch: Path) -> None:
+    def __init__(
+        self, model: Path, manifest: Manifest, windows: Sequence[Window], judge: type[Backend], scratch: Path
+    ) -> None:
         self.model, self.manifest, self.windows, self.scratch = model, manifest, windows, scratch
+        self.judge = judge
         self.expected = self._scores(model)
 
     def error(self, layers: Collection[str], limits: Mapping[str, float]) -> float:
@@ -154,7 +178,6 @@ class _Trial:
 
     def _scores(self, model: Path) -> Scores:
         manifest = self.manifest
-        backend = choose_backend("auto", "int8").backend
-        with backend(model, manifest.inputs, manifest.outputs, usable_cores(), "int8") as opened:
+        with self.judge(model, manifest.inputs, manifest.outputs, usable_cores(), "int8") as opened:
             answers = [opened.infer(dict(window)) for window in self.windows]
         return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)

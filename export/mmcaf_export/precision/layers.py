@@ -21,15 +21,16 @@ class Layer:
     flops: int
 
 
-def convolutions(model: ir.Model) -> tuple[Layer, ...]:
-    """The dense convolutions of a model, in order.
+def convolutions(model: ir.Model, *, grouped: bool = False) -> tuple[Layer, ...]:
+    """The convolutions of a model, in order.
 
-    Grouped ones are left alone: their INT8 kernels are hardly faster, or slower, than FP32 on the CPU.
+    Args:
+        grouped: with those of several groups; on a CPU their INT8 kernels are hardly faster, or slower, than FP32.
     """
     found = []
     for node in model.graph:
         weight = constant_of(node.inputs[1]) if node.op_type == "Conv" else None
-        if weight is None or node.attributes.get_int("group", 1) != 1:
+        if weight is None or (not grouped and node.attributes.get_int("group", 1) != 1):
             continue
         source, output = node.inputs[0], node.outputs[0]
         if source is None or source.name is None or node.name is None:
