@@ -118,10 +118,11 @@ def prepare(folder: Path, runs: int) -> dict[str, Any]:
     save_file(network.state_dict(), folder / "full.safetensors")
     export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
     windows = list(_windows(folder, CASES_FROM))
-    inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
+    case = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
+    inputs = {name: torch.from_numpy(array) for name, array in case.items()}
     with torch.inference_mode():
-        logit = network(**{name: torch.from_numpy(array) for name, array in inputs.items()}).numpy()
-    np.savez(folder / "case.npz", **inputs, logit=logit)
+        logit = network(**inputs).numpy()
+    np.savez(folder / "case.npz", **case, logit=logit)
     lower: list[Precision] = ["int8", "bf16"] if usable("openvino bf16") else ["int8"]
     report = quantize_bundle(
         folder / "full.mmcaf",
