@@ -168,6 +168,7 @@ def test_bounds_that_nothing_keeps(run: Command, studies: Path, tmp_path: Path) 
     assert refused.code == 5
     message = refused.error()
     assert "int8" in message and "bounds" in message and "Nothing was written" in message
+    assert "0 labels changed" in refused.err, "what was measured is said all the same"
     assert content(source) == before
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".small")] == []
 

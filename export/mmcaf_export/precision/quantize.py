@@ -21,7 +21,7 @@ from ..onnx_files import load_model, save_model
 from .calibration import Method, Window
 from .gate import sessions
 from .int8 import LOGIT_BUDGET, Int8Plan, Processor, int8_judge, plan_int8, write_int8
-from .report import QuantizeReport
+from .report import QuantizeReport, comparisons
 from .typed import lower_precision
 
 GOLDEN = "golden.npz"
@@ -111,6 +111,8 @@ def quantize_bundle(
                 golden |= {f"{name}@int8": array for name, array in answers.items()}
         failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
         if set(failed) >= set(precisions):
+            for line in comparisons(accuracy):
+                tell(line)
             raise ExportError(
                 f"No precision of {manifest.name} stays within the manifest's bounds: {_sentence(failed)}. "
                 "Nothing was written.",

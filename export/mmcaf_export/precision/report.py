@@ -35,12 +35,19 @@ class QuantizeReport:
                 f"{self.int8.method} (the logit's error by method: {errors})"
             )
         lines.append(f"  compared with FP32 on {cohort.source}, {cohort.studies} studies:")
-        for precision, facts in self.accuracy.precisions.items():
-            area = facts.auroc_note if facts.auroc_difference is None else f"AUROC {facts.auroc_difference.value:+.4f}"
-            lines.append(
-                f"    {precision}: probability off by at most {facts.max_probability_difference:.4f}, "
-                f"{facts.flips.count} labels changed, {area}"
-            )
+        lines += [f"    {line}" for line in comparisons(self.accuracy)]
         for precision, reasons in self.refused.items():
             lines.append(f"  {precision} was not written: {'; '.join(reasons)}")
         return "\n".join(lines)
+
+
+def comparisons(accuracy: Accuracy) -> list[str]:
+    """What each precision cost, a line for each."""
+    lines = []
+    for precision, facts in accuracy.precisions.items():
+        area = facts.auroc_note if facts.auroc_difference is None else f"AUROC {facts.auroc_difference.value:+.4f}"
+        lines.append(
+            f"{precision}: probability off by at most {facts.max_probability_difference:.4f}, "
+            f"{facts.flips.count} labels changed, {area}"
+        )
+    return lines
