@@ -20,13 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights
 from rows import environment, percentiles, write_rows
 
 ROUNDS = 2
-LOGIT_BUDGET = 0.4
-"""Of INT8: as much as the gate lets pass. Random weights amplify rounding as trained ones do not, so that a budget for
-trained weights would leave in FP32 what is fast in INT8; compare max_abs_dlogit with the plain export's."""
-
 SCORE = "expected"  # the source network's answers, beside the inputs
 
 Inputs = dict[str, np.ndarray]
@@ -136,15 +133,11 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     from mmcaf_export.precision.quantize import quantize_bundle
     from mmcaf_export.rewrites.rewrite import rewritten
 
-    torch.manual_seed(0)
     network = _network(subject)
-    with torch.no_grad():
-        for weight in network.parameters():
-            if weight.ndim >= 2:  # torch's own start lets the signal die out, and every difference with it
-                weight.normal_(0, weight[0].numel() ** -0.5)
+    set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
     export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
-    windows = list(_windows(folder, subject.cases))
+    windows = list(phantom_windows(folder / "full.mmcaf", subject.cases))
     inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
     with torch.inference_mode():
         answers = np.concatenate([_answer(network, window) for window in windows])
@@ -186,25 +179,13 @@ def _answer(network: Any, window: Inputs) -> np.ndarray:
     return scores
 
 
-def _windows(folder: Path, cohort: str) -> Iterator[Inputs]:
-    """The middle window of each study of a cohort."""
-    from mmcaf_engine import load_bundle
-    from mmcaf_engine.evaluation.cohort import open_cohort
-
-    manifest = load_bundle(folder / "full.mmcaf").manifest
-    for study in open_cohort(cohort, manifest):
-        prepared = study.load(manifest)
-        window = prepared.inputs(len(prepared) // 2, manifest)
-        yield {name: array.copy() for name, array in window.items()}
-
-
 def _plain_int8(model: Path, output: Path, subject: Subject, folder: Path) -> None:
     """The plain export through ONNX Runtime's own quantiser; OpenVINO refuses its matrix products per channel."""
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
-            self.windows: Iterator[Inputs] = _windows(folder, subject.calibration)
+            self.windows: Iterator[Inputs] = phantom_windows(folder / "full.mmcaf", subject.calibration)
 
         def get_next(self) -> Inputs | None:
             return next(self.windows, None)

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights
 
 WINDOW = (1, 1, 12, 192, 192)
 STUDY_WINDOWS = 25
 """Windows of a study of 300 slices."""
+
+CASES_FROM = f"demo:60000-{60000 + STUDY_WINDOWS - 1}"
 
 WARM_UP = 10
 TOLERANCE = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 5e-2, "int8": 5e-1}
@@ -31,28 +34,22 @@ def prepare(folder: Path, runs: int) -> Row:
     from mmcaf_export.export import export_bundle
     from mmcaf_export.precision.quantize import quantize_bundle
 
-    torch.manual_seed(0)
     network = _network()
-    with torch.no_grad():
-        for weight in network.parameters():
-            if weight.ndim >= 2:  # torch's own start lets the signal die out, and every difference with it
-                weight.normal_(0, weight[0].numel() ** -0.5)
+    set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
-    generator = np.random.default_rng(0)
-    image = (generator.standard_normal((STUDY_WINDOWS, *WINDOW[1:])) * 0.3).astype(np.float32)
-    table = np.repeat(generator.uniform(0, 1, (1, 7)).astype(np.float32), STUDY_WINDOWS, axis=0)
-    with torch.inference_mode():
-        answers = [
-            network(torch.from_numpy(image[at : at + 1]), torch.from_numpy(table[at : at + 1])).numpy()
-            for at in range(STUDY_WINDOWS)
-        ]
-    np.savez(folder / "case.npz", image=image, table=table, logit=np.concatenate(answers))
     export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
+    windows = list(phantom_windows(folder / "full.mmcaf", CASES_FROM))
+    with torch.inference_mode():
+        answers = [network(**{name: torch.from_numpy(array) for name, array in w.items()}).numpy() for w in windows]
+    inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
+    np.savez(folder / "case.npz", **inputs, logit=np.concatenate(answers))
     lower: list[Precision] = ["fp16", "int8"]
     quantize_bundle(
         folder / "full.mmcaf",
         precisions=lower,
         calibration="demo:50000-50007",
+        logit_budget=LOGIT_BUDGET,
+        processor="gpu",
         progress=lambda text: print(text, file=sys.stderr),
     )
     return {}
@@ -91,9 +88,10 @@ def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> 
     if provider not in onnxruntime.get_available_providers():
         return {"left_out": f"this onnxruntime has no {provider}; pip install onnxruntime-gpu"}
     bundle = load_bundle(folder / "full.mmcaf")
+    models: dict[str, str] = {**bundle.manifest.models}
     options: dict[str, str] = {"use_tf32": "0"} if provider.startswith("CUDA") and precision == "fp32" else {}
     session = onnxruntime.InferenceSession(
-        bundle.file(bundle.manifest.models[precision]),  # type: ignore[index]
+        bundle.file(models[precision]),
         providers=[(provider, options)],
     )
     if session.get_providers()[0] != provider:
@@ -132,8 +130,7 @@ def study_case(backend: str, precision: str, folder: Path, runs: int) -> Row:
         from mmcaf_engine import load_bundle, open_session
 
         with open_session(load_bundle(folder / "full.mmcaf"), backend="tensorrt", precision=precision) as session:
-            run = lambda inputs: session.run(inputs)["logit"]  # noqa: E731
-            return _measure(run, folder, few, precision, started, STUDY_WINDOWS)
+            return _measure(lambda inputs: session.run(inputs)["logit"], folder, few, precision, started, STUDY_WINDOWS)
     import torch
 
     compiled: Any = torch.compile(_on_gpu(folder, torch.float16), mode="max-autotune")

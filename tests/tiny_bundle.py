@@ -13,6 +13,21 @@ SLICES, SIZE = 4, 16
 WEIGHTS = np.array([[0.5], [-0.25]], dtype=np.float32)
 
 
+ORIGIN: dict[str, Any] = {
+    "provenance": {
+        "checkpoint_sha256": "0" * 64,
+        "checkpoint_format": "none",
+        "dead_keys_ignored": 0,
+        "exporter": "tests",
+        "framework": "onnx",
+        "opset": 18,
+    },
+    "licence": "Apache-2.0",
+    "intended_use": "A test.",
+}
+"""Of a manifest, what says where the network comes from."""
+
+
 def tiny_manifest() -> dict[str, Any]:
     """The manifest's fields, without `files`."""
     return {
@@ -59,16 +74,7 @@ def tiny_manifest() -> dict[str, Any]:
         "labels": ["quiet", "loud"],
         "aggregation": {"method": "max"},
         "threshold": 0.5,
-        "provenance": {
-            "checkpoint_sha256": "0" * 64,
-            "checkpoint_format": "none",
-            "dead_keys_ignored": 0,
-            "exporter": "tests",
-            "framework": "onnx",
-            "opset": 18,
-        },
-        "licence": "Apache-2.0",
-        "intended_use": "A test.",
+        **ORIGIN,
     }
 
 

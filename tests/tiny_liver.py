@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from mmcaf_engine.bundle import write_bundle
 from mmcaf_engine.demo import LIVER_LABELS
+from tiny_bundle import ORIGIN
 
 INPUTS = ("t2", "dwi", "c_a")
 SHAPE = (16, 16, 8)
@@ -62,16 +63,7 @@ def tiny_liver_manifest() -> dict[str, Any]:
             {"output": "alpha", "title": "whole", "grid": list(GRID)},
             {"output": "upper", "title": "upper half", "grid": list(GRID), "slices": [4, 8]},
         ],
-        "provenance": {
-            "checkpoint_sha256": "0" * 64,
-            "checkpoint_format": "none",
-            "dead_keys_ignored": 0,
-            "exporter": "tests",
-            "framework": "onnx",
-            "opset": 18,
-        },
-        "licence": "Apache-2.0",
-        "intended_use": "A test.",
+        **ORIGIN,
     }
 
 

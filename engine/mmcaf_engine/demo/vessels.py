@@ -24,7 +24,8 @@ class Grid:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance between neighbouring samples (dz, dy, dx), mm."""
-        return tuple(float((a[-1] - a[0]) / (len(a) - 1)) for a in (self.z, self.y, self.x))  # type: ignore[return-value]
+        z, y, x = (float((axis[-1] - axis[0]) / (len(axis) - 1)) for axis in (self.z, self.y, self.x))
+        return z, y, x
 
     def box(self, low: F64, high: F64) -> tuple[slice, slice, slice]:
         """Index ranges that cover the box between two (z, y, x) corners, clipped to the volume."""

@@ -7,6 +7,7 @@ take turns: while the GPU computes in one, the next window is copied into the ot
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -169,7 +170,7 @@ class Runner:
             graphs = []
             with ExitStack() as partly:
                 for slot in self._slots:
-                    graphs.append(Graph(self._cuda, stream, lambda slot=slot: self._enqueue(slot, {})))  # type: ignore[misc]
+                    graphs.append(Graph(self._cuda, stream, partial(self._enqueue, slot, {})))
                     partly.callback(graphs[-1].close)
                 partly.pop_all()
         except (CudaError, BackendError) as failure:

@@ -45,8 +45,8 @@ def _hollow(
         made = nn.Conv3d(
             shape[1] * conv.groups,
             shape[0],
-            tuple(shape[2:]),  # type: ignore[arg-type]
-            stride=stride,  # type: ignore[arg-type]
+            (shape[2], shape[3], shape[4]),
+            stride=(stride[0], stride[1], stride[2]),
             padding=padding,
             groups=conv.groups,
             bias=bias,

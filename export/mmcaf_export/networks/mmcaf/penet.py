@@ -5,6 +5,7 @@ decoders and output convolution never reach the answer and are not built.
 """
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -38,7 +39,8 @@ class PENetEncoder(nn.Module):
             inputs = 2 * mid
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        channels = int(self.in_conv[0].in_channels)  # type: ignore[arg-type]
+        stem: Any = self.in_conv[0]
+        channels = int(stem.in_channels)
         if image.shape[1] != channels:  # a grey volume shown to all three channels
             image = image.expand(-1, channels, -1, -1, -1)
         x = self.max_pool(self.in_conv(image))

@@ -1,5 +1,7 @@
 """Operators that treat every element alone, and those that change types or make constants."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,7 +15,11 @@ TYPES[16] = torch.bfloat16
 
 def _elementwise(**functions: Function) -> None:
     for name, function in functions.items():
-        OPERATIONS[name] = Operation(lambda _, function=function: function)  # type: ignore[misc]
+        OPERATIONS[name] = Operation(partial(_always, function))
+
+
+def _always(function: Function, _: Arguments) -> Function:
+    return function
 
 
 def _divided(x: Tensor, y: Tensor) -> Tensor:

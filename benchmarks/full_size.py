@@ -1,0 +1,34 @@
+"""What the benchmarks of a whole network share: its weights and its windows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LOGIT_BUDGET = 0.4
+"""Of INT8: as much as the gate lets pass. Random weights amplify rounding as trained ones do not, so that a budget for
+trained weights would leave in FP32 what is fast in INT8; compare with the plain export's error."""
+
+
+def set_random_weights(network: Any) -> None:
+    """Seeded weights that keep the signal alive; with torch's own start it dies out, and every difference with it."""
+    import torch
+
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim >= 2:
+                weight.normal_(0, weight[0].numel() ** -0.5)
+
+
+def phantom_windows(bundle: Path, cohort: str) -> Iterator[dict[str, np.ndarray]]:
+    """The middle window of each study of a cohort, input name -> float32 [1, ...]."""
+    from mmcaf_engine import load_bundle
+    from mmcaf_engine.evaluation.cohort import open_cohort
+
+    manifest = load_bundle(bundle).manifest
+    for study in open_cohort(cohort, manifest):
+        prepared = study.load(manifest)
+        window = prepared.inputs(len(prepared) // 2, manifest)
+        yield {name: array.copy() for name, array in window.items()}
