@@ -21,7 +21,7 @@ def save_model(model: ir.Model, path: Path) -> tuple[Path, ...]:
     """
     tensors = [value.const_value for value in model.graph.initializers.values() if value.const_value is not None]
     if sum(tensor.nbytes for tensor in tensors) <= EXTERNAL_ABOVE:
-        ir.save(model, path)
+        ir.save(ir.external_data.load_to_model(model), path)
         return (path,)
     data = path.with_name(path.name + ".data")
     data.unlink(missing_ok=True)

@@ -138,3 +138,21 @@ def test_large_weights_lie_beside_the_model_and_the_network_stays_as_it_was(
         found = session.run(["score", "inner"], {name: tensor.numpy() for name, tensor in part.items()})
         for ours, theirs in zip(found, expected, strict=True):
             assert np.abs(ours - theirs.numpy()).max() <= 1e-6
+
+
+def test_a_model_that_became_small_carries_its_weights_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = {"a": torch.rand(3, 5), "b": torch.rand(3, 5)}
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 1000)
+    export_onnx(Small(), inputs, tmp_path / "small.onnx", outputs=("score", "inner"))
+    model = onnx_files.load_model(tmp_path / "small.onnx")
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 1_000_000)
+    alone = tmp_path / "elsewhere" / "small.onnx"
+    alone.parent.mkdir()
+    assert onnx_files.save_model(model, alone) == (alone,)
+
+    fed = {name: tensor.numpy() for name, tensor in inputs.items()}
+    before, after = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, fed)
+        for path in (tmp_path / "small.onnx", alone)
+    )
+    assert all(np.array_equal(ours, theirs) for ours, theirs in zip(before, after, strict=True))
