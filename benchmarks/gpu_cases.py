@@ -81,9 +81,10 @@ def torch_case(mode: str, precision: str, folder: Path, runs: int) -> Row:
 def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> Row:
     """One window by ONNX Runtime with a GPU provider, from host memory to host memory."""
     started = time.perf_counter()
-    import onnxruntime
-
     from mmcaf_engine import load_bundle
+    from mmcaf_engine.backends import backend_class
+
+    onnxruntime = backend_class("onnxruntime").runtime()
 
     if provider not in onnxruntime.get_available_providers():
         return {"left_out": f"this onnxruntime has no {provider}; pip install onnxruntime-gpu"}

@@ -11,10 +11,18 @@ _PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.image import open_image
+from mmcaf_engine.manifest import ImageSpec
 from mmcaf_engine.study import read_study
 from mmcaf_engine.study.decoders import CODECS
 for codec in CODECS.values():
     codec.load()
+spec = ImageSpec(view="any", size=(8, 8), channels=1, mean=(0.0,), std=(1.0,))
+
+def image_shape(path):
+    with open_image(path, spec) as opened:
+        return opened.read()[0].shape
+
 hard = resource.getrlimit(resource.RLIMIT_AS)[1]
 print("ready", flush=True)
 for line in sys.stdin:
@@ -22,7 +30,8 @@ for line in sys.stdin:
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + request["bytes"], hard))
     try:
-        shape = read_study(request["path"], intensity="stored").volume.values.shape
+        path = request["path"]
+        shape = image_shape(path) if request["image"] else read_study(path, intensity="stored").volume.values.shape
         answer = {"shape": shape}
     except MmcafError as failure:
         answer = {"error": type(failure).__name__, "message": str(failure)}
@@ -32,7 +41,10 @@ for line in sys.stdin:
 
 
 class BoundedReader:
-    """Reads studies in a process of its own; a context manager."""
+    """Reads studies in a process of its own, or images of them; a context manager."""
+
+    def __init__(self, *, image: bool = False) -> None:
+        self._image = image
 
     def __enter__(self) -> "BoundedReader":
         self._process = subprocess.Popen(
@@ -58,7 +70,8 @@ class BoundedReader:
             seconds: until the process is ended and the test fails.
         """
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"path": str(path), "bytes": megabytes << 20}) + "\n")
+        request = {"path": str(path), "bytes": megabytes << 20, "image": self._image}
+        self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._line(seconds))
         return answer

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import tomllib
@@ -24,7 +25,7 @@ MAY_IMPORT = {
 }
 MUST_BE_LAZY = {("mmcaf_cli", "mmcaf_export"), ("mmcaf_engine", "mmcaf_kernels")}
 HEAVY = {"pydicom", "nibabel", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "cuda", "matplotlib"}
-HEAVY |= {"sklearn"}
+HEAVY |= {"sklearn", "tokenizers"}
 
 
 def imports(package: str) -> list[tuple[Path, str, bool]]:
@@ -75,6 +76,7 @@ COMMANDS = [
     "trust",
     "verify",
     "tune",
+    "profile",
     "studies",
     "record-template",
     "doctor",
@@ -107,6 +109,13 @@ except SystemExit as stop:
 
 def test_importing_the_engine_is_light() -> None:
     assert not modules_after("import mmcaf_engine") & (HEAVY | {"numpy", "pydantic"})
+
+
+def test_onnxruntime_is_started_without_its_telemetry(tmp_path: Path) -> None:
+    """With it, its import alone leaves a session file in the temporary folder."""
+    code = 'from mmcaf_engine.backends import backend_class; backend_class("onnxruntime").runtime()'
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_every_public_name_of_the_engine_resolves() -> None:

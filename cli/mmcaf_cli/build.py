@@ -60,6 +60,7 @@ def _lines(made: Ahead, name: str) -> list[str]:
         f"{name} {engine.precision} for {where}, by {flavour.name} {flavour.version}: {_size(len(engine.plan))} "
         f"in {engine.seconds:.1f} s",
         f"  convolutions  {shares(flops_by_precision(engine.products))}",
+        *([f"  changed       for {where}: {engine.edit}"] if engine.edit is not None else []),
         *(f"  kept          {folder}" for folder in made.kept),
     ]
     lines += [f"  not kept      {made.not_kept}"] if made.not_kept else []
@@ -86,6 +87,7 @@ def _document(made: Ahead, name: str, sha256: str) -> dict[str, Any]:
         "build_seconds": round(engine.seconds, 3),
         "convolution_flops": flops_by_precision(engine.products),
         "convolution_share": share_in(engine.products, engine.precision),
+        "changed": None if engine.edit is None else str(engine.edit),
         "kept": [str(folder) for folder in made.kept],
         "not_kept": made.not_kept,
         "package": None

@@ -7,17 +7,24 @@ from typing import Literal
 
 from mmcaf_engine.errors import UsageError
 
+Kind = Literal["lung", "liver", "chest"]
 
-def demo_command(folder: Path, kind: Literal["lung", "liver"], seed: int, force: bool) -> None:
+_FILES = {
+    "lung": ("study.dcm", "series", "record.json"),
+    "liver": ("dicom", "nifti"),
+    "chest": ("study.dcm", "record.json", "report.txt"),
+}
+
+
+def demo_command(folder: Path, kind: Kind, seed: int, force: bool) -> None:
     """Write one synthetic patient's files."""
-    names = ("study.dcm", "series", "record.json") if kind == "lung" else ("dicom", "nifti")
-    if not force and any((folder / name).exists() for name in names):
+    if not force and any((folder / name).exists() for name in _FILES[kind]):
         raise UsageError(
             f"{folder}: a demo stands there already.", "Choose another folder, or replace it with --force."
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_lung(folder, seed) if kind == "lung" else _write_liver(folder, seed)
+        {"lung": _write_lung, "liver": _write_liver, "chest": _write_chest}[kind](folder, seed)
     except OSError as failure:
         raise UsageError(f"{folder}: cannot be written: {failure.strerror}.", "Choose another folder.") from None
 
@@ -47,3 +54,16 @@ def _write_liver(folder: Path, seed: int) -> None:
     print(f"Synthetic patient {seed}, {LIVER_LABELS[study.label]}, {len(PHASES)} phases: {folder / 'dicom'}{'/'} and")
     print(f"{folder / 'nifti'}{'/'}")
     print(f"Try: mmcaf-infer {shlex.quote(str(folder / 'dicom'))} --bundle BUNDLE")
+
+
+def _write_chest(folder: Path, seed: int) -> None:
+    """A radiograph, the record and the report."""
+    from mmcaf_engine.demo.radiograph import chest_study
+    from mmcaf_engine.demo.write_dx import write_chest
+
+    study = chest_study(seed)
+    image, record, report = write_chest(study, folder)
+    print(f"Synthetic patient {seed}, {', '.join(study.patient.names) or 'no finding'}: {image},")
+    print(f"{record} and {report}")
+    quoted = [shlex.quote(str(path)) for path in (image, record, report)]
+    print(f"Try: mmcaf-infer {quoted[0]} {quoted[1]} --report {quoted[2]} --bundle BUNDLE")

@@ -41,7 +41,7 @@ def _cohort(accuracy: Accuracy, labels: tuple[str, ...]) -> str:
     parts = [cohort.source, _studies(cohort.studies)]
     if cohort.labelled and cohort.positives is not None:
         parts.append(f"{cohort.labelled - cohort.positives} {labels[0]}, {cohort.positives} {labels[1]}")
-    elif cohort.labelled:
+    elif cohort.labelled and accuracy.thresholds is None:
         parts += [f"{count} {label}" for count, label in zip(cohort.per_label or (), labels, strict=False) if count]
     unlabelled = cohort.studies - cohort.labelled
     parts += [f"{unlabelled} without a label"] if unlabelled else []
@@ -50,29 +50,42 @@ def _cohort(accuracy: Accuracy, labels: tuple[str, ...]) -> str:
 
 
 def _performance(accuracy: Accuracy) -> list[str]:
-    """The table of the labelled studies; a ratio that is not defined is a dash."""
-    rows = [("", "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
+    """The table of the labelled studies, of several labels their means; a ratio that is not defined is a dash."""
+    first = "" if accuracy.thresholds is None else "mean over labels"
+    rows = [(first, "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
     rows += [_row(name, part.performance) for name, part in accuracy.precisions.items()]
     return ["", *_table(rows)]
 
 
 def _per_label(accuracy: Accuracy, labels: tuple[str, ...]) -> list[str]:
-    """Of several labels, how FP32 tells each from all others."""
+    """Of several labels, how FP32 tells each from all others; of independent ones, each by itself."""
     tables = accuracy.reference.performance.per_label
     if not tables:
         return []
-    rows: list[tuple[str, ...]] = [("fp32, one label against the others", "studies", "AUROC", *_HEADS)]
+    alone = accuracy.thresholds is not None
+    head = ("fp32, each label by itself", "threshold", "studies", "AUROC (95 % interval)")
+    rows: list[tuple[str, ...]] = [
+        (*(head if alone else ("fp32, one label against the others", "studies", "AUROC")), *_HEADS)
+    ]
     for table in tables:
-        values = [table.auroc, *(getattr(table, ratio) for ratio in _RATIOS)]
-        rows.append((labels[table.label], str(table.studies), *("-" if v is None else f"{v:.3f}" for v in values)))
+        ratios = [_ratio(getattr(table, ratio)) for ratio in _RATIOS]
+        threshold = [f"{table.threshold:g}"] if table.threshold is not None else []
+        area = _interval(table.interval) if alone else _ratio(table.auroc)
+        rows.append((labels[table.label], *threshold, str(table.studies), area, *ratios))
     return ["", *_table(rows)]
 
 
 def _row(name: str, performance: Performance) -> tuple[str, ...]:
-    area, decisions = performance.auroc, performance.decisions
-    shown = "-" if area is None else f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})"
-    ratios = [getattr(decisions, ratio) for ratio in _RATIOS]
-    return (name, shown, *("-" if value is None else f"{value:.3f}" for value in ratios))
+    ratios = [_ratio(getattr(performance.decisions, ratio)) for ratio in _RATIOS]
+    return (name, _interval(performance.auroc), *ratios)
+
+
+def _interval(area: Estimate | None) -> str:
+    return "-" if area is None else f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})"
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _costs(accuracy: Accuracy) -> list[str]:

@@ -23,10 +23,21 @@ _EPILOG = (
 @app.command(epilog=_EPILOG)
 def infer(
     study: Annotated[
-        str, typer.Argument(help="DICOM file (also multi-frame), directory, zip, or DICOMDIR; or NIfTI files.")
+        str,
+        typer.Argument(
+            help="DICOM file (also multi-frame), directory, zip, or DICOMDIR; or NIfTI files; for a 2D network also "
+            "PNG or JPEG. A network that reads no study takes the record here."
+        ),
     ],
     record: Annotated[
-        str | None, typer.Argument(help="Clinical record: a flat JSON object, or a FHIR R4 Bundle.")
+        str | None,
+        typer.Argument(
+            help="Clinical record: a flat JSON object, or a FHIR R4 Bundle; a .txt file where only a report is read."
+        ),
+    ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.txt", help="The report as plain text in UTF-8, if the record does not hold it."),
     ] = None,
     bundle: Annotated[
         str | None, typer.Option(help="Bundle to answer with. Default: $MMCAF_BUNDLE, the user's config, the demo.")
@@ -78,6 +89,7 @@ def infer(
         result = answer(
             study,
             record,
+            report=report,
             bundle=bundle,
             backend=backend,
             precision=precision,
@@ -98,7 +110,7 @@ def infer(
 
         named = [value.partition("=")[2] or value for value in series or []]
         others = [path for path in named if Path(path).exists()]
-        result = deidentify(result, study, *others, *([] if record is None else [record]))
+        result = deidentify(result, study, *others, *(path for path in (record, report) if path is not None))
     if out is not None:
         _write(out, result)
     if json:

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmcaf_engine.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, read_accuracy
-from mmcaf_engine.manifest import CategoryField, Manifest, Provenance, TableField, WindowSpec
+from mmcaf_engine.manifest import CategoryField, Manifest, PreprocessingSpec, Provenance, TableField, WindowSpec
 
 
 def inspect_command(path: Path, engine: bool, precisions: list[str], json: bool) -> None:
@@ -26,8 +26,7 @@ def inspect_command(path: Path, engine: bool, precisions: list[str], json: bool)
 
 
 def _describe(manifest: Manifest, sha256: str) -> list[str]:
-    network, steps = manifest.network, manifest.preprocessing.steps
-    origin = manifest.provenance
+    network, origin = manifest.network, manifest.provenance
     config = ", ".join(f"{key}={value}" for key, value in network.config.items())
     lines = [f"{manifest.name}   (bundle {sha256[:12]}, format {manifest.format_version})"]
     lines += [f"  DEMONSTRATION: {manifest.intended_use}"] if manifest.demonstration else []
@@ -36,13 +35,10 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
         f"  network       {network.name} ({config}), {network.parameters:,} weights",
         *(f"  input         {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.inputs),
         *(f"  output        {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.outputs),
-        f"  study         {manifest.preprocessing.modality}, {manifest.preprocessing.intensity} intensity, "
-        f"{_windows(manifest.preprocessing.windows)}",
-        *(f"  series        {entry.input}: {entry.description}" for entry in manifest.series),
+        *_image(manifest),
+        *_volumes(manifest, manifest.preprocessing),
+        *_text(manifest),
     ]
-    for step in steps:
-        constants = ", ".join(f"{key}={value}" for key, value in step.model_dump(exclude={"step"}).items())
-        lines.append(f"  step          {step.step}: {constants}")
     lines += [f"  record        {_field(entry)}" for entry in (manifest.table.fields if manifest.table else ())]
     lines += [
         f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
@@ -60,6 +56,43 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
     return lines
 
 
+def _image(manifest: Manifest) -> list[str]:
+    spec = manifest.image
+    if spec is None:
+        return []
+    view = "any view" if spec.view == "any" else f"{spec.view} view"
+    return [
+        f"  study         one radiograph: {' or '.join(spec.modality)}, {view}, or a PNG or JPEG file",
+        f"  step          resize: {spec.size[0]} x {spec.size[1]}, {spec.interpolation}, antialiased",
+        f"  step          normalise: mean={_numbers(spec.mean)}, std={_numbers(spec.std)}",
+    ]
+
+
+def _volumes(manifest: Manifest, spec: PreprocessingSpec | None) -> list[str]:
+    if spec is None:
+        return []
+    lines = [
+        f"  study         {spec.modality}, {spec.intensity} intensity, {_windows(spec.windows)}",
+        *(f"  series        {entry.input}: {entry.description}" for entry in manifest.series),
+    ]
+    for step in spec.steps:
+        constants = ", ".join(f"{key}={value}" for key, value in step.model_dump(exclude={"step"}).items())
+        lines.append(f"  step          {step.step}: {constants}")
+    return lines
+
+
+def _text(manifest: Manifest) -> list[str]:
+    spec = manifest.text
+    if spec is None:
+        return []
+    fields = ", ".join(spec.fields)
+    return [f"  text          {fields}: up to {spec.max_tokens} word pieces (if missing: {spec.missing})"]
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
 def _windows(windows: WindowSpec | None) -> str:
     if windows is None:
         return "each series as a whole"
@@ -67,6 +100,9 @@ def _windows(windows: WindowSpec | None) -> str:
 
 
 def _score(manifest: Manifest) -> str:
+    if manifest.activation == "independent":
+        shares = zip(manifest.labels, manifest.thresholds, strict=True)
+        return "each label by itself, from " + ", ".join(f"{label} {threshold:g}" for label, threshold in shares)
     if manifest.threshold is None:
         return f"{manifest.aggregation.method} over windows, {manifest.activation}; the most probable label"
     return f"{manifest.aggregation.method} over windows, label 1 from {manifest.threshold:g}"

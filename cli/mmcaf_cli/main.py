@@ -149,6 +149,45 @@ def tune(
 
 
 @app.command()
+def profile(
+    bundle: BundleArgument,
+    study: Annotated[
+        Path | None, typer.Option(help="Study to answer. Default: a synthetic one, where one fits the bundle.")
+    ] = None,
+    record: Annotated[Path | None, typer.Option(help="The study's record.")] = None,
+    backend: Annotated[
+        list[str] | None, typer.Option(help="auto, all, or a backend's name; may be repeated. Default: auto.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="auto, all, or one of the bundle's; may be repeated. Default: auto.")
+    ] = None,
+    runs: Annotated[int, typer.Option(help="Measured runs of each figure, after the warm-up.")] = 20,
+    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
+    batch: Annotated[int, typer.Option(help="Windows in one call.")] = 1,
+    concurrency: Annotated[
+        list[int] | None, typer.Option(help="Callers at a time, for throughput; may be repeated. Default: 1, 2, 4.")
+    ] = None,
+    json: Annotated[
+        str | None, typer.Option(help="Write the report as JSON; - prints it instead of the tables.", metavar="FILE")
+    ] = None,
+    trace: Annotated[Path | None, typer.Option(help="Write trace events, for ui.perfetto.dev.", metavar="FILE")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write one page with drawings.", metavar="FILE")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Compare with a report that --json wrote.", metavar="FILE")
+    ] = None,
+    fail_over: Annotated[
+        str | None,
+        typer.Option(help="With --baseline: exit code 7 if certainly slower by more than this.", metavar="PERCENT"),
+    ] = None,
+) -> None:
+    """Measure where the time goes: cold and warm, stage by stage, layer by layer."""
+    from .profile import Measuring, Writing, profile_command
+
+    measuring = Measuring(study, record, backend or [], precision or [], runs, threads, batch, concurrency or [])
+    profile_command(bundle, measuring, Writing(json, trace, html), baseline, fail_over)
+
+
+@app.command()
 def evaluate(
     cohort: Annotated[
         str,
@@ -176,7 +215,9 @@ def evaluate(
 
 @app.command()
 def studies(
-    path: Annotated[Path, typer.Argument(help="DICOM or NIfTI file, directory, zip, or DICOMDIR.", metavar="PATH")],
+    path: Annotated[
+        Path, typer.Argument(help="DICOM or NIfTI file, directory, zip, or DICOMDIR; PNG or JPEG.", metavar="PATH")
+    ],
     modality: Annotated[str | None, typer.Option(help="Rank series of this modality only, such as CT.")] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Match the series to this bundle's inputs.", metavar="BUNDLE")
@@ -190,11 +231,17 @@ def studies(
 
 
 @app.command()
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def doctor(
+    quick_check: Annotated[
+        bool, typer.Option("--quick-check", help="Ten seconds: is it healthy? Exit code 0 if so, else 6.")
+    ] = False,
+    bundle: Annotated[Path | None, typer.Option(help="With --quick-check: this one. Default: as mmcaf-infer.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
     """Show what this installation can do and what it lacks."""
     from .doctor import doctor_command
 
-    doctor_command(json)
+    doctor_command(json, quick_check, bundle)
 
 
 @cache.command("list")
@@ -225,8 +272,11 @@ def cache_clear(
 def demo(
     save: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR")],
     kind: Annotated[
-        Literal["lung", "liver"],
-        typer.Option(help="lung: chest CT with a record; liver: MR of eight phases, as DICOM and NIfTI."),
+        Literal["lung", "liver", "chest"],
+        typer.Option(
+            help="lung: chest CT with a record; liver: MR of eight phases, as DICOM and NIfTI; chest: a radiograph "
+            "with a report and a record."
+        ),
     ] = "lung",
     seed: Annotated[int, typer.Option(min=0, help="Which synthetic patient.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier demo.")] = False,

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.errors import UsageError
+from mmcaf_engine.image import list_images
 from mmcaf_engine.study import SeriesEntry, SeriesList, list_series
 
 
@@ -15,7 +17,13 @@ def studies_command(path: Path, modality: str | None, bundle: Path | None, json:
         found = list_series(path, modality=modality)
     else:
         manifest = load_bundle(bundle).manifest
-        found = list_series(path, modality=modality or manifest.preprocessing.modality, inputs=manifest.series)
+        if not manifest.modalities:
+            raise UsageError(f"{manifest.name} reads no study.", "Leave --bundle out.")
+        if manifest.image is not None:
+            spec = manifest.image
+            found = list_images(path, spec.model_copy(update={"modality": (modality,)}) if modality else spec)
+        else:
+            found = list_series(path, modality=modality or manifest.modalities[0], inputs=manifest.series)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if json:
@@ -37,6 +45,8 @@ def _render(found: SeriesList) -> list[str]:
         lines.append(f"none can be read: {found.problem}")
     elif found.problem and any(entry.input for entry in found.series):
         lines += [f"refused: {problem}" for problem in found.problem.splitlines()]
+    elif found.problem and "\n" not in found.problem:
+        lines.append(f"refused: {found.problem}")
     elif found.problem:
         lines.append("none would be read without --series NUMBER")
     return lines

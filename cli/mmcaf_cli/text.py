@@ -1,6 +1,6 @@
 """The answer as text that a person reads at a glance."""
 
-from mmcaf_engine.result import AccuracySummary, Result, WindowScore
+from mmcaf_engine.result import WORD_PIECES, AccuracySummary, Result, WindowScore
 
 SUSPICIOUS = 3
 """At most so many windows are listed."""
@@ -8,14 +8,13 @@ SUSPICIOUS = 3
 
 def render(result: Result) -> str:
     """A few lines: the answer, the slices behind it, what was run on what, warnings, the disclaimer."""
-    spacing = " x ".join(f"{value:.3g}" for value in result.study.spacing_mm)
     engine = result.engine
     total = result.timing_ms["total"] / 1e3
     lines = [
-        result.label if result.threshold is None else f"{result.label}   (threshold {result.threshold:g})",
-        f"  probability   {_probabilities(result)}",
+        _answer(result),
+        *(_findings(result) if result.findings else [f"  probability   {_probabilities(result)}"]),
         *_slices(result),
-        f"  study         {result.study.modality}, {result.study.slices} slices, {spacing} mm",
+        f"  study         {_study(result)}",
         *_series(result),
         f"  record        {_record(result)}",
         f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}",
@@ -27,6 +26,24 @@ def render(result: Result) -> str:
     return "\n".join(lines)
 
 
+def _answer(result: Result) -> str:
+    """The label, and the threshold where it is that of the label."""
+    if result.threshold is None or result.findings:
+        return result.label
+    return f"{result.label}   (threshold {result.threshold:g})"
+
+
+def _findings(result: Result) -> list[str]:
+    """Independent labels, those that are present first, then the most probable; each with its threshold."""
+    width = max(len(finding.label) for finding in result.findings)
+    ordered = sorted(result.findings, key=lambda finding: (not finding.present, -finding.probability))
+    return [
+        f"  {'present' if finding.present else 'absent':<14}{finding.label:<{width}}   {finding.probability:.3f}"
+        f"   (threshold {finding.threshold:g})"
+        for finding in ordered
+    ]
+
+
 def _probabilities(result: Result) -> str:
     """Of two labels in their order; of more, the most probable first."""
     shares = list(result.probabilities.items())
@@ -35,9 +52,22 @@ def _probabilities(result: Result) -> str:
     return "   ".join(f"{label} {probability:.3f}" for label, probability in shares)
 
 
+def _study(result: Result) -> str:
+    """What was read: a volume, an image, or nothing."""
+    study = result.study
+    if not study.slices:
+        return "none needed"
+    shown = " x ".join(f"{value:.3g}" for value in study.spacing_mm[0 if result.windows else 1 :])
+    if result.windows:
+        return f"{study.modality}, {study.slices} slices, {shown} mm"
+    return f"{study.modality}, one image" + (f", {shown} mm" if any(study.spacing_mm) else "")
+
+
 def _slices(result: Result) -> list[str]:
-    """The windows that speak most for the answer; none where the whole volume is one."""
-    if result.threshold is None and len(result.windows) == 1:
+    """The windows that speak most for the answer; none of an image, or where the whole volume is one."""
+    if not result.windows:
+        return []
+    if (result.threshold is None or result.findings) and len(result.windows) == 1:
         return []
     depth = _window_depth(result)
     highest = sorted(result.windows, key=lambda window: -window.probability)[:SUSPICIOUS]
@@ -65,8 +95,20 @@ def _span(window: WindowScore, depth: int, slices: int) -> str:
 def _record(result: Result) -> str:
     if result.record is None:
         return "none needed"
-    missing = ", ".join(result.record.missing)
-    return f"{len(result.record.features)} fields, " + (f"imputed: {missing}" if missing else "none missing")
+    features, missing = result.record.features, list(result.record.missing)
+    parts = []
+    if WORD_PIECES in features:
+        parts.append(f"a report of {features[WORD_PIECES]:g} word pieces" if features[WORD_PIECES] else "no report")
+        missing = [name for name in missing if name != "report"]
+    fields = sum(name != WORD_PIECES and not _is_cut(name) for name in features)
+    if fields or not parts:
+        parts = [f"{fields} fields", f"imputed: {', '.join(missing)}" if missing else "none missing", *parts]
+    return ", ".join(parts)
+
+
+def _is_cut(feature: str) -> bool:
+    """Whether a feature is the condition of a cut, which is no field of its own."""
+    return " >= " in feature or " <= " in feature
 
 
 def _cost(precision: str, accuracy: AccuracySummary) -> str:

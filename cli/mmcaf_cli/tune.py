@@ -32,14 +32,15 @@ def tune_command(path: Path, runs: int, threads: int | None, json: bool) -> None
 def _document(tuned: Tuned, choice: Timing) -> dict[str, Any]:
     tuning = tuned.tuning
     timed = [{**timing.model_dump(), "reason": None} for timing in tuning.timings]
+    nothing = dict.fromkeys(("median_ms", "p95_ms", "device"))
     left_out = [
-        {"backend": one.backend, "precision": one.precision, "median_ms": None, "p95_ms": None, "reason": one.reason}
-        for one in tuned.left_out
+        {"backend": one.backend, "precision": one.precision, **nothing, "reason": one.reason} for one in tuned.left_out
     ]
     return {
         "schema_version": REPORT_VERSION,
         "model": {"name": tuning.bundle, "bundle_sha256": tuning.facts.bundle_sha256},
         "processor": tuning.facts.processor,
+        "gpu": tuning.facts.gpu,
         "threads": tuning.facts.threads,
         "runs": tuning.runs,
         "candidates": timed + left_out,
@@ -54,7 +55,7 @@ def _lines(tuned: Tuned, choice: Timing) -> list[str]:
     threads = tuning.facts.threads
     rows = [("backend", "precision", "median ms", "p95 ms", "")]
     rows += [
-        (one.backend, one.precision, f"{one.median_ms:.2f}", f"{one.p95_ms:.2f}", "chosen" if one == choice else "")
+        (one.backend, one.precision, f"{one.median_ms:.2f}", f"{one.p95_ms:.2f}", _note(one, one == choice))
         for one in sorted(tuning.timings, key=lambda timing: timing.median_ms)
     ]
     rows += [(one.backend, one.precision, "-", "-", one.reason) for one in tuned.left_out]
@@ -67,3 +68,8 @@ def _lines(tuned: Tuned, choice: Timing) -> list[str]:
         f"on this machine: mmcaf-infer STUDY RECORD --bundle BUNDLE{option}",
         f"kept in {tuned.file}; to forget it: mmcaf cache clear --kind tuning",
     ]
+
+
+def _note(timing: Timing, chosen: bool) -> str:
+    on_gpu = [f"on {timing.device}"] if timing.device not in (None, "CPU") else []
+    return ", ".join([*on_gpu, *(["chosen"] if chosen else [])])

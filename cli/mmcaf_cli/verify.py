@@ -30,7 +30,7 @@ def verify_command(path: Path, only: str | None) -> None:
                 print(f"{name} {precision}: not tested, {answer.reason}")
                 continue
             model = bundle.file(file)
-            with backend(model, manifest.inputs, manifest.outputs, usable_cores(), precision) as opened:
+            with backend.of(manifest, model, usable_cores(), precision) as opened:
                 outcome = run_self_test(bundle, opened)
             print(
                 f"{name} {precision}: {outcome.cases} golden cases within {outcome.max_abs_error:.1e} "

@@ -8,45 +8,55 @@ from numpy.typing import NDArray
 
 from .errors import BackendError
 from .manifest import Manifest
-from .result import WindowScore
+from .result import NONE_PRESENT, Finding, WindowScore
 
 
 @dataclass(frozen=True)
 class StudyScore:
     """A study's answer.
 
-    label: position of the answer among the manifest's labels.
+    label: position among the manifest's labels of the answer; of the most probable label where they are independent.
+    said: the answer in words.
     probabilities: of every label, in their order.
-    logits: of label 1 for sigmoid, of every label for softmax.
-    windows: each one's score, of label 1 for sigmoid, of the study's label for softmax.
+    logits: of label 1 for sigmoid, of every label else.
+    windows: each one's score, of label 1 for sigmoid, of `label` else.
     deciding: the window that the answer rests on most.
+    findings: each label's, where they are independent.
     """
 
     label: int
+    said: str
     probabilities: tuple[float, ...]
     logits: tuple[float, ...]
     windows: tuple[WindowScore, ...]
     deciding: int
+    threshold: float | None = None
+    findings: tuple[Finding, ...] = ()
 
     @property
     def logit(self) -> float:
-        """Of label 1 for sigmoid, of the answer for softmax."""
-        return self.logits[0] if len(self.logits) == 1 else self.logits[self.label]
+        """Of label 1 for sigmoid, of `label` else."""
+        return self.logits[0] if self._of_two else self.logits[self.label]
 
     @property
     def probability(self) -> float:
-        """Of label 1 for sigmoid, of the answer for softmax."""
-        return self.probabilities[1] if len(self.logits) == 1 else self.probabilities[self.label]
+        """Of label 1 for sigmoid, of `label` else."""
+        return self.probabilities[1] if self._of_two else self.probabilities[self.label]
+
+    @property
+    def _of_two(self) -> bool:
+        return len(self.logits) < len(self.probabilities)
 
 
 def aggregate(starts: tuple[int, ...], logits: NDArray[np.float32], manifest: Manifest) -> StudyScore:
     """The study's answer from its windows: of the highest window, or of the mean probabilities.
 
-    For softmax the highest window is the one that is surest of its own label. Between equal classes the first is taken.
+    For softmax the highest window is the one that is surest of its own label. Independent labels each have their own
+    highest window. Between equal classes the first is taken.
 
     Args:
         starts: first slice of each window, length N.
-        logits: float32 [N, 1] for sigmoid, [N, K] for softmax.
+        logits: float32 [N, 1] for sigmoid, [N, K] for softmax and independent.
 
     Raises:
         BackendError: a logit is not finite.
@@ -54,6 +64,8 @@ def aggregate(starts: tuple[int, ...], logits: NDArray[np.float32], manifest: Ma
     _refuse_not_finite(starts, logits)
     if manifest.activation == "sigmoid":
         return _of_two(starts, [float(logit) for logit in logits[:, 0]], manifest)
+    if manifest.activation == "independent":
+        return _of_each(starts, logits.astype(np.float64), manifest)
     return _of_several(starts, logits.astype(np.float64), manifest)
 
 
@@ -67,7 +79,10 @@ def _of_two(starts: tuple[int, ...], logits: list[float], manifest: Manifest) ->
     if manifest.threshold is None:
         raise ValueError("a manifest with sigmoid has a threshold")
     label = int(probability >= manifest.threshold)
-    return StudyScore(label, (1.0 - probability, probability), (logit,), windows, deciding)
+    said = manifest.labels[label]
+    return StudyScore(
+        label, said, (1.0 - probability, probability), (logit,), windows, deciding, threshold=manifest.threshold
+    )
 
 
 def _of_several(starts: tuple[int, ...], logits: NDArray[np.float64], manifest: Manifest) -> StudyScore:
@@ -85,7 +100,37 @@ def _of_several(starts: tuple[int, ...], logits: NDArray[np.float64], manifest: 
     )
     if manifest.aggregation.method == "mean":
         deciding = int(shares[:, label].argmax())
-    return StudyScore(label, tuple(map(float, of_study)), tuple(map(float, chosen)), windows, deciding)
+    said = manifest.labels[label]
+    return StudyScore(label, said, tuple(map(float, of_study)), tuple(map(float, chosen)), windows, deciding)
+
+
+def _of_each(starts: tuple[int, ...], logits: NDArray[np.float64], manifest: Manifest) -> StudyScore:
+    of_windows = [[sigmoid(float(logit)) for logit in row] for row in logits]
+    probabilities = [max(column) for column in zip(*of_windows, strict=True)]
+    of_study = [float(logit) for logit in logits.max(axis=0)]
+    if manifest.aggregation.method == "mean" and len(starts) > 1:
+        probabilities = [math.fsum(column) / len(starts) for column in zip(*of_windows, strict=True)]
+        of_study = [_logit(probability) for probability in probabilities]
+    findings = tuple(
+        Finding(label, probability, logit, threshold, probability >= threshold)
+        for label, probability, logit, threshold in zip(
+            manifest.labels, probabilities, of_study, manifest.thresholds, strict=True
+        )
+    )
+    label = max(range(len(findings)), key=lambda at: findings[at].probability)
+    windows = tuple(
+        WindowScore(start, float(logits[at, label]), of_windows[at][label]) for at, start in enumerate(starts)
+    )
+    return StudyScore(
+        label,
+        ", ".join(finding.label for finding in findings if finding.present) or NONE_PRESENT,
+        tuple(probabilities),
+        tuple(of_study),
+        windows,
+        int(logits[:, label].argmax()),
+        threshold=findings[label].threshold,
+        findings=findings,
+    )
 
 
 def sigmoid(logit: float) -> float:

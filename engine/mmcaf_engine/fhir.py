@@ -1,44 +1,50 @@
-"""HL7 FHIR R4: a Bundle with one Patient and Observations becomes a flat record.
+"""HL7 FHIR R4: a Bundle with one Patient, Observations and a DiagnosticReport becomes a flat record.
 
 Which resource holds which field is declared in the manifest; see FHIR R4 sections 2.36 (Bundle), 8.1 (Patient) and
-10.1 (Observation).
+10.1 (Observation). The report, if the network reads one, is `fhir_report`'s.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 from .errors import RecordError
-from .manifest import FhirObservation, TableField, TableSpec
+from .fhir_report import USABLE_REPORTS, Resource, find_report
+from .manifest import FhirObservation, TableField
 
 LOINC = "http://loinc.org"
 USABLE_STATUS = ("final", "amended", "corrected", "registered", "preliminary")
 """Observation.status; entered-in-error, cancelled and unknown are left out."""
 
-Resource = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class FlatRecord:
-    """values: field name -> what the flat record would hold; patient_ids: every Patient.identifier value."""
+    """What the flat record would hold.
+
+    values: by field name. patient_ids: every Patient.identifier value. report: the report's text, if it was asked for.
+    """
 
     values: dict[str, Any] = field(repr=False)
     patient_ids: tuple[str, ...] = field(repr=False)
     warnings: tuple[str, ...] = ()
+    report: str | None = field(default=None, repr=False)
 
 
-def flatten_fhir(document: Resource, spec: TableSpec, *, name: str, study_date: date | None) -> FlatRecord:
-    """Find the table's fields in a FHIR R4 Bundle.
+def flatten_fhir(
+    document: Resource, fields: Sequence[TableField], *, name: str, study_date: date | None, with_report: bool = False
+) -> FlatRecord:
+    """Find the table's fields, and the report, in a FHIR R4 Bundle.
 
     Args:
         document: the parsed Bundle.
-        spec: the manifest's table; a field without `fhir` is missing from the outcome.
+        fields: of the manifest's table; one without `fhir` is missing from the outcome.
         name: how messages call the record.
         study_date: the day at which the age is reckoned.
+        with_report: whether the network reads a report.
 
     Raises:
-        RecordError: not a Bundle, no or several Patients, or an age without a study date.
+        RecordError: not a Bundle, no or several Patients, an age without a study date, or a report that is no text.
     """
     if document.get("resourceType") != "Bundle":
         kind = str(document.get("resourceType"))[:40]
@@ -57,16 +63,20 @@ def flatten_fhir(document: Resource, spec: TableSpec, *, name: str, study_date: 
         )
     url, patient = patients[0]
     warnings: list[str] = []
-    observations = list(_own_observations(pairs, url, patient, warnings))
+    observations = list(_own(pairs, "Observation", USABLE_STATUS, url, patient, warnings))
+    report = None
+    if with_report:
+        reports = list(_own(pairs, "DiagnosticReport", USABLE_REPORTS, url, patient, warnings))
+        report = find_report(reports, name, warnings)
     values: dict[str, Any] = {}
-    for entry in spec.fields:
+    for entry in fields:
         value = _find(entry, patient, observations, name, study_date, warnings)
         if value is not None:
             values[entry.name] = value
     identifiers = tuple(
         str(identifier["value"]).strip() for identifier in _list(patient, "identifier") if "value" in identifier
     )
-    return FlatRecord(values, identifiers, tuple(warnings))
+    return FlatRecord(values, identifiers, tuple(warnings), report)
 
 
 def _find(
@@ -108,7 +118,7 @@ def _latest(code: str, observations: list[Resource]) -> Resource | None:
         for observation in observations
         if any((coding.get("code"), coding.get("system", LOINC)) == wanted for coding in _codings(observation, "code"))
     ]
-    return max(matching, key=lambda each: str(each.get("effectiveDateTime", "")), default=None)
+    return max(reversed(matching), key=lambda each: str(each.get("effectiveDateTime", "")), default=None)
 
 
 def _value(observation: Resource | None, source: FhirObservation) -> Any:
@@ -132,13 +142,19 @@ def _value(observation: Resource | None, source: FhirObservation) -> Any:
     return None
 
 
-def _own_observations(
-    pairs: list[tuple[str, Resource]], url: str, patient: Resource, warnings: list[str]
+def _own(
+    pairs: list[tuple[str, Resource]],
+    kind: str,
+    usable: tuple[str, ...],
+    url: str,
+    patient: Resource,
+    warnings: list[str],
 ) -> Iterator[Resource]:
+    """The usable resources of a kind whose subject is the patient, or nobody."""
     own = {url, f"Patient/{patient.get('id')}", f"#{patient.get('id')}"} - {""}
     foreign = 0
     for _, resource in pairs:
-        if resource.get("resourceType") != "Observation" or resource.get("status", "final") not in USABLE_STATUS:
+        if resource.get("resourceType") != kind or resource.get("status", "final") not in usable:
             continue
         subject = resource.get("subject")
         reference = subject.get("reference") if isinstance(subject, dict) else None
@@ -147,7 +163,8 @@ def _own_observations(
         else:
             foreign += 1
     if foreign:
-        warnings.append(f"{foreign} observation(s) in the record refer to another patient and were left out.")
+        what = "observation" if kind == "Observation" else "report"
+        warnings.append(f"{foreign} {what}(s) in the record refer to another patient and were left out.")
 
 
 def _age(birth: Any, name: str, study_date: date | None, warnings: list[str]) -> float | None:

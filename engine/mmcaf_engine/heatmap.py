@@ -82,7 +82,7 @@ def draw_heatmap(
     slices = series.windows.slices[start : start + series.windows.depth]
     shown = _shown(len(slices))
     grey = _grey(slices)[shown]
-    axes = manifest.preprocessing.axes
+    axes = manifest.of_volumes.axes
     panels = [
         _panel(grey, shown, weight_map(spec, outputs[spec.output][window], axes), spec, series.input)
         for spec in manifest.attention

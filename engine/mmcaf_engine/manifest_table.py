@@ -41,6 +41,25 @@ class FhirObservation(ManifestModel):
 FhirSource = Annotated[FhirPatient | FhirObservation, Field(discriminator="resource")]
 
 
+class Cut(ManifestModel):
+    """A threshold on one field that is a feature of its own: 1 where the value is on its side of it, else 0.
+
+    It compares the value in the field's own unit, after imputation; of a category, the category's number.
+    """
+
+    value: float
+    direction: Literal["above", "below"] = Field(description="above: 1 from `value` on; below: 1 up to `value`.")
+    label: str | None = Field(default=None, description="The label that it was chosen for.")
+
+    def condition(self, name: str) -> str:
+        """In words what the indicator says of the field of this name."""
+        return f"{name} {'>=' if self.direction == 'above' else '<='} {self.value:g}"
+
+    def indicator(self, value: float) -> float:
+        """1.0 or 0.0."""
+        return float(value >= self.value if self.direction == "above" else value <= self.value)
+
+
 class CategoryField(ManifestModel):
     """A field with named values; the feature is categories[value] / divisor."""
 
@@ -50,6 +69,7 @@ class CategoryField(ManifestModel):
     categories: dict[str, float] = Field(min_length=1)
     synonyms: dict[str, str] = Field(default_factory=dict, description="Other spelling -> category.")
     divisor: float = Field(default=1.0, gt=0)
+    cut: Cut | None = None
     missing: Missing = Refuse()
     dicom: Literal["PatientSex"] | None = Field(default=None, description="Header element it must agree with.")
     fhir: FhirSource | None = Field(default=None, description="Where a FHIR R4 Bundle holds it.")
@@ -66,7 +86,10 @@ class CategoryField(ManifestModel):
 
 
 class NumberField(ManifestModel):
-    """A measured quantity; the feature is (value - lower) / (upper - lower), not clipped."""
+    """A measured quantity; the feature is not clipped.
+
+    min_max: (value - lower) / (upper - lower). standardise: (value - mean) / std.
+    """
 
     kind: Literal["number"] = "number"
     name: str
@@ -77,30 +100,66 @@ class NumberField(ManifestModel):
     )
     minimum: float = Field(description="Plausible range; a value outside is refused.")
     maximum: float
-    lower: float = Field(description="Maps to 0.")
-    upper: float = Field(description="Maps to 1.")
+    scaling: Literal["min_max", "standardise"] = "min_max"
+    lower: float | None = Field(default=None, description="Of min_max: maps to 0.")
+    upper: float | None = Field(default=None, description="Of min_max: maps to 1.")
+    mean: float | None = Field(default=None, description="Of standardise: maps to 0.")
+    std: float | None = Field(default=None, gt=0, description="Of standardise: mean + std maps to 1.")
+    cut: Cut | None = None
     missing: Missing = Refuse()
     dicom: Literal["PatientAge", "PatientWeight"] | None = None
     fhir: FhirSource | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> "NumberField":
-        if self.minimum >= self.maximum or self.lower >= self.upper:
-            raise ValueError("minimum must be below maximum, and lower below upper")
+        if self.minimum >= self.maximum:
+            raise ValueError("minimum must be below maximum")
+        own, other = {"lower": self.lower, "upper": self.upper}, {"mean": self.mean, "std": self.std}
+        if self.scaling == "standardise":
+            own, other = other, own
+        if None in own.values() or set(other.values()) != {None}:
+            raise ValueError(f"scaling {self.scaling} needs {' and '.join(own)}, and neither {' nor '.join(other)}")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError("lower must be below upper")
         if isinstance(self.missing, Impute):
             value = self.missing.value
             if isinstance(value, str) or not self.minimum <= value <= self.maximum:
                 raise ValueError(f"imputed value {value!r} is outside {self.minimum:g} to {self.maximum:g}")
         return self
 
+    def feature(self, value: float) -> float:
+        """The scaled value that the network sees."""
+        if self.mean is not None and self.std is not None:
+            return (value - self.mean) / self.std
+        if self.lower is None or self.upper is None:
+            raise ValueError(f"{self.name} has no scaling")  # Never: a manifest without one is refused.
+        return (value - self.lower) / (self.upper - self.lower)
+
 
 TableField = Annotated[CategoryField | NumberField, Field(discriminator="kind")]
 
 
 class TableSpec(ManifestModel):
-    """The clinical record's schema; the table's columns are the fields in this order."""
+    """The clinical record's schema.
+
+    The table's columns are the fields in this order, and after them the indicator of each field that has a cut, in
+    the same order.
+    """
 
     fields: tuple[TableField, ...] = Field(min_length=1)
+    ignored: tuple[str, ...] = Field(
+        default=(), description="Fields that a record may hold and the network does not read; not remarked on."
+    )
+
+    @property
+    def cuts(self) -> tuple[TableField, ...]:
+        """The fields that have a cut, in order."""
+        return tuple(field for field in self.fields if field.cut is not None)
+
+    @property
+    def width(self) -> int:
+        """Columns of the table: fields and cuts."""
+        return len(self.fields) + len(self.cuts)
 
     @field_validator("fields")
     @classmethod
@@ -109,3 +168,10 @@ class TableSpec(ManifestModel):
         if len(set(names)) != len(names):
             raise ValueError("two fields share a name")
         return fields
+
+    @model_validator(mode="after")
+    def _ignored_apart(self) -> "TableSpec":
+        both = {field.name for field in self.fields} & set(self.ignored)
+        if both:
+            raise ValueError(f"fields that are read cannot be ignored: {sorted(both)}")
+        return self

@@ -1,25 +1,31 @@
 """A study and a record made ready for any session of one bundle."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .backends.base import Arrays
-from .errors import RecordError
-from .manifest import Manifest
+from .clinical import Clinical, RecordSource, expect_clinical, read_clinical
+from .errors import UsageError
+from .image import image_input, open_image
+from .manifest import ImageSpec, Manifest
 from .preprocess import Preprocessor, Values, Windows
-from .record import Record, check_patient, read_record
+from .record import Record
 from .session import Session
 from .study import Duplicates, Gaps, InputSeries, Policies, Series, Tilt, open_inputs
-from .timing import Stopwatch
+from .text import Tokenizer
+from .timing import span
 from .volume import PatientHeader, Study, StudyFacts
 from .workers import Scratch
 
 Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total): "read" (files), "decode" (slices), "open" (the session), "infer" (windows)."""
+"""Called with (stage, done, total): "read" (files), "decode" (slices), "open" (the session), "infer" (windows).
+
+Where a session must build an engine first, also with the phases of that, as its runtime names them.
+"""
 
 
 @dataclass(frozen=True)
@@ -37,44 +43,77 @@ class PreparedSeries:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What the network will see: a series for each volume input and, if it takes one, the record; remarks on it.
+class PreparedImage:
+    """What the image input will see, float32 [1, C, H, W], of which file.
 
-    Every series has the same number of windows; of several series each is one.
+    source: the image's SOPInstanceUID, or the file's name. chosen: why this one, in words.
+    """
+
+    input: str
+    facts: StudyFacts
+    values: NDArray[np.float32]
+    source: str = ""
+    chosen: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the network will see: a series for each volume input or one image, and the record and the report.
+
+    Every series has the same number of windows; of several series each is one. Whatever has no series is one window.
     """
 
     series: tuple[PreparedSeries, ...]
-    record: Record | None
-    record_warnings: tuple[str, ...]
+    clinical: Clinical = field(default_factory=Clinical)
+    image: PreparedImage | None = None
 
     def __len__(self) -> int:
         """How many windows there are."""
-        return len(self.series[0].windows)
+        return len(self.starts)
 
     @property
     def starts(self) -> tuple[int, ...]:
         """First slice of each window."""
-        return self.series[0].windows.starts
+        return self.series[0].windows.starts if self.series else (0,)
+
+    @property
+    def studied(self) -> tuple[PreparedSeries | PreparedImage, ...]:
+        """The series, or the image; empty where the network reads no study."""
+        return self.series if self.image is None else (self.image,)
+
+    @property
+    def record(self) -> Record | None:
+        """The validated record."""
+        return self.clinical.record
+
+    @property
+    def record_warnings(self) -> tuple[str, ...]:
+        """Remarks on the record and the report."""
+        return self.clinical.warnings
 
     @property
     def study_warnings(self) -> tuple[str, ...]:
-        """Remarks on the series; of several, each says which one it is about."""
-        several = len(self.series) > 1
+        """Remarks on the series or image; of several, each says which one it is about."""
+        several = len(self.studied) > 1
         return tuple(
-            f"{entry.input}: {text}" if several else text for entry in self.series for text in entry.facts.warnings
+            f"{entry.input}: {text}" if several else text for entry in self.studied for text in entry.facts.warnings
         )
 
     def inputs(self, window: int, manifest: Manifest) -> Arrays:
-        """All that the network takes for one window: input name -> float32 [1, ...]; volumes are read-only."""
-        table = {} if self.record is None else {manifest.input("table").name: self.record.table()}
-        return {entry.input: entry.windows.window(window) for entry in self.series} | table
+        """All that the network takes for one window: input name -> array [1, ...]; volumes are read-only."""
+        arrays = {entry.input: entry.windows.window(window) for entry in self.series}
+        if self.image is not None:
+            arrays[self.image.input] = self.image.values
+        return arrays | self.clinical.inputs(manifest)
 
 
 def prepare(
-    study: str | Path,
-    record: str | Path | Mapping[str, Any] | None,
+    study: str | Path | None,
+    record: RecordSource | None,
     manifest: Manifest,
     *,
+    report: str | Path | None = None,
+    tokenizer: Tokenizer | None = None,
     series: Series | None = None,
     gaps: Gaps = "refuse",
     tilt: Tilt = "refuse",
@@ -83,53 +122,98 @@ def prepare(
     allow_id_mismatch: bool = False,
     progress: Progress | None = None,
     accepted: Callable[[], None] | None = None,
-    watch: Stopwatch | None = None,
 ) -> Prepared:
     """Read a study and a record as a bundle's manifest wants them; arguments as for `pipeline.infer`.
 
     Each slice is preprocessed by the thread that decoded it, while it is at hand.
 
     Args:
+        study: None for a network that reads none.
+        tokenizer: of the bundle, by `text.open_tokenizer`; needed where the network reads text.
         accepted: called once, when all that can be told without decoding pixels is in order: the study's
             headers and geometry, the record, and how the windows will lie.
-        watch: gets the stages "read" and "record", and, of all threads together, "decode" and "preprocess".
 
     Raises:
         StudyError, RecordError: that part is refused; the message says why.
         UsageError: an argument is out of range.
     """
-    watch = watch or Stopwatch()
-    _expect_record(record, manifest)
+    expect_clinical(record, report, manifest)
     policies = Policies(gaps, tilt, duplicates)
-    with open_inputs(study, manifest, series=series, policies=policies, progress=progress) as opened:
-        for entry in opened:
-            watch.add("read", entry.opened.read_ms)
-        with watch.span("record"):
-            clinical, record_warnings = _read_record(record, manifest, opened[0].opened.patient, allow_id_mismatch)
-        preprocessors = [Preprocessor(entry.opened.shape, manifest.preprocessing, stride=stride) for entry in opened]
+
+    def clinical_of(patient: PatientHeader) -> Clinical:
+        with span("record"):
+            return read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
+
+    if manifest.preprocessing is None:
+        _refuse_options_of_volumes(manifest, policies, stride)
+        if manifest.image is not None:
+            path = _given(study, manifest)
+            return _with_image(path, manifest, manifest.image, series, clinical_of, progress, accepted)
+        if study is not None:
+            raise UsageError(f"{manifest.name} reads no study, but one was given.", "Give the record alone.")
+        alone = Prepared((), clinical_of(PatientHeader()))
+        if accepted is not None:
+            accepted()
+        return alone
+    with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
+        clinical = clinical_of(opened[0].opened.patient)
+        with span("preprocess"):
+            preprocessors = [Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride) for entry in opened]
         if accepted is not None:
             accepted()
         counting = _Counting(progress, [entry.opened.shape[0] for entry in opened])
         read = tuple(
-            _prepared(entry, preprocessor, counting, watch)
-            for entry, preprocessor in zip(opened, preprocessors, strict=True)
+            _prepared(entry, preprocessor, counting) for entry, preprocessor in zip(opened, preprocessors, strict=True)
         )
-    return Prepared(read, clinical, record_warnings)
+    return Prepared(read, clinical)
 
 
-def _prepared(
-    entry: InputSeries, preprocessor: Preprocessor, progress: "_Counting", watch: Stopwatch
-) -> PreparedSeries:
+def _given(study: str | Path | None, manifest: Manifest) -> str | Path:
+    if study is None:
+        raise UsageError(f"{manifest.name} reads a study; none was given.", "Give it before the record.")
+    return study
+
+
+def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: int | None) -> None:
+    given = [f"--{name}" for name, value in vars(policies).items() if value != "refuse"]
+    given += ["--stride"] if stride is not None else []
+    if given:
+        read = "one 2D image" if manifest.image is not None else "no study"
+        raise UsageError(
+            f"{', '.join(given)}: of networks that read volumes; {manifest.name} reads {read}.", "Leave it out."
+        )
+
+
+def _with_image(
+    study: str | Path,
+    manifest: Manifest,
+    spec: ImageSpec,
+    series: Series | None,
+    clinical_of: Callable[[PatientHeader], Clinical],
+    progress: Progress | None,
+    accepted: Callable[[], None] | None,
+) -> Prepared:
+    name = manifest.input("image").name
+    with open_image(study, spec, input=name, series=series, progress=progress) as opened:
+        clinical = clinical_of(opened.patient)
+        if accepted is not None:
+            accepted()
+        plane, facts = opened.read(progress)
+    with span("preprocess"):
+        values = image_input(plane, spec)
+    return Prepared((), clinical, PreparedImage(name, facts, values, opened.source, opened.choice.why))
+
+
+def _prepared(entry: InputSeries, preprocessor: Preprocessor, progress: "_Counting") -> PreparedSeries:
     """Decode one series; the thread that decoded a slice preprocesses it."""
 
     def receive(index: int, values: Values, scratch: Scratch) -> None:
-        with watch.span("preprocess"):
+        with span("preprocess"):
             preprocessor.put(index, values, scratch)
 
     facts = entry.opened.stream(receive, progress)
     progress.done_before += entry.opened.shape[0]
-    watch.add("decode", facts.decode_ms)
-    with watch.span("preprocess"):
+    with span("preprocess"):
         windows = preprocessor.windows()
     return PreparedSeries(entry.input, facts, windows, entry.source, entry.why)
 
@@ -155,35 +239,15 @@ def run_windows(session: Session, prepared: Prepared, progress: Progress | None 
     answers = []
     for start in range(0, len(prepared), session.windows_per_call):
         end = min(start + session.windows_per_call, len(prepared))
-        windows = [prepared.inputs(at, session.bundle.manifest) for at in range(start, end)]
-        batch = (
-            windows[0]
-            if len(windows) == 1
-            else {name: np.concatenate([w[name] for w in windows]) for name in windows[0]}
-        )
+        with span("copy_in"):
+            windows = [prepared.inputs(at, session.bundle.manifest) for at in range(start, end)]
+            batch = (
+                windows[0]
+                if len(windows) == 1
+                else {name: np.concatenate([w[name] for w in windows]) for name in windows[0]}
+            )
         answers.append(session.run(batch))
         if progress is not None:
             progress("infer", end, len(prepared))
-    return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
-
-
-def _expect_record(record: str | Path | Mapping[str, Any] | None, manifest: Manifest) -> None:
-    if manifest.table is None and record is not None:
-        raise RecordError(f"{manifest.name} takes no record, but one was given.", "Leave RECORD out.")
-    if manifest.table is not None and record is None:
-        fields = ", ".join(entry.name for entry in manifest.table.fields)
-        raise RecordError(
-            f"{manifest.name} needs a record with the fields {fields}; none was given.",
-            "Pass it after the study: mmcaf-infer STUDY RECORD",
-        )
-
-
-def _read_record(
-    record: str | Path | Mapping[str, Any] | None, manifest: Manifest, patient: PatientHeader, allow_id_mismatch: bool
-) -> tuple[Record | None, tuple[str, ...]]:
-    """The validated record, if the network takes one, and the remarks on it."""
-    if record is None or manifest.table is None:
-        return None, ()
-    clinical = read_record(record, manifest.table, study_date=patient.study_date)
-    contradictions = check_patient(clinical, manifest.table, patient, allow_id_mismatch=allow_id_mismatch)
-    return clinical, (*clinical.warnings, *contradictions)
+    with span("copy_out"):
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}

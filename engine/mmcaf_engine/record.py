@@ -1,8 +1,8 @@
-"""The clinical record: JSON in, validated and scaled features out."""
+"""The clinical record: JSON or a report in, validated and scaled features and the report's text out."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from .errors import RecordError
 from .fhir import flatten_fhir
-from .manifest import CategoryField, Impute, NumberField, TableField, TableSpec
+from .manifest import CategoryField, Impute, NumberField, TableField, TableSpec, TextSpec
 from .strict_json import read_json
+from .text import read_report
 from .volume import PatientHeader
 
 MAX_RECORD_BYTES = 1024 * 1024
@@ -39,6 +40,8 @@ class Record:
     values: field name -> category or number, in the record's own terms, after synonyms and imputation.
     features: field name -> the scaled number that the network sees, in the manifest's order.
     missing: fields that were absent and imputed.
+    cuts: a cut's condition -> 1.0 where it holds, else 0.0; in the manifest's order.
+    report: the report's text, None if the record holds none.
     """
 
     values: dict[str, float | str] = field(repr=False)
@@ -46,24 +49,42 @@ class Record:
     missing: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     patient_ids: tuple[str, ...] = field(default=(), repr=False)
+    cuts: dict[str, float] = field(default_factory=dict, repr=False)
+    report: str | None = field(default=None, repr=False)
 
     def table(self) -> NDArray[np.float32]:
-        """The network's table input, float32 [1, F]."""
-        return np.array([list(self.features.values())], dtype=np.float32)
+        """The network's table input, float32 [1, F + cuts]."""
+        return np.array([[*self.features.values(), *self.cuts.values()]], dtype=np.float32)
 
 
-def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec, *, study_date: date | None = None) -> Record:
-    """Validate a flat JSON record, or an HL7 FHIR R4 Bundle, against the manifest's table schema.
+def read_record(
+    source: str | Path | Mapping[str, Any],
+    spec: TableSpec | None,
+    *,
+    text: TextSpec | None = None,
+    study_date: date | None = None,
+) -> Record:
+    """Validate a flat JSON record, an HL7 FHIR R4 Bundle or, for a network without a table, a report.
 
     Args:
-        source: path of a JSON file, or the parsed object.
+        source: path of a JSON file, or of a text file whose name ends in .txt, or the parsed object.
         spec: the manifest's `table`.
+        text: the manifest's `text`.
         study_date: when the study was made; the age of a FHIR Patient is that of this day.
 
     Raises:
         RecordError: not JSON, not an object, or any field missing, unknown in its category, not a
-            finite number, or outside its plausible range; one error names every such field.
+            finite number, or outside its plausible range; one error names every such field. A report that is no text,
+            or comes alone where a table is needed.
     """
+    fields = () if spec is None else spec.fields
+    if text is not None and not isinstance(source, Mapping) and Path(source).suffix.lower() == ".txt":
+        if spec is not None:
+            raise RecordError(
+                f"{source}: a report alone; this network also needs {', '.join(entry.name for entry in fields)}.",
+                "Pass these in a JSON record, and the report beside it: mmcaf-infer STUDY RECORD --report FILE.txt",
+            )
+        return Record({}, {}, report=read_report(Path(source)))
     if isinstance(source, Mapping):
         name, document = "record", dict(source)
     else:
@@ -72,32 +93,58 @@ def read_record(source: str | Path | Mapping[str, Any], spec: TableSpec, *, stud
     if not isinstance(document, dict):
         raise RecordError(
             f"{name}: a {_json_type(document)} at the top; one JSON object with the fields "
-            f"{', '.join(field.name for field in spec.fields)} was expected."
+            f"{', '.join([*(entry.name for entry in fields), *(text.fields if text else ())])} was expected."
         )
     if "resourceType" in document:
-        found = flatten_fhir(document, spec, name=name, study_date=study_date)
-        return _validate(found.values, spec, name, found.patient_ids, found.warnings)
+        found = flatten_fhir(document, fields, name=name, study_date=study_date, with_report=text is not None)
+        record = _validate(found.values, fields, name, found.patient_ids, found.warnings)
+        return replace(record, report=found.report)
     given = _by_folded_key({key: value for key, value in document.items() if key != "$schema"}, name)
-    return _validate(given, spec, name, _patient_id(given.pop(PATIENT_ID_KEY, None), name), ())
+    patient_ids = _patient_id(given.pop(PATIENT_ID_KEY, None), name)
+    for ignored in () if spec is None else spec.ignored:
+        given.pop(_fold(ignored), None)
+    report, remarks = _report(given, text, name)
+    return replace(_validate(given, fields, name, patient_ids, remarks), report=report)
+
+
+def _report(given: dict[str, Any], text: TextSpec | None, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The text fields, taken out of the record and joined, and which of several are not there."""
+    fields = () if text is None else text.fields
+    found = {entry: given.pop(_fold(entry), None) for entry in fields}
+    for entry, value in found.items():
+        if value is not None and not isinstance(value, str):
+            raise RecordError(f"{name}: {entry} is a {_json_type(value)}; a string was expected.")
+    held = {entry: value for entry, value in found.items() if value is not None}
+    lacking = [entry for entry in found if entry not in held]
+    if not held:
+        return None, ()
+    remark = f"{' and '.join(lacking)} not in the record; the report was read without."
+    return " ".join(held.values()), (remark,) if lacking else ()
 
 
 def _validate(
-    given: dict[str, Any], spec: TableSpec, name: str, patient_ids: tuple[str, ...], remarks: tuple[str, ...]
+    given: dict[str, Any],
+    fields: Sequence[TableField],
+    name: str,
+    patient_ids: tuple[str, ...],
+    remarks: tuple[str, ...],
 ) -> Record:
-
     values: dict[str, float | str] = {}
     features: dict[str, float] = {}
+    cuts: dict[str, float] = {}
     missing: list[str] = []
     warnings: list[str] = list(remarks)
     problems: list[str] = []
-    for entry in spec.fields:
+    for entry in fields:
         raw = given.pop(_fold(entry.name), None)
         try:
             if raw is None:
                 raw = _imputed(entry)
                 missing.append(entry.name)
                 warnings.append(f"{entry.name} is not in the record; {raw} was used instead.")
-            values[entry.name], features[entry.name] = _encode(entry, raw)
+            values[entry.name], features[entry.name], own = _encode(entry, raw)
+            if entry.cut is not None:
+                cuts[entry.cut.condition(entry.name)] = entry.cut.indicator(own)
         except _UnusableValueError as reason:
             problems.append(f"{entry.name}: {reason}")
     if problems:
@@ -107,11 +154,11 @@ def _validate(
         named = ", ".join(repr(key[:MAX_SHOWN_KEY]) for key in sorted(given)[:MAX_SHOWN_KEYS])
         more = f" and {len(given) - MAX_SHOWN_KEYS} more" if len(given) > MAX_SHOWN_KEYS else ""
         warnings.append(f"the record's {named}{more} mean nothing to this network; ignored.")
-    return Record(values, features, tuple(missing), tuple(warnings), patient_ids)
+    return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts)
 
 
 def check_patient(
-    record: Record, spec: TableSpec, header: PatientHeader, *, allow_id_mismatch: bool = False
+    record: Record, spec: TableSpec | None, header: PatientHeader, *, allow_id_mismatch: bool = False
 ) -> tuple[str, ...]:
     """Compare the record with the study's header: PatientID (0010,0020), PatientSex (0010,0040),
     PatientAge (0010,1010), PatientWeight (0010,1030).
@@ -131,7 +178,7 @@ def check_patient(
                 "Pair the right files; if the identifiers differ for a known reason, pass --allow-id-mismatch.",
             )
         warnings.append("the record's patient_id differs from the study's; accepted by --allow-id-mismatch.")
-    for entry in spec.fields:
+    for entry in () if spec is None else spec.fields:
         if entry.dicom is None or entry.name in record.missing:
             continue
         value = record.values[entry.name]
@@ -150,12 +197,14 @@ def _contradicts(entry: TableField, value: float | str, header: PatientHeader) -
     return header.weight is not None and abs(value - header.weight) > WEIGHT_TOLERANCE * header.weight
 
 
-def _encode(entry: TableField, raw: Any) -> tuple[float | str, float]:
+def _encode(entry: TableField, raw: Any) -> tuple[float | str, float, float]:
+    """The value in the record's own terms, its feature, and the number that a cut is compared with."""
     if isinstance(entry, CategoryField):
         category = _category(entry, raw)
-        return category, entry.categories[category] / entry.divisor
+        own = entry.categories[category]
+        return category, own / entry.divisor, own
     number = _number(entry, raw)
-    return number, (number - entry.lower) / (entry.upper - entry.lower)
+    return number, entry.feature(number), number
 
 
 def _category(entry: CategoryField, raw: Any) -> str:

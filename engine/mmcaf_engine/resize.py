@@ -1,8 +1,8 @@
-"""Resizing of slices by pixel coverage, with the numbers that OpenCV's INTER_AREA gives."""
+"""Resizing in-plane: slices by pixel coverage, as OpenCV's INTER_AREA, and images by antialiased bilinear weights."""
 
 from functools import lru_cache
 from math import gcd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,32 @@ def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None =
     return resized if image.ndim == 3 else resized[0]
 
 
+def resize_bilinear(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Resize one image by antialiased bilinear interpolation.
+
+    Each output pixel is the weighted mean of the input pixels around the place that it covers. The weights fall off
+    linearly to both sides of that place's centre, to nothing at one output pixel's width, and at least one input
+    pixel's, from it; beyond the edge there are no pixels, and the weights that are left are scaled to add up to 1. So
+    have it PIL's BILINEAR, before it rounds to whole greys, and PyTorch's bilinear with antialias=True and
+    align_corners=False.
+
+    Args:
+        image: [H, W], finite.
+        rows: wanted H.
+        columns: wanted W.
+
+    Returns:
+        float32 [rows, columns].
+    """
+    height, width = image.shape
+    scratch = Scratch()
+    fewer_rows, resized = np.empty((1, rows, width), np.float32), np.empty((1, rows, columns), np.float32)
+    _weighted_sums(image[np.newaxis], fewer_rows, 1, (_of_lists(*_triangles(height, rows), height),), scratch)
+    _weighted_sums(fewer_rows, resized, 2, (_of_lists(*_triangles(width, columns), width),), scratch)
+    plane: NDArray[np.float32] = resized[0]
+    return plane
+
+
 class _Sum(NamedTuple):
     """Some output pixels of an axis, and the (input pixels, weights) to be added for them, in this order."""
 
@@ -95,8 +121,7 @@ def _sums(source: int, target: int, grows: bool) -> tuple[_Sum, ...]:
     # Neighbours come from divisions that round: no part of the axis need equal another to the last bit.
     periods = 1 if grows else gcd(source, target)
     if periods < MIN_PERIODS:
-        taps = enumerate(weights)
-        return (_Sum(slice(None), tuple((np.minimum(first + tap, source - 1), weight) for tap, weight in taps)),)
+        return (_of_lists(first, weights, source),)
     inputs, outputs = source // periods, target // periods
     return tuple(
         _Sum(
@@ -109,6 +134,12 @@ def _sums(source: int, target: int, grows: bool) -> tuple[_Sum, ...]:
         )
         for output in range(outputs)
     )
+
+
+def _of_lists(first: NDArray[np.intp], weights: NDArray[np.floating[Any]], source: int) -> _Sum:
+    """The sum of a whole axis of `source` pixels: weights [K, target] of the pixels from `first` [target] on."""
+    taps = enumerate(weights.astype(np.float32))
+    return _Sum(slice(None), tuple((np.minimum(first + tap, source - 1), weight) for tap, weight in taps))
 
 
 def _coverage(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -136,3 +167,15 @@ def _neighbours(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.
     beyond = ((index + 1) - (first + 1) * ratio).astype(np.float32)
     share = np.where(beyond <= 0, 0, beyond - np.floor(beyond))
     return first, np.stack([1 - share, share])
+
+
+def _triangles(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The first input pixel [target] that an output pixel takes from, and the weights [K, target] from there on."""
+    ratio = source / target
+    reach = max(ratio, 1.0)
+    centre = (np.arange(target) + 0.5) * ratio
+    first = np.maximum(np.floor(centre - reach + 0.5), 0).astype(np.intp)
+    end = np.minimum(np.floor(centre + reach + 0.5), source).astype(np.intp)
+    pixels = first + np.arange(int((end - first).max()))[:, None]
+    weights = np.maximum(1.0 - np.abs(pixels + 0.5 - centre) / reach, 0.0) * (pixels < end)
+    return first, weights / weights.sum(axis=0)

@@ -6,6 +6,12 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+NONE_PRESENT = "none above its threshold"
+"""What is said where labels are independent and none is present."""
+
+WORD_PIECES = "word_pieces"
+"""Under this name `RecordSummary.features` says how much of a report the network read; of its text it holds nothing."""
+
 NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
 
 
@@ -19,6 +25,20 @@ class WindowScore:
     start_slice: int
     logit: float
     probability: float
+
+
+_FIRST = ("schema_version", "label", "probability", "probabilities", "logit", "threshold", "findings")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One of several labels that are independent of each other; present: whether its probability reaches threshold."""
+
+    label: str
+    probability: float
+    logit: float
+    threshold: float
+    present: bool
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,10 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class RecordSummary:
-    """The features as the network saw them, the fields that were imputed, remarks."""
+    """The features as the network saw them, the fields that were imputed, remarks.
+
+    A cut is a feature under the name of its condition, such as "age >= 50": 1 where it holds, else 0.
+    """
 
     features: dict[str, float]
     missing: tuple[str, ...]
@@ -101,7 +124,9 @@ class Result:
 
     Where the network tells two labels apart, probability is that of label 1, aggregated over the windows, logit its
     logit (of the deciding window, for max), and label is label 1 from threshold on. Where it has a logit for each of
-    several labels, label is the most probable, probability and logit are its own, and threshold is None.
+    several labels of which one holds, label is the most probable, probability and logit are its own, and threshold is
+    None. Where labels are independent, findings holds each with its own threshold, label names those that are present,
+    and probability, logit and threshold are those of the most probable one.
     probabilities holds every label; timing_ms is wall time per stage.
     """
 
@@ -118,12 +143,13 @@ class Result:
     timing_ms: dict[str, float]
     warnings: tuple[str, ...]
     disclaimer: str
+    findings: tuple[Finding, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, in the documented order of keys."""
         fields = asdict(self)
-        return {"schema_version": fields.pop("schema_version"), **fields}
+        return {name: fields.pop(name) for name in _FIRST} | fields
 
     def to_json(self, *, indent: int | None = None) -> str:
         """RFC 8259 JSON; a non-finite number would be an error here, never a token."""

@@ -1,7 +1,7 @@
 """A session: one bundle, opened in one backend at one precision, self-tested."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,12 +46,18 @@ class Session:
         """The device that runs it."""
         return self._backend.device
 
+    @property
+    def degraded(self) -> str | None:
+        """In words, why it is slower than it should be on its device, or None."""
+        return self._backend.degraded
+
     def run(self, inputs: Mapping[str, Input]) -> Arrays:
         """Run the network.
 
         Args:
-            inputs: name -> float32 array, e.g. image [N, 1, D, H, W] and table [N, F]. On a GPU an array of CuPy,
-                PyCUDA, torch or others may lie in its memory; it is then not copied to the host, nor searched for NaN.
+            inputs: name -> float32 array, e.g. image [N, 1, D, H, W] and table [N, F]; for text int64, input_ids and
+                attention_mask [N, L] with any L from 1 to text.max_tokens. On a GPU an array of CuPy, PyCUDA, torch or
+                others may lie in its memory; it is then not copied to the host, nor searched for NaN.
 
         Returns:
             name -> float32 array, e.g. logit [N, 1].
@@ -102,7 +108,12 @@ class Session:
 
 
 def open_session(
-    bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int | None = None
+    bundle: Bundle,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Session:
     """Load a bundle's network and self-test it.
 
@@ -111,6 +122,8 @@ def open_session(
         backend: "auto", or a backend's name.
         precision: "auto", or one that the bundle holds. What "auto" means, `choose` says.
         threads: cores to use; by default all that this process may.
+        progress: told where an engine must be built first, which takes long: (phase, steps done, steps in all), from
+            another thread. What it raises ends the building.
 
     Raises:
         BundleError: the model or the golden cases are damaged.
@@ -125,7 +138,8 @@ def open_session(
     pick = tuning.pick(backend, precision) if tuning is not None else None
     manifest = bundle.manifest
     model = bundle.folder / manifest.models[held]
-    runtime = chosen(model, manifest.inputs, manifest.outputs, cores, held)
+    runtime = chosen.of(manifest, model, cores, held)
+    runtime.progress = progress
     tuned = pick is not None and (pick.backend, pick.precision) == (chosen.name, held)
     return Session(bundle, runtime, fallback, open_backend(bundle, runtime), tuned=tuned)
 

@@ -94,7 +94,7 @@ def read_bounded(path: Path, *, error: type[MmcafError], max_bytes: int) -> byte
     except FileNotFoundError:
         raise error(f"{path}: no such file.", "Check the path.") from None
     except IsADirectoryError:
-        raise error(f"{path}: a directory; a JSON file was expected.") from None
+        raise error(f"{path}: a directory; a file was expected.") from None
     except OSError as failure:
         raise error(f"{path}: cannot be read: {failure.strerror}.") from None
 

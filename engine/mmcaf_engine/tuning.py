@@ -63,13 +63,13 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
         raise UsageError(f"{runs} runs; at least 1 is needed.", "Leave --runs out for 10.")
     cache_folder("tuning")  # Refuses an unusable cache before the long work.
     with ExitStack() as opened:
-        sessions, left_out = _open_all(bundle, threads, opened)
+        sessions, left_out = _open_all(bundle, threads, opened, progress)
         if not sessions:
             reasons = "; ".join(f"{one.backend} {one.precision}: {one.reason}" for one in left_out)
             raise BackendError(
                 f"Nothing of {bundle.manifest.name} can be timed here: {reasons}", "See what can run: mmcaf doctor"
             )
-        inputs = _one_window(bundle)
+        inputs = one_window(bundle)
         taken = np.empty((runs, len(sessions)))  # ms
         for run in range(runs):
             taken[run] = [run_ms(session, inputs) for session in sessions]
@@ -81,6 +81,7 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
             precision=session.precision,
             median_ms=float(np.median(column)),
             p95_ms=float(np.percentile(column, 95)),
+            device=session.device,
         )
         for session, column in zip(sessions, taken.T, strict=True)
     )
@@ -96,7 +97,15 @@ def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
-def _open_all(bundle: Bundle, threads: int | None, opened: ExitStack) -> tuple[list[Session], list[LeftOut]]:
+def one_window(bundle: Bundle) -> Arrays:
+    """The first golden case, N = 1; the self-test has read these cases before."""
+    with np.load(bundle.file("golden.npz"), allow_pickle=False) as cases:
+        return {spec.name: cases[spec.name][:1].astype(spec.dtype) for spec in bundle.manifest.inputs}
+
+
+def _open_all(
+    bundle: Bundle, threads: int | None, opened: ExitStack, progress: Progress | None
+) -> tuple[list[Session], list[LeftOut]]:
     """Sessions that may answer, warmed up and closed with `opened`."""
     accuracy = read_accuracy(bundle.file(ACCURACY_NAME)) if ACCURACY_NAME in bundle.manifest.files else None
     sessions: list[Session] = []
@@ -108,10 +117,12 @@ def _open_all(bundle: Bundle, threads: int | None, opened: ExitStack) -> tuple[l
             reason = kind.no_speed_here() or _gate(accuracy, precision) if answer.available else answer.reason
             if reason is None:
                 try:
-                    session = open_session(bundle, backend=backend, precision=precision, threads=threads)
+                    session = open_session(
+                        bundle, backend=backend, precision=precision, threads=threads, progress=progress
+                    )
                     opened.callback(session.close)
                     for _ in range(WARM_UP_RUNS):
-                        session.run(_one_window(bundle))
+                        session.run(one_window(bundle))
                 except BackendError as failure:
                     reason = failure.problem
                 else:
@@ -131,9 +142,3 @@ def _gate(accuracy: Accuracy | None, precision: Precision) -> str | None:
     if not measured.passed:
         return f"not tried: {precision} did not pass the accuracy gate: {'; '.join(measured.reasons)}"
     return None
-
-
-def _one_window(bundle: Bundle) -> Arrays:
-    """The first golden case, N = 1; the self-test has read these cases before."""
-    with np.load(bundle.file("golden.npz"), allow_pickle=False) as cases:
-        return {spec.name: cases[spec.name][:1].astype(np.float32) for spec in bundle.manifest.inputs}

@@ -1,5 +1,6 @@
 """What `mmcaf tune` measured, kept for the sessions that follow, and the rule that chooses from it.
 
+What `mmcaf doctor --quick-check` measured first is kept in the same form, under another name; no session chooses by it.
 A record is one JSON file, named after the SHA-256 of the facts that the times depend on and holding them in clear.
 """
 
@@ -26,6 +27,9 @@ from .tensorrt.gpu import first_gpu
 LEAST_GAIN = 0.05
 """A lower precision is chosen only if it takes at least this fraction less time than FP32."""
 
+Purpose = Literal["tune", "quick check"]
+"""What a record was measured for."""
+
 _MAX_BYTES = 256 * 1024
 _log = logging.getLogger(__package__)
 
@@ -35,12 +39,13 @@ class _Model(BaseModel):
 
 
 class Timing(_Model):
-    """How long one window takes, in milliseconds."""
+    """How long one window takes, in milliseconds; device: "CPU" or the GPU's name, None in a record from before."""
 
     backend: str
     precision: Precision
     median_ms: float = Field(ge=0)
     p95_ms: float = Field(ge=0)
+    device: str | None = None
 
 
 class TunedFor(_Model):
@@ -104,7 +109,7 @@ def tuned_for(bundle: Bundle, threads: int) -> TunedFor:
     )
 
 
-def read_tuning(bundle: Bundle, threads: int) -> Tuning | None:
+def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuning | None:
     """The record kept for this bundle on this machine with so many threads; None if there is none to go by.
 
     One that is damaged, made for something else or another user's is not used, and logged as a warning.
@@ -113,7 +118,7 @@ def read_tuning(bundle: Bundle, threads: int) -> Tuning | None:
         return None
     facts = tuned_for(bundle, threads)
     try:
-        file = cache_folder("tuning") / _name(facts)
+        file = cache_folder("tuning") / _name(facts, purpose)
         with open_own(file) as stream:
             data = stream.read(_MAX_BYTES + 1)
         document = parse_json(data, name=str(file), error=BackendError, max_bytes=_MAX_BYTES)
@@ -130,13 +135,13 @@ def read_tuning(bundle: Bundle, threads: int) -> Tuning | None:
     return tuning
 
 
-def keep_tuning(tuning: Tuning) -> Path:
+def keep_tuning(tuning: Tuning, purpose: Purpose = "tune") -> Path:
     """Write a record, in place of an older one for the same facts, and return its path.
 
     Raises:
         UsageError: the cache cannot be written.
     """
-    file = cache_folder("tuning") / _name(tuning.facts)
+    file = cache_folder("tuning") / _name(tuning.facts, purpose)
     draft = file.with_suffix(f".{os.getpid()}.tmp")
     try:
         draft.write_text(tuning.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -149,6 +154,7 @@ def keep_tuning(tuning: Tuning) -> Path:
     return file
 
 
-def _name(facts: TunedFor) -> str:
+def _name(facts: TunedFor, purpose: Purpose) -> str:
     document = json.dumps(facts.model_dump(), sort_keys=True, separators=(",", ":"))
+    document += "" if purpose == "tune" else purpose
     return f"{hashlib.sha256(document.encode()).hexdigest()}.json"

@@ -65,8 +65,6 @@ class StudyFacts:
     uids: "study", "series", "frame_of_reference" (where present), as in the DICOM header.
     slices, spacing_mm: of the volume; see `Volume`.
     warnings: sentences on what was irregular and what was done about it.
-    read_ms: wall time of finding and parsing files.
-    decode_ms: time spent on decoding pixels, of all threads together.
     """
 
     modality: str
@@ -75,8 +73,6 @@ class StudyFacts:
     slices: int
     spacing_mm: tuple[float, float, float]
     warnings: tuple[str, ...] = ()
-    read_ms: float = 0.0
-    decode_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,6 @@ class Study:
     uids: dict[str, str]
     patient: PatientHeader
     warnings: tuple[str, ...] = ()
-    read_ms: float = 0.0
-    decode_ms: float = 0.0
 
     @property
     def slices(self) -> int:

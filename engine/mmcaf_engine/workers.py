@@ -6,10 +6,13 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .timing import waiting
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -37,7 +40,7 @@ def in_order(
     """Each job's outcome in the jobs' order, whichever was done first.
 
     The first error in that order is raised; then, or when the iterator is closed, jobs that have not begun
-    are dropped and the others waited for.
+    are dropped and the others waited for. Jobs have the caller's stopwatch.
 
     Args:
         workers: threads; WORKERS without it.
@@ -50,10 +53,12 @@ def in_order(
         return work(job, own.scratch)
 
     with ThreadPoolExecutor(workers or WORKERS, thread_name_prefix="slices") as pool:
-        futures = [pool.submit(run, job) for job in jobs]
+        futures = [pool.submit(copy_context().run, run, job) for job in jobs]
         try:
             for future in futures:
-                yield future.result()
+                with waiting():
+                    outcome = future.result()
+                yield outcome
         finally:
             for future in futures:
                 future.cancel()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Case:
         """Number of cases computed at once."""
         return len(next(iter(self.inputs.values())))
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
+    def arrays(self) -> dict[str, NDArray[Any]]:
         """The inputs as numpy arrays that share the tensors' memory."""
         return {name: tensor.numpy() for name, tensor in self.inputs.items()}
 
@@ -46,12 +47,20 @@ class Verification:
 
 
 def verify(
-    model: Path, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...], cases: Sequence[Case]
+    model: Path,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+    cases: Sequence[Case],
+    *,
+    lengths: Sequence[int] = (),
 ) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
     """Run the cases on each available runtime and compare with the source network.
 
     The backends run a batch window by window; ONNX Runtime is also given each batch whole, since the
-    network's batch is dynamic and other programs may use it so.
+    network's batch is dynamic and other programs may use it so. Cases may differ in the length of their texts.
+
+    Args:
+        lengths: of a network with a text input, the manifest's text.buckets.
 
     Returns:
         One verification per runtime, and in words which runtimes could not be tried and why.
@@ -71,7 +80,7 @@ def verify(
                 )
             skipped.append(f"{name} was not tried: {answer.reason}")
             continue
-        with runtime(model, inputs, outputs, usable_cores()) as backend:
+        with runtime(model, inputs, outputs, usable_cores(), lengths=lengths) as backend:
             worst = max(_difference(backend.infer(case.arrays()), case.outputs) for case in cases)
         if name == REQUIRED:
             worst = max(worst, *(_difference(answer, case.outputs) for case, answer in _whole_batches(model, cases)))
@@ -87,8 +96,7 @@ def verify(
 
 
 def _whole_batches(model: Path, cases: Sequence[Case]) -> Iterator[tuple[Case, dict[str, NDArray[np.float32]]]]:
-    import onnxruntime
-
+    onnxruntime = backend_class(REQUIRED).runtime()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     for case in cases:
         names = list(case.outputs)

@@ -17,6 +17,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save, save_zip, write
 from mmcaf_engine import infer
 from mmcaf_engine.errors import MmcafError
+from tiny_report import make_tiny_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # as at import, which pytest undoes
 
@@ -152,6 +153,7 @@ def check(
     said: io.StringIO,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    report: Path | None = None,
 ) -> str:
     """Answer or refuse, and look everywhere; returns "answered" or the error's class."""
     cache, scratch = tmp_path / "cache", tmp_path / "scratch"
@@ -165,7 +167,7 @@ def check(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", append=True)
         try:
-            result = infer(study, path, bundle=bundle, backend="onnxruntime")
+            result = infer(study, path, report=report, bundle=bundle, backend="onnxruntime")
             text = repr(result).replace(repr(result.study.uids), "")  # whatever they are, the answer carries them
         except MmcafError as failure:
             outcome = type(failure).__name__
@@ -205,3 +207,56 @@ def test_of_the_record(
     study = STUDIES["sound"](tmp_path)
     outcome = check(study, RECORDS[name], tmp_path, tiny_bundle, said, capfd, monkeypatch)
     assert outcome == ("answered" if name == "sound" else "RecordError")
+
+
+TOLD = f"{NAME} ({NUMBER}), born {BORN}: new nodule"
+REPORTS: dict[str, bytes] = {
+    "sound": f"{TOLD}, lungs clear".encode(),
+    "cut": f"{TOLD} ".encode() * 20,
+    "latin-1": f"{TOLD} Erguß".encode("latin-1"),
+    "utf-16": TOLD.encode("utf-16"),
+    "zero-byte": f"{TOLD}\0".encode(),
+    "pdf": f"%PDF-1.7 {TOLD}".encode(),
+    "too-large": TOLD.encode() * 30_000,
+}
+TEXT_FIELDS: dict[str, dict[str, Any]] = {
+    "fields": {"findings": TOLD, "impression": TOLD * 9},
+    "unknown-field": {"findings": TOLD, "indication": TOLD},
+    "no-string": {"findings": [TOLD]},
+    "nested": {"findings": {"text": TOLD}},
+}
+
+
+@pytest.fixture(scope="module")
+def report_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_report(tmp_path_factory.mktemp("report") / "tiny.mmcaf")
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_of_the_report(
+    name: str,
+    tmp_path: Path,
+    report_bundle: Path,
+    said: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = tmp_path / "report.txt"
+    report.write_bytes(REPORTS[name])
+    study = STUDIES["sound"](tmp_path)
+    outcome = check(study, RECORD, tmp_path, report_bundle, said, capfd, monkeypatch, report)
+    assert outcome == ("answered" if name in ("sound", "cut") else "RecordError")
+
+
+@pytest.mark.parametrize("name", TEXT_FIELDS)
+def test_of_the_records_text(
+    name: str,
+    tmp_path: Path,
+    report_bundle: Path,
+    said: io.StringIO,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = STUDIES["sound"](tmp_path)
+    outcome = check(study, {**RECORD, **TEXT_FIELDS[name]}, tmp_path, report_bundle, said, capfd, monkeypatch)
+    assert outcome == ("answered" if name in ("fields", "unknown-field") else "RecordError")

@@ -41,10 +41,21 @@ def test_build(run: Command, bundle: Path) -> None:
     assert "tiny, tensorrt_rtx fp16, sm_86" in listed and "tiny, tensorrt_rtx fp16, sm_120" in listed
 
 
+@pytest.mark.parametrize(("precision", "fed"), [("fp16", 0), ("int8", 2)])
+def test_build_for_sm_75_says_what_was_changed(run: Command, bundle: Path, precision: str, fed: int) -> None:
+    changed = f"{fed} FP32 layers fed FP16, 2 FP32 matrix products as multiplications and sums"
+    outcome = run("mmcaf", "build", bundle, "--target", "sm_75", "--precision", precision)
+    assert outcome.code == 0 and outcome.err == ""
+    assert outcome.out.splitlines()[2].split(maxsplit=1) == ["changed", f"for sm_75: {changed}"]
+    document = json.loads(run("mmcaf", "build", bundle, "--target", "sm_75", "--precision", precision, "--json").out)
+    assert document["changed"] == changed and document["targets"] == ["sm_75"]
+
+
 def test_build_json(run: Command, bundle: Path) -> None:
     document = json.loads(run("mmcaf", "build", bundle, "--target", "sm_89", "--precision", "int8", "--json").out)
     assert document["model"] == {"name": "tiny", "bundle_sha256": load_bundle(bundle).sha256}
     assert (document["precision"], document["targets"], document["package"]) == ("int8", ["sm_89"], None)
+    assert document["changed"] is None
     assert (document["runtime"], document["version"]) == ("tensorrt_rtx", find_flavour().version)
     flops = document["convolution_flops"]
     assert set(flops) == {"INT8", "FP32"}
@@ -101,6 +112,9 @@ def test_inspect_engine_json(run: Command, bundle: Path) -> None:
         (["build", "BUNDLE", "--target", "sm_86", "--precision", "fp8"], 6, "holds no fp8 network; it holds fp32"),
         (["build", "BUNDLE", "--target", "rtx4090"], 2, "No GPU target is called 'rtx4090'"),
         (["build", "BUNDLE", "--target", "sm_90"], 2, "cannot build for sm_90: it builds for sm_75, sm_80, sm_86"),
+        (["build", "BUNDLE", "--target", "sm_75", "--target", "sm_86"], 2, "sm_75 cannot share an engine with sm_86"),
+        (["build", "BUNDLE", "--target", "sm_75"], 6, "Take FP16 there: --precision fp16"),
+        (["build", "BUNDLE", "--target", "sm_75", "--precision", "bf16"], 2, "Build fp16 for it: --precision fp16"),
         (["build", "BUNDLE", "--target", "sm_86", "--output", "HERE"], 2, "exists already"),
         (["build", "BUNDLE", "--target", "sm_86", "--output", "HERE/no/where"], 2, "no such folder"),
         (["trust", "nowhere"], 6, "nowhere: no such folder"),

@@ -24,6 +24,7 @@ RESULT_KEYS = [
     "probabilities",
     "logit",
     "threshold",
+    "findings",
     "windows",
     "study",
     "record",

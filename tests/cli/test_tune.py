@@ -8,6 +8,9 @@ import pytest
 from command import Command
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.base import Availability, Backend
+from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
+from mmcaf_engine.tensorrt.gpu import Gpu
+from mmcaf_engine.tensorrt.target import Target
 from test_tuning import ALL, with_int8
 
 
@@ -54,6 +57,19 @@ def test_json(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
     assert found["openvino", "fp32"]["median_ms"] == 10.0 and found["openvino", "fp32"]["reason"] is None
     assert found["openvino", "int8"]["median_ms"] is None
     assert "did not pass the accuracy gate" in found["openvino", "int8"]["reason"]
+
+
+def test_a_gpu_is_named_where_it_was_timed(run: Command, several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU is stood in for: one backend says that it runs there."""
+    gpu = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:00.0", "580.65.06", (13, 0))
+    monkeypatch.setattr("mmcaf_engine.tuning_record.first_gpu", lambda: gpu)
+    monkeypatch.setattr(OnnxRuntimeBackend, "device", gpu.name)
+    lines = run("mmcaf", "tune", several, "--runs", 1, "--threads", 1).out.splitlines()
+    assert [" on NVIDIA GeForce RTX 4090" in line for line in lines[2:6]] == [False, True, False, True]
+    document = json.loads(run("mmcaf", "tune", several, "--json", "--runs", 1, "--threads", 1).out)
+    assert document["gpu"] == "NVIDIA GeForce RTX 4090, driver 580.65.06"
+    devices = {one["backend"]: one["device"] for one in document["candidates"]}
+    assert devices == {"openvino": "CPU", "onnxruntime": gpu.name}
 
 
 def test_why_something_was_not_timed_is_in_the_table(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ The "network" is logit = sum(image) + 2 * sum(table), for one window. Nothing he
 
 import ctypes
 import enum
+import json
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -21,6 +22,9 @@ from mmcaf_engine.tensorrt.flavour import Flavour
 
 Schedule = Literal["late", "early", "copies first", "inference first"]
 SCHEDULES: tuple[Schedule, ...] = ("late", "early", "copies first", "inference first")
+
+MS_PER_TASK = 0.25
+"""What each copy and each part of an inference takes on the stand-in's clock."""
 
 IMAGE, TABLE = (1, 2, 4, 4), (1, 7)
 """Shapes of a window. The table's rows do not lie at multiples of 256 bytes."""
@@ -47,10 +51,11 @@ class Memory(enum.IntEnum):
 
 @dataclass
 class Mark:
-    """What an event records: a place in a stream."""
+    """What an event records: a place in a stream; `at`: when it was reached, in ms."""
 
     stream: int
     done: bool = False
+    at: float = 0.0
 
 
 @dataclass
@@ -66,6 +71,8 @@ class FakeGpu:
     """One GPU with one CUDA and one TensorRT.
 
     fail_at: the number of the call that fails, with `code`; fail_on: the name of a call that always does.
+    longest: tokens of the longest text that the engine also reads; without one it reads none.
+    layer_times: what a profiler is told of each inference, in ms.
     calls: every call by name; launches: how each inference was launched; released: what was let go of, in order.
     """
 
@@ -83,9 +90,14 @@ class FakeGpu:
     pushed: int = 0
     seen_kernels: bytes | None = None
     memory_context: int | None = 7
+    longest: int = 0
+    layer_times: list[tuple[str, float]] = field(
+        default_factory=lambda: [("kan/MatMul + kan/Add", 0.5), ("Reformat 1", 0.125)]
+    )
 
     def __post_init__(self) -> None:
         self.lost = False
+        self.now = 0.0
         self._next = 100
         self._live: dict[int, tuple[str, Any]] = {}
         self._objects: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -154,8 +166,9 @@ class FakeGpu:
             kind, what = queue.popleft()
             if kind == "do":
                 what()
+                self.now += MS_PER_TASK
             elif kind == "mark":
-                what.done = True
+                what.done, what.at = True, self.now
             elif not what.done:
                 self.advance(what.stream, what)
 
@@ -188,12 +201,12 @@ class OnGpu:
 
     def __init__(self, gpu: FakeGpu, values: np.ndarray, offset: int = 0, **facts: Any) -> None:
         address = gpu.device_memory(values.nbytes + offset, "foreign") + offset
-        gpu_values = np.frombuffer((ctypes.c_float * values.size).from_address(address), np.float32)
-        gpu_values[:] = values.ravel()
+        there = np.frombuffer((ctypes.c_uint8 * values.nbytes).from_address(address), values.dtype)
+        there[:] = values.ravel()
         self.address = address
         self.__cuda_array_interface__ = {
             "shape": values.shape,
-            "typestr": "<f4",
+            "typestr": values.dtype.str,
             "data": (address, True),
             "version": 3,
             **facts,
@@ -203,6 +216,7 @@ class OnGpu:
 class FakeRuntime:
     """cuda.bindings.runtime."""
 
+    cudaEventDefault = 0
     cudaEventDisableTiming = 2
     cudaStreamNonBlocking = 1
     cudaMemoryType = Memory
@@ -253,7 +267,7 @@ class FakeRuntime:
         return self._do("cudaMemcpyAsync", lambda: self._gpu.tell(stream, "do", work))
 
     def cudaEventCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
-        return self._do("cudaEventCreateWithFlags", lambda: self._gpu.add("event", [None]))
+        return self._do("cudaEventCreateWithFlags", lambda: self._gpu.add("event", [None, flags]))
 
     def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
         def record() -> None:
@@ -265,6 +279,12 @@ class FakeRuntime:
     def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
         mark = self._gpu.thing(event)[0]
         return self._do("cudaEventSynchronize", lambda: self._gpu.advance(mark.stream, mark))
+
+    def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
+        (first, of_first), (second, of_second) = self._gpu.thing(start), self._gpu.thing(end)
+        assert of_first == of_second == self.cudaEventDefault
+        assert first.done and second.done
+        return self._do("cudaEventElapsedTime", lambda: second.at - first.at)
 
     def cudaEventDestroy(self, event: int) -> tuple[Any, ...]:
         return self._release("cudaEventDestroy", event)
@@ -386,6 +406,7 @@ class DataType(enum.Enum):
 
     FLOAT = 0
     HALF = 1
+    INT64 = 8
 
 
 def fake_tensorrt(gpu: FakeGpu) -> Any:
@@ -414,10 +435,10 @@ def fake_tensorrt(gpu: FakeGpu) -> Any:
         return (Validity.INVALID if gpu.validity else Validity.VALID), gpu.validity
 
     class Engine:
-        num_io_tensors = 3
+        num_io_tensors = 3 + bool(gpu.longest)
         device_memory_size_v2 = 5 * 2**20
-        shapes: ClassVar = {"image": IMAGE, "table": TABLE, "logit": (1, 1)}
-        types: ClassVar[dict[str, DataType]] = {}
+        shapes: ClassVar = {"image": IMAGE, "table": TABLE, "logit": (1, 1), "input_ids": (1, -1)}
+        types: ClassVar[dict[str, DataType]] = {"input_ids": DataType.INT64}
 
         def __init__(self, logger: Any) -> None:
             self.logger = logger
@@ -438,10 +459,22 @@ def fake_tensorrt(gpu: FakeGpu) -> Any:
         def create_runtime_config(self) -> Any:
             return Config()
 
+        def create_engine_inspector(self) -> Any:
+            return Inspector()
+
         def create_execution_context(self, config: Any = None) -> Any:
             if gpu.rtx:
                 assert config.dynamic_shapes_kernel_specialization_strategy == "EAGER" and config.cache is not None
             return None if refused("create_execution_context", self.logger) else Context(self.logger)
+
+    class Inspector:
+        def get_engine_information(self, form: str) -> str:
+            nodes = {"kan/MatMul + kan/Add": "[ONNX Layer: kan/MatMul] [ONNX Layer: kan/Add]"}
+            layers = [
+                {"Name": name, "LayerType": "gemm", "Inputs": [], "Outputs": [], "Metadata": nodes.get(name, "")}
+                for name, _ in gpu.layer_times
+            ]
+            return json.dumps({"Layers": layers})
 
     class Config:
         dynamic_shapes_kernel_specialization_strategy = "LAZY"
@@ -466,10 +499,16 @@ def fake_tensorrt(gpu: FakeGpu) -> Any:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
             self.addresses: dict[str, int] = {}
+            self.length = 0
+            self.profiler: Any = None
             gpu.forget(self, "context")
 
         def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-            assert shape == {"image": IMAGE, "table": TABLE}[name]
+            if name == "input_ids":
+                assert shape[0] == 1 and 1 <= shape[1] <= gpu.longest
+                self.length = shape[1]
+            else:
+                assert shape == {"image": IMAGE, "table": TABLE}[name]
             return not refused("set_input_shape", self.logger)
 
         def set_tensor_address(self, name: str, address: int) -> bool:
@@ -478,19 +517,24 @@ def fake_tensorrt(gpu: FakeGpu) -> Any:
             return not refused("set_tensor_address", self.logger)
 
         def execute_async_v3(self, stream: int) -> bool:
-            addresses = dict(self.addresses)
+            addresses, length = dict(self.addresses), self.length
             capturing = gpu._capturing is not None
             gpu.launches.append("captured" if capturing else "plain")
             if refused("execute_async_v3", self.logger):
                 return False
-            gpu.tell(stream, "do", lambda: compute(addresses))
+            gpu.tell(stream, "do", lambda: compute(addresses, length))
+            for name, spent in gpu.layer_times if self.profiler is not None else ():
+                self.profiler.report_layer_time(name, spent)
             return True
 
-    def compute(addresses: dict[str, int]) -> None:
+    def compute(addresses: dict[str, int], length: int) -> None:
         image = np.frombuffer((ctypes.c_float * int(np.prod(IMAGE))).from_address(addresses["image"]), np.float32)
         table = np.frombuffer((ctypes.c_float * int(np.prod(TABLE))).from_address(addresses["table"]), np.float32)
         logit = np.frombuffer((ctypes.c_float * 1).from_address(addresses["logit"]), np.float32)
         logit[0] = image.sum() + 2 * table.sum()
+        if length:
+            ids = np.frombuffer((ctypes.c_int64 * length).from_address(addresses["input_ids"]), np.int64)
+            logit[0] += 3 * ids.sum()
 
     class Validity(enum.IntEnum):
         VALID = 0
@@ -503,7 +547,8 @@ def fake_tensorrt(gpu: FakeGpu) -> Any:
 
     module: Any = Module()
     module.Runtime, module.TensorIOMode, module.DataType = Runtime, TensorIOMode, DataType
-    module.Engine = Engine
+    module.Engine, module.IProfiler = Engine, type("IProfiler", (), {})
+    module.LayerInformationFormat = enum.StrEnum("LayerInformationFormat", {"JSON": "JSON"})
     if gpu.rtx:
         module.IRuntimeCache, module.EngineValidity = Kernels, Validity
         module.DynamicShapesKernelSpecializationStrategy = enum.StrEnum("Strategy", {"EAGER": "EAGER"})

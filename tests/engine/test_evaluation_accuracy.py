@@ -21,7 +21,8 @@ from mmcaf_engine.evaluation.accuracy import (
     read_accuracy,
     write_accuracy,
 )
-from mmcaf_engine.evaluation.compare import StudyScores, agreement, performance
+from mmcaf_engine.evaluation.compare import StudyScores, agreement
+from mmcaf_engine.evaluation.performance import performance
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS, AccuracyBound, Manifest
 from mmcaf_engine.result import AccuracySummary
 from several_precisions import add_precisions

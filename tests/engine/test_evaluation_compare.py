@@ -8,6 +8,7 @@ import pytest
 
 from mmcaf_engine.aggregate import sigmoid
 from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.clinical import Clinical
 from mmcaf_engine.errors import BackendError, MmcafError, RecordError, StudyError, UsageError
 from mmcaf_engine.evaluation.accuracy import Runtime
 from mmcaf_engine.evaluation.cohort import Cohort, as_volume
@@ -17,6 +18,7 @@ from mmcaf_engine.prepare import Prepared, PreparedSeries
 from mmcaf_engine.preprocess import preprocess
 from mmcaf_engine.record import read_record
 from mmcaf_engine.session import open_session
+from mmcaf_engine.text import Tokenizer
 from mmcaf_engine.volume import PatientHeader, Study
 from several_precisions import add_precisions
 from tiny_bundle import SLICES, WEIGHTS
@@ -41,13 +43,13 @@ class Flat:
     label: int | None = None
     age: float = 55
 
-    def load(self, manifest: Manifest) -> Prepared:
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         assert manifest.table is not None
         record = read_record({"sex": "M", "age": self.age}, manifest.table)
         volume = as_volume(np.full((2 * SLICES, 16, 16), self.hu, np.int16), (2.5, 1.0, 1.0))
         study = Study(volume, "CT", {}, PatientHeader(), warnings=("odd",) if self.hu < 0 else ())
         series = PreparedSeries("image", study, preprocess(volume, manifest.preprocessing))
-        return Prepared((series,), record, record.warnings)
+        return Prepared((series,), Clinical(record, None, record.warnings))
 
     def probability(self) -> float:
         """What the tiny network says of it."""
@@ -61,7 +63,7 @@ class Broken(Flat):
 
     failure: Exception = TOO_FEW
 
-    def load(self, manifest: Manifest) -> Prepared:
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         raise self.failure
 
 
@@ -244,9 +246,9 @@ def test_one_study_is_loaded_at_a_time_and_once(bundle_path: Path) -> None:
 
     @dataclass(frozen=True)
     class Counted(Flat):
-        def load(self, manifest: Manifest) -> Prepared:
+        def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
             loads.append(self.id)
-            return super().load(manifest)
+            return super().load(manifest, tokenizer)
 
     cases = tuple(Counted(f"case {at}", at) for at in range(3))
     bundle = load_bundle(bundle_path)

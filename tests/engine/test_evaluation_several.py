@@ -19,8 +19,9 @@ from mmcaf_engine.demo.liver import LIVER_LABELS, liver_patient
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.evaluation.accuracy import Accuracy, Runtime, read_accuracy, write_accuracy
 from mmcaf_engine.evaluation.cohort import LiverCase, demo_cohort, open_cohort
-from mmcaf_engine.evaluation.compare import StudyScores, agreement, evaluate, performance
+from mmcaf_engine.evaluation.compare import StudyScores, agreement, evaluate
 from mmcaf_engine.evaluation.metrics import macro_auroc, macro_auroc_of_draws
+from mmcaf_engine.evaluation.performance import performance
 from mmcaf_engine.manifest import AccuracyBound, Manifest
 from mmcaf_engine.session import open_session
 from tiny_bundle import tiny_manifest

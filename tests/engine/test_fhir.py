@@ -128,6 +128,13 @@ def test_latest_observation_counts() -> None:
     assert record.values["weight"] == 60
 
 
+def test_of_one_day_the_last_in_the_bundle_counts() -> None:
+    first = coded("29463-7", {"valueQuantity": {"value": 90, "code": "kg"}}, effectiveDateTime="2024-05-01")
+    second = coded("29463-7", {"valueQuantity": {"value": 60, "code": "kg"}}, effectiveDateTime="2024-05-01")
+    record = read_record(bundle(first, second, without=("29463-7",)), SPEC, study_date=STUDY_DATE)
+    assert record.values["weight"] == 60
+
+
 def test_observation_entered_in_error_is_left_out() -> None:
     wrong = coded("29463-7", {"valueQuantity": {"value": 90, "code": "kg"}}, status="entered-in-error")
     with pytest.raises(RecordError, match="weight: missing"):

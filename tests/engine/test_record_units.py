@@ -72,16 +72,16 @@ def test_refused_units(weight: Any, said: str) -> None:
 
 def test_unfilled_template_is_refused_by_name() -> None:
     with pytest.raises(RecordError, match="weight: missing"):
-        read_record(record_template(SPEC, "x.schema.json"), SPEC)
+        read_record(record_template(SPEC, None, "x.schema.json"), SPEC)
 
 
 def test_filled_template_is_accepted_without_remarks() -> None:
-    record = read_record({**record_template(SPEC, "x.schema.json"), "weight": 80, "sex": "F"}, SPEC)
+    record = read_record({**record_template(SPEC, None, "x.schema.json"), "weight": 80, "sex": "F"}, SPEC)
     assert record.warnings == () and record.patient_ids == ()
 
 
 def test_schema_names_every_field_and_what_it_takes() -> None:
-    schema = record_schema(SPEC, "tiny")
+    schema = record_schema(SPEC, None, "tiny")
     assert schema["required"] == ["weight"]
     assert schema["properties"]["sex"]["anyOf"][0] == {"enum": ["M", "F"]}
     assert "If missing, F is used" in schema["properties"]["sex"]["description"]

@@ -202,8 +202,6 @@ def test_every_form_gives_the_same_volume(form: Callable[[Path], Path], tmp_path
     assert study.modality == "CT"
     assert study.uids["series"] == SERIES_UID
     assert set(study.uids) == {"study", "series", "frame_of_reference"}
-    assert study.read_ms > 0
-    assert study.decode_ms > 0
     turned = form in (stored_feet_up, stored_mirrored, stored_sideways)
     assert ["rotated or mirrored" in warning for warning in study.warnings] == [True] * turned
 

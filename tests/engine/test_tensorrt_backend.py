@@ -1,9 +1,12 @@
 # ruff: noqa: N802  (names of the driver's functions)
 """The TensorRT backend around its runner: what GPUs there are, what is refused and why, and answers on a GPU."""
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,15 @@ import numpy as np
 import pytest
 
 from command import Command
+from dicom_factory import ct_series, hounsfield, save
 from fake_cuda import FakeGpu
-from mmcaf_engine import load_bundle, open_session
+from mmcaf_engine import infer, load_bundle, open_session
 from mmcaf_engine.backends import backend_class, choose_backend
 from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.tensorrt_backend import TensorRtBackend, _usable
-from mmcaf_engine.errors import BackendError
+from mmcaf_engine.default_bundle import demo_bundle
+from mmcaf_engine.errors import BackendError, StudyError
 from mmcaf_engine.self_test import ensure_self_test
 from mmcaf_engine.tensorrt.cuda import Cuda
 from mmcaf_engine.tensorrt.cuda_errors import CudaError, in_words
@@ -92,16 +98,17 @@ def test_what_a_gpu_must_be(monkeypatch: pytest.MonkeyPatch, change: dict[str, A
 
 
 def test_precisions_that_a_gpu_has_units_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    pytest.importorskip("cuda.bindings")
     monkeypatch.setattr(TensorRtBackend, "availability", classmethod(lambda cls: Availability(True, "")))
     turing = Gpu(**{**vars(RTX_4090), "target": Target(7, 5)})
     give_gpus(monkeypatch, Gpus((turing,), "", True))
-    assert [TensorRtBackend.can_run(precision).available for precision in ("fp32", "fp16", "int8", "bf16")] == [
-        True,
-        True,
-        True,
-        False,
-    ]
-    assert "no BF16 units (compute capability 7.5" in TensorRtBackend.can_run("bf16").reason
+    answers = {precision: TensorRtBackend.can_run(precision) for precision in ("fp32", "fp16", "int8", "bf16")}
+    assert [name for name, answer in answers.items() if answer.available] == ["fp16", "int8"]
+    assert "no BF16 units (compute capability 7.5" in answers["bf16"].reason
+    assert "no FP32 convolutions" in answers["fp32"].reason and "fp16 runs" in answers["fp32"].reason
+    monkeypatch.setattr("mmcaf_engine.backends.tensorrt_backend._flavour", lambda: Flavour("tensorrt", "10.13", None))
+    assert TensorRtBackend.can_run("fp32").available
 
 
 def backend_on(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path, gpu: Gpu = RTX_4090) -> TensorRtBackend:
@@ -168,6 +175,137 @@ def test_no_output_that_is_not_finite_is_returned(tiny_bundle: Path, monkeypatch
     given = {spec.name: np.zeros((1, *spec.shape[1:]), np.float32) for spec in backend.inputs}
     with pytest.raises(BackendError, match="NaN or infinity for logit"):
         backend.infer(given)
+
+
+# What an opening tells
+
+
+class Slow:
+    """A runner whose engine could not be captured."""
+
+    graph = "plain launches: capturing failed, no memory"
+
+    def close(self) -> None: ...
+
+
+def test_a_graph_that_was_not_captured_is_a_degradation(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = backend_on(monkeypatch, tiny_bundle)
+    assert backend.degraded is None
+    backend._runner, backend._plan, backend._is_open = Slow(), b"", True  # type: ignore[assignment]
+    assert backend.degraded == "plain launches: capturing failed, no memory"
+    monkeypatch.setattr(Slow, "graph", CAPTURED)
+    assert backend.degraded is None
+
+
+def test_a_degraded_session_warns_and_strict_refuses_it(
+    run: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "plain launches: capturing failed, no memory"
+    monkeypatch.setattr(OnnxRuntimeBackend, "degraded", said)
+    assert run("mmcaf", "demo", "--save", tmp_path / "demo").code == 0
+    arguments = [tmp_path / "demo" / "study.dcm", tmp_path / "demo" / "record.json", "--backend", "onnxruntime"]
+    command = ["mmcaf-infer", *arguments, "--bundle", demo_bundle(), "--json"]
+    answered = run(*command)
+    warning = f"onnxruntime is slower than it should be on CPU: {said}."
+    assert answered.code == 0 and json.loads(answered.out)["warnings"] == [warning] and warning in answered.err
+    refused = run(*command, "--strict")
+    assert refused.code == 7 and refused.out == "" and said in refused.error()
+
+
+def build_first(
+    monkeypatch: pytest.MonkeyPatch, steps: int, wait: Callable[[], object] = lambda: None
+) -> list[BaseException]:
+    """Let ONNX Runtime build an engine first, in so many steps of 10 ms; gives what ended the building."""
+    ended: list[BaseException] = []
+    load = OnnxRuntimeBackend._open
+
+    def build(self: OnnxRuntimeBackend) -> None:
+        wait()
+        for step in range(steps):
+            try:
+                assert self.progress is not None
+                self.progress("Building", step + 1, steps)
+            except BaseException as failure:
+                ended.append(failure)
+                raise
+            time.sleep(0.01)
+        load(self)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_open", build)
+    return ended
+
+
+def test_a_session_tells_of_the_engine_that_it_builds(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = build_first(monkeypatch, 3)
+    seen: list[tuple[str, int, int]] = []
+    with open_session(load_bundle(tiny_bundle), backend="onnxruntime", progress=lambda *step: seen.append(step)):
+        assert seen == [("Building", 1, 3), ("Building", 2, 3), ("Building", 3, 3)] and not ended
+
+
+def test_the_builder_tells_whoever_the_session_tells(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    told: list[object] = []
+
+    def build(*arguments: object, progress: object, **options: object) -> None:
+        told.append(progress)
+        raise BackendError("enough")
+
+    def listener(phase: str, done: int, total: int) -> None: ...
+
+    monkeypatch.setattr("mmcaf_engine.tensorrt.builder.build_engine", build)
+    backend = backend_on(monkeypatch, tiny_bundle)
+    backend.progress = listener
+    with pytest.raises(BackendError, match="enough"):
+        backend.open()
+    assert told == [listener]
+
+
+def test_infer_tells_of_it_while_it_waits(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_for = threading.Event()
+    build_first(monkeypatch, 2, lambda: waited_for.wait(30))
+    seen: list[str] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        seen.append(f"{stage} {done}/{total}")
+        if seen[-1] == "open 0/1":
+            waited_for.set()
+
+    study = save(ct_series(hounsfield(4, 16, 16)), tmp_path / "study")
+    infer(study, {"sex": "M", "age": 60}, bundle=tiny_bundle, backend="onnxruntime", progress=progress)
+    told = [one for one in seen if one.startswith(("open", "Building"))]
+    assert told == ["open 0/1", "Building 1/2", "Building 2/2", "open 1/1"]
+
+
+def test_while_pixels_are_read_nothing_else_is_told(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = threading.Event()
+    build_first(monkeypatch, 2)
+    load = OnnxRuntimeBackend._open
+    monkeypatch.setattr(OnnxRuntimeBackend, "_open", lambda self: (load(self), built.set()))
+    seen: list[str] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        seen.append(stage)
+        assert stage != "decode" or built.wait(30)
+
+    study = save(ct_series(hounsfield(4, 16, 16)), tmp_path / "study")
+    infer(study, {"sex": "M", "age": 60}, bundle=tiny_bundle, backend="onnxruntime", progress=progress)
+    assert "decode" in seen and "Building" not in seen
+
+
+def test_what_is_built_for_nobody_ends(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The study turns out to be broken while the engine is built, which would take half a minute more."""
+    ended = build_first(monkeypatch, 3000)
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage == "decode":
+            raise StudyError("a slice is damaged")
+
+    study = save(ct_series(hounsfield(4, 16, 16)), tmp_path / "study")
+    with pytest.raises(StudyError, match="a slice is damaged"):
+        infer(study, {"sex": "M", "age": 60}, bundle=tiny_bundle, backend="onnxruntime", progress=progress)
+    assert [str(failure) for failure in ended] == ["nobody waits for this session"]
 
 
 # The driver's answers

@@ -30,7 +30,7 @@ from mmcaf_engine.tensorrt.conv_precision import Product, flops_by_precision, sh
 from mmcaf_engine.tensorrt.engine_key import differences, engine_facts
 from mmcaf_engine.tensorrt.flavour import CapturedLog, Flavour, find_flavour
 from mmcaf_engine.tensorrt.network import parse_network
-from mmcaf_engine.tensorrt.target import Target, choose_targets, supported_targets
+from mmcaf_engine.tensorrt.target import TURING, Target, choose_targets, supported_targets
 from small_networks import make_convolution_bundle
 
 pytest.importorskip("tensorrt_rtx")
@@ -78,11 +78,21 @@ def test_engines_for_every_target_are_found_by_a_session_there(precision: Precis
     assert cache.load(key_facts(bundle, made.flavour, precision, Target(12, 1), None)) is None
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_turing_lacks_fp32_products_and_says_so(precision: Precision, demo: Path) -> None:
-    """Each of these networks has some; TensorRT for RTX has neither FP32 GEMM nor FP32 3D convolution for SM75."""
-    with pytest.raises(BackendError, match=r"for sm_75: .*FP32 (GEMM|3D convolution) is not supported"):
-        build_ahead(load_bundle(demo), precision, ["sm_75"])
+@pytest.mark.parametrize(("precision", "fed"), [("fp16", 12), ("int8", 94)], ids=["fp16", "int8"])
+def test_turing_gets_an_engine_of_its_own(precision: Precision, fed: int, demo: Path) -> None:
+    bundle = load_bundle(demo)
+    made = build_ahead(bundle, precision, ["sm_75"])
+    log.info("%s: %.1f MiB in %.1f s", precision, len(made.engine.plan) / 2**20, made.engine.seconds)
+    assert made.engine.edit is not None and (made.engine.edit.lowered, made.engine.edit.summed) == (fed, 48)
+    assert share_in(made.engine.products, precision) == 1.0
+    kept = EngineCache(cache_folder("engines"), 1 << 40).load(key_facts(bundle, made.flavour, precision, TURING, None))
+    assert kept is not None and bytes(kept.blob) == made.engine.plan
+
+
+def test_turing_lacks_fp32_convolutions_and_says_so(demo: Path) -> None:
+    with pytest.raises(BackendError, match=r"for sm_75: .*FP32 3D convolution is not supported") as refused:
+        build_ahead(load_bundle(demo), "fp32", ["sm_75"])
+    assert "--precision fp16" in refused.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.torch_backend import TorchBackend
 from mmcaf_engine.default_bundle import default_bundle
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.session import choose
@@ -83,11 +85,31 @@ def test_asking_for_it_imports_no_torch() -> None:
     assert done.stdout.split() == ["False", "False"]
 
 
+@pytest.mark.parametrize(
+    ("device", "execution", "degraded"),
+    [
+        ("CPU", "operator by operator, as the device is the CPU", False),
+        ("NVIDIA GeForce RTX 4090", "CUDA graph", False),
+        ("NVIDIA GeForce RTX 4090", "operator by operator: recording a CUDA graph failed (no memory)", True),
+    ],
+    ids=["processor", "recorded", "refused"],
+)
+def test_a_graph_that_cannot_be_recorded_is_a_degradation(
+    device: str, execution: str, degraded: bool, tiny_bundle: Path
+) -> None:
+    manifest = load_bundle(tiny_bundle).manifest
+    backend = TorchBackend(tiny_bundle / "model.onnx", manifest.inputs, manifest.outputs, 1)
+    assert backend.degraded is None
+    backend.device, backend._program, backend._is_open = device, SimpleNamespace(execution=execution), True
+    assert backend.degraded == (execution if degraded else None)
+
+
 @pytest.mark.gpu
 def test_on_a_gpu_it_names_the_gpu_and_records_a_graph() -> None:
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that torch can use")
     with open_session(load_bundle(default_bundle().path), backend="torch") as session:
         facts = session.describe()
+        assert session.degraded is None
     assert facts["device"] == torch.cuda.get_device_name(0)
     assert facts["execution"] == "CUDA graph" and facts["kernel_path"].startswith("triton")

@@ -21,7 +21,8 @@ from mmcaf_engine.cache import cached_items
 from mmcaf_engine.cpu import Processor
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, Accuracy, CohortSummary, Reference, Runtime, write_accuracy
-from mmcaf_engine.evaluation.compare import StudyScores, agreement, performance
+from mmcaf_engine.evaluation.compare import StudyScores, agreement
+from mmcaf_engine.evaluation.performance import performance
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS
 from mmcaf_engine.session import Session, choose
 from mmcaf_engine.tensorrt.gpu import Gpu

@@ -17,15 +17,18 @@ from numpy.typing import NDArray
 
 from ..cpu import processor
 from ..errors import BackendError, MmcafError, UsageError
-from ..manifest import Precision, TensorSpec
+from ..manifest import Manifest, Precision, TensorSpec
+from ..manifest_text import text_lengths
 from ..tensorrt.device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack, lies_on_device
+from ..timing import span
 
-Arrays = dict[str, NDArray[np.float32]]
+Arrays = dict[str, NDArray[Any]]
+"""By name, in the types of the manifest: float32, and int64 for text inputs."""
 
 Input = NDArray[Any] | SupportsCudaArrayInterface | SupportsDlpack
 """What a caller may pass for an input; arrays in GPU memory only where the backend runs on that GPU."""
 
-Window = Mapping[str, NDArray[np.float32] | DeviceArray]
+Window = Mapping[str, NDArray[Any] | DeviceArray]
 """One window of checked inputs, N = 1."""
 
 _Given = TypeVar("_Given")
@@ -48,6 +51,9 @@ class Backend(ABC):
     overlap windows has its own `_infer_all`.
     A subclass only talks to its runtime, through `_open`, `_infer` and `_close`. If what the runtime builds from
     a model is worth keeping, `keeps_engines` is True and `_export` and `_import` are there too.
+
+    Args:
+        lengths: that texts are padded to, ascending; the last is the longest "L" of a text input.
     """
 
     name: ClassVar[str]
@@ -55,6 +61,8 @@ class Backend(ABC):
     keeps_engines: ClassVar[bool] = False
     windows_per_call: ClassVar[int] = 1
     """Windows that one call of `infer` should be given where there are several."""
+    progress: Callable[[str, int, int], None] | None = None
+    """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
 
     def __init__(
         self,
@@ -63,14 +71,25 @@ class Backend(ABC):
         outputs: tuple[TensorSpec, ...],
         threads: int,
         precision: Precision = "fp32",
+        *,
+        lengths: Sequence[int] = (),
     ):
+        if not lengths and any("L" in spec.shape for spec in inputs):
+            raise ValueError("a network with a text input needs the lengths of its texts")
         self.model = model
         self.inputs = inputs
         self.outputs = outputs
         self.threads = threads
         self.precision: Precision = precision
+        self.lengths = tuple(lengths)
         self._lock = threading.Lock()
         self._is_open = False
+
+    @classmethod
+    def of(cls, manifest: Manifest, model: Path, threads: int, precision: Precision = "fp32") -> Self:
+        """A backend, not yet open, for a bundle's network."""
+        lengths = text_lengths(manifest.text)
+        return cls(model, manifest.inputs, manifest.outputs, threads, precision, lengths=lengths)
 
     @classmethod
     def availability(cls) -> Availability:
@@ -149,6 +168,7 @@ class Backend(ABC):
             "threads": self.threads,
             "inputs": [[spec.name, *spec.shape[1:]] for spec in self.inputs],
             "outputs": [[spec.name, *spec.shape[1:]] for spec in self.outputs],
+            **({"lengths": list(self.lengths)} if self.lengths else {}),
             "configuration": self._configuration(),
         }
 
@@ -161,9 +181,9 @@ class Backend(ABC):
         """Run the network on every window of a batch.
 
         Args:
-            arrays: input name -> array of the manifest's shape; N is free but the same for all. Where the backend
-                runs on a GPU, an array may lie in its memory; it is taken without a copy to the host, and so is not
-                searched for NaN.
+            arrays: input name -> array of the manifest's shape and type, int32 also for int64; N is free, and L up to
+                the longest text, but each the same for all. Where the backend runs on a GPU, an array may lie in its
+                memory; it is taken without a copy to the host, and so is not searched for NaN.
 
         Returns:
             Output name -> float32 array of the manifest's shape.
@@ -172,12 +192,13 @@ class Backend(ABC):
             UsageError: an input is missing, unknown, or of the wrong shape or type, or holds NaN or infinity.
             BackendError: not open, or the runtime failed.
         """
-        checked = self._check(arrays)
-        batch = len(next(iter(checked.values())))
-        answers = self._infer_all(
-            [{name: array[at : at + 1] for name, array in checked.items()} for at in range(batch)]
-        )
-        return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in self.outputs}
+        with span("copy_in"):
+            checked = self._check(arrays)
+            batch = len(next(iter(checked.values())))
+            windows = [{name: array[at : at + 1] for name, array in checked.items()} for at in range(batch)]
+        answers = self._infer_all(windows)
+        with span("copy_out"):
+            return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in self.outputs}
 
     def _infer_all(self, windows: Sequence[Window]) -> list[Arrays]:
         return [self._in_turn(self._infer, window) for window in windows]
@@ -186,7 +207,7 @@ class Backend(ABC):
         """Do a runtime's work while no other thread does."""
         with self._lock:
             self._expect_open()
-            with self._mapped("running"):
+            with span("infer"), self._mapped("running"):
                 return work(given)
 
     @contextmanager
@@ -198,6 +219,11 @@ class Backend(ABC):
             if isinstance(failure, (MmcafError, *passed)):
                 raise
             raise self._foreign(doing, failure) from failure
+
+    @property
+    def degraded(self) -> str | None:
+        """In words, why it is slower than it should be on this device, or None; known once it is open."""
+        return None
 
     def describe(self) -> dict[str, Any]:
         """Backend, device, version, threads."""
@@ -260,29 +286,41 @@ class Backend(ABC):
             )
         return np.asarray(given)
 
-    def _check(self, arrays: Mapping[str, Input]) -> dict[str, NDArray[np.float32] | DeviceArray]:
+    def _check(self, arrays: Mapping[str, Input]) -> dict[str, NDArray[Any] | DeviceArray]:
         expected = [spec.name for spec in self.inputs]
         if set(arrays) != set(expected):
             raise UsageError(f"Inputs {sorted(arrays)} came; {sorted(expected)} are expected.")
-        checked: dict[str, NDArray[np.float32] | DeviceArray] = {}
-        batches = set()
+        checked: dict[str, NDArray[Any] | DeviceArray] = {}
+        free: dict[str, set[int]] = {"N": set(), "L": set()}
         for spec in self.inputs:
             array = self._adopt(spec.name, arrays[spec.name])
             shape = ", ".join(map(str, spec.shape))
-            if array.dtype != np.float32:
-                raise UsageError(f"Input {spec.name} is {array.dtype}; float32 [{shape}] is expected.")
-            if array.ndim != len(spec.shape) or array.shape[1:] != spec.shape[1:] or array.shape[0] < 1:
-                raise UsageError(f"Input {spec.name} has shape {list(array.shape)}; [{shape}] is expected.")
-            batches.add(array.shape[0])
-            if isinstance(array, DeviceArray):
-                checked[spec.name] = array
-                continue
-            if not np.isfinite(array).all():
-                raise UsageError(f"Input {spec.name} holds NaN or infinity.", "Check how it was prepared.")
-            checked[spec.name] = np.ascontiguousarray(array)
-        if len(batches) > 1:
-            raise UsageError(f"The inputs have different batch sizes: {sorted(batches)}.")
+            if spec.dtype == "int64" and array.dtype == np.int32 and isinstance(array, np.ndarray):
+                array = array.astype(np.int64)
+            if array.dtype != np.dtype(spec.dtype):
+                raise UsageError(f"Input {spec.name} is {array.dtype}; {spec.dtype} [{shape}] is expected.")
+            if not self._fits(array.shape, spec):
+                longest = f", L from 1 to {self.lengths[-1]}," if "L" in spec.shape else ""
+                raise UsageError(f"Input {spec.name} has shape {list(array.shape)}; [{shape}]{longest} is expected.")
+            for axis, size in zip(spec.shape, array.shape, strict=True):
+                if isinstance(axis, str):
+                    free[axis].add(size)
+            if isinstance(array, np.ndarray):
+                _check_values(spec, array)
+                array = np.ascontiguousarray(array)
+            checked[spec.name] = array
+        if len(free["N"]) > 1:
+            raise UsageError(f"The inputs have different batch sizes: {sorted(free['N'])}.")
+        if len(free["L"]) > 1:
+            raise UsageError(f"The text inputs have different lengths: {sorted(free['L'])}.")
         return checked
+
+    def _fits(self, shape: tuple[int, ...], spec: TensorSpec) -> bool:
+        longest = self.lengths[-1] if self.lengths else 0
+        return len(shape) == len(spec.shape) and all(
+            size == axis if isinstance(axis, int) else size >= 1 and (axis == "N" or size <= longest)
+            for size, axis in zip(shape, spec.shape, strict=True)
+        )
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
         """The one place where a runtime's exception becomes ours."""
@@ -293,3 +331,13 @@ class Backend(ABC):
             f"{self.name} {self.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
             "Try the other one with --backend, and see: mmcaf doctor",
         )
+
+
+def _check_values(spec: TensorSpec, array: NDArray[Any]) -> None:
+    """No NaN; and a mask of which each row has a 1, since else a network would take the mean of nothing."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UsageError(f"Input {spec.name} holds NaN or infinity.", "Check how it was prepared.")
+    if spec.kind == "tokens" and (array < 0).any():
+        raise UsageError(f"Input {spec.name} holds {int(array.min())}; numbers of word pieces from 0 are expected.")
+    if spec.kind == "token_mask" and not (np.isin(array, (0, 1)).all() and array.any(axis=1).all()):
+        raise UsageError(f"Input {spec.name} must hold 1 and 0 alone, and a 1 in each row.")

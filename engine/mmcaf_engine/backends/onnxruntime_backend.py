@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU."""
 
+import os
 from typing import Any
 
 from ..manifest import Precision
@@ -15,12 +16,22 @@ class OnnxRuntimeBackend(Backend):
     name = "onnxruntime"
 
     @classmethod
+    def runtime(cls) -> Any:
+        """ONNX Runtime with its telemetry off, which writes to the temporary folder and is built to use the network."""
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        return super().runtime()
+
+    @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
         if precision in ("fp16", "bf16"):
             return Availability(False, f"its CPU provider has no {precision.upper()} convolutions")
         return super()._can_run(precision)
 
     def _open(self) -> None:
+        session = self.runtime().InferenceSession
+        self._session: Any = session(self.model, self._options(), providers=["CPUExecutionProvider"])
+
+    def _options(self) -> Any:
         onnxruntime = self.runtime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
@@ -31,7 +42,7 @@ class OnnxRuntimeBackend(Backend):
         options.enable_cpu_mem_arena = False
         options.enable_mem_pattern = False
         options.log_severity_level = 3
-        self._session: Any = onnxruntime.InferenceSession(self.model, options, providers=["CPUExecutionProvider"])
+        return options
 
     def _infer(self, window: Arrays) -> Arrays:
         names = [spec.name for spec in self.outputs]

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..manifest import Precision
+from ..timing import span
 from .base import Arrays, Availability, Backend
 
 _CONVERTER = "openvino.tools.ovc"
@@ -16,7 +17,11 @@ _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
 
 
 class OpenVinoBackend(Backend):
-    """Compiled for one window, since fixed shapes make OpenVINO faster."""
+    """Compiled for one window, since fixed shapes make OpenVINO faster; for texts of every length up to the longest.
+
+    One network compiled for each length that texts are padded to would answer 5 to 10 % sooner (BERT of 6 layers, 384
+    wide) and hold its weights as many times.
+    """
 
     name = "openvino"
     keeps_engines = True
@@ -56,9 +61,15 @@ class OpenVinoBackend(Backend):
         }
 
     def _open(self) -> None:
-        core = self.runtime().Core()
+        openvino = self.runtime()
+        core = openvino.Core()
         network = core.read_model(self.model)
-        network.reshape({spec.name: [1, *spec.shape[1:]] for spec in self.inputs})
+        free: dict[Any, Any] = {"N": 1}
+        if self.lengths:
+            free["L"] = openvino.Dimension(1, self.lengths[-1])
+        network.reshape(
+            {spec.name: openvino.PartialShape([free.get(axis, axis) for axis in spec.shape]) for spec in self.inputs}
+        )
         self._start(core.compile_model(network, "CPU", self._configuration()))
 
     def _export(self, output: BinaryIO) -> None:
@@ -85,7 +96,8 @@ class OpenVinoBackend(Backend):
 
     def _infer(self, window: Arrays) -> Arrays:
         self._request.infer(window)
-        return {spec.name: self._request.get_tensor(spec.name).data.copy() for spec in self.outputs}
+        with span("copy_out"):
+            return {spec.name: self._request.get_tensor(spec.name).data.copy() for spec in self.outputs}
 
     def _close(self) -> None:
         del self._request, self._compiled

@@ -19,8 +19,8 @@ from ..tensorrt.flavour import INSTALL as OTHERS
 from ..tensorrt.gpu import Gpu, find_gpus, first_gpu
 from ..tensorrt.kernel_cache import KernelCache
 from ..tensorrt.loading import Place, Plan
-from ..tensorrt.runner import Runner
-from ..tensorrt.target import BF16_FROM, Target, supported_targets
+from ..tensorrt.runner import CAPTURED, Runner
+from ..tensorrt.target import BF16_FROM, TURING, Target, supported_targets
 from . import installed_version
 from .base import Arrays, Availability, Backend, Input, Window
 
@@ -48,8 +48,10 @@ class TensorRtBackend(Backend):
         outputs: tuple[TensorSpec, ...],
         threads: int,
         precision: Precision = "fp32",
+        *,
+        lengths: Sequence[int] = (),
     ):
-        super().__init__(model, inputs, outputs, 0, precision)
+        super().__init__(model, inputs, outputs, 0, precision, lengths=lengths)
         self._gpu = _gpu()
         self.device = self._gpu.name
 
@@ -69,6 +71,9 @@ class TensorRtBackend(Backend):
         gpu = _gpu()
         if precision == "bf16" and gpu.target < BF16_FROM:
             reason = f"{gpu.name} has no BF16 units (compute capability {gpu.compute_capability}, 8.0 has them)"
+            return Availability(False, reason)
+        if precision == "fp32" and gpu.target == TURING and _flavour().builds_ahead:
+            reason = f"TensorRT for RTX has no FP32 convolutions for {gpu.name} (compute capability 7.5); fp16 runs"
             return Availability(False, reason)
         return super()._can_run(precision)
 
@@ -92,13 +97,25 @@ class TensorRtBackend(Backend):
         """As an engine that was built ahead for this GPU has them."""
         gpu, flavour = self._gpu, _flavour()
         return engine_facts(
-            flavour, self.precision, gpu.target, self.inputs, self.outputs, gpu=gpu.name, driver=gpu.driver
+            flavour,
+            self.precision,
+            gpu.target,
+            self.inputs,
+            self.outputs,
+            gpu=gpu.name,
+            driver=gpu.driver,
+            lengths=self.lengths,
         )
 
     def machine(self) -> list[str]:
         """GPU and driver, besides the system."""
         gpu = self._gpu
         return [*super().machine()[:3], gpu.name, gpu.compute_capability, gpu.driver, ".".join(map(str, gpu.cuda))]
+
+    @property
+    def degraded(self) -> str | None:
+        """Why no CUDA graph was captured."""
+        return None if not self._is_open or self._runner.graph == CAPTURED else self._runner.graph
 
     def describe(self) -> dict[str, Any]:
         """As every backend; and GPU, driver, and whether a CUDA graph was captured or why not."""
@@ -128,7 +145,9 @@ class TensorRtBackend(Backend):
             self.outputs,
             precision=self.precision,
             targets=targets,
+            progress=self.progress,
             timing_cache=measured,
+            lengths=self.lengths,
         )
         self._start(built.plan)
 
@@ -142,7 +161,9 @@ class TensorRtBackend(Backend):
         flavour, gpu = _flavour(), self._gpu
         kept = KernelCache(self.engine_facts(), plan, gpu)
         place = Place(f"{self.model.name} in {self.precision}", gpu.compute_capability, gpu.driver)
-        runner = Runner(flavour, Cuda(gpu.index), plan, self.inputs, self.outputs, place, kept.read())
+        runner = Runner(
+            flavour, Cuda(gpu.index), plan, self.inputs, self.outputs, place, kept.read(), lengths=self.lengths
+        )
         try:
             kept.keep(runner.compiled_kernels())
         except BaseException:

@@ -1,5 +1,6 @@
 """PyTorch with this project's kernels: on an NVIDIA GPU as one CUDA graph, on the processor in plain PyTorch."""
 
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +12,9 @@ from ..manifest import Precision, TensorSpec
 from .base import Arrays, Availability, Backend, Window
 
 INSTALL = "pip install 'mmcaf-infer[kernels]'"
+_RECORDED = "CUDA graph"
+"""What the program's `execution` says where its launches were recorded."""
+
 _BF16_GPU = (8, 0)
 
 
@@ -18,7 +22,8 @@ class TorchBackend(Backend):
     """The bundle's ONNX network as a PyTorch program for one window, its special blocks as kernels.
 
     On the processor the kernels' blocks are computed in plain PyTorch: as exact, but slower than the other backends,
-    so that "auto" never chooses it there.
+    so that "auto" never chooses it there. Of a network with a text there is one program for each length that texts are
+    padded to, made when the first such text comes.
     """
 
     name = "torch"
@@ -30,8 +35,10 @@ class TorchBackend(Backend):
         outputs: tuple[TensorSpec, ...],
         threads: int,
         precision: Precision = "fp32",
+        *,
+        lengths: Sequence[int] = (),
     ):
-        super().__init__(model, inputs, outputs, threads, precision)
+        super().__init__(model, inputs, outputs, threads, precision, lengths=lengths)
         self.device = _gpu() or "CPU"
 
     @classmethod
@@ -73,6 +80,13 @@ class TorchBackend(Backend):
         except PackageNotFoundError:
             return found
 
+    @property
+    def degraded(self) -> str | None:
+        """Why, on a GPU, no CUDA graph was recorded."""
+        if not self._is_open or self.device == "CPU" or self._program.execution == _RECORDED:
+            return None
+        return str(self._program.execution)
+
     def describe(self) -> dict[str, Any]:
         """As every backend, with the kernels in use, how they run, and how the network as a whole does."""
         facts = super().describe()
@@ -84,19 +98,37 @@ class TorchBackend(Backend):
         return facts
 
     def _open(self) -> None:
-        from mmcaf_kernels.graph import Program
+        self._programs: dict[int, Any] = {}
+        self._program: Any = self._program_for(self.lengths[-1] if self.lengths else 0)
 
-        self.runtime().set_num_threads(self.threads)
-        shapes = {spec.name: (1, *(int(length) for length in spec.shape[1:])) for spec in self.inputs}
-        self._program: Any = Program(self.model, shapes, device="cuda:0" if _gpu() else "cpu")
+    def _program_for(self, length: int) -> Any:
+        """The program for texts of this length."""
+        if length not in self._programs:
+            from mmcaf_kernels.graph import Program
+
+            self.runtime().set_num_threads(self.threads)
+            shapes = {
+                spec.name: (1, *(length if axis == "L" else int(axis) for axis in spec.shape[1:]))
+                for spec in self.inputs
+            }
+            self._programs[length] = Program(self.model, shapes, device="cuda:0" if _gpu() else "cpu")
+        return self._programs[length]
 
     def _infer(self, window: Window) -> Arrays:
+        arrays = {name: np.asarray(array) for name, array in window.items()}
+        length = 0
+        for spec in self.inputs:
+            if "L" in spec.shape:
+                given = arrays[spec.name]
+                length = next(one for one in self.lengths if one >= given.shape[1])
+                arrays[spec.name] = np.pad(given, ((0, 0), (0, length - given.shape[1])))
+        program = self._program_for(length)
         self.runtime().set_num_threads(self.threads)
-        answers = self._program({name: np.asarray(array) for name, array in window.items()})
+        answers = program(arrays)
         return {spec.name: answers[spec.name] for spec in self.outputs}
 
     def _close(self) -> None:
-        del self._program
+        del self._program, self._programs
 
 
 def _gpu() -> str | None:

@@ -36,7 +36,9 @@ class CohortSummary(_Model):
     refused: int = Field(ge=0)
     labelled: int = Field(ge=0, description="Studies whose label is known; AUROC and ratios are over these.")
     positives: int | None = Field(default=None, ge=0, description="Labelled studies of label 1, of two labels.")
-    per_label: tuple[int, ...] | None = Field(default=None, description="Labelled studies of each of several labels.")
+    per_label: tuple[int, ...] | None = Field(
+        default=None, description="Labelled studies of each of several labels; of independent ones, those that have it."
+    )
 
     of_one_kind = frozenset({"positives", "per_label"})
 
@@ -78,6 +80,10 @@ class LabelTable(DecisionTable):
     label: int
     studies: int = Field(description="Labelled studies of it.")
     auroc: float | None
+    interval: Estimate | None = Field(default=None, description="Of independent labels: auroc with its interval.")
+    threshold: float | None = Field(default=None, description="Of independent labels: the label's own.")
+
+    of_one_kind = frozenset({"interval", "threshold"})
 
 
 class MacroTable(_Model):
@@ -95,7 +101,8 @@ class Performance(_Model):
     """How well the labels are told; auroc is null without studies of two labels, decisions without labels.
 
     Of several labels, auroc is the mean of each one's against all others, over those that occur; decisions are
-    likewise means, and per_label holds each label's own.
+    likewise means, and per_label holds each label's own. So it is of independent labels, over those that some studies
+    have and others do not.
     """
 
     auroc: Estimate | None
@@ -110,7 +117,9 @@ class Flips(_Model):
 
     to_label_0: int | None = None
     to_label_1: int | None = None
-    changed: int | None = Field(default=None, description="Of several labels: studies with another one.")
+    changed: int | None = Field(
+        default=None, description="Of several labels: studies with another one; of independent ones, with any change."
+    )
     fraction: float = Field(description="Of the studies that were answered.")
 
     of_one_kind = frozenset({"to_label_0", "to_label_1", "changed"})
@@ -149,9 +158,12 @@ class Accuracy(_Model):
 
     format_version: Literal[1] = 1
     cohort: CohortSummary
-    threshold: float | None = Field(description="Of two labels; null where the most probable of several is said.")
+    threshold: float | None = Field(description="Of two labels; null of several.")
+    thresholds: tuple[float, ...] | None = Field(default=None, description="Of independent labels, each one's.")
     reference: Reference
     precisions: dict[Precision, PrecisionAccuracy]
+
+    of_one_kind = frozenset({"thresholds"})
 
 
 def write_accuracy(accuracy: Accuracy, file: Path) -> None:

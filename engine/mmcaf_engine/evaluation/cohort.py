@@ -10,13 +10,31 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..demo import LIVER_LABELS, PHASES, PhantomPatient, liver_study, make_patient, make_phantom, record
+from ..clinical import Clinical, read_clinical
+from ..demo import (
+    CHEST_FINDINGS,
+    CHEST_LABELS,
+    LIVER_LABELS,
+    PHASES,
+    ChestPatient,
+    PhantomPatient,
+    chest_patient,
+    chest_record,
+    chest_study,
+    liver_study,
+    make_patient,
+    make_phantom,
+    record,
+)
 from ..demo.liver import liver_patient
 from ..errors import StudyError, UsageError
+from ..image import image_input
+from ..image.grey import Window
 from ..manifest import Manifest
-from ..prepare import Prepared, PreparedSeries, prepare
+from ..prepare import Prepared, PreparedImage, PreparedSeries, prepare
 from ..preprocess import preprocess
 from ..record import read_record
+from ..text import Tokenizer
 from ..volume import Intensity, PatientHeader, Study, StudyFacts, Volume
 
 PHANTOM_LABELS = ("adenocarcinoma", "squamous-cell carcinoma")
@@ -24,23 +42,30 @@ PHANTOM_LABELS = ("adenocarcinoma", "squamous-cell carcinoma")
 
 MAX_PHANTOMS = 100_000
 
-Kind = Literal["lung", "liver"]
+Label = int | tuple[int, ...] | None
+"""A label's position among the network's; where labels are independent, of those that are present, ascending; None
+where it is not known."""
+
+Kind = Literal["lung", "liver", "chest"]
 """What synthetic patients have."""
 
 _AXES = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 
 class Case(Protocol):
-    """One study of a cohort; label is its position among the network's labels or, if unknown, None."""
+    """One study of a cohort."""
 
     @property
     def id(self) -> str: ...
 
     @property
-    def label(self) -> int | None: ...
+    def label(self) -> Label: ...
 
-    def load(self, manifest: Manifest) -> Prepared:
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Read it as the manifest wants it.
+
+        Args:
+            tokenizer: of the bundle; needed where the network reads text.
 
         Raises:
             StudyError, RecordError: this case is refused; the message says why.
@@ -82,22 +107,23 @@ class _Unlabelled:
     def id(self) -> str:
         return self.case.id
 
-    def load(self, manifest: Manifest) -> Prepared:
-        return self.case.load(manifest)
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
+        return self.case.load(manifest, tokenizer)
 
 
 @dataclass(frozen=True)
 class FileCase:
-    """A study and a record on disk."""
+    """A study, a record and a report on disk."""
 
     id: str
-    label: int | None
+    label: Label
     study: Path
     record: Path | None
+    report: Path | None = None
 
-    def load(self, manifest: Manifest) -> Prepared:
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Read it; see `Case.load`."""
-        return prepare(self.study, self.record, manifest)
+        return prepare(self.study, self.record, manifest, report=self.report, tokenizer=tokenizer)
 
 
 @dataclass(frozen=True)
@@ -121,10 +147,10 @@ class PhantomCase:
         """Position of the phantom's label among `labels`; None where these are other diseases."""
         return _label(self._patient.label, PHANTOM_LABELS, self.labels)
 
-    def load(self, manifest: Manifest) -> Prepared:
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Render it; see `Case.load`."""
         spec = manifest.preprocessing
-        if spec.modality != "CT" or len(manifest.volumes) != 1:
+        if spec is None or spec.modality != "CT" or len(manifest.volumes) != 1:
             raise _other_kind(self.id, "CT", manifest)
         clinical = None if manifest.table is None else read_record(record(self._patient), manifest.table)
         phantom = make_phantom(self.seed)
@@ -136,7 +162,7 @@ class PhantomCase:
         volume = as_volume(hu, phantom.spacing_mm, spec.intensity)
         study = Study(volume, "CT", uids={}, patient=PatientHeader())
         series = PreparedSeries(manifest.volumes[0].name, study, preprocess(volume, spec))
-        return Prepared((series,), clinical, () if clinical is None else clinical.warnings)
+        return Prepared((series,), Clinical() if clinical is None else Clinical(clinical, None, clinical.warnings))
 
 
 @dataclass(frozen=True)
@@ -156,23 +182,66 @@ class LiverCase:
         """Position of the lesion's label among `labels`; None where these are other diseases."""
         return _label(liver_patient(self.seed).lesion.kind, LIVER_LABELS, self.labels)
 
-    def load(self, manifest: Manifest) -> Prepared:
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Render it; see `Case.load`."""
         if not reads_liver(manifest) or manifest.table is not None:
             raise _other_kind(self.id, "liver MR", manifest)
-        study = liver_study(self.seed)
+        study, spec = liver_study(self.seed), manifest.of_volumes
         series = []
-        for spec in manifest.volumes:
-            values = study.volumes[spec.name]
-            volume = as_volume(values, study.spacing_mm, manifest.preprocessing.intensity)
+        for phase in manifest.volumes:
+            values = study.volumes[phase.name]
+            volume = as_volume(values, study.spacing_mm, spec.intensity)
             facts = StudyFacts("MR", {}, PatientHeader(), len(values), study.spacing_mm)
-            series.append(PreparedSeries(spec.name, facts, preprocess(volume, manifest.preprocessing)))
-        return Prepared(tuple(series), None, ())
+            series.append(PreparedSeries(phase.name, facts, preprocess(volume, spec)))
+        return Prepared(tuple(series))
+
+
+@dataclass(frozen=True)
+class ChestCase:
+    """A synthetic radiograph with record and report, rendered in memory: what `mmcaf demo --kind chest` writes."""
+
+    seed: int
+    labels: tuple[str, ...] = CHEST_FINDINGS
+
+    @property
+    def id(self) -> str:
+        """Its name on the command line."""
+        return f"demo:{self.seed}"
+
+    @cached_property
+    def _patient(self) -> ChestPatient:
+        return chest_patient(self.seed)
+
+    @property
+    def label(self) -> Label:
+        """Positions of its findings among `labels`, or that of normal or abnormal; None where these are others."""
+        if set(CHEST_FINDINGS) <= set(self.labels):
+            return tuple(sorted(self.labels.index(name) for name in self._patient.names))
+        return _label(self._patient.label, CHEST_LABELS, self.labels)
+
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
+        """Render it; see `Case.load`. The record holds no more than the network reads."""
+        if not reads_chest(manifest) or manifest.image is None:
+            raise _other_kind(self.id, "chest radiograph", manifest)
+        study = chest_study(self.seed)
+        values: dict[str, str | int] = {} if manifest.table is None else dict(chest_record(study.patient))
+        if manifest.text is not None:
+            values |= study.report.fields(manifest.text.fields)
+        clinical = read_clinical(values or None, None, manifest, tokenizer, PatientHeader())
+        grey = 255.0 * Window(*study.window).shares(study.pixels.astype(np.float64))
+        facts = StudyFacts("DX", {}, PatientHeader(), 1, (0.0, study.spacing_mm, study.spacing_mm))
+        image = image_input(grey.astype(np.float32), manifest.image)
+        return Prepared((), clinical, PreparedImage(manifest.input("image").name, facts, image, self.id))
+
+
+def reads_chest(manifest: Manifest) -> bool:
+    """Whether a network's image is a frontal radiograph, as the synthetic ones are."""
+    return manifest.image is not None and "DX" in manifest.image.modality and manifest.image.view != "lateral"
 
 
 def reads_liver(manifest: Manifest) -> bool:
     """Whether a network's inputs are phases of the synthetic liver studies."""
-    return manifest.preprocessing.modality == "MR" and {spec.name for spec in manifest.volumes} <= set(PHASES)
+    return manifest.modalities == ("MR",) and {spec.name for spec in manifest.volumes} <= set(PHASES)
 
 
 def _label(own: int, names: tuple[str, ...], wanted: tuple[str, ...]) -> int | None:
@@ -180,9 +249,10 @@ def _label(own: int, names: tuple[str, ...], wanted: tuple[str, ...]) -> int | N
 
 
 def _other_kind(name: str, kind: str, manifest: Manifest) -> StudyError:
-    inputs = ", ".join(spec.name for spec in manifest.volumes)
+    inputs = ", ".join(spec.name for spec in manifest.inputs if spec.kind in ("volume", "image")) or "nothing"
+    read = " or ".join(manifest.modalities) or "no study"
     return StudyError(
-        f"{name}: a synthetic {kind}; {manifest.name} reads {manifest.preprocessing.modality} as {inputs}.",
+        f"{name}: a synthetic {kind}; {manifest.name} reads {read} as {inputs}.",
         "Name a table of studies instead.",
     )
 
@@ -204,7 +274,7 @@ def open_cohort(source: str, manifest: Manifest) -> Cohort:
             f"{source!r} names no synthetic patients; two seeds were expected, the second not below the first.",
             "For example: demo:40000-40599",
         )
-    kind: Kind = "liver" if reads_liver(manifest) else "lung"
+    kind: Kind = "liver" if reads_liver(manifest) else "chest" if reads_chest(manifest) else "lung"
     return demo_cohort(first, last - first + 1, manifest.labels, kind=kind)
 
 
@@ -213,7 +283,7 @@ def demo_cohort(first_seed: int, count: int, labels: tuple[str, ...] | None = No
 
     Args:
         labels: of the network; where they are not those of the synthetic diseases, the cohort is unlabelled.
-        kind: chest CT with a record, or liver MR of eight phases.
+        kind: chest CT with a record, liver MR of eight phases, or chest radiographs with record and report.
 
     Raises:
         UsageError: no patients, or more than `MAX_PHANTOMS`.
@@ -224,6 +294,8 @@ def demo_cohort(first_seed: int, count: int, labels: tuple[str, ...] | None = No
     cases: tuple[Case, ...]
     if kind == "liver":
         cases = tuple(LiverCase(seed, labels or LIVER_LABELS) for seed in seeds)
+    elif kind == "chest":
+        cases = tuple(ChestCase(seed, labels or CHEST_FINDINGS) for seed in seeds)
     else:
         cases = tuple(PhantomCase(seed, labels or PHANTOM_LABELS) for seed in seeds)
     return Cohort(f"demo:{seeds[0]}-{seeds[-1]}", cases)

@@ -1,4 +1,4 @@
-"""A cohort as a table: CSV (RFC 4180) with the columns study, record and, if wanted, label and id."""
+"""A cohort as a table: CSV (RFC 4180) with the columns study, record, report and, if wanted, label and id."""
 
 import csv
 import io
@@ -8,11 +8,14 @@ from pathlib import Path
 from ..errors import UsageError
 from ..manifest import Manifest
 from ..strict_json import read_bounded
-from .cohort import Cohort, FileCase
+from .cohort import Cohort, FileCase, Label
 
-COLUMNS = ("study", "record", "label", "id")
+COLUMNS = ("study", "record", "report", "label", "id")
 MAX_TABLE_BYTES = 64 * 1024 * 1024
 MAX_SHOWN_PROBLEMS = 5
+
+SEPARATOR, NOT_KNOWN = ";", "?"
+"""Of independent labels: between those that are present, and in place of them where nobody knows."""
 
 _EXAMPLE = "The first line names the columns: study,record,label,id (label and id may be left out)."
 
@@ -24,8 +27,9 @@ class _UnusableRowError(Exception):
 def read_cohort(path: Path, manifest: Manifest) -> Cohort:
     """Read a table of studies; its paths are relative to its own folder.
 
-    A label is one of the manifest's names or its number; an empty one is unknown. Blank lines, and blanks around
-    a cell, mean nothing. Without an id, the study's path is the id.
+    A label is one of the manifest's names or its number; an empty one is unknown. Where labels are independent, those
+    that are present are separated by ";", an empty cell means none, and "?" unknown. Blank lines, and blanks around a
+    cell, mean nothing. Without an id, the study's path is the id.
 
     Raises:
         UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
@@ -99,8 +103,15 @@ def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
     lacking = [name for name in needed if name not in header]
     if lacking:
         raise UsageError(f"{path}: line 1: no column {' and '.join(lacking)}.", _EXAMPLE)
-    if manifest.table is None and "record" in header:
-        raise UsageError(f"{path}: line 1: a column record, but {manifest.name} takes no record.", "Leave it out.")
+    text = manifest.text
+    if text is not None and text.missing == "refuse" and not {"record", "report"} & set(header):
+        raise UsageError(
+            f"{path}: line 1: no column report; {manifest.name} reads one.",
+            "Name each study's text file in a column report, or its record in a column record.",
+        )
+    for name, read in {"record": text is not None or manifest.table is not None, "report": text is not None}.items():
+        if name in header and not read:
+            raise UsageError(f"{path}: line 1: a column {name}, but {manifest.name} takes no {name}.", "Leave it out.")
     return header
 
 
@@ -109,8 +120,9 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
         raise _UnusableRowError(f"{len(cells)} cells; {len(columns)} were expected ({','.join(columns)})")
     row = dict(zip(columns, cells, strict=True))
     study = _existing(folder, row["study"], "study")
-    record = _existing(folder, row["record"], "record") if "record" in row else None
-    return FileCase(row.get("id") or row["study"], _label(row.get("label", ""), manifest.labels), study, record)
+    record = _existing(folder, row["record"], "record") if row.get("record") or manifest.table is not None else None
+    report = _existing(folder, row["report"], "report") if row.get("report") else None
+    return FileCase(row.get("id") or row["study"], _label(row.get("label"), manifest), study, record, report)
 
 
 def _existing(folder: Path, cell: str, column: str) -> Path:
@@ -125,14 +137,24 @@ def _existing(folder: Path, cell: str, column: str) -> Path:
     raise _UnusableRowError(f"the {column} {cell!r} does not exist")
 
 
-def _label(cell: str, labels: tuple[str, ...]) -> int | None:
-    if not cell:
+def _label(cell: str | None, manifest: Manifest) -> Label:
+    if manifest.activation != "independent":
+        return _one_label(cell, manifest.labels) if cell else None
+    if cell is None or cell == NOT_KNOWN:
         return None
+    parts = [part.strip() for part in cell.split(SEPARATOR)] if cell else []
+    present = [_one_label(part, manifest.labels) for part in parts]
+    if len(set(present)) != len(present):
+        raise _UnusableRowError(f"a label stands twice in {cell[:40]!r}")
+    return tuple(sorted(present))
+
+
+def _one_label(cell: str, labels: tuple[str, ...]) -> int:
     names = [name.casefold() for name in labels]
     if cell.casefold() in names:
         return names.index(cell.casefold())
     numbers = [str(number) for number in range(len(labels))]
     if cell in numbers:
         return int(cell)
-    accepted = ", ".join([*labels, *numbers]) if len(labels) == 2 else f"{', '.join(labels)}, 0 to {numbers[-1]}"
+    accepted = ", ".join([*labels, *numbers]) if len(labels) <= 2 else f"{', '.join(labels)}, 0 to {numbers[-1]}"
     raise _UnusableRowError(f"the label {cell[:40]!r} is not known (accepted: {accepted})")

@@ -1,6 +1,6 @@
 """Runs a cohort at several precisions and compares each with FP32."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,30 +11,19 @@ from ..errors import RecordError, StudyError, UsageError
 from ..manifest import AccuracyBound, Precision
 from ..prepare import Progress, run_windows
 from ..session import Session
+from ..text import open_tokenizer
 from .accuracy import (
     Accuracy,
     CohortSummary,
     Estimate,
     Flips,
-    Performance,
     PrecisionAccuracy,
     Reference,
     Runtime,
 )
-from .cohort import Case, Cohort
-from .intervals import bootstrap_interval, paired_interval
-from .metrics import (
-    Statistic,
-    auroc,
-    auroc_of_draws,
-    decision_table,
-    label_tables,
-    macro_auroc,
-    macro_auroc_of_draws,
-    macro_table,
-)
-
-Labels = Sequence[int | None]
+from .cohort import Case, Cohort, Label
+from .intervals import paired_interval
+from .performance import Labels, Rule, area_of, decided, performance, rule_of, why_no_auroc
 
 
 @dataclass(frozen=True)
@@ -42,7 +31,7 @@ class StudyScores:
     """A session's score of every study, float64.
 
     [S]: probability of label 1 and its logit, where two labels are told apart by a threshold.
-    [S, K]: of every label, where the most probable of several is said.
+    [S, K]: of every label, where there are several.
     """
 
     runtime: Runtime
@@ -62,12 +51,12 @@ class Remark:
 class CohortScores:
     """The S studies that were answered, and what each session said of them.
 
-    labels: position among the network's labels, or None; length S. scores: by precision.
+    labels: as the cases have them; length S. scores: by precision.
     refused: cases that no session was asked, with the reason. warnings: remarks on cases that were answered.
     """
 
     ids: tuple[str, ...]
-    labels: tuple[int | None, ...]
+    labels: tuple[Label, ...]
     scores: dict[Precision, StudyScores]
     refused: tuple[Remark, ...]
     warnings: tuple[Remark, ...]
@@ -97,27 +86,17 @@ def evaluate(
             "Try one alone: mmcaf-infer STUDY RECORD",
         )
     reference = outcome.scores["fp32"]
-    known = [label for label in outcome.labels if label is not None]
+    rule = rule_of(manifest)
     accuracy = Accuracy(
-        cohort=CohortSummary(
-            source=cohort.source,
-            studies=len(outcome.ids),
-            refused=len(outcome.refused),
-            labelled=len(known),
-            positives=sum(known) if manifest.threshold is not None else None,
-            per_label=None
-            if manifest.threshold is not None
-            else tuple(known.count(label) for label in range(len(manifest.labels))),
-        ),
+        cohort=_summary(cohort, outcome, len(manifest.labels), rule),
         threshold=manifest.threshold,
+        thresholds=rule if isinstance(rule, tuple) else None,
         reference=Reference(
             **reference.runtime.model_dump(),
-            performance=performance(outcome.labels, reference.probabilities, manifest.threshold),
+            performance=performance(outcome.labels, reference.probabilities, rule),
         ),
         precisions={
-            precision: agreement(
-                reference, scores, outcome.labels, manifest.threshold, manifest.accuracy_bounds[precision]
-            )
+            precision: agreement(reference, scores, outcome.labels, rule, manifest.accuracy_bounds[precision])
             for precision, scores in outcome.scores.items()
             if precision != "fp32"
         },
@@ -139,15 +118,16 @@ def score_cohort(
     if not sessions:
         raise UsageError("No session to score a cohort with.")
     cases = tuple(cases)
-    manifest = next(iter(sessions.values())).bundle.manifest
+    bundle = next(iter(sessions.values())).bundle
+    manifest, tokenizer = bundle.manifest, open_tokenizer(bundle)
     ids: list[str] = []
-    labels: list[int | None] = []
+    labels: list[Label] = []
     refused: list[Remark] = []
     warnings: list[Remark] = []
     found: dict[Precision, list[StudyScore]] = {precision: [] for precision in sessions}
     for done, case in enumerate(cases, start=1):
         try:
-            prepared = case.load(manifest)
+            prepared = case.load(manifest, tokenizer)
         except (StudyError, RecordError) as failure:
             refused.append(Remark(case.id, str(failure)))
         else:
@@ -171,13 +151,28 @@ def score_cohort(
     return CohortScores(tuple(ids), tuple(labels), scores, tuple(refused), tuple(warnings))
 
 
+def _summary(cohort: Cohort, outcome: CohortScores, labels: int, rule: Rule) -> CohortSummary:
+    known = [(label,) if isinstance(label, int) else label for label in outcome.labels if label is not None]
+    per_label = tuple(sum(label in present for present in known) for label in range(labels))
+    of_two = isinstance(rule, float)
+    return CohortSummary(
+        source=cohort.source,
+        studies=len(outcome.ids),
+        refused=len(outcome.refused),
+        labelled=len(known),
+        positives=per_label[1] if of_two else None,
+        per_label=None if of_two else per_label,
+    )
+
+
 def agreement(
-    reference: StudyScores, other: StudyScores, labels: Labels, threshold: float | None, bound: AccuracyBound
+    reference: StudyScores, other: StudyScores, labels: Labels, rule: Rule, bound: AccuracyBound
 ) -> PrecisionAccuracy:
     """Compare a precision's scores with FP32's, study by study, and judge them by a bound.
 
-    A study's difference of several labels is that of the label where it is largest. AUROC and its bound count only
-    where studies of two labels exist; `auroc_note` says so where they do not.
+    A study's difference of several labels is that of the label where it is largest, and one of independent labels has
+    changed where any of them is present in one and absent in the other. AUROC and its bound count only where studies of
+    two labels exist; `auroc_note` says so where they do not.
 
     Raises:
         UsageError: no studies, or unequal numbers of them.
@@ -187,8 +182,8 @@ def agreement(
         raise UsageError(f"Scores of {counts[0]} and {counts[1]} studies with {counts[2]} labels cannot be compared.")
     difference = np.abs(other.probabilities - reference.probabilities)
     difference = difference.max(axis=1) if difference.ndim > 1 else difference
-    flips = _flips(decided(reference.probabilities, threshold), decided(other.probabilities, threshold), threshold)
-    auroc_difference = _auroc_difference(reference, other, labels)
+    flips = _flips(decided(reference.probabilities, rule), decided(other.probabilities, rule), rule)
+    auroc_difference = _auroc_difference(reference, other, labels, rule)
     largest = float(difference.max())
     reasons = _excesses(largest, flips, auroc_difference, bound)
     return PrecisionAccuracy(
@@ -197,71 +192,29 @@ def agreement(
         mean_probability_difference=float(difference.mean()),
         max_logit_difference=float(np.abs(other.logits - reference.logits).max()),
         flips=flips,
-        performance=performance(labels, other.probabilities, threshold),
+        performance=performance(labels, other.probabilities, rule),
         auroc_difference=auroc_difference,
-        auroc_note=None if auroc_difference else _why_no_auroc(labels),
+        auroc_note=None if auroc_difference else why_no_auroc(labels, rule),
         bound=bound,
         passed=not reasons,
         reasons=reasons,
     )
 
 
-def decided(probabilities: NDArray[np.float64], threshold: float | None) -> NDArray[np.int64]:
-    """The label that is said of each study, [S], from probabilities [S] with a threshold, or [S, K] without."""
-    said: NDArray[np.int64]
-    if threshold is None:
-        said = probabilities.argmax(axis=1).astype(np.int64)
-    else:
-        said = (probabilities >= threshold).astype(np.int64)
-    return said
-
-
-def _flips(before: NDArray[np.int64], after: NDArray[np.int64], threshold: float | None) -> Flips:
-    fraction = float((before != after).mean())
-    if threshold is None:
-        return Flips(changed=int((before != after).sum()), fraction=fraction)
+def _flips(before: NDArray[np.int64], after: NDArray[np.int64], rule: Rule) -> Flips:
+    changed = before != after if before.ndim == 1 else (before != after).any(axis=1)
+    fraction = float(changed.mean())
+    if not isinstance(rule, float):
+        return Flips(changed=int(changed.sum()), fraction=fraction)
     return Flips(to_label_0=int((before > after).sum()), to_label_1=int((after > before).sum()), fraction=fraction)
 
 
-def performance(labels: Labels, probabilities: NDArray[np.float64], threshold: float | None) -> Performance:
-    """AUROC with its interval, and the decisions, over the studies whose label is known; scores as `StudyScores`."""
-    known, chosen = labelled(labels)
-    scores = probabilities[chosen]
-    area = _area(known, scores)
-    estimate = None
-    if area is not None:
-        low, high = bootstrap_interval(known, _area_of_draws(known, scores))
-        estimate = Estimate(value=area, low=low, high=high)
-    if not len(known):
-        return Performance(auroc=None, decisions=None)
-    if threshold is not None:
-        return Performance(auroc=estimate, decisions=decision_table(known, scores, threshold))
-    tables = label_tables(known, scores)
-    return Performance(auroc=estimate, decisions=macro_table(known, scores, tables), per_label=tables)
-
-
-def _area(known: NDArray[np.int64], scores: NDArray[np.float64]) -> float | None:
-    return auroc(known, scores) if scores.ndim == 1 else macro_auroc(known, scores)
-
-
-def _area_of_draws(known: NDArray[np.int64], scores: NDArray[np.float64]) -> Statistic:
-    return auroc_of_draws(known, scores) if scores.ndim == 1 else macro_auroc_of_draws(known, scores)
-
-
-def labelled(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The known labels, and the positions of their studies."""
-    chosen = np.array([at for at, label in enumerate(labels) if label is not None], np.int64)
-    return np.array([label for label in labels if label is not None], np.int64), chosen
-
-
-def _auroc_difference(reference: StudyScores, other: StudyScores, labels: Labels) -> Estimate | None:
-    known, chosen = labelled(labels)
-    first, second = other.probabilities[chosen], reference.probabilities[chosen]
-    mine, theirs = _area(known, first), _area(known, second)
+def _auroc_difference(reference: StudyScores, other: StudyScores, labels: Labels, rule: Rule) -> Estimate | None:
+    mine, theirs = area_of(labels, other.probabilities, rule), area_of(labels, reference.probabilities, rule)
     if mine is None or theirs is None:
         return None
-    low, high = paired_interval(known, _area_of_draws(known, first), _area_of_draws(known, second))
-    return Estimate(value=mine - theirs, low=low, high=high)
+    low, high = paired_interval(mine.strata, mine.of_draws, theirs.of_draws)
+    return Estimate(value=mine.value - theirs.value, low=low, high=high)
 
 
 def _excesses(largest: float, flips: Flips, auroc_difference: Estimate | None, bound: AccuracyBound) -> tuple[str, ...]:
@@ -274,10 +227,3 @@ def _excesses(largest: float, flips: Flips, auroc_difference: Estimate | None, b
     if auroc_difference is not None and -auroc_difference.value > bound.auroc_loss:
         reasons.append(f"AUROC falls by {-auroc_difference.value:.4f}; at most {bound.auroc_loss:g}")
     return tuple(reasons)
-
-
-def _why_no_auroc(labels: Labels) -> str:
-    known, _ = labelled(labels)
-    if not len(known):
-        return "AUROC was not measured: the cohort has no labels."
-    return f"AUROC was not measured: all {len(known)} labelled studies are of label {known[0]}."

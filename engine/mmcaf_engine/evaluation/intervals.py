@@ -27,13 +27,14 @@ def bootstrap_interval(
 
     Args:
         labels: whole numbers from 0, [S].
-        statistic: from counts of the studies, [B, S], to its values, [B]; see `metrics.auroc_of_draws`.
+        statistic: from counts of the studies, [B, S], to its values, [B]; see `metrics.auroc_of_draws`. A draw for
+            which it is NaN is left out.
 
     Raises:
         UsageError: no studies, a label that is no whole number from 0, or no draws.
     """
     values = np.concatenate([statistic(counts) for counts in _draws(np.asarray(labels), draws, seed)])
-    low, high = np.percentile(values, PERCENTILES)
+    low, high = np.nanpercentile(values, PERCENTILES)
     return float(low), float(high)
 
 

@@ -5,7 +5,7 @@ defined, such as a ratio over nothing, is None; never 0 and never NaN. Of severa
 others, and the plain mean over the labels is taken (macro average, one versus rest).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,15 +159,17 @@ def label_tables(labels: ArrayLike, scores: NDArray[np.float64]) -> tuple[LabelT
 def macro_table(labels: ArrayLike, scores: NDArray[np.float64], tables: tuple[LabelTable, ...]) -> MacroTable:
     """Accuracy, and the means of the occurring labels' ratios. Arguments as for `macro_auroc`."""
     known = np.asarray(labels)
-
-    def mean(name: str) -> float | None:
-        found = [value for table in tables if table.studies and (value := getattr(table, name)) is not None]
-        return sum(found) / len(found) if found else None
-
+    occur = [table for table in tables if table.studies]
     return MacroTable(
         accuracy=_ratio(int((scores.argmax(axis=1) == known).sum()), len(known)),
-        **{name: mean(name) for name in ("f1", "specificity", "sensitivity", "ppv", "npv")},
+        **{name: mean_of_tables(occur, name) for name in ("f1", "specificity", "sensitivity", "ppv", "npv")},
     )
+
+
+def mean_of_tables(tables: Iterable[LabelTable], name: str) -> float | None:
+    """Plain mean of a ratio over the labels for which it is defined; None if it is for none."""
+    found = [value for table in tables if (value := getattr(table, name)) is not None]
+    return sum(found) / len(found) if found else None
 
 
 def _ratio(part: int, whole: int) -> float | None:

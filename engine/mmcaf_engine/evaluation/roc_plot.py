@@ -8,8 +8,9 @@ from pathlib import Path
 from ..errors import UsageError
 from ..manifest import Precision
 from .accuracy import Accuracy, Estimate, Performance
-from .compare import CohortScores, labelled
+from .compare import CohortScores
 from .metrics import RocCurve, roc_curve
+from .performance import labelled
 
 INCHES, DOTS_PER_INCH = 3.5, 300
 """Width and height of the figure: one column of a paper."""

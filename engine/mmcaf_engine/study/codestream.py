@@ -54,7 +54,7 @@ def frame_header(frame: bytes, syntax: UID) -> FrameHeader | None:
     """
     if syntax in JPEG2000TransferSyntaxes:
         return _jpeg2000(frame)
-    return _jpeg(frame, _ALLOWED_FRAMES[syntax]) if syntax in _ALLOWED_FRAMES else None
+    return jpeg_header(frame, _ALLOWED_FRAMES[syntax]) if syntax in _ALLOWED_FRAMES else None
 
 
 def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
@@ -107,11 +107,17 @@ def _jpeg2000(frame: bytes) -> FrameHeader:
     return FrameHeader(bottom - top, right - left, _number(frame, 40, 2), (frame[42] & 0x7F) + 1)
 
 
-def _jpeg(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
+def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
     """Walk the marker segments up to the first scan.
+
+    Args:
+        allowed: second bytes of the markers that may start the frame.
 
     A frame that lacks its end marker is completed with invented pixels by some decoders (libjpeg), and
     makes others wait for ever (CharLS).
+
+    Raises:
+        ValueError: no JPEG stream, one of another process, or one that is cut short.
     """
     if frame[:2] != b"\xff\xd8":
         raise ValueError("no JPEG stream")
@@ -123,7 +129,8 @@ def _jpeg(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
             raise ValueError(f"no JPEG marker {at} bytes into the stream")
         if marker in _JPEG_FRAMES:
             if marker not in allowed:
-                raise ValueError(f"the JPEG process 0xFF{marker:02X} is not that of the transfer syntax")
+                expected = " or ".join(f"0xFF{number:02X}" for number in allowed)
+                raise ValueError(f"the JPEG process is 0xFF{marker:02X}; {expected} was expected")
             rows, columns = _number(frame, at + 5, 2), _number(frame, at + 7, 2)
             found.append(FrameHeader(rows, columns, _number(frame, at + 9, 1), frame[at + 4]))
         if marker == 0xFF:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import StudyError, UsageError
 from ..manifest import Manifest
+from ..timing import span
 from .faults import printable
 from .matching import Match, match_series
 from .nifti import OpenNifti
@@ -70,20 +71,19 @@ def open_inputs(
     """
     policies = policies or Policies()
     wanted = choices(series, [spec.name for spec in manifest.volumes])
-    spec = manifest.preprocessing
+    spec = manifest.of_volumes
     with ExitStack() as stack:
         headers = stack.enter_context(open_headers(path, progress))
-        found = _chosen(headers, manifest, wanted, stack, progress)
-        opened = []
-        for choice in found:
-            candidate = choice.match.chosen
-            read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, remarks=choice.remarks)
-            shown = InputSeries(choice.match.input, candidate.source, choice.match.why, read)
-            opened.append(shown)
-        places = [(entry.input, entry.opened.placement) for entry in opened]
-        check_one_geometry(places, headers.name)
-        own = opened[0].opened
-        opened[0] = replace(opened[0], opened=replace(own, read_ms=own.read_ms + headers.read_ms))
+        with span("geometry"):
+            found = _chosen(headers, manifest, wanted, stack, progress)
+            opened = []
+            for choice in found:
+                candidate, of_series = choice.match.chosen, choice.remarks
+                read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, remarks=of_series)
+                shown = InputSeries(choice.match.input, candidate.source, choice.match.why, read)
+                opened.append(shown)
+            places = [(entry.input, entry.opened.placement) for entry in opened]
+            check_one_geometry(places, headers.name)
         yield tuple(opened)
 
 
@@ -123,7 +123,7 @@ def _pair(text: str, inputs: Sequence[str]) -> tuple[str, str]:
 def _chosen(
     headers: Headers, manifest: Manifest, wanted: dict[str, str], stack: ExitStack, progress: Progress | None
 ) -> list[_Choice]:
-    modality, name = manifest.preprocessing.modality, headers.name
+    modality, name = manifest.of_volumes.modality, headers.name
     elsewhere = {key: value for key, value in wanted.items() if _is_path(value)}
     there = {key: _elsewhere(value, modality, stack, progress) for key, value in elsewhere.items()}
     inside = {key: value for key, value in wanted.items() if key not in elsewhere}

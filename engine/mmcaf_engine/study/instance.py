@@ -42,6 +42,9 @@ KEYWORDS = (
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "LossyImageCompression"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
+    *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
+    *("PresentationIntentType", "BurnedInAnnotation", "ImagerPixelSpacing"),
+    *("ViewPosition", "ViewCodeSequence", "PatientOrientation"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DirectoryRecordSequence"),
 )

@@ -62,15 +62,15 @@ def intensities(
     """
     pixels = entry.pixels
     pattern = cast(Stored, geometry.arrange(pattern))
-    padded = _padded(pattern, pixels) if intensity == "hounsfield" else None
+    padded = padding_of(pattern, pixels) if intensity == "hounsfield" else None
     values: Values | NDArray[np.int64] | NDArray[np.float64]
     fits = entry.whole and _always_fits(entry)
     if fits:
         values = _in_int16(pattern, entry, scratch.array("whole", pattern.shape, np.int16))
     elif entry.whole:
-        values = _used_bits(pattern, pixels).astype(np.int64) + np.int64(entry.intercept)
+        values = used_bits(pattern, pixels).astype(np.int64) + np.int64(entry.intercept)
     else:
-        values = _used_bits(pattern, pixels) * np.float64(entry.slope) + np.float64(entry.intercept)
+        values = used_bits(pattern, pixels) * np.float64(entry.slope) + np.float64(entry.intercept)
     replaced = 0
     if padded is not None and padded.any():
         if float(values[padded].max()) > HIGHEST_AIR_HU:
@@ -95,7 +95,8 @@ def _checked(values: NDArray[Any], entry: Slice, scratch: Scratch) -> Values:
     return plane
 
 
-def _padded(pattern: Stored, pixels: PixelFormat) -> NDArray[np.bool_] | None:
+def padding_of(pattern: Stored, pixels: PixelFormat) -> NDArray[np.bool_] | None:
+    """Where an image carries PixelPaddingValue; None if its header names none."""
     if pixels.padding is None:
         return None
     low, high = pixels.padding
@@ -125,7 +126,7 @@ def _always_fits(entry: Slice) -> bool:
     return INT16.min <= min(ends) and max(ends) <= INT16.max
 
 
-def _used_bits(pattern: Stored, pixels: PixelFormat) -> Stored:
+def used_bits(pattern: Stored, pixels: PixelFormat) -> Stored:
     """Drop what pixels may carry above BitsStored (PS3.5 8.1.1), extending the sign."""
     return pattern if counts_its_bits(pixels) else low_bits(pattern, pixels.bits_stored)
 

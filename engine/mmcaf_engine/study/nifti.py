@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from time import perf_counter
 from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import StudyError
 from ..manifest_steps import HEAD_BACK_LEFT
+from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import each_slice
 from .faults import doing
@@ -126,7 +126,6 @@ class OpenNifti:
     image: NiftiImage
     intensity: Intensity
     remarks: tuple[str, ...]
-    read_ms: float
     patient: PatientHeader = field(default_factory=PatientHeader)
 
     @property
@@ -144,10 +143,10 @@ class OpenNifti:
         Raises:
             StudyError: the file ends early or is damaged.
         """
-        values, spent = self._values(progress)
+        values = self._values(progress)
         place = self.placement
         volume = Volume(values, self.intensity, place.spacing_mm, place.origin_mm, place.direction)
-        return Study(volume, NIFTI, {}, self.patient, self.remarks, self.read_ms, spent)
+        return Study(volume, NIFTI, {}, self.patient, self.remarks)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Hand over each slice of the volume, in any order and once.
@@ -155,18 +154,18 @@ class OpenNifti:
         Raises:
             StudyError: the file ends early or is damaged; and what `receive` raises.
         """
-        values, spent = self._values(progress)
+        values = self._values(progress)
         each_slice(values, receive)
         place = self.placement
-        return StudyFacts(NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, self.remarks, self.read_ms, spent)
+        return StudyFacts(NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, self.remarks)
 
-    def _values(self, progress: Progress | None) -> tuple[NDArray[np.int16] | NDArray[np.float32], float]:
-        """[D, H, W], and the milliseconds that it took."""
+    def _values(self, progress: Progress | None) -> NDArray[np.int16] | NDArray[np.float32]:
+        """[D, H, W]."""
         from nibabel.orientations import apply_orientation
 
-        started, image = perf_counter(), self.image
+        image = self.image
         wanted = prod(image.shape) * image.dtype.itemsize
-        with doing(f"{image.name}: reading its voxels"):
+        with span("decode"), doing(f"{image.name}: reading its voxels"):
             with _opened(image.source) as stream:
                 stream.seek(image.offset)
                 data = stream.read(wanted)
@@ -180,7 +179,7 @@ class OpenNifti:
             values = self._intensities(apply_orientation(stored, image.orientation))
         if progress is not None:
             progress("decode", len(values), len(values))
-        return values, (perf_counter() - started) * 1e3
+        return values
 
     def _intensities(self, stored: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:
         image = self.image

@@ -53,17 +53,20 @@ class PixelFormat:
         return f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}"
 
 
-def read_format(instance: Instance) -> PixelFormat:
+def read_format(instance: Instance, *, inverted: bool = False) -> PixelFormat:
     """Check the pixel module (PS3.3 C.7.6.3) and find a decoder.
 
+    Args:
+        inverted: read MONOCHROME1 as well.
+
     Raises:
-        StudyError: colour or inverted pixels, an unusual depth, a transfer syntax without decoder, or
+        StudyError: colour or unwanted inverted pixels, an unusual depth, a transfer syntax without decoder, or
             uncompressed pixel data of another length than the size elements say.
     """
     tags, element = instance.tags, instance.pixels
     if element is None:
         raise StudyError(f"{instance.name}: {describe('PixelData')} is missing.", "Send the study again.")
-    _refuse_photometric(tags)
+    _refuse_photometric(tags, inverted)
     codec, decode = _decoder(instance)
     bits_allocated, bits_stored, signed = _depth(tags, element.vr, instance)
     found = PixelFormat(
@@ -85,11 +88,13 @@ def read_format(instance: Instance) -> PixelFormat:
     return found
 
 
-def _refuse_photometric(tags: Tags) -> None:
+def _refuse_photometric(tags: Tags, inverted: bool) -> None:
     samples = tags.whole("SamplesPerPixel") or 1
     if samples != 1:
         raise tags.refusal("SamplesPerPixel", f"is {samples}: a colour image; 1 was expected")
     photometric = tags.text("PhotometricInterpretation")
+    if photometric == "MONOCHROME1" and inverted:
+        return
     if photometric == "MONOCHROME1":
         raise tags.refusal(
             "PhotometricInterpretation",

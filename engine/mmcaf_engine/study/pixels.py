@@ -1,14 +1,14 @@
 """From the frames of a series to intensities, decoded slice by slice in a few threads."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 
 from ..errors import StudyError
+from ..timing import span
 from ..volume import Intensity
 from ..workers import WORKERS, Scratch, in_order
 from .codestream import FrameHeader
@@ -50,14 +50,6 @@ class PixelPlan:
         return len(self.slices), *sides
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """What there is to say when all slices are decoded. busy_ms: of all threads together, receivers not counted."""
-
-    warnings: tuple[str, ...]
-    busy_ms: float
-
-
 def plan_slices(
     frames: Sequence[Frame], geometry: Geometry, name: str, *, intensity: Intensity, modality: str
 ) -> PixelPlan:
@@ -90,11 +82,14 @@ def plan_slices(
     return PixelPlan(tuple(slices), geometry, name, intensity)
 
 
-def stream_slices(plan: PixelPlan, receive: Receive, progress: Progress | None = None) -> Decoded:
+def stream_slices(plan: PixelPlan, receive: Receive, progress: Progress | None = None) -> tuple[str, ...]:
     """Decode a series and hand over each slice, in any order and once, without holding them all.
 
     Args:
         progress: called with ("decode", slices done, slices).
+
+    Returns:
+        Warnings.
 
     Raises:
         StudyError: pixels that cannot be decoded, or intensities beyond any meaning; and what `receive` raises.
@@ -102,41 +97,40 @@ def stream_slices(plan: PixelPlan, receive: Receive, progress: Progress | None =
     """
     jobs = _jobs(plan.slices)
 
-    def run(job: Sequence[Slice], scratch: Scratch) -> tuple[int, float]:
-        replaced, spent, since = 0, 0.0, perf_counter()
-        for entry, pattern in _stored(job, scratch):
-            with doing(f"{entry.frame.name}: rescaling pixels"):
-                values, of_slice = intensities(pattern, entry, plan.geometry, plan.intensity, scratch)
-            replaced += of_slice
-            spent += perf_counter() - since
-            receive(entry.slot, values, scratch)
-            since = perf_counter()
-        return replaced, spent + perf_counter() - since
+    def run(job: Sequence[Slice], scratch: Scratch) -> int:
+        replaced = 0
+        with span("decode"):
+            for entry, pattern in _stored(job, scratch):
+                with doing(f"{entry.frame.name}: rescaling pixels"):
+                    values, of_slice = intensities(pattern, entry, plan.geometry, plan.intensity, scratch)
+                replaced += of_slice
+                receive(entry.slot, values, scratch)
+        return replaced
 
-    done, replaced, busy = 0, 0, 0.0
-    with closing(in_order(run, jobs, WORKERS)) as outcomes:
-        for job, (of_job, spent) in zip(jobs, outcomes, strict=True):
-            replaced, busy, done = replaced + of_job, busy + spent, done + len(job)
+    done, replaced = 0, 0
+    with span("decode"), closing(in_order(run, jobs, WORKERS)) as outcomes:
+        for job, of_job in zip(jobs, outcomes, strict=True):
+            replaced, done = replaced + of_job, done + len(job)
             if progress is not None:
                 progress("decode", done, len(plan.slices))
-    return Decoded(_remarks(plan, replaced), busy * 1e3)
+    return _remarks(plan, replaced)
 
 
-def decode_slices(plan: PixelPlan, progress: Progress | None = None) -> tuple[Values, Decoded]:
+def decode_slices(plan: PixelPlan, progress: Progress | None = None) -> tuple[Values, tuple[str, ...]]:
     """Decode a series into the canonical volume.
 
     Args:
         progress: called with ("decode", slices done, slices).
 
     Returns:
-        [D, H, W] as int16 where every value is whole and fits, else float32.
+        [D, H, W] as int16 where every value is whole and fits, else float32; and warnings.
 
     Raises:
         StudyError: pixels that cannot be decoded, or intensities beyond any meaning.
     """
     count, rows, columns = plan.shape
 
-    def filled(whole: bool) -> tuple[Values, Decoded]:
+    def filled(whole: bool) -> tuple[Values, tuple[str, ...]]:
         with doing(f"{plan.name}: holding {count} slices of {rows} x {columns}"):
             block: Values = np.empty(plan.shape, np.int16) if whole else np.empty(plan.shape, np.float32)
 
@@ -166,18 +160,27 @@ def _jobs(slices: Sequence[Slice]) -> list[list[Slice]]:
     return jobs
 
 
-def _stored(job: Sequence[Slice], scratch: Scratch) -> Iterator[tuple[Slice, Stored]]:
-    """Each slice with its stored values [H, W], unused bits included; they may change with the next."""
-    pixels = job[0].pixels
-    by_frame = {entry.frame.index: entry for entry in job}
+def stored_frames(pixels: PixelFormat, wanted: Collection[int], scratch: Scratch) -> Iterator[tuple[int, Stored]]:
+    """(frame number from 0, its stored values [H, W], unused bits included), rising; they may change with the next.
+
+    Raises:
+        StudyError: frames that are missing, or cannot be decoded.
+    """
     with doing(f"{pixels.instance.name}: decoding pixels ({pixels.instance.syntax.name})", quote=True):
         if pixels.encapsulated:
-            for index, encoded, header in encoded_frames(pixels, by_frame.keys()):
-                yield by_frame[index], _pattern(encoded, header, pixels)
+            for index, encoded, header in encoded_frames(pixels, wanted):
+                yield index, _pattern(encoded, header, pixels)
         else:
             kind = np.dtype(pixels.sample_type).newbyteorder("<" if pixels.instance.syntax.is_little_endian else ">")
-            for index, held in plain_frames(pixels, by_frame.keys(), scratch):
-                yield by_frame[index], held.view(kind).reshape(pixels.rows, pixels.columns)
+            for index, held in plain_frames(pixels, wanted, scratch):
+                yield index, held.view(kind).reshape(pixels.rows, pixels.columns)
+
+
+def _stored(job: Sequence[Slice], scratch: Scratch) -> Iterator[tuple[Slice, Stored]]:
+    """Each slice with its stored values."""
+    by_frame = {entry.frame.index: entry for entry in job}
+    for index, pattern in stored_frames(job[0].pixels, by_frame.keys(), scratch):
+        yield by_frame[index], pattern
 
 
 def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) -> Stored:

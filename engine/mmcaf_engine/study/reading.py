@@ -1,12 +1,12 @@
 """Reading a study in two steps: all that its headers tell, then the pixels of one series."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 
 from ..errors import StudyError
+from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import each_slice
 from .faults import printable
@@ -32,7 +32,6 @@ class OpenSeries:
 
     patient: what its header says of the patient.
     copies: the slices that a policy leaves out, to be compared with those kept.
-    read_ms: wall time of finding and parsing the files.
     """
 
     name: str
@@ -42,7 +41,6 @@ class OpenSeries:
     copies: PixelPlan | None
     patient: PatientHeader
     remarks: tuple[str, ...]
-    read_ms: float
 
     @property
     def placement(self) -> Placement:
@@ -67,7 +65,7 @@ class OpenSeries:
             StudyError: pixels that cannot be decoded, or would give a wrong volume.
         """
         volume, facts = self._volume(progress)
-        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings, facts.read_ms, facts.decode_ms)
+        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Decode the pixels and hand over each slice of the volume, in any order and once.
@@ -85,13 +83,12 @@ class OpenSeries:
             volume, facts = self._volume(progress)
             each_slice(volume.values, receive)
             return facts
-        decoded = stream_slices(self.plan, receive, progress)
-        return self._facts(decoded.warnings, decoded.busy_ms)
+        warnings = stream_slices(self.plan, receive, progress)
+        return self._facts(warnings)
 
     def _volume(self, progress: Progress | None) -> tuple[Volume, StudyFacts]:
         geometry, intensity = self.geometry, self.plan.intensity
-        values, decoded = decode_slices(self.plan, progress)
-        warnings, busy_ms, started = decoded.warnings, decoded.busy_ms, perf_counter()
+        values, warnings = decode_slices(self.plan, progress)
         if self.copies is not None:
             copies, _ = decode_slices(self.copies)
             if differing := differing_copies(values, copies, geometry):
@@ -99,11 +96,12 @@ class OpenSeries:
                     f"{self.name}: {differing} of the {len(copies)} repeated slices differ in their pixels from those "
                     "kept.",
                 )
-        values = repair(values, self.chosen.frames, geometry, intensity, self.name)
+        with span("geometry"):
+            values = repair(values, self.chosen.frames, geometry, intensity, self.name)
         volume = Volume(values, intensity, geometry.spacing_mm, geometry.origin_mm, geometry.direction)
-        return volume, self._facts(warnings, busy_ms + (perf_counter() - started) * 1e3)
+        return volume, self._facts(warnings)
 
-    def _facts(self, warnings: tuple[str, ...], decode_ms: float) -> StudyFacts:
+    def _facts(self, warnings: tuple[str, ...]) -> StudyFacts:
         tags = self.chosen.frames[0].instance.tags
         uids = {key: printable(tags.text(keyword)) for key, keyword in UIDS.items()}
         return StudyFacts(
@@ -113,8 +111,6 @@ class OpenSeries:
             slices=self.shape[0],
             spacing_mm=self.geometry.spacing_mm,
             warnings=(*self.remarks, *self.geometry.warnings, *warnings),
-            read_ms=self.read_ms,
-            decode_ms=decode_ms,
         )
 
 
@@ -123,13 +119,11 @@ class Headers:
     """A study whose headers are read: the candidates for a volume, any of which can be opened.
 
     name: the path, as messages call it. remarks: warnings on what was passed over.
-    read_ms: wall time of finding and parsing the files.
     """
 
     name: str
     catalogue: Catalogue
     remarks: tuple[str, ...]
-    read_ms: float
 
     def open(
         self, chosen: Candidate, *, intensity: Intensity, policies: Policies, remarks: tuple[str, ...] = ()
@@ -144,9 +138,8 @@ class Headers:
         """
         if chosen.fault is not None:
             raise chosen.fault
-        started = perf_counter()
         if chosen.image is not None:
-            return OpenNifti(chosen.image, intensity, remarks, 0.0)
+            return OpenNifti(chosen.image, intensity, remarks)
         _refuse_mixture(chosen.frames, self.name)
         geometry = arrange_slices(chosen.frames, self.name, policies)
 
@@ -163,7 +156,6 @@ class Headers:
             planned(replace(geometry, order=copies)) if copies else None,
             read_patient(chosen.frames[0].instance),
             remarks,
-            (perf_counter() - started) * 1e3,
         )
 
 
@@ -176,11 +168,12 @@ def open_headers(path: str | Path, progress: Progress | None = None) -> Iterator
     """
     path = Path(path)
     name = printable(str(path), 512)
-    started = perf_counter()
-    with open_path(path) as found:
-        headers = read_headers(found, path, name, progress)
-        study = catalogue(headers)
-        yield Headers(name, study, headers.remarks, (perf_counter() - started) * 1e3)
+    with ExitStack() as opened:
+        with span("read"):
+            headers = read_headers(opened.enter_context(open_path(path)), path, name, progress)
+        with span("geometry"):
+            study = catalogue(headers)
+        yield Headers(name, study, headers.remarks)
 
 
 @contextmanager
@@ -224,8 +217,7 @@ def open_study(
     policies = Policies(gaps, tilt, duplicates)
     with open_headers(path, progress) as headers:
         chosen, left_out = choose(headers.catalogue, headers.name, modality=modality, series=series)
-        opened = headers.open(chosen, intensity=intensity, policies=policies, remarks=(*headers.remarks, *left_out))
-        yield replace(opened, read_ms=headers.read_ms + opened.read_ms)
+        yield headers.open(chosen, intensity=intensity, policies=policies, remarks=(*headers.remarks, *left_out))
 
 
 def read_study(

@@ -1,7 +1,7 @@
 """The headers of every DICOM and NIfTI file at a path."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import StudyError
@@ -42,16 +42,29 @@ def read_headers(found: Found, path: Path, name: str, progress: Progress | None)
     Raises:
         StudyError: no such file, a damaged DICOM file, or a DICOMDIR that lists what is not there.
     """
-    sources: Sequence[Source] = found.sources
+    sources = found.sources
     images = {source.name: _image(source) for source in sources if is_nifti(source)}
-    sources = [source for source in sources if not is_nifti(source)]
-    instances, foreign = _parse(sources, progress)
-    if found.kind == "file" and instances and is_directory_file(instances[0]):
-        sources = listed_images(instances[0], path)
-        instances, foreign = _parse(sources, progress)
-    instances = [instance for instance in instances if not is_directory_file(instance)]
+    sources = tuple(source for source in sources if not is_nifti(source))
+    instances, foreign = parse_sources(replace(found, sources=sources), path, progress)
     if not instances and not images:
         raise _nothing(found, name, len(sources))
+    return Headers(instances, images, passed_over(found, name, instances, foreign))
+
+
+def parse_sources(found: Found, path: Path, progress: Progress | None) -> tuple[list[Instance], list[Source]]:
+    """The DICOM files that lie at `path`, or that a DICOMDIR there lists; and the files that are none.
+
+    Raises:
+        StudyError: a damaged DICOM file, or a DICOMDIR that lists what is not there.
+    """
+    instances, foreign = _parse(found.sources, progress)
+    if found.kind == "file" and instances and is_directory_file(instances[0]):
+        instances, foreign = _parse(listed_images(instances[0], path), progress)
+    return [instance for instance in instances if not is_directory_file(instance)], foreign
+
+
+def passed_over(found: Found, name: str, instances: Sequence[Instance], foreign: Sequence[Source]) -> tuple[str, ...]:
+    """Warnings on files that are no proper DICOM, and on links that were not followed."""
     remarks = []
     legacy = [instance for instance in instances if instance.legacy]
     if legacy:
@@ -65,7 +78,7 @@ def read_headers(found: Found, path: Path, name: str, progress: Progress | None)
         remarks.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")
     if found.skipped_links:
         remarks.append(f"{name}: {found.skipped_links} symbolic links lead out of the directory and were skipped.")
-    return Headers(instances, images, tuple(remarks))
+    return tuple(remarks)
 
 
 def _image(source: Source) -> NiftiImage | StudyError:

@@ -12,6 +12,7 @@ from ..cache import cache_folder
 from ..engine_cache import EngineCache, EngineTooLargeError, cache_limit
 from ..errors import BackendError, UsageError
 from ..manifest import Precision
+from ..manifest_text import text_lengths
 from ..opening import model_hashes
 from .builder import BuiltEngine, Progress, build_engine
 from .conv_precision import Product, products
@@ -54,7 +55,8 @@ def build_ahead(
 ) -> Ahead:
     """Build an engine and keep it where a session on such a GPU finds it.
 
-    An engine for several targets is one file, kept once for each, so that each is found, counted and removed alone.
+    An engine for several targets is one file, kept once for each, so that each is found, counted and removed alone;
+    sm_75 has one of its own, of a network that is changed for it: `turing`.
     No engine answers before it has passed the golden self-test, which a session runs when it first loads it.
 
     Args:
@@ -65,7 +67,7 @@ def build_ahead(
 
     Raises:
         BackendError: no TensorRT, no GPU where one is needed, the bundle lacks the precision, or the build failed.
-        UsageError: a target that the flavour does not know, or nowhere to put the engine.
+        UsageError: a target that the flavour does not know, sm_75 among others, or nowhere to put the engine.
         BundleError: the model is damaged.
         KeyboardInterrupt: interrupted; nothing is left behind.
     """
@@ -93,6 +95,7 @@ def build_ahead(
         targets=reached if found.builds_ahead else None,
         progress=progress,
         timing_cache=_times(found, gpu),
+        lengths=text_lengths(manifest.text),
     )
     facts = [key_facts(bundle, found, held, target, gpu) for target in reached]
     notes = {PRODUCTS_NAME: products_as_json(engine.products)}
@@ -146,6 +149,7 @@ def key_facts(bundle: Bundle, flavour: Flavour, precision: Precision, target: Ta
         manifest.outputs,
         gpu=None if gpu is None else gpu.name,
         driver=None if gpu is None else gpu.driver,
+        lengths=text_lengths(manifest.text),
     )
     return {**facts, "model": model_hashes(bundle, precision)}
 

@@ -13,8 +13,11 @@ from ..manifest import Precision, TensorSpec
 from .conv_precision import Product, products
 from .flavour import Flavour, captured_log, in_short
 from .network import ParsedNetwork, parse_network
-from .target import Target
+from .target import TURING, Target
 from .timing_cache import read_timing_cache, write_timing_cache
+from .turing import LOWER, TuringEdit, check_alone, edit_for_turing
+
+_DOCTOR = "See what this machine offers: mmcaf doctor"
 
 Progress = Callable[[str, int, int], None]
 """Called with (phase as TensorRT names it, steps done, steps in all), from another thread."""
@@ -26,7 +29,7 @@ class BuiltEngine:
 
     plan: the engine's bytes, which only the flavour and version that built it can load; targets: what it was built
     for, or () for the GPU at hand; products: the network's convolutions and matrix products in the types that they are
-    fed; seconds: the build took, without parsing.
+    fed; seconds: the build took, without parsing; edit: what was changed in the network for sm_75, else None.
     """
 
     plan: bytes
@@ -34,6 +37,7 @@ class BuiltEngine:
     targets: tuple[Target, ...]
     products: tuple[Product, ...]
     seconds: float
+    edit: TuringEdit | None = None
 
 
 def build_engine(
@@ -46,8 +50,9 @@ def build_engine(
     targets: tuple[Target, ...] | None = None,
     progress: Progress | None = None,
     timing_cache: Path | None = None,
+    lengths: Sequence[int] = (),
 ) -> BuiltEngine:
-    """Build an engine of a bundle's model for one window, N = 1.
+    """Build an engine of a bundle's model for one window, N = 1, and texts of 1 to the last of `lengths` tokens.
 
     The types are those of the ONNX file. At FP32 a product is computed in FP32: TensorRT would otherwise take TF32,
     with a mantissa of ten bits. Where a lower precision leaves products in FP32, TF32 is allowed.
@@ -55,19 +60,24 @@ def build_engine(
     Args:
         model: an ONNX file of a verified bundle.
         precision: that of the model.
-        targets: what to build for; None for the GPU at hand.
+        targets: what to build for, sm_75 by itself; None for the GPU at hand.
         timing_cache: TensorRT's measured kernels, read if there and written afterwards. TensorRT for RTX measures
             nothing while it builds, and it is left alone.
+        lengths: of a network with a text, what texts are padded to. It is made fastest for the middle one, since the
+            longest are rare.
 
     Raises:
         BackendError: TensorRT does not understand the network, cannot build for the targets, or fails.
+        UsageError: sm_75 is one of several targets.
         KeyboardInterrupt: it was interrupted; the build has ended.
     """
+    check_alone(targets or ())
     network = parse_network(flavour, model, inputs, outputs)
+    edit = edit_for_turing(network, precision) if targets == (TURING,) else None
     log = captured_log(flavour)
     with log.errors() as said:
         monitor = _monitor(flavour.module, progress)
-        config = _configure(network, precision, targets, said)
+        config = _configure(network, precision, targets, lengths, said)
         config.progress_monitor = monitor
         measured = None if flavour.builds_ahead or timing_cache is None else timing_cache
         if measured is not None:
@@ -78,14 +88,19 @@ def build_engine(
     if monitor.failure is not None:
         raise monitor.failure
     if plan is None:
-        raise _refused(flavour, f"failed while building {model.name} for {_shown(targets)}", said)
+        what = f"failed while building {model.name} for {_shown(targets)}"
+        raise _refused(flavour, what, said, LOWER if edit is not None and precision == "fp32" else _DOCTOR)
     if measured is not None:
         write_timing_cache(config, measured)
-    return BuiltEngine(bytes(plan), precision, targets or (), products(network), seconds)
+    return BuiltEngine(bytes(plan), precision, targets or (), products(network), seconds, edit)
 
 
 def _configure(
-    network: ParsedNetwork, precision: Precision, targets: tuple[Target, ...] | None, said: list[str]
+    network: ParsedNetwork,
+    precision: Precision,
+    targets: tuple[Target, ...] | None,
+    lengths: Sequence[int],
+    said: list[str],
 ) -> Any:
     flavour = network.flavour
     trt = flavour.module
@@ -98,9 +113,12 @@ def _configure(
     if precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)
     profile = network.builder.create_optimization_profile()
+    least, usual, most = (1, lengths[(len(lengths) - 1) // 2], lengths[-1]) if lengths else (1, 1, 1)
     for tensor in network.inputs:
-        shape = (1, *tuple(tensor.shape)[1:])
-        profile.set_shape(tensor.name, shape, shape, shape)
+        shapes = [
+            (1, *(size if size >= 0 else length for size in tuple(tensor.shape)[1:])) for length in (least, usual, most)
+        ]
+        profile.set_shape(tensor.name, *shapes)
     if config.add_optimization_profile(profile) < 0:
         raise _refused(flavour, f"does not take the shapes of {network.model.name}", said)
     if flavour.builds_ahead:
@@ -126,11 +144,8 @@ def _shown(targets: tuple[Target, ...] | None) -> str:
     return "the GPU at hand" if not targets else ", ".join(map(str, targets))
 
 
-def _refused(flavour: Flavour, what: str, said: list[str]) -> BackendError:
-    return BackendError(
-        f"{flavour.name} {flavour.version} {what}: {in_short(said)}",
-        "See what this machine offers: mmcaf doctor",
-    )
+def _refused(flavour: Flavour, what: str, said: list[str], remedy: str = _DOCTOR) -> BackendError:
+    return BackendError(f"{flavour.name} {flavour.version} {what}: {in_short(said)}", remedy)
 
 
 def _interruptible(monitor: Any, work: Callable[[], Any]) -> Any:

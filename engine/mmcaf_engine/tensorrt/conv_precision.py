@@ -11,6 +11,7 @@ from math import prod
 from typing import Any, Literal
 
 from ..manifest import Precision
+from ..source_modules import module_path
 from .network import ParsedNetwork
 
 Operator = Literal["convolution", "transposed convolution", "matrix product"]
@@ -36,7 +37,7 @@ class Product:
     @property
     def module(self) -> str:
         """The source network's module."""
-        return self.name.rpartition("/")[0] or self.name
+        return module_path(self.name) or self.name
 
     @property
     def precision(self) -> str:

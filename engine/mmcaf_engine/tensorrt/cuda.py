@@ -128,11 +128,12 @@ class Cuda:
 
 
 class Event:
-    """A mark in a stream that another stream, or the host, can wait for."""
+    """A mark in a stream that another stream, or the host, can wait for; if `timed`, it tells when it was reached."""
 
-    def __init__(self, cuda: Cuda) -> None:
+    def __init__(self, cuda: Cuda, *, timed: bool = False) -> None:
         self._cuda = cuda
-        self.handle: Any = cuda.call("cudaEventCreateWithFlags", cuda.constant("cudaEventDisableTiming"))
+        flags = cuda.constant("cudaEventDefault" if timed else "cudaEventDisableTiming")
+        self.handle: Any = cuda.call("cudaEventCreateWithFlags", flags)
 
     def record(self, stream: Any) -> None:
         """Mark what a stream, given by its handle, has been told so far."""
@@ -141,6 +142,10 @@ class Event:
     def wait(self) -> None:
         """Block the calling thread until the mark is reached."""
         self._cuda.call("cudaEventSynchronize", self.handle)
+
+    def milliseconds_since(self, earlier: "Event") -> float:
+        """From another mark to this one, both timed and reached."""
+        return float(self._cuda.call("cudaEventElapsedTime", earlier.handle, self.handle))
 
     def close(self) -> None:
         """Release it."""
@@ -181,14 +186,14 @@ class DeviceBuffer:
 
 
 class PinnedBuffer:
-    """A float32 array in page-locked host memory, which alone the GPU can copy while the processor works on."""
+    """An array in page-locked host memory, which alone the GPU can copy while the processor works on."""
 
-    def __init__(self, cuda: Cuda, shape: tuple[int, ...]) -> None:
+    def __init__(self, cuda: Cuda, shape: tuple[int, ...], dtype: str = "float32") -> None:
         self._cuda = cuda
-        self.size = 4 * int(np.prod(shape))
+        self.size = np.dtype(dtype).itemsize * int(np.prod(shape))
         self.address = int(_allocated(cuda, "cudaMallocHost", self.size))
         memory = (ctypes.c_uint8 * self.size).from_address(self.address)
-        self.array: NDArray[np.float32] = np.ctypeslib.as_array(memory).view(np.float32).reshape(shape)
+        self.array: NDArray[Any] = np.ctypeslib.as_array(memory).view(dtype).reshape(shape)
 
     def close(self) -> None:
         """Release it; the array must not be used any more."""

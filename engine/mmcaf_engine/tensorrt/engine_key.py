@@ -27,6 +27,7 @@ def engine_facts(
     *,
     gpu: str | None = None,
     driver: str | None = None,
+    lengths: Sequence[int] = (),
 ) -> Facts:
     """All that an engine depends on besides the model's bytes, as JSON; the cache's key is made of it.
 
@@ -34,6 +35,7 @@ def engine_facts(
         compute_capability: of the GPU that will run it.
         gpu: the GPU's name as the driver has it; needed by TensorRT, ignored by TensorRT for RTX.
         driver: the driver's version; as `gpu`.
+        lengths: as for `builder.build_engine`.
 
     Raises:
         BackendError: TensorRT without a GPU and its driver.
@@ -45,6 +47,7 @@ def engine_facts(
         "compute_capability": str(compute_capability),
         "inputs": [[spec.name, *spec.shape[1:]] for spec in inputs],
         "outputs": [[spec.name, *spec.shape[1:]] for spec in outputs],
+        **({"lengths": list(lengths)} if lengths else {}),
     }
     if flavour.builds_ahead:
         return facts

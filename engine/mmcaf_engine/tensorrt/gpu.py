@@ -1,7 +1,7 @@
 """The NVIDIA GPUs of this machine, asked of the driver itself: no package is needed, and absence is an answer.
 
 NVIDIA, CUDA Driver API reference (cuInit, cuDeviceGet...) and NVML API reference (nvmlSystemGetDriverVersion,
-nvmlDeviceGetMemoryInfo); both libraries come with the driver.
+nvmlDeviceGetMemoryInfo, nvmlDeviceGetTotalEnergyConsumption); both libraries come with the driver.
 """
 
 import ctypes
@@ -104,17 +104,28 @@ def ask_driver(library: Any, driver: str, on_bus: Callable[[], bool] | None = No
 
 def free_memory(gpu: Gpu) -> int | None:
     """Free bytes on a GPU at this moment, without starting CUDA; None if NVML does not say."""
+    sizes = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
+    return int(sizes[1]) if _asked("nvmlDeviceGetMemoryInfo", gpu, sizes) else None
+
+
+def energy_used(gpu: Gpu) -> float | None:
+    """Joules that a GPU used since its driver was loaded; None if NVML does not say, as before Volta."""
+    millijoules = ctypes.c_ulonglong()
+    return millijoules.value / 1e3 if _asked("nvmlDeviceGetTotalEnergyConsumption", gpu, millijoules) else None
+
+
+def _asked(name: str, gpu: Gpu, answer: Any) -> bool:
+    """Whether NVML wrote its answer about a GPU."""
     nvml = _nvml()
     if nvml is None:
-        return None
+        return False
     try:
         handle = ctypes.c_void_p()
         _accept(nvml.nvmlDeviceGetHandleByPciBusId_v2(gpu.bus.encode(), ctypes.byref(handle)))
-        sizes = (ctypes.c_ulonglong * 3)()  # nvmlMemory_t: total, free, used
-        _accept(nvml.nvmlDeviceGetMemoryInfo(handle, ctypes.byref(sizes)))
+        _accept(getattr(nvml, name)(handle, ctypes.byref(answer)))
     except (OSError, AttributeError, ValueError):
-        return None
-    return int(sizes[1])
+        return False
+    return True
 
 
 def _gpu(library: Any, index: int, driver: str, cuda: tuple[int, int]) -> Gpu:

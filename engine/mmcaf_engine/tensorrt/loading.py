@@ -10,6 +10,7 @@ from ..errors import BackendError
 from ..manifest import TensorSpec
 from .cuda_errors import out_of_memory
 from .flavour import Flavour, captured_log, in_short
+from .network import data_type
 
 Plan = bytes | mmap.mmap
 """An engine's bytes."""
@@ -53,6 +54,7 @@ class Engine:
         inputs: as the manifest has them; so `outputs`.
         kernels: what an earlier `compiled_kernels` gave for this engine, or b"".
         free_memory: gives the free bytes on the GPU, for messages.
+        longest: tokens of the longest text, where an input is a text; 1 without.
 
     Raises:
         BackendError: it was built by another version or for another GPU, is damaged, does not fit the driver, or has
@@ -68,6 +70,7 @@ class Engine:
         place: Place,
         kernels: bytes,
         free_memory: Callable[[], int],
+        longest: int = 1,
     ) -> None:
         self._flavour = flavour
         self._place = place
@@ -83,10 +86,8 @@ class Engine:
             self._engine = self._load(plan)
             check_tensors(flavour, self._engine, inputs, outputs)
             self._context = self._create_context(kernels)
-            with self._log.errors() as said:
-                for spec in inputs:
-                    if not self._context.set_input_shape(spec.name, (1, *spec.shape[1:])):
-                        raise self._failed(f"setting the shape of {spec.name} of", said)
+            self._inputs, self._length = inputs, 0
+            self.set_length(longest)
         except BaseException:
             self.close()
             raise
@@ -95,6 +96,21 @@ class Engine:
         """Whether a launch can become part of a CUDA graph, as far as TensorRT says."""
         ask: Callable[[int], bool] | None = getattr(self._context, "is_stream_capturable", None)
         return ask is None or ask(stream)
+
+    def set_length(self, length: int) -> None:
+        """Have the next launches read texts of so many tokens.
+
+        Raises:
+            BackendError: TensorRT failed.
+        """
+        if length == self._length:
+            return
+        with self._log.errors() as said:
+            for spec in self._inputs:
+                shape = (1, *(length if axis == "L" else axis for axis in spec.shape[1:]))
+                if not self._context.set_input_shape(spec.name, shape):
+                    raise self._failed(f"setting the shape of {spec.name} of", said)
+        self._length = length
 
     def launch(self, addresses: Mapping[str, int], stream: int) -> None:
         """Have a stream run one window between these addresses on the GPU.
@@ -108,6 +124,12 @@ class Engine:
                     raise self._failed(f"binding {name} of", said)
             if not self._context.execute_async_v3(stream):
                 raise self._failed("running", said)
+
+    def report_layers(self, profiler: Any) -> str:
+        """Have an IProfiler told of each layer from now on; what the inspector says of the layers, as JSON text."""
+        self._context.profiler = profiler
+        trt = self._flavour.module
+        return str(self._engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
 
     def compiled_kernels(self) -> bytes:
         """What TensorRT for RTX compiled for this GPU, for the next start; b"" of TensorRT."""
@@ -182,9 +204,11 @@ def check_tensors(flavour: Flavour, engine: Any, inputs: Sequence[TensorSpec], o
             raise _unfit(flavour, "The engine", f"{mode.name.lower()}s: {sorted(found)} ({sorted(expected)} expected)")
         for spec in specs:
             shape, dtype = tuple(engine.get_tensor_shape(spec.name)), engine.get_tensor_dtype(spec.name)
-            fits = len(shape) == len(spec.shape) and shape[0] in (1, -1) and shape[1:] == spec.shape[1:]
-            if not fits or dtype != trt.DataType.FLOAT:
-                what = f"{spec.name}: {dtype.name} {list(shape)} (FLOAT {['N', *spec.shape[1:]]} expected)"
+            wanted = tuple(-1 if axis == "L" else axis for axis in spec.shape[1:])
+            fits = len(shape) == len(spec.shape) and shape[0] in (1, -1) and shape[1:] == wanted
+            expected_type = data_type(flavour, spec)
+            if not fits or dtype != expected_type:
+                what = f"{spec.name}: {dtype.name} {list(shape)} ({expected_type.name} {list(spec.shape)} expected)"
                 raise _unfit(flavour, "The engine", what)
 
 

@@ -65,6 +65,12 @@ def parse_network(
     return network
 
 
+def data_type(flavour: Flavour, spec: TensorSpec) -> Any:
+    """TensorRT's name for a tensor's type; both flavours take int64 inputs as they are."""
+    types = flavour.module.DataType
+    return types.INT64 if spec.dtype == "int64" else types.FLOAT
+
+
 def _strongly_typed(trt: Any) -> int:
     """TensorRT 10 must be told; 11 knows nothing else and ignores the flag, which a later one may not have."""
     flags = getattr(trt, "NetworkDefinitionCreationFlag", None)
@@ -85,7 +91,7 @@ def _parser_errors(parser: Any) -> str:
 
 
 def _check(network: ParsedNetwork, tensors: list[Any], specs: Sequence[TensorSpec], kind: str) -> None:
-    """Names, in any order, float32, and shapes; the batch may be a number or free."""
+    """Names, in any order, types, and shapes; the batch may be a number or free, and a text's length must be free."""
     found = {tensor.name: tensor for tensor in tensors}
     expected = {spec.name: spec for spec in specs}
     if set(found) != set(expected):
@@ -93,10 +99,11 @@ def _check(network: ParsedNetwork, tensors: list[Any], specs: Sequence[TensorSpe
     for name, spec in expected.items():
         tensor = found[name]
         shape = tuple(tensor.shape)
-        if tensor.dtype != network.flavour.module.DataType.FLOAT:
+        if tensor.dtype != data_type(network.flavour, spec):
             raise _unlike(network, f"{name} of type {tensor.dtype.name}; the manifest says {spec.dtype}")
         if len(shape) != len(spec.shape) or any(
-            size not in (-1, wanted) for size, wanted in zip(shape[1:], spec.shape[1:], strict=True)
+            size not in (-1, -1 if wanted == "L" else wanted)
+            for size, wanted in zip(shape[1:], spec.shape[1:], strict=True)
         ):
             raise _unlike(network, f"{name} of shape {list(shape)}; the manifest says {list(spec.shape)}")
 

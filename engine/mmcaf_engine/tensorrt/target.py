@@ -38,6 +38,9 @@ class Target:
         return f"sm_{self.major}{self.minor}"
 
 
+TURING = Target(7, 5)
+"""Where TensorRT for RTX has no FP32 products."""
+
 BF16_FROM = Target(8, 0)
 """The first compute capability that multiplies BF16."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from mmcaf_engine.backends import backend_class
 from mmcaf_engine.errors import UsageError
 
 from ..onnx_files import load_model, save_model
@@ -17,7 +18,7 @@ from .qdq import LEVELS
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
-Window = Mapping[str, NDArray[np.float32]]
+Window = Mapping[str, NDArray[Any]]
 
 PERCENTILE = 99.999
 BINS = 2048
@@ -116,8 +117,7 @@ def _entropy_bin(counts: NDArray[np.int64]) -> int:
 
 def _runs(model: Path, add: Any, wanted: Sequence[str], windows: Iterable[Window]) -> Iterable[dict[str, NDArray[Any]]]:
     """Outputs of the model with more of its values shown, window by window."""
-    import onnxruntime
-
+    onnxruntime = backend_class("onnxruntime").runtime()
     shown = load_model(model)
     known = {str(value.name): value for node in shown.graph for value in node.outputs}
     known |= {str(value.name): value for value in shown.graph.inputs}

@@ -40,7 +40,7 @@ def sessions(
                 kind = backend_class("onnxruntime")
             else:
                 kind = processor
-            backend = kind(model, manifest.inputs, manifest.outputs, usable_cores(), precision)
+            backend = kind.of(manifest, model, usable_cores(), precision)
             stack.enter_context(backend)
             opened[precision] = Session(bundle, backend, None, _UNTESTED)
         yield opened

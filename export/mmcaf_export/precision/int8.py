@@ -178,6 +178,6 @@ class _Trial:
 
     def _scores(self, model: Path) -> Scores:
         manifest = self.manifest
-        with self.judge(model, manifest.inputs, manifest.outputs, usable_cores(), "int8") as opened:
+        with self.judge.of(manifest, model, usable_cores(), "int8") as opened:
             answers = [opened.infer(dict(window)) for window in self.windows]
         return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)

@@ -2,30 +2,34 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine.backends import backend_class
 
+WARM_UP_RUNS = 2
 RUNS = 10
 
 
-def convolution_times(model: Path, window: Mapping[str, NDArray[np.float32]], threads: int) -> dict[str, float] | None:
-    """Node -> smallest of RUNS times in ms; None without OpenVINO."""
+def convolution_times(model: Path, window: Mapping[str, NDArray[Any]], threads: int) -> dict[str, float] | None:
+    """Node -> mean of RUNS times in ms, after a warm-up; None without OpenVINO."""
     backend = backend_class("openvino")
     if not backend.availability().available:
         return None
+    from mmcaf_engine.profile.openvino_layers import Counters
+
     core = backend.runtime().Core()
     network = core.read_model(model)
     network.reshape({name: list(array.shape) for name, array in window.items()})
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERF_COUNT": True}
-    request = core.compile_model(network, "CPU", settings).create_infer_request()
-    best: dict[str, float] = {}
-    for _ in range(RUNS):
-        request.infer(dict(window))
-        for entry in request.profiling_info:
-            if "Convolution" in entry.node_type:
-                node = entry.node_name.removesuffix("/WithoutBiases")
-                best[node] = min(best.get(node, np.inf), entry.real_time.total_seconds() * 1e3)
-    return best
+    counters = Counters(core.compile_model(network, "CPU", settings).create_infer_request())
+    for run in range(WARM_UP_RUNS + RUNS):
+        if run == WARM_UP_RUNS:
+            counters.start()
+        counters.infer(window)
+    return {
+        entry.node_name.removesuffix("/WithoutBiases"): ms
+        for entry, ms in counters.means()
+        if "Convolution" in entry.node_type
+    }

@@ -15,6 +15,7 @@ from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, write_accuracy
 from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import Precision
+from mmcaf_engine.text import open_tokenizer
 
 from ..golden import write_golden
 from ..onnx_files import load_model, save_model
@@ -152,11 +153,11 @@ def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> lis
     """Windows of the golden cases and of the studies, at most WINDOWS_PER_STUDY of each, evenly spread."""
     manifest = bundle.manifest
     names = [spec.name for spec in manifest.inputs]
-    golden = _golden(bundle)
+    golden, tokenizer = _golden(bundle), open_tokenizer(bundle)
     windows: list[Window] = [{name: golden[name][at : at + 1] for name in names} for at in range(len(golden[names[0]]))]
     for case in cohort:
         try:
-            prepared = case.load(manifest)
+            prepared = case.load(manifest, tokenizer)
         except (StudyError, RecordError) as failure:
             tell(f"{case.id} is left out of the calibration: {failure}")
             continue

@@ -30,7 +30,7 @@ class Node:
 class Graph:
     """Nodes in an order in which they can run; every value is made once.
 
-    constants: value -> tensor on the CPU. inputs: input -> shape, float32. outputs: the values to return.
+    constants: value -> tensor on the CPU. inputs: input -> shape. outputs: the values to return.
     sizes, types: shape and type of every value.
     """
 

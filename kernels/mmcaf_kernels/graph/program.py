@@ -28,7 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 class Program:
-    """A network for inputs of fixed shapes; call it with float32 arrays. Not safe to call from several threads at once.
+    """A network for inputs of fixed shapes; call it with arrays. Not safe to call from several threads at once.
+
+    An input is float32, or int64 where the network has it so.
 
     Args:
         network: an ONNX file, FP32 or with FP16 or BF16 maps.
@@ -61,7 +63,10 @@ class Program:
         self._names = graph.outputs
         self._steps = _steps(graph)
         self._constants = _placed(graph, self._steps, self.device)
-        self._inputs = {name: torch.zeros(shape, device=self.device) for name, shape in graph.inputs.items()}
+        self._inputs = {
+            name: torch.zeros(shape, dtype=graph.types[name], device=self.device)
+            for name, shape in graph.inputs.items()
+        }
         self._recorded: torch.cuda.CUDAGraph | None = None
         self._outputs: dict[str, Tensor] = {}
         if self.device.type == "cuda":
@@ -70,7 +75,7 @@ class Program:
     def __call__(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.float32]]:
         """Input name -> array of its shape; gives output name -> float32 array."""
         for name, tensor in self._inputs.items():
-            array = np.require(arrays[name], np.float32, ["C", "W"])
+            array = np.require(arrays[name], np.int64 if tensor.dtype == torch.int64 else np.float32, ["C", "W"])
             if array.shape != tuple(tensor.shape):
                 raise ValueError(f"input {name} is {list(array.shape)}; expected {list(tensor.shape)}")
             tensor.copy_(torch.from_numpy(array))

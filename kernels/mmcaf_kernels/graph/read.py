@@ -35,6 +35,8 @@ def read(path: Path, inputs: Mapping[str, Sequence[int]]) -> Graph:
     check_supported(nodes)
     shapes = {name: tuple(shape) for name, shape in inputs.items()}
     graph = Graph(nodes, constants, shapes, tuple(entry.name for entry in model.graph.output))
+    whole = {entry.name for entry in model.graph.input if entry.type.tensor_type.elem_type == TensorProto.INT64}
+    graph.types = {name: torch.int64 if name in whole else torch.float32 for name in shapes}
     _settle(graph)
     graph.drop_unused()
     return graph
@@ -42,7 +44,7 @@ def read(path: Path, inputs: Mapping[str, Sequence[int]]) -> Graph:
 
 def _settle(graph: Graph) -> None:
     """Find shapes and types, and turn what is constant into constants."""
-    known = {name: torch.empty(shape, device="meta") for name, shape in graph.inputs.items()}
+    known = {name: torch.empty(shape, dtype=graph.types[name], device="meta") for name, shape in graph.inputs.items()}
     known |= {name: tensor.to("meta") for name, tensor in graph.constants.items()}
     left = []
     for node in graph.nodes:

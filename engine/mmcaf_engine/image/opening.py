@@ -1,0 +1,193 @@
+"""From a path to the one image that a network reads, in two steps: the headers, then the pixels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import StudyError
+from ..manifest_image import ImageSpec
+from ..study.faults import printable
+from ..study.files import Found, open_path
+from ..study.inputs import Series, choices
+from ..study.listing import SeriesEntry, SeriesList
+from ..study.nifti import is_nifti
+from ..study.scan import Progress, parse_sources, passed_over
+from ..timing import span
+from ..volume import PatientHeader, StudyFacts
+from .candidate import Candidate, Plane
+from .choosing import Choice, choose_image, reasons, unfit
+from .grey import WHITE
+from .picture import read_picture
+from .radiograph import read_radiograph
+
+DARK = 0.25
+"""An image without a pixel of this part of white is remarked on: it may have fewer bits than its file says."""
+
+
+@dataclass(frozen=True)
+class OpenImage:
+    """The chosen image, whose header is in order; its pixels still lie in the file."""
+
+    choice: Choice
+    remarks: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """What it is told by: its SOPInstanceUID, or its file's name."""
+        return self.choice.image.source
+
+    @property
+    def patient(self) -> PatientHeader:
+        """What its header says of the patient."""
+        return self.choice.image.patient
+
+    def read(self, progress: Progress | None = None) -> tuple[Plane, StudyFacts]:
+        """Decode its pixels.
+
+        Args:
+            progress: called with ("decode", 1, 1) when it is done.
+
+        Returns:
+            Grey values, float32 [H, W] from 0 (black) to 255 (white), and what there is to say of the image.
+
+        Raises:
+            StudyError: pixels that cannot be decoded, colour, or all of one grey value.
+        """
+        image = self.choice.image
+        with span("decode"):
+            grey = image.decode()
+            low, high = float(grey.plane.min()), float(grey.plane.max())
+        if progress is not None:
+            progress("decode", 1, 1)
+        if low == high:
+            raise StudyError(
+                f"{image.name}: every pixel has the grey value {low:g}; there is nothing to be seen in it.",
+                "Send the radiograph again from its source.",
+            )
+        of_pixels = [f"{image.name}: {text}." for text in grey.warnings]
+        if high < DARK * WHITE:
+            of_pixels.append(
+                f"{image.name}: its brightest pixel is {high:.1f} of {WHITE:g}; its values may be of fewer bits "
+                "than the file says."
+            )
+        facts = StudyFacts(
+            modality=image.modality,
+            uids=image.uids,
+            patient=image.patient,
+            slices=1,
+            spacing_mm=(0.0, *(image.spacing_mm or (0.0, 0.0))),
+            warnings=(*self.remarks, *self.choice.remarks, *of_pixels),
+        )
+        return grey.plane, facts
+
+
+@contextmanager
+def open_image(
+    path: str | Path,
+    spec: ImageSpec,
+    *,
+    input: str = "image",
+    series: Series | None = None,
+    progress: Progress | None = None,
+) -> Iterator[OpenImage]:
+    """Read the headers at a path and choose the one image that fits; read its pixels within the block.
+
+    Args:
+        path: a DICOM, PNG or JPEG file, a directory that is searched with its folders, a zip that is read in memory,
+            or a DICOMDIR.
+        spec: the manifest's; which modality and view the network reads.
+        input: the network's input, as `series` may name it.
+        series: number in the list of `list_images`, SOPInstanceUID, SeriesInstanceUID or file name of the image.
+        progress: called with ("read", files done, files).
+
+    Raises:
+        StudyError: nothing to read there, damaged DICOM files, no image that fits, or several.
+        UsageError: `series` names no input.
+    """
+    wanted = choices(series, [input]).get(input)
+    path = Path(path)
+    name = printable(str(path), 512)
+    with open_path(path) as found:
+        with span("read"):
+            images, remarks = _images(found, path, name, progress)
+            choice = choose_image(images, spec, name, wanted)
+        yield OpenImage(choice, remarks)
+
+
+def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None = None) -> SeriesList:
+    """The images at a path, as `open_image` numbers them, with the one that would be read and why not the others.
+
+    A chosen image may still be refused for its pixels.
+
+    Raises:
+        StudyError: nothing to read there, or damaged DICOM files.
+    """
+    path = Path(path)
+    name = printable(str(path), 512)
+    with open_path(path) as found:
+        images, remarks = _images(found, path, name, progress)
+        chosen, problem = None, None
+        try:
+            choice = choose_image(images, spec, name)
+            chosen, why = choice.image.number, choice.why
+        except StudyError as failure:
+            problem, why = failure.problem, ""
+    shown = [image for image in images if image.is_picture or image.modality in spec.modality]
+    left_out = reasons([image for image in images if image not in shown], spec)
+    entries = tuple(_entry(image, spec, image.number == chosen, why) for image in shown)
+    return SeriesList(entries, dict(sorted(left_out.items())), problem, remarks)
+
+
+def _images(found: Found, path: Path, name: str, progress: Progress | None) -> tuple[list[Candidate], tuple[str, ...]]:
+    """Every image, numbered by series and then by file, and remarks on files that were passed over."""
+    volumes = [source.name for source in found.sources if is_nifti(source)]
+    instances, foreign = parse_sources(found, path, progress)
+    images = [read_radiograph(instance) for instance in instances]
+    others = []
+    for source in foreign:
+        picture = read_picture(source)
+        others += [] if picture else [source]
+        images += [picture] if picture else []
+    if not images:
+        what = f"the {len(found.sources)} files of this {found.kind}" if found.kind != "file" else "it"
+        kind = "NIfTI files, which hold volumes, are" if volumes else "no DICOM, PNG or JPEG file is"
+        raise StudyError(
+            f"{name}: {kind} in {what}; a radiograph was expected.",
+            "Give a DICOM, PNG or JPEG file, or a directory or zip of such files.",
+        )
+    images.sort(key=_order)
+    numbered = [replace(image, number=number) for number, image in enumerate(images, start=1)]
+    return numbered, passed_over(found, name, instances, others)
+
+
+def _order(image: Candidate) -> tuple[object, ...]:
+    number = image.series_number
+    return (image.is_picture, number is None, number or 0, image.uids.get("series", ""), image.name, image.source)
+
+
+def _entry(image: Candidate, spec: ImageSpec, chosen: bool, why: str) -> SeriesEntry:
+    found = unfit(image, spec)
+    reason = why if chosen else found.reason if found else "fits as well" if image.fault is None else ""
+    if image.fault is not None:
+        reason = f"unreadable: {image.fault.problem}"
+    rows, columns = image.matrix or (None, None)
+    between = image.spacing_mm or (None, None)
+    return SeriesEntry(
+        number=image.number,
+        study_uid=image.uids.get("study", ""),
+        series_uid=image.source,
+        series_number=image.series_number,
+        modality=image.modality,
+        description=image.description,
+        kernel="",
+        plane=f"{image.view.view or 'unknown'} view",
+        slices=1,
+        rows=rows,
+        columns=columns,
+        spacing_mm=(None, *between),
+        original=not image.derived,
+        chosen=chosen,
+        reason=reason,
+        input=None,
+    )

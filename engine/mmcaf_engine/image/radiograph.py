@@ -1,0 +1,144 @@
+"""A DICOM radiograph (DX, CR): its header as a candidate for the image, and its pixels as grey values."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..errors import StudyError
+from ..study.faults import doing, printable
+from ..study.header import read_patient
+from ..study.instance import Instance
+from ..study.intensities import padding_of, used_bits
+from ..study.pixel_format import PixelFormat, read_format
+from ..study.pixels import stored_frames
+from ..study.series import OTHER_OBJECTS
+from ..study.tags import Tags, describe
+from ..workers import Scratch
+from .candidate import Candidate, Grey, refuse_size
+from .grey import GreyScale
+from .view import Seen, read_view
+from .voi import read_grey_scale
+
+MAX_BITS = 16
+"""Of a stored value: every one that occurs is looked up in a scale of grey values."""
+
+UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "image": "SOPInstanceUID"}
+
+
+def read_radiograph(instance: Instance) -> Candidate:
+    """What a file's header says of the image in it; whatever is wrong with it becomes its fault."""
+    tags = instance.tags
+    matrix, spacing, fault, decode = None, None, None, _nothing
+    try:
+        other_kind = _other_kind(instance)
+        rows, columns = tags.whole("Rows") or 0, tags.whole("Columns") or 0
+        matrix = (rows, columns) if rows and columns else None
+        if not other_kind:
+            spacing = _spacing(tags)
+            decode = _planned(instance, rows, columns)
+    except StudyError as failure:
+        other_kind, fault = "", failure
+    uids = {key: printable(_label(tags, keyword)) for key, keyword in UIDS.items()}
+    return Candidate(
+        name=instance.name,
+        modality=_label(tags, "Modality"),
+        matrix=matrix,
+        spacing_mm=spacing,
+        view=Seen() if other_kind else read_view(tags),
+        decode=decode,
+        other_kind=other_kind,
+        fault=fault,
+        uids={key: uid for key, uid in uids.items() if uid},
+        series_number=_series_number(tags),
+        description=_label(tags, "SeriesDescription"),
+        derived=_label(tags, "ImageType").startswith("DERIVED"),
+        patient=read_patient(instance),
+    )
+
+
+def _other_kind(instance: Instance) -> str:
+    """What an instance is that is no radiograph, in words; empty if it can be one."""
+    tags = instance.tags
+    modality = tags.text("Modality")
+    if modality in OTHER_OBJECTS:
+        return f"a {OTHER_OBJECTS[modality]}"
+    if instance.pixels is None:
+        return "an object without pixel data"
+    if instance.pixels.keyword != "PixelData":
+        return "an image of floating-point pixels"
+    frames = tags.whole("NumberOfFrames") or 1
+    if frames != 1:
+        return f"a multi-frame image: {describe('NumberOfFrames')} is {frames}"
+    samples = tags.whole("SamplesPerPixel") or 1
+    if samples != 1:
+        return f"a colour image: {describe('SamplesPerPixel')} is {samples}"
+    if tags.text("PresentationIntentType") == "FOR PROCESSING":
+        return f"an image of raw detector values: {describe('PresentationIntentType')} is FOR PROCESSING"
+    return ""
+
+
+def _planned(instance: Instance, rows: int, columns: int) -> Callable[[], Grey]:
+    """Check all that the header says of the pixels, and return what decodes them."""
+    refuse_size(rows, columns, instance.name)
+    pixels = read_format(instance, inverted=True)
+    if pixels.bits_stored > MAX_BITS:
+        raise instance.tags.refusal("BitsStored", f"is {pixels.bits_stored}; at most {MAX_BITS} are read")
+    scale, remarks = read_grey_scale(instance.tags, pixels)
+    remarks = (*remarks, *_remarks(instance.tags))
+    return lambda: _decode(pixels, scale, remarks)
+
+
+def _remarks(tags: Tags) -> tuple[str, ...]:
+    found = []
+    if tags.text("LossyImageCompression") == "01":
+        found.append("it was compressed with loss before it came here")
+    if tags.text("BurnedInAnnotation") == "YES":
+        found.append(
+            f"there is writing in its pixels ({describe('BurnedInAnnotation')} is YES), which the network sees"
+        )
+    return tuple(found)
+
+
+def _decode(pixels: PixelFormat, scale: GreyScale, remarks: tuple[str, ...]) -> Grey:
+    """The grey values; pixels of padding are black."""
+    name = pixels.instance.name
+    _, pattern = next(stored_frames(pixels, (0,), Scratch()))
+    with doing(f"{name}: rescaling pixels"):
+        plane = scale(used_bits(pattern, pixels))
+        padded = padding_of(pattern, pixels)
+        if padded is not None and (bright := int(np.count_nonzero(plane[padded]))):
+            share = 100 * bright / plane.size
+            remarks = (
+                *remarks,
+                f"{bright} of its pixels ({share:.1f} %) carry {describe('PixelPaddingValue')}; they were set to black",
+            )
+            plane[padded] = 0.0
+    return Grey(plane, remarks)
+
+
+def _nothing() -> Grey:
+    raise RuntimeError("this file holds no image")
+
+
+def _spacing(tags: Tags) -> tuple[float, float] | None:
+    """mm between rows and between columns: at the patient where calibrated, else at the detector."""
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        values = tags.numbers(keyword, 2)
+        if values is not None and min(values) > 0:
+            return values[0], values[1]
+    return None
+
+
+def _series_number(tags: Tags) -> int | None:
+    try:
+        return tags.whole("SeriesNumber")
+    except StudyError:
+        return None
+
+
+def _label(tags: Tags, keyword: str) -> str:
+    """A text that only serves to tell images apart; empty where it cannot be read."""
+    try:
+        return printable(tags.text(keyword))
+    except StudyError:
+        return ""

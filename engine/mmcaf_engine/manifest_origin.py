@@ -1,0 +1,40 @@
+"""The manifest's provenance: which checkpoint the weights came from and what was done to them."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from .manifest_base import ManifestModel
+
+
+class RewriteEntry(ManifestModel):
+    """A change of the computation that leaves its result the same in exact arithmetic."""
+
+    name: str
+    description: str
+    flops_saved: int = Field(description="Per window, 2 per multiply-add; negative if it costs some.")
+    parameters_saved: int = Field(description="Stored values; negative if it needs more.")
+
+
+class Int8Entry(ManifestModel):
+    """How the INT8 network was made."""
+
+    calibration: str = Field(description="The studies that the ranges were taken from.")
+    method: Literal["minmax", "percentile", "entropy"]
+    processor: Literal["cpu", "gpu"] = Field(default="cpu", description="What its layers were chosen for.")
+    layers: int = Field(ge=0, description="Convolutions in INT8.")
+    kept: dict[str, str] = Field(default_factory=dict, description="Convolution left in FP32 -> why.")
+
+
+class Provenance(ManifestModel):
+    """Where the weights came from and what wrote the bundle; no dates, so that exports repeat bit for bit."""
+
+    checkpoint_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    checkpoint_format: str
+    dead_keys_ignored: int = Field(ge=0, description="Checkpoint entries that the answer does not depend on.")
+    exporter: str
+    framework: str
+    opset: int
+    rewrites: tuple[RewriteEntry, ...] = Field(default=(), description="Applied to the network, in this order.")
+    flops: int | None = Field(default=None, ge=0, description="Of one window after them, 2 per multiply-add.")
+    int8: Int8Entry | None = None

@@ -1,0 +1,66 @@
+"""Nothing leaves the machine: an answer makes no connection and leaves no identifier of the machine behind.
+
+ONNX Runtime has had telemetry on Linux since 1.29, on by default: a device id below the home folder, a session file
+in the temporary one, and an uploader. OpenVINO brings a telemetry package for its converters.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcaf_engine.demo.phantom import make_phantom, record
+from mmcaf_engine.demo.write_dicom import write_series
+
+STRACE = shutil.which("strace")
+ANSWER = """
+import sys
+from mmcaf_cli.infer import app
+app(sys.argv[1:])
+"""
+
+
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder `series` and `record.json`; read them, do not change them."""
+    folder = tmp_path_factory.mktemp("patient")
+    phantom = make_phantom(0, size=64)
+    write_series(phantom, folder / "series")
+    (folder / "record.json").write_text(json.dumps(record(phantom.patient)))
+    return folder
+
+
+def answered(patient: Path, home: Path, backend: str, *before: str) -> subprocess.CompletedProcess[str]:
+    """`mmcaf-infer` as a new process in an empty home, with a temporary folder of its own."""
+    scratch = home / "scratch"
+    scratch.mkdir(parents=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_", "MMCAF_"))}
+    return subprocess.run(
+        [*before, sys.executable, "-c", ANSWER, patient / "series", patient / "record.json", "--backend", backend],
+        env={**kept, "HOME": str(home), "TMPDIR": str(scratch), "MMCAF_CACHE": str(home / "mmcaf")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_nothing_is_left_behind(patient: Path, tmp_path: Path, backend: str) -> None:
+    done = answered(patient, tmp_path / "home", backend)
+    assert done.returncode == 0, done.stderr
+    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
+    assert [path for path in left if tmp_path / "home" / "mmcaf" not in path.parents] == []
+
+
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed, which lists a process's connections")
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_no_connection_is_made(patient: Path, tmp_path: Path, backend: str) -> None:
+    log = tmp_path / "calls"
+    traced = (str(STRACE), "-f", "-qq", "-e", "trace=socket,connect,sendto,sendmsg", "-o", str(log))
+    done = answered(patient, tmp_path / "home", backend, *traced)
+    assert done.returncode == 0, done.stderr
+    assert "AF_INET" not in log.read_text()

@@ -1,0 +1,235 @@
+"""The grey values of DICOM radiographs against pydicom's own modality, VOI and windowing functions."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom import dcmread
+from pydicom.dataset import FileDataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from dicom_factory import compress, write
+from mmcaf_engine.errors import StudyError
+from mmcaf_engine.image import open_image
+from mmcaf_engine.manifest import ImageSpec
+from tiny_image import radiograph, stored, table_item
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+SPEC = ImageSpec(size=(8, 8), channels=1, mean=(0.0,), std=(1.0,))
+TOLERANCE = 1e-4
+"""Grey values up to 255 in float32 against double precision; measured 8e-6."""
+
+RISING = np.linspace(0, 1023, 200).astype(np.uint16)
+BENT = (1023 * np.linspace(0, 1, 300) ** 2).astype(np.uint16)
+
+
+def grey(path: Path) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    with open_image(path, SPEC) as opened:
+        plane, facts = opened.read()
+    assert plane.dtype == np.float32
+    return plane, facts.warnings
+
+
+def reference(path: Path) -> NDArray[np.float64]:
+    """By pydicom: the shown values, and the ends of their range by the standard."""
+    image = dcmread(path)
+    shown = apply_voi_lut(apply_modality_lut(image.pixel_array, image), image, index=0).astype(np.float64)
+    span = 2**image.BitsStored
+    ends = np.array([0, span - 1]) - (span // 2 if image.PixelRepresentation else 0)
+    if "VOILUTSequence" in image:
+        ends = np.array([0, 2 ** image.VOILUTSequence[0].LUTDescriptor[2] - 1])
+    elif "ModalityLUTSequence" in image:
+        ends = np.array([0, 2 ** image.ModalityLUTSequence[0].LUTDescriptor[2] - 1])
+    elif "RescaleSlope" in image:
+        ends = ends * float(image.RescaleSlope) + float(image.RescaleIntercept)
+        # With a falling slope, pydicom lets its windows run from the higher end to the lower.
+        ends = ends if "WindowCenter" in image else np.sort(ends)
+    shares = (shown - ends[0]) / (ends[1] - ends[0])
+    inverted = image.PhotometricInterpretation == "MONOCHROME1" or image.get("PresentationLUTShape") == "INVERSE"
+    return 255 * (1 - shares if inverted else shares)
+
+
+SCALES: dict[str, dict[str, Any]] = {
+    "window": {"WindowCenter": 1800, "WindowWidth": 1500},
+    "window-of-fractions": {"WindowCenter": 1800.25, "WindowWidth": 1500.5},
+    "narrowest-window": {"WindowCenter": 1800, "WindowWidth": 1},
+    "linear": {"WindowCenter": 1800, "WindowWidth": 1500, "VOILUTFunction": "LINEAR"},
+    "linear-exact": {"WindowCenter": 1800, "WindowWidth": 1500, "VOILUTFunction": "LINEAR_EXACT"},
+    "sigmoid": {"WindowCenter": 1800, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"},
+    "first-of-two-windows": {"WindowCenter": [1800, 300], "WindowWidth": [1500, 20]},
+    "all-bits": {"WindowCenter": None, "WindowWidth": None},
+    "rescaled": {"RescaleSlope": 0.5, "RescaleIntercept": -300, "WindowCenter": 700, "WindowWidth": 800},
+    "rescaled-falling": {"RescaleSlope": -1, "RescaleIntercept": 4095, "WindowCenter": 1800, "WindowWidth": 900},
+    "rescaled-all-bits": {"RescaleSlope": 2, "RescaleIntercept": -1000, "WindowCenter": None, "WindowWidth": None},
+    "no-rescale": {"RescaleSlope": None, "RescaleIntercept": None, "RescaleType": None},
+    "table": {"VOILUTSequence": [table_item(RISING, 1500, 10)]},
+    "bent-table": {"VOILUTSequence": [table_item(BENT, 0, 10), table_item(RISING, 0, 10)]},
+    "table-and-no-window": {
+        "WindowCenter": None,
+        "WindowWidth": None,
+        "VOILUTSequence": [table_item(RISING, 1900, 10)],
+    },
+    "modality-table": {
+        "RescaleSlope": None,
+        "RescaleIntercept": None,
+        "RescaleType": None,
+        "ModalityLUTSequence": [table_item(64 * BENT, 1800, 16)],
+        "WindowCenter": 32000,
+        "WindowWidth": 40000,
+    },
+    "inverted": {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+    "inverted-by-photometric": {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": None},
+    "inverted-table": {
+        "PhotometricInterpretation": "MONOCHROME1",
+        "PresentationLUTShape": None,
+        "VOILUTSequence": [table_item(BENT, 1500, 10)],
+    },
+}
+
+
+@pytest.mark.parametrize("elements", SCALES.values(), ids=SCALES.keys())
+def test_grey_values_are_those_of_pydicom(
+    elements: dict[str, Any], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    path = write(radiograph(**elements), tmp_path / "image")
+    plane, _ = grey(path)
+    expected = reference(path)
+    error = float(np.abs(plane - expected).max())
+    record_property("max_error", error)
+    assert np.ptp(expected) > 20
+    assert error < TOLERANCE
+
+
+@pytest.mark.parametrize("elements", [{}, {"VOILUTSequence": [table_item(BENT, -150, 10)]}], ids=["window", "table"])
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian], ids=["implicit", "big-endian"])
+def test_signed_values_in_every_encoding(elements: dict[str, Any], syntax: str, tmp_path: Path) -> None:
+    values = stored().astype(np.int16) - 2048
+    image = radiograph(values, **{"WindowCenter": 0, "WindowWidth": 3000, **elements})
+    path = write(image, tmp_path / "explicit")
+    plain, _ = grey(path)
+    assert np.abs(plain - reference(path)).max() < TOLERANCE
+    if syntax == ExplicitVRBigEndian:
+        image.PixelData = values.astype(">i2").tobytes()
+        for item in image.get("VOILUTSequence", []):
+            item.LUTData = np.frombuffer(item.LUTData, "<u2").astype(">u2").tobytes()
+    image.file_meta.TransferSyntaxUID = syntax
+    other, _ = grey(write(image, tmp_path / "other"))
+    assert np.array_equal(other, plain)
+
+
+@pytest.mark.parametrize(
+    "syntax", [RLELossless, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless], ids=["rle", "jpeg", "jpeg-ls", "j2k"]
+)
+def test_compressed_images_have_the_same_values(syntax: str, tmp_path: Path) -> None:
+    plain, _ = grey(write(radiograph(), tmp_path / "plain"))
+    packed, _ = grey(write(compress(radiograph(), syntax), tmp_path / "packed"))
+    assert np.array_equal(plain, packed)
+
+
+def test_a_byte_for_each_entry_of_a_table(tmp_path: Path) -> None:
+    item = table_item(np.arange(0, 250, 2), 2000, 8)
+    words, _ = grey(write(radiograph(VOILUTSequence=[item]), tmp_path / "words"))
+    item.LUTData = np.arange(0, 250, 2).astype(np.uint8).tobytes() + b"\0"
+    entries, _ = grey(write(radiograph(VOILUTSequence=[item]), tmp_path / "bytes"))
+    assert np.array_equal(words, entries)
+    assert np.ptp(words) > 200
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black(photometric: str, tmp_path: Path) -> None:
+    values = stored()
+    values[:5, :7] = 4000
+    values[5:] = np.where(values[5:] == 4000, 3999, values[5:])
+    elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": None}
+    padded, remarks = grey(write(radiograph(values, PixelPaddingValue=4000, **elements), tmp_path / "padded"))
+    plain, _ = grey(write(radiograph(values, **elements), tmp_path / "plain"))
+    marked = values == 4000
+    assert (padded[marked] == 0).all()
+    assert np.array_equal(padded[~marked], plain[~marked])
+    (remark,) = remarks
+    assert f"{marked.sum()} of its pixels" in remark
+    assert "(0028,0120) PixelPaddingValue; they were set to black" in remark
+
+
+REMARKS: dict[str, tuple[dict[str, Any], str]] = {
+    "two-windows": ({"WindowCenter": [1800, 300], "WindowWidth": [1500, 20]}, "2 alternatives.*first window"),
+    "table-and-window": ({"VOILUTSequence": [table_item(RISING, 0, 10)]}, "1 tables and 1 windows.*first table"),
+    "no-window": ({"WindowCenter": None, "WindowWidth": None}, "no values of interest.*all from 0 to 4095"),
+    "contradiction": ({"PresentationLUTShape": "INVERSE"}, "MONOCHROME2 but .* INVERSE, which contradict"),
+    "other-contradiction": (
+        {"PhotometricInterpretation": "MONOCHROME1"},
+        "MONOCHROME1 but .* IDENTITY, which contradict",
+    ),
+    "lossy": ({"LossyImageCompression": "01"}, "compressed with loss"),
+    "burned-in": ({"BurnedInAnnotation": "YES"}, r"\(0028,0301\) BurnedInAnnotation is YES"),
+    "dark": ({"WindowCenter": 30000, "WindowWidth": 60000}, "its brightest pixel is 1"),
+}
+
+
+@pytest.mark.parametrize(("elements", "remark"), REMARKS.values(), ids=REMARKS.keys())
+def test_what_is_uncertain_is_said(elements: dict[str, Any], remark: str, tmp_path: Path) -> None:
+    _, warnings = grey(write(radiograph(**elements), tmp_path / "image"))
+    (warning,) = warnings
+    assert warning.startswith("image: ")
+    assert re.search(remark, warning), warning
+
+
+def test_nothing_is_said_of_a_usual_image(tmp_path: Path) -> None:
+    assert grey(write(radiograph(), tmp_path / "image"))[1] == ()
+
+
+def damaged_table(**changes: Any) -> list[Any]:
+    item = table_item(RISING, 0, 10)
+    for keyword, value in changes.items():
+        setattr(item, keyword, value)
+    return [item]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "fewer-widths": ({"WindowCenter": [1, 2], "WindowWidth": 5}, r"\(0028,1051\) WindowWidth has 1 values"),
+    "no-width": ({"WindowWidth": 0}, "WindowWidth is 0; 1 or more was expected for LINEAR"),
+    "negative-width": ({"WindowWidth": -3, "VOILUTFunction": "SIGMOID"}, "is -3; more than 0 was expected"),
+    "unknown-function": ({"VOILUTFunction": "CUBIC"}, "VOILUTFunction is none of LINEAR, LINEAR_EXACT, SIGMOID"),
+    "unknown-shape": ({"PresentationLUTShape": "ROUND"}, "PresentationLUTShape is neither IDENTITY nor INVERSE"),
+    "slope-without-intercept": ({"RescaleIntercept": None}, r"\(0028,1052\) RescaleIntercept is missing"),
+    "no-slope": ({"RescaleSlope": 0}, "RescaleSlope is 0"),
+    "huge-slope": ({"RescaleSlope": 1e30}, "beyond any meaning"),
+    "slope-and-table": ({"ModalityLUTSequence": [table_item(RISING, 0, 10)]}, "stands beside"),
+    "short-table": (
+        {"VOILUTSequence": damaged_table(LUTData=b"\0" * 20)},
+        r"\(0028,3006\) LUTData has 10 entries; 200",
+    ),
+    "short-descriptor": ({"VOILUTSequence": damaged_table(LUTDescriptor=[200, 0])}, "has 2 values; 3 were expected"),
+    "bits-of-table": ({"VOILUTSequence": damaged_table(LUTDescriptor=[200, 0, 20])}, "entries of 20 bits; 8 to 16"),
+    "beyond-bits-of-table": ({"VOILUTSequence": damaged_table(LUTDescriptor=[200, 0, 8])}, "entries beyond 8 bits"),
+    "wide-values": ({"BitsAllocated": 32, "BitsStored": 24, "HighBit": 23}, "BitsStored is 24; at most 16|truncated"),
+    "palette": ({"PhotometricInterpretation": "PALETTE COLOR"}, "is not MONOCHROME2"),
+    "truncated": ({"Rows": 40}, "PixelData is truncated: 3102 bytes came, 3760 were expected"),
+    "too-large": ({"Rows": 9000}, "9000 x 47 pixels; sides of 1 to 8192"),
+    "no-rows": ({"Rows": 0}, "an image of 0 x 47 pixels"),
+}
+
+
+@pytest.mark.parametrize(("elements", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_unclear_grey_scales_are_refused(elements: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=message):
+        grey(write(radiograph(**elements), tmp_path / "image"))
+
+
+def test_an_image_of_one_value_is_refused(tmp_path: Path) -> None:
+    image: FileDataset = radiograph(np.full((20, 30), 1000, np.uint16))
+    with pytest.raises(StudyError, match="every pixel has the grey value 62"):
+        grey(write(image, tmp_path / "image"))

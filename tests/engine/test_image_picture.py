@@ -1,0 +1,185 @@
+"""PNG and JPEG files: grey values against OpenCV, and what is refused."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mmcaf_engine.errors import StudyError
+from mmcaf_engine.image import open_image
+from mmcaf_engine.manifest import ImageSpec
+from tiny_image import stored
+from tiny_pictures import SIGNATURE, chunk, exif, png, with_exif
+
+SPEC = ImageSpec(size=(8, 8), channels=1, mean=(0.0,), std=(1.0,), view="any")
+
+EIGHT = stored(20, 31, 8).astype(np.uint8)
+SIXTEEN = stored(20, 31, 16)
+THREE = np.repeat(EIGHT[..., np.newaxis], 3, axis=2)
+
+
+def opaque(pixels: NDArray[Any]) -> NDArray[Any]:
+    planes = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    return np.concatenate([planes, np.full_like(planes[..., :1], np.iinfo(pixels.dtype).max)], axis=2)
+
+
+def grey(path: Path, data: bytes) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    path.write_bytes(data)
+    with open_image(path, SPEC) as opened:
+        plane, facts = opened.read()
+    assert plane.dtype == np.float32
+    assert facts.modality == ("JPEG" if data[:1] == b"\xff" else "PNG")
+    assert (facts.uids, facts.spacing_mm, facts.slices) == ({}, (0.0, 0.0, 0.0), 1)
+    assert (facts.patient.patient_id, facts.patient.sex) == (None, None)
+    return plane, facts.warnings
+
+
+PALETTE = chunk(b"PLTE", b"".join(bytes([value] * 3) for value in range(256)))
+
+PNGS: dict[str, tuple[bytes, NDArray[np.float64]]] = {
+    "8-bits": (png(EIGHT), EIGHT / 1.0),
+    "16-bits": (png(SIXTEEN), SIXTEEN / 257.0),
+    "three-equal-channels": (png(THREE), EIGHT / 1.0),
+    "opaque": (png(opaque(EIGHT)), EIGHT / 1.0),
+    "opaque-colour-of-16-bits": (png(opaque(np.repeat(SIXTEEN[..., np.newaxis], 3, axis=2))), SIXTEEN / 257.0),
+    "palette": (png(EIGHT, PALETTE, header={"colour": 3}), EIGHT / 1.0),
+    "with-text-and-gamma": (
+        png(EIGHT, chunk(b"tEXt", b"Comment\0DOE^JANE"), chunk(b"gAMA", struct.pack(">I", 45455))),
+        EIGHT / 1.0,
+    ),
+    "by-another-encoder": (imagecodecs.png_encode(EIGHT), EIGHT / 1.0),
+}
+
+
+@pytest.mark.parametrize(("data", "expected"), PNGS.values(), ids=PNGS.keys())
+def test_png(data: bytes, expected: NDArray[np.float64], tmp_path: Path) -> None:
+    plane, warnings = grey(tmp_path / "image.png", data)
+    assert np.abs(plane - expected).max() < 1e-4
+    assert warnings == ()
+
+
+def jpeg(pixels: NDArray[np.uint8], **options: Any) -> bytes:
+    return bytes(imagecodecs.jpeg8_encode(pixels, level=90, **options))
+
+
+JPEGS = {
+    "grey": jpeg(EIGHT),
+    "three-equal-channels": jpeg(THREE),
+    "subsampled": jpeg(THREE, subsampling="420"),
+    "with-a-trailer": jpeg(EIGHT) + b"camera notes",
+}
+
+
+@pytest.mark.parametrize("data", JPEGS.values(), ids=JPEGS.keys())
+def test_jpeg_is_as_opencv_reads_it(data: bytes, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2", reason="the reference is OpenCV")
+    plane, warnings = grey(tmp_path / "image.jpg", data)
+    expected = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    expected = expected if expected.ndim == 2 else expected[..., 0]
+    assert np.abs(plane - expected).max() <= 1  # two inverse cosine transforms
+    assert np.abs(plane - EIGHT).mean() < 8
+    assert warnings == ()
+
+
+def test_progressive_jpeg(tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2", reason="it encodes progressively")
+    data = cv2.imencode(".jpg", EIGHT, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert b"\xff\xc2" in data
+    plane, _ = grey(tmp_path / "image.jpg", data)
+    assert np.abs(plane - EIGHT).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_exif_orientation_is_applied_and_said(kind: str, orientation: int, tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2", reason="the reference is OpenCV")
+    plain = jpeg(EIGHT)
+    turned = with_exif(plain, orientation, "<" if orientation % 2 else ">")
+    expected = cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_GRAYSCALE)
+    upright = cv2.imdecode(np.frombuffer(plain, np.uint8), cv2.IMREAD_GRAYSCALE)
+    data = turned if kind == "jpg" else png(upright, chunk(b"eXIf", exif(orientation)))
+    plane, warnings = grey(tmp_path / f"image.{kind}", data)
+    assert plane.shape == expected.shape
+    assert np.abs(plane - expected).max() <= 1
+    said = [f"image.{kind}: its EXIF orientation is {orientation}; it was "]
+    assert [text[: len(said[0])] for text in warnings] == (said if orientation > 1 else [])
+
+
+def test_a_picture_of_unknown_view_is_read_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "image.png").write_bytes(png(EIGHT))
+    with open_image(tmp_path / "image.png", SPEC.model_copy(update={"view": "frontal"})) as opened:
+        _, facts = opened.read()
+    (warning,) = facts.warnings
+    assert warning == "image.png: its view is not known, since a PNG file does not say; it was taken to be frontal."
+
+
+def test_twelve_bits_in_sixteen_are_remarked_on(tmp_path: Path) -> None:
+    _, (warning,) = grey(tmp_path / "image.png", png(stored(20, 31, 12)))
+    assert "its brightest pixel is 15" in warning
+    assert "fewer bits than the file says" in warning
+
+
+COLOURED = THREE.copy()
+COLOURED[3, 4, 2] ^= 1
+CLEAR = opaque(EIGHT)
+CLEAR[0, 0, 1] = 254
+SHORT = png(EIGHT)
+BEFORE_IEND = SHORT[:-12]
+
+REFUSED: dict[str, tuple[bytes, str]] = {
+    "colour": (png(COLOURED), "a colour PNG file: red, green and blue differ in 1 of 620 pixels; a grey radiograph"),
+    "transparent": (png(CLEAR), "a PNG file with transparent pixels"),
+    "4-bits": (png(EIGHT, header={"bits": 4}), "a PNG file of 4 bits per pixel, 16 grey values"),
+    "unknown-colour-type": (png(EIGHT, header={"colour": 1}), "8 bits of colour type 1"),
+    "cut-in-the-pixels": (SHORT[:100], "the PNG file is truncated: 100 bytes came"),
+    "cut-before-the-end": (BEFORE_IEND, "the PNG file is truncated"),
+    "only-a-signature": (SIGNATURE, "the PNG file is truncated"),
+    "wrong-checksum": (SHORT[:60] + bytes([SHORT[60] ^ 1]) + SHORT[61:], "does not have its checksum"),
+    "too-few-rows": (png(EIGHT, header={"height": 21}), r"decoding its pixels \(PNG\)"),
+    "no-pixels": (SIGNATURE + SHORT[8:33] + chunk(b"IEND", b""), r"decoding its pixels \(PNG\)"),
+    "no-header": (SIGNATURE + chunk(b"IEND", b""), "one IHDR chunk of 13 bytes was expected"),
+    "two-headers": (SHORT[:33] + SHORT[8:], "one IHDR chunk of 13 bytes was expected"),
+    "unknown-critical-chunk": (png(EIGHT, chunk(b"ABCD", b"")), "a critical chunk that the standard does not have"),
+    "too-wide": (png(EIGHT, header={"width": 9000}), "20 x 9000 pixels; sides of 1 to 8192"),
+    "no-width": (png(EIGHT, header={"width": 0}), "20 x 0 pixels"),
+    "orientation-9": (png(EIGHT, chunk(b"eXIf", exif(9))), "EXIF orientation 9"),
+    "damaged-exif": (png(EIGHT, chunk(b"eXIf", exif(6)[:12])), "an EXIF block that is cut short"),
+    "no-exif": (png(EIGHT, chunk(b"eXIf", b"nonsense")), "an EXIF block without TIFF header"),
+    "one-value": (png(np.full((9, 9), 7, np.uint8)), "every pixel has the grey value 7"),
+    "colour-jpeg": (jpeg(np.stack([EIGHT, EIGHT // 2, 255 - EIGHT], axis=2)), "a colour JPEG file"),
+    "cut-jpeg": (jpeg(EIGHT)[:-40], "the JPEG stream is cut short"),
+    "jpeg-without-end": (jpeg(EIGHT)[:-2], "the JPEG stream is cut short"),
+    "cut-after-a-thumbnail": (
+        with_exif(jpeg(EIGHT), 1)[:90].replace(b"\xff\xdb", b"\xff\xd9"),
+        "cut short|no JPEG marker",
+    ),
+    "lossless-jpeg": (bytes(imagecodecs.ljpeg_encode(EIGHT)), "the JPEG process is 0xFFC3; 0xFFC0 or 0xFFC1 or 0xFFC2"),
+    "cmyk-jpeg": (jpeg(opaque(THREE), colorspace="CMYK", outcolorspace="CMYK"), "4 components of 8 bits; 1 grey"),
+    "many-scans": (jpeg(EIGHT)[:-2] + 65 * b"\xff\xda\0\2" + b"\xff\xd9", "66 scans; at most 64"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused(data: bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=message) as caught:
+        grey(tmp_path / "image", data)
+    assert str(caught.value).startswith((str(tmp_path / "image"), "image: "))
+
+
+def test_what_is_not_of_the_pixels_never_reaches_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bytes] = []
+    decode = imagecodecs.png_decode
+
+    def watched(data: bytes) -> Any:
+        seen.append(bytes(data))
+        return decode(data)
+
+    monkeypatch.setattr(imagecodecs, "png_decode", watched)
+    bomb = chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(10**7)))
+    grey(tmp_path / "image", png(EIGHT, chunk(b"tEXt", b"Patient\0DOE^JANE"), bomb) + b"more")
+    assert seen == [png(EIGHT)]
