@@ -46,6 +46,7 @@ native: .venv-dev/ready
 clean:
 	rm -rf build demo .venv .venv-dev
 
-# The published JSON Schema of manifest.json.
+# The published JSON Schemas of manifest.json and of the report of mmcaf profile.
 schema: .venv-dev/ready
 	.venv-dev/bin/python -c "import json; from mmcaf_engine.manifest import Manifest; print(json.dumps(Manifest.model_json_schema(), indent=2))" > docs/manifest.schema.json
+	.venv-dev/bin/python -c "import json; from mmcaf_engine.profile.report import report_schema; print(json.dumps(report_schema(), indent=2))" > docs/profile.schema.json

@@ -1,0 +1,238 @@
+"""One window, node by node: what the runtimes tell, mapped to the source network and held against the roofline."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackendError
+from ..manifest import Precision
+from ..session import Session
+from ..source_modules import module_name, module_path
+from ..timing import Stopwatch
+from .report import RUNTIME, Bound, Layers, LayerTime, ModuleTime, Roofline
+
+WARM_UP_RUNS = 3
+PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum")
+"""Operators of ONNX that multiply; of nodes made one, the one that multiplies gives its module to all."""
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """A node as a runtime ran it, on the mean of the counted windows.
+
+    onnx: the nodes of the ONNX file that went into it, as far as the runtime says; flops: 2 per multiply-add of
+    convolutions and matrix products, 0 for others; bytes: of inputs, weights and outputs, each once, 0 where nothing is
+    moved. Both None where shapes are not known.
+    """
+
+    name: str
+    kind: str
+    onnx: tuple[str, ...]
+    ms: float
+    flops: int | None
+    bytes: int | None
+
+
+class Counting(Protocol):
+    """A backend that counts; see `openvino_layers`, `onnxruntime_layers`, `tensorrt_layers`."""
+
+    source: str
+
+    def infer(self, arrays: Any) -> Any:
+        """One window; as of every backend."""
+
+    def start_counting(self) -> None:
+        """Leave out all windows until now."""
+
+    def counted(self) -> list[NodeTime]:
+        """Every node, on the mean of the windows since; the backend answers no more after this."""
+
+    def close(self) -> None:
+        """Release everything."""
+
+
+def measure_layers(
+    session: Session, window: Mapping[str, NDArray[Any]], runs: int, roofline: Roofline | None
+) -> Layers:
+    """Run one window in turns through the session and through a second, counting backend of the same kind.
+
+    Args:
+        window: inputs with N = 1.
+        runs: windows for each of the two, after WARM_UP_RUNS.
+        roofline: of the processor; None where it does not say what the session's device reaches.
+
+    Raises:
+        BackendError: the runtime does not tell the times of its nodes, or failed.
+    """
+    with ExitStack() as opened:
+        counting = open_counting(session)
+        opened.callback(counting.close)
+        for _ in range(WARM_UP_RUNS):
+            session.run(window)
+            counting.infer(window)
+        counting.start_counting()
+        taken = np.empty((runs, 2))  # ms
+        turns = (session.run, counting.infer)
+        for run, pair in enumerate(taken):
+            for which in (0, 1) if run % 2 else (1, 0):
+                pair[which] = _infer_ms(turns[which], window)
+        nodes = counting.counted()
+    plain, profiled = (float(value) for value in taken.mean(axis=0))
+    network = session.bundle.manifest.network.name
+    return assemble(nodes, network, session.precision, roofline, plain, profiled, counting.source)
+
+
+def open_counting(session: Session) -> Counting:
+    """A second backend like the session's, that counts.
+
+    Raises:
+        BackendError: that runtime cannot count.
+    """
+    bundle = session.bundle
+    model = bundle.folder / bundle.manifest.models[session.precision]
+    threads = session.describe()["threads"] or 1
+    backend: Any
+    if session.backend == "openvino":
+        from .openvino_layers import CountingOpenVino
+
+        backend = CountingOpenVino.of(bundle.manifest, model, threads, session.precision)
+    elif session.backend == "onnxruntime":
+        from .onnxruntime_layers import CountingOnnxRuntime
+
+        backend = CountingOnnxRuntime.of(bundle.manifest, model, threads, session.precision)
+    elif session.backend == "tensorrt":
+        from .tensorrt_layers import CountingTensorRt
+
+        backend = CountingTensorRt.of(bundle.manifest, model, threads, session.precision)
+    else:
+        raise BackendError(
+            f"Backend {session.backend} does not tell the times of its layers.",
+            "Profile openvino, onnxruntime or tensorrt for them.",
+        )
+    found: Counting = backend.open()
+    return found
+
+
+def assemble(
+    nodes: Sequence[NodeTime],
+    network: str,
+    precision: Precision,
+    roofline: Roofline | None,
+    infer_ms: float,
+    profiled_ms: float,
+    source: str,
+) -> Layers:
+    """The report of these nodes; what the profiled window took besides them is a row of its own."""
+    layers_ms = float(sum(node.ms for node in nodes))
+    outside = max(profiled_ms - layers_ms, 0.0)
+    total = layers_ms + outside or 1.0
+    least = [_least(node, precision, roofline) for node in nodes]
+    rows = [_row(node, network, bound, total) for node, bound in zip(nodes, least, strict=True)]
+    parts: dict[str, list[int]] = {}
+    for at, row in enumerate(rows):
+        parts.setdefault(row.module, []).append(at)
+    modules = [
+        _module(name, [rows[at] for at in part], [least[at] for at in part], total) for name, part in parts.items()
+    ]
+    rows.append(LayerTime(RUNTIME, RUNTIME, RUNTIME, "", outside, outside / total))
+    modules.append(ModuleTime(RUNTIME, 1, outside, outside / total))
+    rows.sort(key=lambda row: (-row.ms, row.name))
+    modules.sort(key=lambda entry: (-entry.ms, entry.module))
+    return Layers(infer_ms, profiled_ms, layers_ms, source, tuple(rows), tuple(modules))
+
+
+def convolution_flops(output: Sequence[int], weight: Sequence[int]) -> int:
+    """2 per multiply-add; weight [O, I / groups, *kernel] or [groups, O / groups, I / groups, *kernel]."""
+    return 2 * prod(output) * prod(weight[len(weight) - len(output) + 1 :])
+
+
+def transposed_flops(given: Sequence[int], weight: Sequence[int]) -> int:
+    """2 per multiply-add; weight [I, O / groups, *kernel] or [groups, I / groups, O / groups, *kernel]."""
+    return 2 * prod(given) * prod(weight[len(weight) - len(given) + 1 :])
+
+
+def product_flops(output: Sequence[int], summed: int) -> int:
+    """2 per multiply-add of a matrix product over an axis of length `summed`."""
+    return 2 * prod(output) * summed
+
+
+def _infer_ms(run: Any, window: Mapping[str, NDArray[Any]]) -> float:
+    """What the stage "infer" of one call takes."""
+    watch = Stopwatch()
+    with watch.active():
+        run(window)
+    return watch.stages_ms()["infer"]
+
+
+@dataclass(frozen=True)
+class _Least:
+    """The least milliseconds that a roofline allows for the arithmetic, and for moving the data."""
+
+    compute_ms: float
+    memory_ms: float
+
+    @property
+    def ms(self) -> float:
+        return max(self.compute_ms, self.memory_ms)
+
+    @property
+    def bound(self) -> Bound:
+        return "compute" if self.compute_ms >= self.memory_ms else "memory"
+
+
+def _least(node: NodeTime, precision: Precision, roofline: Roofline | None) -> _Least | None:
+    if roofline is None or node.flops is None or node.bytes is None or precision not in roofline.gflops:
+        return None
+    return _Least(node.flops / roofline.gflops[precision] / 1e6, node.bytes / roofline.memory_gb_s / 1e6)
+
+
+def _row(node: NodeTime, network: str, least: _Least | None, total: float) -> LayerTime:
+    path = module_path(_main(node))
+    told = least is not None and least.ms > 0 and node.ms > 0
+    return LayerTime(
+        name=node.name,
+        kind=node.kind,
+        module=module_name(network, path),
+        path=path,
+        ms=node.ms,
+        share=node.ms / total,
+        flops=node.flops,
+        bytes=node.bytes,
+        roofline_share=least.ms / node.ms if told and least is not None else None,
+        bound=least.bound if told and least is not None else None,
+    )
+
+
+def _main(node: NodeTime) -> str:
+    """The ONNX node that stands for all of which a runtime's node was made."""
+    named = [name for name in node.onnx if "/" in name]
+    for name in named:
+        if name.partition("/")[2].split("_")[0] in PRODUCTS:
+            return name
+    return node.name if "/" in node.name else next(reversed(named), "")
+
+
+def _module(name: str, rows: Sequence[LayerTime], least: Sequence[_Least | None], total: float) -> ModuleTime:
+    ms = float(sum(row.ms for row in rows))
+    flops = [row.flops for row in rows if row.flops is not None]
+    moved = [row.bytes for row in rows if row.bytes is not None]
+    known = [entry for entry in least if entry is not None]
+    needed = sum(entry.ms for entry in known)
+    told = len(known) == len(rows) and needed > 0 and ms > 0
+    computing = sum(entry.ms for entry in known if entry.bound == "compute")
+    bound: Bound = "compute" if 2 * computing >= needed else "memory"
+    return ModuleTime(
+        module=name,
+        layers=len(rows),
+        ms=ms,
+        share=ms / total,
+        flops=sum(flops) if flops else None,
+        bytes=sum(moved) if moved else None,
+        roofline_share=needed / ms if told else None,
+        bound=bound if told else None,
+    )

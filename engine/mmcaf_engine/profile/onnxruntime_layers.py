@@ -1,0 +1,107 @@
+"""Layers on ONNX Runtime: the file that its profiler writes, in the trace event format, with shapes of every node."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..backends.base import Arrays
+from ..backends.onnxruntime_backend import OnnxRuntimeBackend
+from ..errors import BackendError
+from .layers import NodeTime, convolution_flops, product_flops, transposed_flops
+
+_SUFFIX = "_kernel_time"
+_IN_PLACE = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape")
+"""Operators that move no data: their output lies where their input does."""
+
+
+class CountingOnnxRuntime(OnnxRuntimeBackend):
+    """The backend with its profiler on, which writes to a folder of its own that is removed with the session."""
+
+    source = "ONNX Runtime's profiler"
+    _windows = 0
+    _left_out = 0
+
+    def start_counting(self) -> None:
+        """Leave out all windows until now."""
+        self._left_out = self._windows
+
+    def counted(self) -> list[NodeTime]:
+        """Every node, on the mean of the windows since; ends the profile."""
+        file = Path(self._session.end_profiling())
+        return read_profile(file.read_bytes(), self._left_out, self._windows)
+
+    def _options(self) -> Any:
+        self._folder = tempfile.mkdtemp(prefix="mmcaf-profile-")
+        options = super()._options()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(self._folder) / "layers")
+        return options
+
+    def _infer(self, window: Arrays) -> Arrays:
+        self._windows += 1
+        return super()._infer(window)
+
+    def _close(self) -> None:
+        super()._close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def read_profile(document: bytes, first: int, end: int) -> list[NodeTime]:
+    """The nodes of runs `first` to `end`, each on its mean.
+
+    Raises:
+        BackendError: it does not hold these runs, as where the runtime's profiler was full.
+    """
+    try:
+        events = json.loads(document)
+        runs = sorted((run["ts"], run["ts"] + run["dur"]) for run in events if run["name"] == "model_run")
+        kernels = [event for event in events if event["name"].endswith(_SUFFIX)]
+        if len(runs) != end:
+            raise ValueError(f"{len(runs)} runs instead of {end}")
+        since = runs[first][0]
+        return list(_means([event for event in kernels if event["ts"] >= since], end - first))
+    except (ValueError, KeyError, TypeError, IndexError) as failure:
+        raise BackendError(
+            f"ONNX Runtime's profile cannot be read: {failure}.", "Profile with fewer runs: --runs 5"
+        ) from None
+
+
+def _means(kernels: Iterable[Mapping[str, Any]], windows: int) -> Iterator[NodeTime]:
+    spent: dict[str, float] = {}
+    facts: dict[str, Mapping[str, Any]] = {}
+    for event in kernels:
+        name = event["name"].removesuffix(_SUFFIX)
+        spent[name] = spent.get(name, 0.0) + event["dur"] / 1e3  # From microseconds.
+        facts[name] = event["args"]
+    for name, total in spent.items():
+        about = facts[name]
+        given, made = _shapes(about["input_type_shape"]), _shapes(about["output_type_shape"])
+        kind = about["op_name"]
+        sizes = ("activation_size", "parameter_size", "output_size")
+        moved = 0 if kind in _IN_PLACE else sum(int(about[size]) for size in sizes)
+        yield NodeTime(name, kind, (name.removeprefix("fused "),), total / windows, _flops(kind, given, made), moved)
+
+
+def _shapes(listed: Iterable[Mapping[str, list[int]]]) -> list[list[int]]:
+    return [next(iter(entry.values()), []) for entry in listed]
+
+
+def _flops(kind: str, given: list[list[int]], made: list[list[int]]) -> int | None:
+    """As the runtime runs it, with channels that it added; None where it does not tell the shape of the weight."""
+    match kind, given:
+        case "Conv" | "FusedConv" | "ConvInteger", [_, weight, *_]:
+            return convolution_flops(made[0], weight)
+        case "QLinearConv", [_, _, _, weight, *_]:
+            return convolution_flops(made[0], weight)
+        case "ConvTranspose", [image, weight, *_]:
+            return transposed_flops(image, weight)
+        case "Conv" | "FusedConv" | "ConvInteger" | "QLinearConv" | "ConvTranspose", _:
+            return None
+        case "Gemm" | "FusedGemm" | "QGemm" | "MatMul" | "FusedMatMul" | "MatMulInteger" | "QLinearMatMul", [left, *_]:
+            return product_flops(made[0], left[-1])
+        case "DynamicQuantizeMatMul" | "MatMulIntegerToFloat", [left, *_]:
+            return product_flops(made[0], left[-1])
+    return 0

@@ -1,0 +1,79 @@
+"""Which backends and precisions a profile measures, and why others are left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..backends import BACKENDS, backend_class
+from ..bundle import Bundle
+from ..errors import BackendError
+from ..manifest import Precision
+from ..session import choose
+from ..tuning_record import read_tuning
+
+ALL = "all"
+"""As a backend: every one; as a precision: every one that the bundle holds."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A backend and a precision; skipped: why it cannot be measured, or None."""
+
+    backend: str
+    precision: Precision
+    skipped: str | None
+
+
+def plan(bundle: Bundle, backends: Sequence[str], precisions: Sequence[str], threads: int) -> tuple[Planned, ...]:
+    """Every pair of what was asked for, each once, of which at least one can be measured.
+
+    Raises:
+        BackendError: a backend that was named is unknown or not available, the bundle holds no such precision, or no
+            pair can be measured.
+    """
+    found: dict[tuple[str, Precision], Planned] = {}
+    tuning = read_tuning(bundle, threads)
+    for precision in _precisions(bundle, precisions):
+        for backend in _backends(backends):
+            try:
+                kind, held, _ = choose(bundle, backend, precision or "auto", tuning)
+                one = Planned(kind.name, held, None)
+            except BackendError as failure:
+                one = Planned(backend, precision or "fp32", failure.problem.rstrip("."))
+            found.setdefault((one.backend, one.precision), one)
+    planned = tuple(found.values())
+    if all(one.skipped is not None for one in planned):
+        reasons = "; ".join(str(one.skipped) for one in planned)
+        raise BackendError(
+            f"Nothing of {bundle.manifest.name} can be profiled here: {reasons}.", "See what can run: mmcaf doctor"
+        )
+    return planned
+
+
+def _backends(wanted: Sequence[str]) -> list[str]:
+    names: list[str] = []
+    for name in wanted or ("auto",):
+        if name not in ("auto", ALL) and not (answer := backend_class(name).availability()).available:
+            raise BackendError(
+                f"Backend {name} cannot run here: {answer.reason}.", "Leave it out, and see what can: mmcaf doctor"
+            )
+        names += BACKENDS if name == ALL else [name]
+    return list(dict.fromkeys(names))
+
+
+def _precisions(bundle: Bundle, wanted: Sequence[str]) -> list[Precision | None]:
+    """None for "auto"."""
+    held: dict[str, Precision] = {name: name for name in bundle.manifest.models}
+    names: list[Precision | None] = []
+    for name in wanted or ("auto",):
+        if name == ALL:
+            names += held.values()
+        elif name == "auto":
+            names.append(None)
+        elif name in held:
+            names.append(held[name])
+        else:
+            raise BackendError(
+                f"{bundle.manifest.name} holds no {name} network; it holds {', '.join(held)}.",
+                f"Leave it out, or add it: mmcaf quantize BUNDLE --precision {name}",
+            )
+    return list(dict.fromkeys(names))

@@ -1,0 +1,406 @@
+"""`mmcaf profile` and `mmcaf doctor --quick-check`: what they print and write, and what every wrong input is told."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import profile_reports
+from command import Command
+from mmcaf_cli.profile_text import WIDTH, render
+from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.bundle import Bundle
+from mmcaf_engine.doctor import Finding
+from mmcaf_engine.profile.compare import compare, judge
+from mmcaf_engine.profile.report import ProfileReport
+
+Measured = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def report() -> ProfileReport:
+    return profile_reports.report()
+
+
+@pytest.fixture
+def measured(monkeypatch: pytest.MonkeyPatch, report: ProfileReport) -> Measured:
+    """Nothing is measured: the report made by hand is the outcome. What was asked for is noted."""
+    asked: Measured = []
+    set_outcome(monkeypatch, report, asked)
+    return asked
+
+
+def set_outcome(monkeypatch: pytest.MonkeyPatch, outcome: ProfileReport, asked: Measured | None = None) -> None:
+    def profile_bundle(bundle: Bundle, **options: Any) -> ProfileReport:
+        if asked is not None:
+            asked.append({"bundle": bundle, **options})
+        return outcome
+
+    monkeypatch.setattr("mmcaf_cli.profile.profile_bundle", profile_bundle)
+    monkeypatch.setattr("mmcaf_cli.profile.machine_facts", lambda *given: profile_reports.MACHINE)
+
+
+@pytest.fixture
+def old(tmp_path: Path, report: ProfileReport) -> Path:
+    """The report as a baseline."""
+    file = tmp_path / "old.json"
+    file.write_text(report.to_json(), encoding="utf-8")
+    return file
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, drafts included."""
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_table(run: Command, tiny_bundle: Path, measured: Measured, report: ProfileReport) -> None:
+    outcome = run("mmcaf", "profile", tiny_bundle)
+    assert outcome.code == 0 and outcome.err == ""
+    assert outcome.out == render(report) + "\n"
+    rows = [line.split() for line in outcome.out.splitlines()]
+    study, window, layers = (
+        next(at for at, row in enumerate(rows) if row[:2] == head)
+        for head in (["one", "study"], ["one", "window"], ["slowest", "layers"])
+    )
+    assert [row[:2] for row in rows[study + 1 : study + 5]] == [
+        ["openvino", "int8"],
+        ["openvino", "fp32"],
+        ["onnxruntime", "fp32"],
+        ["onnxruntime", "int8"],
+    ]
+    assert rows[study + 2][2:4] == ["186", "ms"] and rows[study + 2][-3:] == ["0", "232", "MB"]
+    assert rows[window + 2][2:4] == ["11.9", "ms"] and rows[window + 1][-2:] == ["0.31", "J"]
+    assert rows[layers + 2][:4] == ["E3D-MSCA", "stage", "1", "conv"]
+    assert "not measured: openvino bf16, this processor has no units for BF16" in outcome.out
+
+
+def long_names(report: ProfileReport) -> ProfileReport:
+    """The report with names as long as a real network's, and more configurations than fit beside each other."""
+    first = report.configurations[0]
+    assert first.layers is not None
+    rows = tuple(
+        replace(row, name="/encoder/blocks" * 9, module="decoder of the third stage" * 3) for row in first.layers.rows
+    )
+    modules = tuple(replace(row, module=f"{row.module} {'of the decoder' * 4}") for row in first.layers.modules)
+    wide = replace(first, backend="tensorrt", layers=replace(first.layers, rows=rows, modules=modules))
+    several = tuple(replace(wide, precision=name) for name in ("fp32", "fp16", "bf16", "int8"))
+    notes = ("A note that goes on for quite a while, and says what a reader should know. " * 4,)
+    machine = replace(report.machine, processor="A processor with a long name " * 5)
+    return replace(report, machine=machine, configurations=several * 3, notes=notes)  # fmt: skip
+
+
+@pytest.mark.parametrize("change", [lambda report: report, long_names], ids=["usual", "long-names"])
+def test_it_fits_a_terminal(report: ProfileReport, change: Callable[[ProfileReport], ProfileReport]) -> None:
+    changed = change(report)
+    lines = render(changed, compare(changed, report)).splitlines()
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_control_characters_do_not_reach_the_terminal(report: ProfileReport) -> None:
+    first = report.configurations[0]
+    assert first.layers is not None
+    rows = tuple(replace(row, name="\x1b[2J\x9b5n") for row in first.layers.rows)
+    changed = replace(
+        report,
+        bundle=replace(report.bundle, name="lung\x1b]0;title\x07"),
+        configurations=(replace(first, layers=replace(first.layers, rows=rows), notes=("a\rb",)),),
+    )
+    assert all(line.isprintable() for line in render(changed).splitlines())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answer": None, "cold": None},
+        {"steady": None, "throughput": (), "memory": None},
+        {"layers": None},
+        {"steady": None, "answer": None, "cold": None, "layers": None, "throughput": (), "memory": None},
+    ],
+    ids=["no-study", "no-window", "no-layers", "nothing"],
+)
+def test_what_was_not_measured_is_a_dash(report: ProfileReport, change: dict[str, Any]) -> None:
+    changed = tuple(one if one.skipped else replace(one, **change) for one in report.configurations)
+    text = render(replace(report, configurations=changed, roofline=None))
+    assert "None" not in text and "nan" not in text
+    assert ("one study" in text) == any(one.answer or one.memory for one in changed)
+    assert ("one window" in text) == any(one.steady or one.layers for one in changed)
+
+
+def test_options_reach_the_engine(run: Command, tiny_bundle: Path, measured: Measured) -> None:
+    arguments = ["--backend", "openvino", "--backend", "onnxruntime", "--precision", "int8", "--runs", "7"]
+    arguments += ["--threads", "1", "--batch", "4", "--concurrency", "8", "--study", "s.dcm", "--record", "r.json"]
+    assert run("mmcaf", "profile", tiny_bundle, *arguments).code == 0
+    asked = measured[0]
+    assert asked.pop("bundle").manifest.name == "tiny" and callable(asked.pop("progress"))
+    assert asked == {
+        "study": Path("s.dcm"), "record": Path("r.json"), "backends": ("openvino", "onnxruntime"),
+        "precisions": ("int8",), "runs": 7, "threads": 1, "batch": 4, "concurrency": (8,),
+    }  # fmt: skip
+
+
+def test_what_is_not_named_is_left_to_the_engine(run: Command, tiny_bundle: Path, measured: Measured) -> None:
+    run("mmcaf", "profile", tiny_bundle)
+    assert not {"backends", "precisions", "concurrency"} & set(measured[0])
+
+
+def test_json_on_stdout(run: Command, tiny_bundle: Path, measured: Measured, report: ProfileReport) -> None:
+    outcome = run("mmcaf", "profile", tiny_bundle, "--json", "-")
+    assert outcome.code == 0 and outcome.err == ""
+    assert ProfileReport.from_json(outcome.out) == report
+
+
+def test_files(run: Command, tiny_bundle: Path, measured: Measured, report: ProfileReport, tmp_path: Path) -> None:
+    files = {kind: tmp_path / "out" / f"report.{kind}" for kind in ("json", "trace", "html")}
+    (tmp_path / "out").mkdir()
+    files["html"].write_text("an older one")
+    options = [part for kind, file in files.items() for part in (f"--{kind}", file)]
+    outcome = run("mmcaf", "profile", tiny_bundle, *options)
+    assert outcome.code == 0 and outcome.out == render(report) + "\n"
+    assert names(tmp_path / "out") == ["report.html", "report.json", "report.trace"]
+    assert ProfileReport.from_json(files["json"].read_bytes()) == report
+    assert json.loads(files["trace"].read_text(encoding="utf-8"))["traceEvents"]
+    assert files["html"].read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert all(f"written: {file}" in outcome.err for file in files.values())
+
+
+def test_a_link_is_kept(run: Command, tiny_bundle: Path, measured: Measured, tmp_path: Path) -> None:
+    (tmp_path / "target.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    assert run("mmcaf", "profile", tiny_bundle, "--json", tmp_path / "link.json").code == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "target.json").read_text(encoding="utf-8"))["schema_version"] == 1
+
+
+def test_interrupted(
+    run: Command, tiny_bundle: Path, report: ProfileReport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: Path
+) -> None:
+    part = replace(report, interrupted=True, configurations=report.configurations[:1])
+    set_outcome(monkeypatch, part)
+    file = tmp_path / "part.json"
+    arguments = ["--json", file, "--baseline", old, "--fail-over", "0%"]
+    outcome = run("mmcaf", "profile", tiny_bundle, *arguments)
+    assert outcome.code == 130 and outcome.err.endswith("interrupted: this is what was measured so far\n")
+    assert outcome.out.startswith("Interrupted: this is what was measured so far.\n")
+    assert ProfileReport.from_json(file.read_bytes()) == part
+
+
+def test_interrupted_before_anything(
+    run: Command, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def profile_bundle(bundle: Bundle, **options: Any) -> ProfileReport:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mmcaf_cli.profile.profile_bundle", profile_bundle)
+    outcome = run("mmcaf", "profile", tiny_bundle, "--html", tmp_path / "page.html")
+    assert outcome.code == 130 and "interrupted before anything was measured" in outcome.err
+    assert outcome.out == "" and not (tmp_path / "page.html").exists()
+
+
+def test_baseline(run: Command, tiny_bundle: Path, measured: Measured, old: Path) -> None:
+    outcome = run("mmcaf", "profile", tiny_bundle, "--baseline", old, "--fail-over", "5%")
+    assert outcome.code == 0 and outcome.err == ""
+    lines = [line for line in outcome.out.splitlines() if "no clear change" in line]
+    assert len(lines) == 8 and all("+0.0%" in line for line in lines)
+
+
+def test_slower_than_the_baseline(
+    run: Command, tiny_bundle: Path, report: ProfileReport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: Path
+) -> None:
+    slower = profile_reports.slower(report, 1.2, only=("onnxruntime", "fp32"))
+    set_outcome(monkeypatch, slower)
+    page = tmp_path / "page.html"
+    arguments = ["--baseline", old, "--fail-over", "5%", "--html", page]
+    outcome = run("mmcaf", "profile", tiny_bundle, *arguments)
+    assert outcome.code == 7
+    assert "error: --fail-over 5%: slower than" in outcome.err
+    assert "onnxruntime fp32, one study: +20.0%" in outcome.err and "openvino" not in outcome.err
+    assert outcome.out == render(slower, judge(compare(slower, report), 0.05)) + "\n"
+    assert "Slower than the limit allows." in page.read_text(encoding="utf-8")
+    assert run("mmcaf", "profile", tiny_bundle, "--baseline", old, "--fail-over", "30%").code == 0
+    assert run("mmcaf", "profile", tiny_bundle, "--baseline", old).code == 0
+
+
+def test_another_bundle_is_warned_of(
+    run: Command, tiny_bundle: Path, report: ProfileReport, monkeypatch: pytest.MonkeyPatch, old: Path
+) -> None:
+    set_outcome(monkeypatch, replace(report, bundle=replace(report.bundle, sha256="f" * 64)))
+    outcome = run("mmcaf", "profile", tiny_bundle, "--baseline", old)
+    assert outcome.code == 0 and "warning: The baseline is of another bundle" in outcome.err
+
+
+def test_another_machine_is_refused_before_measuring(
+    run: Command, tiny_bundle: Path, measured: Measured, report: ProfileReport, old: Path
+) -> None:
+    old.write_text(replace(report, machine=replace(report.machine, cores=64)).to_json(), encoding="utf-8")
+    outcome = run("mmcaf", "profile", tiny_bundle, "--baseline", old, "--fail-over", "5%")
+    assert outcome.code == 2 and "cores 64, here 2" in outcome.error() and not measured
+    outcome = run("mmcaf", "profile", tiny_bundle, "--baseline", old)
+    assert outcome.code == 0 and "warning: The baseline is of another machine" in outcome.err
+
+
+def newer(document: str) -> str:
+    return document.replace('"schema_version": 1', '"schema_version": 2', 1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: "", "not JSON"),
+        (lambda text: text[: len(text) // 2], "not JSON"),
+        (lambda text: "[1, 2]", "it says no version"),
+        (newer, "it says version 2"),
+        (lambda text: text.replace('"p50"', '"p51"'), "not a report of mmcaf profile"),
+        (lambda text: text.replace('"cores": 2', '"cores": "two"'), "not a report of mmcaf profile"),
+        (lambda text: text.replace('"runs": 20', '"runs": NaN'), "NaN is not a number"),
+        (lambda text: "\udcff", "not UTF-8"),
+    ],
+    ids=["empty", "cut-short", "list", "newer", "other-key", "wrong-type", "nan", "not-text"],
+)
+def test_malformed_baseline(
+    run: Command, tiny_bundle: Path, measured: Measured, old: Path, damage: Callable[[str], str], said: str
+) -> None:
+    old.write_bytes(damage(old.read_text(encoding="utf-8")).encode(errors="surrogateescape"))
+    outcome = run("mmcaf", "profile", tiny_bundle, "--baseline", old)
+    assert outcome.code == 2 and said in outcome.error() and str(old) in outcome.err and not measured
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fail-over", "5%"], "--fail-over needs a report to compare with"),
+        (["--baseline", "OLD", "--fail-over", "5"], "not a percentage"),
+        (["--baseline", "OLD", "--fail-over", "a lot"], "not a percentage"),
+        (["--baseline", "OLD", "--fail-over", "5%", "--runs", "3"], "at least 5 runs"),
+        (["--baseline", "nowhere.json"], "nowhere.json: no such file"),
+        (["--baseline", "."], ".: a directory"),
+        (["--json", "nowhere/out.json"], "nowhere/out.json: cannot be written: No such file or directory"),
+        (["--html", "."], ".: a directory"),
+        (["--trace", "/dev/null"], "/dev/null: not a regular file"),
+        (["--trace", "-"], "only --json is printed on stdout"),
+        (["--html", "-"], "only --json is printed on stdout"),
+        (["--json", "a.out", "--html", "a.out"], "named by --json and by --html"),
+    ],
+    ids=[
+        "no-baseline", "no-percent-sign", "words", "few-runs", "missing-baseline", "baseline-folder", "no-folder",
+        "folder", "device", "trace-to-stdout", "html-to-stdout", "same-file",
+    ],
+)  # fmt: skip
+def test_refused_before_measuring(
+    run: Command,
+    tiny_bundle: Path,
+    measured: Measured,
+    old: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = names(tmp_path)
+    outcome = run("mmcaf", "profile", tiny_bundle, *[str(old) if one == "OLD" else one for one in arguments])
+    assert outcome.code == 2 and said in outcome.error()
+    assert not measured and names(tmp_path) == before
+
+
+def test_an_output_that_fails_late_leaves_nothing_half_written(
+    run: Command, tiny_bundle: Path, measured: Measured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fills up between the check and the writing of the second file."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.json").write_text("older")
+    real = Path.write_text
+
+    def write_text(self: Path, text: str, **options: Any) -> int:
+        if "page" in self.name:
+            real(self, text[:100], **options)
+            raise OSError(28, "No space left on device")
+        return real(self, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    arguments = ["--json", tmp_path / "out" / "a.json", "--html", tmp_path / "out" / "page.html"]
+    outcome = run("mmcaf", "profile", tiny_bundle, *arguments)
+    assert outcome.code == 2 and "page.html: cannot be written: No space left on device" in outcome.err
+    assert names(tmp_path / "out") == ["a.json"] and (tmp_path / "out" / "a.json").read_text() == "older"
+
+
+@pytest.mark.parametrize("arguments", [[], ["BUNDLE", "--runs", "many"], ["BUNDLE", "more"]])
+def test_wrong_usage(run: Command, tiny_bundle: Path, arguments: list[str]) -> None:
+    outcome = run("mmcaf", "profile", *[str(tiny_bundle) if one == "BUNDLE" else one for one in arguments])
+    assert outcome.code == 2 and outcome.out == "" and "mmcaf profile" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nowhere.mmcaf"], 5, "nowhere.mmcaf: no such bundle"),
+        (["BUNDLE", "--runs", "0"], 2, "--runs 0: at least 1"),
+        (["BUNDLE", "--threads", "0"], 2, "--threads 0: at least 1"),
+        (["BUNDLE", "--batch", "0"], 2, "--batch 0: at least 1"),
+        (["BUNDLE", "--concurrency", "0"], 2, "--concurrency 0: at least 1"),
+        (["BUNDLE", "--precision", "int8"], 6, "holds no int8 network"),
+        (["BUNDLE", "--precision", "int9"], 6, "int9"),
+        (["BUNDLE", "--backend", "abacus"], 6, "No backend is called 'abacus'"),
+        (["BUNDLE", "--study", "nowhere.dcm", "--record", "RECORD"], 3, "nowhere.dcm: no such file"),
+        (["BUNDLE", "--study", "nowhere.dcm"], 4, "needs a record with the fields sex, age"),
+        (["BUNDLE", "--record", "RECORD"], 2, "study"),
+    ],
+    ids=[
+        "no-bundle", "no-runs", "no-threads", "no-batch", "nobody-at-a-time", "precision-not-held", "no-such-precision",
+        "no-such-backend", "no-study", "no-record", "record-alone",
+    ],
+)  # fmt: skip
+def test_wrong_input(
+    run: Command, tiny_bundle: Path, tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    """Nothing is replaced here: the engine itself refuses, and no output appears."""
+    file = tmp_path / "out.json"
+    record = tmp_path / "record.json"
+    record.write_text('{"sex": "M", "age": 60}')
+    paths = {"BUNDLE": tiny_bundle, "RECORD": record}
+    outcome = run("mmcaf", "profile", *[paths.get(one, one) for one in arguments], "--json", file)
+    assert outcome.code == code and said in outcome.error()
+    assert not file.exists()
+
+
+def test_missing_backend(run: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was named and is not installed is refused before anything is measured."""
+    missing = classmethod(lambda cls: Availability(False, "openvino cannot be imported; pip install openvino"))
+    monkeypatch.setattr(OpenVinoBackend, "availability", missing)
+    file = tmp_path / "out.json"
+    arguments = ["--backend", "onnxruntime", "--backend", "openvino", "--json", file]
+    outcome = run("mmcaf", "profile", tiny_bundle, *arguments)
+    assert outcome.code == 6 and "pip install openvino" in outcome.error() and not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("ok", 0), ("note", 0), ("problem", 6)], ids=["healthy", "with-a-note", "slow"]
+)
+def test_quick_check(run: Command, monkeypatch: pytest.MonkeyPatch, status: Any, code: int) -> None:
+    findings = [Finding("bundle", "tiny", "ok", "fine"), Finding("engine", "latency", status, "one window 12 ms")]
+    monkeypatch.setattr("mmcaf_engine.quick_check.quick_check", lambda path: findings)
+    outcome = run("mmcaf", "doctor", "--quick-check")
+    assert outcome.code == code and ("healthy" in outcome.out.splitlines()) == (code == 0)
+    assert "one window 12 ms" in outcome.out and ("Not healthy: latency." in outcome.err) == (code == 6)
+    document = json.loads(run("mmcaf", "doctor", "--quick-check", "--json").out)
+    assert document["healthy"] == (code == 0) and document["findings"][1]["subject"] == "latency"
+
+
+def test_quick_check_of_a_bundle_that_is_named(
+    run: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+    outcome = run("mmcaf", "doctor", "--quick-check", "--bundle", tiny_bundle)
+    assert outcome.code == 0, outcome.out + outcome.err
+    for said in ("2 golden cases within", "recorded now", "disk of the cache", "memory"):
+        assert said in outcome.out
+    outcome = run("mmcaf", "doctor", "--quick-check", "--bundle", tmp_path / "nowhere.mmcaf")
+    assert outcome.code == 6 and "no such bundle" in outcome.out
+
+
+def test_bundle_is_for_the_quick_check(run: Command, tiny_bundle: Path) -> None:
+    outcome = run("mmcaf", "doctor", "--bundle", tiny_bundle)
+    assert outcome.code == 2 and "--bundle is for the quick check" in outcome.error()
