@@ -2,6 +2,7 @@
 
 python benchmarks/cpu.py --output benchmarks/results/cpu.csv
 python benchmarks/cpu.py --network lcadb --output benchmarks/results/cpu_lcadb.csv
+python benchmarks/cpu.py --network medfusionnet --output benchmarks/results/cpu_medfusionnet.csv
 
 Every case runs in processes of its own, ROUNDS times in turn, so that a drift of the machine hits all alike.
 """
@@ -14,8 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ Inputs = dict[str, np.ndarray]
 class Subject:
     """The network that is measured, with its default configuration, which is the published one.
 
-    shape: of its volumes; cases, calibration: synthetic studies that it answers, and that INT8's ranges are taken from;
-    demo: whether the demonstration bundle is of this network.
+    shape: of its volumes or image; cases, calibration: synthetic studies that it answers, and that INT8's ranges are
+    taken from; demo: whether the demonstration bundle is of this network; settings: of its export.
     """
 
     name: str
@@ -42,11 +43,21 @@ class Subject:
     cases: str
     calibration: str
     demo: bool
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 SUBJECTS = {
     "mmcaf": Subject("mmcaf", (1, 1, 12, 192, 192), "demo:60000-60005", "demo:50000-50007", demo=True),
     "lcadb": Subject("lcadb", (1, 1, 128, 128, 16), "demo:60000-60001", "demo:50000-50001", demo=False),
+    "medfusionnet": Subject(
+        "medfusionnet",
+        (1, 1, 224, 224),
+        "demo:60000-60005",
+        "demo:50000-50007",
+        demo=False,
+        # Random weights score every label about 0.5; at thresholds there the gate would count noise as changed labels.
+        settings={"thresholds": json.dumps([0.01] * 14)},
+    ),
 }
 
 
@@ -136,7 +147,7 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     network = _network(subject)
     set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
-    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
+    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", settings=subject.settings, force=True)
     windows = list(phantom_windows(folder / "full.mmcaf", subject.cases))
     inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
     with torch.inference_mode():
@@ -163,11 +174,25 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
 def _network(subject: Subject) -> Any:
     """The network at its published size, with torch's own random weights."""
     from mmcaf_export.networks.lcadb import LcadbConfig
+    from mmcaf_export.networks.medfusionnet import MedFusionConfig
     from mmcaf_export.networks.mmcaf import MmcafConfig
     from mmcaf_export.networks.registry import Networks
 
-    config = {"mmcaf": MmcafConfig(), "lcadb": LcadbConfig()}[subject.name]
-    return Networks().entry(subject.name).build(config)
+    config = {"mmcaf": MmcafConfig(), "lcadb": LcadbConfig(), "medfusionnet": MedFusionConfig()}[subject.name]
+    network = Networks().entry(subject.name).build(config)
+    if subject.name == "medfusionnet":
+        network.metadata_selection.load_state_dict(_chest_selection().buffers())
+    return network
+
+
+def _chest_selection() -> Any:
+    """Thresholds of the clinical values, fitted to synthetic patients."""
+    from mmcaf_engine.demo import chest_patient
+    from mmcaf_export.networks.medfusionnet.selection import fit
+
+    patients = [chest_patient(seed) for seed in range(50_000, 50_200)]
+    columns = [[one.age, one.sex == "M", one.view == "AP", one.follow_up] for one in patients]
+    return fit(columns, [one.present for one in patients])
 
 
 def _answer(network: Any, window: Inputs) -> np.ndarray:

@@ -33,7 +33,7 @@ from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.prepare import prepare
 
 SPACING_MM = 1.0
-STAGES = ("read", "decode", "record", "preprocess", "open", "infer", "aggregate")
+STAGES = ("read", "geometry", "record", "decode", "preprocess", "open", "copy_in", "infer", "copy_out", "aggregate")
 
 
 def main() -> None:

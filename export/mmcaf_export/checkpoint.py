@@ -18,7 +18,7 @@ from mmcaf_engine.errors import ExportError
 
 TRAINING, STATE_DICT, SAFETENSORS = "training checkpoint", "state_dict", "safetensors"
 
-_STATE_KEYS = ("model_state", "state_dict", "model")
+_STATE_KEYS = ("model_state", "state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.")  # left by DataParallel and torch.compile
 _MAX_HEADER = 100_000_000  # safetensors' own limit
 

@@ -26,6 +26,7 @@ from .report import ExportReport
 from .rewrites.rewrite import Applied, rewritten_with_costs
 from .settings import apply_settings, configure, split_settings
 from .verify import Case, verify
+from .vocabulary import VOCABULARY, copy_vocabulary, vocabulary_given
 
 MODEL, GOLDEN = "model.onnx", "golden.npz"
 VERIFIED_BATCHES = (1, 3)  # the golden cases come from the last
@@ -62,8 +63,10 @@ def export_bundle(
     checkpoint = load_checkpoint(checkpoint_path)
     networks = Networks()
     name, config = networks.recognise(checkpoint.state, checkpoint.metadata, network)
+    entry = networks.entry(name)
     with networks.blamed(name):
-        return _export(networks.entry(name), config, checkpoint, output, settings, force, tell)
+        checkpoint = dataclasses.replace(checkpoint, state=entry.own_names(checkpoint.state))
+        return _export(entry, config, checkpoint, output, settings, force, tell)
 
 
 def _export(
@@ -78,7 +81,7 @@ def _export(
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
     source, matched = _fill(entry, config, checkpoint)
-    manifest = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
+    manifest, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
@@ -87,17 +90,20 @@ def _export(
         tell(f"writing {entry.title} as ONNX")
         inputs, outputs = entry.tensors(config)
         names = tuple(spec.name for spec in outputs)
+        text = manifest.get("text")
+        if vocabulary is not None:
+            copy_vocabulary(vocabulary, folder)
         example = entry.example_inputs(config, 1, seed=0)
         lean, applied = rewritten_with_costs(source, entry.rewrites, example)
         manifest["provenance"] |= _rewrites(applied)
-        export_onnx(lean, example, folder / MODEL, outputs=names)
+        export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
         del lean
         tell("verifying against the source network")
         cases = []
         for batch in VERIFIED_BATCHES:
             drawn = entry.example_inputs(config, batch, seed=batch)
             cases.append(Case(drawn, reference(source, drawn, names)))
-        verifications, skipped = verify(folder / MODEL, inputs, outputs, cases)
+        verifications, skipped = verify(folder / MODEL, inputs, outputs, cases, lengths=text["buckets"] if text else ())
         last = cases[-1]
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
         write_golden(folder / GOLDEN, stored)
@@ -133,11 +139,19 @@ def _manifest(
     matched: MatchReport,
     network: nn.Module,
     settings: Mapping[str, str],
-) -> dict[str, Any]:
-    """The manifest without its files, validated before the long work starts."""
+) -> tuple[dict[str, Any], Path | None]:
+    """The manifest without its files, validated before the long work starts, and the vocabulary that it names."""
     inputs, outputs = entry.tensors(config)
+    try:
+        described = entry.describe(config, network, checkpoint.metadata)
+    except ValueError as failure:
+        raise ExportError(f"{checkpoint.path}: {failure}.", "Correct the file's metadata.") from None
+    described = apply_settings(described, settings)
+    vocabulary = vocabulary_given(described, settings, network)
+    if vocabulary is not None:
+        described["text"]["vocabulary"] = VOCABULARY
     document = {
-        **apply_settings(entry.manifest(config), settings),
+        **described,
         "network": {
             "name": entry.name,
             "config": dataclasses.asdict(config),
@@ -156,13 +170,14 @@ def _manifest(
         },
     }
     placeholder = {"sha256": "0" * 64, "size": 0}
+    files = {MODEL: placeholder, GOLDEN: placeholder} | ({VOCABULARY: placeholder} if vocabulary else {})
     try:
-        Manifest.model_validate({**document, "files": {MODEL: placeholder, GOLDEN: placeholder}})
+        Manifest.model_validate({**document, "files": files})
     except ValidationError as failure:
         raise ExportError(
             f"The settings do not make a valid manifest: {describe_validation(failure)}.", "Correct them with --set."
         ) from None
-    return document
+    return document, vocabulary
 
 
 def _rewrites(applied: Sequence[Applied]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ _COUNTER = ".num_batches_tracked"
 class MatchReport:
     """What was taken from a checkpoint, and what was not.
 
-    state: every entry of the network -> its tensor, float32 (counters int64).
+    state: every entry of the network -> its tensor, float32, or whole numbers of the network's own type.
     ignored: checkpoint entries that the answer does not depend on.
     absent: entries of that kind which the network has and the checkpoint has not.
     converted: entries stored in another floating-point type than float32.
@@ -60,8 +60,8 @@ def match_state(expected: Mapping[str, Tensor], checkpoint: Checkpoint, dead: Se
             if fault:
                 problems["wrong"].append(f"{key} ({fault})")
                 continue
-            state[key] = found[key].to(torch.float32)
-            if found[key].dtype != torch.float32:
+            state[key] = found[key].to(torch.float32 if wanted.is_floating_point() else wanted.dtype)
+            if wanted.is_floating_point() and found[key].dtype != torch.float32:
                 converted.append(key)
     count = sum(map(len, problems.values()))
     if count:
@@ -74,8 +74,10 @@ def match_state(expected: Mapping[str, Tensor], checkpoint: Checkpoint, dead: Se
 
 
 def _fault(tensor: Tensor, wanted: Tensor) -> str | None:
-    if tensor.layout != torch.strided or tensor.is_quantized or not tensor.is_floating_point():
-        return f"stored as {tensor.dtype}, {tensor.layout}; a dense floating-point tensor was expected"
+    kind = "floating-point" if wanted.is_floating_point() else "whole-number"
+    fits = tensor.is_floating_point() == wanted.is_floating_point() and not tensor.is_complex()
+    if tensor.layout != torch.strided or tensor.is_quantized or not fits:
+        return f"stored as {tensor.dtype}, {tensor.layout}; a dense {kind} tensor was expected"
     if tensor.shape != wanted.shape:
         return f"{_shape(tensor)} came, {_shape(wanted)} was expected"
     finite = torch.isfinite(tensor.to(torch.float32))

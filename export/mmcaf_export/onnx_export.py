@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .onnx_files import save_model
+from .onnx_operators import TRANSLATIONS
 from .rewrites.copies import share_copy
 
 OPSET = 20
@@ -26,13 +27,14 @@ def export_onnx(
     *,
     outputs: Sequence[str] = ("logit",),
     opset: int = OPSET,
+    longest: int | None = None,
 ) -> tuple[Path, ...]:
     """Write `network` to `path` as an ONNX model in evaluation mode; the network is left as it is.
 
-    The first axis of every input and output is the batch, dynamic and called "N"; all other sizes
-    are those of the examples. Nodes are called after the module they come from, as in
-    `image_encoder.dcfb1.pconv1.0/Conv`, and values after their node. Nothing of this machine goes
-    into the file.
+    The first axis of every input and output is the batch, dynamic and called "N"; the second of every text, an
+    int64 input, is its length, dynamic and called "L"; all other sizes are those of the examples. Nodes are called
+    after the module they come from, as in `image_encoder.dcfb1.pconv1.0/Conv`, and values after their node. Nothing of
+    this machine goes into the file.
 
     Args:
         network: called as network(*example_inputs.values()).
@@ -40,13 +42,15 @@ def export_onnx(
         path: the model; weights above onnx_files.EXTERNAL_ABOVE go to `path` + ".data".
         outputs: names for the outputs, in order.
         opset: ONNX operator set.
+        longest: largest L, of a network with a text input.
 
     Returns:
         The files written, the model first.
     """
-    batch = torch.export.Dim("N", min=1)
-    # A batch of one in the example would be taken for a constant.
+    batch, length = torch.export.Dim("N", min=1), torch.export.Dim("L", min=1, max=longest)
+    # A size of one in the example would be taken for a constant.
     examples = tuple(tensor[:1].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in example_inputs.values())
+    shapes = tuple({0: batch} if tensor.is_floating_point() else {0: batch, 1: length} for tensor in examples)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             share_copy(network),
@@ -55,7 +59,8 @@ def export_onnx(
             opset_version=opset,
             input_names=list(example_inputs),
             output_names=list(outputs),
-            dynamic_shapes=tuple({0: batch} for _ in examples),
+            dynamic_shapes=shapes,
+            custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
     if program is None:

@@ -216,7 +216,7 @@ def test_a_runtime_that_is_missing_is_reported_and_onnxruntime_is_required(
         ({"threshold": "high"}, r"valid manifest: threshold: "),
         ({"table.fields.age.upper": "NaN"}, r"valid manifest: table\.fields\.1\.number\.upper"),
         ({"preprocessing.windows.slices": "24"}, r"depth differs from preprocessing\.windows\.slices"),
-        ({"table": "null"}, r"a table input and a table schema must come together"),
+        ({"table": "null"}, r"inputs of the kind table and the manifest's table must come together"),
         ({"tresold": "0.4"}, r"no 'tresold' in the manifest's settings; there: name, "),
         ({"network.config.depth": "3"}, r"no 'depth' in network\.config; there: slices, size"),
         ({"network.config.fusion": "mean"}, r"fin_cls\.weight \(1x48 came, 1x24 was expected\)"),

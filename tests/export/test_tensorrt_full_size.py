@@ -1,4 +1,4 @@
-"""Engines of the full-size network for two generations of GPUs, without a GPU."""
+"""Engines of the full-size network, and of a narrow LCA-DB, for several generations of GPUs, without a GPU."""
 
 import logging
 import shutil
@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from all_precisions import write_precision
+from mmcaf_engine import load_bundle
 from mmcaf_engine.manifest import Precision, TensorSpec
 from mmcaf_engine.tensorrt.builder import build_engine
 from mmcaf_engine.tensorrt.conv_precision import share_in
 from mmcaf_engine.tensorrt.flavour import find_flavour
-from mmcaf_engine.tensorrt.target import Target
+from mmcaf_engine.tensorrt.target import TURING, Target
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.onnx_export import export_onnx
+from mmcaf_export.report import ExportReport
 
 pytest.importorskip("tensorrt_rtx")
 pytestmark = pytest.mark.slow
@@ -40,12 +42,26 @@ def model(full_network: MmcafNet, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("targets", [(Target(8, 9), Target(12, 0)), (TURING,)], ids=lambda one: "+".join(map(str, one)))
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_engines(precision: Precision, model: Path) -> None:
+def test_engines(precision: Precision, targets: tuple[Target, ...], model: Path) -> None:
     lowered = model.with_name(f"model.{precision}.onnx")
-    write_precision(model, lowered, precision)
-    targets = (Target(8, 9), Target(12, 0))
+    if not lowered.exists():
+        write_precision(model, lowered, precision)
     engine = build_engine(find_flavour("tensorrt_rtx"), lowered, INPUTS, OUTPUTS, precision=precision, targets=targets)
     log.info("%s: %.0f MiB in %.1f s", precision, len(engine.plan) / 2**20, engine.seconds)
     assert engine.targets == targets and len(engine.plan) > lowered.with_name(f"{lowered.name}.data").stat().st_size / 2
     assert share_in(engine.products, precision) >= 0.9
+    assert (engine.edit is not None) is (targets == (TURING,))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_lcadb_engines_for_turing(precision: Precision, lcadb_export: ExportReport, tmp_path: Path) -> None:
+    manifest = load_bundle(lcadb_export.output).manifest
+    lowered = tmp_path / f"model.{precision}.onnx"
+    write_precision(lcadb_export.output / "model.onnx", lowered, precision)
+    engine = build_engine(
+        find_flavour("tensorrt_rtx"), lowered, manifest.inputs, manifest.outputs, precision=precision, targets=(TURING,)
+    )
+    assert len(engine.plan) > 0 and share_in(engine.products, precision) == 1.0
+    assert engine.edit is not None and engine.edit.summed == 5

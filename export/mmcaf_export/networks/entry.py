@@ -32,6 +32,14 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     assumptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Setting -> what the default manifest assumes about it that no checkpoint tells."""
 
+    def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's tensors under the names that this network gives them; by default as they are.
+
+        Here other spellings of the same network become its own, and what no reading of it uses is dropped. Any
+        checkpoint may come, also another network's.
+        """
+        return dict(state)
+
     @abstractmethod
     def configure(self, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> ConfigT:
         """Read the configuration off a checkpoint that holds the signature.
@@ -59,6 +67,14 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     @abstractmethod
     def manifest(self, config: ConfigT) -> dict[str, Any]:
         """The default of every manifest field that settings may change, as plain JSON values."""
+
+    def describe(self, config: ConfigT, network: nn.Module, metadata: Mapping[str, str]) -> dict[str, Any]:
+        """As `manifest`, of a network that holds its weights and of what the checkpoint's file says of itself.
+
+        Raises:
+            ValueError: a metadata entry that cannot be.
+        """
+        return self.manifest(config)
 
 
 def whole_number(name: str, text: str) -> int:

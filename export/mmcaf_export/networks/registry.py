@@ -8,12 +8,14 @@ from torch import Tensor
 
 from mmcaf_engine.errors import ExportError, MmcafError
 
+from .cmasg.entry import CmasgEntry
 from .entry import NetworkEntry
 from .lcadb.entry import LcadbEntry
+from .medfusionnet.entry import MedFusionEntry
 from .mmcaf.entry import MmcafEntry
 from .plugins import GROUP, Faulty, first_line, installed
 
-BUILT_IN: tuple[NetworkEntry[Any], ...] = (MmcafEntry(), LcadbEntry())
+BUILT_IN: tuple[NetworkEntry[Any], ...] = (MmcafEntry(), LcadbEntry(), CmasgEntry(), MedFusionEntry())
 
 _OWN = "mmcaf-infer"
 
@@ -74,7 +76,7 @@ class Networks:
         """Tell which network a checkpoint holds and how it is configured.
 
         Args:
-            state: clean parameter names -> tensors; only names and shapes are looked at.
+            state: parameter names -> tensors; only names and shapes are looked at.
             metadata: what the file says of itself: network, slices, size.
             network: insist on this one instead of looking.
 
@@ -86,9 +88,13 @@ class Networks:
         """
         wanted = network or metadata.get("network")
         candidates = [self.entry(wanted)] if wanted else list(self.entries.values())
-        fitting = [entry for entry in candidates if all(key in state for key in entry.signature)]
+        states: dict[str, Mapping[str, Tensor]] = {}
+        for candidate in candidates:
+            with self.blamed(candidate.name):
+                states[candidate.name] = candidate.own_names(state)
+        fitting = [entry for entry in candidates if all(key in states[entry.name] for key in entry.signature)]
         if not fitting:
-            raise self._unknown(state, candidates)
+            raise self._unknown(state, states, candidates)
         if len(fitting) > 1:
             names = ", ".join(f"{entry.name} (of {self.origins[entry.name]})" for entry in fitting)
             raise ExportError(
@@ -97,17 +103,22 @@ class Networks:
         entry = fitting[0]
         with self.blamed(entry.name):
             try:
-                return entry.name, entry.configure(state, metadata)
+                return entry.name, entry.configure(states[entry.name], metadata)
             except ValueError as failure:
                 raise ExportError(
                     f"The checkpoint looks like {entry.title} but cannot be one: {failure}.",
                     "Check that it was trained with the published network.",
                 ) from None
 
-    def _unknown(self, state: Mapping[str, Tensor], candidates: list[NetworkEntry[Any]]) -> ExportError:
+    def _unknown(
+        self,
+        state: Mapping[str, Tensor],
+        states: Mapping[str, Mapping[str, Tensor]],
+        candidates: list[NetworkEntry[Any]],
+    ) -> ExportError:
         lacking = []
         for entry in candidates:
-            missing = ", ".join(key for key in entry.signature if key not in state)
+            missing = ", ".join(key for key in entry.signature if key not in states[entry.name])
             lacking.append(f"{entry.name} ({entry.title}), whose {missing} it lacks")
         keys = ", ".join(sorted(state)[:3])
         return ExportError(

@@ -12,7 +12,7 @@ from .copies import meta_copy
 
 _MOVES = {"view", "_unsafe_view", "expand", "transpose", "permute", "slice", "select", "unsqueeze", "squeeze", "t"}
 _MOVES |= {"detach", "alias", "split", "unbind", "cat", "stack", "clone", "copy", "_to_copy", "constant_pad_nd"}
-_MOVES |= {"empty", "arange", "zeros", "ones", "full", "scalar_tensor"}
+_MOVES |= {"split_with_sizes", "empty", "arange", "zeros", "ones", "full", "scalar_tensor"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class _Counter(TorchDispatchMode):
         if name not in _MOVES:
             read = [value for value in args if isinstance(value, Tensor)]
             written = result[0] if isinstance(result, tuple) else result
-            self.flops += _PRODUCTS.get(name, _elements)(read, written)
+            self.flops += PRODUCTS.get(name, _elements)(read, written)
         return result
 
 
@@ -78,10 +78,11 @@ def _elements(read: list[Tensor], written: Tensor) -> int:
     return max(tensor.numel() for tensor in (*read, written))
 
 
-_PRODUCTS: dict[str, Callable[[list[Tensor], Tensor], int]] = {
+PRODUCTS: dict[str, Callable[[list[Tensor], Tensor], int]] = {
     "convolution": _convolution,
     "mm": _product,
     "addmm": _product,
     "bmm": _product,
     "upsample_trilinear3d": _trilinear,
 }
+"""Operator -> its cost, from the tensors that it reads, in order, and the first that it writes."""

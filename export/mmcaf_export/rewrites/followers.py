@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .copies import meta_copy
+from .weights import Convolution
+
+BatchNorm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
 def norms_after_convolutions(network: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, str]:
@@ -20,10 +23,10 @@ def norms_after_convolutions(network: nn.Module, inputs: Mapping[str, Tensor]) -
         watch = _Watch()
         with ExitStack() as stack:
             for path, module in bare.named_modules():
-                if isinstance(module, nn.Conv3d):
+                if isinstance(module, Convolution):
                     hook = module.register_forward_hook(lambda _m, _i, made, path=path: watch.make(path, made))
                     stack.callback(hook.remove)
-                elif isinstance(module, nn.BatchNorm3d):
+                elif isinstance(module, BatchNorm):
                     before = module.register_forward_pre_hook(lambda _m, given, path=path: watch.enter(path, given[0]))
                     after = module.register_forward_hook(lambda _m, _i, _o: watch.leave())
                     stack.callback(before.remove)

@@ -1,0 +1,214 @@
+"""Recurrent torch operators that an exported network is made of, and what they are in ONNX.
+
+lstm is ONNX's LSTM. gated_lstm, which no ONNX operator is, becomes a Scan over the steps. In torch both are plain
+loops: they serve to compare a rewritten network with its source.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import onnx_ir as ir
+import torch
+from onnxscript import evaluator
+from torch import Tensor
+
+from mmcaf_export.onnx_operators import TRANSLATIONS
+from mmcaf_export.rewrites.cost import PRODUCTS
+
+
+@torch.library.custom_op("mmcaf::lstm", mutates_args=())
+def lstm(x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, direction: str) -> Tensor:
+    """An LSTM as ONNX's operator has it, of D directions.
+
+    Args:
+        x: [n, N, d]. weight: [D, 4 H, d], recurrent: [D, 4 H, H], bias: [D, 8 H], gates in the order i, o, f, c.
+        direction: forward; reverse, from the last step to the first; or bidirectional, which has D = 2.
+
+    Returns:
+        [n, D, N, H].
+    """
+    hidden = recurrent.shape[2]
+    outputs = x.new_empty(len(x), len(weight), x.shape[1], hidden)
+    for at in range(len(weight)):
+        inputs = x @ weight[at].T + bias[at, : 4 * hidden] + bias[at, 4 * hidden :]
+        h = c = x.new_zeros(x.shape[1], hidden)
+        backwards = at == 1 or direction == "reverse"
+        for step in reversed(range(len(x))) if backwards else range(len(x)):
+            i, o, f, g = (inputs[step] + h @ recurrent[at].T).chunk(4, dim=-1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            outputs[step, at] = h = o.sigmoid() * c.tanh()
+    return outputs
+
+
+@lstm.register_fake
+def _(x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, direction: str) -> Tensor:
+    return x.new_empty(x.shape[0], weight.shape[0], x.shape[1], recurrent.shape[2])
+
+
+@torch.library.custom_op("mmcaf::gated_lstm", mutates_args=())
+def gated_lstm(
+    inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
+) -> Tensor:
+    """Both directions of a gated LSTM at once, every sigmoid written as (1 + tanh(half)) / 2.
+
+    With t = tanh(inputs + output @ recurrent) + shift, in parts i, f, o, c: cell = gate (f cell + i c), and output =
+    gate o tanh(cell), where gate is half of what it is in the publication.
+
+    Args:
+        inputs: what each step's input adds, bias included, [turns, U, N, 2, P H], U steps in each turn of the loop; the
+            second direction's steps in its own order, so that step 0 is the first of both.
+        recurrent: [H, 2 P H], of both directions side by side. shift: [P H].
+        gates: half of the gates, [turns, U, N, 2, H]; None if they are read off the last output too: then they are the
+            last of the parts, the whole of (1 + tanh(half)) for a soft gate, above zero for an open hard one.
+        holds: a closed gate holds the cell. misprint: i takes the place of o, which is no part. hard: see gates.
+
+    Returns:
+        [turns, U, N, 2, H], in the order of `inputs`.
+    """
+    hidden, width = recurrent.shape[0], recurrent.shape[1] // 2
+    h = c = inputs.new_zeros(inputs.shape[2], 2, hidden)
+    outputs = inputs.new_empty(*inputs.shape[:4], hidden)
+    for step in product(range(inputs.shape[0]), range(inputs.shape[1])):
+        added = torch.stack([h[:, 0] @ recurrent[:, :width], h[:, 1] @ recurrent[:, width:]], dim=1)
+        parts = list(((inputs[step] + added).tanh() + shift).split(hidden, dim=-1))
+        gate = gates[step] if gates is not None else _inner(parts.pop(), hard)
+        i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
+        held = (1 - 2 * gate) * c if holds else 0
+        c = gate * (f * c + i * g) + held
+        outputs[step] = h = gate * (o * c.tanh())
+    return outputs
+
+
+@gated_lstm.register_fake
+def _(
+    inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
+) -> Tensor:
+    return inputs.new_empty(*inputs.shape[:4], recurrent.shape[0])
+
+
+def _inner(read: Tensor, hard: bool) -> Tensor:
+    return 0.5 * (read > 0).to(read.dtype) if hard else 0.25 * read
+
+
+def _lstm_node(x: ir.Value, weight: ir.Value, recurrent: ir.Value, bias: ir.Value, direction: str) -> ir.Value:
+    hidden = _size(recurrent, 2)
+    return _record("LSTM", [x, weight, recurrent, bias], hidden_size=hidden, direction=direction)[0]
+
+
+def _scan_node(
+    inputs: ir.Value,
+    recurrent: ir.Value,
+    shift: ir.Value,
+    gates: ir.Value | None,
+    holds: bool,
+    misprint: bool,
+    hard: bool,
+) -> ir.Value:
+    """A Scan whose body multiplies by both directions' matrices at once.
+
+    Of the four blocks [direction of the output, direction of the matrix] two are of use; but each weight is read once,
+    in one product, and reading them is what takes the time.
+    """
+    hidden, width, unrolled = _size(recurrent, 0), _size(recurrent, 1) // 2, _size(inputs, 1)
+    body = _Body()
+    h, c = (body.input(name, [1, None, 2, hidden]) for name in ("h", "c"))
+    scanned = [inputs] if gates is None else [inputs, gates]
+    widths = {"inputs": width, "gates": hidden}
+    taken = [body.input(name, [unrolled, None, 2, size]) for name, size in list(widths.items())[: len(scanned)]]
+    steps = [body.nodes_of("Split", value, outputs=unrolled, axis=0, num_outputs=unrolled) for value in taken]
+    blocks, own = body.constant([0, 0, 4, width]), body.constant([0, 3])
+    outputs = []
+    for z, *given in zip(*steps, strict=True):
+        every = body.node("Reshape", body.node("MatMul", h, recurrent), blocks)
+        added = body.node("Gather", every, own, axis=2)
+        t = body.node("Add", body.node("Tanh", body.node("Add", added, z)), shift)
+        parts = list(body.nodes_of("Split", t, outputs=width // hidden, axis=-1, num_outputs=width // hidden))
+        gate = given[0] if given else body.inner(parts.pop(), hard)
+        i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
+        cell = body.node("Mul", body.node("Add", body.node("Mul", f, c), body.node("Mul", i, g)), gate)
+        if holds:
+            kept = body.node("Sub", body.constant(1.0), body.node("Add", gate, gate))
+            cell = body.node("Add", cell, body.node("Mul", kept, c))
+        c = cell
+        h = body.node("Mul", body.node("Mul", body.node("Tanh", c), o), gate)
+        outputs.append(h)
+    graph = body.graph([h, c, body.node("Concat", *outputs, axis=0)])
+    start = _start(inputs, hidden)
+    return _record("Scan", [start, start, *scanned], outputs=3, body=graph, num_scan_inputs=len(scanned))[2]
+
+
+def _start(inputs: ir.Value, hidden: int) -> ir.Value:
+    """Zeros [1, N, 2, hidden] for the N of [turns, U, N, 2, ...]."""
+    batch = _record("Shape", [inputs], start=2, end=3)[0]
+    shape = _record("Concat", [_constant([1]), batch, _constant([2, hidden])], axis=0)[0]
+    return _record("Expand", [_constant(0.0), shape])[0]
+
+
+def _constant(value: float | list[int]) -> ir.Value:
+    return _record("Constant", [], value=_tensor(value))[0]
+
+
+def _record(operator: str, inputs: Sequence[ir.Value], outputs: int = 1, **attributes: Any) -> Sequence[ir.Value]:
+    """Add a node to the graph that torch.onnx is writing; its own helper knows one output of a Scan only."""
+    node = ir.node(operator, inputs, attributes, num_outputs=outputs)
+    recorder: Any = evaluator.default()
+    recorder.nodes.append(node)
+    return node.outputs
+
+
+def _tensor(value: float | list[int]) -> ir.TensorProtocol:
+    dtype = ir.DataType.FLOAT if isinstance(value, float) else ir.DataType.INT64
+    return ir.tensor(value, dtype=dtype)
+
+
+def _size(value: ir.Value, axis: int) -> int:
+    size = value.shape[axis] if value.shape is not None else None
+    if not isinstance(size, int):
+        raise ValueError(f"{value.name} has no fixed axis {axis}")
+    return size
+
+
+class _Body:
+    """The graph of one turn of a Scan, built node by node."""
+
+    def __init__(self) -> None:
+        self._inputs: list[ir.Value] = []
+        self._nodes: list[ir.Node] = []
+
+    def input(self, name: str, shape: list[int | None]) -> ir.Value:
+        value = ir.Value(name=f"step_{name}", shape=ir.Shape(shape), type=ir.TensorType(ir.DataType.FLOAT))
+        self._inputs.append(value)
+        return value
+
+    def constant(self, value: float | list[int]) -> ir.Value:
+        return self.node("Constant", value=_tensor(value))
+
+    def node(self, operator: str, *inputs: ir.Value, **attributes: Any) -> ir.Value:
+        return self.nodes_of(operator, *inputs, **attributes)[0]
+
+    def nodes_of(self, operator: str, *inputs: ir.Value, outputs: int = 1, **attributes: Any) -> Sequence[ir.Value]:
+        name = f"step_{operator}_{len(self._nodes)}"
+        node = ir.node(operator, list(inputs), attributes, num_outputs=outputs, name=name)
+        for index, value in enumerate(node.outputs):
+            value.name = name if outputs == 1 else f"{name}:{index}"
+        self._nodes.append(node)
+        return node.outputs
+
+    def inner(self, read: ir.Value, hard: bool) -> ir.Value:
+        """Half a gate that was read off the last output too."""
+        if not hard:
+            return self.node("Mul", read, self.constant(0.25))
+        opened = self.node("Cast", self.node("Greater", read, self.constant(0.0)), to=int(ir.DataType.FLOAT))
+        return self.node("Mul", opened, self.constant(0.5))
+
+    def graph(self, outputs: list[ir.Value]) -> ir.Graph:
+        for value in outputs:
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+        return ir.Graph(self._inputs, outputs, nodes=self._nodes, name="step")
+
+
+TRANSLATIONS[torch.ops.mmcaf.lstm.default] = _lstm_node
+TRANSLATIONS[torch.ops.mmcaf.gated_lstm.default] = _scan_node
+PRODUCTS["lstm"] = lambda read, written: written.numel() * 8 * (read[1].shape[2] + read[2].shape[2])
+PRODUCTS["gated_lstm"] = lambda read, written: written.numel() * (read[1].shape[1] + 12)

@@ -1,0 +1,61 @@
+"""The vocabulary of a network that reads text: checked against its table of word pieces, and put into the bundle."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mmcaf_engine.errors import BundleError, ExportError
+from mmcaf_engine.text.tokenizer import read_vocabulary
+
+from .networks.bert import Bert
+
+VOCABULARY = "vocabulary.txt"
+SETTING = "text.vocabulary"
+
+
+def vocabulary_given(document: Mapping[str, Any], settings: Mapping[str, str], network: nn.Module) -> Path | None:
+    """The file that `text.vocabulary` was set to, held against the network; None of a network without text.
+
+    Args:
+        document: the manifest with the settings in it.
+
+    Raises:
+        ExportError: no file was named, it is no vocabulary, or its size, or that of the longest text, is not the
+            network's.
+    """
+    text = document.get("text")
+    if text is None:
+        return None
+    if SETTING not in settings:
+        raise ExportError(
+            "The network reads text, and its checkpoint does not hold the vocabulary that its word pieces are numbers "
+            "of.",
+            f"Name the vocab.txt that it was trained with: --set {SETTING}=vocab.txt",
+        )
+    path = Path(settings[SETTING])
+    try:
+        pieces = len(read_vocabulary(path))
+    except BundleError as failure:
+        raise ExportError(failure.problem, f"Name another file with --set {SETTING}=...") from None
+    for module in network.modules():
+        if not isinstance(module, Bert):
+            continue
+        if pieces != module.config.vocabulary:
+            raise ExportError(
+                f"{path}: holds {pieces} word pieces; the network has {module.config.vocabulary}.",
+                f"Name the vocabulary that it was trained with: --set {SETTING}=vocab.txt",
+            )
+        if isinstance(text["max_tokens"], int) and text["max_tokens"] > module.config.positions:
+            raise ExportError(
+                f"text.max_tokens is {text['max_tokens']}; the network has places for {module.config.positions}.",
+                f"Lower it: --set text.max_tokens={module.config.positions}, and the last of text.buckets with it.",
+            )
+    return path
+
+
+def copy_vocabulary(path: Path, folder: Path) -> None:
+    """Put the vocabulary into the bundle's folder, under the name that the manifest has for it."""
+    shutil.copyfile(path, folder / VOCABULARY)

@@ -1,0 +1,66 @@
+"""CMASG-Bi-LSTM with weights that follow from their names, and slim ones that every test can afford."""
+
+import dataclasses
+
+import torch
+
+from export.fill import fill
+from mmcaf_export.networks.cmasg import CmasgConfig, CmasgNet
+
+SLIM = CmasgConfig(
+    size=64,
+    width=1 / 16,
+    text_vocabulary=60,
+    text_width=32,
+    text_layers=2,
+    text_heads=4,
+    text_intermediate=48,
+    text_positions=40,
+    features=24,
+    hidden=24,
+    hidden_reverse=24,
+)
+PRUNED = (1, 4, 5, 9, 14, 15, 17, 20, 22, 23)  # units that are not kept; of the backward direction one fewer
+SWITCHES: dict[str, dict[str, object]] = {
+    "as recommended": {},
+    "no cross-attention": {"cross_attention": False},
+    "projections": {"attention_projections": True},
+    "plain LSTM": {"sparse_gate": False},
+    "neither": {"cross_attention": False, "sparse_gate": False},
+    "hard": {"gate_value": "hard"},
+    "hold": {"gate_state": "hold"},
+    "hard, hold": {"gate_value": "hard", "gate_state": "hold"},
+    "reads the output": {"gate_input": "xh"},
+    "hard, reads the output, hold": {"gate_value": "hard", "gate_input": "xh", "gate_state": "hold"},
+    "misprint": {"output_gate_source": "i"},
+    "hard, misprint": {"gate_value": "hard", "output_gate_source": "i"},
+    "last": {"pooling": "last"},
+    "hard, last": {"gate_value": "hard", "pooling": "last"},
+    "modalities weighed": {"modality_softmax": True},
+    "unequal directions": {"hidden": 24, "hidden_reverse": 23},
+    "three classes, deeper text": {"classes": 3, "text_layers": 3, "features": 40, "size": 96},
+}
+"""Name -> settings of a variant."""
+
+
+def variant(**changes: object) -> CmasgConfig:
+    """The slim network with another setting."""
+    return dataclasses.replace(SLIM, **changes)  # type: ignore[arg-type]
+
+
+def filled(config: CmasgConfig = SLIM, *, prune: bool = True) -> CmasgNet:
+    """A network whose weights follow from their names, in evaluation mode; some units are not kept."""
+    with torch.device("meta"):
+        network = CmasgNet(config)
+    state = {}
+    for key, value in network.state_dict().items():
+        if value.dtype == torch.bool:
+            state[key] = torch.ones(value.shape, dtype=torch.bool)
+            if prune:
+                state[key][[unit for unit in PRUNED[key.endswith("_reverse") :] if unit < len(value)]] = False
+        elif key.startswith("sparse_gate.bias"):
+            state[key] = torch.from_numpy(0.5 * fill(key, (len(value), 1))[:, 0] + 0.2)  # some open, some closed
+        else:
+            state[key] = torch.from_numpy(fill(key, tuple(value.shape)))
+    network.load_state_dict(state, assign=True)
+    return network.eval()
