@@ -279,8 +279,11 @@ def test_operations_by_shape() -> None:
     assert product_flops([1, 7, 8], 9) == 2 * 7 * 8 * 9
 
 
-def profile(*runs: tuple[int, int], nodes: tuple[tuple[int, int], ...] = ()) -> bytes:
-    """ONNX Runtime's profile of runs and of one node, (start, duration) each, in microseconds."""
+def profile(*runs: tuple[int, int], nodes: tuple[tuple[int, int], ...] = (), idle: int | None = None) -> bytes:
+    """ONNX Runtime's profile of runs and of one node, (start, duration) each, in microseconds.
+
+    idle: what a second node takes at the end of the last run, which moves no data.
+    """
     about = {
         "op_name": "Add",
         "input_type_shape": [{"float": [1, 4]}],
@@ -291,12 +294,22 @@ def profile(*runs: tuple[int, int], nodes: tuple[tuple[int, int], ...] = ()) -> 
     }
     events = [{"name": "model_run", "ts": ts, "dur": dur, "args": {}} for ts, dur in runs]
     events += [{"name": "kan/Add_kernel_time", "ts": ts, "dur": dur, "args": about} for ts, dur in nodes]
+    if idle is not None:
+        still = {**about, "op_name": "Reshape"}
+        events.append({"name": "kan/Reshape_kernel_time", "ts": sum(runs[-1]), "dur": idle, "args": still})
     return json.dumps(events).encode()
 
 
 def test_a_profile_gives_means_of_its_later_runs() -> None:
     document = profile((0, 90), (100, 50), (200, 60), nodes=((10, 80), (110, 20), (210, 40)))
     assert read_profile(document, 1, 3) == [NodeTime("kan/Add", "Add", ("kan/Add",), 0.03, 0, 32)]
+
+
+@pytest.mark.parametrize(("idle", "left_ms"), [(4, 0.028), (200, 0.0)], ids=["less", "more than it took"])
+def test_what_the_profiler_takes_itself_is_taken_off_every_node(idle: int, left_ms: float) -> None:
+    document = profile((0, 90), (100, 50), (200, 60), nodes=((110, 20), (210, 40)), idle=idle)
+    found = {node.kind: (node.ms, node.bytes) for node in read_profile(document, 1, 3)}
+    assert found == {"Add": (pytest.approx(left_ms), 32), "Reshape": (0.0, 0)}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 """One window, node by node: what the runtimes tell, mapped to the source network and held against the roofline."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import prod
+from statistics import fmean
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError
@@ -17,6 +17,7 @@ from ..timing import Stopwatch
 from .report import RUNTIME, Bound, Layers, LayerTime, ModuleTime, Roofline
 
 WARM_UP_RUNS = 3
+RUNS_IN_A_ROW = 5
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum")
 """Operators of ONNX that multiply; of nodes made one, the one that multiplies gives its module to all."""
 
@@ -59,7 +60,9 @@ class Counting(Protocol):
 def measure_layers(
     session: Session, window: Mapping[str, NDArray[Any]], runs: int, roofline: Roofline | None
 ) -> Layers:
-    """Run one window in turns through the session and through a second, counting backend of the same kind.
+    """Run one window through the session and through a second, counting backend of the same kind, a few times in turn.
+
+    Not one by one, as threads of one runtime that still look for work are in the way of the other's first window.
 
     Args:
         window: inputs with N = 1.
@@ -69,6 +72,8 @@ def measure_layers(
     Raises:
         BackendError: the runtime does not tell the times of its nodes, or failed.
     """
+    plain: list[float] = []
+    profiled: list[float] = []
     with ExitStack() as opened:
         counting = open_counting(session)
         opened.callback(counting.close)
@@ -76,15 +81,14 @@ def measure_layers(
             session.run(window)
             counting.infer(window)
         counting.start_counting()
-        taken = np.empty((runs, 2))  # ms
-        turns = (session.run, counting.infer)
-        for run, pair in enumerate(taken):
-            for which in (0, 1) if run % 2 else (1, 0):
-                pair[which] = _infer_ms(turns[which], window)
+        for at in range(0, runs, RUNS_IN_A_ROW):
+            count = min(RUNS_IN_A_ROW, runs - at)
+            plain += [_infer_ms(session.run, window) for _ in range(count)]
+            profiled += [_infer_ms(counting.infer, window) for _ in range(count)]
         nodes = counting.counted()
-    plain, profiled = (float(value) for value in taken.mean(axis=0))
     network = session.bundle.manifest.network.name
-    return assemble(nodes, network, session.precision, roofline, plain, profiled, counting.source)
+    taken = fmean(plain), fmean(profiled)
+    return assemble(nodes, network, session.precision, roofline, *taken, counting.source)
 
 
 def open_counting(session: Session) -> Counting:
@@ -161,7 +165,7 @@ def product_flops(output: Sequence[int], summed: int) -> int:
     return 2 * prod(output) * summed
 
 
-def _infer_ms(run: Any, window: Mapping[str, NDArray[Any]]) -> float:
+def _infer_ms(run: Callable[[Any], object], window: Mapping[str, NDArray[Any]]) -> float:
     """What the stage "infer" of one call takes."""
     watch = Stopwatch()
     with watch.active():

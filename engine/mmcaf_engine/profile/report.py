@@ -259,8 +259,8 @@ class ModuleTime:
 class Layers:
     """One window, layer by layer, slowest first; all times are means, since some runtimes tell no others.
 
-    infer_ms: one window without the runtime's profiling; profiled_ms: with it, in turns with the other; layers_ms: the
-    sum of the layers without the row "runtime". source: what told the times.
+    infer_ms: one window without the runtime's profiling; profiled_ms: with it; layers_ms: the sum of the layers without
+    the row "runtime". source: what told the times.
     """
 
     infer_ms: float
