@@ -7,8 +7,8 @@ from typing import Any
 
 from mmcaf_engine.bundle import MANIFEST_NAME, write_bundle
 from mmcaf_export.onnx_files import load_model, save_model
-from mmcaf_export.precision.edit import constant_of
 from mmcaf_export.precision.int8 import write_int8
+from mmcaf_export.precision.layers import candidates
 from mmcaf_export.precision.typed import lower_precision
 
 LARGEST = 8.0
@@ -16,7 +16,7 @@ LARGEST = 8.0
 
 
 def add_all_precisions(source: Path, output: Path, *, int8_share: float = 1.0) -> Path:
-    """Copy a bundle and add FP16, BF16 and INT8 with this share of its convolutions, the first in order."""
+    """Copy a bundle and add FP16, BF16 and INT8 with this share of its layers, the first in order."""
     draft = Path(shutil.copytree(source, output.with_name(f"{output.name}.draft")))
     manifest: dict[str, Any] = json.loads((draft / MANIFEST_NAME).read_text(encoding="utf-8"))
     del manifest["files"]
@@ -31,14 +31,9 @@ def write_precision(model: Path, output: Path, precision: str, int8_share: float
     """Write a model in another precision."""
     network = load_model(model)
     if precision == "int8":
-        layers = [node for node in network.graph if node.op_type == "Conv" and constant_of(node.inputs[1]) is not None]
+        layers = candidates(network, grouped=True)
         chosen = layers[: round(int8_share * len(layers))]
-        write_int8(
-            model,
-            output,
-            [str(node.name) for node in chosen],
-            {str(node.inputs[0].name): LARGEST for node in chosen if node.inputs[0] is not None},
-        )
+        write_int8(model, output, [layer.node for layer in chosen], {layer.input: LARGEST for layer in chosen})
     else:
         lower_precision(network, "fp16" if precision == "fp16" else "bf16")
         save_model(network, output)

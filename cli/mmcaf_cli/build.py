@@ -9,7 +9,7 @@ from mmcaf_engine.cache import cache_folder
 from mmcaf_engine.engine_cache import EngineCache, EngineTooLargeError, cache_limit
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.tensorrt.ahead import Ahead, build_ahead
-from mmcaf_engine.tensorrt.conv_precision import flops_by_precision, share_in
+from mmcaf_engine.tensorrt.conv_precision import PRODUCTS, flops_by_precision, share_in
 from mmcaf_engine.tensorrt.signature import Package, read_package, trust
 
 from .inspect_engine import shares
@@ -56,10 +56,12 @@ def trust_command(folder: Path, fingerprint: str | None) -> None:
 def _lines(made: Ahead, name: str) -> list[str]:
     engine, flavour = made.engine, made.flavour
     where = ", ".join(map(str, made.targets))
+    products = flops_by_precision(engine.products, PRODUCTS)
     lines = [
         f"{name} {engine.precision} for {where}, by {flavour.name} {flavour.version}: {_size(len(engine.plan))} "
         f"in {engine.seconds:.1f} s",
         f"  convolutions  {shares(flops_by_precision(engine.products))}",
+        *([f"  products      {shares(products)}"] if engine.precision.upper() in products else []),
         *([f"  changed       for {where}: {engine.edit}"] if engine.edit is not None else []),
         *(f"  kept          {folder}" for folder in made.kept),
     ]
@@ -87,6 +89,8 @@ def _document(made: Ahead, name: str, sha256: str) -> dict[str, Any]:
         "build_seconds": round(engine.seconds, 3),
         "convolution_flops": flops_by_precision(engine.products),
         "convolution_share": share_in(engine.products, engine.precision),
+        "product_flops": flops_by_precision(engine.products, PRODUCTS),
+        "product_share": share_in(engine.products, engine.precision, PRODUCTS),
         "changed": None if engine.edit is None else str(engine.edit),
         "kept": [str(folder) for folder in made.kept],
         "not_kept": made.not_kept,

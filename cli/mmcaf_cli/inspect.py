@@ -124,7 +124,7 @@ def _int8(origin: Provenance) -> list[str]:
     if origin.int8 is None:
         return []
     made = origin.int8
-    lines = [f"  int8          {made.layers} convolutions, ranges by {made.method} of {made.calibration}; in FP32:"]
+    lines = [f"  int8          {made.layers} layers, ranges by {made.method} of {made.calibration}; in FP32:"]
     return lines + [f"    {node}: {reason}" for node, reason in made.kept.items()]
 
 

@@ -12,7 +12,7 @@ from mmcaf_engine.engine_cache import EngineCache, cache_limit
 from mmcaf_engine.errors import MmcafError
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.tensorrt.ahead import held_precision, key_facts, products_of
-from mmcaf_engine.tensorrt.conv_precision import CONVOLUTIONS, Product, flops_by_precision, share_in
+from mmcaf_engine.tensorrt.conv_precision import CONVOLUTIONS, PRODUCTS, Product, flops_by_precision, share_in
 from mmcaf_engine.tensorrt.flavour import Flavour, find_flavour
 from mmcaf_engine.tensorrt.gpu import find_gpus, first_gpu
 from mmcaf_engine.tensorrt.layer_report import EngineLayer, flops_in_engine, load_report, read_report
@@ -83,11 +83,15 @@ def _table(
     ]
     lines += [
         f"  convolutions     {shares(flops_by_precision(found))}",
-        f"  matrix products  {shares(flops_by_precision(found, ('matrix product',)))}",
+        f"  matrix products  {shares(flops_by_precision(found, PRODUCTS))}",
     ]
     if not layers:
         return [*lines, f"  the built engine's layers are not shown: {reason}"]
-    lines += [f"  in the engine    {shares(flops_in_engine(layers, found))}", "  layers of the engine:"]
+    lines += [
+        f"  in the engine    {shares(flops_in_engine(layers, found))}",
+        f"  products there   {shares(flops_in_engine(layers, found, PRODUCTS))}",
+        "  layers of the engine:",
+    ]
     return lines + [
         f"    {layer.kind or 'layer':<16} {', '.join(layer.inputs) or '?'} -> {', '.join(layer.outputs) or '?'}   "
         f"{layer.name[:120]}"
@@ -102,8 +106,11 @@ def _document(
         "precision": precision,
         "convolution_share": share_in(found, precision, CONVOLUTIONS),
         "convolution_flops": flops_by_precision(found),
+        "product_share": share_in(found, precision, PRODUCTS),
+        "product_flops": flops_by_precision(found, PRODUCTS),
         "products": [{**asdict(product), "module": product.module} for product in found],
         "engine_flops": flops_in_engine(layers, found) if layers else None,
+        "engine_product_flops": flops_in_engine(layers, found, PRODUCTS) if layers else None,
         "engine_layers": [asdict(layer) for layer in layers],
         "engine_not_loaded": reason or None,
     }

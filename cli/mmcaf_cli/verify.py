@@ -4,13 +4,16 @@ from pathlib import Path
 
 from mmcaf_engine.backends import BACKENDS, backend_class
 from mmcaf_engine.bundle import load_bundle
-from mmcaf_engine.errors import BackendError
+from mmcaf_engine.errors import BackendError, UnsupportedNetworkError
 from mmcaf_engine.self_test import run_self_test
 from mmcaf_engine.session import usable_cores
 
 
 def verify_command(path: Path, only: str | None) -> None:
-    """Self-test every precision on every backend that can run it; the first failure ends it with its exit code."""
+    """Self-test every precision on every backend that can run it; the first failure ends it with its exit code.
+
+    Where a backend does not compute such a network, that is said and is no failure.
+    """
     bundle = load_bundle(path)
     bundle.verify()
     manifest = bundle.manifest
@@ -30,8 +33,12 @@ def verify_command(path: Path, only: str | None) -> None:
                 print(f"{name} {precision}: not tested, {answer.reason}")
                 continue
             model = bundle.file(file)
-            with backend.of(manifest, model, usable_cores(), precision) as opened:
-                outcome = run_self_test(bundle, opened)
+            try:
+                with backend.of(manifest, model, usable_cores(), precision) as opened:
+                    outcome = run_self_test(bundle, opened)
+            except UnsupportedNetworkError as failure:
+                print(f"{name} {precision}: not tested, {failure.problem.removesuffix('.')}")
+                continue
             print(
                 f"{name} {precision}: {outcome.cases} golden cases within {outcome.max_abs_error:.1e} "
                 f"(at most {outcome.tolerance:g})"

@@ -52,6 +52,10 @@ class BackendError(MmcafError):
     exit_code = 6
 
 
+class UnsupportedNetworkError(BackendError):
+    """The backend runs on this machine, but does not compute what this network is made of."""
+
+
 class StrictError(MmcafError):
     """An answer exists but carries warnings, and --strict forbids those."""
 

@@ -22,8 +22,8 @@ class Int8Entry(ManifestModel):
     calibration: str = Field(description="The studies that the ranges were taken from.")
     method: Literal["minmax", "percentile", "entropy"]
     processor: Literal["cpu", "gpu"] = Field(default="cpu", description="What its layers were chosen for.")
-    layers: int = Field(ge=0, description="Convolutions in INT8.")
-    kept: dict[str, str] = Field(default_factory=dict, description="Convolution left in FP32 -> why.")
+    layers: int = Field(ge=0, description="Convolutions and matrix products in INT8.")
+    kept: dict[str, str] = Field(default_factory=dict, description="One left in FP32 -> why.")
 
 
 class Provenance(ManifestModel):

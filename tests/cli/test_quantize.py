@@ -25,7 +25,7 @@ IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
 @pytest.fixture(autouse=True)
 def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every layer counts as faster in INT8, however slow so small a one is on this machine."""
-    monkeypatch.setattr(int8, "convolution_times", lambda *arguments: None)
+    monkeypatch.setattr(int8, "layer_times", lambda *arguments: None)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +64,7 @@ def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:
     assert content(source) == before
     first, *rest = done.out.splitlines()
     assert str(output) in first and "fp32, int8" in first
-    assert any("2 convolutions, 0 left in FP32" in line for line in rest)
+    assert any("2 layers, 0 left in FP32" in line for line in rest)
     assert any("compared with FP32 on cohort.csv, 3 studies" in line for line in rest)
 
     bundle = load_bundle(output)
@@ -134,7 +134,7 @@ def test_every_precision(run: Command, studies: Path, tmp_path: Path) -> None:
 
 def test_for_a_gpu(run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No clock of this machine has a say."""
-    monkeypatch.setattr(int8, "convolution_times", lambda *arguments: pytest.fail("layers were timed"))
+    monkeypatch.setattr(int8, "layer_times", lambda *arguments: pytest.fail("layers were timed"))
     source = make(tmp_path)
     done = run("mmcaf", "quantize", source, "--for", "gpu", "--calibration", studies, "--method", "minmax")
     assert done.code == 0, done.err

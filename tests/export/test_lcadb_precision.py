@@ -17,7 +17,7 @@ from mmcaf_export.networks.lcadb.network import OUTPUTS, PHASES
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.precision import int8, quantize
 from mmcaf_export.precision.edit import elements
-from mmcaf_export.precision.layers import convolutions
+from mmcaf_export.precision.layers import candidates
 from mmcaf_export.precision.quantize import quantize_bundle
 from mmcaf_export.precision.report import QuantizeReport
 from mmcaf_export.report import ExportReport
@@ -39,7 +39,7 @@ def quantised(lcadb_export: ExportReport, tmp_path_factory: pytest.TempPathFacto
     bundle = tmp_path_factory.mktemp("quantised") / "lcadb.mmcaf"
     shutil.copytree(lcadb_export.output, bundle)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "convolution_times", times)
+        patch.setattr(int8, "layer_times", times)
         patch.setattr(int8, "SENSITIVITY_WINDOWS", 2)
         patch.setattr(quantize, "WINDOWS_PER_STUDY", 1)
         return quantize_bundle(
@@ -51,7 +51,7 @@ def test_what_was_written(quantised: QuantizeReport) -> None:
     assert quantised.refused == {} and quantised.written == ("int8", "fp16", "bf16")
     plan = quantised.int8
     assert plan is not None and plan.layers and set(plan.layers) <= set(FASTER)
-    every = {layer.node for layer in convolutions(load_model(quantised.output / "model.onnx"))}
+    every = {layer.node for layer in candidates(load_model(quantised.output / "model.onnx"))}
     assert set(plan.kept) == every - set(plan.layers)
     assert 0 < plan.method_errors[plan.method] < 0.1
     text = quantised.summary()

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from mmcaf_export.onnx_files import load_model
-from mmcaf_export.precision.layers import LEAST_SHARE, Layer, convolutions, worthwhile
+from mmcaf_export.precision.layers import LEAST_SHARE, Layer, candidates, worthwhile
 from small_networks import save_network
 
 
@@ -28,11 +28,11 @@ def test_candidates_and_their_arithmetic(tmp_path: Path) -> None:
     }
     inputs = {"image": ["N", 3, 4, 10, 12], "made": [5, 8, 1, 1, 1]}
     model = load_model(save_network(tmp_path / "m.onnx", nodes, inputs, {"y": ["N", 2, 4, 5, 6]}, constants))
-    assert convolutions(model) == (
+    assert candidates(model) == (
         Layer("first", "image", 2 * (8 * 4 * 5 * 6) * (3 * 27)),
         Layer("last", "fourth", 2 * (2 * 4 * 5 * 6) * 5),
     )
-    assert convolutions(model, grouped=True)[1:3] == (
+    assert candidates(model, grouped=True)[1:3] == (
         Layer("second", "first", 2 * (8 * 4 * 5 * 6) * 2),
         Layer("third", "second", 2 * (8 * 4 * 5 * 6)),
     )

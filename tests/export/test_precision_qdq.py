@@ -16,7 +16,7 @@ from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.networks.mmcaf.rewrites.planar_stem import PlanarStem
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model, save_model
-from mmcaf_export.precision.layers import convolutions
+from mmcaf_export.precision.layers import candidates
 from mmcaf_export.precision.qdq import insert_qdq, quantise_weight
 from small_networks import answer, convolve, save_network
 
@@ -138,7 +138,7 @@ def test_only_named_convolutions_change(network: Path) -> None:
 
 @pytest.mark.parametrize("name", ["active", "nowhere"], ids=["not a convolution", "no such node"])
 def test_a_name_that_is_no_convolution(network: Path, name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name} is no convolution"):
+    with pytest.raises(ValueError, match=f"{name} is no convolution or product"):
         quantised(network, "left", name)
 
 
@@ -170,7 +170,7 @@ def test_every_runtime_answers_the_stem_alike(tmp_path: Path) -> None:
     fp32, int8 = tmp_path / "stem.onnx", tmp_path / "stem.int8.onnx"
     export_onnx(PlanarStem(stem).eval(), {"image": torch.from_numpy(image)}, fp32, outputs=("stem",))
     model = load_model(fp32)
-    (layer,) = convolutions(model)
+    (layer,) = candidates(model)
     insert_qdq(model, [layer.node], {layer.input: float(np.abs(image).max())})
     save_model(model, int8)
     expected = answer(fp32, {"image": image})

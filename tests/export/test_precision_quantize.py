@@ -16,7 +16,7 @@ from mmcaf_engine.evaluation.accuracy import read_accuracy
 from mmcaf_engine.session import open_session
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.precision import int8, quantize
-from mmcaf_export.precision.layers import convolutions
+from mmcaf_export.precision.layers import candidates
 from mmcaf_export.precision.quantize import quantize_bundle
 
 FASTER = (
@@ -43,14 +43,14 @@ def known_times(monkeypatch: pytest.MonkeyPatch) -> None:
         names = [str(node.name) for node in network.graph if node.op_type == "Conv"]
         return {name: 1.0 if quantised and name in FASTER else 10.0 for name in names}
 
-    monkeypatch.setattr(int8, "convolution_times", times)
+    monkeypatch.setattr(int8, "layer_times", times)
     monkeypatch.setattr(int8, "SENSITIVITY_WINDOWS", 2)
     monkeypatch.setattr(quantize, "WINDOWS_PER_STUDY", 1)
 
 
 @pytest.mark.usefixtures("known_times")
 def test_the_network(slim_bundle: Path) -> None:
-    every = {layer.node for layer in convolutions(load_model(slim_bundle / "model.onnx"))}
+    every = {layer.node for layer in candidates(load_model(slim_bundle / "model.onnx"))}
     report = quantize_bundle(slim_bundle, calibration="demo:50000-50001", method="minmax")
     assert report.written == ("int8",) and report.refused == {} and report.int8 is not None
     layers, kept = report.int8.layers, report.int8.kept

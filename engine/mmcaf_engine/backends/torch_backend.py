@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import UnsupportedNetworkError
 from ..manifest import Precision, TensorSpec
 from .base import Arrays, Availability, Backend, Window
 
@@ -102,16 +103,26 @@ class TorchBackend(Backend):
         self._program: Any = self._program_for(self.lengths[-1] if self.lengths else 0)
 
     def _program_for(self, length: int) -> Any:
-        """The program for texts of this length."""
+        """The program for texts of this length.
+
+        Raises:
+            UnsupportedNetworkError: the network has an operator, or a setting of one, that programs do not compute.
+        """
         if length not in self._programs:
-            from mmcaf_kernels.graph import Program
+            from mmcaf_kernels.graph import Program, UnsupportedGraphError
 
             self.runtime().set_num_threads(self.threads)
             shapes = {
                 spec.name: (1, *(length if axis == "L" else int(axis) for axis in spec.shape[1:]))
                 for spec in self.inputs
             }
-            self._programs[length] = Program(self.model, shapes, device="cuda:0" if _gpu() else "cpu")
+            try:
+                self._programs[length] = Program(self.model, shapes, device="cuda:0" if _gpu() else "cpu")
+            except UnsupportedGraphError as failure:
+                raise UnsupportedNetworkError(
+                    f"{self.name} does not compute {self.model.name}: {failure}.",
+                    "Run this network on another one with --backend, and see: mmcaf doctor",
+                ) from None
         return self._programs[length]
 
     def _infer(self, window: Window) -> Arrays:

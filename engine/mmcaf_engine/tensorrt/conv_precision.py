@@ -16,6 +16,7 @@ from .network import ParsedNetwork
 
 Operator = Literal["convolution", "transposed convolution", "matrix product"]
 CONVOLUTIONS: tuple[Operator, ...] = ("convolution", "transposed convolution")
+PRODUCTS: tuple[Operator, ...] = ("matrix product",)
 
 _TYPES = {"FLOAT": "FP32", "HALF": "FP16", "float32": "FP32", "float16": "FP16"}
 _LOOK_THROUGH = ("SHUFFLE", "IDENTITY", "UNSQUEEZE", "SQUEEZE")
@@ -26,7 +27,7 @@ class Product:
     """A convolution or matrix product of the network.
 
     name: the ONNX node's, which is MODULE/OPERATOR; operands: types of what it multiplies, the quantised ones where it
-    is fed through a dequantisation; flops: for one window, 2 per multiply-add.
+    is fed through a dequantisation; flops: for one window, 2 per multiply-add; of a text, for one word piece.
     """
 
     name: str
@@ -100,7 +101,7 @@ def _matrix_product(layer: Any) -> tuple[Operator, int]:
 
 
 def _elements(tensor: Any) -> int:
-    """Of one window: the free batch counts as 1."""
+    """Of one window and one word piece: a free axis counts as 1."""
     return prod(abs(size) for size in tensor.shape)
 
 

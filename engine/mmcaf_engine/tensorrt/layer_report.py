@@ -7,12 +7,12 @@ Inspector"). A layer without these, which is how an engine built otherwise descr
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BackendError
-from .conv_precision import Product
+from .conv_precision import CONVOLUTIONS, Operator, Product
 from .flavour import Flavour, captured_log
 from .gpu import find_gpus
 from .loading import Plan, explain
@@ -78,15 +78,17 @@ def read_report(report: str) -> tuple[EngineLayer, ...]:
         ) from None
 
 
-def flops_in_engine(layers: Iterable[EngineLayer], found: Iterable[Product]) -> dict[str, int]:
-    """Type -> operations of the convolutions among `found`, by the first input of the layer that runs each.
+def flops_in_engine(
+    layers: Iterable[EngineLayer], found: Iterable[Product], operators: Sequence[Operator] = CONVOLUTIONS
+) -> dict[str, int]:
+    """Type -> operations of those among `found` with these operators, by the first input of the layer that runs each.
 
     "unknown" holds those whose layer does not say a type or which no layer names.
     """
     runs_in = {node: layer.inputs[0] for layer in layers if layer.inputs for node in layer.nodes}
     sums: dict[str, int] = {}
     for product in found:
-        if product.operator != "matrix product":
+        if product.operator in operators:
             kind = runs_in.get(product.name, "unknown")
             sums[kind] = sums.get(kind, 0) + product.flops
     return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))

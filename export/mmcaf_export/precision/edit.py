@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 _PARTS = re.compile(r"([0-9]+)\*[A-Za-z]\w*")
 
+TEXT_LENGTH = 64
+"""Word pieces that stand for the free axis L wherever a network's arithmetic is estimated."""
+
 FLOATING = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 
 
@@ -57,7 +60,7 @@ def drop_unused(model: ir.Model) -> None:
 
 
 def elements(shape: ir.Shape | None) -> int:
-    """Elements for a batch of one; an axis such as 16*N, parts of a case in the batch, counts as 16."""
+    """Elements for a batch of one and a text of TEXT_LENGTH; an axis of 16*N, parts of a case in the batch, is 16."""
     if shape is None:
         return 0
     return int(np.prod([_length(size) for size in shape], dtype=np.int64))
@@ -66,5 +69,8 @@ def elements(shape: ir.Shape | None) -> int:
 def _length(size: int | ir.SymbolicDim) -> int:
     if isinstance(size, int):
         return size
+    if "L" in size.free_symbols():
+        length = size.evaluate({"N": 1, "L": TEXT_LENGTH})
+        return length if isinstance(length, int) else 1
     parts = _PARTS.fullmatch(size.value or "")
     return int(parts.group(1)) if parts else 1

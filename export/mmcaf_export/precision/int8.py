@@ -18,8 +18,8 @@ from mmcaf_engine.session import usable_cores
 from ..onnx_files import load_model, save_model
 from . import one_pass_variance
 from .calibration import METHODS, Method, Window, largest_magnitudes, ranges
-from .layer_times import convolution_times
-from .layers import convolutions, worthwhile
+from .layer_times import layer_times
+from .layers import Layer, candidates, worthwhile
 from .qdq import insert_qdq
 
 LOGIT_BUDGET = 0.05
@@ -38,8 +38,8 @@ Scores = NDArray[np.float64]
 class Int8Plan:
     """What was decided, and why.
 
-    layers: convolutions in INT8. kept: convolutions left in FP32 -> the reason. method_errors: root mean square of
-    the logit's change over all calibration windows, by method; `method` has the least.
+    layers: convolutions and matrix products in INT8. kept: those left in FP32 -> the reason. method_errors: root mean
+    square of the logit's change over all calibration windows, by method; `method` has the least.
     """
 
     method: Method
@@ -63,35 +63,36 @@ def plan_int8(
 
     A layer becomes INT8 if that makes it faster, and if its own effect on the logit, measured with all others in
     FP32, leaves the sum of all effects within `budget`; those that cost most error for the time they
-    save are left out first. For a GPU, which need not be at hand, arithmetic stands for time, and grouped convolutions
-    take part.
+    save are left out first. Products of one numbered part, such as a layer of BERT, are measured and decided together.
+    For a GPU, which need not be at hand, arithmetic stands for time, and grouped convolutions take part.
 
     Args:
         model: the FP32 model.
-        windows: of several studies; the ranges hold for them.
+        windows: of several studies; the ranges hold for them. The last is the one that layers are timed on.
         method: of METHODS; without it the one with the least error is taken.
         budget: root mean square of the logit error that all layers together may be expected to add.
     """
-    everything = convolutions(load_model(model), grouped=processor == "gpu")
+    everything = candidates(load_model(model), grouped=processor == "gpu")
     tell(f"running the network on {len(windows)} calibration windows")
     largest = largest_magnitudes(model, {layer.input for layer in everything}, windows)
-    candidates = {layer.node for layer in everything}
+    nodes = {layer.node for layer in everything}
     times = None
     if processor == "cpu":
         tell("timing every layer in FP32 and INT8")
-        times = _times(model, manifest, candidates, largest, windows[0])
+        times = _times(model, nodes, largest, windows[-1])
     saved = worthwhile(everything, times)
     judge = int8_judge(processor)
     chosen = windows[:: max(1, len(windows) // SENSITIVITY_WINDOWS)][:SENSITIVITY_WINDOWS]
     with tempfile.TemporaryDirectory() as scratch:
         trial = _Trial(model, manifest, chosen, judge, Path(scratch))
         whole = _Trial(model, manifest, windows, judge, Path(scratch))
+        choices = _choices(everything, saved)
         errors: dict[str, float] = {}
-        for done, node in enumerate(saved, start=1):
-            tell(f"layer {done} of {len(saved)}: {node}")
-            errors[node] = trial.error([node], largest)
-        layers, kept = _within_budget(saved, errors, budget)
-        kept |= dict.fromkeys(candidates - saved.keys(), "INT8 is not faster")
+        for done, (name, members) in enumerate(choices.items(), start=1):
+            tell(f"layer {done} of {len(choices)}: {name}")
+            errors[name] = trial.error(members, largest)
+        layers, kept = _within_budget(choices, saved, errors, budget)
+        kept |= dict.fromkeys(nodes - saved.keys(), "INT8 is not faster")
         tried = METHODS if method is None else (method,)
         found = {}
         for name in tried:
@@ -126,31 +127,43 @@ def write_int8(model: Path, output: Path, layers: Collection[str], limits: Mappi
     save_model(network, output)
 
 
+def _choices(layers: Sequence[Layer], saved: Mapping[str, float]) -> dict[str, list[str]]:
+    """What is decided at once: the group or the layer's own name -> those of its layers that INT8 makes faster."""
+    choices: dict[str, list[str]] = {}
+    for layer in layers:
+        if layer.node in saved:
+            choices.setdefault(layer.group or layer.node, []).append(layer.node)
+    return choices
+
+
 def _within_budget(
-    saved: Mapping[str, float], errors: Mapping[str, float], budget: float
+    choices: Mapping[str, Sequence[str]], saved: Mapping[str, float], errors: Mapping[str, float], budget: float
 ) -> tuple[set[str], dict[str, str]]:
     """The layers whose effects stay within the budget together, and for the others why they do not."""
+    gains = {name: sum(saved[node] for node in members) for name, members in choices.items()}
     layers: set[str] = set()
     kept: dict[str, str] = {}
     total = 0.0
-    for node in sorted(errors, key=lambda name: (errors[name] ** 2 / saved[name], name)):
-        if total + errors[node] ** 2 <= budget**2:
-            total += errors[node] ** 2
-            layers.add(node)
+    for name in sorted(errors, key=lambda name: (errors[name] ** 2 / gains[name], name)):
+        members = choices[name]
+        if total + errors[name] ** 2 <= budget**2:
+            total += errors[name] ** 2
+            layers.update(members)
         else:
-            kept[node] = f"moves the logit by {errors[node]:.2g}"
+            rest = f", with the other products of {name}" if len(members) > 1 else ""
+            kept |= dict.fromkeys(members, f"moves the logit by {errors[name]:.2g}{rest}")
     return layers, kept
 
 
 def _times(
-    model: Path, manifest: Manifest, nodes: Collection[str], limits: Mapping[str, float], window: Window
+    model: Path, nodes: Collection[str], limits: Mapping[str, float], window: Window
 ) -> dict[str, tuple[float, float]] | None:
     """Node -> (FP32, INT8) milliseconds; None without OpenVINO."""
     with tempfile.TemporaryDirectory() as scratch:
         quantised = Path(scratch) / "model.onnx"
         write_int8(model, quantised, nodes, limits)
-        before = convolution_times(model, window, usable_cores())
-        after = convolution_times(quantised, window, usable_cores())
+        before = layer_times(model, window, usable_cores())
+        after = layer_times(quantised, window, usable_cores())
     if before is None or after is None:
         return None
     return {node: (before[node], after[node]) for node in nodes if node in before and node in after}

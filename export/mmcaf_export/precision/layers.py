@@ -1,43 +1,83 @@
 """Which layers of a network INT8 can pay for, and what each costs in FP32."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_ir as ir
 
-from .edit import constant_of, elements
+from .edit import elements
+
+PRODUCT_FLOPS = 1 << 20
+"""A matrix product of fewer operations per window costs less than it risks: gates, classifiers and the like."""
+
+_PART = re.compile(r"(.*\.\d+)[./]")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution whose weights are stored in the model.
+    """A convolution or matrix product whose weights are stored in the model.
 
-    node: its name in the graph; input: the value it reads; flops: per window, 2 per multiply-add.
+    node: its name in the graph; input: the value it reads; flops: per window, 2 per multiply-add; group: the numbered
+    part of the source network that a product belongs to, such as encoder.layer.3, "" for a convolution.
     """
 
     node: str
     input: str
     flops: int
+    group: str = ""
 
 
-def convolutions(model: ir.Model, *, grouped: bool = False) -> tuple[Layer, ...]:
-    """The convolutions of a model, in order.
+def candidates(model: ir.Model, *, grouped: bool = False) -> tuple[Layer, ...]:
+    """The convolutions of a model, and its products of at least PRODUCT_FLOPS, in order.
 
     Args:
-        grouped: with those of several groups; on a CPU their INT8 kernels are hardly faster, or slower, than FP32.
+        grouped: with convolutions of several groups; on a CPU their INT8 kernels are hardly faster, or slower, than
+            FP32.
     """
     found = []
     for node in model.graph:
-        weight = constant_of(node.inputs[1]) if node.op_type == "Conv" else None
-        if weight is None or (not grouped and node.attributes.get_int("group", 1) != 1):
+        source = node.inputs[0] if node.inputs else None
+        if weight_axis(node) is None or source is None or source.name is None or node.name is None:
             continue
-        source, output = node.inputs[0], node.outputs[0]
-        if source is None or source.name is None or node.name is None:
-            continue
-        flops = 2 * elements(output.shape) * int(np.prod(weight.shape[1:], dtype=np.int64))
-        found.append(Layer(node.name, source.name, flops))
+        if node.op_type == "Conv":
+            if grouped or node.attributes.get_int("group", 1) == 1:
+                found.append(Layer(node.name, source.name, multiplied(node)))
+        elif (flops := multiplied(node)) >= PRODUCT_FLOPS:
+            part = _PART.match(node.name)
+            found.append(Layer(node.name, source.name, flops, part.group(1) if part else ""))
     return tuple(found)
+
+
+def weight_axis(node: ir.Node) -> int | None:
+    """The axis of a layer's stored weight that counts its outputs; None for a node that INT8 does not know.
+
+    It knows Conv, MatMul of anything by [K, N], and Gemm of [M, K] by [K, N] or, with transB, [N, K].
+    """
+    if node.op_type not in ("Conv", "MatMul", "Gemm") or len(node.inputs) < 2:
+        return None
+    source, weight = node.inputs[0], node.inputs[1]
+    if source is None or source.is_initializer() or not _stored(weight):
+        return None
+    if node.op_type == "Conv":
+        return 0
+    if weight is None or weight.shape is None or len(weight.shape) != 2 or node.attributes.get_int("transA", 0) != 0:
+        return None
+    return 0 if node.attributes.get_int("transB", 0) else 1
+
+
+def multiplied(node: ir.Node) -> int:
+    """Operations of a convolution or matrix product for one window, 2 per multiply-add; 0 for other nodes."""
+    if node.op_type not in ("Conv", "MatMul", "Gemm"):
+        return 0
+    shape = node.inputs[1 if node.op_type == "Conv" else 0].shape  # type: ignore[union-attr]
+    if shape is None:
+        return 0
+    if node.op_type == "Conv":
+        summed = shape[1:]
+    else:
+        summed = shape[-2:-1] if node.attributes.get_int("transA", 0) else shape[-1:]
+    return 2 * elements(node.outputs[0].shape) * elements(ir.Shape(summed))
 
 
 def worthwhile(layers: tuple[Layer, ...], spent_ms: Mapping[str, tuple[float, float]] | None) -> dict[str, float]:
@@ -54,4 +94,14 @@ def worthwhile(layers: tuple[Layer, ...], spent_ms: Mapping[str, tuple[float, fl
 
 
 LEAST_SHARE = 0.0005
-"""A layer must save this share of all convolutions' FP32 time to be worth any error."""
+"""A layer must save this share of all candidates' FP32 time to be worth any error."""
+
+
+def _stored(value: ir.Value | None) -> bool:
+    """Whether it is a float32 constant of the model."""
+    return (
+        value is not None
+        and value.is_initializer()
+        and value.const_value is not None
+        and value.const_value.dtype == ir.DataType.FLOAT
+    )

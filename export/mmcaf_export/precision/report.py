@@ -31,7 +31,7 @@ class QuantizeReport:
         if self.int8 is not None:
             errors = ", ".join(f"{method} {error:.3f}" for method, error in self.int8.method_errors.items())
             lines.append(
-                f"  int8: {len(self.int8.layers)} convolutions, {len(self.int8.kept)} left in FP32; ranges by "
+                f"  int8: {len(self.int8.layers)} layers, {len(self.int8.kept)} left in FP32; ranges by "
                 f"{self.int8.method} (the logit's error by method: {errors})"
             )
         lines.append(f"  compared with FP32 on {cohort.source}, {cohort.studies} studies:")

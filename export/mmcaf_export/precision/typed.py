@@ -1,9 +1,10 @@
 """FP16 and BF16 graphs, strongly typed: every tensor has its type, every change of type is a Cast.
 
 Low precision is for maps, the large tensors, where it saves time and memory. Everything small stays in FP32:
-statistics of norms, gates, softmax, the table's branch and the classifier. So does what only feeds a sum
-over a map: squares in a variance, which FP16 could not even hold. BF16, with its eight bits, is for
-convolutions alone; sums and products of maps between them stay in FP32.
+statistics of norms, gates, softmax, the table's branch and the classifier. So does what only feeds a norm or a sum
+over a map: squares in a variance, which FP16 could not even hold. So do recurrent layers and loops, where errors add up
+from step to step, and tables of embeddings. BF16, with its eight bits, is for convolutions and large matrix products
+alone; sums and element-wise products of maps between them stay in FP32.
 """
 
 from collections.abc import Collection
@@ -15,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from .edit import FLOATING, add_constant, constant_of, drop_unused, elements, insert_after, make_node
+from .layers import PRODUCT_FLOPS, multiplied
 
 Low = Literal["fp16", "bf16"]
 
@@ -24,7 +26,8 @@ MAP_ELEMENTS = 4096
 BF16_OPSET = 22  # the first whose Conv takes bfloat16
 _TYPES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
 _NUMPY = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
-_SUMS = {"ReduceMean", "ReduceSum", "ReduceL2", "GlobalAveragePool", "Softmax"}
+_SUMS = {"ReduceMean", "ReduceSum", "ReduceL2", "GlobalAveragePool", "Softmax", "LayerNormalization"}
+_STEP_BY_STEP = {"LSTM", "GRU", "RNN", "Scan", "Loop", "If"}
 _OF_THEIR_OWN_TYPE = {"Cast", "Constant", "ConstantOfShape", "QuantizeLinear", "DequantizeLinear"}
 
 
@@ -42,7 +45,7 @@ def lower_precision(model: ir.Model, precision: Low, keep: Collection[str] = ())
     for node in low:
         for output in _typed_outputs(node):
             output.type = ir.TensorType(dtype)
-    for node in graph:
+    for node in list(graph.all_nodes()):  # also those of loops' bodies, which may read values from outside
         wanted = dtype if node in low else ir.DataType.FLOAT
         for index in _typed_inputs(node):
             value = node.inputs[index]
@@ -82,14 +85,22 @@ def _low_nodes(graph: ir.Graph, precision: Low, keep: Collection[str]) -> list[i
     low: set[ir.Node] = set()
     for node in reversed(list(graph)):
         made = node.outputs[0]
-        if node.op_type in _SUMS | _OF_THEIR_OWN_TYPE or made.dtype not in FLOATING or outputs & set(node.outputs):
+        if node.op_type in _SUMS | _STEP_BY_STEP | _OF_THEIR_OWN_TYPE or _is_embedding(node):
             continue
-        if elements(made.shape) < MAP_ELEMENTS or node.name in keep:
+        if made.dtype not in FLOATING or outputs & set(node.outputs) or node.name in keep:
             continue
-        feeds_low = precision == "fp16" and any(use.node in low for use in made.uses())
-        if node.op_type == "Conv" or feeds_low:
+        if elements(made.shape) < MAP_ELEMENTS:
+            continue
+        feeds_low = precision == "fp16" and any(use.node in low for output in node.outputs for use in output.uses())
+        if node.op_type == "Conv" or multiplied(node) >= PRODUCT_FLOPS or feeds_low:
             low.add(node)
     return [node for node in graph if node in low]
+
+
+def _is_embedding(node: ir.Node) -> bool:
+    """Whether it picks rows of a stored table."""
+    table = node.inputs[0] if node.op_type == "Gather" else None
+    return table is not None and table.is_initializer()
 
 
 def _typed_inputs(node: ir.Node) -> range:
