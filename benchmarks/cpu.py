@@ -2,6 +2,7 @@
 
 python benchmarks/cpu.py --output benchmarks/results/cpu.csv
 python benchmarks/cpu.py --network lcadb --output benchmarks/results/cpu_lcadb.csv
+python benchmarks/cpu.py --network cmasg --output benchmarks/results/cpu_cmasg.csv
 python benchmarks/cpu.py --network medfusionnet --output benchmarks/results/cpu_medfusionnet.csv
 
 Every case runs in processes of its own, ROUNDS times in turn, so that a drift of the machine hits all alike.
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights
+from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights, write_vocabulary
 from rows import environment, percentiles, write_rows
 
 ROUNDS = 2
@@ -49,6 +50,7 @@ class Subject:
 SUBJECTS = {
     "mmcaf": Subject("mmcaf", (1, 1, 12, 192, 192), "demo:60000-60005", "demo:50000-50007", demo=True),
     "lcadb": Subject("lcadb", (1, 1, 128, 128, 16), "demo:60000-60001", "demo:50000-50001", demo=False),
+    "cmasg": Subject("cmasg", (1, 1, 224, 224), "demo:60000-60005", "demo:50000-50007", demo=False),
     "medfusionnet": Subject(
         "medfusionnet",
         (1, 1, 224, 224),
@@ -139,6 +141,7 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     from mmcaf_engine import load_bundle
     from mmcaf_engine.manifest import Precision
     from mmcaf_export.export import export_bundle
+    from mmcaf_export.networks.cmasg.rewrites import HOISTED_GATES
     from mmcaf_export.networks.mmcaf.rewrites.one_channel_stem import REWRITE as ONE_CHANNEL_STEM
     from mmcaf_export.onnx_export import export_onnx
     from mmcaf_export.precision.quantize import quantize_bundle
@@ -147,9 +150,12 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     network = _network(subject)
     set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
-    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", settings=subject.settings, force=True)
+    settings = dict(subject.settings)
+    if subject.name == "cmasg":
+        settings["text.vocabulary"] = str(write_vocabulary(folder / "vocab.txt", network.config.text_vocabulary))
+    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", settings=settings, force=True)
     windows = list(phantom_windows(folder / "full.mmcaf", subject.cases))
-    inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
+    inputs = {name: _joined([window[name] for window in windows]) for name in windows[0]}
     with torch.inference_mode():
         answers = np.concatenate([_answer(network, window) for window in windows])
     np.savez(folder / "case.npz", **inputs, **{SCORE: answers})
@@ -164,22 +170,33 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     print(report.summary(), file=sys.stderr)
     plain = folder / "plain.onnx"
     tensors = {name: torch.from_numpy(array) for name, array in windows[0].items()}
-    rewrites = (ONE_CHANNEL_STEM,) if subject.name == "mmcaf" else ()
-    names = [spec.name for spec in load_bundle(folder / "full.mmcaf").manifest.outputs]
-    export_onnx(rewritten(network, rewrites, tensors), tensors, plain, outputs=names)
+    needed = {"mmcaf": (ONE_CHANNEL_STEM,), "cmasg": (HOISTED_GATES,)}  # a loop over steps cannot be written as it is
+    manifest = load_bundle(folder / "full.mmcaf").manifest
+    lean = rewritten(network, needed.get(subject.name, ()), tensors)
+    longest = None if manifest.text is None else manifest.text.max_tokens
+    export_onnx(lean, tensors, plain, outputs=[spec.name for spec in manifest.outputs], longest=longest)
     _plain_int8(plain, folder / "plain.int8.onnx", subject, folder)
     return {}
 
 
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    """Cases as one batch; texts are padded to the longest."""
+    if arrays[0].dtype == np.int64:
+        longest = max(array.shape[1] for array in arrays)
+        arrays = [np.pad(array, ((0, 0), (0, longest - array.shape[1]))) for array in arrays]
+    return np.concatenate(arrays)
+
+
 def _network(subject: Subject) -> Any:
     """The network at its published size, with torch's own random weights."""
+    from mmcaf_export.networks.cmasg import CmasgConfig
     from mmcaf_export.networks.lcadb import LcadbConfig
     from mmcaf_export.networks.medfusionnet import MedFusionConfig
     from mmcaf_export.networks.mmcaf import MmcafConfig
     from mmcaf_export.networks.registry import Networks
 
-    config = {"mmcaf": MmcafConfig(), "lcadb": LcadbConfig(), "medfusionnet": MedFusionConfig()}[subject.name]
-    network = Networks().entry(subject.name).build(config)
+    configs = {"mmcaf": MmcafConfig, "lcadb": LcadbConfig, "medfusionnet": MedFusionConfig, "cmasg": CmasgConfig}
+    network = Networks().entry(subject.name).build(configs[subject.name]())
     if subject.name == "medfusionnet":
         network.metadata_selection.load_state_dict(_chest_selection().buffers())
     return network
@@ -258,7 +275,7 @@ def plain_case(backend: str, precision: str, file: str, subject: Subject, folder
 
     manifest = load_bundle(folder / "full.mmcaf").manifest
     kind: Any = backend_class(backend)
-    with kind(folder / file, manifest.inputs, manifest.outputs, usable_cores(), precision) as opened:
+    with kind.of(manifest, folder / file, usable_cores(), precision) as opened:
         score = manifest.score.name
         return _measure(lambda inputs: opened.infer(inputs)[score], subject, folder, runs, precision)
 

@@ -23,12 +23,22 @@ def set_random_weights(network: Any) -> None:
 
 
 def phantom_windows(bundle: Path, cohort: str) -> Iterator[dict[str, np.ndarray]]:
-    """The middle window of each study of a cohort, input name -> float32 [1, ...]."""
+    """The middle window of each study of a cohort, input name -> array [1, ...]."""
     from mmcaf_engine import load_bundle
     from mmcaf_engine.evaluation.cohort import open_cohort
+    from mmcaf_engine.text import open_tokenizer
 
-    manifest = load_bundle(bundle).manifest
+    opened = load_bundle(bundle)
+    manifest, tokenizer = opened.manifest, open_tokenizer(opened)
     for study in open_cohort(cohort, manifest):
-        prepared = study.load(manifest)
+        prepared = study.load(manifest, tokenizer)
         window = prepared.inputs(len(prepared) // 2, manifest)
         yield {name: array.copy() for name, array in window.items()}
+
+
+def write_vocabulary(path: Path, pieces: int) -> Path:
+    """A vocabulary of so many word pieces that mean nothing: most words of a report are unknown to it, a piece each."""
+    named = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "no", "the", "of", "and", "is", "are"]
+    made = [f"word{number}" for number in range(pieces - len(named))]
+    path.write_text("\n".join([*named, *made]) + "\n", encoding="utf-8")
+    return path

@@ -4,7 +4,7 @@ import ast
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from .rewrites.copies import share_copy
 
 OPSET = 20
 _SCOPES = "pkg.torch.onnx.name_scopes"
+_NOWHERE = "_empty_nn_module_stack"  # how torch marks arithmetic on sizes, which no module does
 
 
 def export_onnx(
@@ -28,11 +29,12 @@ def export_onnx(
     outputs: Sequence[str] = ("logit",),
     opset: int = OPSET,
     longest: int | None = None,
+    texts: Collection[str] = (),
 ) -> tuple[Path, ...]:
     """Write `network` to `path` as an ONNX model in evaluation mode; the network is left as it is.
 
-    The first axis of every input and output is the batch, dynamic and called "N"; the second of every text, an
-    int64 input, is its length, dynamic and called "L"; all other sizes are those of the examples. Nodes are called
+    The first axis of every input and output is the batch, dynamic and called "N"; the second of every text, which
+    int64 inputs are, is its length, dynamic and called "L"; all other sizes are those of the examples. Nodes are called
     after the module they come from, as in `image_encoder.dcfb1.pconv1.0/Conv`, and values after their node. Nothing of
     this machine goes into the file.
 
@@ -43,6 +45,7 @@ def export_onnx(
         outputs: names for the outputs, in order.
         opset: ONNX operator set.
         longest: largest L, of a network with a text input.
+        texts: further inputs whose second axis is L.
 
     Returns:
         The files written, the model first.
@@ -50,7 +53,8 @@ def export_onnx(
     batch, length = torch.export.Dim("N", min=1), torch.export.Dim("L", min=1, max=longest)
     # A size of one in the example would be taken for a constant.
     examples = tuple(tensor[:1].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in example_inputs.values())
-    shapes = tuple({0: batch} if tensor.is_floating_point() else {0: batch, 1: length} for tensor in examples)
+    texts = {*texts, *(name for name, tensor in example_inputs.items() if tensor.dtype == torch.int64)}
+    shapes = tuple({0: batch, 1: length} if name in texts else {0: batch} for name in example_inputs)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             share_copy(network),
@@ -100,7 +104,8 @@ def _scope(node: ir.Node, scopes: Mapping[ir.Node, str], parameters: set[str]) -
     if recorded is not None:
         *modules, _operator = ast.literal_eval(recorded)
         scope = str(modules[-1]) if modules else ""
-        return _owner(node, scope, parameters) if node.op_type == "Conv" else scope
+        if not scope.startswith(_NOWHERE):
+            return _owner(node, scope, parameters) if node.op_type == "Conv" else scope
     for value in node.inputs:
         producer = value.producer() if value is not None else None
         if producer is not None:

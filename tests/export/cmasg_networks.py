@@ -64,3 +64,9 @@ def filled(config: CmasgConfig = SLIM, *, prune: bool = True) -> CmasgNet:
             state[key] = torch.from_numpy(fill(key, tuple(value.shape)))
     network.load_state_dict(state, assign=True)
     return network.eval()
+
+
+def vocabulary(pieces: int) -> str:
+    """A vocabulary of so many word pieces, as vocab.txt holds it."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "no", "acute", "disease", "the", "lungs", "are", "clear", "##s", "."]
+    return "\n".join([*words, *(f"word{number}" for number in range(len(words), pieces))]) + "\n"

@@ -1,9 +1,8 @@
 """CMASG-Bi-LSTM: the class of a chest radiograph with its report.
 
-Wang and Wu, "Lung disease classification based on cross-modal feature fusion", Intelligent Computer and Applications
-15(7), 2025, 56-60, DOI 10.20169/j.issn.2095-2163.250708. The image as regions and the report as word pieces enhance
-each other by attention; a bidirectional LSTM with sparse gates reads both as one sequence; the mean of its outputs is
-classified.
+Wang and Wu, Intelligent Computer and Applications 15(7), 2025, 56-60, DOI 10.20169/j.issn.2095-2163.250708. The image
+as regions and the report as word pieces enhance each other by attention; a bidirectional LSTM with sparse gates reads
+both as one sequence; the mean of its outputs is classified.
 """
 
 import torch

@@ -72,15 +72,16 @@ class HoistedBiLstm(nn.Module):
             rest, read = inputs.split([inputs.shape[-1] - self.hidden, self.hidden], dim=-1)
             inputs = torch.cat([rest, torch.where(real, read, -CLOSED)], dim=-1)
         else:
-            halves = torch.sigmoid(self.read(steps)) / 2
-            ahead, behind = halves.split(self.hidden, dim=-1)
+            ahead, behind = (torch.sigmoid(self.read(steps)) / 2).split(self.hidden, dim=-1)
             gates = torch.where(real, torch.stack([ahead, behind.flip(0)], dim=2), 0).unflatten(0, (-1, UNROLLED))
         inputs = inputs.unflatten(0, (-1, UNROLLED))
         outputs = gated_lstm(inputs, self.recurrent, self.shift, gates, self.holds, self.misprint, self.hard)
         return self._pooled(outputs.flatten(0, 1), lengths)
 
     def _inputs(self, steps: Tensor, ending: str) -> Tensor:
-        return F.linear(steps, self.get_parameter(f"weight{ending}"), self.get_parameter(f"bias{ending}"))
+        """[n, N, d] -> [n, N, P H], as one product of a flat matrix, to which runtimes add the bias at no cost."""
+        weight, bias = self.get_parameter(f"weight{ending}"), self.get_parameter(f"bias{ending}")
+        return F.linear(steps.flatten(0, 1), weight, bias).unflatten(0, (steps.shape[0], -1))
 
     def _pooled(self, outputs: Tensor, lengths: Tensor) -> Tensor:
         """As `pooled`, of outputs [n, N, 2, H], the second direction in its own order."""
