@@ -17,12 +17,12 @@ from .radiograph_patient import CHEST_FINDINGS, ChestPatient, Finding
 
 Opinion = Literal["seen", "doubted", "not seen", "silent"]
 
-_SAYS_NOTHING = 0.13
+_SAYS_NOTHING = 0.09
 """Share of reports that compare with an earlier one only."""
 # Shares of seen, doubted, not seen and silent, for the slightest finding, the most severe, and none.
-_OF_SLIGHT = (0.30, 0.22, 0.18, 0.30)
-_OF_SEVERE = (0.78, 0.07, 0.03, 0.12)
-_OF_NONE = (0.015, 0.045, 0.56, 0.38)
+_OF_SLIGHT = (0.42, 0.23, 0.14, 0.21)
+_OF_SEVERE = (0.85, 0.06, 0.02, 0.07)
+_OF_NONE = (0.012, 0.045, 0.563, 0.38)
 _OPINIONS: tuple[Opinion, ...] = ("seen", "doubted", "not seen", "silent")
 
 
