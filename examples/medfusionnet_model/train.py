@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 SIZE = 160
 BEST = 2  # columns that each label keeps
 END = VOCABULARY.read_text(encoding="utf-8").splitlines().index("[SEP]")
-IMAGES, WORDS, FUSED = 2400, 900, 1500
+IMAGES, WORDS, FUSED = 1500, 900, 1500
 """Steps of image, text encoder and fusion."""
 BATCH = 16
 RATE = 4e-3
