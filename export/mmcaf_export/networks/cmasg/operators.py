@@ -17,7 +17,7 @@ from mmcaf_export.onnx_operators import TRANSLATIONS
 from mmcaf_export.rewrites.cost import PRODUCTS
 
 
-@torch.library.custom_op("mmcaf::lstm", mutates_args=())
+@torch.library.custom_op("mmcaf_export::lstm", mutates_args=())
 def lstm(x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, direction: str) -> Tensor:
     """An LSTM as ONNX's operator has it, of D directions.
 
@@ -46,7 +46,7 @@ def _(x: Tensor, weight: Tensor, recurrent: Tensor, bias: Tensor, direction: str
     return x.new_empty(x.shape[0], weight.shape[0], x.shape[1], recurrent.shape[2])
 
 
-@torch.library.custom_op("mmcaf::gated_lstm", mutates_args=())
+@torch.library.custom_op("mmcaf_export::gated_lstm", mutates_args=())
 def gated_lstm(
     inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
 ) -> Tensor:
@@ -208,7 +208,7 @@ class _Body:
         return ir.Graph(self._inputs, outputs, nodes=self._nodes, name="step")
 
 
-TRANSLATIONS[torch.ops.mmcaf.lstm.default] = _lstm_node
-TRANSLATIONS[torch.ops.mmcaf.gated_lstm.default] = _scan_node
+TRANSLATIONS[torch.ops.mmcaf_export.lstm.default] = _lstm_node
+TRANSLATIONS[torch.ops.mmcaf_export.gated_lstm.default] = _scan_node
 PRODUCTS["lstm"] = lambda read, written: written.numel() * 8 * (read[1].shape[2] + read[2].shape[2])
 PRODUCTS["gated_lstm"] = lambda read, written: written.numel() * (read[1].shape[1] + 12)
