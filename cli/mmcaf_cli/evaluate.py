@@ -1,12 +1,9 @@
 """`mmcaf evaluate COHORT`: what each precision of a bundle costs, on stdout as text or JSON."""
 
 import json as json_format
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from errno import EISDIR
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,6 +20,7 @@ from mmcaf_engine.result import NOT_A_MEDICAL_DEVICE
 from mmcaf_engine.session import Session, open_session
 
 from .evaluate_text import render
+from .outputs import Output, check_writable, refused, write_all
 from .progress import ProgressBar
 
 REPORT_VERSION = 1
@@ -83,10 +81,11 @@ def evaluate_command(
 ) -> None:
     """Refuse what cannot work, run the cohort, print the report, then write what was asked for."""
     wanted = _precisions(precisions)
-    if out is not None:
-        _check_writable(out, "--out")
-    if roc is not None:
-        _check_png(roc)
+    report_file = None if out is None else Output("--out", out)
+    drawing = None if roc is None else Output("--roc", roc)
+    if drawing is not None:
+        _check_png(drawing.file)
+    check_writable([output for output in (report_file, drawing) if output is not None])
     bundle = _bundle(path)
     cohort = open_cohort(source, bundle.manifest)
     cohort = cohort if limit is None else cohort.first(limit)
@@ -103,12 +102,11 @@ def evaluate_command(
     report = _run(bundle, cohort, wanted, backend, threads)
     text = json_format.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     print(text if json else render(report), flush=True)
-    if out is not None:
-        with _writing(out, "--out"):
-            out.write_text(text + "\n", encoding="utf-8")
-    if roc is not None:
-        with _writing(roc, "--roc"):
-            _draw(report, roc)
+    if report_file is not None:
+        write_all([(report_file, text + "\n")])
+    if drawing is not None:
+        with refused(drawing):
+            _draw(report, drawing.file)
     if strict and report.failures():
         raise StrictError(f"--strict: {'; '.join(report.failures())}.", "Resolve it, or run without --strict.")
 
@@ -165,25 +163,3 @@ def _check_png(file: Path) -> None:
     if file.suffix.lower() != ".png":
         raise UsageError(f"{file}: the ROC curves are drawn as PNG.", "Choose a path for --roc that ends in .png.")
     require_matplotlib()
-    _check_writable(file, "--roc")
-
-
-def _check_writable(file: Path, option: str) -> None:
-    """Refuse a path that could not be written to, before the long work."""
-    with _writing(file, option):
-        if file.is_dir():
-            raise IsADirectoryError(EISDIR, "a directory stands there")
-        draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        draft.touch()
-        draft.unlink()
-
-
-@contextmanager
-def _writing(file: Path, option: str) -> Iterator[None]:
-    """The one place where a failure to write becomes ours."""
-    try:
-        yield
-    except OSError as failure:
-        raise UsageError(
-            f"{file}: cannot be written: {failure.strerror}.", f"Choose another path for {option}."
-        ) from None

@@ -34,7 +34,7 @@ def check_writable(outputs: Sequence[Output]) -> None:
         UsageError: a path that cannot be written, that is no regular file, or that two options name.
     """
     for index, output in enumerate(outputs):
-        with _refused(output):
+        with refused(output):
             if output.target.exists() and not output.target.is_file():
                 kind = "a directory" if output.target.is_dir() else "not a regular file"
                 raise UsageError(f"{output.file}: {kind}.", f"Choose another path for {output.option}.")
@@ -55,16 +55,16 @@ def write_all(texts: Sequence[tuple[Output, str]]) -> None:
     """
     with ExitStack() as drafts:
         for output, text in texts:
-            with _refused(output):
+            with refused(output):
                 drafts.callback(output.draft.unlink, missing_ok=True)
                 output.draft.write_text(text, encoding="utf-8")
         for output, _ in texts:
-            with _refused(output):
+            with refused(output):
                 output.draft.replace(output.target)
 
 
 @contextmanager
-def _refused(output: Output) -> Iterator[None]:
+def refused(output: Output) -> Iterator[None]:
     """The one place where a failure to write becomes ours."""
     try:
         yield

@@ -32,6 +32,33 @@ _WORDS: dict[str, tuple[tuple[str, str], ...]] = {
         (r"image_attention", "image attention"),
         (r"patch_attention", "patch attention"),
     ),
+    "cmasg": (
+        (r"image_encoder\.(?:conv1|bn1)", "ResNet stem"),
+        (r"image_encoder\.layer(\d)", r"ResNet stage \1"),
+        (r"image_encoder", "ResNet stem"),
+        (r"image_projection", "image projection"),
+        (r"text_encoder\.embeddings", "BERT embeddings"),
+        (r"text_encoder\.encoder\.layer\.(\d+)", r"BERT layer \1"),
+        (r"text_projection", "text projection"),
+        (r"cross_attention", "cross-modal attention"),
+        (r"modality_softmax", "modality weights"),
+        (r"bilstm", "gated Bi-LSTM"),
+        (r"classifier", "classifier"),
+    ),
+    "medfusionnet": (
+        (r"image_encoder\.features\.(?:conv0|norm0)", "DenseNet stem"),
+        (r"image_encoder\.features\.denseblock(\d)", r"dense block \1"),
+        (r"image_encoder\.features\.transition(\d)", r"transition \1"),
+        (r"image_encoder", "image features"),
+        (r"feature_pyramid", "feature pyramid"),
+        (r"metadata_tokenizer", "metadata tokens"),
+        (r"text_encoder\.embeddings", "BERT embeddings"),
+        (r"text_encoder\.encoder\.layer\.(\d+)", r"BERT layer \1"),
+        (r"text_encoder", "BERT"),
+        (r"text_projection", "text projection"),
+        (r"joint", "joint attention"),
+        (r"fusion|head|label_head", "classifier"),
+    ),
 }
 """Network -> parts of it, by how their modules' paths begin: the first that fits, and what people call it."""
 

@@ -306,7 +306,7 @@ def test_roc_when_refusals_leave_one_label(run: Command, cohort_folder: Path, se
         (["demo:0-1", "--backend", "abacus"], 6, "No backend is called 'abacus'"),
         (["demo:0-1", "--threads", "0"], 2, "0 threads"),
         (["demo:0-1", "--out", "absent/report.json"], 2, "absent/report.json: cannot be written: No such file"),
-        (["demo:0-1", "--out", "."], 2, "cannot be written: a directory stands there"),
+        (["demo:0-1", "--out", "."], 2, ": a directory. Choose another path for --out."),
         (["demo:0-1", "--roc", "absent/roc.png"], 2, "Choose another path for --roc"),
         (["demo:0-1", "--roc", "roc.pdf"], 2, "roc.pdf: the ROC curves are drawn as PNG"),
         (["demo:0-1", "--roc", "roc.png"], 2, "no ROC curve without studies of both labels of tiny"),

@@ -216,6 +216,13 @@ def test_the_module_of_a_node(node: str, path: str, name: str) -> None:
     [
         ("lcadb", "layer3_patch_com.0.conv1", "patch stage 3"),
         ("lcadb", "conv1_compose", "image stem"),
+        ("cmasg", "image_encoder", "ResNet stem"),
+        ("cmasg", "image_encoder.layer3.5.conv2", "ResNet stage 3"),
+        ("cmasg", "text_encoder.encoder.layer.11.attention.self.query", "BERT layer 11"),
+        ("cmasg", "bilstm.read", "gated Bi-LSTM"),
+        ("medfusionnet", "image_encoder.features.denseblock2.denselayer1.conv1", "dense block 2"),
+        ("medfusionnet", "image_encoder.features.norm5", "image features"),
+        ("medfusionnet", "label_head", "classifier"),
         ("yours", "text.encoder.layer.3.attention.self", "text.encoder.layer.3"),
         ("yours", "head.norm.inner", "head.norm"),
         ("yours", "head", "head"),

@@ -272,7 +272,7 @@ def test_a_synthetic_study_that_does_not_fit_is_left_out_with_the_reason(
 ) -> None:
     bundle = load_bundle(tiny_bundle)
     monkeypatch.setattr(bundle.manifest.network, "__dict__", {**bundle.manifest.network.__dict__, "name": "lcadb"})
-    monkeypatch.setattr(subject, "_write_liver", lambda folder: (folder, None))
+    monkeypatch.setattr(subject, "_write_liver", lambda folder, manifest: (folder, None))
     found = subject.synthetic_study(bundle, tmp_path)
     assert found.facts.kind == "golden cases"
     assert found.note.startswith("The synthetic study does not fit the bundle (")

@@ -18,6 +18,7 @@ from mmcaf_engine.evaluation.compare import score_cohort
 from mmcaf_engine.evaluation.metrics import auroc
 from mmcaf_engine.pipeline import infer
 from mmcaf_engine.prepare import prepare
+from mmcaf_engine.profile.subject import synthetic_study
 from mmcaf_engine.session import open_session
 from mmcaf_engine.text import open_tokenizer
 from mmcaf_export.export import export_bundle
@@ -131,6 +132,13 @@ def test_a_case_in_memory_equals_its_files(bundles: Bundles, study: tuple[Path, 
             np.testing.assert_allclose(rendered[tensor], decoded[tensor], atol=2e-6)
     # A record has no headings.
     assert 0 <= decoded["attention_mask"].sum() - rendered["attention_mask"].sum() <= 6
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_profile_measures_a_study_from_end_to_end(bundles: Bundles, tmp_path: Path, name: str) -> None:
+    measured = synthetic_study(bundles(name), tmp_path)
+    assert measured.is_study and not measured.note and measured.facts.kind == "synthetic study"
+    assert infer(measured.study, measured.record, bundle=bundles(name), backend="onnxruntime").warnings == ()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -11,12 +11,13 @@ from ..errors import UsageError
 from ..session import Session
 from .report import Samples, Steady
 
-WARM_UP = 3
+COMPARED = 3
+WARM_UP = 2 * COMPARED
 """Fewest calls that are discarded."""
 
 LONGEST_WARM_UP = 20
 SETTLED = 0.05
-"""Warm when the median of the last WARM_UP calls is at most this fraction below that of the WARM_UP calls before."""
+"""Warm when the median of the last COMPARED calls is at most this fraction below that of the COMPARED calls before."""
 
 Each = Callable[[int], None]
 """Called after each measured run with how many are done."""
@@ -65,9 +66,9 @@ def timed(work: Callable[[], object], runs: int, each: Each | None = None) -> Sa
 
 def is_warm(taken: list[float]) -> bool:
     """Whether these runs, ms, say that the next ones are steady."""
-    if len(taken) < 2 * WARM_UP:
+    if len(taken) < WARM_UP:
         return False
-    before, last = np.median(taken[-2 * WARM_UP : -WARM_UP]), np.median(taken[-WARM_UP:])
+    before, last = np.median(taken[-2 * COMPARED : -COMPARED]), np.median(taken[-COMPARED:])
     return bool(last >= (1 - SETTLED) * before)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..backends.base import Arrays
 from ..bundle import Bundle
 from ..errors import RecordError, StudyError, UsageError
+from ..manifest import Manifest
 from ..prepare import prepare
 from ..text import open_tokenizer
 from ..tuning import one_window
@@ -44,11 +45,11 @@ def given_study(bundle: Bundle, study: Path | None, record: Path | None) -> Meas
 
 def synthetic_study(bundle: Bundle, folder: Path) -> Measured:
     """The study that `mmcaf demo` writes, written to a folder, if there is one for the network; else a golden case."""
-    writers = {"mmcaf": _write_lung, "lcadb": _write_liver}
+    writers = {"mmcaf": _write_lung, "lcadb": _write_liver, "cmasg": _write_chest, "medfusionnet": _write_chest}
     writer = writers.get(bundle.manifest.network.name)
     if writer is None:
         return _golden(bundle, f"There is no synthetic study for {bundle.manifest.network.name}")
-    study, record = writer(folder)
+    study, record = writer(folder, bundle.manifest)
     try:
         return _prepared(bundle, study, record, "synthetic study")
     except (StudyError, RecordError, UsageError) as failure:
@@ -71,7 +72,7 @@ def _prepared(bundle: Bundle, study: Path | None, record: Path | None, kind: Sub
     return Measured(study, record, window, SubjectFacts(kind, slices, len(prepared), shapes))
 
 
-def _write_lung(folder: Path) -> tuple[Path, Path]:
+def _write_lung(folder: Path, manifest: Manifest) -> tuple[Path, Path]:
     from ..demo.phantom import make_phantom, record
     from ..demo.write_dicom import write_series
 
@@ -81,9 +82,25 @@ def _write_lung(folder: Path) -> tuple[Path, Path]:
     return folder / "series", folder / "record.json"
 
 
-def _write_liver(folder: Path) -> tuple[Path, None]:
+def _write_liver(folder: Path, manifest: Manifest) -> tuple[Path, None]:
     from ..demo.liver import liver_study
     from ..demo.write_mr import write_mr_series
 
     write_mr_series(liver_study(0), folder / "dicom")
     return folder / "dicom", None
+
+
+def _write_chest(folder: Path, manifest: Manifest) -> tuple[Path, Path | None]:
+    """The record holds what the network reads beside the image: the fields of its table, and the report."""
+    from ..demo.radiograph import chest_record, chest_study
+    from ..demo.write_dx import write_dx
+
+    study = chest_study(0)
+    record: dict[str, object] = {}
+    if manifest.table is not None:
+        record |= chest_record(study.patient)
+    if manifest.text is not None:
+        record |= study.report.fields(manifest.text.fields)
+    write_dx(study, folder / "study.dcm")
+    (folder / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    return folder / "study.dcm", folder / "record.json" if record else None
