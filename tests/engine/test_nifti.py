@@ -160,7 +160,11 @@ def test_a_bad_header_is_refused_in_words(tmp_path: Path, name: str, packed: boo
     assert "t2.nii" in str(caught.value) and caught.value.remedy
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", bytes(400), gzip.compress(b"nonsense"), b"\x1f\x8bnonsense"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"nonsense", bytes(400), gzip.compress(b"nonsense"), b"\x1f\x8bnonsense"],
+    ids=["empty", "nonsense", "zeros", "packed nonsense", "cut gzip"],
+)
 def test_what_is_no_nifti_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "t2.nii.gz"
     path.write_bytes(data)

@@ -50,8 +50,12 @@ class Counting(Protocol):
     def start_counting(self) -> None:
         """Leave out all windows until now."""
 
-    def counted(self) -> list[NodeTime]:
-        """Every node, on the mean of the windows since; the backend answers no more after this."""
+    def counted(self, extra_ms: float) -> list[NodeTime]:
+        """Every node, on the mean of the windows since; the backend answers no more after this.
+
+        Args:
+            extra_ms: what counting added to a window.
+        """
 
     def close(self) -> None:
         """Release everything."""
@@ -85,9 +89,9 @@ def measure_layers(
             count = min(RUNS_IN_A_ROW, runs - at)
             plain += [_infer_ms(session.run, window) for _ in range(count)]
             profiled += [_infer_ms(counting.infer, window) for _ in range(count)]
-        nodes = counting.counted()
+        taken = fmean(plain), fmean(profiled)
+        nodes = counting.counted(max(taken[1] - taken[0], 0.0))
     network = session.bundle.manifest.network.name
-    taken = fmean(plain), fmean(profiled)
     return assemble(nodes, network, session.precision, roofline, *taken, counting.source)
 
 
@@ -131,9 +135,9 @@ def assemble(
     profiled_ms: float,
     source: str,
 ) -> Layers:
-    """The report of these nodes; what the profiled window took besides them is a row of its own."""
+    """The report of these nodes; what a window took besides them is a row of its own."""
     layers_ms = float(sum(node.ms for node in nodes))
-    outside = max(profiled_ms - layers_ms, 0.0)
+    outside = max(infer_ms - layers_ms, 0.0)
     total = layers_ms + outside or 1.0
     least = [_least(node, precision, roofline) for node in nodes]
     rows = [_row(node, network, bound, total) for node, bound in zip(nodes, least, strict=True)]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from .layers import NodeTime, convolution_flops, product_flops, transposed_flops
 _SUFFIX = "_kernel_time"
 _IN_PLACE = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape")
 """Operators that move no data: their output lies where their input does."""
+_LOOPS = ("Scan", "Loop", "If")
 
 
 class CountingOnnxRuntime(OnnxRuntimeBackend):
@@ -30,10 +32,10 @@ class CountingOnnxRuntime(OnnxRuntimeBackend):
         """Leave out all windows until now."""
         self._left_out = self._windows
 
-    def counted(self) -> list[NodeTime]:
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
         """Every node, on the mean of the windows since; ends the profile."""
         file = Path(self._session.end_profiling())
-        return read_profile(file.read_bytes(), self._left_out, self._windows)
+        return read_profile(file.read_bytes(), self._left_out, self._windows, extra_ms)
 
     def _options(self) -> Any:
         self._folder = tempfile.mkdtemp(prefix="mmcaf-profile-")
@@ -51,10 +53,14 @@ class CountingOnnxRuntime(OnnxRuntimeBackend):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def read_profile(document: bytes, first: int, end: int) -> list[NodeTime]:
+def read_profile(document: bytes, first: int, end: int, extra_ms: float = 0.0) -> list[NodeTime]:
     """The nodes of runs `first` to `end`, each on its mean, less what the profiler itself takes for each.
 
-    That is what the median node takes that moves no data, and so has nothing else to do.
+    That is what the median node takes that moves no data, and so has nothing else to do. A loop is one node, whose
+    body's nodes are not listed; the profiler's share of it is theirs of `extra_ms`, by their number among all.
+
+    Args:
+        extra_ms: what the profiler adds to a run.
 
     Raises:
         BackendError: it does not hold these runs, as where the runtime's profiler was full.
@@ -66,14 +72,32 @@ def read_profile(document: bytes, first: int, end: int) -> list[NodeTime]:
         if len(runs) != end:
             raise ValueError(f"{len(runs)} runs instead of {end}")
         since = runs[first][0]
-        nodes = list(_means([event for event in kernels if event["ts"] >= since], end - first))
+        told = [event for event in kernels if event["ts"] >= since]
+        listed, within = _without_bodies(told)
+        nodes = list(_means(listed, end - first))
     except (ValueError, KeyError, TypeError, IndexError) as failure:
         raise BackendError(
             f"ONNX Runtime's profile cannot be read: {failure}.", "Profile with fewer runs: --runs 5"
         ) from None
     idle = [node.ms for node in nodes if node.kind in _IN_PLACE]
     own_ms = median(idle) if idle else 0.0
-    return [replace(node, ms=max(node.ms - own_ms, 0.0)) for node in nodes]
+    each_ms = extra_ms / len(told) if told else 0.0
+    return [replace(node, ms=max(node.ms - own_ms - within.get(node.name, 0) * each_ms, 0.0)) for node in nodes]
+
+
+def _without_bodies(kernels: Iterable[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], Counter[str]]:
+    """The events that lie in no loop's time, and how many of the others lie in each loop's."""
+    listed: list[Mapping[str, Any]] = []
+    within: Counter[str] = Counter()
+    loop, ended = "", -1
+    for event in sorted(kernels, key=lambda event: (event["ts"], -event["dur"])):
+        if event["ts"] < ended:
+            within[loop] += 1
+            continue
+        listed.append(event)
+        if event["args"]["op_name"] in _LOOPS:
+            loop, ended = event["name"].removesuffix(_SUFFIX), event["ts"] + event["dur"]
+    return listed, within
 
 
 def _means(kernels: Iterable[Mapping[str, Any]], windows: int) -> Iterator[NodeTime]:

@@ -57,7 +57,7 @@ class CountingOpenVino(OpenVinoBackend):
         """Leave out all windows until now."""
         self._counters.start()
 
-    def counted(self) -> list[NodeTime]:
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
         """Every node that was executed, on the mean of the windows since."""
         graph = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ordered_ops()}
         return [_described(entry, graph.get(entry.node_name), ms) for entry, ms in self._counters.means()]

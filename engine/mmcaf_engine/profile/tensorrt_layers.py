@@ -23,7 +23,7 @@ class CountingTensorRt(TensorRtBackend):
         self._windows = 0
         self._spent.clear()
 
-    def counted(self) -> list[NodeTime]:
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
         """Every layer of the engine, on the mean of the windows since."""
         parsed = parse_network(find_flavour(), self.model, self.inputs, self.outputs)
         flops = {product.name: product.flops for product in products(parsed)}
