@@ -24,7 +24,7 @@ from mmcaf_kernels.msdc import even_then_odd, msdc
 from mmcaf_kernels.msdc.cuda import MsdcCuda
 from mmcaf_kernels.msdc.reference import KERNELS, TAPS
 from mmcaf_kernels.msdc.reference import msdc as msdc_reference
-from mmcaf_kernels.network import FEATURES, STAGES, TABLE_VALUES
+from mmcaf_kernels.network import FEATURES, REGIONS, STAGES, TABLE_VALUES, TOKEN_WIDTH, WORD_PIECES
 from mmcaf_kernels.upsample_dw import upsample_dw
 from mmcaf_kernels.upsample_dw.reference import upsample_dw as upsample_dw_reference
 
@@ -69,7 +69,7 @@ def _tensors(result: Any) -> Sequence[Tensor]:
 
 
 def cases(native: MsdcCuda | None) -> Iterator[Case]:
-    """Every kernel at every shape of the published network, in every precision."""
+    """Every kernel at every shape of the published networks, in every precision."""
     for dtype in TOLERANCE:
         for stage, (channels, *size) in STAGES.items():
             yield from msdc_cases(dtype, stage, 2 * channels, size, native)
@@ -83,6 +83,8 @@ def cases(native: MsdcCuda | None) -> Iterator[Case]:
         yield fusion_head_case(dtype)
         yield cross_attention_case(dtype, 1, 1, FEATURES)
         yield cross_attention_case(dtype, 288, TABLE_VALUES, 64)
+        for pieces in WORD_PIECES:
+            yield shared_attention_case(dtype, REGIONS, pieces, TOKEN_WIDTH)
 
 
 def taps_inside(length: int, kernel: int) -> int:
@@ -248,6 +250,33 @@ def cross_attention_case(dtype: torch.dtype, n: int, m: int, d: int) -> Case:
         lambda: cross_attention_reference(*(part.double() for part in six)),
         4 * (n + m) * d * six[0].element_size(),
         8 * n * m * d,
+    )
+
+
+def shared_attention_case(dtype: torch.dtype, n: int, m: int, d: int) -> Case:
+    """The attention of CMASG-Bi-LSTM: tokens are queries, keys and values, and the last quarter of the text padding."""
+    image, text = _random(1, 1, n, d, dtype=dtype), _random(1, 1, m, d, dtype=dtype)
+    real = (torch.arange(m) < m - m // 4)[None].to(DEVICE)
+
+    def eager() -> tuple[Tensor, Tensor]:
+        scores = image @ text.transpose(2, 3) * d**-0.5
+        shown = scores.masked_fill(~real[:, None, None], -6e4)
+        return shown.softmax(dim=-1) @ text, scores.transpose(2, 3).softmax(dim=-1) @ image
+
+    def reference() -> tuple[Tensor, Tensor]:
+        six = [part.double() for part in (image, text) for _ in range(3)]
+        return cross_attention_reference(*six, table_mask=real)
+
+    six = [part for part in (image, text) for _ in range(3)]
+    return Case(
+        "cross_attention",
+        f"{n} x {m} tokens of {d}",
+        dtype,
+        lambda: cross_attention(*six, table_mask=real),
+        eager,
+        reference,
+        2 * (image.nbytes + text.nbytes),
+        6 * n * m * d,
     )
 
 

@@ -1,4 +1,4 @@
-"""Compile every Triton kernel at the published network's shapes, for GPUs this machine need not have.
+"""Compile every Triton kernel at the published networks' shapes, for GPUs this machine need not have.
 
 python -m mmcaf_kernels.aot --out DIR [--target sm_89]... [--precision fp16]...
 """

@@ -1,4 +1,6 @@
-"""The kernels' calls in the published MMCAF-Net (one window of 12 x 192 x 192), as launches on meta tensors.
+"""The kernels' calls in the published networks, as launches on meta tensors.
+
+MMCAF-Net: one window of 12 x 192 x 192. CMASG-Bi-LSTM: one image, with a report of the shortest and longest length.
 
 Ahead-of-time compilation, the benchmark and the documentation all take their shapes from here.
 """
@@ -14,6 +16,7 @@ from .launch import Launch
 
 STAGES = {"stage1": (256, 6, 48, 48), "stage2": (512, 3, 24, 24), "stage3": (1024, 2, 12, 12)}  # C, D, H, W
 TABLE_VALUES, FEATURES = 7, 24
+REGIONS, WORD_PIECES, TOKEN_WIDTH = 49, (32, 128), 512  # of CMASG-Bi-LSTM
 Call = tuple[str, str, Callable[[], list[Launch]]]
 """Kernel, name of the shape, and what makes its launches."""
 
@@ -33,6 +36,9 @@ def calls(dtype: torch.dtype) -> Iterator[Call]:
         yield "fusion_head", fusion, _fusion_head(dtype, fusion)
     for width in (FEATURES, FEATURES // 2, FEATURES // 4):
         yield "cross_attention", f"1 x 1 tokens of {width}", _cross_attention(dtype, 1, 1, width)
+    for pieces in WORD_PIECES:
+        shape = f"{REGIONS} x {pieces} tokens of {TOKEN_WIDTH}"
+        yield "cross_attention", shape, _shared_attention(dtype, REGIONS, pieces, TOKEN_WIDTH)
 
 
 def _msdc(dtype: torch.dtype, channels: int, size: list[int]) -> Callable[[], list[Launch]]:
@@ -77,6 +83,12 @@ def _cross_attention(dtype: torch.dtype, n: int, m: int, d: int) -> Callable[[],
     image, table = _meta(1, 1, n, d, dtype=dtype), _meta(1, 1, m, d, dtype=dtype)
     six = (image, image, image, table, table, table)
     return lambda: cross_attention.launches(six, d**-0.5, None, None, (image, table))
+
+
+def _shared_attention(dtype: torch.dtype, n: int, m: int, d: int) -> Callable[[], list[Launch]]:
+    image, table = _meta(1, 1, n, d, dtype=dtype), _meta(1, 1, m, d, dtype=dtype)
+    mask = _meta(1, m, dtype=torch.bool)
+    return lambda: cross_attention.launches((image,) * 3 + (table,) * 3, d**-0.5, None, mask, (image, table))
 
 
 def _meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -6,7 +6,7 @@ from unittest.mock import patch
 import torch
 
 from kernels.harness import random, relative_error
-from mmcaf_kernels.cross_attention import cross_attention, operator
+from mmcaf_kernels.cross_attention import cross_attention, plan
 from mmcaf_kernels.cross_attention.reference import cross_attention as reference
 from mmcaf_kernels.launch import path
 
@@ -20,9 +20,11 @@ class Case:
     d: int
     masked: bool = False
     tiled: bool = False
+    shared: bool = False
+    """Queries, keys and values of a side are one tensor, as in CMASG-Bi-LSTM."""
 
     def __str__(self) -> str:
-        flags = "-masked" * self.masked + "-tiled" * self.tiled
+        flags = "-masked" * self.masked + "-tiled" * self.tiled + "-shared" * self.shared
         return f"{self.batch}x{self.heads}-{self.n}+{self.m}-{self.d}{flags}"
 
 
@@ -32,20 +34,25 @@ CASES = [
     Case(2, 1, 3, 100, 128, masked=True),  # the image is the short side
     Case(1, 2, 63, 100, 12),
     Case(2, 2, 33, 3, 1, masked=True, tiled=True),
+    Case(1, 1, 18, 9, 512, shared=True),
+    Case(2, 1, 17, 33, 130, masked=True, shared=True),
+    Case(2, 2, 5, 18, 200, masked=True),
 ]
 LARGE = [
     Case(2, 8, 1000, 15, 128, masked=True),
     Case(2, 8, 31, 1000, 32),
     Case(1, 4, 1000, 777, 128, masked=True),
     Case(1, 4, 512, 63, 63),
+    Case(1, 1, 49, 128, 512, shared=True),
+    Case(3, 1, 49, 32, 512, masked=True, shared=True),
+    Case(2, 2, 777, 1000, 384, masked=True),
 ]
 
 
 def inputs(case: Case, dtype: torch.dtype, device: str) -> list[torch.Tensor]:
     lengths = [case.n] * 3 + [case.m] * 3
-    return [
-        random((case.batch, case.heads, length, case.d), dtype, device, seed) for seed, length in enumerate(lengths)
-    ]
+    six = [random((case.batch, case.heads, length, case.d), dtype, device, seed) for seed, length in enumerate(lengths)]
+    return [six[0]] * 3 + [six[3]] * 3 if case.shared else six
 
 
 def masks(case: Case, device: str) -> dict[str, torch.Tensor]:
@@ -60,10 +67,10 @@ def masks(case: Case, device: str) -> dict[str, torch.Tensor]:
 def measure(case: Case, dtype: torch.dtype, device: str) -> float:
     six = inputs(case, dtype, device)
     hidden = masks(case, device)
-    if case.masked:  # what is hidden must not be looked at
+    if case.masked and not case.shared:  # what is hidden must not be looked at
         six[1][-1], six[2][-1] = float("nan"), float("inf")
     assert path(six[0]).runs_kernel, path(six[0]).reason
-    with patch.object(operator, "FEW_TOKENS", 0 if case.tiled else operator.FEW_TOKENS):
+    with patch.object(plan, "FEW_TOKENS", 0 if case.tiled else plan.FEW_TOKENS):
         found = cross_attention(*six, **hidden)
     expected = reference(*(part.double() for part in six), **hidden)
     if case.masked:

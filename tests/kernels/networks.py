@@ -1,8 +1,10 @@
 """Networks as ONNX files for the tests: MMCAF-Net as it is exported, with golden weights, in every precision."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
@@ -41,6 +43,14 @@ def lowered(source: Path, precision: Low) -> Path:
     model = load_model(source)
     lower_precision(model, precision)
     save_model(model, path)
+    return path
+
+
+def change(source: Path, path: Path, edit: Callable[[onnx.GraphProto], None]) -> Path:
+    """A copy of a network with one thing changed."""
+    model = onnx.load(source)
+    edit(model.graph)
+    onnx.save(model, path)
     return path
 
 

@@ -10,7 +10,7 @@ import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from mmcaf_kernels import aot, groupnorm_act, kan, msca_attention, msdc, upsample_dw
+from mmcaf_kernels import aot, cross_attention, groupnorm_act, kan, msca_attention, msdc, upsample_dw
 from mmcaf_kernels.compiled import TARGETS, Binary, compile_launch
 from mmcaf_kernels.launch import Launch
 from mmcaf_kernels.network import calls
@@ -21,6 +21,8 @@ KERNELS = {
     "kan_kernel",
     "fusion_head_kernel",
     "paired_kernel",
+    "scores_kernel",
+    "gather_kernel",
     "channel_statistics_kernel",
     "channel_gate_kernel",
     "whole_group_kernel",
@@ -94,9 +96,17 @@ def odd_kan(shape: tuple[int, ...]) -> list[Launch]:
     return kan.launches(meta(samples, inputs), meta(inputs, 5), meta(inputs, 1), meta(inputs, 1, 1), out)
 
 
+def odd_cross_attention(shape: tuple[int, ...]) -> list[Launch]:
+    batch, heads, _, n, m = shape
+    six = tuple(meta(batch, heads, length, 300) for length in (n, n, n, m, m, m))
+    return cross_attention.launches(six, 0.5, meta(batch, n, dtype=torch.bool), None, (six[0], six[3]))
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (3, 5, 12, 63, 100)], ids=["ones", "odd"])
 @pytest.mark.parametrize(
-    "make", [odd_msdc, odd_upsample_dw, odd_groupnorm_act, odd_msca_attention, odd_kan], ids=lambda f: f.__name__
+    "make",
+    [odd_msdc, odd_upsample_dw, odd_groupnorm_act, odd_msca_attention, odd_kan, odd_cross_attention],
+    ids=lambda f: f.__name__,
 )
 def test_odd_shapes_compile(make: Callable[[tuple[int, ...]], list[Launch]], shape: tuple[int, ...]) -> None:
     for launch in make(shape):

@@ -58,7 +58,7 @@ def arguments(**changes: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"image_query": torch.zeros(2, 1, 5, 129)}, ValueError, "expected a head size of 1 to 128"),
+        ({"image_query": torch.zeros(2, 1, 5, 513)}, ValueError, "expected a head size of 1 to 512"),
         ({"image_key": torch.zeros(2, 1, 4, 8)}, ValueError, r"image_key is \[2, 1, 4, 8\]; expected \[2, 1, 5, 8\]"),
         ({"table_query": torch.zeros(2, 1, 3, 9)}, ValueError, r"expected \[2, 1, M, 8\]"),
         ({"table_value": torch.zeros(2, 1, 3, 8).half()}, TypeError, "table_value is float16; expected float32"),

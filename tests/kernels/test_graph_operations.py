@@ -80,7 +80,10 @@ CASES = [
     one("Expand", ROWS, whole(2, 1, 6)),
     one("Concat", X, numbers(2, 1, 3, 6, 5), axis=1),
     one("Slice", X, whole(1, 0), whole(2**62, -1), whole(3, -1), whole(2, 1)),
+    one("Slice", X, whole(-1, 4), whole(-(2**62), 0), whole(3, -1), whole(-2, -1)),
+    one("Slice", X, whole(1), whole(4), whole(3), whole(-1)),
     one("Gather", X, np.array([[0, -1], [2, 1]], np.int64), axis=1),
+    one("Gather", X, whole(2, 0, 3), axis=-4),
     one("Pad", X, whole(0, 0, 1, 0, 2, 0, 0, 0, 0, 1), np.array(0.5, np.float32)),
     one("Pad", X, whole(1, 0, 2, 3), None, whole(-1, 2)),
     one("Resize", X, None, None, whole(2, 4, 6, 12, 10), mode="linear",
@@ -152,8 +155,18 @@ def test_what_follows_from_shapes_and_constants_alone_is_computed_once(tmp_path:
     np.testing.assert_array_equal(program({"x": X})["out"], 4 * X.reshape(2, 4, -1))
 
 
+def test_a_range_is_computed_once(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Range", ["start", "end", "step"], ["r"]), helper.make_node("Mul", ["x", "r"], ["out"])]
+    numbers = {name: np.array(value, np.float32) for name, value in (("start", 4), ("end", -1), ("step", -1))}
+    path = write(tmp_path / "range.onnx", nodes, {"x": X}, numbers)
+    program = Program(path, {"x": X.shape})
+    assert len(program._steps) == 1
+    np.testing.assert_array_equal(program({"x": X})["out"], answer(path, {"x": X}))
+
+
 def test_every_operation_is_tried() -> None:
-    tried = {operator for case in CASES for operator, _, _ in case.values[0]} | {"Split", "Constant", "Shape"}
+    tried = {operator for case in CASES for operator, _, _ in case.values[0]} | {"Split", "Constant", "Shape", "Range"}
+    tried |= {"LSTM", "Scan"}  # in test_graph_loops.py
     assert {name for name in OPERATIONS if not name.startswith(KERNEL)} <= tried
 
 
@@ -173,14 +186,14 @@ def test_unknown_operators_are_refused_by_name(tmp_path: Path) -> None:
     [
         ("Conv", [numbers(4, 4, 3, 3, 3)], {"auto_pad": "SAME_UPPER"}, "auto_pad is 'SAME_UPPER'"),
         ("Pad", [whole(*[1] * 10)], {"mode": "reflect"}, "mode is 'reflect'"),
-        ("Slice", [whole(-1), whole(-9), whole(4), whole(-1)], {}, r"steps are \[-1\]"),
+        ("Slice", [whole(0), whole(9), whole(4), whole(0)], {}, r"steps are \[0\]"),
         ("Resize", [None, None, whole(2, 4, 6, 12, 10)], {"mode": "cubic"}, "mode is 'cubic'"),
         ("Resize", [None, None, whole(2, 4, 6, 12, 10)], {"mode": "nearest"}, "nearest with half_pixel"),
         ("MaxPool", [], {"kernel_shape": [2, 2, 2], "pads": [0, 0, 0, 1, 1, 1]}, "the same at both ends"),
         ("Cast", [], {"to": 8}, "to is 8"),
         ("Reshape", [whole(7, 7)], {}, r"\(Reshape\) of \[\[2, 4, 3, 6, 5\]\]: shape"),
     ],
-    ids=["auto_pad", "reflect", "backwards", "cubic", "nearest", "one-sided", "string", "impossible"],
+    ids=["auto_pad", "reflect", "no step", "cubic", "nearest", "one-sided", "string", "impossible"],
 )
 def test_unknown_settings_are_refused(
     operator: str, constants: list[Any], attributes: dict[str, Any], said: str, tmp_path: Path

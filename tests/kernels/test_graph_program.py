@@ -13,7 +13,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.fill import image, table
-from kernels.networks import MEAN, SLIM, Feed, answer, exported, lowered, shapes, window
+from kernels.networks import MEAN, SLIM, Feed, answer, change, exported, lowered, shapes, window
 from mmcaf_engine.default_bundle import default_bundle
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
@@ -132,14 +132,6 @@ class _Calls(torch.utils._python_dispatch.TorchDispatchMode):
         if function.namespace == "mmcaf":
             self.seen.append((function._schema.name.removeprefix("mmcaf::"), arguments[0].dtype))
         return function(*arguments, **(options or {}))
-
-
-def change(source: Path, path: Path, edit: object) -> Path:
-    """A copy of a network with one thing changed."""
-    model = onnx.load(source)
-    edit(model.graph)  # type: ignore[operator]
-    onnx.save(model, path)
-    return path
 
 
 def other_bound(graph: onnx.GraphProto) -> None:

@@ -2,7 +2,7 @@
 
 `paired` keeps the side with few tokens in registers and walks once over the other: every projection
 is read once, and both directions come out. `tiled` serves two long sides: a program per tile of
-queries of either side, in one launch.
+queries of either side, in one launch. Heads too wide for either are those of `wide`.
 """
 
 import triton
@@ -35,35 +35,35 @@ def paired_kernel(
     batch = head // heads
     lane = tl.arange(0, block_d)[None, :]
     j = tl.arange(0, block_m)
-    seen_short = _seen(short_mask, batch * m, j, m)
+    seen_short = visible(short_mask, batch * m, j, m)
     own = head * m * d + j[:, None] * d + lane
     known = (j < m)[:, None] & (lane < d)
     known_short = seen_short[:, None] & (lane < d)
-    query = _read(short_query + own, known, widen)
-    key = _read(short_key + own, known_short, widen)
-    value = _read(short_value + own, known_short, widen)
+    query = read(short_query + own, known, widen)
+    key = read(short_key + own, known_short, widen)
+    value = read(short_value + own, known_short, widen)
     highest = tl.full([block_m], float("-inf"), tl.float32)
     weight = tl.full([block_m], 0.0, tl.float32)
     gathered = tl.full([block_m, block_d], 0.0, tl.float32)
     for start in range(0, n, block_n):
         i = start + tl.arange(0, block_n)
-        seen = _seen(long_mask, batch * n, i, n)
+        seen = visible(long_mask, batch * n, i, n)
         there = head * n * d + i[:, None].to(tl.int64) * d + lane
         known_here = (i < n)[:, None] & (lane < d)
         known_long = seen[:, None] & (lane < d)
 
-        far_query = _read(long_query + there, known_here, widen)
+        far_query = read(long_query + there, known_here, widen)
         scores = tl.dot(far_query, tl.trans(key), input_precision="ieee") * scale
         scores = tl.where(seen_short[None, :], scores, float("-inf"))
         shares = tl.exp(scores - _finite(tl.max(scores, axis=1))[:, None])
         total = tl.sum(shares, axis=1)
-        result = tl.dot(shares.to(value.dtype), value, input_precision="ieee") / _positive(total)[:, None]
+        result = tl.dot(shares.to(value.dtype), value, input_precision="ieee") / positive(total)[:, None]
         tl.store(long_out + there, result.to(long_out.dtype.element_ty), mask=known_here)
 
-        far_key = _read(long_key + there, known_long, widen)
-        far_value = _read(long_value + there, known_long, widen)
+        far_key = read(long_key + there, known_long, widen)
+        far_value = read(long_value + there, known_long, widen)
         gathered, highest, weight = _gather(query, far_key, far_value, seen, scale, gathered, highest, weight)
-    gathered /= _positive(weight)[:, None]
+    gathered /= positive(weight)[:, None]
     tl.store(short_out + own, gathered.to(short_out.dtype.element_ty), mask=known)
 
 
@@ -127,26 +127,32 @@ def _attend(
     i = tile * block + tl.arange(0, block)
     own = head * queries * d + i[:, None].to(tl.int64) * d + lane
     known = (i < queries)[:, None] & (lane < d)
-    near = _read(query + own, known, widen)
+    near = read(query + own, known, widen)
     highest = tl.full([block], float("-inf"), tl.float32)
     weight = tl.full([block], 0.0, tl.float32)
     gathered = tl.full([block, block_d], 0.0, tl.float32)
     for start in range(0, keys, block):
         j = start + tl.arange(0, block)
-        seen = _seen(mask, head // heads * keys, j, keys)
+        seen = visible(mask, head // heads * keys, j, keys)
         there = head * keys * d + j[:, None].to(tl.int64) * d + lane
         known_there = seen[:, None] & (lane < d)
-        far_key = _read(key + there, known_there, widen)
-        far_value = _read(value + there, known_there, widen)
+        far_key = read(key + there, known_there, widen)
+        far_value = read(value + there, known_there, widen)
         gathered, highest, weight = _gather(near, far_key, far_value, seen, scale, gathered, highest, weight)
-    gathered /= _positive(weight)[:, None]
+    gathered /= positive(weight)[:, None]
     tl.store(out + own, gathered.to(out.dtype.element_ty), mask=known)
 
 
 @triton.jit
 def _gather(query, key, value, seen, scale, gathered, highest, weight):
-    """One step of the online softmax."""
+    """One step of the online softmax, from projections."""
     scores = tl.dot(query, tl.trans(key), input_precision="ieee") * scale
+    return softmax_step(scores, value, seen, gathered, highest, weight)
+
+
+@triton.jit
+def softmax_step(scores, value, seen, gathered, highest, weight):
+    """One step of the online softmax: scores [queries, keys] and values [keys, d] of the next keys."""
     scores = tl.where(seen[None, :], scores, float("-inf"))
     now = tl.maximum(highest, tl.max(scores, axis=1))
     shares = tl.exp(scores - _finite(now)[:, None])
@@ -156,7 +162,7 @@ def _gather(query, key, value, seen, scale, gathered, highest, weight):
 
 
 @triton.jit
-def _read(place, mask, widen: tl.constexpr):
+def read(place, mask, widen: tl.constexpr):
     value = tl.load(place, mask=mask, other=0.0)
     if widen:
         value = value.to(tl.float32)
@@ -164,7 +170,7 @@ def _read(place, mask, widen: tl.constexpr):
 
 
 @triton.jit
-def _seen(mask, base, index, length):
+def visible(mask, base, index, length):
     seen = index < length
     if mask is not None:
         seen = seen & (tl.load(mask + base + index, mask=seen, other=0) != 0)
@@ -178,5 +184,5 @@ def _finite(highest):
 
 
 @triton.jit
-def _positive(weight):
+def positive(weight):
     return tl.where(weight == 0.0, 1.0, weight)

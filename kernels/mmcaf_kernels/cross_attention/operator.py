@@ -6,15 +6,12 @@ import torch
 from torch import Tensor
 
 from ..checks import INPUTS, check_positions, check_tensor
-from ..launch import Launch, ceil_div, new, path, power_of_two, run
+from ..launch import new, path, run
 from ..operators import operator
 from . import reference
+from .plan import launches
 
-WIDEST_HEAD = 128
-FEW_TOKENS = 32
-"""Up to so many tokens one side stays in registers, if its keys fit FEW_BYTES."""
-FEW_BYTES = 4096
-Six = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+WIDEST_HEAD = 512
 
 
 def cross_attention(
@@ -29,14 +26,15 @@ def cross_attention(
     table_mask: Tensor | None = None,
     scale: float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Image tokens attend to table tokens and the other way round, in one launch.
+    """Image tokens attend to table tokens and the other way round, in one launch for heads up to 128 wide.
 
     When either side has at most 32 tokens (16 where a token's key takes more than 128 bytes),
-    every projection is read once.
+    every projection is read once. Wider heads take two launches if on either side queries and keys are one and the
+    same tensor, whose scores serve both directions, otherwise three.
 
     Args:
         image_query, image_key, image_value: [B, heads, N, d], float32, float16 or bfloat16,
-            contiguous, d up to 128.
+            contiguous, d up to 512.
         table_query, table_key, table_value: [B, heads, M, d], of the same type.
         image_mask, table_mask: bool [B, N] and [B, M]; False hides a token from the other side,
             whatever its key and value hold.
@@ -55,68 +53,6 @@ def cross_attention(
     factor = image_query.shape[-1] ** -0.5 if scale is None else float(scale)
     result: tuple[Tensor, Tensor] = _call(*six, factor, image_mask, table_mask)
     return result
-
-
-def launches(
-    six: Six, scale: float, image_mask: Tensor | None, table_mask: Tensor | None, outs: tuple[Tensor, Tensor]
-) -> list[Launch]:
-    """What computes `outs`; the tensors may be on the meta device."""
-    from .kernel import paired_kernel, tiled_kernel
-
-    batch, heads, n, d = six[0].shape
-    m = six[3].shape[2]
-    block_d = power_of_two(d, 16)
-    # Triton's interpreter would multiply the bit patterns of bfloat16.
-    widen = six[0].dtype == torch.bfloat16 and six[0].device.type == "cpu"
-    few = power_of_two(min(n, m), 16)
-    if few <= FEW_TOKENS and few * block_d * six[0].element_size() <= FEW_BYTES:
-        names = ("long_query", "long_key", "long_value", "short_query", "short_key", "short_value")
-        long_mask, short_mask, long_out, short_out = image_mask, table_mask, *outs
-        if n < m:
-            six = (*six[3:], *six[:3])
-            long_mask, short_mask, long_out, short_out, n, m = short_mask, long_mask, short_out, long_out, m, n
-        arguments = {
-            **dict(zip(names, six, strict=True)),
-            "long_mask": long_mask,
-            "short_mask": short_mask,
-            "long_out": long_out,
-            "short_out": short_out,
-            "heads": heads,
-            "n": n,
-            "m": m,
-            "d": d,
-            "scale": scale,
-        }
-        blocks = {"block_n": power_of_two(n, 16, few), "block_m": few, "block_d": block_d, "widen": widen}
-        return [Launch(paired_kernel, (batch * heads,), arguments, blocks, 4 if block_d <= 32 else 8)]
-
-    names = ("image_query", "image_key", "image_value", "table_query", "table_key", "table_value")
-    block = 32 if block_d * six[0].element_size() <= 256 else 16
-    tiles_n, tiles_m = ceil_div(n, block), ceil_div(m, block)
-    arguments = {
-        **dict(zip(names, six, strict=True)),
-        "image_mask": image_mask,
-        "table_mask": table_mask,
-        "image_out": outs[0],
-        "table_out": outs[1],
-        "heads": heads,
-        "n": n,
-        "m": m,
-        "d": d,
-        "scale": scale,
-        "tiles_n": tiles_n,
-        "tiles_m": tiles_m,
-    }
-    grid = (batch * heads * (tiles_n + tiles_m),)
-    return [
-        Launch(
-            tiled_kernel,
-            grid,
-            arguments,
-            {"block": block, "block_d": block_d, "widen": widen},
-            4 if block_d <= 32 else 8,
-        )
-    ]
 
 
 def _compute(

@@ -16,7 +16,8 @@ class Call:
     """A kernel's call that makes a value.
 
     activations: values in the order of the operator, None for an absent one. parameters: constants that follow.
-    options: passed by name. precise: computed in float32 whatever the activations are.
+    options: passed by name. precise: computed in float32 whatever the activations are. beside: other values that the
+    call makes, in the order in which the operator gives them after the first.
     """
 
     kernel: str
@@ -24,6 +25,7 @@ class Call:
     parameters: Sequence[Tensor]
     options: dict[str, Any] = field(default_factory=dict)
     precise: bool = False
+    beside: Sequence[str] = ()
 
 
 Fusion = Callable[[View, str], Call | None]
@@ -41,33 +43,44 @@ def fuse(graph: Graph, fusions: Sequence[Fusion]) -> None:
             if node.operator == "Cast" or view.made_by.get(node.outputs[0]) is not node:
                 continue  # what a Cast reads is looked at by itself; what is not there was part of something replaced
             call = fusion(view, node.outputs[0])
-            if call is not None:
-                _replace(graph, node, call)
+            if call is not None and not _in_a_circle(graph, node, call):
+                _replace(graph, [node, *(view.made_by[name] for name in call.beside)], call)
                 graph.drop_unused()
                 view = View(graph)
 
 
-def _replace(graph: Graph, node: Node, call: Call) -> None:
-    made = node.outputs[0]
-    wanted = _type_as_read(graph, made)
-    types = [_narrowest(graph, name) for name in call.activations if name is not None]
-    computed = torch.float32 if call.precise else _widest([*types, wanted])
+def _in_a_circle(graph: Graph, node: Node, call: Call) -> bool:
+    """Whether the call would read what follows from its own results."""
+    read = graph.origins(name for name in call.activations if name is not None)
+    return not read.isdisjoint((node.outputs[0], *call.beside))
+
+
+def _replace(graph: Graph, nodes: Sequence[Node], call: Call) -> None:
+    made = [node.outputs[0] for node in nodes]
+    wanted = [_type_as_read(graph, name) for name in made]
+    given = [name for name in call.activations if name is not None]
+    types = [_narrowest(graph, name) for name in given if graph.types[name].is_floating_point]
+    computed = torch.float32 if call.precise else _widest([*types, *wanted])
     new: list[Node] = []
     inputs = []
     for name in call.activations:
-        if name is not None and graph.types[name] != computed:
-            cast = f"{made}:{KERNEL}{len(new)}"
+        if name is not None and graph.types[name].is_floating_point and graph.types[name] != computed:
+            cast = f"{made[0]}:{KERNEL}{len(new)}"
             new.append(_cast(graph, name, cast, computed))
             name = cast
         inputs.append(name or "")
-    stem = f"{made}:{call.kernel}"
+    stem = f"{made[0]}:{call.kernel}"
     inputs += [graph.add_constant(f"{stem}.{place}", tensor) for place, tensor in enumerate(call.parameters)]
-    result = made if wanted == computed else f"{stem}:result"
-    graph.types[result], graph.sizes[result] = computed, graph.sizes[made]
-    new.append(Node(KERNEL + call.kernel, tuple(inputs), (result,), call.options, node.name))
-    if result != made:
-        new.append(_cast(graph, result, made, wanted))
-    graph.replace(node, new)
+    results = [
+        name if dtype == computed else f"{stem}:result{place}"
+        for place, (name, dtype) in enumerate(zip(made, wanted, strict=True))
+    ]
+    new.append(Node(KERNEL + call.kernel, tuple(inputs), tuple(results), call.options, nodes[0].name))
+    for name, result, dtype in zip(made, results, wanted, strict=True):
+        graph.types[result], graph.sizes[result] = computed, graph.sizes[name]
+        if result != name:
+            new.append(_cast(graph, result, name, dtype))
+    graph.replace(nodes, new)
 
 
 def _cast(graph: Graph, source: str, name: str, dtype: torch.dtype) -> Node:

@@ -1,6 +1,6 @@
 """A network as a list of operators between named values; what is known of each value before anything runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,10 @@ class UnsupportedGraphError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """One operator, of ONNX or, with KERNEL before its name, of torch.ops.mmcaf; an absent input is ""."""
+    """One operator, of ONNX or, with KERNEL before its name, of torch.ops.mmcaf; an absent input is "".
+
+    What a graph among its attributes takes from outside stands behind its own inputs.
+    """
 
     operator: str
     inputs: tuple[str, ...]
@@ -53,19 +56,47 @@ class Graph:
                 found.setdefault(name, []).append(node)
         return found
 
+    def outside(self) -> list[str]:
+        """Values that the nodes and outputs of a body take from the graph around it."""
+        own = {"", *self.inputs, *self.constants, *self.producers()}
+        read = [name for node in self.nodes for name in node.inputs]
+        return list(dict.fromkeys(name for name in (*read, *self.outputs) if name not in own))
+
+    def origins(self, names: Iterable[str]) -> set[str]:
+        """These values and all that they depend on."""
+        needed = set(names)
+        for node in reversed(self.nodes):
+            if needed.intersection(node.outputs):
+                needed.update(node.inputs)
+        return needed
+
     def add_constant(self, name: str, tensor: Tensor) -> str:
         """Keep a tensor under a name that begins as given; returns the name."""
         free = name
-        while free in self.types:
+        while free in self.types or free in self.constants:
             free += "'"
         self.constants[free] = tensor
         self.sizes[free], self.types[free] = tuple(tensor.shape), tensor.dtype
         return free
 
-    def replace(self, old: Node, new: Sequence[Node]) -> None:
-        """Put nodes in the place of one; the last of them makes what that one made."""
-        at = next(index for index, node in enumerate(self.nodes) if node is old)
+    def replace(self, old: Sequence[Node], new: Sequence[Node]) -> None:
+        """Put nodes in the place of others; they make what those made, and their inputs do not depend on it."""
+        at = min(index for index, node in enumerate(self.nodes) if node in old)
         self.nodes[at : at + 1] = new
+        self.nodes = [node for node in self.nodes if node not in old]
+        made = {"", *self.inputs, *self.constants}
+        waiting, self.nodes = self.nodes, []
+        while waiting:
+            late = []
+            for node in waiting:
+                if made.issuperset(node.inputs):
+                    self.nodes.append(node)
+                    made.update(node.outputs)
+                else:
+                    late.append(node)
+            if len(late) == len(waiting):
+                raise ValueError(f"{late[0].name or late[0].operator}: its inputs depend on what it makes")
+            waiting = late
 
     def drop_unused(self) -> None:
         """Remove nodes and constants that no output depends on."""
@@ -77,6 +108,15 @@ class Graph:
                 needed.update(node.inputs)
         self.nodes = kept[::-1]
         self.constants = {name: tensor for name, tensor in self.constants.items() if name in needed}
+
+
+def every_node(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The nodes and those of the graphs among their attributes."""
+    for node in nodes:
+        yield node
+        for value in node.attributes.values():
+            if isinstance(value, Graph):
+                yield from every_node(value.nodes)
 
 
 def last_uses(nodes: Iterable[Node], kept: Iterable[str]) -> list[tuple[str, ...]]:

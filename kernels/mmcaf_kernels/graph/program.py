@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from torch import Tensor
 from ..launch import path as kernel_path
 from .fuse import fuse
 from .fusions import FUSIONS
-from .graph import KERNEL, Graph, last_uses
-from .operators import Arguments, Function, function_of
+from .graph import KERNEL, Graph
+from .operators.steps import Step, read_by, run, steps_of
 from .read import read
 
 WARM_UP = 3
@@ -61,7 +60,7 @@ class Program:
         self.path = kernel_path(torch.empty(0, device=self.device))
         self.execution = "operator by operator, as the device is the CPU"
         self._names = graph.outputs
-        self._steps = _steps(graph)
+        self._steps = steps_of(graph)
         self._constants = _placed(graph, self._steps, self.device)
         self._inputs = {
             name: torch.zeros(shape, dtype=graph.types[name], device=self.device)
@@ -90,11 +89,7 @@ class Program:
         """Compute from the inputs of the last call, operator by operator; the outputs stay on the device."""
         values = {**self._constants, **self._inputs}
         with torch.inference_mode(), _full_precision():
-            for step in self._steps:
-                made = step.function(*(values[name] if name else None for name in step.reads))
-                values.update(zip(step.writes, made if isinstance(made, tuple) else (made,), strict=False))
-                for name in step.last:
-                    values.pop(name, None)
+            run(self._steps, values)
         return {name: values[name] for name in self._names}
 
     def _record(self) -> None:
@@ -119,26 +114,7 @@ class Program:
         self._recorded, self._outputs, self.execution = recorded, outputs, "CUDA graph"
 
 
-@dataclass(frozen=True)
-class _Step:
-    """One call: what it reads ("" for None) and writes, and the values that nothing reads afterwards."""
-
-    function: Function
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    last: tuple[str, ...]
-
-
-def _steps(graph: Graph) -> list[_Step]:
-    kept = {*graph.outputs, *graph.inputs, *graph.constants}
-    steps = []
-    for node, last in zip(graph.nodes, last_uses(graph.nodes, kept), strict=True):
-        function, reads = function_of(Arguments(node, graph.constants))
-        steps.append(_Step(function, reads, node.outputs, last))
-    return steps
-
-
-def _placed(graph: Graph, steps: Sequence[_Step], device: torch.device) -> dict[str, Tensor]:
+def _placed(graph: Graph, steps: Sequence[Step], device: torch.device) -> dict[str, Tensor]:
     """The constants on the device, dense convolutions' weights in the layout that suits it.
 
     On a GPU, half-precision convolutions of more than one tap, ungrouped and with channels in multiples of eight, get
@@ -146,8 +122,8 @@ def _placed(graph: Graph, steps: Sequence[_Step], device: torch.device) -> dict[
     would otherwise turn every map there and back. All else, convolutions of one tap included, stays in the layout
     that this package's kernels read and write.
     """
-    read = {name for step in steps for name in step.reads}
-    placed = {name: tensor.to(device) for name, tensor in graph.constants.items() if name in read}
+    needed = read_by(steps)
+    placed = {name: tensor.to(device) for name, tensor in graph.constants.items() if name in needed}
     if device.type == "cuda":
         for node in graph.nodes:
             if (

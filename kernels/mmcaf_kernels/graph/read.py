@@ -1,6 +1,7 @@
 """Reading: an ONNX file with fixed input sizes becomes a graph in which shapes and everything constant are known."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor
 
 from .graph import Graph, Node, UnsupportedGraphError
 from .operators import Arguments, check_supported, function_of
+from .operators.loops import BODY, TAKEN, body_inputs
+from .operators.steps import read_by, steps_of
 
 LARGEST_FOLDED = 2**20
 """Values; a larger result of constants is computed in every run rather than kept."""
@@ -27,27 +30,25 @@ def read(path: Path, inputs: Mapping[str, Sequence[int]]) -> Graph:
         ValueError: the model's inputs are others.
     """
     model = onnx.load(path)
-    constants = {tensor.name: _tensor(tensor) for tensor in model.graph.initializer}
-    expected = {entry.name for entry in model.graph.input} - constants.keys()
-    if expected != set(inputs):
-        raise ValueError(f"{path.name}: inputs {sorted(inputs)} were given; the network takes {sorted(expected)}")
-    nodes = [_node(node) for node in model.graph.node]
-    check_supported(nodes)
-    shapes = {name: tuple(shape) for name, shape in inputs.items()}
-    graph = Graph(nodes, constants, shapes, tuple(entry.name for entry in model.graph.output))
+    graph = _graph(model.graph)
+    if graph.inputs.keys() != set(inputs):
+        raise ValueError(f"{path.name}: inputs {sorted(inputs)} were given; the network takes {sorted(graph.inputs)}")
+    check_supported(graph.nodes)
     whole = {entry.name for entry in model.graph.input if entry.type.tensor_type.elem_type == TensorProto.INT64}
-    graph.types = {name: torch.int64 if name in whole else torch.float32 for name in shapes}
-    _settle(graph)
+    graph.inputs = {name: tuple(shape) for name, shape in inputs.items()}
+    types = {name: torch.int64 if name in whole else torch.float32 for name in inputs}
+    _settle(graph, {name: torch.empty(shape, dtype=types[name], device="meta") for name, shape in inputs.items()})
     graph.drop_unused()
     return graph
 
 
-def _settle(graph: Graph) -> None:
-    """Find shapes and types, and turn what is constant into constants."""
-    known = {name: torch.empty(shape, dtype=graph.types[name], device="meta") for name, shape in graph.inputs.items()}
-    known |= {name: tensor.to("meta") for name, tensor in graph.constants.items()}
+def _settle(graph: Graph, given: Mapping[str, Tensor]) -> None:
+    """Find shapes and types, and turn what is constant into constants; `given` are the inputs, on the meta device."""
+    known = {**given, **{name: tensor.to("meta") for name, tensor in graph.constants.items()}}
     left = []
     for node in graph.nodes:
+        if isinstance(node.attributes.get(BODY), Graph):
+            node = _with_body(node, graph, known)
         made = _constant(node, graph, known)
         if made is None:
             function, read = function_of(Arguments(node, graph.constants))
@@ -61,6 +62,28 @@ def _settle(graph: Graph) -> None:
     graph.nodes = left
     graph.sizes = {name: tuple(tensor.shape) for name, tensor in known.items()}
     graph.types = {name: tensor.dtype for name, tensor in known.items()}
+
+
+def _with_body(node: Node, graph: Graph, known: dict[str, Tensor]) -> Node:
+    """The node, its body settled; what the body then takes from outside, constants included, are inputs of the node."""
+    raw: Graph = node.attributes[BODY]
+    outside = raw.outside()
+    inputs = body_inputs(Arguments(node, graph.constants), known)
+    constants = {name: graph.constants[name] for name in outside if name in graph.constants}
+    shapes = {name: tuple(value.shape) for name, value in inputs.items()}
+    body = Graph(raw.nodes, {**raw.constants, **constants}, shapes, raw.outputs)
+    _settle(body, {**{name: known[name] for name in outside}, **inputs})
+    body.drop_unused()
+    taken = sorted((read_by(steps_of(body)) | set(body.outputs)) & {*body.constants, *outside})
+    names = []
+    for name in taken:
+        if name not in known:
+            tensor = body.constants[name]
+            name = graph.add_constant(f"{node.outputs[0]}:{name}", tensor)
+            known[name] = tensor.to("meta")
+        names.append(name)
+    own = node.inputs[: len(inputs)]
+    return replace(node, inputs=(*own, *names), attributes={**node.attributes, BODY: body, TAKEN: tuple(taken)})
 
 
 def _constant(node: Node, graph: Graph, known: Mapping[str, Tensor]) -> list[Tensor] | None:
@@ -86,16 +109,27 @@ def _run(node: Node, function: Any, values: list[Tensor | None]) -> list[Tensor]
     return list(made) if isinstance(made, tuple) else [made]
 
 
+def _graph(stored: onnx.GraphProto) -> Graph:
+    """As it is written; the shapes of its inputs are not known yet."""
+    constants = {tensor.name: _tensor(tensor) for tensor in stored.initializer}
+    inputs: dict[str, tuple[int, ...]] = {entry.name: () for entry in stored.input if entry.name not in constants}
+    return Graph([_node(node) for node in stored.node], constants, inputs, tuple(entry.name for entry in stored.output))
+
+
 def _node(node: onnx.NodeProto) -> Node:
     attributes = {entry.name: _attribute(entry) for entry in node.attribute}
     domain = f"{node.domain}." if node.domain not in ("", "ai.onnx") else ""
-    return Node(domain + node.op_type, tuple(node.input), tuple(node.output), attributes, node.name)
+    bodies = [value for value in attributes.values() if isinstance(value, Graph)]
+    outside = dict.fromkeys(name for body in bodies for name in body.outside())
+    return Node(domain + node.op_type, (*node.input, *outside), tuple(node.output), attributes, node.name)
 
 
 def _attribute(entry: onnx.AttributeProto) -> Any:
     value = helper.get_attribute_value(entry)
     if isinstance(value, TensorProto):
         return _tensor(value)
+    if isinstance(value, onnx.GraphProto):
+        return _graph(value)
     return value.decode() if isinstance(value, bytes) else value
 
 

@@ -1,7 +1,7 @@
 """One module per kernel: what its block looks like in an ONNX graph."""
 
 from ..fuse import Fusion
-from . import fusion_head, groupnorm_act, kan, msca_attention, msdc, upsample_dw
+from . import cross_attention, fusion_head, groupnorm_act, kan, msca_attention, msdc, upsample_dw
 
 FUSIONS: tuple[Fusion, ...] = (
     groupnorm_act.find,
@@ -10,4 +10,5 @@ FUSIONS: tuple[Fusion, ...] = (
     upsample_dw.find,
     kan.find,
     fusion_head.find,
+    cross_attention.find,
 )

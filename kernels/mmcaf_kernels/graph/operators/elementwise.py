@@ -71,6 +71,12 @@ def _constant(given: Arguments) -> Function:
     return lambda: value
 
 
+@operation("Range", settings=0)
+def _range(given: Arguments) -> Function:
+    start, end, step = (given.tensor(position) for position in range(3))
+    return lambda: torch.arange(start.item(), end.item(), step.item(), dtype=start.dtype)
+
+
 @operation("LeakyRelu")
 def _leaky_relu(given: Arguments) -> Function:
     slope = given("alpha", 0.01)

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from ..graph import Node, UnsupportedGraphError
+from ..graph import Node, UnsupportedGraphError, every_node
 
 Function = Callable[..., Any]
 
@@ -61,7 +61,7 @@ OPERATIONS: dict[str, Operation] = {}
 
 def check_supported(nodes: Iterable[Node]) -> None:
     """Refuse a network with operators that are not in OPERATIONS, by their names."""
-    unknown = sorted({node.operator for node in nodes} - OPERATIONS.keys() - {"Shape"})
+    unknown = sorted({node.operator for node in every_node(nodes)} - OPERATIONS.keys() - {"Shape"})
     if unknown:
         raise UnsupportedGraphError(f"the network uses {', '.join(unknown)}, which the torch backend does not know")
 

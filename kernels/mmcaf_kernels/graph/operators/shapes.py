@@ -64,24 +64,30 @@ def _split(given: Arguments) -> Function:
 def _slice(given: Arguments) -> Function:
     starts, ends = given.numbers(1) or [], given.numbers(2) or []
     axes, steps = given.numbers(3) or list(range(len(starts))), given.numbers(4) or [1] * len(starts)
-    if min(steps, default=1) < 1:
-        raise given.unsupported(f"steps are {steps}; positive ones are known")
+    if 0 in steps:
+        raise given.unsupported(f"steps are {steps}; others than 0 are known")
 
     def cut(x: Tensor) -> Tensor:
-        index = [slice(None)] * x.ndim
+        index, turned = [slice(None)] * x.ndim, []
         for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-            index[axis] = slice(start, end, step)
-        return x[tuple(index)]
+            places = range(x.shape[axis])[start:end:step]
+            if step < 0:
+                places = places[::-1]
+                turned.append(axis)
+            index[axis] = slice(places.start, places.stop, places.step)
+        return x[tuple(index)].flip(turned) if turned else x[tuple(index)]
 
     return cut
 
 
 @operation("Gather")
 def _gather(given: Arguments) -> Function:
-    axis = given("axis", 0)
+    axis, known = given("axis", 0), given.constants.get(given.node.inputs[1])
+    from_start = known is not None and bool((known >= 0).all())
 
     def gather(x: Tensor, index: Tensor) -> Tensor:
-        index = torch.where(index < 0, index + x.shape[axis], index)
+        if not from_start:
+            index = torch.where(index < 0, index + x.shape[axis], index)
         picked = x.index_select(axis, index.reshape(-1))
         return picked.reshape(*x.shape[: axis % x.ndim], *index.shape, *x.shape[axis % x.ndim + 1 :])
 
