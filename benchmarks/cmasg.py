@@ -8,10 +8,14 @@ Parts, each a network of its own with random weights at the published size:
  head: tokens -> logits, cross-modal attention in front of the LSTM
  total: image encoder, text encoder and head, one after the other
  total, report encoded before: image encoder and head, for a further image of the same report
-All are measured in turn, ROUNDS times, so that a drift of the machine hits all alike.
+Sessions, of a bundle of the same network:
+ session: the whole network, as `open_session` runs it unless reports are kept
+ session with reports=8, first image; further image: of a report that is new, and of one that was encoded before
+All parts, and all sessions, are measured in turn, ROUNDS times, so that a drift of the machine hits all alike.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -21,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from full_size import set_random_weights
+from full_size import set_random_weights, write_vocabulary
 from rows import environment, percentiles, write_rows
 
 PRUNED = (0.0, 0.25, 0.5, 0.6, 0.75, 0.9)
@@ -30,6 +34,13 @@ LONGEST = LENGTHS[-1]
 REGIONS, FEATURES = 49, 512
 BUCKETS_AT = 0.6  # pruned, in the rows of report lengths
 ROUNDS = 5
+BUNDLE = "whole.mmcaf"
+KEPT = 8  # reports of a session
+SESSION, FIRST, FURTHER = (
+    "session",
+    f"session with reports={KEPT}, first image",
+    f"session with reports={KEPT}, further image",
+)
 
 Feed = dict[str, np.ndarray]
 Run = Callable[[Feed], np.ndarray]
@@ -66,12 +77,16 @@ def main() -> None:
         folder = arguments.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         units = write_models(folder)
+        write_session_bundle(folder)
+        os.environ["MMCAF_CACHE"] = str(folder / "cache")
         for backend in arguments.backends:
             for threads in arguments.threads:
                 spent = measure(backend, threads, folder, arguments.runs)
                 setting = {"backend": backend, "threads": str(threads)}
-                rows += [row | setting | facts for row in sparsity_rows(spent, units) + length_rows(spent)]
-                for row in rows[-len(spent) :]:
+                made = sparsity_rows(spent, units) + length_rows(spent)
+                made += session_rows(measure_sessions(backend, threads, folder, arguments.runs), units[BUCKETS_AT])
+                rows += [row | setting | facts for row in made]
+                for row in made:
                     print(" ".join(list(row.values())[:9]), file=sys.stderr)
     write_rows(arguments.output, rows)
 
@@ -98,6 +113,23 @@ def write_models(folder: Path) -> dict[float, int]:
     return units
 
 
+def write_session_bundle(folder: Path) -> None:
+    """Export the whole network, pruned by BUCKETS_AT, unless that was done."""
+    from safetensors.torch import save_file
+
+    from mmcaf_export.export import export_bundle
+
+    if (folder / BUNDLE).exists():
+        return
+    print(f"writing {BUNDLE}", file=sys.stderr)
+    network = _network(Part("whole", BUCKETS_AT))
+    weights = folder / "whole.safetensors"
+    save_file(network.state_dict(), weights)
+    vocabulary = write_vocabulary(folder / "vocab.txt", network.config.text_vocabulary)
+    export_bundle(weights, folder / BUNDLE, settings={"text.vocabulary": str(vocabulary)})
+    weights.unlink()
+
+
 def _network(part: Part) -> Any:
     """The network that a part is cut from; encoders that are not part of it are tiny."""
     import torch
@@ -106,7 +138,9 @@ def _network(part: Part) -> Any:
 
     text = {"text_width": 8, "text_layers": 1, "text_heads": 1, "text_intermediate": 8, "text_vocabulary": 8}
     tiny: dict[str, Any] = {**text, "width": 1 / 64, "size": 32}
-    if part.name == "image encoder":
+    if part.name == "whole":
+        tiny = {}
+    elif part.name == "image encoder":
         tiny = text
     elif part.name == "text encoder":
         tiny = {"width": 1 / 64}
@@ -185,6 +219,38 @@ def measure(backend: str, threads: int, folder: Path, runs: int) -> dict[tuple[P
                 opened[part](given)
                 spent[part, length].append((time.perf_counter() - started) * 1e3)
     return spent
+
+
+def measure_sessions(backend: str, threads: int, folder: Path, runs: int) -> dict[tuple[str, int], list[float]]:
+    """What is asked of a session, and word pieces -> milliseconds of every run."""
+    from mmcaf_engine import load_bundle, open_session
+
+    bundle = load_bundle(folder / BUNDLE)
+    spent: dict[tuple[str, int], list[float]] = {}
+    with (
+        open_session(bundle, backend=backend, threads=threads) as whole,
+        open_session(bundle, backend=backend, threads=threads, reports=KEPT) as keeping,
+    ):
+        generator = np.random.default_rng(0)
+        for length in LENGTHS * ROUNDS:
+            for run in range(-2, runs):  # the first two are not counted
+                given = feed(Part("image encoder"), length) | feed(Part("text encoder"), length)
+                given["input_ids"] = generator.integers(0, 30_000, (1, length))  # a report that is new
+                for name, session in ((SESSION, whole), (FIRST, keeping), (FURTHER, keeping)):
+                    given["image"] = generator.normal(0, 1, given["image"].shape).astype(np.float32)
+                    started = time.perf_counter()
+                    session.run(given)
+                    if run >= 0:
+                        spent.setdefault((name, length), []).append((time.perf_counter() - started) * 1e3)
+        counted = keeping.describe()["reports"]
+    if counted["found"] != counted["encoded"]:
+        raise SystemExit(f"{backend}: every second image should find its report: {counted}")
+    return spent
+
+
+def session_rows(spent: Mapping[tuple[str, int], list[float]], units: int) -> list[dict[str, str]]:
+    """As the spent time has them."""
+    return [_row(name, f"{BUCKETS_AT:.0%}", units, length, times) for (name, length), times in spent.items()]
 
 
 def sparsity_rows(spent: Mapping[tuple[Part, int], list[float]], units: Mapping[float, int]) -> list[dict[str, str]]:

@@ -17,13 +17,15 @@ from mmcaf_engine.evaluation.metrics import both_labels
 from mmcaf_engine.evaluation.roc_plot import draw_roc, require_matplotlib, roc_curves
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.result import NOT_A_MEDICAL_DEVICE
-from mmcaf_engine.session import Session, open_session
+from mmcaf_engine.session import Session, keeps_reports, open_session
 
 from .evaluate_text import render
 from .outputs import Output, check_writable, refused, write_all
 from .progress import ProgressBar
 
 REPORT_VERSION = 1
+KEPT_REPORTS = 64
+"""Encoded reports that a session keeps: enough for a cohort in which the images of a report stand together."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,9 @@ def _run(bundle: Bundle, cohort: Cohort, wanted: list[Precision], backend: str, 
     with ExitStack() as opened:
         for precision in wanted or sorted(bundle.manifest.models, key=get_args(Precision).index):
             try:
-                session = open_session(bundle, backend=backend, precision=precision, threads=threads)
+                can = keeps_reports(bundle, backend=backend, precision=precision, threads=threads)
+                reports = KEPT_REPORTS if can.available else 0
+                session = open_session(bundle, backend=backend, precision=precision, threads=threads, reports=reports)
             except BackendError as failure:
                 if wanted or precision == "fp32":
                     raise

@@ -5,7 +5,15 @@ from pathlib import Path
 from mmcaf_engine.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, read_accuracy
-from mmcaf_engine.manifest import CategoryField, Manifest, PreprocessingSpec, Provenance, TableField, WindowSpec
+from mmcaf_engine.manifest import (
+    CategoryField,
+    Int8Entry,
+    Manifest,
+    PreprocessingSpec,
+    Provenance,
+    TableField,
+    WindowSpec,
+)
 
 
 def inspect_command(path: Path, engine: bool, precisions: list[str], json: bool) -> None:
@@ -45,10 +53,11 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
         f"  study score   {_score(manifest)}",
         *(f"  heat map      {entry.title}: {entry.grid[0]} x {entry.grid[1]} parts" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
+        *_parts(manifest),
         f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
         f"  exported by   {origin.exporter}, {origin.framework}, ONNX opset {origin.opset}",
         *_rewrites(origin),
-        *_int8(origin),
+        *_lowered(origin),
         f"  licence       {manifest.licence}",
         f"  intended use  {manifest.intended_use}",
     ]
@@ -89,6 +98,14 @@ def _text(manifest: Manifest) -> list[str]:
     return [f"  text          {fields}: up to {spec.max_tokens} word pieces (if missing: {spec.missing})"]
 
 
+def _parts(manifest: Manifest) -> list[str]:
+    parts = manifest.parts
+    if parts is None:
+        return []
+    files = ", ".join(f"{precision} ({part.text} + {part.rest})" for precision, part in parts.models.items())
+    return [f"  in two parts  {files}, between them {parts.words.name} {_shape(parts.words.shape)}"]
+
+
 def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
@@ -120,12 +137,15 @@ def _rewrites(origin: Provenance) -> list[str]:
     return lines
 
 
-def _int8(origin: Provenance) -> list[str]:
-    if origin.int8 is None:
-        return []
-    made = origin.int8
-    lines = [f"  int8          {made.layers} layers, ranges by {made.method} of {made.calibration}; in FP32:"]
-    return lines + [f"    {node}: {reason}" for node, reason in made.kept.items()]
+def _lowered(origin: Provenance) -> list[str]:
+    """Which layers of a lower precision stay in FP32, where not all are in it that could be."""
+    lines = []
+    for precision, made in (("int8", origin.int8), ("fp16", origin.fp16), ("bf16", origin.bf16)):
+        if made is not None:
+            ranges = f", ranges by {made.method} of {made.calibration}" if isinstance(made, Int8Entry) else ""
+            lines.append(f"  {precision:<12}  {made.layers} layers{ranges}; in FP32:")
+            lines += [f"    {node}: {reason}" for node, reason in made.kept.items()]
+    return lines
 
 
 def _accuracy(bundle: Bundle) -> list[str]:

@@ -59,7 +59,8 @@ def quantize(
         str | None, typer.Option(help="minmax, percentile or entropy. Default: what is measured to be best.")
     ] = None,
     logit_budget: Annotated[
-        float | None, typer.Option(help="Logit error that INT8 may add; layers that add more stay FP32. Default: 0.05.")
+        float | None,
+        typer.Option(help="Logit error to allow; layers that add more stay FP32. Default: what the gate lets pass."),
     ] = None,
     processor: Annotated[
         str, typer.Option("--for", help="What INT8's layers are chosen for: cpu, by its clock, or gpu, by arithmetic.")

@@ -30,7 +30,7 @@ def quantize_command(
         )
     with export_extra("quantize"):
         from mmcaf_export.precision.calibration import METHODS
-        from mmcaf_export.precision.int8 import LOGIT_BUDGET, PROCESSORS
+        from mmcaf_export.precision.int8 import PROCESSORS
         from mmcaf_export.precision.quantize import quantize_bundle
     picked = next((known for known in METHODS if known == method), None)
     if method is not None and picked is None:
@@ -45,7 +45,7 @@ def quantize_command(
         calibration=calibration,
         cohort=cohort,
         method=picked,
-        logit_budget=LOGIT_BUDGET if logit_budget is None else logit_budget,
+        logit_budget=logit_budget,
         processor=chosen_for,
         force=force,
         progress=lambda text: print(text, file=sys.stderr),

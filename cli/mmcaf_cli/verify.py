@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mmcaf_engine.backends import BACKENDS, backend_class
+from mmcaf_engine.backends.in_parts import IN_PARTS
 from mmcaf_engine.bundle import load_bundle
 from mmcaf_engine.errors import BackendError, UnsupportedNetworkError
 from mmcaf_engine.self_test import run_self_test
@@ -33,16 +34,20 @@ def verify_command(path: Path, only: str | None) -> None:
                 print(f"{name} {precision}: not tested, {answer.reason}")
                 continue
             model = bundle.file(file)
-            try:
-                with backend.of(manifest, model, usable_cores(), precision) as opened:
-                    outcome = run_self_test(bundle, opened)
-            except UnsupportedNetworkError as failure:
-                print(f"{name} {precision}: not tested, {failure.problem.removesuffix('.')}")
-                continue
-            print(
-                f"{name} {precision}: {outcome.cases} golden cases within {outcome.max_abs_error:.1e} "
-                f"(at most {outcome.tolerance:g})"
-            )
-            tested += 1
+            kinds = {f"{name} {precision}": backend}
+            if manifest.parts is not None and precision in manifest.parts.models and name in IN_PARTS:
+                kinds[f"{name} {precision} in two parts"] = IN_PARTS[name]
+            for title, kind in kinds.items():
+                try:
+                    with kind.of(manifest, model, usable_cores(), precision) as opened:
+                        outcome = run_self_test(bundle, opened)
+                except UnsupportedNetworkError as failure:
+                    print(f"{title}: not tested, {failure.problem.removesuffix('.')}")
+                    continue
+                print(
+                    f"{title}: {outcome.cases} golden cases within {outcome.max_abs_error:.1e} "
+                    f"(at most {outcome.tolerance:g})"
+                )
+                tested += 1
     if not tested:
         raise BackendError("No backend could be tested here.", "See why: mmcaf doctor")

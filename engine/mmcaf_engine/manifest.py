@@ -11,8 +11,9 @@ from pydantic import Field, field_validator, model_validator
 from .manifest_base import ManifestModel
 from .manifest_checks import check_consistent
 from .manifest_image import ImageSpec, View
-from .manifest_network import AttentionSpec, InputKind, NetworkSpec, TensorSpec
+from .manifest_network import AttentionSpec, InputKind, NetworkSpec, Precision, TensorSpec
 from .manifest_origin import Int8Entry, Provenance, RewriteEntry
+from .manifest_parts import PartFiles, ReportParts
 from .manifest_series import BValues, SeriesRule, SeriesSpec, Turn
 from .manifest_steps import (
     CenterCropStep,
@@ -63,6 +64,8 @@ __all__ = [
     "ImageSpec",
     "View",
     "TextSpec",
+    "ReportParts",
+    "PartFiles",
     "TableSpec",
     "TableField",
     "CategoryField",
@@ -86,8 +89,6 @@ __all__ = [
 
 FORMAT_VERSION = 1
 """Bundles of this format version are read; a newer one is refused by name."""
-
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 Activation = Literal["sigmoid", "softmax", "independent"]
 """sigmoid: one logit, which scores label 1 of two; softmax: one logit for each label, of which one holds; independent:
@@ -193,6 +194,11 @@ class Manifest(ManifestModel):
         if self.preprocessing is None:
             raise ValueError(f"{self.name} takes no volume")
         return self.preprocessing
+
+    @property
+    def parts(self) -> ReportParts | None:
+        """The network cut in two, if the bundle has it so."""
+        return None if self.text is None else self.text.parts
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ def check_consistent(manifest: "Manifest") -> None:
     if len(set(names)) != len(names):
         raise ValueError("two inputs or outputs share a name")
     _check_inputs(manifest)
+    _check_parts(manifest)
     _check_volumes(manifest)
     _check_shapes(manifest)
     _check_labels(manifest)
@@ -31,7 +32,9 @@ def check_consistent(manifest: "Manifest") -> None:
 
 def _check_files(manifest: "Manifest") -> None:
     text = [] if manifest.text is None else [manifest.text.vocabulary]
-    for file in (*manifest.models.values(), "golden.npz", *text):
+    parts = [] if manifest.parts is None else manifest.parts.models.values()
+    cut = [file for part in parts for file in (part.text, part.rest)]
+    for file in (*manifest.models.values(), *cut, "golden.npz", *text):
         if file not in manifest.files:
             raise ValueError(f"files does not list {file}")
     if "fp32" not in manifest.models:
@@ -56,6 +59,23 @@ def _check_inputs(manifest: "Manifest") -> None:
         both = sorted({field.name for field in manifest.table.fields} & set(manifest.text.fields))
         if both:
             raise ValueError(f"{', '.join(both)}: a field of the record is either the table's or the text's")
+
+
+def _check_parts(manifest: "Manifest") -> None:
+    parts = manifest.parts
+    if parts is None:
+        return
+    if unknown := sorted(parts.models.keys() - manifest.models.keys()):
+        raise ValueError(f"text.parts are of {', '.join(unknown)}, of which models has no network")
+    if parts.words.kind != "words":
+        raise ValueError(f"text.parts.words is of the kind {parts.words.kind}; words is expected")
+    if parts.words.name in [spec.name for spec in (*manifest.inputs, *manifest.outputs)]:
+        raise ValueError(f"text.parts.words shares its name, {parts.words.name}, with an input or output")
+    files = [*manifest.models.values(), *(file for part in parts.models.values() for file in (part.text, part.rest))]
+    if repeated := sorted({file for file in files if files.count(file) > 1}):
+        raise ValueError(f"{', '.join(repeated)}: each precision's network and its parts are files of their own")
+    if all(spec.kind in TEXT_KINDS for spec in manifest.inputs):
+        raise ValueError("text.parts are of networks that read more than a report")
 
 
 def _check_volumes(manifest: "Manifest") -> None:

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from .manifest_base import ManifestModel
 
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
 InputKind = Literal["volume", "image", "tokens", "token_mask", "table"]
 OutputKind = Literal["score", "attention"]
 
@@ -20,10 +22,11 @@ class TensorSpec(ManifestModel):
 
     The first axis is the batch, written "N". An image is [N, channels, rows, columns]; tokens, the numbers of word
     pieces, and token_mask, 1 where there is one and 0 where there is none, are int64 [N, "L"]; all else is float32.
+    Words are what becomes of the tokens within a network that lies in two parts; they may have the axis "L".
     """
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    kind: Literal[InputKind, OutputKind]
+    kind: Literal[InputKind, OutputKind, "words"]
     dtype: Literal["float32", "int64"] = "float32"
     shape: tuple[Axis, ...] = Field(min_length=1)
 
@@ -37,7 +40,7 @@ class TensorSpec(ManifestModel):
             return self
         if self.dtype != "float32":
             raise ValueError(f"{self.kind} must be float32")
-        if "L" in self.shape:
+        if "L" in self.shape and self.kind != "words":
             raise ValueError('the axis "L" belongs to tokens and token_mask')
         return self
 

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from .manifest_base import ManifestModel
+from .manifest_parts import ReportParts
 
 MOST_TOKENS = 4096
 
@@ -35,6 +36,9 @@ class TextSpec(ManifestModel):
     )
     missing: Literal["refuse", "empty"] = Field(
         default="refuse", description="A record without a report: refused, or read as [CLS] [SEP]."
+    )
+    parts: ReportParts | None = Field(
+        default=None, description="The network once more, cut in two, for sessions that keep encoded reports."
     )
 
     @field_validator("fields")

@@ -2,13 +2,15 @@
 
 import logging
 import platform
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 
 from .backends.base import Backend
 from .bundle import Bundle
 from .cache import cache_folder
 from .cpu import processor
-from .engine_cache import EngineCache, EngineTooLargeError, Facts, cache_limit
+from .engine_cache import Draft, EngineCache, EngineTooLargeError, Facts, KeptEngine, cache_limit
 from .errors import BackendError, UsageError
 from .manifest import Precision
 from .self_test import SelfTest, ensure_self_test, run_self_test
@@ -45,7 +47,8 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
 
 def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
     """All that an engine depends on; see `engine_cache`. On the CPU, that is also the processor and the system."""
-    facts = {**backend.engine_facts(), "model": model_hashes(bundle, backend.precision)}
+    model = backend.model.relative_to(bundle.folder).as_posix()
+    facts = {**backend.engine_facts(), "model": model_hashes(bundle, backend.precision, model)}
     if backend.device != "CPU":
         return facts
     name, instructions = astuple(processor())
@@ -57,11 +60,16 @@ def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
     }
 
 
-def model_hashes(bundle: Bundle, precision: Precision) -> list[str]:
-    """SHA-256 of a precision's model and of the weights beside it, as the manifest has them."""
+def model_hashes(bundle: Bundle, precision: Precision, model: str | None = None) -> list[str]:
+    """SHA-256 of a precision's model, or one of its parts, and of the weights beside it, as the manifest has them."""
     files = bundle.manifest.files
-    model = bundle.manifest.models[precision]
-    return [files[part].sha256 for part in (model, f"{model}.data") if part in files]
+    return [files[name].sha256 for name in _files(bundle, precision, model or bundle.manifest.models[precision])]
+
+
+def _files(bundle: Bundle, precision: Precision, model: str) -> list[str]:
+    """A model and what it may be read with: weights beside it, or beside the whole network if it is a part of one."""
+    named = (model, f"{model}.data", f"{bundle.manifest.models[precision]}.data")
+    return [name for name in dict.fromkeys(named) if name in bundle.manifest.files]
 
 
 def _open(bundle: Bundle, backend: Backend) -> Opening:
@@ -76,18 +84,21 @@ def _open(bundle: Bundle, backend: Backend) -> Opening:
     except UsageError as failure:
         _log.warning("The engine cannot be kept and will be built each time. %s", failure)
         return Opening(False, f"built, not kept: {failure.problem}", _build(bundle, backend))
-    facts = engine_facts(bundle, backend)
+    facts = [engine_facts(bundle, part) for part in backend.parts]
     try:
-        kept = cache.load(facts)
-        if kept is not None:
-            backend.open_engine(kept.blob)
-            return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=kept.sha256))
+        kept = [engine for each in facts if (engine := cache.load(each)) is not None]
+        if len(kept) == len(facts):
+            for part, engine in zip(backend.parts, kept, strict=True):
+                part.open_engine(engine.blob)
+            backend.open()
+            return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=_together(kept)))
         said = "built"
     except BackendError as failure:
         backend.close()
         said = f"built again ({failure.problem})"
         _log.warning("%s It is built again.", failure.problem)
-        if not cache.remove(facts):
+        removed = [cache.remove(each) for each in facts]
+        if not all(removed):
             _log.warning("The unusable engine cannot be removed from %s; see: mmcaf cache list", cache.folder)
             return Opening(False, f"{said}, not kept: the old one is in the way", _build(bundle, backend))
     return _build_and_keep(bundle, backend, cache, facts, said)
@@ -98,29 +109,39 @@ def _build(bundle: Bundle, backend: Backend) -> SelfTest:
     _open_model(bundle, backend)
     if backend.keeps_engines:
         return run_self_test(bundle, backend)
-    return ensure_self_test(bundle, backend)
+    models = [part.model.name for part in backend.parts]
+    return ensure_self_test(bundle, backend, engine="" if len(models) == 1 else "+".join(models))
 
 
-def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts: Facts, said: str) -> Opening:
+def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts: list[Facts], said: str) -> Opening:
     _open_model(bundle, backend)
-    try:
-        # Before the first window is run, which is when a process needs the least memory.
-        draft = cache.draft(facts, bundle.manifest.name, backend.export_engine)
-    except EngineTooLargeError as failure:
-        return Opening(False, f"{said}, not kept: {failure}", run_self_test(bundle, backend))
-    except (OSError, BackendError) as failure:
-        reason = f"{cache.folder}: {getattr(failure, 'strerror', None) or failure}"
-        _log.warning("The engine cannot be kept and will be built each time. %s.", reason)
-        return Opening(False, f"{said}, not kept: {reason}", run_self_test(bundle, backend))
-    try:
-        self_test = ensure_self_test(bundle, backend, engine=draft.sha256, again=True)
-    except BaseException:
-        cache.discard(draft)
-        raise
-    cache.keep(draft)
+    with ExitStack() as undo:
+        drafts = []
+        try:
+            # Before the first window is run, which is when a process needs the least memory.
+            for part, each in zip(backend.parts, facts, strict=True):
+                drafts.append(cache.draft(each, bundle.manifest.name, part.export_engine))
+                undo.callback(cache.discard, drafts[-1])
+        except EngineTooLargeError as failure:
+            return Opening(False, f"{said}, not kept: {failure}", run_self_test(bundle, backend))
+        except (OSError, BackendError) as failure:
+            reason = f"{cache.folder}: {getattr(failure, 'strerror', None) or failure}"
+            _log.warning("The engine cannot be kept and will be built each time. %s.", reason)
+            return Opening(False, f"{said}, not kept: {reason}", run_self_test(bundle, backend))
+        self_test = ensure_self_test(bundle, backend, engine=_together(drafts), again=True)
+        undo.pop_all()
+    for draft in drafts:
+        cache.keep(draft)
     return Opening(False, f"{said}, kept", self_test)
 
 
+def _together(engines: Sequence[KeptEngine | Draft]) -> str:
+    """What tells these engines from others: their SHA-256."""
+    return "+".join(engine.sha256 for engine in engines)
+
+
 def _open_model(bundle: Bundle, backend: Backend) -> None:
-    bundle.file(bundle.manifest.models[backend.precision])
+    for part in backend.parts:
+        for name in _files(bundle, part.precision, part.model.relative_to(bundle.folder).as_posix()):
+            bundle.file(name)
     backend.open()

@@ -6,10 +6,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from .backends import choose_backend
-from .backends.base import Arrays, Backend, Input
+from .backends.base import Arrays, Availability, Backend, Input
+from .backends.in_parts import IN_PARTS, InParts
 from .bundle import Bundle
 from .errors import BackendError, UsageError
-from .manifest import Precision
+from .manifest import Manifest, Precision
 from .opening import Opening, open_backend
 from .tuning_record import Tuning, read_tuning
 
@@ -73,6 +74,8 @@ class Session:
 
         cache_hit: whether an engine that an earlier process built was loaded; cache: what became of it, in words.
         tuned: whether "auto" was resolved by what `mmcaf tune` measured here.
+        reports: only of a session that keeps encoded reports: how many are kept, the limit of that, and how often one
+        was found or had to be encoded since the session was opened.
         """
         manifest = self.bundle.manifest
         self_test = self._opening.self_test
@@ -114,6 +117,7 @@ def open_session(
     precision: str = "auto",
     threads: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
+    reports: int = 0,
 ) -> Session:
     """Load a bundle's network and self-test it.
 
@@ -124,24 +128,48 @@ def open_session(
         threads: cores to use; by default all that this process may.
         progress: told where an engine must be built first, which takes long: (phase, steps done, steps in all), from
             another thread. What it raises ends the building.
+        reports: encoded reports to keep, so that a further image of one is answered without encoding it again; the
+            least recently used goes first. They lie in memory, and go when the session is closed. With 0, the network
+            runs as a whole. `keeps_reports` tells whether a bundle and a backend can.
 
     Raises:
         BundleError: the model or the golden cases are damaged.
         BackendError: backend or precision unavailable, or the self-test failed.
-        UsageError: threads below 1, or $MMCAF_CACHE_LIMIT is not a number.
+        UsageError: threads below 1, reports below 0, reports asked of what cannot keep any, or $MMCAF_CACHE_LIMIT is
+            not a number.
     """
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads; at least 1 is needed.")
-    cores = threads or usable_cores()
-    tuning = read_tuning(bundle, cores) if "auto" in (backend, precision) else None
-    chosen, held, fallback = choose(bundle, backend, precision, tuning)
-    pick = tuning.pick(backend, precision) if tuning is not None else None
+    if reports < 0:
+        raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")
+    cores = _cores(threads)
+    (chosen, held, fallback), tuned = _resolve(bundle, backend, precision, cores)
     manifest = bundle.manifest
-    model = bundle.folder / manifest.models[held]
-    runtime = chosen.of(manifest, model, cores, held)
+    runtime = (_in_parts(manifest, chosen, held) if reports else chosen).of(
+        manifest, bundle.folder / manifest.models[held], cores, held
+    )
     runtime.progress = progress
-    tuned = pick is not None and (pick.backend, pick.precision) == (chosen.name, held)
-    return Session(bundle, runtime, fallback, open_backend(bundle, runtime), tuned=tuned)
+    if isinstance(runtime, InParts):
+        runtime.reports = reports
+    opening = open_backend(bundle, runtime)
+    if isinstance(runtime, InParts):
+        runtime.forget()  # what the self-test has read
+    return Session(bundle, runtime, fallback, opening, tuned=tuned)
+
+
+def keeps_reports(
+    bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int | None = None
+) -> Availability:
+    """Whether `open_session` with these arguments can keep encoded reports, and why or why not.
+
+    Raises:
+        BackendError: backend or precision unavailable.
+        UsageError: threads below 1.
+    """
+    (chosen, held, _), _ = _resolve(bundle, backend, precision, _cores(threads))
+    try:
+        _in_parts(bundle.manifest, chosen, held)
+    except UsageError as failure:
+        return Availability(False, failure.problem)
+    return Availability(True, f"{chosen.name} runs {held} in two parts")
 
 
 def choose(
@@ -173,11 +201,47 @@ def choose(
     return choice.backend, held, "; ".join(passed_over) or None
 
 
+def _resolve(
+    bundle: Bundle, backend: str, precision: str, cores: int
+) -> tuple[tuple[type[Backend], Precision, str | None], bool]:
+    """As `choose` with the times kept for so many cores; and whether the outcome is what they favour."""
+    tuning = read_tuning(bundle, cores) if "auto" in (backend, precision) else None
+    chosen, held, fallback = choose(bundle, backend, precision, tuning)
+    pick = tuning.pick(backend, precision) if tuning is not None else None
+    return (chosen, held, fallback), pick is not None and (pick.backend, pick.precision) == (chosen.name, held)
+
+
+def _in_parts(manifest: Manifest, chosen: type[Backend], held: Precision) -> type[InParts]:
+    """What runs a network in two parts and keeps encoded reports.
+
+    Raises:
+        UsageError: the bundle or the backend cannot.
+    """
+    if manifest.parts is None or held not in manifest.parts.models:
+        raise UsageError(
+            f"{manifest.name} has no {held} network in parts, with which encoded reports could be kept.",
+            "Leave `reports` out, or export the bundle again if its network reads a report.",
+        )
+    found = IN_PARTS.get(chosen.name)
+    if found is None:
+        raise UsageError(
+            f"{chosen.name} does not run a network in parts, with which encoded reports could be kept.",
+            f"Leave `reports` out, or choose a backend that does: {', '.join(IN_PARTS)}.",
+        )
+    return found
+
+
 def usable_cores() -> int:
     """Cores that this process may use, which in a container can be fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _cores(threads: int | None) -> int:
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads; at least 1 is needed.")
+    return threads or usable_cores()
 
 
 def _held(bundle: Bundle, wanted: str) -> Precision:

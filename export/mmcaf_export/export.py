@@ -25,6 +25,7 @@ from .onnx_export import OPSET, export_onnx
 from .report import ExportReport
 from .rewrites.rewrite import Applied, rewritten_with_costs
 from .settings import apply_settings, configure, split_settings
+from .text_parts import write_parts
 from .verify import Case, verify
 from .vocabulary import VOCABULARY, copy_vocabulary, vocabulary_given
 
@@ -98,12 +99,16 @@ def _export(
         manifest["provenance"] |= _rewrites(applied)
         export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
         del lean
+        parts = write_parts({"fp32": folder / MODEL}, inputs) if text else None
+        if text and parts:
+            text["parts"] = parts.model_dump(mode="json")
         tell("verifying against the source network")
         cases = []
         for batch in VERIFIED_BATCHES:
             drawn = entry.example_inputs(config, batch, seed=batch)
             cases.append(Case(drawn, reference(source, drawn, names)))
-        verifications, skipped = verify(folder / MODEL, inputs, outputs, cases, lengths=text["buckets"] if text else ())
+        lengths = text["buckets"] if text else ()
+        verifications, skipped = verify(folder / MODEL, inputs, outputs, cases, lengths=lengths, parts=parts)
         last = cases[-1]
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
         write_golden(folder / GOLDEN, stored)

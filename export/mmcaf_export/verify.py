@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.in_parts import IN_PARTS
 from mmcaf_engine.errors import ExportError
-from mmcaf_engine.manifest import TensorSpec
+from mmcaf_engine.manifest import ReportParts, TensorSpec
 from mmcaf_engine.self_test import TOLERANCE
 from mmcaf_engine.session import usable_cores
 
@@ -53,6 +54,7 @@ def verify(
     cases: Sequence[Case],
     *,
     lengths: Sequence[int] = (),
+    parts: ReportParts | None = None,
 ) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
     """Run the cases on each available runtime and compare with the source network.
 
@@ -61,6 +63,7 @@ def verify(
 
     Args:
         lengths: of a network with a text input, the manifest's text.buckets.
+        parts: the network's two parts beside it, which must answer as well where the runtime runs them.
 
     Returns:
         One verification per runtime, and in words which runtimes could not be tried and why.
@@ -82,6 +85,19 @@ def verify(
             continue
         with runtime(model, inputs, outputs, usable_cores(), lengths=lengths) as backend:
             worst = max(_difference(backend.infer(case.arrays()), case.outputs) for case in cases)
+        if parts is not None and name in IN_PARTS:
+            files = parts.models["fp32"]
+            with IN_PARTS[name](
+                model,
+                inputs,
+                outputs,
+                usable_cores(),
+                lengths=lengths,
+                text=model.with_name(files.text),
+                rest=model.with_name(files.rest),
+                words=parts.words,
+            ) as backend:
+                worst = max(worst, *(_difference(backend.infer(case.arrays()), case.outputs) for case in cases))
         if name == REQUIRED:
             worst = max(worst, *(_difference(answer, case.outputs) for case, answer in _whole_batches(model, cases)))
         tolerance = TOLERANCE["fp32"]

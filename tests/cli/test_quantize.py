@@ -14,9 +14,10 @@ from mmcaf_engine.bundle import load_bundle
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.evaluation.accuracy import read_accuracy
+from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session import open_session
 from mmcaf_export import onnx_files
-from mmcaf_export.precision import int8
+from mmcaf_export.precision import attempts, int8
 from small_networks import make_convolution_bundle
 
 IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
@@ -168,6 +169,7 @@ def test_bounds_that_nothing_keeps(run: Command, studies: Path, tmp_path: Path) 
     assert refused.code == 5
     message = refused.error()
     assert "int8" in message and "bounds" in message and "Nothing was written" in message
+    assert "; most by " in message or ", most by " in message, "which layers move the logit"
     assert "0 labels changed" in refused.err, "what was measured is said all the same"
     assert content(source) == before
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".small")] == []
@@ -181,6 +183,44 @@ def test_one_fails_and_one_passes(run: Command, studies: Path, tmp_path: Path) -
     assert set(held(source)) == {"fp32", "fp16"} and not (source / "model.int8.onnx").exists()
     assert json.loads((source / "manifest.json").read_text())["provenance"]["int8"] is None
     assert run("mmcaf", "verify", source).code == 0
+
+
+@pytest.mark.parametrize("precision", ["int8", "bf16"])
+def test_layers_stay_in_fp32_until_the_bounds_are_kept(
+    run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+) -> None:
+    monkeypatch.setattr(attempts, "LOGIT_BUDGETS", (10.0, 10.0, *(0.04 / 2**halved for halved in range(8))))
+    options = ("--precision", precision, "--calibration", studies)
+    free = make(tmp_path / "free")
+    assert run("mmcaf", "quantize", free, *options).code == 0
+    worst = read_accuracy(free / "accuracy.json").precisions[precision].max_probability_difference
+    bound = {"probability_difference": 0.9 * worst, "flips": 0.0, "auroc_loss": 0.0}
+    bounded = make(tmp_path / "bounded", **{precision: bound})
+    done = run("mmcaf", "quantize", bounded, *options)
+    assert done.code == 0 and f"{precision}: a probability differs" in done.err
+    assert done.err.count(f"making {precision} again") == done.err.count("comparing with FP32") - 1 > 0
+    assert 0 < read_accuracy(bounded / "accuracy.json").precisions[precision].max_probability_difference <= 0.9 * worst
+    made = getattr(load_bundle(bounded).manifest.provenance, precision)
+    assert made.layers > 0 and made.kept and f"{len(made.kept)} left in FP32" in done.out
+    assert all(reason.startswith("moves the logit by ") for reason in made.kept.values())
+    model = onnx.load(bounded / f"model.{precision}.onnx")
+    makers = {node.output[0]: node for node in model.graph.node}
+    changing = {"int8": "DequantizeLinear", "bf16": "Cast"}[precision]
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            fed = makers.get(node.input[0])
+            lowered = fed is not None and fed.op_type == changing and node.name not in made.kept
+            assert lowered == (node.name not in made.kept), node.name
+    assert run("mmcaf", "verify", bounded).code == 0
+    shown = run("mmcaf", "inspect", bounded)
+    assert all(f"{node}: {reason}" in shown.out for node, reason in made.kept.items())
+    # Made once more without a bound that matters, nothing is left to say of it.
+    document = json.loads((bounded / "manifest.json").read_text())
+    document["accuracy_bounds"][precision]["probability_difference"] = 1.0
+    (bounded / "manifest.json").write_text(json.dumps(document))
+    assert run("mmcaf", "quantize", bounded, *options).code == 0
+    again = getattr(load_bundle(bounded).manifest.provenance, precision)
+    assert again is None if precision == "bf16" else len(again.kept) < len(made.kept)
 
 
 @pytest.mark.parametrize(

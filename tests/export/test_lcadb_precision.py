@@ -49,7 +49,7 @@ def quantised(lcadb_export: ExportReport, tmp_path_factory: pytest.TempPathFacto
 
 def test_what_was_written(quantised: QuantizeReport) -> None:
     assert quantised.refused == {} and quantised.written == ("int8", "fp16", "bf16")
-    plan = quantised.int8
+    plan = quantised.plans["int8"]
     assert plan is not None and plan.layers and set(plan.layers) <= set(FASTER)
     every = {layer.node for layer in candidates(load_model(quantised.output / "model.onnx"))}
     assert set(plan.kept) == every - set(plan.layers)

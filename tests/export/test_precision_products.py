@@ -307,9 +307,8 @@ def test_products_of_a_layer_are_decided_together(
 ) -> None:
     told: list[str] = []
     monkeypatch.setattr(int8, "layer_times", lambda *arguments: None)
-    plan = int8.plan_int8(
-        bert, text_manifest(), windows, method="minmax", budget=budget, processor="cpu", tell=told.append
-    )
+    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", tell=told.append)
+    plan = planner.plan(budget)
     assert len(plan.layers) == chosen and len(plan.kept) == 12 - chosen
     assert [line for line in told if line.startswith("layer ")] == [
         "layer 1 of 2: encoder.layer.0",
@@ -329,9 +328,8 @@ def test_only_products_that_int8_makes_faster(bert: Path, windows: list[Any], mo
         return {str(node.name): 1.0 if reduced and node.name in faster else 2.0 for node in network.graph}
 
     monkeypatch.setattr(int8, "layer_times", times)
-    plan = int8.plan_int8(
-        bert, text_manifest(), windows, method="minmax", budget=10.0, processor="cpu", tell=lambda line: None
-    )
+    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", tell=lambda line: None)
+    plan = planner.plan(10.0)
     assert set(plan.layers) == faster
     assert set(plan.kept.values()) == {"INT8 is not faster"} and len(plan.kept) == 10
 

@@ -16,6 +16,7 @@ from mmcaf_engine.evaluation.accuracy import read_accuracy
 from mmcaf_engine.session import open_session
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.precision import int8, quantize
+from mmcaf_export.precision.int8 import Int8Plan
 from mmcaf_export.precision.layers import candidates
 from mmcaf_export.precision.quantize import quantize_bundle
 
@@ -52,12 +53,14 @@ def known_times(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_network(slim_bundle: Path) -> None:
     every = {layer.node for layer in candidates(load_model(slim_bundle / "model.onnx"))}
     report = quantize_bundle(slim_bundle, calibration="demo:50000-50001", method="minmax")
-    assert report.written == ("int8",) and report.refused == {} and report.int8 is not None
-    layers, kept = report.int8.layers, report.int8.kept
+    assert report.written == ("int8",) and report.refused == {}
+    plan = report.plans["int8"]
+    assert isinstance(plan, Int8Plan)
+    layers, kept = plan.layers, plan.kept
     assert layers and set(layers) <= set(FASTER) and set(kept) == every - set(layers)
     for node, reason in kept.items():
         assert reason.startswith("moves the logit by" if node in FASTER else "INT8 is not faster"), node
-    assert 0 < report.int8.method_errors["minmax"] < 0.2
+    assert 0 < plan.method_errors["minmax"] < 0.2
 
     bundle = load_bundle(slim_bundle)
     bundle.verify()

@@ -130,6 +130,11 @@ class Backend(ABC):
         """The runtime's version, without its build."""
         return cls.build().split("-")[0]
 
+    @property
+    def parts(self) -> tuple["Backend", ...]:
+        """What has a model and an engine of its own: itself alone, unless the network lies in parts."""
+        return (self,)
+
     def open(self) -> Self:
         """Load the network from its model.
 

@@ -1,6 +1,6 @@
 """The gate: sessions for every precision, also those that this processor has no units for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,7 +20,11 @@ _UNTESTED = Opening(False, "not kept: being judged", SelfTest(0.0, 0.0, 0, False
 
 @contextmanager
 def sessions(
-    bundle: Bundle, models: Mapping[Precision, Path], processor: type[Backend], scratch: Path
+    bundle: Bundle,
+    models: Mapping[Precision, Path],
+    kept: Mapping[Precision, Collection[str]],
+    processor: type[Backend],
+    scratch: Path,
 ) -> Iterator[dict[Precision, Session]]:
     """A session for every model, by precision.
 
@@ -34,7 +38,7 @@ def sessions(
         for precision, model in models.items():
             if precision == "fp16" or precision == "bf16":
                 network = load_model(models["fp32"])
-                simulate_precision(network, precision)
+                simulate_precision(network, precision, kept.get(precision, ()))
                 model = scratch / f"simulated.{precision}.onnx"
                 save_model(network, model)
                 kind = backend_class("onnxruntime")

@@ -1,14 +1,10 @@
 """INT8 by calibration: which layers, with which ranges, so that the answer stays what it was."""
 
-import math
 import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
-
-import numpy as np
-from numpy.typing import NDArray
 
 from mmcaf_engine.backends import backend_class, processor_backend
 from mmcaf_engine.backends.base import Backend
@@ -18,20 +14,14 @@ from mmcaf_engine.session import usable_cores
 from ..onnx_files import load_model, save_model
 from . import one_pass_variance
 from .calibration import METHODS, Method, Window, largest_magnitudes, ranges
+from .effects import SENSITIVITY_WINDOWS, Trial, evenly, within_budget
 from .layer_times import layer_times
-from .layers import Layer, candidates, worthwhile
+from .layers import candidates, grouped_by_part, worthwhile
 from .qdq import insert_qdq
-
-LOGIT_BUDGET = 0.05
-"""Root mean square of the logit error that all layers together may be expected to add, unless another is named."""
-
-SENSITIVITY_WINDOWS = 12
 
 Processor = Literal["cpu", "gpu"]
 PROCESSORS: tuple[Processor, ...] = get_args(Processor)
 """What the choice of layers is made for."""
-
-Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,7 +29,8 @@ class Int8Plan:
     """What was decided, and why.
 
     layers: convolutions and matrix products in INT8. kept: those left in FP32 -> the reason. method_errors: root mean
-    square of the logit's change over all calibration windows, by method; `method` has the least.
+    square of the logit's change over all calibration windows, by method; `method` has the least. budget: what the
+    layers were chosen within.
     """
 
     method: Method
@@ -47,22 +38,14 @@ class Int8Plan:
     ranges: dict[str, float]
     layers: tuple[str, ...]
     kept: dict[str, str]
+    budget: float
 
 
-def plan_int8(
-    model: Path,
-    manifest: Manifest,
-    windows: Sequence[Window],
-    *,
-    method: Method | None,
-    budget: float,
-    processor: Processor,
-    tell: Callable[[str], None],
-) -> Int8Plan:
-    """Choose layers and ranges by measurement on this machine.
+class Int8Planner:
+    """Chooses layers and ranges by measurement on this machine.
 
     A layer becomes INT8 if that makes it faster, and if its own effect on the logit, measured with all others in
-    FP32, leaves the sum of all effects within `budget`; those that cost most error for the time they
+    FP32, leaves the sum of all effects within a budget; those that cost most error for the time they
     save are left out first. Products of one numbered part, such as a layer of BERT, are measured and decided together.
     For a GPU, which need not be at hand, arithmetic stands for time, and grouped convolutions take part.
 
@@ -70,44 +53,65 @@ def plan_int8(
         model: the FP32 model.
         windows: of several studies; the ranges hold for them. The last is the one that layers are timed on.
         method: of METHODS; without it the one with the least error is taken.
-        budget: root mean square of the logit error that all layers together may be expected to add.
     """
-    everything = candidates(load_model(model), grouped=processor == "gpu")
-    tell(f"running the network on {len(windows)} calibration windows")
-    largest = largest_magnitudes(model, {layer.input for layer in everything}, windows)
-    nodes = {layer.node for layer in everything}
-    times = None
-    if processor == "cpu":
-        tell("timing every layer in FP32 and INT8")
-        times = _times(model, nodes, largest, windows[-1])
-    saved = worthwhile(everything, times)
-    judge = int8_judge(processor)
-    chosen = windows[:: max(1, len(windows) // SENSITIVITY_WINDOWS)][:SENSITIVITY_WINDOWS]
-    with tempfile.TemporaryDirectory() as scratch:
-        trial = _Trial(model, manifest, chosen, judge, Path(scratch))
-        whole = _Trial(model, manifest, windows, judge, Path(scratch))
-        choices = _choices(everything, saved)
-        errors: dict[str, float] = {}
-        for done, (name, members) in enumerate(choices.items(), start=1):
-            tell(f"layer {done} of {len(choices)}: {name}")
-            errors[name] = trial.error(members, largest)
-        layers, kept = _within_budget(choices, saved, errors, budget)
-        kept |= dict.fromkeys(nodes - saved.keys(), "INT8 is not faster")
-        tried = METHODS if method is None else (method,)
-        found = {}
-        for name in tried:
-            tell(f"trying ranges by {name}")
-            found[name] = ranges(model, largest, windows, name)
-        method_errors = {name: whole.error(layers, limits) for name, limits in found.items()}
-    best = min(method_errors, key=lambda name: method_errors[name])
-    order = [layer.node for layer in everything]
-    return Int8Plan(
-        best,
-        method_errors,
-        found[best],
-        tuple(node for node in order if node in layers),
-        {node: kept[node] for node in order if node in kept},
-    )
+
+    def __init__(
+        self,
+        model: Path,
+        manifest: Manifest,
+        windows: Sequence[Window],
+        *,
+        method: Method | None,
+        processor: Processor,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._model, self._windows, self._tell = model, windows, tell
+        self._methods = METHODS if method is None else (method,)
+        self._ranges: dict[Method, dict[str, float]] = {}
+        self._layers = candidates(load_model(model), grouped=processor == "gpu")
+        nodes = [layer.node for layer in self._layers]
+        tell(f"running the network on {len(windows)} calibration windows")
+        self._largest = largest_magnitudes(model, {layer.input for layer in self._layers}, windows)
+        times = None
+        if processor == "cpu":
+            tell("timing every layer in FP32 and INT8")
+            times = _times(model, nodes, self._largest, windows[-1])
+        self._saved = worthwhile(self._layers, times)
+        self._choices = grouped_by_part(layer for layer in self._layers if layer.node in self._saved)
+        judge = int8_judge(processor)
+        trial = Trial(model, manifest, evenly(windows, SENSITIVITY_WINDOWS), judge, "int8")
+        self._whole = Trial(model, manifest, windows, judge, "int8")
+        self.errors: dict[str, float] = {}
+        for done, (name, members) in enumerate(self._choices.items(), start=1):
+            tell(f"layer {done} of {len(self._choices)}: {name}")
+            self.errors[name] = self._error(trial, members, self._largest)
+
+    def plan(self, budget: float) -> Int8Plan:
+        """The layers that a budget affords.
+
+        Args:
+            budget: root mean square of the logit error that all layers together may be expected to add.
+        """
+        layers, kept = within_budget(self._choices, self._saved, self.errors, budget)
+        order = [layer.node for layer in self._layers]
+        kept |= {node: "INT8 is not faster" for node in order if node not in self._saved}
+        for name in self._methods:
+            if name not in self._ranges:
+                self._tell(f"trying ranges by {name}")
+                self._ranges[name] = ranges(self._model, self._largest, self._windows, name)
+        method_errors = {name: self._error(self._whole, layers, self._ranges[name]) for name in self._methods}
+        best = min(method_errors, key=lambda name: method_errors[name])
+        return Int8Plan(
+            best,
+            method_errors,
+            self._ranges[best],
+            tuple(node for node in order if node in layers),
+            {node: kept[node] for node in order if node in kept},
+            budget,
+        )
+
+    def _error(self, trial: Trial, layers: Collection[str], limits: Mapping[str, float]) -> float:
+        return trial.error(lambda changed: write_int8(self._model, changed, layers, limits))
 
 
 def int8_judge(processor: Processor) -> type[Backend]:
@@ -127,34 +131,6 @@ def write_int8(model: Path, output: Path, layers: Collection[str], limits: Mappi
     save_model(network, output)
 
 
-def _choices(layers: Sequence[Layer], saved: Mapping[str, float]) -> dict[str, list[str]]:
-    """What is decided at once: the group or the layer's own name -> those of its layers that INT8 makes faster."""
-    choices: dict[str, list[str]] = {}
-    for layer in layers:
-        if layer.node in saved:
-            choices.setdefault(layer.group or layer.node, []).append(layer.node)
-    return choices
-
-
-def _within_budget(
-    choices: Mapping[str, Sequence[str]], saved: Mapping[str, float], errors: Mapping[str, float], budget: float
-) -> tuple[set[str], dict[str, str]]:
-    """The layers whose effects stay within the budget together, and for the others why they do not."""
-    gains = {name: sum(saved[node] for node in members) for name, members in choices.items()}
-    layers: set[str] = set()
-    kept: dict[str, str] = {}
-    total = 0.0
-    for name in sorted(errors, key=lambda name: (errors[name] ** 2 / gains[name], name)):
-        members = choices[name]
-        if total + errors[name] ** 2 <= budget**2:
-            total += errors[name] ** 2
-            layers.update(members)
-        else:
-            rest = f", with the other products of {name}" if len(members) > 1 else ""
-            kept |= dict.fromkeys(members, f"moves the logit by {errors[name]:.2g}{rest}")
-    return layers, kept
-
-
 def _times(
     model: Path, nodes: Collection[str], limits: Mapping[str, float], window: Window
 ) -> dict[str, tuple[float, float]] | None:
@@ -167,30 +143,3 @@ def _times(
     if before is None or after is None:
         return None
     return {node: (before[node], after[node]) for node in nodes if node in before and node in after}
-
-
-class _Trial:
-    """Measures what quantising some layers does to the logit, in one backend.
-
-    Runtimes differ: a layer that one answers well in INT8 can be far off in another, from the same file.
-    """
-
-    def __init__(
-        self, model: Path, manifest: Manifest, windows: Sequence[Window], judge: type[Backend], scratch: Path
-    ) -> None:
-        self.model, self.manifest, self.windows, self.scratch = model, manifest, windows, scratch
-        self.judge = judge
-        self.expected = self._scores(model)
-
-    def error(self, layers: Collection[str], limits: Mapping[str, float]) -> float:
-        """Root mean square of the logit's change; infinite if anything is not finite."""
-        quantised = self.scratch / "model.onnx"
-        write_int8(self.model, quantised, layers, limits)
-        change = self._scores(quantised) - self.expected
-        return math.sqrt(float((change**2).mean())) if np.isfinite(change).all() else math.inf
-
-    def _scores(self, model: Path) -> Scores:
-        manifest = self.manifest
-        with self.judge.of(manifest, model, usable_cores(), "int8") as opened:
-            answers = [opened.infer(dict(window)) for window in self.windows]
-        return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)

@@ -1,7 +1,7 @@
 """Which layers of a network INT8 can pay for, and what each costs in FP32."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -47,6 +47,14 @@ def candidates(model: ir.Model, *, grouped: bool = False) -> tuple[Layer, ...]:
             part = _PART.match(node.name)
             found.append(Layer(node.name, source.name, flops, part.group(1) if part else ""))
     return tuple(found)
+
+
+def grouped_by_part(layers: Iterable[Layer]) -> dict[str, list[str]]:
+    """What is decided at once: the group, or the layer's own name -> the names of its layers."""
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        found.setdefault(layer.group or layer.node, []).append(layer.node)
+    return found
 
 
 def weight_axis(node: ir.Node) -> int | None:

@@ -3,7 +3,8 @@
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from mmcaf_engine.errors import ExportError, RecordError, StudyError, UsageError
 from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, write_accuracy
 from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
-from mmcaf_engine.manifest import Precision
+from mmcaf_engine.manifest import Manifest, Precision
 from mmcaf_engine.text import open_tokenizer
 
 from ..golden import write_golden
-from ..onnx_files import load_model, save_model
+from ..text_parts import remove_parts, write_parts
+from .attempts import Attempts, Int8Attempts, TypedAttempts
 from .calibration import Method, Window
+from .effects import LOGIT_BUDGETS
 from .gate import sessions
-from .int8 import LOGIT_BUDGET, Int8Plan, Processor, int8_judge, plan_int8, write_int8
+from .int8 import Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
-from .typed import lower_precision
+from .spared import SparedPlan
 
 GOLDEN = "golden.npz"
 CALIBRATION = "demo:50000-50031"
@@ -40,7 +43,7 @@ def quantize_bundle(
     calibration: str | None = None,
     cohort: str | None = None,
     method: Method | None = None,
-    logit_budget: float = LOGIT_BUDGET,
+    logit_budget: float | None = None,
     processor: Processor = "cpu",
     force: bool = False,
     progress: Callable[[str], None] | None = None,
@@ -55,7 +58,9 @@ def quantize_bundle(
         cohort: studies that every precision is compared with FP32 on; by default those of
             `calibration`, whose labels then do not count: AUROC is for a cohort that was chosen for it.
         method: of calibration; by default the one that is measured to be best.
-        logit_budget: root mean square of the logit error that INT8 may be expected to add; what exceeds it stays FP32.
+        logit_budget: root mean square of the logit error that a precision may be expected to add; the layers that
+            exceed it stay FP32. By default those of LOGIT_BUDGETS in turn until the bounds are kept. FP16 and BF16 are
+            tried in all layers first.
         processor: what INT8's layers are chosen for; for "gpu" by their arithmetic, not by this machine's clock.
         force: replace what stands at `output`.
         progress: called with a line of text at each step.
@@ -73,8 +78,8 @@ def quantize_bundle(
         raise UsageError(f"{target}: exists already.", "Choose another path, or replace it with --force.")
     if not precisions or "fp32" in precisions:
         raise UsageError("FP32 is what the others are compared with.", "Choose of: --precision fp16, bf16, int8")
-    if not (math.isfinite(logit_budget) and logit_budget > 0):
-        raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGET}.")
+    if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
+        raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
@@ -84,33 +89,31 @@ def quantize_bundle(
         folder = scratch / "bundle"
         shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST_NAME, ACCURACY_NAME))
         models = {held: folder / file for held, file in manifest.models.items()}
-        plan = None
-        for precision in precisions:
+        windows = cache(lambda: _windows(bundle, source, tell))
+
+        def attempts(precision: Precision) -> Attempts:
             models[precision] = folder / f"model.{precision}.onnx"
             _remove(models[precision])
-            tell(f"making {precision}")
-            if precision == "int8":
-                windows = _windows(bundle, source, tell)
-                plan = plan_int8(
-                    models["fp32"],
-                    manifest,
-                    windows,
-                    method=method,
-                    budget=logit_budget,
-                    processor=processor,
-                    tell=tell,
-                )
-                write_int8(models["fp32"], models["int8"], plan.layers, plan.ranges)
-            else:
-                _write_typed(models["fp32"], models[precision], precision)
-        tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
+            network = models["fp32"], models[precision], manifest, windows
+            if precision == "fp16" or precision == "bf16":
+                return TypedAttempts(*network, precision, budget=logit_budget, tell=tell)
+            return Int8Attempts(*network, method=method, budget=logit_budget, processor=processor, tell=tell)
+
+        made = {precision: attempts(precision) for precision in precisions}
         golden = _golden(bundle)
-        with sessions(bundle, models, int8_judge(processor), scratch) as opened:
-            accuracy, _ = evaluate(judges, opened)
-            if "int8" in opened:
-                answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
-                golden |= {f"{name}@int8": array for name, array in answers.items()}
-        failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
+        pending = list(made.values())
+        while pending := [one for one in pending if one.write()]:
+            tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
+            with sessions(bundle, models, _kept(manifest, made), int8_judge(processor), scratch) as opened:
+                accuracy, _ = evaluate(judges, opened)
+                if "int8" in opened:
+                    answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
+                    golden |= {f"{name}@int8": array for name, array in answers.items()}
+            failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
+            for name, reasons in failed.items():
+                tell(f"{name}: {', '.join(reasons)}")
+            pending = [one for one in pending if one.precision in failed]
+        failed = {name: (*reasons, *_most(made.get(name))) for name, reasons in failed.items()}
         if set(failed) >= set(precisions):
             for line in comparisons(accuracy):
                 tell(line)
@@ -125,8 +128,13 @@ def quantize_bundle(
         write_golden(folder / GOLDEN, golden)
         document = manifest.model_dump(mode="json", exclude={"files"})
         document["models"] = {held: file.name for held, file in models.items()}
-        if plan is not None and "int8" in models:
-            document["provenance"]["int8"] = _provenance(plan, source, processor)
+        if manifest.text is not None:
+            parts = write_parts(models, manifest.inputs)
+            document["text"]["parts"] = None if parts is None else parts.model_dump(mode="json")
+        plans = {precision: made[precision].plan for precision in made if precision in models}
+        document["provenance"] |= {
+            precision: _provenance(plans.get(precision), source, processor) for precision in precisions
+        }
         tell(f"sealing {target}")
         sealed = write_bundle(folder, document, target, force=force or output is None)
     return QuantizeReport(
@@ -135,18 +143,9 @@ def quantize_bundle(
         accuracy=accuracy,
         written=tuple(held for held in models if held != "fp32"),
         refused=failed,
-        int8=plan,
+        plans=plans,
         sizes={file: facts.size for file, facts in sealed.manifest.files.items()},
     )
-
-
-def _write_typed(model: Path, output: Path, precision: Any) -> None:
-    network = load_model(model)
-    try:
-        lower_precision(network, precision)
-    except OverflowError as failure:
-        raise ExportError(f"The network cannot be written in {precision}: {failure}.", "Leave it out.") from None
-    save_model(network, output)
 
 
 def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> list[Window]:
@@ -172,14 +171,26 @@ def _golden(bundle: Bundle) -> dict[str, Any]:
         return {name: archive[name] for name in archive.files if name in names}
 
 
-def _provenance(plan: Int8Plan, cohort: Cohort, processor: Processor) -> dict[str, Any]:
-    return {
-        "processor": processor,
-        "calibration": cohort.source,
-        "method": plan.method,
-        "layers": len(plan.layers),
-        "kept": plan.kept,
-    }
+def _provenance(plan: Int8Plan | SparedPlan | None, cohort: Cohort, processor: Processor) -> dict[str, Any] | None:
+    if plan is None:
+        return None
+    facts = {"layers": len(plan.layers), "kept": plan.kept}
+    if isinstance(plan, SparedPlan):
+        return facts
+    return {"processor": processor, "calibration": cohort.source, "method": plan.method, **facts}
+
+
+def _kept(manifest: Manifest, made: Mapping[Precision, Attempts]) -> dict[Precision, Collection[str]]:
+    """Layers that FP16 and BF16 leave in FP32: of those that the bundle holds already, and of the new ones."""
+    held = manifest.provenance.spared()
+    plans = {precision: one.plan for precision, one in made.items()}
+    return {**held, **{precision: () if plan is None else plan.kept for precision, plan in plans.items()}}
+
+
+def _most(made: Attempts | None) -> list[str]:
+    """Which layers move the logit most, where that was measured."""
+    most = None if made is None else made.most()
+    return [] if most is None else [most]
 
 
 def _sentence(failed: dict[Precision, tuple[str, ...]]) -> str:
@@ -189,3 +200,4 @@ def _sentence(failed: dict[Precision, tuple[str, ...]]) -> str:
 def _remove(model: Path) -> None:
     model.unlink(missing_ok=True)
     model.with_name(f"{model.name}.data").unlink(missing_ok=True)
+    remove_parts(model)

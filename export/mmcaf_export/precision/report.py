@@ -7,13 +7,15 @@ from mmcaf_engine.evaluation.accuracy import Accuracy
 from mmcaf_engine.manifest import Precision
 
 from .int8 import Int8Plan
+from .spared import SparedPlan
 
 
 @dataclass(frozen=True)
 class QuantizeReport:
     """What was written and what was refused.
 
-    written: precisions that the bundle now holds besides FP32. refused: precision -> why it was not written.
+    written: precisions that the bundle now holds besides FP32. refused: precision -> why it was not written. plans:
+    precision -> which of its layers are in it; None where all are that can be.
     """
 
     output: Path
@@ -21,24 +23,27 @@ class QuantizeReport:
     accuracy: Accuracy
     written: tuple[Precision, ...]
     refused: dict[Precision, tuple[str, ...]]
-    int8: Int8Plan | None
+    plans: dict[Precision, Int8Plan | SparedPlan | None]
     sizes: dict[str, int]
 
     def summary(self) -> str:
         """A few lines for the terminal."""
         cohort = self.accuracy.cohort
         lines = [f"{self.output}: fp32, {', '.join(self.written)}; {sum(self.sizes.values()) / 1e6:.1f} MB"]
-        if self.int8 is not None:
-            errors = ", ".join(f"{method} {error:.3f}" for method, error in self.int8.method_errors.items())
-            lines.append(
-                f"  int8: {len(self.int8.layers)} layers, {len(self.int8.kept)} left in FP32; ranges by "
-                f"{self.int8.method} (the logit's error by method: {errors})"
-            )
+        lines += [_layers(precision, plan) for precision, plan in self.plans.items() if plan is not None]
         lines.append(f"  compared with FP32 on {cohort.source}, {cohort.studies} studies:")
         lines += [f"    {line}" for line in comparisons(self.accuracy)]
         for precision, reasons in self.refused.items():
             lines.append(f"  {precision} was not written: {'; '.join(reasons)}")
         return "\n".join(lines)
+
+
+def _layers(precision: Precision, plan: Int8Plan | SparedPlan) -> str:
+    counted = f"  {precision}: {len(plan.layers)} layers, {len(plan.kept)} left in FP32"
+    if isinstance(plan, SparedPlan):
+        return counted
+    errors = ", ".join(f"{method} {error:.3f}" for method, error in plan.method_errors.items())
+    return f"{counted}; ranges by {plan.method} (the logit's error by method: {errors})"
 
 
 def comparisons(accuracy: Accuracy) -> list[str]:

@@ -79,6 +79,12 @@ def simulate_precision(model: ir.Model, precision: Low, keep: Collection[str] = 
     drop_unused(model)
 
 
+def low_layers(model: ir.Model, precision: Low) -> dict[str, float]:
+    """The convolutions and matrix products that would be in the low type, in order -> operations per window."""
+    low = _low_nodes(model.graph, precision, ())
+    return {str(node.name): float(multiplied(node)) for node in low if multiplied(node)}
+
+
 def _low_nodes(graph: ir.Graph, precision: Low, keep: Collection[str]) -> list[ir.Node]:
     """The nodes that compute maps in the low type, in order, without those whose maps are only summed up."""
     outputs = set(graph.outputs)

@@ -1,0 +1,153 @@
+"""One precision of a network: made, and where the gate refuses it made again with more layers left in FP32."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from mmcaf_engine.errors import ExportError
+from mmcaf_engine.manifest import Manifest, Precision
+
+from ..onnx_files import load_model, save_model
+from .calibration import Method, Window
+from .effects import LOGIT_BUDGETS, largest_effects
+from .int8 import Int8Plan, Int8Planner, Processor, write_int8
+from .spared import SparedPlan, SparedPlanner
+from .typed import Low, lower_precision
+
+Windows = Callable[[], Sequence[Window]]
+Tell = Callable[[str], None]
+
+
+class Attempts(ABC):
+    """Networks of one precision, one after another, each with fewer layers in it than the last."""
+
+    plan: Int8Plan | SparedPlan | None = None
+    """Of the last that was written; None where every layer is in the precision."""
+
+    def __init__(self, precision: Precision, tell: Tell) -> None:
+        self.precision, self.tell = precision, tell
+        self._written = self._networks()
+
+    def write(self) -> bool:
+        """Write the next network; False where there is none, and the last one stays."""
+        return next(self._written, None) is not None
+
+    @property
+    @abstractmethod
+    def effects(self) -> dict[str, float]:
+        """What moves the logit -> by how much, as far as that was measured."""
+
+    def most(self) -> str | None:
+        """In words, which layers move the logit most; None if that was not measured."""
+        return f"most by {largest_effects(self.effects)}" if self.effects else None
+
+    @abstractmethod
+    def _networks(self) -> Iterator[Path]: ...
+
+
+class Int8Attempts(Attempts):
+    """INT8, of the layers that one budget of error after another affords."""
+
+    _planner: Int8Planner | None = None
+
+    def __init__(
+        self,
+        model: Path,
+        output: Path,
+        manifest: Manifest,
+        windows: Windows,
+        *,
+        method: Method | None,
+        budget: float | None,
+        processor: Processor,
+        tell: Tell,
+    ) -> None:
+        super().__init__("int8", tell)
+        self._model, self._output, self._manifest, self._windows = model, output, manifest, windows
+        self._method, self._processor = method, processor
+        self._budgets = LOGIT_BUDGETS if budget is None else (budget,)
+
+    @property
+    def effects(self) -> dict[str, float]:
+        return {} if self._planner is None else self._planner.errors
+
+    def _networks(self) -> Iterator[Path]:
+        self.tell("making int8")
+        self._planner = planner = Int8Planner(
+            self._model,
+            self._manifest,
+            self._windows(),
+            method=self._method,
+            processor=self._processor,
+            tell=self.tell,
+        )
+        for budget in self._budgets:
+            before, plan = self.plan, planner.plan(budget)
+            if before is not None:
+                if not plan.layers or plan.layers == before.layers:
+                    continue
+                self.tell(f"making int8 again, {len(plan.layers)} layers instead of {len(before.layers)}")
+            self.plan = plan
+            write_int8(self._model, self._output, plan.layers, plan.ranges)
+            yield self._output
+
+
+class TypedAttempts(Attempts):
+    """FP16 or BF16: every map, and after that the layers that one budget of error after another affords.
+
+    By default each budget is half of the last; the first, of what all layers together may be expected to add.
+    """
+
+    _planner: SparedPlanner | None = None
+
+    def __init__(
+        self,
+        model: Path,
+        output: Path,
+        manifest: Manifest,
+        windows: Windows,
+        precision: Low,
+        *,
+        budget: float | None,
+        tell: Tell,
+    ) -> None:
+        super().__init__(precision, tell)
+        self._low: Low = precision
+        self._model, self._output, self._manifest, self._windows = model, output, manifest, windows
+        self._budget = budget
+
+    @property
+    def effects(self) -> dict[str, float]:
+        return {} if self._planner is None else self._planner.errors
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The layers left in FP32 that could be in the type -> why."""
+        return {} if self.plan is None else self.plan.kept
+
+    def _networks(self) -> Iterator[Path]:
+        self.tell(f"making {self.precision}")
+        self._write()
+        yield self._output
+        self._planner = planner = SparedPlanner(self._model, self._manifest, self._windows(), self._low, tell=self.tell)
+        written = planner.layers
+        whole = math.sqrt(sum(error**2 for error in planner.errors.values() if math.isfinite(error)))
+        for budget in [whole / 2, whole / 4] if self._budget is None else [self._budget]:
+            plan = planner.plan(budget)
+            if not plan.layers or plan.layers == written:
+                continue
+            self.tell(f"making {self.precision} again, {len(plan.layers)} layers instead of {len(written)}")
+            self.plan, written = plan, plan.layers
+            self._write()
+            yield self._output
+
+    def _write(self) -> None:
+        network = load_model(self._model)
+        try:
+            lower_precision(network, self._low, self.kept)
+        except OverflowError as failure:
+            raise ExportError(
+                f"The network cannot be written in {self.precision}: {failure}.", "Leave it out."
+            ) from None
+        save_model(network, self._output)

@@ -1,0 +1,87 @@
+"""What a lower precision of some layers does to the answer, and which layers a budget of error has room for."""
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcaf_engine.backends.base import Backend
+from mmcaf_engine.manifest import Manifest, Precision
+from mmcaf_engine.session import usable_cores
+
+from .calibration import Window
+
+SENSITIVITY_WINDOWS = 12
+
+LOGIT_BUDGETS = (0.05, 0.025, 0.0125)
+"""Root mean square of the logit error that all INT8 layers together may be expected to add, unless another is named:
+the first, and the next one where the gate refuses what came of it."""
+
+
+class Trial:
+    """Measures how far a changed network's logit is from the network's own, on one backend.
+
+    Runtimes differ: a layer that one answers well in INT8 can be far off in another, from the same file.
+    """
+
+    def __init__(
+        self, model: Path, manifest: Manifest, windows: Sequence[Window], judge: type[Backend], precision: Precision
+    ) -> None:
+        self.manifest, self.windows = manifest, windows
+        self.judge, self.precision = judge, precision
+        self.expected = self._scores(model)
+
+    def error(self, write: Callable[[Path], None]) -> float:
+        """Root mean square of the change by the network that `write` writes; infinite if anything is not finite."""
+        with tempfile.TemporaryDirectory() as scratch:
+            changed = Path(scratch) / "model.onnx"
+            write(changed)
+            change = self._scores(changed) - self.expected
+        return math.sqrt(float((change**2).mean())) if np.isfinite(change).all() else math.inf
+
+    def _scores(self, model: Path) -> NDArray[np.float64]:
+        manifest = self.manifest
+        with self.judge.of(manifest, model, usable_cores(), self.precision) as opened:
+            answers = [opened.infer(dict(window)) for window in self.windows]
+        return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)
+
+
+def evenly(windows: Sequence[Window], count: int) -> Sequence[Window]:
+    """At most so many of the windows, evenly spread."""
+    return windows[:: max(1, len(windows) // count)][:count]
+
+
+def within_budget(
+    choices: Mapping[str, Sequence[str]], gains: Mapping[str, float], errors: Mapping[str, float], budget: float
+) -> tuple[set[str], dict[str, str]]:
+    """The layers whose effects stay within the budget together, and for the others why they do not.
+
+    Those with the least squared error for what they gain are taken first.
+
+    Args:
+        choices: what is decided at once -> its layers.
+        gains: layer -> what lowering it gains, above 0.
+        errors: of each choice alone, as a `Trial` measured it.
+    """
+    together = {name: sum(gains[node] for node in members) for name, members in choices.items()}
+    layers: set[str] = set()
+    kept: dict[str, str] = {}
+    total = 0.0
+    for name in sorted(errors, key=lambda name: (errors[name] ** 2 / together[name], name)):
+        members = choices[name]
+        if total + errors[name] ** 2 <= budget**2:
+            total += errors[name] ** 2
+            layers.update(members)
+        else:
+            rest = f", with the other products of {name}" if len(members) > 1 else ""
+            kept |= dict.fromkeys(members, f"moves the logit by {errors[name]:.2g}{rest}")
+    return layers, kept
+
+
+def largest_effects(errors: Mapping[str, float], count: int = 5) -> str:
+    """The choices that move the logit most, in words."""
+    worst = sorted(errors, key=lambda name: (-errors[name], name))[:count]
+    return ", ".join(f"{name} ({errors[name]:.2g})" for name in worst)

@@ -1,0 +1,249 @@
+"""Networks cut in two where the report ends: together the parts are the network, in every precision."""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+from safetensors.torch import save_file
+
+from all_precisions import write_precision
+from export import cmasg_networks, medfusionnet_networks
+from mmcaf_engine.backends.in_parts import IN_PARTS
+from mmcaf_engine.bundle import Bundle, load_bundle, write_bundle
+from mmcaf_engine.errors import BundleError
+from mmcaf_engine.manifest import Manifest, Precision, TensorSpec
+from mmcaf_engine.session import open_session
+from mmcaf_export import onnx_files
+from mmcaf_export.export import export_bundle
+from mmcaf_export.networks.cmasg.entry import CmasgEntry
+from mmcaf_export.networks.medfusionnet.entry import MedFusionEntry
+from mmcaf_export.precision import layers, typed
+from mmcaf_export.precision.quantize import quantize_bundle
+from mmcaf_export.text_parts import write_parts
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "cmasg": {"config": cmasg_networks.variant(attention_projections=True), "width": 24},
+    "medfusionnet": {"config": medfusionnet_networks.CONFIGS["text"], "width": 16},
+}
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+ABSOLUTE = 1e-5  # between the parts and the whole; runtimes may fuse other operators at the cut
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A network in every precision, whole and in parts, in one folder; and some of its inputs."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+
+    def model(self, precision: str) -> onnx.ModelProto:
+        return onnx.load(self.folder / f"{_stem(precision)}.onnx")
+
+    def part(self, precision: str, part: str) -> onnx.ModelProto:
+        return onnx.load(self.folder / f"{_stem(precision)}.{part}.onnx")
+
+    def given(self, length: int) -> dict[str, NDArray[Any]]:
+        config = NETWORKS[self.name]["config"]
+        entry: Any = CmasgEntry() if self.name.startswith("cmasg") else MedFusionEntry()
+        arrays = {name: tensor.numpy() for name, tensor in entry.example_inputs(config, 3, 5).items()}
+        rng = np.random.default_rng(length)
+        mask = (np.arange(length) < np.array([[length], [1], [(length + 1) // 2]])).astype(np.int64)
+        return arrays | {"input_ids": rng.integers(0, 40, (3, length)) * mask, "attention_mask": mask}
+
+
+def _stem(precision: str) -> str:
+    return "model" if precision == "fp32" else f"model.{precision}"
+
+
+def exported(name: str, folder: Path) -> Bundle:
+    """The bundle of a slim network."""
+    config = NETWORKS[name]["config"]
+    networks: Any = cmasg_networks if name.startswith("cmasg") else medfusionnet_networks
+    said = {"text_heads": str(config.text_heads), "size": str(config.size)}
+    for switch in ("gate_value", "pooling", "normalisation"):
+        said |= {switch: str(getattr(config, switch))} if hasattr(config, switch) else {}
+    if networks is medfusionnet_networks:
+        said = {"labels": json.dumps(list("abcde")), "columns": json.dumps(["age", "sex", "a", "b", "c", "d"])} | said
+    save_file(networks.filled(config).state_dict(), folder / "weights.safetensors", said)
+    pieces = cmasg_networks.vocabulary(config.text_vocabulary)
+    (folder / "vocab.txt").write_text(pieces, encoding="utf-8")
+    settings = {"text.vocabulary": str(folder / "vocab.txt")}
+    report = export_bundle(folder / "weights.safetensors", folder / "b.mmcaf", settings=settings)
+    return load_bundle(report.output)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def cut(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cut:
+    bundle = exported(request.param, tmp_path_factory.mktemp("cut"))
+    folder = Path(shutil.copytree(bundle.folder, bundle.folder.with_name("all")))
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((layers, "PRODUCT_FLOPS"), (typed, "PRODUCT_FLOPS"), (typed, "MAP_ELEMENTS")):
+            patch.setattr(module, name, 1)  # so that products of a slim text take part
+        for precision in PRECISIONS[1:]:
+            write_precision(folder / "model.onnx", folder / f"model.{precision}.onnx", precision)
+    models = {precision: folder / f"{_stem(precision)}.onnx" for precision in PRECISIONS}
+    before = {file: (folder / file).read_bytes() for file in ("model.text.onnx", "model.rest.onnx")}
+    parts = write_parts(models, bundle.manifest.inputs)
+    assert parts is not None and list(parts.models) == list(PRECISIONS)
+    assert parts.words == bundle.manifest.parts.words  # type: ignore[union-attr]
+    assert {file: (folder / file).read_bytes() for file in before} == before
+    return Cut(request.param, folder, bundle.manifest)
+
+
+def test_what_the_manifest_says(cut: Cut) -> None:
+    parts = cut.manifest.parts
+    assert parts is not None and list(parts.models) == ["fp32"]
+    assert parts.words == TensorSpec(name="words", kind="words", shape=("N", "L", NETWORKS[cut.name]["width"]))
+    files = parts.models["fp32"]
+    assert (files.text, files.rest) == ("model.text.onnx", "model.rest.onnx")
+    assert {files.text, files.rest} <= set(cut.manifest.files)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_parts_are_the_nodes_and_weights_of_the_network(cut: Cut, precision: str) -> None:
+    whole, text, rest = cut.model(precision), cut.part(precision, "text"), cut.part(precision, "rest")
+    names = [spec.name for spec in cut.manifest.inputs]
+    assert [value.name for value in text.graph.input] == ["input_ids", "attention_mask"]
+    assert [value.name for value in rest.graph.input] == ["words" if name == "input_ids" else name for name in names]
+    assert [value.name for value in text.graph.output] == ["words"]
+    assert [value.name for value in rest.graph.output] == [value.name for value in whole.graph.output]
+    for graph, value in ((text.graph, text.graph.output[0]), (rest.graph, rest.graph.input[names.index("input_ids")])):
+        assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+        onnx.checker.check_model(onnx.helper.make_model(graph, opset_imports=whole.opset_import, ir_version=10))
+    nodes = {node.name: node for node in whole.graph.node}
+    held = {tensor.name: tensor for tensor in whole.graph.initializer}
+    parts = {node.name: node for node in (*text.graph.node, *rest.graph.node)}
+    added = {name for name in parts if name not in nodes}
+    assert added <= {"words", "words/Cast"} and not set(nodes) - set(parts)
+    assert {parts[name].op_type for name in added} <= {"Cast"}
+    for name, node in nodes.items():
+        assert node.op_type == parts[name].op_type and node.attribute == parts[name].attribute
+        assert len(node.input) == len(parts[name].input)
+    for tensor in (*text.graph.initializer, *rest.graph.initializer):
+        assert tensor == held.pop(tensor.name, None) or tensor.name not in held
+    assert not held  # every weight is in one of the parts
+    encoders = {node.name.split(".")[0] for node in rest.graph.node if node.op_type in ("MatMul", "Gather", "Gemm")}
+    assert "text_encoder" not in encoders and "text_projection" not in {name.split("/")[0] for name in encoders}
+    assert not any(node.name.startswith("image_encoder") for node in text.graph.node)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_quantised_values_stay_where_they_are(cut: Cut, precision: str) -> None:
+    def count(network: onnx.ModelProto, *operators: str) -> int:
+        return sum(node.op_type in operators for node in network.graph.node)
+
+    parts = [cut.part(precision, part) for part in ("text", "rest")]
+    of_parts = [count(part, "QuantizeLinear", "DequantizeLinear") for part in parts]
+    assert sum(of_parts) == count(cut.model(precision), "QuantizeLinear", "DequantizeLinear")
+    assert (min(of_parts) > 0) is (precision == "int8")
+
+
+def test_a_value_in_fp16_is_float32_between_the_parts(cut: Cut) -> None:
+    added = [
+        {node.name: node.op_type for node in cut.part("fp16", part).graph.node if node.name.startswith("words")}
+        for part in ("text", "rest")
+    ]
+    assert added == [{"words": "Cast"}, {"words/Cast": "Cast"}]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision"),
+    [
+        *((backend, precision) for backend in sorted(IN_PARTS) for precision in ("fp32", "int8")),
+        ("openvino", "fp16"),  # computed in FP32, as on a processor without such units
+        ("openvino", "bf16"),
+    ],
+)
+def test_the_parts_answer_as_the_network(cut: Cut, backend: str, precision: str) -> None:
+    manifest, kind = cut.manifest, IN_PARTS[backend]
+    assert manifest.text is not None and manifest.parts is not None
+    model = cut.folder / f"{_stem(precision)}.onnx"
+    fixed: Any = (model, manifest.inputs, manifest.outputs, 1, "int8" if precision == "int8" else "fp32")
+    lengths = manifest.text.buckets
+    files = {part: model.with_name(f"{model.stem}.{part}.onnx") for part in ("text", "rest")}
+    words = manifest.parts.words
+    with (
+        kind.whole(*fixed, lengths=lengths) as whole,
+        kind(*fixed, lengths=lengths, words=words, **files) as parts,
+    ):
+        for length in (1, 7, lengths[-1]):
+            given = cut.given(length)
+            expected, found = whole.infer(given), parts.infer(given)
+            error = max(float(np.abs(found[name] - expected[name]).max()) for name in expected)
+            log.info("%s, %s %s, %d word pieces: %.1e", cut.name, backend, precision, length, error)
+            assert error <= ABSOLUTE
+            assert all(np.array_equal(found[name], again) for name, again in parts.infer(given).items())
+
+
+def test_writing_again_gives_the_same_bytes(cut: Cut) -> None:
+    files = sorted(cut.folder.glob("*.onnx"))
+    before = [file.read_bytes() for file in files]
+    assert len(files) == 12
+    write_parts({precision: cut.folder / f"{_stem(precision)}.onnx" for precision in PRECISIONS}, cut.manifest.inputs)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_large_weights_lie_once(cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 0)
+    model = tmp_path / "model.onnx"
+    onnx_files.save_model(onnx_files.load_model(cut.folder / "model.onnx"), model)
+    write_parts({"fp32": model}, cut.manifest.inputs)
+    sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    assert set(sizes) == {"model.onnx", "model.onnx.data", "model.text.onnx", "model.rest.onnx"}
+    weights = (cut.folder / "model.onnx").stat().st_size - sizes["model.onnx"]
+    assert sizes["model.onnx.data"] == pytest.approx(weights, rel=0.1)
+    assert sizes["model.text.onnx"] + sizes["model.rest.onnx"] < 1.3 * sizes["model.onnx"]
+    for part in ("text", "rest"):
+        loaded, inside = onnx.load(tmp_path / f"model.{part}.onnx"), cut.part("fp32", part)
+        held = {tensor.name: numpy_helper.to_array(tensor) for tensor in inside.graph.initializer}
+        assert {tensor.name for tensor in loaded.graph.initializer} == set(held)
+        for tensor in loaded.graph.initializer:
+            assert np.array_equal(numpy_helper.to_array(tensor), held[tensor.name])
+
+
+def test_a_bundle_whose_weights_lie_beside_the_model(cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_files, "EXTERNAL_ABOVE", 0)
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    for name in ("golden.npz", "vocabulary.txt"):
+        shutil.copy(cut.folder / name, draft)
+    onnx_files.save_model(onnx_files.load_model(cut.folder / "model.onnx"), draft / "model.onnx")
+    write_parts({"fp32": draft / "model.onnx"}, cut.manifest.inputs)
+    bundle = write_bundle(draft, cut.manifest.model_dump(mode="json", exclude={"files"}), tmp_path / "b.mmcaf")
+    for hit in (False, True):
+        with open_session(load_bundle(bundle.folder), backend="openvino", reports=2) as session:
+            assert session.describe()["cache_hit"] is hit
+    weights = bytearray((bundle.folder / "model.onnx.data").read_bytes())
+    weights[-1] ^= 1
+    (bundle.folder / "model.onnx.data").write_bytes(weights)
+    for backend in sorted(IN_PARTS):
+        monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / f"cache-{backend}"))
+        with pytest.raises(BundleError, match=r"model\.onnx\.data is damaged or altered"):
+            open_session(load_bundle(bundle.folder), backend=backend, reports=2)
+
+
+def test_a_bundle_without_parts_gets_them_with_another_precision(cut: Cut, tmp_path: Path) -> None:
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    for name in ("model.onnx", "golden.npz", "vocabulary.txt"):
+        shutil.copy(cut.folder / name, draft)
+    document = cut.manifest.model_dump(mode="json", exclude={"files"})
+    document["text"]["parts"] = None
+    write_bundle(draft, document, tmp_path / "before.mmcaf")
+    quantize_bundle(tmp_path / "before.mmcaf", precisions=["fp16"], calibration="demo:50000-50001")
+    bundle = load_bundle(tmp_path / "before.mmcaf")
+    parts = bundle.manifest.parts
+    assert parts is not None and list(parts.models) == ["fp32", "fp16"]
+    assert parts.models["fp16"].rest == "model.fp16.rest.onnx"
+    assert bundle.file("model.text.onnx").read_bytes() == (cut.folder / "model.text.onnx").read_bytes()
