@@ -38,7 +38,7 @@ types: .venv-dev/ready
 	.venv-dev/bin/mypy export/mmcaf_export kernels/mmcaf_kernels
 
 unit: .venv-dev/ready
-	.venv-dev/bin/pytest
+	.venv-dev/bin/pytest --numprocesses 2 --dist loadfile
 
 wheel: .venv-dev/ready
 	.venv-dev/bin/python -m build --wheel --outdir build/dist .
