@@ -170,20 +170,21 @@ def _write(part: Part, network: Any, path: Path) -> None:
 
     from mmcaf_export.onnx_export import export_onnx
 
-    class Image(nn.Module):
+    class Cut(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
+    class Image(Cut):
         def forward(self, image: Tensor) -> Tensor:
             return self.network.image_projection(self.network.image_encoder(image).flatten(2).transpose(1, 2))
 
-    class Text(Image):
-        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:  # type: ignore[override]
+    class Text(Cut):
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
             return self.network.text_projection(self.network.text_encoder(input_ids, attention_mask))
 
-    class Head(Image):
-        def forward(self, regions: Tensor, words: Tensor, attention_mask: Tensor) -> Tensor:  # type: ignore[override]
+    class Head(Cut):
+        def forward(self, regions: Tensor, words: Tensor, attention_mask: Tensor) -> Tensor:
             return self.network.classify(regions, words, attention_mask.bool())
 
     kind = {"image encoder": Image, "text encoder": Text}.get(part.name, Head)

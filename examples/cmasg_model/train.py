@@ -11,7 +11,6 @@ learns on without chance.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import time
@@ -23,8 +22,9 @@ import torch
 import torch.nn.functional as F
 from examples.chest_studies.measure import compared, macro_auroc
 from examples.chest_studies.studies import MAX_TOKENS, SPLITS, VOCABULARY, Studies, load_split, varied
+from examples.chest_studies.training import parser, write_weights
 from examples.chest_studies.words import train_words
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcaf_engine.demo import CHEST_FINDINGS, CHEST_LABELS
@@ -138,7 +138,7 @@ class Where(nn.Module):
 
 def main() -> None:
     """Train, report on the test split, and write weights.safetensors."""
-    options = _options()
+    options = parser(__doc__, HERE).parse_args()
     started = time.perf_counter()
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
@@ -169,7 +169,9 @@ def main() -> None:
             print(f"validation: {areas}", flush=True)
         print(f"phase {number + 1} done, {time.perf_counter() - started:.0f} s", flush=True)
     print(json.dumps(report(network, splits["test"]), indent=1), flush=True)
-    _save(network, options)
+    state = {key: value for key, value in network.state_dict().items() if "log_alpha" not in key}
+    metadata = {"network": "cmasg", "size": str(CONFIG.size), "labels": json.dumps(CHEST_LABELS)}
+    write_weights(options.out, state, options.seed, metadata)
 
 
 def _train_image(network: CmasgNet, phase: Phase, studies: Studies, generator: np.random.Generator) -> None:
@@ -268,33 +270,6 @@ def report(network: CmasgNet, studies: Studies) -> dict[str, object]:
         found[name]["accuracy"] = f"{((one >= 0.5) == truth).mean():.3f}"
     kept = [int(network.sparse_gate.get_buffer(f"keep_l0{ending}").sum()) for ending in DIRECTIONS]
     return {**found, "units kept": kept, "of": [CONFIG.hidden, CONFIG.hidden_reverse]}
-
-
-def _save(network: CmasgNet, options: argparse.Namespace) -> None:
-    metadata = {
-        "network": "cmasg",
-        "size": str(CONFIG.size),
-        "training": "synthetic chest studies; a demonstration, not a medical device",
-        "labels": json.dumps(CHEST_LABELS),
-        "seeds": json.dumps({name: [seeds.start, seeds.stop] for name, seeds in SPLITS.items()}),
-        "seed": str(options.seed),
-    }
-    state = {key: value.contiguous() for key, value in network.state_dict().items() if "log_alpha" not in key}
-    temporary = options.out / "weights.safetensors.tmp"
-    temporary.write_bytes(save(state, metadata=metadata))
-    temporary.replace(options.out / "weights.safetensors")
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="folder for rendered studies")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for weights.safetensors")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--report", action="store_true", help="only report on the committed weights")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, default=None, help="studies of each split, to try it")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ out of some studies, so that the network answers without.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -27,16 +26,17 @@ from examples.chest_studies.studies import (
     load_split,
     varied,
 )
+from examples.chest_studies.training import parser, write_weights
 from examples.chest_studies.words import train_words
 from examples.medfusionnet_model.fuse import features, fuse
 from safetensors import safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcaf_engine.demo import CHEST_FINDINGS
 from mmcaf_export.networks.medfusionnet.config import MedFusionConfig
 from mmcaf_export.networks.medfusionnet.network import MedFusionNet
-from mmcaf_export.networks.medfusionnet.selection import Selection, fit
+from mmcaf_export.networks.medfusionnet.selection import fit
 
 HERE = Path(__file__).parent
 SIZE = 160
@@ -60,7 +60,9 @@ PAIRS = {
 
 def main() -> None:
     """Train, choose the thresholds on the validation split, report on the test split, and write weights.safetensors."""
-    options = _options()
+    asked = parser(__doc__, HERE)
+    asked.add_argument("--resume", action="store_true", help="take what the cache folder holds of the first phase")
+    options = asked.parse_args()
     started = time.perf_counter()
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
@@ -90,7 +92,14 @@ def main() -> None:
     _say(network, splits["validation"], "fusion", started)
     thresholds = youden(scores(network, splits["validation"]), splits["validation"].present)
     print(json.dumps(report(network, splits["test"], thresholds), indent=1), flush=True)
-    _save(network, chosen, thresholds, options)
+    metadata = {
+        "network": "medfusionnet",
+        "labels": json.dumps(CHEST_FINDINGS),
+        "thresholds": json.dumps(thresholds),
+        "columns": json.dumps(COLUMNS),
+        "threshold_labels": json.dumps(chosen.label_names(CHEST_FINDINGS)),
+    }
+    write_weights(options.out, network.state_dict(), options.seed, metadata)
 
 
 def config(features: int) -> MedFusionConfig:
@@ -216,36 +225,6 @@ def report(network: MedFusionNet, studies: Studies, thresholds: list[float]) -> 
             "specificity": round(float(1 - said[~there].mean()), 3),
         }
     return found
-
-
-def _save(network: MedFusionNet, chosen: Selection, thresholds: list[float], options: argparse.Namespace) -> None:
-    metadata = {
-        "network": "medfusionnet",
-        "training": "synthetic chest studies; a demonstration, not a medical device",
-        "labels": json.dumps(CHEST_FINDINGS),
-        "thresholds": json.dumps(thresholds),
-        "columns": json.dumps(COLUMNS),
-        "threshold_labels": json.dumps(chosen.label_names(CHEST_FINDINGS)),
-        "seeds": json.dumps({name: [seeds.start, seeds.stop] for name, seeds in SPLITS.items()}),
-        "seed": str(options.seed),
-    }
-    state = {key: value.contiguous() for key, value in network.state_dict().items()}
-    temporary = options.out / "weights.safetensors.tmp"
-    temporary.write_bytes(save(state, metadata=metadata))
-    temporary.replace(options.out / "weights.safetensors")
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", type=Path, required=True, help="folder for rendered studies")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder for weights.safetensors")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render")
-    parser.add_argument("--report", action="store_true", help="only report on the committed weights")
-    parser.add_argument("--resume", action="store_true", help="take what the cache folder holds of the first phase")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--limit", type=int, default=None, help="studies of each split, to try it")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

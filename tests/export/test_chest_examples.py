@@ -35,8 +35,8 @@ FLOOR = {"cmasg": 0.90, "medfusionnet": 0.86}
 
 
 @cache
-def script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_export", EXAMPLES / f"{name}_model" / "export.py")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_export", EXAMPLES / "export.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -50,7 +50,7 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
 
     @cache
     def exported(name: str) -> Bundle:
-        made = export_bundle(script(name).CHECKPOINT, folder / f"{name}.mmcaf", settings=script(name).SETTINGS)
+        made = export_bundle(script().checkpoint(name), folder / f"{name}.mmcaf", settings=script().settings(name))
         return load_bundle(made.output)
 
     return exported
@@ -64,7 +64,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_and_labelled_a_demonstration(bundles: Bundles, name: str) -> None:
-    assert script(name).CHECKPOINT.stat().st_size < SIZE_LIMIT
+    assert script().checkpoint(name).stat().st_size < SIZE_LIMIT
     manifest = bundles(name).manifest
     assert manifest.demonstration and "synthetic" in manifest.intended_use
     vocabulary = bundles(name).file(manifest.text.vocabulary)

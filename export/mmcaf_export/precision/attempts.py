@@ -27,20 +27,17 @@ class Attempts(ABC):
 
     def __init__(self, precision: Precision, tell: Tell) -> None:
         self.precision, self.tell = precision, tell
+        self._effects: dict[str, float] = {}
+        """What moves the logit -> by how much, as far as that was measured."""
         self._written = self._networks()
 
     def write(self) -> bool:
         """Write the next network; False where there is none, and the last one stays."""
         return next(self._written, None) is not None
 
-    @property
-    @abstractmethod
-    def effects(self) -> dict[str, float]:
-        """What moves the logit -> by how much, as far as that was measured."""
-
     def most(self) -> str | None:
         """In words, which layers move the logit most; None if that was not measured."""
-        return f"most by {largest_effects(self.effects)}" if self.effects else None
+        return f"most by {largest_effects(self._effects)}" if self._effects else None
 
     @abstractmethod
     def _networks(self) -> Iterator[Path]: ...
@@ -48,8 +45,6 @@ class Attempts(ABC):
 
 class Int8Attempts(Attempts):
     """INT8, of the layers that one budget of error after another affords."""
-
-    _planner: Int8Planner | None = None
 
     def __init__(
         self,
@@ -68,13 +63,9 @@ class Int8Attempts(Attempts):
         self._method, self._processor = method, processor
         self._budgets = LOGIT_BUDGETS if budget is None else (budget,)
 
-    @property
-    def effects(self) -> dict[str, float]:
-        return {} if self._planner is None else self._planner.errors
-
     def _networks(self) -> Iterator[Path]:
         self.tell("making int8")
-        self._planner = planner = Int8Planner(
+        planner = Int8Planner(
             self._model,
             self._manifest,
             self._windows(),
@@ -82,6 +73,7 @@ class Int8Attempts(Attempts):
             processor=self._processor,
             tell=self.tell,
         )
+        self._effects = planner.errors
         for budget in self._budgets:
             before, plan = self.plan, planner.plan(budget)
             if before is not None:
@@ -98,8 +90,6 @@ class TypedAttempts(Attempts):
 
     By default each budget is half of the last; the first, of what all layers together may be expected to add.
     """
-
-    _planner: SparedPlanner | None = None
 
     def __init__(
         self,
@@ -118,10 +108,6 @@ class TypedAttempts(Attempts):
         self._budget = budget
 
     @property
-    def effects(self) -> dict[str, float]:
-        return {} if self._planner is None else self._planner.errors
-
-    @property
     def kept(self) -> dict[str, str]:
         """The layers left in FP32 that could be in the type -> why."""
         return {} if self.plan is None else self.plan.kept
@@ -130,9 +116,9 @@ class TypedAttempts(Attempts):
         self.tell(f"making {self.precision}")
         self._write()
         yield self._output
-        self._planner = planner = SparedPlanner(self._model, self._manifest, self._windows(), self._low, tell=self.tell)
-        written = planner.layers
-        whole = math.sqrt(sum(error**2 for error in planner.errors.values() if math.isfinite(error)))
+        planner = SparedPlanner(self._model, self._manifest, self._windows(), self._low, tell=self.tell)
+        self._effects, written = planner.errors, planner.layers
+        whole = math.sqrt(sum(error**2 for error in self._effects.values() if math.isfinite(error)))
         for budget in [whole / 2, whole / 4] if self._budget is None else [self._budget]:
             plan = planner.plan(budget)
             if not plan.layers or plan.layers == written:

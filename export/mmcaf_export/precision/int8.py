@@ -29,8 +29,7 @@ class Int8Plan:
     """What was decided, and why.
 
     layers: convolutions and matrix products in INT8. kept: those left in FP32 -> the reason. method_errors: root mean
-    square of the logit's change over all calibration windows, by method; `method` has the least. budget: what the
-    layers were chosen within.
+    square of the logit's change over all calibration windows, by method; `method` has the least.
     """
 
     method: Method
@@ -38,7 +37,6 @@ class Int8Plan:
     ranges: dict[str, float]
     layers: tuple[str, ...]
     kept: dict[str, str]
-    budget: float
 
 
 class Int8Planner:
@@ -107,7 +105,6 @@ class Int8Planner:
             self._ranges[best],
             tuple(node for node in order if node in layers),
             {node: kept[node] for node in order if node in kept},
-            budget,
         )
 
     def _error(self, trial: Trial, layers: Collection[str], limits: Mapping[str, float]) -> float:

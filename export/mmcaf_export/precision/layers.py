@@ -78,7 +78,8 @@ def multiplied(node: ir.Node) -> int:
     """Operations of a convolution or matrix product for one window, 2 per multiply-add; 0 for other nodes."""
     if node.op_type not in ("Conv", "MatMul", "Gemm"):
         return 0
-    shape = node.inputs[1 if node.op_type == "Conv" else 0].shape  # type: ignore[union-attr]
+    source = node.inputs[1 if node.op_type == "Conv" else 0]
+    shape = None if source is None else source.shape
     if shape is None:
         return 0
     if node.op_type == "Conv":

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle import MANIFEST_NAME, Bundle, load_bundle, write_bundle
 from mmcaf_engine.errors import ExportError, RecordError, StudyError, UsageError
-from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, write_accuracy
+from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
 from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import Manifest, Precision
@@ -101,18 +102,8 @@ def quantize_bundle(
 
         made = {precision: attempts(precision) for precision in precisions}
         golden = _golden(bundle)
-        pending = list(made.values())
-        while pending := [one for one in pending if one.write()]:
-            tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
-            with sessions(bundle, models, _kept(manifest, made), int8_judge(processor), scratch) as opened:
-                accuracy, _ = evaluate(judges, opened)
-                if "int8" in opened:
-                    answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
-                    golden |= {f"{name}@int8": array for name, array in answers.items()}
-            failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
-            for name, reasons in failed.items():
-                tell(f"{name}: {', '.join(reasons)}")
-            pending = [one for one in pending if one.precision in failed]
+        accuracy = _judged(bundle, models, made, judges, int8_judge(processor), golden, scratch, tell)
+        failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
         failed = {name: (*reasons, *_most(made.get(name))) for name, reasons in failed.items()}
         if set(failed) >= set(precisions):
             for line in comparisons(accuracy):
@@ -146,6 +137,39 @@ def quantize_bundle(
         plans=plans,
         sizes={file: facts.size for file, facts in sealed.manifest.files.items()},
     )
+
+
+def _judged(
+    bundle: Bundle,
+    models: Mapping[Precision, Path],
+    made: Mapping[Precision, Attempts],
+    judges: Cohort,
+    judge: type[Backend],
+    golden: dict[str, Any],
+    scratch: Path,
+    tell: Callable[[str], None],
+) -> Accuracy:
+    """Compare every precision with FP32; what exceeds its bounds is made again as long as it can be.
+
+    INT8's own answers go into `golden`.
+    """
+    manifest = bundle.manifest
+    found: dict[Precision, PrecisionAccuracy] = {}
+    pending = list(made.values())
+    while pending := [one for one in pending if one.write()]:
+        again = {"fp32", *(one.precision for one in pending)}
+        asked = {name: model for name, model in models.items() if not found or name in again}
+        tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
+        with sessions(bundle, asked, _kept(manifest, made), judge, scratch) as opened:
+            accuracy, _ = evaluate(judges, opened)
+            if "int8" in opened:
+                answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
+                golden |= {f"{name}@int8": array for name, array in answers.items()}
+        found |= accuracy.precisions
+        pending = [one for one in pending if not found[one.precision].passed]
+        for one in pending:
+            tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
+    return accuracy.model_copy(update={"precisions": found})
 
 
 def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> list[Window]:

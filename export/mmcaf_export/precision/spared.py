@@ -26,7 +26,6 @@ class SparedPlan:
 
     layers: tuple[str, ...]
     kept: dict[str, str]
-    budget: float
 
 
 class SparedPlanner:
@@ -76,5 +75,4 @@ class SparedPlanner:
         return SparedPlan(
             tuple(node for node in self.layers if node in layers),
             {node: kept[node] for node in self.layers if node in kept},
-            budget,
         )
