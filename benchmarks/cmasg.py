@@ -313,10 +313,13 @@ def _onnxruntime(model: Path, threads: int, example: Feed) -> Run:
 
 
 def _openvino(model: Path, threads: int, example: Feed) -> Run:
-    """As the engine opens a network: for one case and texts of every length."""
+    """As the engine opens a network: for one case and texts of every length, with the kernel for the gated LSTM."""
     import openvino
 
+    from mmcaf_engine.backends.openvino_loops import add_operators, replace_loops
+
     core = openvino.Core()
+    add_operators(core)
     network = core.read_model(model)
     length = openvino.Dimension(1, LONGEST)
     texts = {"input_ids", "attention_mask", "words"}
@@ -325,6 +328,7 @@ def _openvino(model: Path, threads: int, example: Feed) -> Run:
         for name, array in example.items()
     }
     network.reshape(shapes)
+    replace_loops(core, network, threads)
     hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(network, "CPU", hints).create_infer_request()
     return lambda given: request.infer(given)[0]

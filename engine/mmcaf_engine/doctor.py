@@ -109,7 +109,16 @@ def _backends() -> list[Finding]:
     return [
         Finding("backend", name, "ok" if answer.available else "note" if name in OPTIONAL else missing, answer.reason)
         for name, answer in answers.items()
-    ]
+    ] + [_processor_kernels()]
+
+
+def _processor_kernels() -> Finding:
+    """Whether a gated LSTM runs as one kernel in OpenVINO, or operator by operator."""
+    from .backends.openvino_loops import kernels_missing
+
+    reason = kernels_missing()
+    detail = f"{reason}; CMASG-Bi-LSTM's recurrent part takes longer" if reason else "gated_lstm, for openvino"
+    return Finding("backend", "processor kernels", "note" if reason else "ok", detail)
 
 
 def _precisions() -> list[Finding]:

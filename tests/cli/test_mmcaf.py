@@ -71,6 +71,14 @@ def test_doctor_is_well_here(run: Command) -> None:
     assert "PROBLEM" not in outcome.out
 
 
+def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcaf_engine.backends.openvino_loops.kernels_missing", lambda: "not built; no compiler")
+    outcome = run("mmcaf", "doctor")
+    assert outcome.code == 0
+    (line,) = (line for line in outcome.out.splitlines() if "processor kernels" in line)
+    assert line.startswith("note") and "not built; no compiler" in line
+
+
 def test_doctor_as_json(run: Command) -> None:
     findings = json.loads(run("mmcaf", "doctor", "--json").out)["findings"]
     assert {"area", "subject", "status", "detail"} == set(findings[0])

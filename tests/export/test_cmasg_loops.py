@@ -1,11 +1,13 @@
 """The gated LSTM as runtimes run it: every switch on ONNX Runtime and OpenVINO, and as TensorRT engines."""
 
 import logging
+import mmap
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 import openvino
 import pytest
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from export.cmasg_networks import filled, variant
+from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_engine.tensorrt.builder import build_engine
 from mmcaf_engine.tensorrt.flavour import find_flavour
@@ -23,6 +26,7 @@ from mmcaf_export.networks.cmasg.rewrites import HOISTED_GATES, PRUNED_UNITS, ST
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.rewrites.rewrite import rewritten
+from mmcaf_kernels.cpu.library import missing
 
 ENTRY = CmasgEntry()
 LONGEST = 40
@@ -40,7 +44,14 @@ STOCK: dict[str, dict[str, object]] = {
     "plain": {"sparse_gate": False},
 }
 VARIANTS = LOOPS | STOCK
+SPECS = (
+    TensorSpec(name="regions", kind="table", shape=("N", REGIONS, variant().features)),
+    TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")),
+    TensorSpec(name="attention_mask", kind="token_mask", dtype="int64", shape=("N", "L")),
+)
+OUTPUTS = (TensorSpec(name="logits", kind="score", shape=("N", 2)),)
 log = logging.getLogger(__name__)
+needs_kernels = pytest.mark.skipif(missing() is not None, reason=f"no processor kernels here: {missing()}")
 
 
 class Head(nn.Module):
@@ -110,6 +121,73 @@ def test_runtimes_answer_as_the_source(name: str, written: Callable[[str], Path]
         assert batch == 1 or float(np.abs(expected[0] - expected[1]).max()) > 100 * TOLERANCE
 
 
+def opened(model: Path, threads: int = 2) -> OpenVinoBackend:
+    return OpenVinoBackend(model, SPECS, OUTPUTS, threads, lengths=(32, LONGEST)).open()
+
+
+def kernels(backend: OpenVinoBackend) -> int:
+    """How many layers of a network in OpenVINO are the kernel for gated LSTMs."""
+    names = [layer.get_friendly_name() for layer in backend._compiled.get_runtime_model().get_ops()]
+    return sum(name.endswith("gated_lstm") for name in names)
+
+
+@needs_kernels
+@pytest.mark.parametrize("name", VARIANTS)
+def test_only_the_published_loop_is_the_kernel_in_openvino(name: str, written: Callable[[str], Path]) -> None:
+    source, _ = head(name)
+    with opened(written(name)) as backend:
+        assert kernels(backend) == (name == "soft")
+        for length in (1, 13, LONGEST):
+            feed = given(variant().features, 1, length)
+            with torch.inference_mode():
+                expected = source(*feed.values()).numpy()
+            found = backend.infer({key: value.numpy() for key, value in feed.items()})["logits"]
+            assert float(np.abs(found - expected).max()) <= TOLERANCE
+
+
+@needs_kernels
+def test_a_kept_engine_holds_the_kernel(written: Callable[[str], Path], tmp_path: Path) -> None:
+    feed = {key: value.numpy() for key, value in given(variant().features, 1, 13).items()}
+    with opened(written("soft")) as backend, (tmp_path / "engine").open("w+b") as file:
+        expected = backend.infer(feed)["logits"]
+        backend.export_engine(file)
+        file.flush()
+        engine = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        again = OpenVinoBackend(tmp_path / "none", SPECS, OUTPUTS, 2, lengths=(32, LONGEST)).open_engine(engine)
+        with again:
+            assert kernels(again) == 1
+            np.testing.assert_array_equal(again.infer(feed)["logits"], expected)
+
+
+@needs_kernels
+def test_a_loop_with_other_weights_inside_stays(written: Callable[[str], Path], tmp_path: Path) -> None:
+    """The ports are those of a gated LSTM, the matrix is the first product's; but the second step has another."""
+    model = load_model(written("soft"))
+    (scan,) = (node for node in model.graph if node.op_type == "Scan")
+    body = scan.attributes["body"].as_graph()
+    second = [node for node in body if node.op_type == "MatMul"][1]
+    weights = second.inputs[1]
+    assert weights is not None
+    half = ir.node("Mul", [weights, weights])
+    body.insert_before(second, half)
+    second.replace_input_with(1, half.outputs[0])
+    ir.save(model, tmp_path / "m.onnx")
+    with opened(tmp_path / "m.onnx") as backend:
+        assert kernels(backend) == 0
+
+
+def test_without_kernels_openvino_runs_the_loop(
+    written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, _ = head("soft")
+    feed = given(variant().features, 1, 13)
+    monkeypatch.setattr("mmcaf_engine.backends.openvino_backend.kernels_missing", lambda: "not built")
+    with opened(written("soft")) as backend, torch.inference_mode():
+        assert kernels(backend) == 0
+        found = backend.infer({key: value.numpy() for key, value in feed.items()})["logits"]
+        assert float(np.abs(found - source(*feed.values()).numpy()).max()) <= TOLERANCE
+
+
 def test_writing_again_gives_the_same_bytes(written: Callable[[str], Path], tmp_path: Path) -> None:
     _, lean = head("soft")
     export_onnx(lean, given(variant().features, 1, 7), tmp_path / "m.onnx", outputs=("logits",), longest=LONGEST)
@@ -119,13 +197,7 @@ def test_writing_again_gives_the_same_bytes(written: Callable[[str], Path], tmp_
 @pytest.mark.parametrize("name", VARIANTS)
 def test_engines(name: str, written: Callable[[str], Path]) -> None:
     pytest.importorskip("tensorrt_rtx")
-    specs = (
-        TensorSpec(name="regions", kind="table", shape=("N", REGIONS, variant().features)),
-        TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")),
-        TensorSpec(name="attention_mask", kind="token_mask", dtype="int64", shape=("N", "L")),
-    )
-    outputs = (TensorSpec(name="logits", kind="score", shape=("N", 2)),)
     targets, lengths = (Target(8, 9), Target(12, 0)), (32, LONGEST)
     flavour = find_flavour("tensorrt_rtx")
-    engine = build_engine(flavour, written(name), specs, outputs, precision="fp32", targets=targets, lengths=lengths)
+    engine = build_engine(flavour, written(name), SPECS, OUTPUTS, precision="fp32", targets=targets, lengths=lengths)
     assert engine.targets == targets and len(engine.plan) > 0

@@ -11,6 +11,7 @@ import numpy as np
 from ..manifest import Precision
 from ..timing import span
 from .base import Arrays, Availability, Backend
+from .openvino_loops import add_operators, kernels_fingerprint, kernels_missing, replace_loops
 
 _CONVERTER = "openvino.tools.ovc"
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
@@ -50,6 +51,10 @@ class OpenVinoBackend(Backend):
         found: list[str] = cls.runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return found
 
+    def engine_facts(self) -> dict[str, Any]:
+        """As every backend, with the kernels that an engine may hold."""
+        return super().engine_facts() | {"kernels": kernels_fingerprint()}
+
     def _configuration(self) -> dict[str, Any]:
         # The hint says in what the floating-point part is computed. Left alone, a processor with BF16 units would
         # answer an FP32 network in BF16.
@@ -62,7 +67,7 @@ class OpenVinoBackend(Backend):
 
     def _open(self) -> None:
         openvino = self.runtime()
-        core = openvino.Core()
+        core = self._core()
         network = core.read_model(self.model)
         free: dict[Any, Any] = {"N": 1}
         if self.lengths:
@@ -70,7 +75,15 @@ class OpenVinoBackend(Backend):
         network.reshape(
             {spec.name: openvino.PartialShape([free.get(axis, axis) for axis in spec.shape]) for spec in self.inputs}
         )
+        if not kernels_missing():
+            replace_loops(core, network, self.threads)
         self._start(core.compile_model(network, "CPU", self._configuration()))
+
+    def _core(self) -> Any:
+        core = self.runtime().Core()
+        if not kernels_missing():
+            add_operators(core)
+        return core
 
     def _export(self, output: BinaryIO) -> None:
         stream = _ToFile(output)
@@ -82,7 +95,7 @@ class OpenVinoBackend(Backend):
         openvino = self.runtime()
         memory = np.frombuffer(engine, np.uint8)
         tensor = openvino.Tensor(memory, shared_memory=True)
-        self._start(openvino.Core().import_model(tensor, "CPU", self._configuration()))
+        self._start(self._core().import_model(tensor, "CPU", self._configuration()))
         # OpenVINO goes on using weights where they lie, without holding on to that memory.
         self._held = (memory, tensor)
         if sys.platform == "linux":

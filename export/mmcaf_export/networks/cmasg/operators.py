@@ -56,22 +56,21 @@ def gated_lstm(
     gate o tanh(cell), where gate is half of what it is in the publication.
 
     Args:
-        inputs: what each step's input adds, bias included, [turns, U, N, 2, P H], U steps in each turn of the loop; the
+        inputs: what each step's input adds, bias included, [turns, U, 2, N, P H], U steps in each turn of the loop; the
             second direction's steps in its own order, so that step 0 is the first of both.
-        recurrent: [H, 2 P H], of both directions side by side. shift: [P H].
-        gates: half of the gates, [turns, U, N, 2, H]; None if they are read off the last output too: then they are the
+        recurrent: [2, H, P H]. shift: [P H].
+        gates: half of the gates, [turns, U, 2, N, H]; None if they are read off the last output too: then they are the
             last of the parts, the whole of (1 + tanh(half)) for a soft gate, above zero for an open hard one.
         holds: a closed gate holds the cell. misprint: i takes the place of o, which is no part. hard: see gates.
 
     Returns:
-        [turns, U, N, 2, H], in the order of `inputs`.
+        [turns, U, 2, N, H], in the order of `inputs`.
     """
-    hidden, width = recurrent.shape[0], recurrent.shape[1] // 2
-    h = c = inputs.new_zeros(inputs.shape[2], 2, hidden)
+    hidden = recurrent.shape[1]
+    h = c = inputs.new_zeros(2, inputs.shape[3], hidden)
     outputs = inputs.new_empty(*inputs.shape[:4], hidden)
     for step in product(range(inputs.shape[0]), range(inputs.shape[1])):
-        added = torch.stack([h[:, 0] @ recurrent[:, :width], h[:, 1] @ recurrent[:, width:]], dim=1)
-        parts = list(((inputs[step] + added).tanh() + shift).split(hidden, dim=-1))
+        parts = list(((inputs[step] + h @ recurrent).tanh() + shift).split(hidden, dim=-1))
         gate = gates[step] if gates is not None else _inner(parts.pop(), hard)
         i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
         held = (1 - 2 * gate) * c if holds else 0
@@ -84,7 +83,7 @@ def gated_lstm(
 def _(
     inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
 ) -> Tensor:
-    return inputs.new_empty(*inputs.shape[:4], recurrent.shape[0])
+    return inputs.new_empty(*inputs.shape[:4], recurrent.shape[1])
 
 
 def _inner(read: Tensor, hard: bool) -> Tensor:
@@ -105,24 +104,17 @@ def _scan_node(
     misprint: bool,
     hard: bool,
 ) -> ir.Value:
-    """A Scan whose body multiplies by both directions' matrices at once.
-
-    Of the four blocks [direction of the output, direction of the matrix] two are of use; but each weight is read once,
-    in one product, and reading them is what takes the time.
-    """
-    hidden, width, unrolled = _size(recurrent, 0), _size(recurrent, 1) // 2, _size(inputs, 1)
+    """A Scan whose body multiplies both directions by their matrices as a batch of two."""
+    hidden, width, unrolled = _size(recurrent, 1), _size(recurrent, 2), _size(inputs, 1)
     body = _Body()
-    h, c = (body.input(name, [1, None, 2, hidden]) for name in ("h", "c"))
+    h, c = (body.input(name, [1, 2, None, hidden]) for name in ("h", "c"))
     scanned = [inputs] if gates is None else [inputs, gates]
     widths = {"inputs": width, "gates": hidden}
-    taken = [body.input(name, [unrolled, None, 2, size]) for name, size in list(widths.items())[: len(scanned)]]
+    taken = [body.input(name, [unrolled, 2, None, size]) for name, size in list(widths.items())[: len(scanned)]]
     steps = [body.nodes_of("Split", value, outputs=unrolled, axis=0, num_outputs=unrolled) for value in taken]
-    blocks, own = body.constant([0, 0, 4, width]), body.constant([0, 3])
     outputs = []
     for z, *given in zip(*steps, strict=True):
-        every = body.node("Reshape", body.node("MatMul", h, recurrent), blocks)
-        added = body.node("Gather", every, own, axis=2)
-        t = body.node("Add", body.node("Tanh", body.node("Add", added, z)), shift)
+        t = body.node("Add", body.node("Tanh", body.node("Add", body.node("MatMul", h, recurrent), z)), shift)
         parts = list(body.nodes_of("Split", t, outputs=width // hidden, axis=-1, num_outputs=width // hidden))
         gate = given[0] if given else body.inner(parts.pop(), hard)
         i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
@@ -139,9 +131,9 @@ def _scan_node(
 
 
 def _start(inputs: ir.Value, hidden: int) -> ir.Value:
-    """Zeros [1, N, 2, hidden] for the N of [turns, U, N, 2, ...]."""
-    batch = _record("Shape", [inputs], start=2, end=3)[0]
-    shape = _record("Concat", [_constant([1]), batch, _constant([2, hidden])], axis=0)[0]
+    """Zeros [1, 2, N, hidden] for the N of [turns, U, 2, N, ...]."""
+    batch = _record("Shape", [inputs], start=3, end=4)[0]
+    shape = _record("Concat", [_constant([1, 2]), batch, _constant([hidden])], axis=0)[0]
     return _record("Expand", [_constant(0.0), shape])[0]
 
 
@@ -211,4 +203,4 @@ class _Body:
 TRANSLATIONS[torch.ops.mmcaf_export.lstm.default] = _lstm_node
 TRANSLATIONS[torch.ops.mmcaf_export.gated_lstm.default] = _scan_node
 PRODUCTS["lstm"] = lambda read, written: written.numel() * 8 * (read[1].shape[2] + read[2].shape[2])
-PRODUCTS["gated_lstm"] = lambda read, written: written.numel() * (read[1].shape[1] + 12)
+PRODUCTS["gated_lstm"] = lambda read, written: written.numel() * (2 * read[1].shape[2] + 12)

@@ -53,7 +53,7 @@ class HoistedBiLstm(nn.Module):
             self.register_parameter(f"weight{ending}", frozen(weight, like))
             self.register_parameter(f"bias{ending}", frozen(bias, like))
             recurrent.append(step)
-        self.recurrent = frozen(torch.cat(recurrent).T, like)
+        self.recurrent = frozen(torch.stack([one.T for one in recurrent]), like)
         shift = [torch.ones(self.hidden * (len(order) - 1)), torch.zeros(self.hidden)]
         if self.inner:
             shift.append(torch.full((self.hidden,), 0.0 if self.hard else 1.0))
@@ -65,15 +65,15 @@ class HoistedBiLstm(nn.Module):
         steps = F.pad(x, (0, 0, 0, UNROLLED - 1))[:, : turns * UNROLLED].transpose(0, 1)  # [n, N, d]
         backward = steps.flip(0)
         real = torch.arange(steps.shape[0], device=x.device)[:, None, None] < lengths[:, None]  # [n, N, 1]
-        real = torch.stack([real, real.flip(0)], dim=2)  # [n, N, 2, 1]
-        inputs = torch.stack([self._inputs(steps, ""), self._inputs(backward, "_reverse")], dim=2)
+        real = torch.stack([real, real.flip(0)], dim=1)  # [n, 2, N, 1]
+        inputs = torch.stack([self._inputs(steps, ""), self._inputs(backward, "_reverse")], dim=1)
         gates = None
         if self.read is None:
             rest, read = inputs.split([inputs.shape[-1] - self.hidden, self.hidden], dim=-1)
             inputs = torch.cat([rest, torch.where(real, read, -CLOSED)], dim=-1)
         else:
             ahead, behind = (torch.sigmoid(self.read(steps)) / 2).split(self.hidden, dim=-1)
-            gates = torch.where(real, torch.stack([ahead, behind.flip(0)], dim=2), 0).unflatten(0, (-1, UNROLLED))
+            gates = torch.where(real, torch.stack([ahead, behind.flip(0)], dim=1), 0).unflatten(0, (-1, UNROLLED))
         inputs = inputs.unflatten(0, (-1, UNROLLED))
         outputs = gated_lstm(inputs, self.recurrent, self.shift, gates, self.holds, self.misprint, self.hard)
         return self._pooled(outputs.flatten(0, 1), lengths)
@@ -84,12 +84,12 @@ class HoistedBiLstm(nn.Module):
         return F.linear(steps.flatten(0, 1), weight, bias).unflatten(0, (steps.shape[0], -1))
 
     def _pooled(self, outputs: Tensor, lengths: Tensor) -> Tensor:
-        """As `pooled`, of outputs [n, N, 2, H], the second direction in its own order."""
+        """As `pooled`, of outputs [n, 2, N, H], the second direction in its own order."""
         if self.pooling == "mean":
-            return outputs.sum(dim=0).flatten(1) / lengths[:, None].to(outputs.dtype)
+            return outputs.sum(dim=0).transpose(0, 1).flatten(1) / lengths[:, None].to(outputs.dtype)
         last = torch.arange(outputs.shape[0], device=outputs.device)[:, None] == lengths - 1
-        ahead = torch.where(last[:, :, None], outputs[:, :, 0], 0).sum(dim=0)
-        return torch.cat([ahead, outputs[-1, :, 1]], dim=-1)
+        ahead = torch.where(last[:, :, None], outputs[:, 0], 0).sum(dim=0)
+        return torch.cat([ahead, outputs[-1, 1]], dim=-1)
 
 
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:

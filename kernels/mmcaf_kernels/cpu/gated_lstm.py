@@ -1,0 +1,82 @@
+"""All steps of a gated LSTM, both directions at once."""
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .library import library
+
+Floats = NDArray[np.float32]
+
+BLOCK = 64
+"""Columns of the recurrent weights that lie together."""
+
+
+def packed(recurrent: Floats) -> Floats:
+    """Recurrent weights in the order in which `gated_lstm` reads them.
+
+    Args:
+        recurrent: [2, H, 4 H], columns in parts i, f, o, c.
+
+    Returns:
+        [2, B, H, 64], B blocks of 64 columns, the last one filled up with zeros.
+    """
+    hidden = recurrent.shape[1]
+    blocks = -(-4 * hidden // BLOCK)
+    filled = np.zeros((2, hidden, blocks * BLOCK), np.float32)
+    filled[..., : 4 * hidden] = recurrent
+    return np.ascontiguousarray(filled.reshape(2, hidden, blocks, BLOCK).transpose(0, 2, 1, 3))
+
+
+def gated_lstm(
+    inputs: Floats,
+    gates: Floats,
+    output: Floats,
+    cell: Floats,
+    weights: Floats,
+    threads: int = 1,
+    out: Floats | None = None,
+) -> Floats:
+    """A bidirectional LSTM whose input, forget and output gates are each multiplied by a gate of the step's input.
+
+    With t = tanh(inputs + output @ recurrent), in parts i, f, o, c, a step gives cell = gate ((1 + t_f) cell +
+    (1 + t_i) t_c) and output = gate (1 + t_o) tanh(cell): the gated cell with every sigmoid written as
+    (1 + tanh(half)) / 2, and the halves of the sigmoids in `gates`.
+
+    Args:
+        inputs: [n, 2, N, 4 H], what each step's input adds, halved but for c; the second direction's steps in its own
+            order, so that step 0 is the first of both.
+        gates: [n, 2, N, H], half of the gates.
+        output, cell: [2, N, H], before the first step.
+        weights: `packed` of the recurrent ones, halved but for c.
+        threads: from 2 on each direction has its own thread. The answer is the same, bit for bit.
+        out: written to if given, [n, 2, N, H].
+
+    Returns:
+        The outputs [n, 2, N, H], in the order of `inputs`; float32, and within 1e-6 of exact arithmetic.
+
+    Raises:
+        KernelsMissingError: no library of processor kernels runs here.
+        ValueError: an array is not float32, not contiguous, or of another shape.
+    """
+    steps, _, cases, hidden = gates.shape
+    out = np.empty(gates.shape, np.float32) if out is None else out
+    state = (2, cases, hidden)
+    expected = {
+        "inputs": (inputs, (steps, 2, cases, 4 * hidden)),
+        "gates": (gates, (steps, 2, cases, hidden)),
+        "output": (output, state),
+        "cell": (cell, state),
+        "weights": (weights, (2, -(-4 * hidden // BLOCK), hidden, BLOCK)),
+        "out": (out, gates.shape),
+    }
+    for name, (array, shape) in expected.items():
+        if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
+            raise ValueError(
+                f"{name} is {array.dtype} {list(array.shape)}; contiguous float32 {list(shape)} is expected"
+            )
+    addresses = (array.ctypes.data_as(ctypes.c_void_p) for array in (inputs, gates, output, cell, weights, out))
+    sizes = (ctypes.c_int64(number) for number in (steps, cases, hidden, threads))
+    library().mmcaf_gated_lstm(*addresses, *sizes)
+    return out
