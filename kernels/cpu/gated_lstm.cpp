@@ -20,13 +20,13 @@ namespace {
 constexpr int64_t BLOCK = 64;                  // columns of the recurrent weights that are summed in registers
 constexpr int64_t WORTH_A_THREAD = 1'000'000;  // products of one direction; fewer take less time than starting a thread
 
-// e to the x, within 1.2e-7 of it; what float32 cannot hold becomes 2^-126 or 2^127. NaN stays NaN.
+// e to the x, for x from -87 to 88; beyond, its value there. NaN stays NaN.
 inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    const float power = std::rint(x * 1.44269504f);                            // of two
-    const float rest = (x - power * 0.693359375f) + power * 2.12194440e-4f;  // of ln 2, in two parts
-    float sum = 1.0f / 5040;
+    const float power = std::rint(x * 1.44269504f);                          // x = power ln 2 + rest
+    const float rest = (x - power * 0.693359375f) + power * 2.12194440e-4f;  // ln 2 in two parts, the first exact
+    float sum = 1.0f / 5040;                                                 // of the series of e to the rest
     sum = sum * rest + 1.0f / 720;
     sum = sum * rest + 1.0f / 120;
     sum = sum * rest + 1.0f / 24;
@@ -43,8 +43,8 @@ inline float exponential(float x) {
 inline float tangent(float x) { return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f); }
 
 // sums [blocks, BLOCK] = output [hidden] times weights [blocks, hidden, BLOCK].
-void multiply(const float *__restrict output, const float *__restrict weights,
-                                 float *__restrict sums, int64_t hidden, int64_t blocks) {
+void multiply(const float *__restrict output, const float *__restrict weights, float *__restrict sums, int64_t hidden,
+              int64_t blocks) {
     for (int64_t block = 0; block < blocks; ++block, sums += BLOCK) {
         float sum[BLOCK] = {};
         for (int64_t unit = 0; unit < hidden; ++unit, weights += BLOCK) {
@@ -55,9 +55,8 @@ void multiply(const float *__restrict output, const float *__restrict weights,
 }
 
 // cell and output [hidden] after a step, of what its input and the last output add [4 hidden] and its gates [hidden].
-void advance(const float *__restrict input, const float *__restrict sums,
-                                const float *__restrict gates, float *__restrict cell, float *__restrict output,
-                                int64_t hidden) {
+void advance(const float *__restrict input, const float *__restrict sums, const float *__restrict gates,
+             float *__restrict cell, float *__restrict output, int64_t hidden) {
     for (int64_t unit = 0; unit < hidden; ++unit) {
         const float i = tangent(input[unit] + sums[unit]) + 1.0f;
         const float f = tangent(input[hidden + unit] + sums[hidden + unit]) + 1.0f;
