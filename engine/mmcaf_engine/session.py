@@ -70,10 +70,11 @@ class Session:
         return self._backend.infer(inputs)
 
     def describe(self) -> dict[str, Any]:
-        """Backend, precision, device, version, threads, fallback, tuned, cache, self_test, inputs and outputs.
+        """Backend, precision, device, version, threads, kernels, fallback, tuned, cache, self_test, inputs and outputs.
 
         cache_hit: whether an engine that an earlier process built was loaded; cache: what became of it, in words.
         tuned: whether "auto" was resolved by what `mmcaf tune` measured here.
+        kernels: those of this project that the network runs with -> how many layers each is.
         reports: only of a session that keeps encoded reports: how many are kept, the limit of that, and how often one
         was found or had to be encoded since the session was opened.
         """

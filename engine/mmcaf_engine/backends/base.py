@@ -231,8 +231,14 @@ class Backend(ABC):
         return None
 
     def describe(self) -> dict[str, Any]:
-        """Backend, device, version, threads."""
-        return {"backend": self.name, "device": self.device, "version": self.version(), "threads": self.threads}
+        """Backend, device, version, threads; and this project's kernels in use, with how many layers each is."""
+        return {
+            "backend": self.name,
+            "device": self.device,
+            "version": self.version(),
+            "threads": self.threads,
+            "kernels": self._kernels() if self._is_open else {},
+        }
 
     def close(self) -> None:
         """Release the network; closing twice is harmless."""
@@ -270,6 +276,10 @@ class Backend(ABC):
 
     @abstractmethod
     def _close(self) -> None: ...
+
+    def _kernels(self) -> dict[str, int]:
+        """This project's kernels -> how many layers of the open network each is."""
+        return {}
 
     def _configuration(self) -> dict[str, Any]:
         """What the runtime is told, as JSON."""

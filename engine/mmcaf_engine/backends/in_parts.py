@@ -1,6 +1,6 @@
 """A network in two parts on one runtime: a report is encoded once, and kept for the images that come with it."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -107,6 +107,9 @@ class InParts(Backend):
         with self._lock:
             counted = {"kept": len(self._kept), "limit": self.reports, "found": self._found, "encoded": self._encoded}
         return {**super().describe(), "reports": counted}
+
+    def _kernels(self) -> dict[str, int]:
+        return dict(sum((Counter(part.describe()["kernels"]) for part in self.parts), Counter()))
 
     def close(self) -> None:
         """Release both parts and every encoded report; closing twice is harmless."""

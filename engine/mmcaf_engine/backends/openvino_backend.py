@@ -11,7 +11,7 @@ import numpy as np
 from ..manifest import Precision
 from ..timing import span
 from .base import Arrays, Availability, Backend
-from .openvino_loops import add_operators, kernels_fingerprint, kernels_missing, replace_loops
+from .openvino_loops import add_operators, kernels_fingerprint, kernels_in, kernels_missing, replace_loops
 
 _CONVERTER = "openvino.tools.ovc"
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
@@ -54,6 +54,9 @@ class OpenVinoBackend(Backend):
     def engine_facts(self) -> dict[str, Any]:
         """As every backend, with the kernels that an engine may hold."""
         return super().engine_facts() | {"kernels": kernels_fingerprint()}
+
+    def _kernels(self) -> dict[str, int]:
+        return kernels_in(self._compiled)
 
     def _configuration(self) -> dict[str, Any]:
         # The hint says in what the floating-point part is computed. Left alone, a processor with BF16 units would

@@ -14,6 +14,10 @@ _CLOSE = 1e-5
 """How far a loop's values may be from the kernel's; both are below 1."""
 
 
+_KERNEL = "gated_lstm"
+"""The last part of such a layer's name; the others stay those of the loop."""
+
+
 def kernels_missing() -> str | None:
     """Why loops are left to OpenVINO on this machine, or None."""
     from mmcaf_kernels.cpu.library import missing
@@ -50,8 +54,14 @@ def replace_loops(core: Any, network: Any, threads: int) -> None:
 
         weights = import_module("openvino").opset13.constant(packed(recurrent)).output(0)
         call = _operator()([*loop.input_values(), weights], threads)
-        call.set_friendly_name("/".join([*loop.get_friendly_name().split("/")[:-1], "gated_lstm"]))
+        call.set_friendly_name("/".join([*loop.get_friendly_name().split("/")[:-1], _KERNEL]))
         loop.output(2).replace(call.output(0))
+
+
+def kernels_in(compiled: Any) -> dict[str, int]:
+    """The kernels in a compiled network -> how many layers each is."""
+    layers = [layer.get_friendly_name().split("/")[-1] for layer in compiled.get_runtime_model().get_ops()]
+    return {_KERNEL: layers.count(_KERNEL)} if _KERNEL in layers else {}
 
 
 def _recurrent_weights(loop: Any) -> np.ndarray[Any, Any] | None:

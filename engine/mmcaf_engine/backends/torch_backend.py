@@ -89,14 +89,16 @@ class TorchBackend(Backend):
         return str(self._program.execution)
 
     def describe(self) -> dict[str, Any]:
-        """As every backend, with the kernels in use, how they run, and how the network as a whole does."""
+        """As every backend, with how the kernels run, and how the network as a whole does."""
         facts = super().describe()
         if self._is_open:
             path = self._program.path
-            facts["kernels"] = dict(sorted(self._program.kernels.items()))
             facts["kernel_path"] = f"{path.name}: {path.reason}"
             facts["execution"] = self._program.execution
         return facts
+
+    def _kernels(self) -> dict[str, int]:
+        return dict(sorted(self._program.kernels.items()))
 
     def _open(self) -> None:
         self._programs: dict[int, Any] = {}
