@@ -6,8 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from .backends import choose_backend
-from .backends.base import Arrays, Availability, Backend, Input
+from .backends.base import Arrays, Availability, Backend
 from .backends.in_parts import IN_PARTS, InParts
+from .backends.inputs import Input
 from .bundle import Bundle
 from .errors import BackendError, UsageError
 from .manifest import Manifest, Precision

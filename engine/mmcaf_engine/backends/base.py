@@ -1,4 +1,4 @@
-"""What every backend is: open, infer, describe, close, with all checking done here."""
+"""What every backend is: open, infer, describe, close."""
 
 import mmap
 import platform
@@ -19,16 +19,14 @@ from ..cpu import processor
 from ..errors import BackendError, MmcafError, UsageError
 from ..manifest import Manifest, Precision, TensorSpec
 from ..manifest_text import text_lengths
-from ..tensorrt.device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack, lies_on_device
+from ..tensorrt.device_arrays import lies_on_device
 from ..timing import span
+from .inputs import Adopted, Input, checked_inputs
 
 Arrays = dict[str, NDArray[Any]]
 """By name, in the types of the manifest: float32, and int64 for text inputs."""
 
-Input = NDArray[Any] | SupportsCudaArrayInterface | SupportsDlpack
-"""What a caller may pass for an input; arrays in GPU memory only where the backend runs on that GPU."""
-
-Window = Mapping[str, NDArray[Any] | DeviceArray]
+Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
 
 _Given = TypeVar("_Given")
@@ -198,7 +196,7 @@ class Backend(ABC):
             BackendError: not open, or the runtime failed.
         """
         with span("copy_in"):
-            checked = self._check(arrays)
+            checked = checked_inputs(arrays, self.inputs, self.lengths, self._adopt)
             batch = len(next(iter(checked.values())))
             windows = [{name: array[at : at + 1] for name, array in checked.items()} for at in range(batch)]
         answers = self._infer_all(windows)
@@ -292,7 +290,7 @@ class Backend(ABC):
         """As `_open`, from an engine; `engine` stays valid and unchanged until `_close`."""
         raise NotImplementedError
 
-    def _adopt(self, name: str, given: Input) -> NDArray[Any] | DeviceArray:
+    def _adopt(self, name: str, given: Input) -> Adopted:
         """An input as the runtime can take it."""
         if lies_on_device(given):
             raise UsageError(
@@ -300,42 +298,6 @@ class Backend(ABC):
                 "Copy it to the host (CuPy: array.get(); torch: tensor.cpu().numpy()), or pass --backend tensorrt.",
             )
         return np.asarray(given)
-
-    def _check(self, arrays: Mapping[str, Input]) -> dict[str, NDArray[Any] | DeviceArray]:
-        expected = [spec.name for spec in self.inputs]
-        if set(arrays) != set(expected):
-            raise UsageError(f"Inputs {sorted(arrays)} came; {sorted(expected)} are expected.")
-        checked: dict[str, NDArray[Any] | DeviceArray] = {}
-        free: dict[str, set[int]] = {"N": set(), "L": set()}
-        for spec in self.inputs:
-            array = self._adopt(spec.name, arrays[spec.name])
-            shape = ", ".join(map(str, spec.shape))
-            if spec.dtype == "int64" and array.dtype == np.int32 and isinstance(array, np.ndarray):
-                array = array.astype(np.int64)
-            if array.dtype != np.dtype(spec.dtype):
-                raise UsageError(f"Input {spec.name} is {array.dtype}; {spec.dtype} [{shape}] is expected.")
-            if not self._fits(array.shape, spec):
-                longest = f", L from 1 to {self.lengths[-1]}," if "L" in spec.shape else ""
-                raise UsageError(f"Input {spec.name} has shape {list(array.shape)}; [{shape}]{longest} is expected.")
-            for axis, size in zip(spec.shape, array.shape, strict=True):
-                if isinstance(axis, str):
-                    free[axis].add(size)
-            if isinstance(array, np.ndarray):
-                _check_values(spec, array)
-                array = np.ascontiguousarray(array)
-            checked[spec.name] = array
-        if len(free["N"]) > 1:
-            raise UsageError(f"The inputs have different batch sizes: {sorted(free['N'])}.")
-        if len(free["L"]) > 1:
-            raise UsageError(f"The text inputs have different lengths: {sorted(free['L'])}.")
-        return checked
-
-    def _fits(self, shape: tuple[int, ...], spec: TensorSpec) -> bool:
-        longest = self.lengths[-1] if self.lengths else 0
-        return len(shape) == len(spec.shape) and all(
-            size == axis if isinstance(axis, int) else size >= 1 and (axis == "N" or size <= longest)
-            for size, axis in zip(shape, spec.shape, strict=True)
-        )
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
         """The one place where a runtime's exception becomes ours."""
@@ -346,13 +308,3 @@ class Backend(ABC):
             f"{self.name} {self.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
             "Try the other one with --backend, and see: mmcaf doctor",
         )
-
-
-def _check_values(spec: TensorSpec, array: NDArray[Any]) -> None:
-    """No NaN; and a mask of which each row has a 1, since else a network would take the mean of nothing."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise UsageError(f"Input {spec.name} holds NaN or infinity.", "Check how it was prepared.")
-    if spec.kind == "tokens" and (array < 0).any():
-        raise UsageError(f"Input {spec.name} holds {int(array.min())}; numbers of word pieces from 0 are expected.")
-    if spec.kind == "token_mask" and not (np.isin(array, (0, 1)).all() and array.any(axis=1).all()):
-        raise UsageError(f"Input {spec.name} must hold 1 and 0 alone, and a 1 in each row.")

@@ -12,7 +12,7 @@ from ..errors import BackendError, UsageError
 from ..manifest import Precision, TensorSpec
 from ..tensorrt.cuda import Cuda
 from ..tensorrt.cuda_errors import CudaError, in_words
-from ..tensorrt.device_arrays import DeviceArray, device_array, lies_on_device
+from ..tensorrt.device_arrays import device_array, lies_on_device
 from ..tensorrt.engine_key import engine_facts
 from ..tensorrt.flavour import FLAVOURS, Flavour, find_flavour
 from ..tensorrt.flavour import INSTALL as OTHERS
@@ -22,7 +22,8 @@ from ..tensorrt.loading import Place, Plan
 from ..tensorrt.runner import CAPTURED, Runner
 from ..tensorrt.target import BF16_FROM, TURING, Target, supported_targets
 from . import installed_version
-from .base import Arrays, Availability, Backend, Input, Window
+from .base import Arrays, Availability, Backend, Window
+from .inputs import Adopted, Input
 
 INSTALL = "pip install 'mmcaf-infer[tensorrt]'"
 _OLDEST_GPU = Target(7, 5)
@@ -192,7 +193,7 @@ class TensorRtBackend(Backend):
         self._runner.close()
         del self._runner, self._plan
 
-    def _adopt(self, name: str, given: Input) -> np.ndarray[Any, Any] | DeviceArray:
+    def _adopt(self, name: str, given: Input) -> Adopted:
         return device_array(given, name) if lies_on_device(given) else super()._adopt(name, given)
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
