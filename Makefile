@@ -38,8 +38,9 @@ types: .venv-dev/ready
 	.venv-dev/bin/mypy --strict engine/mmcaf_engine cli/mmcaf_cli
 	.venv-dev/bin/mypy export/mmcaf_export kernels/mmcaf_kernels
 
+# In the order of the files: by default those of few tests come last, and they are the longest.
 unit: .venv-dev/ready
-	.venv-dev/bin/pytest --numprocesses 2 --dist loadfile
+	.venv-dev/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 wheel: .venv-dev/ready
 	.venv-dev/bin/python -m build --wheel --outdir build/dist .
