@@ -16,7 +16,7 @@ from .calibration import Window
 
 SENSITIVITY_WINDOWS = 12
 
-LOGIT_BUDGETS = (0.05, 0.025, 0.0125)
+LOGIT_BUDGETS = (0.05, 0.025, 0.0125, 0.00625)
 """Root mean square of the logit error that all INT8 layers together may be expected to add, unless another is named:
 the first, and the next one where the gate refuses what came of it."""
 
