@@ -90,19 +90,22 @@ void run(const Sequence &all, int64_t direction, int64_t at) {
 }
 
 #if defined(__linux__)
-// Where this process may run, read before a runtime binds its threads to one processor each.
-const cpu_set_t ALLOWED = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    sched_getaffinity(0, sizeof set, &set);
-    return set;
-}();
+// Where this process may run, as it was at the first call: before a runtime binds its threads to one processor each.
+__attribute__((noinline)) const cpu_set_t &allowed() {
+    static const cpu_set_t known = [] {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        sched_getaffinity(0, sizeof set, &set);
+        return set;
+    }();
+    return known;
+}
 #endif
 
 // A thread inherits its parent's binding, and the two would take turns on one processor.
 void send_elsewhere(std::thread &thread) {
 #if defined(__linux__)
-    cpu_set_t others = ALLOWED;
+    cpu_set_t others = allowed();
     CPU_CLR(sched_getcpu(), &others);
     if (CPU_COUNT(&others) > 0) pthread_setaffinity_np(thread.native_handle(), sizeof others, &others);
 #else
@@ -112,13 +115,16 @@ void send_elsewhere(std::thread &thread) {
 
 }  // namespace
 
-// Whether the processor has the instructions that this library is made of; the rest may be called only then.
+// Whether the processor has the instructions that this library is made of. To be called first, and the rest only if so;
+// nothing else may run when the library is loaded.
 extern "C" int mmcaf_runs_here() {
 #if defined(__x86_64__)
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-    return 1;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
 #endif
+#if defined(__linux__)
+    allowed();
+#endif
+    return 1;
 }
 
 // Every sigmoid is written as (1 + tanh(half)) / 2: with t = tanh(inputs + output * weights), in parts i, f, o, c, each of

@@ -162,9 +162,9 @@ def test_a_loop_with_other_weights_inside_stays(written: Callable[[str], Path], 
     second = [node for node in body if node.op_type == "MatMul"][1]
     weights = second.inputs[1]
     assert weights is not None
-    half = ir.node("Mul", [weights, weights])
-    body.insert_before(second, half)
-    second.replace_input_with(1, half.outputs[0])
+    squares = ir.node("Mul", [weights, weights])
+    body.insert_before(second, squares)
+    second.replace_input_with(1, squares.outputs[0])
     ir.save(model, tmp_path / "m.onnx")
     with opened(tmp_path / "m.onnx") as backend:
         assert backend.describe()["kernels"] == {}

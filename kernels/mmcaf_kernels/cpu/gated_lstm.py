@@ -23,7 +23,7 @@ def packed(recurrent: Floats) -> Floats:
         [2, B, H, 64], B blocks of 64 columns, the last one filled up with zeros.
     """
     hidden = recurrent.shape[1]
-    blocks = -(-4 * hidden // BLOCK)
+    blocks = _blocks(hidden)
     filled = np.zeros((2, hidden, blocks * BLOCK), np.float32)
     filled[..., : 4 * hidden] = recurrent
     return np.ascontiguousarray(filled.reshape(2, hidden, blocks, BLOCK).transpose(0, 2, 1, 3))
@@ -68,7 +68,7 @@ def gated_lstm(
         "gates": (gates, (steps, 2, cases, hidden)),
         "output": (output, state),
         "cell": (cell, state),
-        "weights": (weights, (2, -(-4 * hidden // BLOCK), hidden, BLOCK)),
+        "weights": (weights, (2, _blocks(hidden), hidden, BLOCK)),
         "out": (out, gates.shape),
     }
     for name, (array, shape) in expected.items():
@@ -80,3 +80,7 @@ def gated_lstm(
     sizes = (ctypes.c_int64(number) for number in (steps, cases, hidden, threads))
     library().mmcaf_gated_lstm(*addresses, *sizes)
     return out
+
+
+def _blocks(hidden: int) -> int:
+    return -(-4 * hidden // BLOCK)
