@@ -37,6 +37,7 @@ def examine() -> list[Finding]:
         *_gpus(),
         *_tensorrt(),
         *_backends(),
+        _processor_kernels(),
         *_precisions(),
         *_decoders(),
         *_cache(),
@@ -109,7 +110,7 @@ def _backends() -> list[Finding]:
     return [
         Finding("backend", name, "ok" if answer.available else "note" if name in OPTIONAL else missing, answer.reason)
         for name, answer in answers.items()
-    ] + [_processor_kernels()]
+    ]
 
 
 def _processor_kernels() -> Finding:
