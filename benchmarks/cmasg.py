@@ -316,7 +316,7 @@ def _openvino(model: Path, threads: int, example: Feed) -> Run:
     """As the engine opens a network: for one case and texts of every length, with the kernel for the gated LSTM."""
     import openvino
 
-    from mmcaf_engine.backends.openvino_loops import add_operators, replace_loops
+    from mmcaf_engine.backends.openvino.loops import add_operators, replace_loops
 
     core = openvino.Core()
     add_operators(core)

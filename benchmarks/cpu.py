@@ -96,7 +96,7 @@ def main() -> None:
 
 def usable(case: str) -> bool:
     """Whether this machine can run a case; says so if not."""
-    from mmcaf_engine.backends import backend_class
+    from mmcaf_engine.backends.registry import backend_class
 
     if "bf16" not in case:
         return True
@@ -270,8 +270,8 @@ def session_case(backend: str, precision: str, subject: Subject, folder: Path, r
 def plain_case(backend: str, precision: str, file: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """One window through the same backend, of the network exported without the rewrites."""
     from mmcaf_engine import load_bundle
-    from mmcaf_engine.backends import backend_class
-    from mmcaf_engine.session import usable_cores
+    from mmcaf_engine.backends.registry import backend_class
+    from mmcaf_engine.machine.cpu import usable_cores
 
     manifest = load_bundle(folder / "full.mmcaf").manifest
     kind: Any = backend_class(backend)

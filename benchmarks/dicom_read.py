@@ -26,7 +26,8 @@ from rows import environment, percentiles, write_rows
 
 from mmcaf_engine.demo.phantom import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
-from mmcaf_engine.study import pixels, read_study
+from mmcaf_engine.study import read_study
+from mmcaf_engine.study.dicom import pixels
 
 
 def main() -> None:

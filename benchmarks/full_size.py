@@ -26,7 +26,7 @@ def phantom_windows(bundle: Path, cohort: str) -> Iterator[dict[str, np.ndarray]
     """The middle window of each study of a cohort, input name -> array [1, ...]."""
     from mmcaf_engine import load_bundle
     from mmcaf_engine.evaluation.cohort import open_cohort
-    from mmcaf_engine.text import open_tokenizer
+    from mmcaf_engine.record.tokenizer import open_tokenizer
 
     opened = load_bundle(bundle)
     manifest, tokenizer = opened.manifest, open_tokenizer(opened)

@@ -35,7 +35,7 @@ def main() -> int:
     if arguments.case:
         print(json.dumps(CASES[arguments.case](arguments.folder, arguments.runs)))
         return 0
-    from mmcaf_engine.tensorrt.gpu import find_gpus
+    from mmcaf_engine.machine.gpu import find_gpus
 
     gpus = find_gpus()
     if not gpus.found:

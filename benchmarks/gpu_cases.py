@@ -82,7 +82,7 @@ def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> 
     """One window by ONNX Runtime with a GPU provider, from host memory to host memory."""
     started = time.perf_counter()
     from mmcaf_engine import load_bundle
-    from mmcaf_engine.backends import backend_class
+    from mmcaf_engine.backends.registry import backend_class
 
     onnxruntime = backend_class("onnxruntime").runtime()
 
@@ -199,7 +199,7 @@ def _on_gpu(folder: Path, dtype: Any) -> Any:
 
 def _gpu_megabytes() -> float:
     """Memory in use on the GPU, by everybody: nothing else should run on it. NaN if the driver does not say."""
-    from mmcaf_engine.tensorrt.gpu import first_gpu, free_memory
+    from mmcaf_engine.machine.gpu import first_gpu, free_memory
 
     gpu = first_gpu()
     free = None if gpu is None else free_memory(gpu)

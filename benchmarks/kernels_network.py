@@ -8,7 +8,7 @@ import torch
 from kernel_cases import Case
 from torch import Tensor
 
-from mmcaf_engine.self_test import TOLERANCE
+from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 from mmcaf_export.networks.registry import BUILT_IN
 from mmcaf_export.onnx_export import export_onnx

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from rows import environment, percentiles, write_rows
-from study import record_file, write_study
 
 from mmcaf_engine import infer, load_bundle, open_session
-from mmcaf_engine.default_bundle import demo_bundle
+from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.timing import Stopwatch, span
+from study import record_file, write_study
 
 DRAWS = 4000
 ONE_SPAN_TIMES = 20_000

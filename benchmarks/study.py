@@ -27,10 +27,10 @@ import numpy as np
 from rows import environment, percentiles, write_rows
 
 from mmcaf_engine import Bundle, infer, load_bundle, open_session
-from mmcaf_engine.default_bundle import demo_bundle
+from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.demo.phantom import Phantom, make_phantom, record
 from mmcaf_engine.demo.write_dicom import write_series
-from mmcaf_engine.prepare import prepare
+from mmcaf_engine.inputs.prepare import prepare
 
 SPACING_MM = 1.0
 STAGES = ("read", "geometry", "record", "decode", "preprocess", "open", "copy_in", "infer", "copy_out", "aggregate")

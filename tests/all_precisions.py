@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mmcaf_engine.bundle import MANIFEST_NAME, write_bundle
+from mmcaf_engine.bundle.bundle import MANIFEST_NAME, write_bundle
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.int8 import write_int8
 from mmcaf_export.precision.layers import candidates

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mmcaf_engine.backends import BACKENDS, backend_class
+from mmcaf_engine.backends.registry import BACKENDS, backend_class
 
 ON_PROCESSOR = tuple(name for name in BACKENDS if name != "tensorrt")
 """What runs on every machine that the tests run on."""

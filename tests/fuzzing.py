@@ -32,12 +32,12 @@ from pydicom.uid import (
 
 import jpeg_lossless
 from dicom_factory import change, ct_series, ct_slice, enhanced_ct, hounsfield, save, save_dicomdir, save_zip, write
-from mmcaf_engine.bundle import load_bundle
+from engine.record.test_fhir import SPEC, STUDY_DATE
+from engine.record.test_fhir import bundle as fhir_bundle
+from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import MmcafError
-from mmcaf_engine.record import read_record
+from mmcaf_engine.record.record import read_record
 from mmcaf_engine.study import read_study
-from test_fhir import SPEC, STUDY_DATE
-from test_fhir import bundle as fhir_bundle
 
 KINDS = ("study", "flat record", "FHIR record", "manifest")
 SHARES = (0.6, 0.15, 0.15, 0.1)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from mmcaf_engine.bundle import MANIFEST_NAME, write_bundle
+from mmcaf_engine.bundle.bundle import MANIFEST_NAME, write_bundle
 
 
 def add_precisions(source: Path, output: Path, offsets: Mapping[str, float], **changes: Any) -> Path:

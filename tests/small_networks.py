@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.bundle.bundle import write_bundle
 from tiny_bundle import SIZE, SLICES, WEIGHTS, tiny_manifest
 
 Shape = Sequence[int | str]

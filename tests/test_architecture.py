@@ -10,55 +10,72 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGES = {
-    "mmcaf_cli": ROOT / "cli" / "mmcaf_cli",
-    "mmcaf_engine": ROOT / "engine" / "mmcaf_engine",
-    "mmcaf_export": ROOT / "export" / "mmcaf_export",
-    "mmcaf_kernels": ROOT / "kernels" / "mmcaf_kernels",
-}
-MAY_IMPORT = {
-    "mmcaf_cli": {"mmcaf_engine", "mmcaf_export"},
-    "mmcaf_engine": {"mmcaf_kernels"},
-    "mmcaf_export": {"mmcaf_engine", "mmcaf_kernels"},
-    "mmcaf_kernels": set(),
-}
-MUST_BE_LAZY = {("mmcaf_cli", "mmcaf_export"), ("mmcaf_engine", "mmcaf_kernels")}
+import import_rules
+from import_rules import PACKAGES, ROOT
+
 HEAVY = {"pydicom", "nibabel", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "cuda", "matplotlib"}
 HEAVY |= {"sklearn", "tokenizers"}
 
 
-def imports(package: str) -> list[tuple[Path, str, bool]]:
-    """(file, imported top-level package, whether the import runs when the module is imported)."""
-    found = []
-    for file in sorted(PACKAGES[package].rglob("*.py")):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        lazy = {
-            id(node)
-            for function in ast.walk(tree)
-            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-            for node in ast.walk(function)
-        }
-        for node in ast.walk(tree):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-                names = [node.module]
-            found += [(file, name.split(".")[0], id(node) not in lazy) for name in names]
-    return found
+FOUND = import_rules.imports(import_rules.modules())
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_imports_point_one_way(package: str) -> None:
-    for file, name, eager in imports(package):
-        if name in PACKAGES and name != package:
-            assert name in MAY_IMPORT[package], f"{file} imports {name}"
-            assert not (eager and (package, name) in MUST_BE_LAZY), f"{file} imports {name} when it is imported"
+def test_imports_point_one_way_between_packages(package: str) -> None:
+    wrong = [
+        one
+        for one in FOUND
+        if one.importer.split(".")[0] == package != one.imported.split(".")[0]
+        if one.imported.split(".")[0] not in import_rules.MAY_IMPORT[package]
+        or (one.eager and (package, one.imported.split(".")[0]) in import_rules.LAZY)
+    ]
+    assert not wrong
+
+
+def test_imports_point_one_way_between_rooms() -> None:
+    assert not import_rules.upward(FOUND)
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    """Lazy and type-only imports count."""
+    assert not import_rules.circles({(one.importer, one.imported) for one in FOUND})
+
+
+def test_levels_of_rooms() -> None:
+    assert import_rules.levels(import_rules.room_arrows(FOUND)) <= 11
+
+
+def test_only_the_ground_stands_at_the_root_of_the_engine() -> None:
+    loose = {file.stem for file in PACKAGES["mmcaf_engine"].glob("*.py")}
+    assert loose <= import_rules.LOOSE
+
+
+def test_an_import_that_runs_upward_is_found(tmp_path: Path) -> None:
+    """The checker's own check: a lazy relative import, and a type-only one."""
+    (tmp_path / "session.py").write_text("if TYPE_CHECKING:\n    from ..pipeline import infer\n")
+    (tmp_path / "run.py").write_text("def run():\n    from .. import profile\n")
+    known = {
+        "mmcaf_engine.session.session": tmp_path / "session.py",
+        "mmcaf_engine.session.run": tmp_path / "run.py",
+        "mmcaf_engine.pipeline": tmp_path / "none.py",
+        "mmcaf_engine.profile": tmp_path / "none.py",
+    }
+    (tmp_path / "none.py").write_text("")
+    found = import_rules.upward(import_rules.imports(known))
+    assert {(one.imported, one.eager) for one in found} == {
+        ("mmcaf_engine.pipeline", True),
+        ("mmcaf_engine.profile", False),
+    }
+    assert import_rules.circles({("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")}) == [{"a", "b", "c"}]
+    assert import_rules.levels({("a", "b"), ("b", "c"), ("a", "c")}) == 3
 
 
 def test_engine_never_imports_torch_at_module_level() -> None:
-    assert not [file for file, name, eager in imports("mmcaf_engine") if eager and name in {"torch", "onnx"}]
+    for file in PACKAGES["mmcaf_engine"].rglob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            assert not {name.split(".")[0] for name in names} & {"torch", "onnx"}, file
 
 
 def modules_after(code: str) -> set[str]:
@@ -113,7 +130,7 @@ def test_importing_the_engine_is_light() -> None:
 
 def test_onnxruntime_is_started_without_its_telemetry(tmp_path: Path) -> None:
     """With it, its import alone leaves a session file in the temporary folder."""
-    code = 'from mmcaf_engine.backends import backend_class; backend_class("onnxruntime").runtime()'
+    code = 'from mmcaf_engine.backends.registry import backend_class; backend_class("onnxruntime").runtime()'
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "TMPDIR": str(tmp_path)})
     assert list(tmp_path.iterdir()) == []
 
@@ -125,6 +142,7 @@ def test_every_public_name_of_the_engine_resolves() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = mmcaf_engine.nonsense
     assert callable(mmcaf_engine.infer)
+    assert dir(mmcaf_engine) == sorted(mmcaf_engine.__all__)
 
 
 def test_command_list_is_complete() -> None:

@@ -51,7 +51,7 @@ def test_documented_options_exist(run: Command, option: str) -> None:
 
 
 def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Command) -> None:
-    from mmcaf_engine.default_bundle import demo_bundle
+    from mmcaf_engine.bundle.default import demo_bundle
 
     assert run("mmcaf", "demo", "--save", tmp_path / "demo").code == 0
     (tmp_path / "lung.mmcaf").symlink_to(demo_bundle())

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.bundle.bundle import write_bundle
 
 SLICES, SIZE = 4, 16
 WEIGHTS = np.array([[0.5], [-0.25]], dtype=np.float32)

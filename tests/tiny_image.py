@@ -15,7 +15,7 @@ from pydicom.uid import (
 )
 
 from dicom_factory import PHI, change
-from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.bundle.bundle import write_bundle
 from tiny_bundle import ORIGIN
 
 SIZE = (12, 16)

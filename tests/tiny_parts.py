@@ -6,7 +6,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.bundle.bundle import write_bundle
 from tiny_report import LABELS, make_tiny_report, report_manifest, report_network
 
 WORDS = {"name": "words", "kind": "words", "shape": ["N", "L", len(LABELS)]}

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.bundle.bundle import write_bundle
 from tiny_bundle import SIZE, SLICES, tiny_manifest
 
 # fmt: off

@@ -4,13 +4,13 @@ import json as json_format
 from pathlib import Path
 from typing import Any
 
-from mmcaf_engine.bundle import load_bundle
-from mmcaf_engine.cache import cache_folder
-from mmcaf_engine.engine_cache import EngineCache, EngineTooLargeError, cache_limit
+from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision, share_in
+from mmcaf_engine.backends.tensorrt.signature import Package, read_package, trust
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.cache.cache import cache_folder
+from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit
 from mmcaf_engine.errors import UsageError
-from mmcaf_engine.tensorrt.ahead import Ahead, build_ahead
-from mmcaf_engine.tensorrt.conv_precision import PRODUCTS, flops_by_precision, share_in
-from mmcaf_engine.tensorrt.signature import Package, read_package, trust
+from mmcaf_engine.session.build_ahead import Ahead, build_ahead
 
 from .inspect_engine import shares
 from .progress import ProgressBar

@@ -5,8 +5,8 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from mmcaf_engine.cache import KINDS, CachedItem, CacheKind, cache_root, cached_items, remove
-from mmcaf_engine.engine_cache import cache_limit
+from mmcaf_engine.cache.cache import KINDS, CachedItem, CacheKind, cache_root, cached_items, remove
+from mmcaf_engine.cache.engines import cache_limit
 from mmcaf_engine.errors import UsageError
 
 _SINGULAR = {

@@ -4,7 +4,7 @@ import json as json_format
 from dataclasses import asdict
 from pathlib import Path
 
-from mmcaf_engine.doctor import examine
+from mmcaf_engine.checkup.doctor import examine
 from mmcaf_engine.errors import BackendError, UsageError
 
 _MARKS = {"ok": "ok  ", "note": "note", "problem": "PROBLEM"}
@@ -20,7 +20,7 @@ def doctor_command(json: bool, quick: bool = False, bundle: Path | None = None) 
     if bundle is not None and not quick:
         raise UsageError("--bundle is for the quick check.", "Add --quick-check, or run: mmcaf verify BUNDLE")
     if quick:
-        from mmcaf_engine.quick_check import quick_check
+        from mmcaf_engine.checkup.quick_check import quick_check
 
         findings = quick_check(bundle)
     else:

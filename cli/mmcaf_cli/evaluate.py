@@ -3,70 +3,27 @@
 import json as json_format
 import sys
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from mmcaf_engine.bundle import Bundle, load_bundle
-from mmcaf_engine.default_bundle import default_bundle
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle
+from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.errors import BackendError, StrictError, StudyError, UsageError
-from mmcaf_engine.evaluation.accuracy import Accuracy
-from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
-from mmcaf_engine.evaluation.compare import CohortScores, evaluate
+from mmcaf_engine.evaluation.cases import Cohort
+from mmcaf_engine.evaluation.cohort import open_cohort
+from mmcaf_engine.evaluation.compare import evaluate
+from mmcaf_engine.evaluation.evaluation import Evaluation
 from mmcaf_engine.evaluation.metrics import both_labels
 from mmcaf_engine.evaluation.roc_plot import draw_roc, require_matplotlib, roc_curves
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.result import NOT_A_MEDICAL_DEVICE
-from mmcaf_engine.session import Session, keeps_reports, open_session
+from mmcaf_engine.session.session import Session, keeps_reports, open_session
 
 from .evaluate_text import render
 from .outputs import Output, check_writable, refused, write_all
 from .progress import ProgressBar
 
-REPORT_VERSION = 1
 KEPT_REPORTS = 64
 """Encoded reports that a session keeps: enough for a cohort in which the images of a report stand together."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All that the command has to say; not_run: precision that the bundle holds -> why it was not run."""
-
-    bundle: Bundle
-    accuracy: Accuracy
-    outcome: CohortScores
-    not_run: dict[Precision, str]
-    fallbacks: dict[Precision, str]
-
-    @property
-    def disclaimer(self) -> str:
-        """What the figures are no proof of."""
-        return f"{self.bundle.manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip()
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain dicts, lists and numbers."""
-        manifest = self.bundle.manifest
-        return {
-            "schema_version": REPORT_VERSION,
-            "model": {"name": manifest.name, "bundle_sha256": self.bundle.sha256},
-            "labels": list(manifest.labels),
-            "accuracy": self.accuracy.model_dump(mode="json"),
-            "not_run": self.not_run,
-            "fallbacks": self.fallbacks,
-            "refused": [asdict(remark) for remark in self.outcome.refused],
-            "warnings": [asdict(remark) for remark in self.outcome.warnings],
-            "disclaimer": self.disclaimer,
-        }
-
-    def failures(self) -> list[str]:
-        """What --strict does not accept."""
-        failed = [name for name, measured in self.accuracy.precisions.items() if not measured.passed]
-        count = len(self.outcome.refused)
-        return [
-            *(f"{name} exceeds its bound" for name in failed),
-            *([f"{count} studies were refused" if count > 1 else "one study was refused"] if count else []),
-            *(f"{name} fell back to another backend" for name in self.fallbacks),
-        ]
 
 
 def evaluate_command(

@@ -1,11 +1,7 @@
 """The outcome of `mmcaf evaluate` as tables that a person reads."""
 
-from typing import TYPE_CHECKING
-
-from mmcaf_engine.evaluation.accuracy import Accuracy, Estimate, Performance, PrecisionAccuracy
-
-if TYPE_CHECKING:
-    from .evaluate import Evaluation
+from mmcaf_engine.bundle.accuracy import Accuracy, Estimate, Performance, PrecisionAccuracy
+from mmcaf_engine.evaluation.evaluation import Evaluation
 
 SHOWN_REMARKS = 10
 """At most so many refusals and warnings are listed; the JSON report has all."""
@@ -14,7 +10,7 @@ _RATIOS = ("accuracy", "f1", "specificity", "sensitivity", "ppv", "npv")
 _HEADS = ("ACC", "F1", "specificity", "sensitivity", "PPV", "NPV")
 
 
-def render(report: "Evaluation") -> str:
+def render(report: Evaluation) -> str:
     """Cohort, performance per precision, what each costs against FP32, and what was left out."""
     manifest, accuracy, outcome = report.bundle.manifest, report.accuracy, report.outcome
     runs = {"fp32": accuracy.reference, **{name: part.runtime for name, part in accuracy.precisions.items()}}

@@ -10,7 +10,7 @@ import typer
 from .run import run
 
 if TYPE_CHECKING:
-    from mmcaf_engine.result import Result
+    from mmcaf_engine.result.result import Result
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -106,7 +106,7 @@ def infer(
             progress=progress,
         )
     if without_patient:
-        from mmcaf_engine.deidentify import deidentify
+        from mmcaf_engine.result.deidentify import deidentify
 
         named = [value.partition("=")[2] or value for value in series or []]
         others = [path for path in named if Path(path).exists()]

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from mmcaf_engine.bundle import Bundle, load_bundle
+from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, read_accuracy
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import UsageError
-from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, read_accuracy
 from mmcaf_engine.manifest import (
     CategoryField,
     Int8Entry,

@@ -6,17 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from mmcaf_engine.bundle import Bundle, load_bundle
-from mmcaf_engine.cache import cache_folder
-from mmcaf_engine.engine_cache import EngineCache, cache_limit
+from mmcaf_engine.backends.tensorrt.conv_precision import CONVOLUTIONS, PRODUCTS, Product, flops_by_precision, share_in
+from mmcaf_engine.backends.tensorrt.flavour import Flavour, find_flavour
+from mmcaf_engine.backends.tensorrt.layer_report import EngineLayer, flops_in_engine, load_report, read_report
+from mmcaf_engine.backends.tensorrt.signature import LAYERS_NAME
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle
+from mmcaf_engine.cache.cache import cache_folder
+from mmcaf_engine.cache.engines import EngineCache, cache_limit
 from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.machine.gpu import find_gpus, first_gpu
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.tensorrt.ahead import held_precision, key_facts, products_of
-from mmcaf_engine.tensorrt.conv_precision import CONVOLUTIONS, PRODUCTS, Product, flops_by_precision, share_in
-from mmcaf_engine.tensorrt.flavour import Flavour, find_flavour
-from mmcaf_engine.tensorrt.gpu import find_gpus, first_gpu
-from mmcaf_engine.tensorrt.layer_report import EngineLayer, flops_in_engine, load_report, read_report
-from mmcaf_engine.tensorrt.signature import LAYERS_NAME
+from mmcaf_engine.session.build_ahead import held_precision, key_facts, products_of
 
 REPORT_VERSION = 1
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcaf_engine.bundle import Bundle, load_bundle
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import StrictError, UsageError
 from mmcaf_engine.profile.compare import Comparison, check_baseline, compare, judge, parse_limit
 from mmcaf_engine.profile.html import html_page

@@ -21,7 +21,7 @@ from mmcaf_engine.profile.figures import (
     title,
 )
 from mmcaf_engine.profile.report import RUNTIME, Configuration, ProfileReport, Samples
-from mmcaf_engine.result import NOT_A_MEDICAL_DEVICE
+from mmcaf_engine.result.result import NOT_A_MEDICAL_DEVICE
 
 WIDTH = 100
 SIDE_BY_SIDE = 4

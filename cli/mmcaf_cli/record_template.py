@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-from mmcaf_engine.bundle import load_bundle
-from mmcaf_engine.default_bundle import default_bundle
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.manifest import CategoryField
-from mmcaf_engine.record_template import record_schema, record_template
+from mmcaf_engine.record.template import record_schema, record_template
 
 
 def record_template_command(path: Path | None, output: Path, force: bool) -> None:

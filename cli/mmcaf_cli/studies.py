@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.image import list_images
 from mmcaf_engine.study import SeriesEntry, SeriesList, list_series

@@ -1,6 +1,7 @@
 """The answer as text that a person reads at a glance."""
 
-from mmcaf_engine.result import WORD_PIECES, AccuracySummary, Result, WindowScore
+from mmcaf_engine.bundle.accuracy import AccuracySummary
+from mmcaf_engine.result.result import WORD_PIECES, Result, WindowScore
 
 SUSPICIOUS = 3
 """At most so many windows are listed."""

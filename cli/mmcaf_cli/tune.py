@@ -4,11 +4,11 @@ import json as json_format
 from pathlib import Path
 from typing import Any
 
-from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import BackendError
-from mmcaf_engine.session import usable_cores
-from mmcaf_engine.tuning import Tuned, tune
-from mmcaf_engine.tuning_record import Timing
+from mmcaf_engine.machine.cpu import usable_cores
+from mmcaf_engine.session.timings import Timing
+from mmcaf_engine.session.tune import Tuned, tune
 
 from .progress import ProgressBar
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from mmcaf_engine.backends import BACKENDS, backend_class
-from mmcaf_engine.backends.in_parts import IN_PARTS
-from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.backends.registry import BACKENDS, backend_class
+from mmcaf_engine.backends.split import IN_PARTS
+from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import BackendError, UnsupportedNetworkError
-from mmcaf_engine.self_test import run_self_test
-from mmcaf_engine.session import usable_cores
+from mmcaf_engine.machine.cpu import usable_cores
+from mmcaf_engine.session.self_test import run_self_test
 
 
 def verify_command(path: Path, only: str | None) -> None:

@@ -7,14 +7,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from .aggregate import aggregate
-from .bundle import Bundle, load_bundle
-from .default_bundle import default_bundle
+from .bundle.accuracy import accuracy_summary
+from .bundle.bundle import Bundle, load_bundle
+from .bundle.default import default_bundle
+from .cancel import Progress
 from .errors import StrictError
-from .evaluation.accuracy import accuracy_summary
-from .heatmap import check_heatmap, draw_heatmap, write_png
-from .prepare import Prepared, Progress, prepare, run_windows
-from .result import (
+from .inputs.prepare import Prepared, prepare
+from .record.tokenizer import open_tokenizer
+from .result.aggregate import aggregate
+from .result.heatmap import check_heatmap, draw_heatmap, write_png
+from .result.result import (
     NOT_A_MEDICAL_DEVICE,
     WORD_PIECES,
     EngineSummary,
@@ -24,9 +26,9 @@ from .result import (
     SeriesSummary,
     StudySummary,
 )
-from .session import Session, open_session
+from .session.run import run_windows
+from .session.session import Session, open_session
 from .study import Duplicates, Gaps, Series, Tilt
-from .text import open_tokenizer
 from .timing import Stopwatch, waiting
 
 STAGES = (

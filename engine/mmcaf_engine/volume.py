@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Intensity = Literal["hounsfield", "rescaled", "stored"]
 """Hounsfield units; values after the rescale, in whatever unit; raw pixel values."""
+
+
+Arrays = dict[str, NDArray[Any]]
+"""By name, in the types of the manifest: float32, and int64 for text inputs."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from mmcaf_engine.demo import ChestPatient, chest_patient, chest_study
 from mmcaf_engine.demo.radiograph import finding_maps
 from mmcaf_engine.demo.report import chest_report
 from mmcaf_engine.image.grey import Window
-from mmcaf_engine.manifest_text import TextSpec
-from mmcaf_engine.resize import resize_bilinear
-from mmcaf_engine.text import Tokenizer
+from mmcaf_engine.inputs.resize import resize_bilinear
+from mmcaf_engine.manifest.text import TextSpec
+from mmcaf_engine.record.tokenizer import Tokenizer
 
 SPLITS = {"train": range(4000), "validation": range(20_000, 20_500), "test": range(60_000, 60_600)}
 """Seeds of each split. Calibration (50000 on) and evaluation cohorts (40000 on) use others."""

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine.demo.phantom import PhantomPatient, make_patient, make_phantom, record
-from mmcaf_engine.evaluation.cohort import as_volume
+from mmcaf_engine.evaluation.synthetic import as_volume
+from mmcaf_engine.inputs.resize import resize_area
+from mmcaf_engine.inputs.windows import Windows, preprocess
 from mmcaf_engine.manifest import PreprocessingSpec, TableSpec
-from mmcaf_engine.preprocess import Windows, preprocess
-from mmcaf_engine.record import read_record
-from mmcaf_engine.resize import resize_area
+from mmcaf_engine.record.record import read_record
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 

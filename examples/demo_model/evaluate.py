@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from cohort import SPLITS, CachedStudy, load_split
 from heads import Head
-from mmcaf_engine.evaluation.cohort import as_volume
 from mmcaf_engine.evaluation.intervals import DRAWS, bootstrap_interval, paired_interval
 from mmcaf_engine.evaluation.metrics import auroc, auroc_of_draws
+from mmcaf_engine.evaluation.synthetic import as_volume
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 
 HERE = Path(__file__).parent
@@ -63,8 +63,8 @@ def bundle_scores(studies: list[CachedStudy], bundle: Path) -> F64:
     """Study logits of the exported bundle, through the engine's own preprocessing and session."""
     from mmcaf_engine import load_bundle, open_session
     from mmcaf_engine.demo import make_phantom, record
-    from mmcaf_engine.preprocess import preprocess
-    from mmcaf_engine.record import read_record
+    from mmcaf_engine.inputs.windows import preprocess
+    from mmcaf_engine.record.record import read_record
 
     loaded = load_bundle(bundle)
     logits = []

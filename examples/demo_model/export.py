@@ -5,7 +5,7 @@ python examples/demo_model/export.py
 
 from pathlib import Path
 
-from mmcaf_engine.default_bundle import demo_bundle
+from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_export.export import export_bundle
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from mmcaf_engine import __version__
-from mmcaf_engine.bundle import describe_validation, write_bundle
+from mmcaf_engine.bundle.bundle import describe_validation, write_bundle
 from mmcaf_engine.errors import ExportError, UsageError
 from mmcaf_engine.manifest import Manifest
 

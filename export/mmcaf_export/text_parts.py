@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from mmcaf_engine.manifest import PartFiles, Precision, ReportParts, TensorSpec
-from mmcaf_engine.manifest_network import TEXT_KINDS
+from mmcaf_engine.manifest.tensors import TEXT_KINDS
 
 from .onnx_files import load_model
 from .precision.edit import FLOATING, drop_unused, insert_after, make_node

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmcaf_engine.backends import backend_class
-from mmcaf_engine.backends.in_parts import IN_PARTS
+from mmcaf_engine.backends.registry import backend_class
+from mmcaf_engine.backends.split import IN_PARTS
 from mmcaf_engine.errors import ExportError
+from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import ReportParts, TensorSpec
-from mmcaf_engine.self_test import TOLERANCE
-from mmcaf_engine.session import usable_cores
+from mmcaf_engine.session.self_test import TOLERANCE
 
 RUNTIMES = ("onnxruntime", "openvino")
 REQUIRED = "onnxruntime"

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from mmcaf_engine.errors import BundleError, ExportError
-from mmcaf_engine.text.tokenizer import read_vocabulary
+from mmcaf_engine.record.tokenizer import read_vocabulary
 
 from .networks.bert import Bert
 

@@ -10,8 +10,8 @@ import pytest
 
 from command import Command
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.bundle import write_bundle
-from mmcaf_engine.cache import cache_folder
+from mmcaf_engine.bundle.bundle import write_bundle
+from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.errors import BundleError
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 

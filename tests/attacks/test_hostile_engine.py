@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from mmcaf_engine import load_bundle
-from mmcaf_engine.cache import cache_folder
-from mmcaf_engine.engine_cache import EngineCache, EngineTooLargeError, engine_key
+from mmcaf_engine.backends.tensorrt.signature import SIGNATURE_NAME, Package, read_package, trust
+from mmcaf_engine.cache.cache import cache_folder
+from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, engine_key
 from mmcaf_engine.errors import BackendError
-from mmcaf_engine.tensorrt.ahead import build_ahead
-from mmcaf_engine.tensorrt.signature import SIGNATURE_NAME, Package, read_package, trust
+from mmcaf_engine.session.build_ahead import build_ahead
 from small_networks import make_convolution_bundle
 
 pytest.importorskip("tensorrt_rtx")

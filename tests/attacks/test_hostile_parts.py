@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.backends.in_parts import IN_PARTS
-from mmcaf_engine.bundle import MANIFEST_NAME, Bundle, write_bundle
+from mmcaf_engine.backends.split import IN_PARTS
+from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, write_bundle
 from mmcaf_engine.errors import BackendError, BundleError, MmcafError
 from tiny_parts import FILES, WORDS, make_tiny_parts, parts_manifest, rest_part, text_part
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from engine.record.test_fhir import SPEC, STUDY_DATE, coded
+from engine.record.test_fhir import bundle as fhir_bundle
 from mmcaf_engine.errors import RecordError
-from mmcaf_engine.record import MAX_RECORD_BYTES, read_record
-from test_fhir import SPEC, STUDY_DATE, coded
-from test_fhir import bundle as fhir_bundle
+from mmcaf_engine.record.record import MAX_RECORD_BYTES, read_record
 
 MAX_SECONDS = 10
 """A bound on hanging; each takes milliseconds."""

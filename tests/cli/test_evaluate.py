@@ -12,20 +12,14 @@ from matplotlib.image import imread
 
 from command import Command
 from mmcaf_cli.text import render
-from mmcaf_engine.aggregate import sigmoid
 from mmcaf_engine.backends.base import Availability
-from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
-from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.bundle.accuracy import AccuracySummary
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
-from mmcaf_engine.result import (
-    AccuracySummary,
-    EngineSummary,
-    ModelSummary,
-    Result,
-    StudySummary,
-    WindowScore,
-)
+from mmcaf_engine.result.aggregate import sigmoid
+from mmcaf_engine.result.result import EngineSummary, ModelSummary, Result, StudySummary, WindowScore
 from several_precisions import add_precisions
 
 DISCLAIMER = "Not a medical device: for research, not for diagnosis or treatment."

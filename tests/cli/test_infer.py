@@ -12,7 +12,7 @@ import pytest
 
 from command import Command
 from mmcaf_engine.backends.base import Availability
-from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.demo.phantom import Phantom, make_phantom
 from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
 

@@ -9,10 +9,10 @@ import pytest
 from backends_here import ON_PROCESSOR
 from command import Command
 from mmcaf_engine.backends.base import Availability
-from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
-from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
-from mmcaf_engine.backends.torch_backend import TorchBackend
-from mmcaf_engine.bundle import write_bundle
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.torch.backend import TorchBackend
+from mmcaf_engine.bundle.bundle import write_bundle
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 
 
@@ -72,7 +72,7 @@ def test_doctor_is_well_here(run: Command) -> None:
 
 
 def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcaf_engine.backends.openvino_loops.kernels_missing", lambda: "not built; no compiler")
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.loops.kernels_missing", lambda: "not built; no compiler")
     outcome = run("mmcaf", "doctor")
     assert outcome.code == 0
     (line,) = (line for line in outcome.out.splitlines() if "processor kernels" in line)

@@ -9,7 +9,7 @@ import pytest
 import mmcaf_cli.evaluate
 from command import Command
 from dicom_factory import ct_series, hounsfield, save
-from mmcaf_engine.backends.in_parts import IN_PARTS
+from mmcaf_engine.backends.split import IN_PARTS
 from several_precisions import add_precisions
 from tiny_parts import make_tiny_parts
 from tiny_report import make_tiny_report

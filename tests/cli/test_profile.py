@@ -12,9 +12,9 @@ import profile_reports
 from command import Command
 from mmcaf_cli.profile_text import WIDTH, render
 from mmcaf_engine.backends.base import Availability
-from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
-from mmcaf_engine.bundle import Bundle
-from mmcaf_engine.doctor import Finding
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.bundle.bundle import Bundle
+from mmcaf_engine.checkup.doctor import Finding
 from mmcaf_engine.profile.compare import compare, judge
 from mmcaf_engine.profile.report import ProfileReport
 
@@ -381,7 +381,7 @@ def test_missing_backend(run: Command, tiny_bundle: Path, tmp_path: Path, monkey
 )
 def test_quick_check(run: Command, monkeypatch: pytest.MonkeyPatch, status: Any, code: int) -> None:
     findings = [Finding("bundle", "tiny", "ok", "fine"), Finding("engine", "latency", status, "one window 12 ms")]
-    monkeypatch.setattr("mmcaf_engine.quick_check.quick_check", lambda path: findings)
+    monkeypatch.setattr("mmcaf_engine.checkup.quick_check.quick_check", lambda path: findings)
     outcome = run("mmcaf", "doctor", "--quick-check")
     assert outcome.code == code and ("healthy" in outcome.out.splitlines()) == (code == 0)
     assert "one window 12 ms" in outcome.out and ("Not healthy: latency." in outcome.err) == (code == 6)

@@ -10,12 +10,12 @@ import onnx
 import pytest
 
 from command import Command
-from mmcaf_engine.bundle import load_bundle
+from mmcaf_engine.bundle.accuracy import read_accuracy
+from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
-from mmcaf_engine.evaluation.accuracy import read_accuracy
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.session import open_session
+from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
 from small_networks import make_convolution_bundle

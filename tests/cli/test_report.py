@@ -34,7 +34,7 @@ def text_only(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import onnx
     from onnx import numpy_helper
 
-    from mmcaf_engine.bundle import write_bundle
+    from mmcaf_engine.bundle.bundle import write_bundle
     from tiny_report import example_arrays, expected_logits, report_network
 
     folder = tmp_path_factory.mktemp("text") / "draft"

@@ -6,21 +6,21 @@ from pathlib import Path
 import pytest
 
 from command import Command
+from engine.session.test_tune import ALL, with_int8
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.base import Availability, Backend
-from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
-from mmcaf_engine.tensorrt.gpu import Gpu
-from mmcaf_engine.tensorrt.target import Target
-from test_tuning import ALL, with_int8
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.machine.compute_capability import Target
+from mmcaf_engine.machine.gpu import Gpu
 
 
 @pytest.fixture(autouse=True)
 def fixed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A private cache, two backends, and times that nobody measured."""
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmcaf_engine.tuning.BACKENDS", ("openvino", "onnxruntime"))
+    monkeypatch.setattr("mmcaf_engine.session.tune.BACKENDS", ("openvino", "onnxruntime"))
     monkeypatch.setattr(
-        "mmcaf_engine.tuning.run_ms", lambda session, inputs: ALL[f"{session.backend} {session.precision}"]
+        "mmcaf_engine.session.tune.run_ms", lambda session, inputs: ALL[f"{session.backend} {session.precision}"]
     )
 
 
@@ -62,7 +62,7 @@ def test_json(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
 def test_a_gpu_is_named_where_it_was_timed(run: Command, several: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The GPU is stood in for: one backend says that it runs there."""
     gpu = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:00.0", "580.65.06", (13, 0))
-    monkeypatch.setattr("mmcaf_engine.tuning_record.first_gpu", lambda: gpu)
+    monkeypatch.setattr("mmcaf_engine.session.timings.first_gpu", lambda: gpu)
     monkeypatch.setattr(OnnxRuntimeBackend, "device", gpu.name)
     lines = run("mmcaf", "tune", several, "--runs", 1, "--threads", 1).out.splitlines()
     assert [" on NVIDIA GeForce RTX 4090" in line for line in lines[2:6]] == [False, True, False, True]

@@ -9,8 +9,8 @@ import pytest
 from onnx import helper
 
 from command import Command
-from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
-from mmcaf_engine.bundle import MANIFEST_NAME, write_bundle
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.bundle.bundle import MANIFEST_NAME, write_bundle
 from several_precisions import add_precisions
 
 BF16_SLOW = "this processor has no BF16 units, so BF16 would be slower than FP32"

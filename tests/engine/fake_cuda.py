@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from mmcaf_engine.tensorrt.cuda import Cuda
-from mmcaf_engine.tensorrt.flavour import Flavour
+from mmcaf_engine.backends.tensorrt.cuda import Cuda
+from mmcaf_engine.backends.tensorrt.flavour import Flavour
 
 Schedule = Literal["late", "early", "copies first", "inference first"]
 SCHEDULES: tuple[Schedule, ...] = ("late", "early", "copies first", "inference first")

@@ -12,13 +12,14 @@ from pydicom.uid import RLELossless
 
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import infer, load_bundle, open_session, pipeline
-from mmcaf_engine.aggregate import sigmoid
 from mmcaf_engine.errors import BackendError, MmcafError, RecordError, StudyError, UsageError
-from mmcaf_engine.prepare import prepare, run_windows
-from mmcaf_engine.preprocess import preprocess
-from mmcaf_engine.session import Session
+from mmcaf_engine.inputs.prepare import prepare
+from mmcaf_engine.inputs.windows import preprocess
+from mmcaf_engine.result.aggregate import sigmoid
+from mmcaf_engine.session.run import run_windows
+from mmcaf_engine.session.session import Session
 from mmcaf_engine.study import read_study, reading
-from mmcaf_engine.study.pixels import PixelPlan, decode_slices
+from mmcaf_engine.study.dicom.pixels import PixelPlan, decode_slices
 from tiny_bundle import SIZE, SLICES, WEIGHTS
 
 RECORD = {"sex": "F", "age": 63}

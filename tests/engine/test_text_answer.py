@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from backends_here import ON_PROCESSOR, backends
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import infer, load_bundle, open_session
-from mmcaf_engine.aggregate import sigmoid
-from mmcaf_engine.backends import backend_class
 from mmcaf_engine.backends.base import Backend
-from mmcaf_engine.bundle import Bundle
-from mmcaf_engine.deidentify import deidentify
+from mmcaf_engine.backends.registry import backend_class
+from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.errors import BackendError, BundleError, RecordError, StrictError, UsageError
 from mmcaf_engine.manifest import TensorSpec
-from mmcaf_engine.result import NONE_PRESENT
-from mmcaf_engine.session import Session
-from mmcaf_engine.tuning import tune
+from mmcaf_engine.result.aggregate import sigmoid
+from mmcaf_engine.result.deidentify import deidentify
+from mmcaf_engine.result.result import NONE_PRESENT
+from mmcaf_engine.session.session import Session
+from mmcaf_engine.session.tune import tune
 from tiny_bert import bert_network
 from tiny_report import (
     BUCKETS,
@@ -181,7 +181,7 @@ def test_a_backend_must_know_the_lengths(bundle: Path) -> None:
 
 def changed(bundle: Path, output: Path, **arrays: Any) -> Bundle:
     """A copy whose golden cases are others; the manifest is written anew."""
-    from mmcaf_engine.bundle import write_bundle
+    from mmcaf_engine.bundle.bundle import write_bundle
 
     draft = Path(shutil.copytree(bundle, output.with_name("draft")))
     (draft / "manifest.json").unlink()
@@ -206,7 +206,7 @@ def test_the_self_test_also_runs_shorter_texts(backend: str, bundle: Path, tmp_p
     onnx.save(model, draft / "model.onnx")
     shutil.copy(bundle / "vocabulary.txt", draft)
     np.savez(draft / "golden.npz", **arrays, logit=logit.astype(np.float32))
-    from mmcaf_engine.bundle import write_bundle
+    from mmcaf_engine.bundle.bundle import write_bundle
 
     broken = write_bundle(draft, report_manifest(), tmp_path / "broken.mmcaf")
     with pytest.raises(BackendError, match="fails the self-test of tiny-report"):

@@ -16,13 +16,13 @@ from safetensors.torch import save_file
 
 from export.conftest import SLIM_SETTINGS, Exported
 from export.fill import image, table
-from mmcaf_engine.backends import BACKENDS
 from mmcaf_engine.backends.base import Availability
-from mmcaf_engine.backends.onnxruntime_backend import OnnxRuntimeBackend
-from mmcaf_engine.backends.openvino_backend import OpenVinoBackend
-from mmcaf_engine.bundle import file_sha256, load_bundle
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.registry import BACKENDS
+from mmcaf_engine.bundle.bundle import file_sha256, load_bundle
 from mmcaf_engine.errors import ExportError, UsageError
-from mmcaf_engine.session import open_session
+from mmcaf_engine.session.session import open_session
 from mmcaf_export import export
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.mmcaf import MmcafNet

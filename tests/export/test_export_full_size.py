@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 from export.fill import image, table
 from export.test_export import TOLERANCE, import_path
-from mmcaf_engine.bundle import load_bundle
-from mmcaf_engine.session import open_session
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.session.session import open_session
 from mmcaf_export.networks.mmcaf import MmcafNet
 
 EXPORT_BYTES = 3.0e9  # peak resident memory of an export, verification included

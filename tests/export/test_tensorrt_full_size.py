@@ -10,11 +10,11 @@ import torch
 
 from all_precisions import write_precision
 from mmcaf_engine import load_bundle
+from mmcaf_engine.backends.tensorrt.builder import build_engine
+from mmcaf_engine.backends.tensorrt.conv_precision import share_in
+from mmcaf_engine.backends.tensorrt.flavour import find_flavour
+from mmcaf_engine.machine.compute_capability import TURING, Target
 from mmcaf_engine.manifest import Precision, TensorSpec
-from mmcaf_engine.tensorrt.builder import build_engine
-from mmcaf_engine.tensorrt.conv_precision import share_in
-from mmcaf_engine.tensorrt.flavour import find_flavour
-from mmcaf_engine.tensorrt.target import TURING, Target
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.report import ExportReport

@@ -16,11 +16,11 @@ from safetensors.torch import save_file
 
 from all_precisions import write_precision
 from export import cmasg_networks, medfusionnet_networks
-from mmcaf_engine.backends.in_parts import IN_PARTS
-from mmcaf_engine.bundle import Bundle, load_bundle, write_bundle
+from mmcaf_engine.backends.split import IN_PARTS
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle, write_bundle
 from mmcaf_engine.errors import BundleError
 from mmcaf_engine.manifest import Manifest, Precision, TensorSpec
-from mmcaf_engine.session import open_session
+from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.cmasg.entry import CmasgEntry

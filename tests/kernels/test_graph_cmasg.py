@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from export.cmasg_networks import SLIM, filled, variant, vocabulary
 from kernels.networks import answer, change, lowered, shapes
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.bundle import Bundle
+from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.cmasg import CmasgNet
 from mmcaf_export.networks.cmasg.entry import CmasgEntry

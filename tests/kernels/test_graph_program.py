@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from export.fill import image, table
 from kernels.networks import MEAN, SLIM, Feed, answer, change, exported, lowered, shapes, window
-from mmcaf_engine.default_bundle import default_bundle
+from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
 from mmcaf_export.onnx_export import export_onnx

@@ -13,18 +13,15 @@ from types import TracebackType
 from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..cpu import processor
 from ..errors import BackendError, MmcafError, UsageError
+from ..machine.cpu import processor
 from ..manifest import Manifest, Precision, TensorSpec
-from ..manifest_text import text_lengths
-from ..tensorrt.device_arrays import lies_on_device
+from ..manifest.text import text_lengths
 from ..timing import span
+from ..volume import Arrays
+from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
-
-Arrays = dict[str, NDArray[Any]]
-"""By name, in the types of the manifest: float32, and int64 for text inputs."""
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""

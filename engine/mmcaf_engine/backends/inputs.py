@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..manifest import TensorSpec
-from ..tensorrt.device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack
+from .device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack
 
 Input = NDArray[Any] | SupportsCudaArrayInterface | SupportsDlpack
 """What a caller may pass for an input; arrays in GPU memory only where the backend runs on that GPU."""

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
-from ..preprocess import oriented
+from ..orientation import oriented
 from .liver import PHASES, LiverStudy
 
 NIFTI_AXES = "LAS"

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UsageError
 from ..manifest import Manifest
 from ..strict_json import read_bounded
-from .cohort import Cohort, FileCase, Label
+from .cases import Cohort, FileCase, Label
 
 COLUMNS = ("study", "record", "report", "label", "id")
 MAX_TABLE_BYTES = 64 * 1024 * 1024

@@ -6,22 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..aggregate import StudyScore, aggregate
+from ..bundle.accuracy import Accuracy, CohortSummary, Estimate, Flips, PrecisionAccuracy, Reference, Runtime
+from ..cancel import Progress
 from ..errors import RecordError, StudyError, UsageError
 from ..manifest import AccuracyBound, Precision
-from ..prepare import Progress, run_windows
-from ..session import Session
-from ..text import open_tokenizer
-from .accuracy import (
-    Accuracy,
-    CohortSummary,
-    Estimate,
-    Flips,
-    PrecisionAccuracy,
-    Reference,
-    Runtime,
-)
-from .cohort import Case, Cohort, Label
+from ..record.tokenizer import open_tokenizer
+from ..result.aggregate import StudyScore, aggregate
+from ..session.run import run_windows
+from ..session.session import Session
+from .cases import Case, Cohort, Label
 from .intervals import paired_interval
 from .performance import Labels, Rule, area_of, decided, performance, rule_of, why_no_auroc
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .accuracy import Estimate, LabelTable, MacroTable
+from ..bundle.accuracy import Estimate, LabelTable, MacroTable
 from .intervals import bootstrap_interval
 from .metrics import Statistic, auroc, auroc_of_draws, both_labels, decision_table, mean_of_tables
 

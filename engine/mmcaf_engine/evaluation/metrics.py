@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..bundle.accuracy import DecisionTable, LabelTable, MacroTable
 from ..errors import UsageError
-from .accuracy import DecisionTable, LabelTable, MacroTable
 
 Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 """From how often each study was drawn, int64 [B, S], to the statistic of each of the B draws, float64 [B]."""

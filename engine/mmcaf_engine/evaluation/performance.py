@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.accuracy import Estimate, Performance
 from ..manifest import Manifest
 from . import independent
-from .accuracy import Estimate, Performance
-from .cohort import Label
+from .cases import Label
 from .intervals import bootstrap_interval
 from .metrics import (
     Statistic,

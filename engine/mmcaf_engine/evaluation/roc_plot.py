@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..bundle.accuracy import Accuracy, Estimate, Performance
 from ..errors import UsageError
 from ..manifest import Precision
-from .accuracy import Accuracy, Estimate, Performance
 from .compare import CohortScores
 from .metrics import RocCurve, roc_curve
 from .performance import labelled

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import StudyError
-from ..manifest_image import ImageSpec
+from ..manifest.image import ImageSpec
 from ..study.faults import printable
-from ..study.geometry_checks import listed
+from ..study.geometry.checks import listed
 from .candidate import Candidate
 
 LISTED = 8

@@ -5,14 +5,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..cancel import Progress
 from ..errors import StudyError
-from ..manifest_image import ImageSpec
+from ..manifest.image import ImageSpec
 from ..study.faults import printable
 from ..study.files import Found, open_path
-from ..study.inputs import Series, choices
-from ..study.listing import SeriesEntry, SeriesList
 from ..study.nifti import is_nifti
-from ..study.scan import Progress, parse_sources, passed_over
+from ..study.scan import parse_sources, passed_over
+from ..study.selection.inputs import Series, choices
+from ..study.selection.listing import SeriesEntry, SeriesList
 from ..timing import span
 from ..volume import PatientHeader, StudyFacts
 from .candidate import Candidate, Plane

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StudyError
-from ..study.codestream import jpeg_header
+from ..study.dicom.codestream import jpeg_header
 from ..study.faults import doing
 from ..study.files import MAX_RATIO, RATIO_FROM_BYTES, Source
 from .candidate import Candidate, Grey, Plane, refuse_size

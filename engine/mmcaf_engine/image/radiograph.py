@@ -5,14 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import StudyError
+from ..study.dicom.header import read_patient
+from ..study.dicom.instance import Instance
+from ..study.dicom.intensities import padding_of, used_bits
+from ..study.dicom.pixel_format import PixelFormat, read_format
+from ..study.dicom.pixels import stored_frames
+from ..study.dicom.tags import Tags, describe
 from ..study.faults import doing, printable
-from ..study.header import read_patient
-from ..study.instance import Instance
-from ..study.intensities import padding_of, used_bits
-from ..study.pixel_format import PixelFormat, read_format
-from ..study.pixels import stored_frames
-from ..study.series import OTHER_OBJECTS
-from ..study.tags import Tags, describe
+from ..study.selection.series import OTHER_OBJECTS
 from ..workers import Scratch
 from .candidate import Candidate, Grey, refuse_size
 from .grey import GreyScale

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from ..errors import StudyError
-from ..manifest_image import View
-from ..study.tags import Tags, describe
+from ..manifest.image import View
+from ..study.dicom.tags import Tags, describe
 
 _POSITIONS = {
     **dict.fromkeys(("PA", "AP"), "frontal"),

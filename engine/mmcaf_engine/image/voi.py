@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..study.pixel_format import PixelFormat
-from ..study.tags import Tags, describe
+from ..study.dicom.pixel_format import PixelFormat
+from ..study.dicom.tags import Tags, describe
 from .grey import Function, GreyScale, OfInterest, Range, Rescale, Table, Window
 
 FUNCTIONS: tuple[Function, ...] = ("LINEAR", "LINEAR_EXACT", "SIGMOID")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..pipeline import infer
-from ..session import Session
+from ..session.session import Session
 from ..timing import Account, Stopwatch
 from .report import Answer, SpanTime, StageTime
 from .steady import Each, timed

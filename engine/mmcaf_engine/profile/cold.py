@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..errors import BackendError
 from .probe import FIRST_LINE
 from .report import Cold, Memory, Samples

@@ -10,8 +10,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..session import Session
-from ..tensorrt.gpu import Gpu, energy_used, first_gpu
+from ..machine.gpu import Gpu, energy_used, first_gpu
+from ..session.session import Session
 from .report import Energy
 
 POWERCAP = Path("/sys/class/powercap")

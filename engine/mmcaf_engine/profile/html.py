@@ -4,7 +4,7 @@ The policy in its head forbids a browser to run or fetch anything. Every drawing
 table with the same figures.
 """
 
-from ..result import NOT_A_MEDICAL_DEVICE
+from ..result.result import NOT_A_MEDICAL_DEVICE
 from .compare import Comparison
 from .figures import (
     all_notes,

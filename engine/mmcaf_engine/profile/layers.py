@@ -3,62 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import prod
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from numpy.typing import NDArray
 
+from ..backends.node_names import module_name, module_path
+from ..backends.node_time import PRODUCTS, Counting, NodeTime
 from ..errors import BackendError
 from ..manifest import Precision
-from ..session import Session
-from ..source_modules import module_name, module_path
+from ..session.session import Session
 from ..timing import Stopwatch
 from .report import RUNTIME, Bound, Layers, LayerTime, ModuleTime, Roofline
 
 WARM_UP_RUNS = 3
 RUNS_IN_A_ROW = 5
-PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum")
-"""Operators of ONNX that multiply; of nodes made one, the one that multiplies gives its module to all."""
-
-
-@dataclass(frozen=True)
-class NodeTime:
-    """A node as a runtime ran it, on the mean of the counted windows.
-
-    onnx: the nodes of the ONNX file that went into it, as far as the runtime says; flops: 2 per multiply-add of
-    convolutions and matrix products, 0 for others; bytes: of inputs, weights and outputs, each once, 0 where nothing is
-    moved. Both None where shapes are not known.
-    """
-
-    name: str
-    kind: str
-    onnx: tuple[str, ...]
-    ms: float
-    flops: int | None
-    bytes: int | None
-
-
-class Counting(Protocol):
-    """A backend that counts; see `openvino_layers`, `onnxruntime_layers`, `tensorrt_layers`."""
-
-    source: str
-
-    def infer(self, arrays: Any) -> Any:
-        """One window; as of every backend."""
-
-    def start_counting(self) -> None:
-        """Leave out all windows until now."""
-
-    def counted(self, extra_ms: float) -> list[NodeTime]:
-        """Every node, on the mean of the windows since; the backend answers no more after this.
-
-        Args:
-            extra_ms: what counting added to a window.
-        """
-
-    def close(self) -> None:
-        """Release everything."""
 
 
 def measure_layers(
@@ -106,15 +65,15 @@ def open_counting(session: Session) -> Counting:
     threads = session.describe()["threads"] or 1
     backend: Any
     if session.backend == "openvino":
-        from .openvino_layers import CountingOpenVino
+        from ..backends.openvino.layers import CountingOpenVino
 
         backend = CountingOpenVino.of(bundle.manifest, model, threads, session.precision)
     elif session.backend == "onnxruntime":
-        from .onnxruntime_layers import CountingOnnxRuntime
+        from ..backends.onnxruntime.layers import CountingOnnxRuntime
 
         backend = CountingOnnxRuntime.of(bundle.manifest, model, threads, session.precision)
     elif session.backend == "tensorrt":
-        from .tensorrt_layers import CountingTensorRt
+        from ..backends.tensorrt.layers import CountingTensorRt
 
         backend = CountingTensorRt.of(bundle.manifest, model, threads, session.precision)
     else:
@@ -152,21 +111,6 @@ def assemble(
     rows.sort(key=lambda row: (-row.ms, row.name))
     modules.sort(key=lambda entry: (-entry.ms, entry.module))
     return Layers(infer_ms, profiled_ms, layers_ms, source, tuple(rows), tuple(modules))
-
-
-def convolution_flops(output: Sequence[int], weight: Sequence[int]) -> int:
-    """2 per multiply-add; weight [O, I / groups, *kernel] or [groups, O / groups, I / groups, *kernel]."""
-    return 2 * prod(output) * prod(weight[len(weight) - len(output) + 1 :])
-
-
-def transposed_flops(given: Sequence[int], weight: Sequence[int]) -> int:
-    """2 per multiply-add; weight [I, O / groups, *kernel] or [groups, I / groups, O / groups, *kernel]."""
-    return 2 * prod(given) * prod(weight[len(weight) - len(given) + 1 :])
-
-
-def product_flops(output: Sequence[int], summed: int) -> int:
-    """2 per multiply-add of a matrix product over an axis of length `summed`."""
-    return 2 * prod(output) * summed
 
 
 def _infer_ms(run: Callable[[Any], object], window: Mapping[str, NDArray[Any]]) -> float:

@@ -3,9 +3,8 @@
 import os
 import platform
 
-from ..cpu import processor
-from ..session import usable_cores
-from ..tensorrt.gpu import first_gpu
+from ..machine.cpu import processor, usable_cores
+from ..machine.gpu import first_gpu
 from .report import MachineFacts
 
 

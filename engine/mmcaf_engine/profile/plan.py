@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..backends import BACKENDS, backend_class
-from ..bundle import Bundle
+from ..backends.registry import BACKENDS, backend_class
+from ..bundle.bundle import Bundle
 from ..errors import BackendError
 from ..manifest import Precision
-from ..session import choose
-from ..tuning_record import read_tuning
+from ..session.session import choose
+from ..session.timings import read_tuning
 
 ALL = "all"
 """As a backend: every one; as a precision: every one that the bundle holds."""

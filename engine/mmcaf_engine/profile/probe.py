@@ -28,11 +28,10 @@ def main(started: float) -> None:
 def _open(task: dict[str, Any]) -> dict[str, Any]:
     """Import, open, and run the first window."""
     before_import = perf_counter()
-    from .. import pipeline  # noqa: F401 - all that an answer imports
-    from ..backends import backend_class
-    from ..bundle import load_bundle
-    from ..session import open_session
-    from ..tuning import one_window
+    from ..backends.registry import backend_class
+    from ..bundle.bundle import load_bundle
+    from ..session.session import open_session
+    from ..session.tune import one_window
 
     backend_class(task["backend"]).availability()
     imported = perf_counter()
@@ -91,7 +90,7 @@ def _ram_peak_mb() -> float | None:
 
 
 def _free_vram() -> float | None:
-    from ..tensorrt.gpu import first_gpu, free_memory
+    from ..machine.gpu import first_gpu, free_memory
 
     gpu = first_gpu()
     free = None if gpu is None else free_memory(gpu)

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..bundle import describe_validation
+from ..bundle.bundle import describe_validation
 from ..errors import UsageError
 from ..manifest import Precision
 from ..strict_json import parse_json

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends import backend_class
+from ..backends.registry import backend_class
 from ..manifest import Precision
 from .report import Roofline
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
+from ..cancel import Progress
 from ..errors import MmcafError, UsageError
+from ..machine.cpu import usable_cores
 from ..manifest import Precision
-from ..prepare import Progress
-from ..session import Session, open_session, usable_cores
+from ..session.session import Session, open_session
 from .answer import measure_answer
 from .cold import measure_cold, rounds
 from .energy import measure_energy

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..session import Session
+from ..session.session import Session
 from .report import Samples, Steady
 
 COMPARED = 3

@@ -4,13 +4,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..backends.base import Arrays
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..errors import RecordError, StudyError, UsageError
+from ..inputs.prepare import prepare
 from ..manifest import Manifest
-from ..prepare import prepare
-from ..text import open_tokenizer
-from ..tuning import one_window
+from ..record.tokenizer import open_tokenizer
+from ..session.tune import one_window
+from ..volume import Arrays
 from .report import Subject, SubjectFacts
 
 

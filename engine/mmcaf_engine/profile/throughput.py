@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..session import Session
+from ..session.session import Session
 from .report import Throughput
 from .steady import run_ms
 

@@ -3,10 +3,10 @@
 import logging
 import warnings
 
-from .inputs import InputSeries, Series, open_inputs
-from .listing import SeriesEntry, SeriesList, list_series
-from .policies import Duplicates, Gaps, Policies, Tilt
+from .geometry.policies import Duplicates, Gaps, Policies, Tilt
 from .reading import OpenSeries, open_study, read_study
+from .selection.inputs import InputSeries, Series, open_inputs
+from .selection.listing import SeriesEntry, SeriesList, list_series
 
 __all__ = [
     "open_inputs",

@@ -13,16 +13,17 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cancel import Progress
 from ..errors import StudyError
-from ..manifest_steps import HEAD_BACK_LEFT
+from ..orientation import HEAD_BACK_LEFT
 from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import each_slice
+from .dicom.frames import MAX_ROWS, MAX_SLICES
+from .dicom.pixels import Receive
 from .faults import doing
 from .files import MAX_MEMBER_BYTES, Source
-from .frames import MAX_ROWS, MAX_SLICES
-from .geometry_checks import AXIAL_TOLERANCE_DEGREES, FARTHEST_MM
-from .pixels import Progress, Receive
+from .geometry.checks import AXIAL_TOLERANCE_DEGREES, FARTHEST_MM
 
 NIFTI = "NIfTI"
 """What stands for the modality, which such a file does not tell."""

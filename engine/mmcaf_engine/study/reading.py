@@ -5,23 +5,24 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..cancel import Progress
 from ..errors import StudyError
 from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import each_slice
+from .dicom.frames import Frame
+from .dicom.header import read_patient
+from .dicom.pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
+from .dicom.repair import differing_copies, repair
+from .dicom.tags import describe
 from .faults import printable
 from .files import open_path
-from .frames import Frame
-from .geometry import Geometry, arrange_slices
-from .header import read_patient
+from .geometry.arrangement import Geometry, arrange_slices
+from .geometry.policies import Duplicates, Gaps, Policies, Tilt
 from .nifti import OpenNifti
-from .pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
-from .policies import Duplicates, Gaps, Policies, Tilt
-from .ranking import choose
-from .repair import differing_copies, repair
-from .scan import Progress, read_headers
-from .series import Candidate, Catalogue, catalogue
-from .tags import describe
+from .scan import read_headers
+from .selection.ranking import choose
+from .selection.series import Candidate, Catalogue, catalogue
 
 UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "frame_of_reference": "FrameOfReferenceUID"}
 

@@ -1,21 +1,19 @@
 """The headers of every DICOM and NIfTI file at a path."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..cancel import Progress
 from ..errors import StudyError
+from .dicom.instance import Instance, read_instance
+from .dicom.media import is_directory_file, listed_images
+from .dicom.tags import Known
 from .files import Found, Source
-from .instance import Instance, read_instance
-from .media import is_directory_file, listed_images
 from .nifti import NiftiImage, is_nifti, read_nifti
-from .tags import Known
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 """A file so named, or like the images beside it, that is not DICOM is worth a warning: its transfer may have failed."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total); the stages are "read" (files) and "decode" (slices)."""
 
 
 @dataclass(frozen=True)

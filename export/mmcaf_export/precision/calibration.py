@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.errors import UsageError
 
 from ..onnx_files import load_model, save_model

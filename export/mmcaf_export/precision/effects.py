@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine.backends.base import Backend
+from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Manifest, Precision
-from mmcaf_engine.session import usable_cores
 
 from .calibration import Window
 

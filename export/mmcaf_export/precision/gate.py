@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from mmcaf_engine.backends import backend_class
 from mmcaf_engine.backends.base import Backend
-from mmcaf_engine.bundle import Bundle
+from mmcaf_engine.backends.registry import backend_class
+from mmcaf_engine.bundle.bundle import Bundle
+from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.opening import Opening
-from mmcaf_engine.self_test import SelfTest
-from mmcaf_engine.session import Session, usable_cores
+from mmcaf_engine.session.opening import Opening
+from mmcaf_engine.session.self_test import SelfTest
+from mmcaf_engine.session.session import Session
 
 from ..onnx_files import load_model, save_model
 from .typed import simulate_precision

@@ -7,7 +7,7 @@ from typing import Any
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.registry import backend_class
 
 from ..onnx_files import load_model
 
@@ -24,7 +24,7 @@ def layer_times(model: Path, window: Mapping[str, NDArray[Any]], threads: int) -
     backend = backend_class("openvino")
     if not backend.availability().available:
         return None
-    from mmcaf_engine.profile.openvino_layers import Counters
+    from mmcaf_engine.backends.openvino.layers import Counters
 
     core = backend.runtime().Core()
     network = core.read_model(model)

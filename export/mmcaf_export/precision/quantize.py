@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from mmcaf_engine.backends.base import Backend
-from mmcaf_engine.bundle import MANIFEST_NAME, Bundle, load_bundle, write_bundle
+from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
+from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, load_bundle, write_bundle
 from mmcaf_engine.errors import ExportError, RecordError, StudyError, UsageError
-from mmcaf_engine.evaluation.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
-from mmcaf_engine.evaluation.cohort import Cohort, open_cohort
+from mmcaf_engine.evaluation.cases import Cohort
+from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import Manifest, Precision
-from mmcaf_engine.text import open_tokenizer
+from mmcaf_engine.record.tokenizer import open_tokenizer
 
 from ..golden import write_golden
 from ..text_parts import remove_parts, write_parts

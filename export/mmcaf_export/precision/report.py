@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcaf_engine.evaluation.accuracy import Accuracy
+from mmcaf_engine.bundle.accuracy import Accuracy
 from mmcaf_engine.manifest import Precision
 
 from .int8 import Int8Plan

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.manifest import Manifest
 
 from ..onnx_files import load_model, save_model

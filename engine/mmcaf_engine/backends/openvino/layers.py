@@ -1,0 +1,103 @@
+"""Layers on OpenVINO: its performance counters, and its own description of the compiled network."""
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...volume import Arrays
+from ..node_time import NodeTime, convolution_flops, product_flops, transposed_flops
+from .backend import OpenVinoBackend
+
+
+class Counters:
+    """The counters of a request whose network was compiled with PERF_COUNT.
+
+    OpenVINO gives each node's mean, in whole microseconds, over all windows since the network was compiled; these are
+    the means since `start`.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+        self.windows = 0
+        self._left_out = 0
+        self._before: list[float] = []
+
+    def infer(self, window: Mapping[str, NDArray[Any]]) -> None:
+        """Run the request once."""
+        self._request.infer(window)
+        self.windows += 1
+
+    def start(self) -> None:
+        """Leave out all windows until now."""
+        self._before, self._left_out = self._sums(), self.windows
+
+    def means(self) -> list[tuple[Any, float]]:
+        """OpenVINO's entry of every node that was executed, and its mean in ms over the windows since."""
+        windows = self.windows - self._left_out
+        entries = self._request.profiling_info
+        return [
+            (entry, max(after - before, 0.0) / windows)
+            for entry, before, after in zip(entries, self._before, self._sums(), strict=True)
+            if entry.status == entry.Status.EXECUTED
+        ]
+
+    def _sums(self) -> list[float]:
+        """Of each entry, milliseconds of all windows until now."""
+        return [entry.real_time.total_seconds() * 1e3 * self.windows for entry in self._request.profiling_info]
+
+
+class CountingOpenVino(OpenVinoBackend):
+    """The backend with its counters on."""
+
+    source = "OpenVINO's performance counters"
+
+    def start_counting(self) -> None:
+        """Leave out all windows until now."""
+        self._counters.start()
+
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
+        """Every node that was executed, on the mean of the windows since."""
+        graph = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ordered_ops()}
+        return [_described(entry, graph.get(entry.node_name), ms) for entry, ms in self._counters.means()]
+
+    def _configuration(self) -> dict[str, Any]:
+        return {**super()._configuration(), "PERF_COUNT": True}
+
+    def _start(self, compiled: Any) -> None:
+        super()._start(compiled)
+        self._counters = Counters(self._request)
+
+    def _infer(self, window: Arrays) -> Arrays:
+        answer = super()._infer(window)
+        self._counters.windows += 1
+        return answer
+
+
+def _described(entry: Any, node: Any, ms: float) -> NodeTime:
+    if node is None:
+        return NodeTime(entry.node_name, entry.node_type, (), ms, None, None)
+    facts = node.get_rt_info()
+    onnx = tuple(str(facts["originalLayersNames"].value).split(",")) if "originalLayersNames" in facts else ()
+    tensors = [*node.inputs(), *node.outputs()]
+    if any(tensor.get_partial_shape().is_dynamic for tensor in tensors):
+        return NodeTime(entry.node_name, entry.node_type, onnx, ms, None, None)
+    given, made = ([list(tensor.get_shape()) for tensor in side] for side in (node.inputs(), node.outputs()))
+    moved = sum(_bytes(tensor) for tensor in tensors)
+    return NodeTime(entry.node_name, entry.node_type, onnx, ms, _flops(entry.node_type, given, made), moved)
+
+
+def _bytes(tensor: Any) -> int:
+    return int(prod(tensor.get_shape()) * tensor.get_element_type().size)
+
+
+def _flops(kind: str, given: list[list[int]], made: list[list[int]]) -> int:
+    match kind:
+        case "Convolution" | "GroupConvolution":
+            return convolution_flops(made[0], given[1])
+        case "Deconvolution" | "ConvolutionBackpropData" | "GroupConvolutionBackpropData":
+            return transposed_flops(given[0], given[1])
+        case "FullyConnected" | "MatMul":
+            return product_flops(made[0], given[0][-1])
+    return 0

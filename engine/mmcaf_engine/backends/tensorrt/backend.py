@@ -1,0 +1,243 @@
+"""TensorRT for RTX, or TensorRT, on an NVIDIA GPU."""
+
+import mmap
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ...errors import BackendError, UsageError
+from ...machine.compute_capability import BF16_FROM, TURING, Target
+from ...machine.gpu import Gpu, find_gpus, first_gpu
+from ...manifest import Precision, TensorSpec
+from ...volume import Arrays
+from ..base import Availability, Backend, Window
+from ..device_arrays import device_array, lies_on_device
+from ..inputs import Adopted, Input
+from ..registry import installed_version
+from .cuda import Cuda
+from .cuda_errors import CudaError, in_words
+from .engine_key import engine_facts
+from .flavour import FLAVOURS, Flavour, find_flavour
+from .flavour import INSTALL as OTHERS
+from .kernel_cache import KernelCache
+from .loading import Place, Plan
+from .runner import CAPTURED, Runner
+from .targets import supported_targets
+
+INSTALL = "pip install 'mmcaf-infer[tensorrt]'"
+_OLDEST_GPU = Target(7, 5)
+
+
+class TensorRtBackend(Backend):
+    """An engine for one window, on the first GPU that $CUDA_VISIBLE_DEVICES leaves visible.
+
+    `threads` is of no use here: it is taken, as of every backend, and described as None. Inputs may lie in the GPU's
+    memory already; these are not searched for NaN. No output that is not finite is ever returned.
+    """
+
+    name = "tensorrt"
+    keeps_engines = True
+    windows_per_call = 8  # So that the next window is copied while one is computed.
+    _runner: Runner
+    _plan: Plan
+
+    def __init__(
+        self,
+        model: Path,
+        inputs: tuple[TensorSpec, ...],
+        outputs: tuple[TensorSpec, ...],
+        threads: int,
+        precision: Precision = "fp32",
+        *,
+        lengths: Sequence[int] = (),
+    ):
+        super().__init__(model, inputs, outputs, 0, precision, lengths=lengths)
+        self._gpu = _gpu()
+        self.device = self._gpu.name
+
+    @classmethod
+    def availability(cls) -> Availability:
+        """Whether driver, GPU and packages are there and fit each other."""
+        gpu = first_gpu()
+        if gpu is None:
+            return Availability(False, find_gpus().reason)
+        found = gpu.too_old or _usable(gpu)
+        if isinstance(found, str):
+            return Availability(False, f"{gpu.name}: {found}")
+        return Availability(True, f"{cls.build()} on {gpu.name}, compute capability {gpu.compute_capability}")
+
+    @classmethod
+    def _can_run(cls, precision: Precision) -> Availability:
+        gpu = _gpu()
+        if precision == "bf16" and gpu.target < BF16_FROM:
+            reason = f"{gpu.name} has no BF16 units (compute capability {gpu.compute_capability}, 8.0 has them)"
+            return Availability(False, reason)
+        if precision == "fp32" and gpu.target == TURING and _flavour().builds_ahead:
+            reason = f"TensorRT for RTX has no FP32 convolutions for {gpu.name} (compute capability 7.5); fp16 runs"
+            return Availability(False, reason)
+        return super()._can_run(precision)
+
+    @classmethod
+    def runtime(cls) -> Any:
+        """The module of the flavour that is installed."""
+        return _flavour().module
+
+    @classmethod
+    def build(cls) -> str:
+        """Flavour and version."""
+        flavour = _flavour()
+        return f"{flavour.name} {flavour.version}"
+
+    @classmethod
+    def version(cls) -> str:
+        """As `build`."""
+        return cls.build()
+
+    def engine_facts(self) -> dict[str, Any]:
+        """As an engine that was built ahead for this GPU has them."""
+        gpu, flavour = self._gpu, _flavour()
+        return engine_facts(
+            flavour,
+            self.precision,
+            gpu.target,
+            self.inputs,
+            self.outputs,
+            gpu=gpu.name,
+            driver=gpu.driver,
+            lengths=self.lengths,
+        )
+
+    def machine(self) -> list[str]:
+        """GPU and driver, besides the system."""
+        gpu = self._gpu
+        return [*super().machine()[:3], gpu.name, gpu.compute_capability, gpu.driver, ".".join(map(str, gpu.cuda))]
+
+    @property
+    def degraded(self) -> str | None:
+        """Why no CUDA graph was captured."""
+        return None if not self._is_open or self._runner.graph == CAPTURED else self._runner.graph
+
+    def describe(self) -> dict[str, Any]:
+        """As every backend; and GPU, driver, and whether a CUDA graph was captured or why not."""
+        gpu = self._gpu
+        return {
+            **super().describe(),
+            "threads": None,
+            "compute_capability": gpu.compute_capability,
+            "driver": gpu.driver,
+            "graph": self._runner.graph if self._is_open else "closed",
+        }
+
+    def _open(self) -> None:
+        from .builder import build_engine
+        from .timing_cache import timing_cache_file
+
+        flavour, gpu = _flavour(), self._gpu
+        try:
+            measured = None if flavour.builds_ahead else timing_cache_file(flavour, gpu.name, gpu.driver)
+        except UsageError:
+            measured = None  # The opening has said that nothing can be kept.
+        targets = (gpu.target,) if flavour.builds_ahead else None
+        built = build_engine(
+            flavour,
+            self.model,
+            self.inputs,
+            self.outputs,
+            precision=self.precision,
+            targets=targets,
+            progress=self.progress,
+            timing_cache=measured,
+            lengths=self.lengths,
+        )
+        self._start(built.plan)
+
+    def _export(self, output: BinaryIO) -> None:
+        output.write(self._plan)
+
+    def _import(self, engine: mmap.mmap) -> None:
+        self._start(engine)
+
+    def _start(self, plan: Plan) -> None:
+        flavour, gpu = _flavour(), self._gpu
+        kept = KernelCache(self.engine_facts(), plan, gpu)
+        place = Place(f"{self.model.name} in {self.precision}", gpu.compute_capability, gpu.driver)
+        runner = Runner(
+            flavour, Cuda(gpu.index), plan, self.inputs, self.outputs, place, kept.read(), lengths=self.lengths
+        )
+        try:
+            kept.keep(runner.compiled_kernels())
+        except BaseException:
+            runner.close()
+            raise
+        self._runner, self._plan = runner, plan
+
+    def _infer(self, window: Window) -> Arrays:
+        return self._infer_windows([window])[0]
+
+    def _infer_all(self, windows: Sequence[Window]) -> list[Arrays]:
+        return self._in_turn(self._infer_windows, windows)
+
+    def _infer_windows(self, windows: Sequence[Window]) -> list[Arrays]:
+        answers = self._runner.run(windows)
+        for answer in answers:
+            for name, values in answer.items():
+                if not np.isfinite(values).all():
+                    raise BackendError(
+                        f"{self.build()} answered with NaN or infinity for {name}.",
+                        "Check the inputs, which are not searched for NaN in GPU memory; or pass --precision fp32.",
+                    )
+        return answers
+
+    def _close(self) -> None:
+        self._runner.close()
+        del self._runner, self._plan
+
+    def _adopt(self, name: str, given: Input) -> Adopted:
+        return device_array(given, name) if lies_on_device(given) else super()._adopt(name, given)
+
+    def _foreign(self, doing: str, failure: Exception) -> BackendError:
+        if isinstance(failure, CudaError):
+            return in_words(failure, f"{doing} {self.model.name} on {self.device}")
+        return super()._foreign(doing, failure)
+
+
+def _gpu() -> Gpu:
+    gpu = first_gpu()
+    if gpu is None:
+        raise BackendError(f"TensorRT needs a GPU: {find_gpus().reason}.", "See what can run: mmcaf doctor")
+    return gpu
+
+
+def _flavour() -> Flavour:
+    """The flavour that runs on the GPU that is used; without a GPU, the one that is installed."""
+    gpu = first_gpu()
+    found = find_flavour() if gpu is None else _usable(gpu)
+    return found if isinstance(found, Flavour) else find_flavour()
+
+
+@cache
+def _usable(gpu: Gpu) -> Flavour | str:
+    """The first flavour that is installed and runs on a GPU, or in words why there is none and what to do."""
+    if installed_version("cuda-bindings") is None:
+        return f"cuda-python is not installed; {INSTALL}"
+    reasons, installed = [], False
+    for name in FLAVOURS:
+        try:
+            flavour = find_flavour(name)
+        except BackendError as failure:
+            reasons.append(failure.problem.removeprefix("TensorRT cannot be used here. ").rstrip("."))
+            continue
+        installed = True
+        known = supported_targets(flavour)
+        if gpu.target in known or (not known and gpu.target >= _OLDEST_GPU):
+            return flavour
+        runs = ", ".join(f"{target.major}.{target.minor}" for target in known) or "7.5 and newer"
+        reasons.append(f"{name} {flavour.version} runs on compute capability {runs}, not on {gpu.compute_capability}")
+    if gpu.target < _OLDEST_GPU:
+        advice = "no TensorRT runs on this GPU"
+    else:
+        advice = OTHERS["tensorrt"] if installed else INSTALL
+    return f"{'; '.join(reasons)}; {advice}"

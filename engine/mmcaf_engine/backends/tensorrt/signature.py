@@ -1,0 +1,268 @@
+"""Engines to carry to another machine: a folder with an engine and its signature, a manifest of SHA-256 hashes.
+
+An engine is close to a program, so one from elsewhere is only ever used after the user has said so of this very
+package, by the SHA-256 of its signature: `trust`. Nothing else of this program reads such a folder.
+"""
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ...bundle.bundle import describe_validation, file_sha256
+from ...cache.engines import EngineCache
+from ...errors import BackendError, UsageError
+from ...manifest import FileEntry, Precision
+from ...strict_json import parse_json, read_bounded
+from .engine_key import Facts, differences
+from .flavour import INSTALL, FlavourName, find_flavour
+
+SIGNATURE_NAME = "signature.json"
+PLAN_NAME: Final = "engine.plan"
+PRODUCTS_NAME: Final = "precision.json"
+LAYERS_NAME: Final = "layers.json"
+FileName = Literal["engine.plan", "precision.json", "layers.json"]
+
+_MAX_SIGNATURE_BYTES = 1024 * 1024
+_COPY_AGAIN = "Copy the folder again from the machine that built it; do not use this copy."
+_BLOCK = 1 << 20
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SignedFacts(_Strict):
+    """What the engine depends on, for one GPU: as `engine_key.engine_facts` and the model's hashes."""
+
+    runtime: FlavourName
+    version: str
+    precision: Precision
+    compute_capability: str = Field(pattern=r"^sm_[0-9]{2,4}$")
+    inputs: list[list[str | int]]
+    outputs: list[list[str | int]]
+    model: list[str] = Field(min_length=1)
+    gpu: str | None = None
+    driver: str | None = None
+    system: list[str] | None = None
+
+    def facts(self) -> Facts:
+        """As the cache has them."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+class Signature(_Strict):
+    """signature.json: what the engine is, and size and SHA-256 of every file beside it."""
+
+    format: Literal[1] = 1
+    bundle: str
+    bundle_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    built_by: str
+    engines: tuple[SignedFacts, ...] = Field(min_length=1)
+    files: dict[FileName, FileEntry]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A folder with a signature of the right form; fingerprint: the signature's SHA-256. Its files are not checked."""
+
+    folder: Path
+    signature: Signature
+    fingerprint: str
+
+    @property
+    def size(self) -> int:
+        """Bytes of the engine, as signed."""
+        return self.signature.files[PLAN_NAME].size
+
+
+def write_package(
+    folder: Path,
+    plan: bytes,
+    engines: list[Facts],
+    *,
+    bundle: str,
+    bundle_sha256: str,
+    built_by: str,
+    notes: Mapping[str, str],
+) -> Package:
+    """Write an engine with its signature; the folder appears whole or not at all.
+
+    Args:
+        engines: what it depends on, once for each GPU that it was built for.
+        notes: text of PRODUCTS_NAME and LAYERS_NAME, as far as known.
+
+    Raises:
+        UsageError: the folder exists, or cannot be written.
+    """
+    check_output(folder)
+    try:
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            (draft / PLAN_NAME).write_bytes(plan)
+            for name, text in notes.items():
+                (draft / name).write_text(text, encoding="utf-8")
+            files = {
+                file.name: {"sha256": file_sha256(file), "size": file.stat().st_size}
+                for file in sorted(draft.iterdir())
+            }
+            signature = Signature.model_validate(
+                {
+                    "bundle": bundle,
+                    "bundle_sha256": bundle_sha256,
+                    "built_by": built_by,
+                    "engines": engines,
+                    "files": files,
+                }
+            )
+            text = signature.model_dump_json(indent=2, exclude_none=True) + "\n"
+            (draft / SIGNATURE_NAME).write_text(text, encoding="utf-8")
+            draft.chmod(0o755)
+            draft.rename(folder)
+        except BaseException:
+            shutil.rmtree(draft, ignore_errors=True)
+            raise
+    except OSError as failure:
+        raise UsageError(
+            f"{folder}: the engine cannot be written there: {failure.strerror}.", "Choose another folder for --output."
+        ) from None
+    return read_package(folder)
+
+
+def check_output(folder: Path) -> None:
+    """Refuse a folder that a package could not be written to, before the long work.
+
+    Raises:
+        UsageError: it exists, or the one above it does not.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise UsageError(f"{folder}: exists already.", "Choose another folder for --output.")
+    if not folder.parent.is_dir():
+        raise UsageError(f"{folder.parent}: no such folder.", f"Make it: mkdir -p {folder.parent}")
+
+
+def read_package(folder: Path) -> Package:
+    """The package in a folder, with its signature read and its files not yet looked at.
+
+    Raises:
+        BackendError: it is none, or its signature is not of the form that this version knows.
+    """
+    if not folder.is_dir():
+        raise BackendError(f"{folder}: no such folder.", "Make one: mmcaf build BUNDLE --target sm_86 --output FOLDER")
+    file = folder / SIGNATURE_NAME
+    data = read_bounded(file, error=BackendError, max_bytes=_MAX_SIGNATURE_BYTES)
+    document = parse_json(data, name=str(file), error=BackendError, max_bytes=_MAX_SIGNATURE_BYTES)
+    try:
+        signature = Signature.model_validate(document)
+    except ValidationError as failure:
+        raise BackendError(
+            f"{file}: not the signature of an engine: {describe_validation(failure)}.", _COPY_AGAIN
+        ) from None
+    if PLAN_NAME not in signature.files:
+        raise BackendError(f"{file}: it signs no {PLAN_NAME}.", _COPY_AGAIN)
+    return Package(folder, signature, hashlib.sha256(data).hexdigest())
+
+
+def trust(package: Package, fingerprint: str, cache: EngineCache) -> None:
+    """Put a package's engine into the cache, from where sessions load it: the user says that it is this one.
+
+    Every byte is checked as it is copied; what is kept is what was checked.
+
+    Args:
+        fingerprint: SHA-256 of the signature as the machine that built it has shown it.
+
+    Raises:
+        BackendError: another fingerprint; a file is missing, altered or cut short; another version of TensorRT is
+            installed here, or none.
+        EngineTooLargeError: it does not fit the cache.
+    """
+    if fingerprint.lower() != package.fingerprint:
+        raise BackendError(
+            f"{package.folder}: its signature has the SHA-256 {package.fingerprint[:16]}...; "
+            f"{fingerprint[:16]}... was named. This is another package, or it was altered.",
+            _COPY_AGAIN,
+        )
+    _check_version(package)
+    names: tuple[FileName, ...] = (PRODUCTS_NAME, LAYERS_NAME)
+    notes: dict[str, str] = {name: _read_note(package, name) for name in names if name in package.signature.files}
+    for signed in package.signature.engines:
+        facts = signed.facts()
+        draft = cache.draft(
+            facts,
+            package.signature.bundle,
+            lambda output: _copy(package, PLAN_NAME, output),
+            origin=f"package {package.fingerprint}",
+            notes=notes,
+        )
+        cache.replace(draft)
+
+
+def _check_version(package: Package) -> None:
+    signed = package.signature.engines[0]
+    for other in package.signature.engines[1:]:
+        if (other.runtime, other.version) != (signed.runtime, signed.version):
+            raise BackendError(f"{package.folder}: signed for several versions of TensorRT.", _COPY_AGAIN)
+    flavour = find_flavour(signed.runtime)
+    if flavour.version != signed.version:
+        found = differences({"version": signed.version}, {"version": flavour.version})[0]
+        raise BackendError(
+            f"{package.folder}: an engine of {signed.runtime} {found}; only the version that built an engine loads it.",
+            f"Build it again with {flavour.version}, or install that one: {INSTALL[signed.runtime]}",
+        )
+
+
+def _read_note(package: Package, name: FileName) -> str:
+    chunks: list[bytes] = []
+    _copy(package, name, _Chunks(chunks))
+    return b"".join(chunks).decode("utf-8", errors="replace")
+
+
+class _Chunks:
+    """A file to write to, in memory."""
+
+    def __init__(self, chunks: list[bytes]) -> None:
+        self.write = chunks.append
+
+
+def _copy(package: Package, name: FileName, output: BinaryIO | _Chunks) -> None:
+    """Copy a signed file, hashing what is copied; what differs from the signature raises when all is read."""
+    entry = package.signature.files[name]
+    digest, size = hashlib.sha256(), 0
+    with _signed_file(package, name) as stream:
+        while size <= entry.size and (block := stream.read(_BLOCK)):
+            digest.update(block)
+            size += len(block)
+            output.write(block)
+    if size != entry.size:
+        more = "more than " if size > entry.size else ""
+        raise BackendError(
+            f"{package.folder}: {name} has {more}{min(size, entry.size)} bytes; {entry.size} are signed.", _COPY_AGAIN
+        )
+    if digest.hexdigest() != entry.sha256:
+        raise BackendError(
+            f"{package.folder}: {name} is damaged or altered: SHA-256 {digest.hexdigest()[:16]}..., "
+            f"{entry.sha256[:16]}... is signed.",
+            _COPY_AGAIN,
+        )
+
+
+@contextmanager
+def _signed_file(package: Package, name: FileName) -> Iterator[BinaryIO]:
+    """A file of the folder, whoever owns it, since its hash is what counts; no link, and nothing that could hang."""
+    flags = (getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    try:
+        stream = os.fdopen(os.open(package.folder / name, os.O_RDONLY | sum(flags)), "rb")
+    except OSError as failure:
+        raise BackendError(f"{package.folder}: {name} cannot be read: {failure.strerror}.", _COPY_AGAIN) from None
+    with stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise BackendError(f"{package.folder}: {name} is not a regular file.", _COPY_AGAIN)
+        yield stream

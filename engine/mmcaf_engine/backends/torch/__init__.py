@@ -1,0 +1,1 @@
+"""PyTorch with this project's kernels."""

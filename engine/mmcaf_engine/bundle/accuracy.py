@@ -1,0 +1,228 @@
+"""accuracy.json: what each precision of a bundle costs, on which cohort, measured by what."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+
+from ..errors import BundleError
+from ..manifest import AccuracyBound, Precision
+from ..strict_json import read_json
+from .bundle import Bundle, describe_validation
+
+ACCURACY_NAME = "accuracy.json"
+ACCURACY_FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class AccuracySummary:
+    """What a precision costs, from the bundle's accuracy.json: compared with FP32 on `studies` of `cohort`.
+
+    flips: studies whose label changed. auroc_difference: this precision minus FP32, or None if not measured.
+    """
+
+    cohort: str
+    studies: int
+    max_probability_difference: float
+    flips: int
+    auroc_difference: float | None
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    of_one_kind: ClassVar[frozenset[str]] = frozenset()
+    """Fields that only networks of one kind have; left out of the file where they are None."""
+
+    @model_serializer(mode="wrap")
+    def _without_foreign_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if value is not None or name not in self.of_one_kind}
+
+
+class CohortSummary(_Model):
+    """The studies that were answered at every precision, and how many were refused at all of them."""
+
+    source: str = Field(description="How the cohort was named: the table's file name, or demo:FIRST-LAST.")
+    studies: int = Field(ge=1)
+    refused: int = Field(ge=0)
+    labelled: int = Field(ge=0, description="Studies whose label is known; AUROC and ratios are over these.")
+    positives: int | None = Field(default=None, ge=0, description="Labelled studies of label 1, of two labels.")
+    per_label: tuple[int, ...] | None = Field(
+        default=None, description="Labelled studies of each of several labels; of independent ones, those that have it."
+    )
+
+    of_one_kind = frozenset({"positives", "per_label"})
+
+
+class Runtime(_Model):
+    """What ran a precision."""
+
+    backend: str
+    version: str
+    device: str
+
+
+class Estimate(_Model):
+    """A value and its 95 % stratified bootstrap percentile interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class DecisionTable(_Model):
+    """Decisions at a threshold; a ratio whose denominator is 0 is null."""
+
+    true_positives: int
+    false_positives: int
+    true_negatives: int
+    false_negatives: int
+    accuracy: float | None
+    f1: float | None
+    specificity: float | None
+    sensitivity: float | None
+    ppv: float | None
+    npv: float | None
+
+
+class LabelTable(DecisionTable):
+    """One of several labels against all others; auroc is null where all or no labelled studies are of it."""
+
+    label: int
+    studies: int = Field(description="Labelled studies of it.")
+    auroc: float | None
+    interval: Estimate | None = Field(default=None, description="Of independent labels: auroc with its interval.")
+    threshold: float | None = Field(default=None, description="Of independent labels: the label's own.")
+
+    of_one_kind = frozenset({"interval", "threshold"})
+
+
+class MacroTable(_Model):
+    """Decisions among several labels: accuracy, and plain means of the labels' own ratios where these are defined."""
+
+    accuracy: float | None
+    f1: float | None
+    specificity: float | None
+    sensitivity: float | None
+    ppv: float | None
+    npv: float | None
+
+
+class Performance(_Model):
+    """How well the labels are told; auroc is null without studies of two labels, decisions without labels.
+
+    Of several labels, auroc is the mean of each one's against all others, over those that occur; decisions are
+    likewise means, and per_label holds each label's own. So it is of independent labels, over those that some studies
+    have and others do not.
+    """
+
+    auroc: Estimate | None
+    decisions: DecisionTable | MacroTable | None
+    per_label: tuple[LabelTable, ...] | None = None
+
+    of_one_kind = frozenset({"per_label"})
+
+
+class Flips(_Model):
+    """Studies whose label is another one than in FP32."""
+
+    to_label_0: int | None = None
+    to_label_1: int | None = None
+    changed: int | None = Field(
+        default=None, description="Of several labels: studies with another one; of independent ones, with any change."
+    )
+    fraction: float = Field(description="Of the studies that were answered.")
+
+    of_one_kind = frozenset({"to_label_0", "to_label_1", "changed"})
+
+    @property
+    def count(self) -> int:
+        """Studies whose label changed."""
+        return self.changed if self.changed is not None else (self.to_label_0 or 0) + (self.to_label_1 or 0)
+
+
+class Reference(Runtime):
+    """The FP32 run that the others are compared with."""
+
+    precision: Literal["fp32"] = "fp32"
+    performance: Performance
+
+
+class PrecisionAccuracy(_Model):
+    """One precision compared with FP32, study by study."""
+
+    runtime: Runtime
+    max_probability_difference: float
+    mean_probability_difference: float
+    max_logit_difference: float
+    flips: Flips
+    performance: Performance
+    auroc_difference: Estimate | None = Field(description="AUROC of this precision minus that of FP32, paired.")
+    auroc_note: str | None = Field(description="Why AUROC was not measured.")
+    bound: AccuracyBound = Field(description="The manifest's bound that was applied.")
+    passed: bool
+    reasons: tuple[str, ...] = Field(description="Why it did not pass, in words.")
+
+
+class Accuracy(_Model):
+    """accuracy.json."""
+
+    format_version: Literal[1] = 1
+    cohort: CohortSummary
+    threshold: float | None = Field(description="Of two labels; null of several.")
+    thresholds: tuple[float, ...] | None = Field(default=None, description="Of independent labels, each one's.")
+    reference: Reference
+    precisions: dict[Precision, PrecisionAccuracy]
+
+    of_one_kind = frozenset({"thresholds"})
+
+
+def write_accuracy(accuracy: Accuracy, file: Path) -> None:
+    """Write accuracy.json; the same accuracy gives the same bytes."""
+    text = json.dumps(accuracy.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    file.write_bytes(f"{text}\n".encode())
+
+
+def read_accuracy(file: Path) -> Accuracy:
+    """Read accuracy.json.
+
+    Raises:
+        BundleError: missing, not JSON, of a newer format version, or invalid.
+    """
+    document = read_json(file, error=BundleError)
+    version = document.get("format_version") if isinstance(document, dict) else None
+    if isinstance(version, int) and version > ACCURACY_FORMAT_VERSION:
+        raise BundleError(
+            f"{file}: accuracy format {version}; this engine reads up to {ACCURACY_FORMAT_VERSION}.",
+            "Update it: pip install --upgrade mmcaf-infer",
+        )
+    try:
+        return Accuracy.model_validate(document)
+    except ValidationError as failure:
+        raise BundleError(
+            f"{file}: no accuracy report: {describe_validation(failure)}.", "Copy the bundle again from its source."
+        ) from None
+
+
+def accuracy_summary(bundle: Bundle, precision: Precision) -> AccuracySummary | None:
+    """What the bundle says that `precision` costs; None for fp32 and where it says nothing.
+
+    Raises:
+        BundleError: the bundle's accuracy.json is invalid.
+    """
+    if precision == "fp32" or ACCURACY_NAME not in bundle.manifest.files:
+        return None
+    accuracy = read_accuracy(bundle.file(ACCURACY_NAME))
+    measured = accuracy.precisions.get(precision)
+    if measured is None:
+        return None
+    return AccuracySummary(
+        cohort=accuracy.cohort.source,
+        studies=accuracy.cohort.studies,
+        max_probability_difference=measured.max_probability_difference,
+        flips=measured.flips.count,
+        auroc_difference=None if measured.auroc_difference is None else measured.auroc_difference.value,
+    )

@@ -1,0 +1,191 @@
+"""Where derived files live: one folder per user, never a patient's data."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, get_args
+
+from ..errors import UsageError
+
+CacheKind = Literal["engines", "self-tests", "tuning", "kernels", "bundles"]
+KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
+
+_NAMES = {
+    "engines": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
+    "self-tests": re.compile(r"[0-9a-f]{32}\.json|[0-9a-f]{32}\.\d+\.tmp"),
+    "tuning": re.compile(r"[0-9a-f]{64}\.json|[0-9a-f]{64}\.\d+\.tmp"),
+    "kernels": re.compile(r"[0-9a-f]{64}\.bin|[0-9a-f]{64}\.\d+\.tmp"),
+    "bundles": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
+}
+
+
+@dataclass(frozen=True)
+class CachedItem:
+    """One thing in the cache: a kept engine, a passed self-test, a tuning, a GPU's kernels, or the unpacked copy of a
+    zipped bundle.
+
+    what: in words; size: bytes on disk; last_used: seconds since 1970.
+    """
+
+    kind: CacheKind
+    what: str
+    size: int
+    last_used: float
+    path: Path
+
+
+def cache_folder(kind: CacheKind) -> Path:
+    """The folder of one kind of cached file, made if missing.
+
+    $MMCAF_CACHE if set, else the platform's user cache: %LOCALAPPDATA%, ~/Library/Caches, or
+    $XDG_CACHE_HOME (XDG Base Directory Specification), each with mmcaf-infer/ below it. What lies there is
+    trusted as much as this program is, so nobody else may own the folder or write to it.
+
+    Raises:
+        UsageError: the folder cannot be made, is a link, belongs to another user, or others may write to it.
+    """
+    folder = cache_root() / kind
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as failure:
+        raise UsageError(
+            f"{folder}: cannot make the cache folder: {failure.strerror}.",
+            "Name a writable one: export MMCAF_CACHE=/path/to/folder",
+        ) from None
+    if stat.S_ISLNK(found.st_mode):
+        raise UsageError(
+            f"{folder}: a link; the cache folder must be a real one.", "Name its place with MMCAF_CACHE instead."
+        )
+    if not _is_own(found):
+        raise UsageError(
+            f"{folder}: the cache folder belongs to another user (id {found.st_uid}).",
+            "Name one of your own: export MMCAF_CACHE=/path/to/folder",
+        )
+    if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise UsageError(
+            f"{folder}: other users may write to the cache folder (mode {stat.S_IMODE(found.st_mode):o}).",
+            f"Empty it and take that right away: chmod go-w {folder}",
+        )
+    return folder
+
+
+def cache_root() -> Path:
+    """The folder above those of each kind; it may not exist."""
+    if chosen := os.environ.get("MMCAF_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "mmcaf-infer"
+
+
+def open_own(path: Path) -> BinaryIO:
+    """Open a cached file to read it, if it is a regular file of this user and no link.
+
+    Raises:
+        OSError: it cannot be opened, or is not such a file.
+    """
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    descriptor = os.open(path, os.O_RDONLY | sum(flags))
+    stream = os.fdopen(descriptor, "rb")
+    found = os.fstat(descriptor)
+    if stat.S_ISREG(found.st_mode) and _is_own(found):
+        return stream
+    stream.close()
+    raise PermissionError(f"{path.name} is not a file of this user")
+
+
+def mark_used(path: Path) -> None:
+    """Note that a cached thing was used now, which keeps it from being removed first."""
+    with suppress(OSError):  # It still serves; it only looks older than it is.
+        os.utime(path)
+
+
+def cached_items(kinds: Iterable[CacheKind] = KINDS) -> list[CachedItem]:
+    """Everything that this program keeps, the least recently used first.
+
+    Raises:
+        UsageError: a folder is not this user's; see `cache_folder`.
+    """
+    items = []
+    for kind in kinds:
+        if not (cache_root() / kind).exists():
+            continue
+        for path in cache_folder(kind).iterdir():
+            if _NAMES[kind].fullmatch(path.name):
+                items += _item(kind, path)
+    return sorted(items, key=lambda item: (item.last_used, item.path))
+
+
+def remove(path: Path) -> bool:
+    """Remove a cached file or folder, or a link in its place but not what it leads to; False if that failed.
+
+    A folder disappears at once, so that nobody finds half of it.
+    """
+    try:
+        if path.is_dir() and not path.is_symlink():
+            doomed = path.with_name(f".draft-{secrets.token_hex(8)}")
+            path.rename(doomed)
+            shutil.rmtree(doomed)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _item(kind: CacheKind, path: Path) -> list[CachedItem]:
+    """The item at this path; none if another process has just removed it."""
+    try:
+        found = path.lstat()
+        files = [file.lstat() for file in path.rglob("*")] if stat.S_ISDIR(found.st_mode) else [found]
+    except FileNotFoundError:
+        return []
+    size = sum(file.st_size for file in files if stat.S_ISREG(file.st_mode))
+    return [CachedItem(kind, _describe(kind, path), size, found.st_mtime, path)]
+
+
+def _describe(kind: CacheKind, path: Path) -> str:
+    if path.name.startswith(".draft-") or path.name.endswith(".tmp"):
+        return "left behind by an interrupted process"
+    try:
+        match kind:
+            case "engines":
+                entry = _read(path / "entry.json")
+                facts = entry["facts"]
+                place = f"{facts['threads']} threads" if "threads" in facts else facts["compute_capability"]
+                return f"{entry['bundle']}, {facts['runtime']} {facts['precision']}, {place}"
+            case "self-tests":
+                stamp = _read(path)
+                return f"{stamp['bundle']}, {stamp['backend']} {stamp['precision']}"
+            case "tuning":
+                record = _read(path)
+                return f"{record['bundle']}, {len(record['timings'])} timed, {record['facts']['threads']} threads"
+            case "kernels":
+                return "what TensorRT measured or compiled for a GPU"
+            case "bundles":
+                return str(_read(path / "manifest.json")["name"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "not recognised"
+
+
+def _read(path: Path) -> Any:
+    with open_own(path) as stream:
+        return json.loads(stream.read(4 * 1024 * 1024))
+
+
+def _is_own(found: os.stat_result) -> bool:
+    """Whether the user of this process owns it; Windows has no such numbers, and protects the user's profile."""
+    return os.name != "posix" or found.st_uid == os.geteuid()

@@ -1,0 +1,270 @@
+"""Engines that a runtime built from a model, kept so that the next process need not build them again.
+
+An entry is a folder named after the SHA-256 of the facts that the engine depends on. It holds the engine and
+entry.json: its size and SHA-256, the facts in clear, when it was made and for which bundle; nothing of a patient.
+Loading an engine is close to running code, so only an entry of this user, in a folder that nobody else may write
+to, and whose every byte has the recorded SHA-256, is loaded. This module handles files and imports no runtime.
+"""
+
+import hashlib
+import io
+import json
+import mmap
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from errno import EACCES
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ..errors import BackendError, UsageError
+from ..strict_json import parse_json
+from .cache import cached_items, mark_used, open_own, remove
+
+ENTRY_FORMAT = 1
+"""Part of every key: entries of another format are never found."""
+
+DEFAULT_LIMIT_MIB = 8192
+_ENGINE_NAME = "engine.bin"
+_ENTRY_NAME = "entry.json"
+_MAX_ENTRY_BYTES = 256 * 1024
+_MAX_NOTE_BYTES = 64 * 2**20
+_DRAFT_SECONDS = 3600
+
+Facts = dict[str, Any]
+"""What an engine depends on, as JSON: model, runtime, precision, shapes, device, and what else matters to it."""
+
+
+@dataclass(frozen=True)
+class KeptEngine:
+    """A verified engine, mapped into memory copy-on-write: what is not touched costs no memory."""
+
+    blob: mmap.mmap
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An engine that was written but not yet made visible: `EngineCache.keep` or `EngineCache.discard` ends it."""
+
+    folder: Path
+    key: str
+    sha256: str
+
+
+class EngineTooLargeError(OSError):
+    """An engine exceeds the limit of the whole cache."""
+
+
+class EngineCache:
+    """The engines in one folder, together at most `limit` bytes; several processes may use it at once."""
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self.folder = folder
+        self.limit = limit
+
+    def load(self, facts: Facts) -> KeptEngine | None:
+        """The engine kept for these facts, after checking its owner, size and SHA-256; None if there is none.
+
+        Raises:
+            BackendError: there is one that must not be used.
+        """
+        entry = self._entry(facts)
+        try:
+            found = entry.lstat()
+        except FileNotFoundError:
+            return None
+        try:
+            engine = _read(entry, found, facts)
+        except BackendError:
+            if _is_replaced(entry, found):
+                return None  # Another process removed it while it was read.
+            raise
+        mark_used(entry)
+        return engine
+
+    def draft(
+        self,
+        facts: Facts,
+        bundle: str,
+        write: Callable[[BinaryIO], object],
+        *,
+        origin: str = "built here",
+        notes: Mapping[str, str] | None = None,
+    ) -> Draft:
+        """Have `write` put an engine into a file that no other process sees yet.
+
+        Args:
+            bundle: the bundle's name, for people who look into the cache; so `origin`.
+            notes: name -> text of further files about the engine, which loading it does not read.
+
+        Raises:
+            EngineTooLargeError: it would not fit the cache even alone.
+            OSError: it cannot be written.
+        """
+        folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        try:
+            with io.BufferedWriter(_Bounded(folder / _ENGINE_NAME, self.limit)) as output:
+                write(output)
+            with (folder / _ENGINE_NAME).open("rb") as stream:
+                sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            size = (folder / _ENGINE_NAME).stat().st_size
+            entry = {
+                "format": ENTRY_FORMAT,
+                "sha256": sha256,
+                "size": size,
+                "bundle": bundle,
+                "origin": origin,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "facts": facts,
+            }
+            (folder / _ENTRY_NAME).write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
+            for name, text in (notes or {}).items():
+                (folder / name).write_text(text, encoding="utf-8")
+        except BaseException:
+            remove(folder)
+            raise
+        return Draft(folder, engine_key(facts), sha256)
+
+    def keep(self, draft: Draft) -> None:
+        """Make a draft the entry of its facts, and remove what was not used for longest until all fits the limit.
+
+        If another process has kept one for the same facts in the meantime, that one stays.
+        """
+        final = self.folder / draft.key
+        try:
+            draft.folder.rename(final)
+        except OSError:  # A folder that is not empty is never replaced.
+            self.discard(draft)
+        mark_used(final)
+        self._make_room(final)
+
+    def replace(self, draft: Draft) -> None:
+        """As `keep`, but instead of what is kept for the same facts.
+
+        Raises:
+            PermissionError: that cannot be removed.
+        """
+        final = self.folder / draft.key
+        if not remove(final):
+            self.discard(draft)
+            raise PermissionError(EACCES, "the engine that is kept there cannot be removed", str(final))
+        self.keep(draft)
+
+    def discard(self, draft: Draft) -> None:
+        """Remove a draft."""
+        remove(draft.folder)
+
+    def note(self, facts: Facts, name: str) -> str | None:
+        """A further file about an engine, as `draft` was given it; None if there is none that is this user's."""
+        try:
+            with open_own(self._entry(facts) / name) as stream:
+                return stream.read(_MAX_NOTE_BYTES).decode("utf-8", errors="replace")
+        except OSError:
+            return None
+
+    def remove(self, facts: Facts) -> bool:
+        """Remove the entry of these facts, sound or not; False if that failed."""
+        return remove(self._entry(facts))
+
+    def _entry(self, facts: Facts) -> Path:
+        return self.folder / engine_key(facts)
+
+    def _make_room(self, newest: Path) -> None:
+        """Remove drafts that nobody finished, and the least recently used engines until all fit."""
+        items = cached_items(("engines",))
+        total = sum(item.size for item in items)
+        for item in items:
+            if item.path.name.startswith(".draft-"):
+                surplus = time.time() - item.last_used > _DRAFT_SECONDS
+            else:
+                surplus = total > self.limit and item.path != newest
+            if surplus and remove(item.path):
+                total -= item.size
+
+
+def engine_key(facts: Facts) -> str:
+    """SHA-256 of the facts as canonical JSON, together with the entries' format."""
+    document = {"format": ENTRY_FORMAT, **facts}
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def cache_limit() -> int:
+    """Bytes that kept engines may take together: $MMCAF_CACHE_LIMIT in MiB, else 8 GiB.
+
+    Raises:
+        UsageError: the variable is not a whole number of at least 0.
+    """
+    text = os.environ.get("MMCAF_CACHE_LIMIT") or str(DEFAULT_LIMIT_MIB)
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise UsageError(
+            f"$MMCAF_CACHE_LIMIT is {text[:40]!r}; a whole number of MiB is expected.",
+            f"Set it again: export MMCAF_CACHE_LIMIT={DEFAULT_LIMIT_MIB}",
+        )
+    return int(text) * 2**20
+
+
+def _read(entry: Path, found: os.stat_result, facts: Facts) -> KeptEngine:
+    try:
+        if not stat.S_ISDIR(found.st_mode):
+            raise PermissionError("its entry is no folder")
+        with open_own(entry / _ENTRY_NAME) as stream:
+            sha256, size = _read_entry(stream, facts)
+        with open_own(entry / _ENGINE_NAME) as stream:
+            return KeptEngine(_map(stream, sha256, size), sha256)
+    except FileNotFoundError as failure:
+        raise _unfit(f"{Path(str(failure.filename)).name} is missing") from None
+    except OSError as failure:
+        raise _unfit(failure.strerror or str(failure)) from None
+
+
+def _is_replaced(entry: Path, found: os.stat_result) -> bool:
+    try:
+        return entry.lstat().st_ino != found.st_ino
+    except FileNotFoundError:
+        return True
+
+
+def _read_entry(stream: BinaryIO, facts: Facts) -> tuple[str, int]:
+    """SHA-256 and size of the engine, from an entry that was made for exactly these facts."""
+    data = stream.read(_MAX_ENTRY_BYTES + 1)
+    entry = parse_json(data, name="The kept engine's entry.json", error=BackendError, max_bytes=_MAX_ENTRY_BYTES)
+    if not isinstance(entry, dict) or entry.get("format") != ENTRY_FORMAT or entry.get("facts") != facts:
+        raise _unfit("its entry.json was made for something else")
+    sha256, size = entry.get("sha256"), entry.get("size")
+    if not isinstance(sha256, str) or not isinstance(size, int):
+        raise _unfit("its entry.json does not say its size and SHA-256")
+    return sha256, size
+
+
+def _map(stream: BinaryIO, sha256: str, size: int) -> mmap.mmap:
+    found = os.fstat(stream.fileno()).st_size
+    if found != size or size == 0:
+        raise _unfit(f"it has {found} bytes; {size} are recorded")
+    blob = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    digest = hashlib.sha256(blob).hexdigest()
+    if digest != sha256:
+        blob.close()
+        raise _unfit(f"its SHA-256 is {digest[:16]}..., {sha256[:16]}... is recorded")
+    return blob
+
+
+class _Bounded(io.FileIO):
+    """A new file that refuses to grow beyond `limit` bytes."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(path, "xb")
+        self._limit = limit
+
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > self._limit:
+            raise EngineTooLargeError(f"it exceeds the cache's limit of {self._limit / 2**20:g} MiB")
+        return super().write(data)
+
+
+def _unfit(reason: str) -> BackendError:
+    return BackendError(f"The kept engine cannot be used: {reason}.")

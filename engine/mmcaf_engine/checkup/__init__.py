@@ -1,0 +1,1 @@
+"""Whether an installation, and what it answers, is in order."""

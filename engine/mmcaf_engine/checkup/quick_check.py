@@ -1,0 +1,186 @@
+"""Whether an installation is healthy, in about ten seconds: right answers, as fast as before, and room left."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from ..backends.base import Backend
+from ..bundle.bundle import Bundle, load_bundle
+from ..bundle.default import default_bundle
+from ..cache.cache import cache_root
+from ..errors import MmcafError, UsageError
+from ..machine.cpu import usable_cores
+from ..machine.gpu import first_gpu, free_memory
+from ..machine.memory import available_memory
+from ..session.opening import open_backend
+from ..session.self_test import run_self_test
+from ..session.session import Session, choose
+from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_for
+from ..session.tune import WARM_UP_RUNS, one_window, run_ms
+from .doctor import Finding
+
+SLOWEST = 1.25
+"""The median may be so many times the recorded one; or the recorded p95, if that is more."""
+
+FASTEST = 0.75
+"""A median below so much of the recorded one is healthy, but the record is then no longer worth much."""
+
+LEAST_DISK = 1_000_000_000
+"""Bytes: room for a kept engine and an unpacked bundle of the full-size network."""
+
+LEAST_MEMORY = 500_000_000
+"""Bytes, with the network open: a study of 300 slices of 512 x 512, as float32, and what is made of it."""
+
+MEASURE_SECONDS = 2.0
+FEWEST_RUNS, MOST_RUNS = 5, 50
+
+_FORGET = "mmcaf cache clear --kind tuning, or mmcaf tune BUNDLE"
+
+
+def quick_check(path: Path | None = None) -> list[Finding]:
+    """Check a bundle, by default the one that answers when none is named, and the machine it runs on.
+
+    Every hash, the golden cases run anew, one window's latency against what was recorded on this machine, and the
+    disk and memory left. Where nothing was recorded for this bundle, machine and installation, by `mmcaf tune` or by
+    an earlier check, this check records it and says so.
+
+    Returns:
+        What was found, in words; a "problem" is what keeps the installation from being healthy.
+    """
+    try:
+        bundle, found = _bundle(path)
+        found += _answers(bundle)
+    except MmcafError as failure:
+        found = [Finding("bundle", str(path or "default"), "problem", str(failure))]
+    return [*found, *_disk(), _memory()]
+
+
+def _bundle(path: Path | None) -> tuple[Bundle, list[Finding]]:
+    default = default_bundle() if path is None else None
+    bundle = load_bundle(default.path if default is not None else path or Path())
+    bundle.verify()
+    kind = "demonstration, " if bundle.manifest.demonstration else ""
+    origin = f" ({default.source})" if default is not None else ""
+    detail = f"{kind}{len(bundle.manifest.files)} files, every hash matches{origin}"
+    return bundle, [Finding("bundle", bundle.manifest.name, "ok", detail)]
+
+
+def _answers(bundle: Bundle) -> list[Finding]:
+    """What "auto" takes: that it answers the golden cases now, and how long it takes for a window."""
+    threads = usable_cores()
+    try:
+        chosen, precision, passed_over = choose(bundle, "auto", "auto", read_tuning(bundle, threads))
+        backend = chosen.of(bundle.manifest, bundle.folder / bundle.manifest.models[precision], threads, precision)
+        found = [Finding("engine", "backend", "note", f"passed over: {passed_over}")] if passed_over else []
+        with Session(bundle, backend, passed_over, open_backend(bundle, backend)) as session:
+            outcome = run_self_test(bundle, backend)
+            detail = (
+                f"{backend.name} {precision} on {backend.device}: {outcome.cases} golden cases within "
+                f"{outcome.max_abs_error:.1e} (at most {outcome.tolerance:g})"
+            )
+            found += [Finding("engine", "self-test", "ok", detail), _latency(session, threads), *_gpu_memory(backend)]
+    except MmcafError as failure:
+        return [Finding("engine", "self-test", "problem", str(failure))]
+    return found
+
+
+def _latency(session: Session, threads: int) -> Finding:
+    """One window against its record; a slow one is measured a second time, since a moment's load is no illness."""
+    taken = _measure(session)
+    known = _recorded(session, threads)
+    if known is None:
+        return _record(session, threads, taken)
+    before, source = known
+    highest = max(SLOWEST * before.median_ms, before.p95_ms)
+    if np.median(taken) > highest:
+        taken = _measure(session)
+    median = float(np.median(taken))
+    detail = (
+        f"one window {median:.3g} ms; recorded by {source}: {before.median_ms:.3g} ms, and up to {highest:.3g} ms is "
+        "healthy"
+    )
+    if median > highest:
+        remedy = "See what else runs, how warm the machine is, and its power settings"
+        return Finding(
+            "engine", "latency", "problem", f"{detail}. {remedy}; to record anew after a change for good: {_FORGET}"
+        )
+    if median < FASTEST * before.median_ms:
+        return Finding("engine", "latency", "note", f"{detail}. Much faster; to record anew: {_FORGET}")
+    return Finding("engine", "latency", "ok", detail)
+
+
+def _measure(session: Session) -> list[float]:
+    """Milliseconds of one window, again and again for about `MEASURE_SECONDS`."""
+    inputs = one_window(session.bundle)
+    for _ in range(WARM_UP_RUNS):
+        run_ms(session, inputs)
+    taken: list[float] = []
+    while len(taken) < FEWEST_RUNS or (sum(taken) < MEASURE_SECONDS * 1e3 and len(taken) < MOST_RUNS):
+        taken.append(run_ms(session, inputs))
+    return taken
+
+
+def _recorded(session: Session, threads: int) -> tuple[Timing, str] | None:
+    """What was recorded for this backend and precision, and by what; `mmcaf tune` before an earlier check."""
+    for record, source in (
+        (read_tuning(session.bundle, threads), "mmcaf tune"),
+        (read_tuning(session.bundle, threads, "quick check"), "an earlier quick check"),
+    ):
+        for timing in record.timings if record is not None else ():
+            if (timing.backend, timing.precision) == (session.backend, session.precision):
+                return timing, source
+    return None
+
+
+def _record(session: Session, threads: int, taken: list[float]) -> Finding:
+    """Keep the first measurement, beside those of other backends and precisions."""
+    median, p95 = (float(value) for value in np.percentile(taken, (50, 95)))
+    timing = Timing(backend=session.backend, precision=session.precision, median_ms=median, p95_ms=p95)
+    earlier = read_tuning(session.bundle, threads, "quick check")
+    record = Tuning(
+        bundle=session.bundle.manifest.name,
+        facts=tuned_for(session.bundle, threads),
+        runs=len(taken),
+        timings=(*(earlier.timings if earlier is not None else ()), timing),
+    )
+    try:
+        keep_tuning(record, "quick check")
+    except UsageError as failure:
+        said = f"nothing to compare it with, and it cannot be recorded: {failure}"
+    else:
+        said = "recorded now, since nothing was for this bundle, machine and installation"
+    return Finding("engine", "latency", "note", f"one window {median:.3g} ms; {said}")
+
+
+def _gpu_memory(backend: Backend) -> list[Finding]:
+    gpu = first_gpu()
+    free = None if backend.device == "CPU" or gpu is None else free_memory(gpu)
+    return [] if free is None else [_left("GPU memory", free, LEAST_MEMORY, "End other programs that use the GPU")]
+
+
+def _disk() -> list[Finding]:
+    """The file systems of the cache and of temporary files, once where they are the same."""
+    found: dict[int, Finding] = {}
+    for name, folder in (("disk of the cache", cache_root()), ("disk of temporary files", Path(tempfile.gettempdir()))):
+        existing = next(one for one in (folder, *folder.parents) if one.exists())
+        left = _left(name, shutil.disk_usage(existing).free, LEAST_DISK, f"Make room on the disk of {existing}")
+        found.setdefault(existing.stat().st_dev, left)
+    return list(found.values())
+
+
+def _memory() -> Finding:
+    free = available_memory()
+    if free is None:
+        return Finding("room", "memory", "note", "this system does not say how much is left")
+    return _left("memory", free, LEAST_MEMORY, "End other programs, or give this one more")
+
+
+def _left(name: str, free: int, least: int, remedy: str) -> Finding:
+    detail = f"{free / 1e9:.1f} GB left, at least {least / 1e9:.1f} GB needed"
+    return (
+        Finding("room", name, "ok", detail)
+        if free >= least
+        else Finding("room", name, "problem", f"{detail}. {remedy}")
+    )

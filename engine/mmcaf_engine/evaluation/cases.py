@@ -1,0 +1,88 @@
+"""Cohorts: studies with records and, where known, labels, each loaded when its turn comes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from ..inputs.prepare import Prepared, prepare
+from ..manifest import Manifest
+from ..record.tokenizer import Tokenizer
+
+Label = int | tuple[int, ...] | None
+"""A label's position among the network's; where labels are independent, of those that are present, ascending; None
+where it is not known."""
+
+
+class Case(Protocol):
+    """One study of a cohort."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def label(self) -> Label: ...
+
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
+        """Read it as the manifest wants it.
+
+        Args:
+            tokenizer: of the bundle; needed where the network reads text.
+
+        Raises:
+            StudyError, RecordError: this case is refused; the message says why.
+        """
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Cases in order; source says where they are from, without any folder: a table's name, or demo:FIRST-LAST."""
+
+    source: str
+    cases: tuple[Case, ...]
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __iter__(self) -> Iterator[Case]:
+        return iter(self.cases)
+
+    def first(self, count: int) -> "Cohort":
+        """The first `count` cases."""
+        if count >= len(self.cases):
+            return self
+        return replace(self, source=f"{self.source}, first {count}", cases=self.cases[:count])
+
+    def unlabelled(self) -> "Cohort":
+        """The same cases without their labels, for a network that is not about these diseases or these people."""
+        return replace(self, cases=tuple(_Unlabelled(case) for case in self.cases))
+
+
+@dataclass(frozen=True)
+class _Unlabelled:
+    """A case whose label is not looked at."""
+
+    case: Case
+    label: None = None
+
+    @property
+    def id(self) -> str:
+        return self.case.id
+
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
+        return self.case.load(manifest, tokenizer)
+
+
+@dataclass(frozen=True)
+class FileCase:
+    """A study, a record and a report on disk."""
+
+    id: str
+    label: Label
+    study: Path
+    record: Path | None
+    report: Path | None = None
+
+    def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
+        """Read it; see `Case.load`."""
+        return prepare(self.study, self.record, manifest, report=self.report, tokenizer=tokenizer)

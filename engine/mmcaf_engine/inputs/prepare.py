@@ -1,0 +1,228 @@
+"""A study and a record made ready for any session of one bundle."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cancel import Progress
+from ..errors import UsageError
+from ..image import open_image
+from ..manifest import ImageSpec, Manifest
+from ..record.clinical import Clinical, RecordSource, expect_clinical, read_clinical
+from ..record.record import Record
+from ..record.tokenizer import Tokenizer
+from ..study import Duplicates, Gaps, InputSeries, Policies, Series, Tilt, open_inputs
+from ..timing import span
+from ..volume import Arrays, PatientHeader, Study, StudyFacts
+from ..workers import Scratch
+from .image import image_input
+from .windows import Preprocessor, Values, Windows
+
+
+@dataclass(frozen=True)
+class PreparedSeries:
+    """What one volume input will see, of which series.
+
+    source: the series' SeriesInstanceUID, or the file's name. chosen: why this one, in words.
+    """
+
+    input: str
+    facts: StudyFacts | Study
+    windows: Windows
+    source: str = ""
+    chosen: str = ""
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """What the image input will see, float32 [1, C, H, W], of which file.
+
+    source: the image's SOPInstanceUID, or the file's name. chosen: why this one, in words.
+    """
+
+    input: str
+    facts: StudyFacts
+    values: NDArray[np.float32]
+    source: str = ""
+    chosen: str = ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the network will see: a series for each volume input or one image, and the record and the report.
+
+    Every series has the same number of windows; of several series each is one. Whatever has no series is one window.
+    """
+
+    series: tuple[PreparedSeries, ...]
+    clinical: Clinical = field(default_factory=Clinical)
+    image: PreparedImage | None = None
+
+    def __len__(self) -> int:
+        """How many windows there are."""
+        return len(self.starts)
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """First slice of each window."""
+        return self.series[0].windows.starts if self.series else (0,)
+
+    @property
+    def studied(self) -> tuple[PreparedSeries | PreparedImage, ...]:
+        """The series, or the image; empty where the network reads no study."""
+        return self.series if self.image is None else (self.image,)
+
+    @property
+    def record(self) -> Record | None:
+        """The validated record."""
+        return self.clinical.record
+
+    @property
+    def record_warnings(self) -> tuple[str, ...]:
+        """Remarks on the record and the report."""
+        return self.clinical.warnings
+
+    @property
+    def study_warnings(self) -> tuple[str, ...]:
+        """Remarks on the series or image; of several, each says which one it is about."""
+        several = len(self.studied) > 1
+        return tuple(
+            f"{entry.input}: {text}" if several else text for entry in self.studied for text in entry.facts.warnings
+        )
+
+    def inputs(self, window: int, manifest: Manifest) -> Arrays:
+        """All that the network takes for one window: input name -> array [1, ...]; volumes are read-only."""
+        arrays = {entry.input: entry.windows.window(window) for entry in self.series}
+        if self.image is not None:
+            arrays[self.image.input] = self.image.values
+        return arrays | self.clinical.inputs(manifest)
+
+
+def prepare(
+    study: str | Path | None,
+    record: RecordSource | None,
+    manifest: Manifest,
+    *,
+    report: str | Path | None = None,
+    tokenizer: Tokenizer | None = None,
+    series: Series | None = None,
+    gaps: Gaps = "refuse",
+    tilt: Tilt = "refuse",
+    duplicates: Duplicates = "refuse",
+    stride: int | None = None,
+    allow_id_mismatch: bool = False,
+    progress: Progress | None = None,
+    accepted: Callable[[], None] | None = None,
+) -> Prepared:
+    """Read a study and a record as a bundle's manifest wants them; arguments as for `pipeline.infer`.
+
+    Each slice is preprocessed by the thread that decoded it, while it is at hand.
+
+    Args:
+        study: None for a network that reads none.
+        tokenizer: of the bundle, by `text.open_tokenizer`; needed where the network reads text.
+        accepted: called once, when all that can be told without decoding pixels is in order: the study's
+            headers and geometry, the record, and how the windows will lie.
+
+    Raises:
+        StudyError, RecordError: that part is refused; the message says why.
+        UsageError: an argument is out of range.
+    """
+    expect_clinical(record, report, manifest)
+    policies = Policies(gaps, tilt, duplicates)
+
+    def clinical_of(patient: PatientHeader) -> Clinical:
+        with span("record"):
+            return read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
+
+    if manifest.preprocessing is None:
+        _refuse_options_of_volumes(manifest, policies, stride)
+        if manifest.image is not None:
+            path = _given(study, manifest)
+            return _with_image(path, manifest, manifest.image, series, clinical_of, progress, accepted)
+        if study is not None:
+            raise UsageError(f"{manifest.name} reads no study, but one was given.", "Give the record alone.")
+        alone = Prepared((), clinical_of(PatientHeader()))
+        if accepted is not None:
+            accepted()
+        return alone
+    with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
+        clinical = clinical_of(opened[0].opened.patient)
+        with span("preprocess"):
+            preprocessors = [Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride) for entry in opened]
+        if accepted is not None:
+            accepted()
+        counting = _Counting(progress, [entry.opened.shape[0] for entry in opened])
+        read = tuple(
+            _prepared(entry, preprocessor, counting) for entry, preprocessor in zip(opened, preprocessors, strict=True)
+        )
+    return Prepared(read, clinical)
+
+
+def _given(study: str | Path | None, manifest: Manifest) -> str | Path:
+    if study is None:
+        raise UsageError(f"{manifest.name} reads a study; none was given.", "Give it before the record.")
+    return study
+
+
+def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: int | None) -> None:
+    given = [f"--{name}" for name, value in vars(policies).items() if value != "refuse"]
+    given += ["--stride"] if stride is not None else []
+    if given:
+        read = "one 2D image" if manifest.image is not None else "no study"
+        raise UsageError(
+            f"{', '.join(given)}: of networks that read volumes; {manifest.name} reads {read}.", "Leave it out."
+        )
+
+
+def _with_image(
+    study: str | Path,
+    manifest: Manifest,
+    spec: ImageSpec,
+    series: Series | None,
+    clinical_of: Callable[[PatientHeader], Clinical],
+    progress: Progress | None,
+    accepted: Callable[[], None] | None,
+) -> Prepared:
+    name = manifest.input("image").name
+    with open_image(study, spec, input=name, series=series, progress=progress) as opened:
+        clinical = clinical_of(opened.patient)
+        if accepted is not None:
+            accepted()
+        plane, facts = opened.read(progress)
+    with span("preprocess"):
+        values = image_input(plane, spec)
+    return Prepared((), clinical, PreparedImage(name, facts, values, opened.source, opened.choice.why))
+
+
+def _prepared(entry: InputSeries, preprocessor: Preprocessor, progress: "_Counting") -> PreparedSeries:
+    """Decode one series; the thread that decoded a slice preprocesses it."""
+
+    def receive(index: int, values: Values, scratch: Scratch) -> None:
+        with span("preprocess"):
+            preprocessor.put(index, values, scratch)
+
+    facts = entry.opened.stream(receive, progress)
+    progress.done_before += entry.opened.shape[0]
+    with span("preprocess"):
+        windows = preprocessor.windows()
+    return PreparedSeries(entry.input, facts, windows, entry.source, entry.why)
+
+
+class _Counting:
+    """Tells of the slices of all series together."""
+
+    def __init__(self, progress: Progress | None, slices: list[int]) -> None:
+        self._progress = progress
+        self._slices = slices
+        self.done_before = 0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if self._progress is not None and len(self._slices) == 1:
+            self._progress(stage, done, total)
+        elif self._progress is not None:
+            everything = sum(self._slices)
+            self._progress(stage, min(self.done_before + done, everything), everything)

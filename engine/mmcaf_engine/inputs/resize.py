@@ -1,0 +1,181 @@
+"""Resizing in-plane: slices by pixel coverage, as OpenCV's INTER_AREA, and images by antialiased bilinear weights."""
+
+from functools import lru_cache
+from math import gcd
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..workers import Scratch
+
+MAX_SIDE = 4096
+"""Rows or columns of an image before or after the resize, pixels."""
+
+MIN_PERIODS = 12
+"""Repeats of the weights along an axis from which one operation on all of them is worth its call."""
+
+Plain = NDArray[np.float32] | NDArray[np.int16]
+
+
+def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None = None) -> NDArray[np.float32]:
+    """Resize one slice or a few slices in-plane.
+
+    When no axis grows, every output pixel is the mean of the input area that it covers, pixels
+    weighted by the covered fraction. When an axis grows, OpenCV mixes two neighbours on both axes,
+    and so does this function; while both axes grow that is the covered area again, but for single
+    pixels that OpenCV's double-precision division attributes to the neighbour (160 to 208, say).
+    The same input gives the same bits on every machine, and a slice the same bits alone as in a stack.
+
+    Args:
+        image: [H, W] or [S, H, W], finite.
+        rows: wanted H.
+        columns: wanted W.
+        scratch: memory to work in and to return the result in, until it is used again.
+
+    Returns:
+        float32 [rows, columns] or [S, rows, columns]; never the image itself.
+
+    Raises:
+        UsageError: another number of axes, or a side outside 1 to 4096 pixels.
+    """
+    if image.ndim not in (2, 3):
+        raise UsageError(f"resize: an array of {image.ndim} axes came; [H, W] or [S, H, W] was expected.")
+    height, width = image.shape[-2:]
+    if not all(1 <= side <= MAX_SIDE for side in (height, width, rows, columns)):
+        raise UsageError(
+            f"resize: {height} x {width} to {rows} x {columns} pixels; sides of 1 to {MAX_SIDE} are resized."
+        )
+    scratch = scratch or Scratch()
+    stack = image if image.ndim == 3 else image[np.newaxis]
+    resized = scratch.array("resized", (len(stack), rows, columns), np.float32)
+    if (rows, columns) == (height, width):
+        resized[...] = stack
+    else:
+        grows = rows > height or columns > width
+        fewer_rows = scratch.array("fewer rows", (len(stack), rows, width), np.float32)
+        _weighted_sums(stack, fewer_rows, 1, _sums(height, rows, grows), scratch)
+        _weighted_sums(fewer_rows, resized, 2, _sums(width, columns, grows), scratch)
+    return resized if image.ndim == 3 else resized[0]
+
+
+def resize_bilinear(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
+    """Resize one image by antialiased bilinear interpolation.
+
+    Each output pixel is the weighted mean of the input pixels around the place that it covers. The weights fall off
+    linearly to both sides of that place's centre, to nothing at one output pixel's width, and at least one input
+    pixel's, from it; beyond the edge there are no pixels, and the weights that are left are scaled to add up to 1. So
+    have it PIL's BILINEAR, before it rounds to whole greys, and PyTorch's bilinear with antialias=True and
+    align_corners=False.
+
+    Args:
+        image: [H, W], finite.
+        rows: wanted H.
+        columns: wanted W.
+
+    Returns:
+        float32 [rows, columns].
+    """
+    height, width = image.shape
+    scratch = Scratch()
+    fewer_rows, resized = np.empty((1, rows, width), np.float32), np.empty((1, rows, columns), np.float32)
+    _weighted_sums(image[np.newaxis], fewer_rows, 1, (_of_lists(*_triangles(height, rows), height),), scratch)
+    _weighted_sums(fewer_rows, resized, 2, (_of_lists(*_triangles(width, columns), width),), scratch)
+    plane: NDArray[np.float32] = resized[0]
+    return plane
+
+
+class _Sum(NamedTuple):
+    """Some output pixels of an axis, and the (input pixels, weights) to be added for them, in this order."""
+
+    outputs: slice
+    terms: tuple[tuple[slice | NDArray[np.intp], np.float32 | NDArray[np.float32]], ...]
+
+
+def _weighted_sums(
+    source: Plain, result: NDArray[np.float32], axis: int, sums: tuple[_Sum, ...], scratch: Scratch
+) -> None:
+    """Fill `result` with sums along `axis` of [S, H, W], each in a fixed order.
+
+    Plain sums rather than a matrix product, whose bits would depend on the processor and on how many
+    threads it runs on, and whose zeros would be most of the work.
+    """
+    before, after = (slice(None),) * axis, (1,) * (2 - axis)
+    shape = result[*before, sums[0].outputs].shape
+    total, product = (scratch.array(f"{use} {axis}", shape, np.float32) for use in ("total", "product"))
+    for outputs, terms in sums:
+        into = result[*before, outputs]
+        for done, (pixels, weight) in enumerate(terms, start=1):
+            summed = into if done == len(terms) else total
+            np.multiply(source[*before, pixels], weight.reshape(-1, *after), out=summed if done == 1 else product)
+            if done > 1:
+                np.add(total, product, out=summed)
+
+
+@lru_cache(maxsize=16)
+def _sums(source: int, target: int, grows: bool) -> tuple[_Sum, ...]:
+    """The sums of an axis: over slices of it where the pattern of weights repeats, else over one list for each term."""
+    first, weights = _neighbours(source, target) if grows else _coverage(source, target)
+    weights = weights.astype(np.float32)
+    # Neighbours come from divisions that round: no part of the axis need equal another to the last bit.
+    periods = 1 if grows else gcd(source, target)
+    if periods < MIN_PERIODS:
+        return (_of_lists(first, weights, source),)
+    inputs, outputs = source // periods, target // periods
+    return tuple(
+        _Sum(
+            slice(output, None, outputs),
+            tuple(
+                (slice(first[output] + tap, None, inputs), weights[tap, output])
+                for tap in range(len(weights))
+                if weights[tap, output]
+            ),
+        )
+        for output in range(outputs)
+    )
+
+
+def _of_lists(first: NDArray[np.intp], weights: NDArray[np.floating[Any]], source: int) -> _Sum:
+    """The sum of a whole axis of `source` pixels: weights [K, target] of the pixels from `first` [target] on."""
+    taps = enumerate(weights.astype(np.float32))
+    return _Sum(slice(None), tuple((np.minimum(first + tap, source - 1), weight) for tap, weight in taps))
+
+
+def _coverage(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The first input pixel [target] under each output pixel, and the fractions [K, target] covered from there on.
+
+    Both axes are counted in units in which an output pixel is `source` and an input pixel `target` wide.
+    """
+    start = np.arange(target) * source
+    first = start // target
+    most = int((-(-(start + source) // target) - first).max())
+    left = (first + np.arange(most)[:, None]) * target
+    overlap = np.minimum(start + source, left + target) - np.maximum(start, left)
+    return first, np.maximum(overlap, 0) / source
+
+
+def _neighbours(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The input pixel [target] under each output pixel's left edge, and the weights [2, target] of it and the next.
+
+    The next one weighs the share of the output pixel that lies beyond the first. The divisions are
+    done as OpenCV does them, in double precision.
+    """
+    ratio = target / source
+    index = np.arange(target)
+    first = np.minimum(np.floor(index * (1.0 / ratio)).astype(np.intp), source - 1)
+    beyond = ((index + 1) - (first + 1) * ratio).astype(np.float32)
+    share = np.where(beyond <= 0, 0, beyond - np.floor(beyond))
+    return first, np.stack([1 - share, share])
+
+
+def _triangles(source: int, target: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """The first input pixel [target] that an output pixel takes from, and the weights [K, target] from there on."""
+    ratio = source / target
+    reach = max(ratio, 1.0)
+    centre = (np.arange(target) + 0.5) * ratio
+    first = np.maximum(np.floor(centre - reach + 0.5), 0).astype(np.intp)
+    end = np.minimum(np.floor(centre + reach + 0.5), source).astype(np.intp)
+    pixels = first + np.arange(int((end - first).max()))[:, None]
+    weights = np.maximum(1.0 - np.abs(pixels + 0.5 - centre) / reach, 0.0) * (pixels < end)
+    return first, weights / weights.sum(axis=0)

@@ -1,0 +1,1 @@
+"""What this computer is: its processor, its memory, its GPUs."""

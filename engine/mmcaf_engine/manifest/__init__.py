@@ -1,0 +1,87 @@
+"""The manifest: a bundle's declarative contract, as a versioned pydantic model."""
+
+from .image import ImageSpec, View
+from .manifest import (
+    DEFAULT_ACCURACY_BOUNDS,
+    FORMAT_VERSION,
+    AccuracyBound,
+    Activation,
+    AggregationSpec,
+    FileEntry,
+    Manifest,
+)
+from .parts import PartFiles, ReportParts
+from .preprocessing import (
+    CenterCropStep,
+    ClipScaleStep,
+    PreprocessingSpec,
+    ResizeStep,
+    ResizeVolumeStep,
+    StandardiseStep,
+    Step,
+    SubtractStep,
+    WindowSpec,
+)
+from .provenance import Int8Entry, Provenance, RewriteEntry
+from .series import BValues, SeriesRule, SeriesSpec, Turn
+from .table import (
+    CategoryField,
+    Cut,
+    FhirObservation,
+    FhirPatient,
+    FhirSource,
+    Impute,
+    Missing,
+    NumberField,
+    Refuse,
+    TableField,
+    TableSpec,
+)
+from .tensors import AttentionSpec, NetworkSpec, Precision, TensorSpec
+from .text import TextSpec
+
+__all__ = [
+    "Manifest",
+    "NetworkSpec",
+    "TensorSpec",
+    "FileEntry",
+    "Precision",
+    "FORMAT_VERSION",
+    "PreprocessingSpec",
+    "WindowSpec",
+    "Step",
+    "ResizeStep",
+    "CenterCropStep",
+    "ClipScaleStep",
+    "SubtractStep",
+    "ResizeVolumeStep",
+    "StandardiseStep",
+    "SeriesSpec",
+    "SeriesRule",
+    "BValues",
+    "Turn",
+    "ImageSpec",
+    "View",
+    "TextSpec",
+    "ReportParts",
+    "PartFiles",
+    "TableSpec",
+    "TableField",
+    "CategoryField",
+    "NumberField",
+    "Cut",
+    "Missing",
+    "Refuse",
+    "Impute",
+    "FhirSource",
+    "FhirPatient",
+    "FhirObservation",
+    "AttentionSpec",
+    "Activation",
+    "AggregationSpec",
+    "AccuracyBound",
+    "DEFAULT_ACCURACY_BOUNDS",
+    "RewriteEntry",
+    "Int8Entry",
+    "Provenance",
+]

@@ -1,0 +1,167 @@
+"""What must agree within a manifest; each violation is a ValueError that says what does not."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from .image import ImageSpec
+from .parts import ReportParts
+from .preprocessing import PreprocessingSpec
+from .series import SeriesSpec
+from .table import TableSpec
+from .tensors import TEXT_KINDS, AttentionSpec, Precision, TensorSpec
+from .text import TextSpec
+
+_AT_MOST_ONE = ("image", "table", *TEXT_KINDS)
+_PARTS = {"volume": "preprocessing", "image": "image", "table": "table", "tokens": "text", "token_mask": "text"}
+"""Kind of input -> the part of the manifest that tells how it is made; each needs the other."""
+
+
+def check_files(
+    files: Collection[str], models: Mapping[Precision, str], text: TextSpec | None, parts: ReportParts | None
+) -> None:
+    """Every file that another part of the manifest names is listed, under a name that stays within the bundle.
+
+    Raises:
+        ValueError: one is not; so all functions here.
+    """
+    vocabulary = [] if text is None else [text.vocabulary]
+    cut = [] if parts is None else [file for part in parts.models.values() for file in (part.text, part.rest)]
+    for file in (*models.values(), *cut, "golden.npz", *vocabulary):
+        if file not in files:
+            raise ValueError(f"files does not list {file}")
+    if "fp32" not in models:
+        raise ValueError("models has no fp32 entry")
+    for name in files:
+        if not _is_plain_name(name):
+            raise ValueError(f"file name {name!r} is not a plain name")
+
+
+def check_inputs(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], sources: Mapping[str, object]) -> None:
+    """Names are told apart, and inputs come in the kinds and numbers that an answer can be made with.
+
+    Args:
+        sources: name of each part of the manifest that tells how an input is made -> that part, or None.
+    """
+    names = [spec.name for spec in (*inputs, *outputs)]
+    if len(set(names)) != len(names):
+        raise ValueError("two inputs or outputs share a name")
+    kinds: list[str] = [spec.kind for spec in inputs]
+    if unknown := sorted(set(kinds) - set(_PARTS)):
+        raise ValueError(f"no input can be of the kind {', '.join(unknown)}")
+    if repeated := [kind for kind in _AT_MOST_ONE if kinds.count(kind) > 1]:
+        raise ValueError(f"there is more than one input of the kind {repeated[0]}")
+    if "volume" in kinds and "image" in kinds:
+        raise ValueError("inputs must hold volumes or one image, not both")
+    for kind, part in _PARTS.items():
+        if (kind in kinds) != (sources[part] is not None):
+            raise ValueError(f"inputs of the kind {kind} and the manifest's {part} must come together")
+
+
+def check_record(table: TableSpec | None, text: TextSpec | None) -> None:
+    """No field of the record is both the table's and the text's."""
+    if table is not None and text is not None:
+        both = sorted({field.name for field in table.fields} & set(text.fields))
+        if both:
+            raise ValueError(f"{', '.join(both)}: a field of the record is either the table's or the text's")
+
+
+def check_parts(
+    parts: ReportParts | None,
+    models: Mapping[Precision, str],
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+) -> None:
+    """A network in two parts is a network of this bundle, in files of its own."""
+    if parts is None:
+        return
+    if unknown := sorted(parts.models.keys() - models.keys()):
+        raise ValueError(f"text.parts are of {', '.join(unknown)}, of which models has no network")
+    if parts.words.kind != "words":
+        raise ValueError(f"text.parts.words is of the kind {parts.words.kind}; words is expected")
+    if parts.words.name in [spec.name for spec in (*inputs, *outputs)]:
+        raise ValueError(f"text.parts.words shares its name, {parts.words.name}, with an input or output")
+    files = [*models.values(), *(file for part in parts.models.values() for file in (part.text, part.rest))]
+    if repeated := sorted({file for file in files if files.count(file) > 1}):
+        raise ValueError(f"{', '.join(repeated)}: each precision's network and its parts are files of their own")
+    if all(spec.kind in TEXT_KINDS for spec in inputs):
+        raise ValueError("text.parts are of networks that read more than a report")
+
+
+def check_volumes(
+    volumes: Sequence[TensorSpec], series: Sequence[SeriesSpec], preprocessing: PreprocessingSpec | None
+) -> None:
+    """Each volume input has its series rule, where there are any, and the size that its preprocessing gives."""
+    matched, names = [entry.input for entry in series], [spec.name for spec in volumes]
+    if matched != names and (matched or len(names) > 1):
+        raise ValueError(f"series must tell which series each volume input is, in this order: {names}")
+    if preprocessing is None:
+        return
+    windows, size = preprocessing.windows, preprocessing.size
+    if windows is not None and len(names) > 1:
+        raise ValueError("windows are of one series; a network of several takes each as a whole (windows: null)")
+    for spec in volumes:
+        at = 2 + preprocessing.slice_axis
+        if windows is not None and spec.shape[at : at + 1] != (windows.slices,):
+            raise ValueError("the volume input's depth differs from preprocessing.windows.slices")
+        if size is not None and spec.shape[2:] != size:
+            raise ValueError(f"the input {spec.name} is {spec.shape[2:]}; resize_volume gives {size}")
+
+
+def check_shapes(inputs: Sequence[TensorSpec], image: ImageSpec | None, table: TableSpec | None) -> None:
+    """The image and table inputs have the shapes that their parts of the manifest give."""
+    for spec in inputs:
+        if spec.kind == "image" and image is not None and spec.shape != (size := ("N", image.channels, *image.size)):
+            raise ValueError(f"the input {spec.name} is {spec.shape}; channels and size of image give {size}")
+        if spec.kind == "table" and table is not None and spec.shape != ("N", table.width):
+            raise ValueError(f"the table input's width differs from the number of table fields and cuts, {table.width}")
+
+
+def check_labels(activation: str, labels: Sequence[str], threshold: float | None, thresholds: Sequence[float]) -> None:
+    """Labels, activation and thresholds fit each other."""
+    if len(set(labels)) != len(labels):
+        raise ValueError("two labels share a name")
+    if activation == "sigmoid" and len(labels) != 2:
+        raise ValueError("activation sigmoid tells two labels apart; softmax is for more")
+    if activation == "softmax" and len(labels) < 2:
+        raise ValueError("activation softmax tells two labels or more apart; independent can be of one")
+    if (activation == "sigmoid") != (threshold is not None):
+        raise ValueError(
+            "threshold belongs to activation sigmoid, which needs it; softmax takes the largest, and independent has "
+            "thresholds"
+        )
+    if len(thresholds) != (len(labels) if activation == "independent" else 0):
+        raise ValueError("thresholds belongs to activation independent, which needs one for each label")
+
+
+def check_outputs(outputs: Sequence[TensorSpec], activation: str, labels: Sequence[str]) -> None:
+    """One score of the right width comes first, and attention after it."""
+    score, attention = outputs[0], outputs[1:]
+    if [spec.kind for spec in outputs] != ["score"] + ["attention"] * len(attention):
+        raise ValueError("outputs must hold one score, and attention after it")
+    scores = 1 if activation == "sigmoid" else len(labels)
+    if score.shape != ("N", scores):
+        raise ValueError(f"the output {score.name} must be [N, {scores}] for these labels")
+
+
+def check_attention(
+    outputs: Sequence[TensorSpec],
+    attention: Sequence[AttentionSpec],
+    volumes: Sequence[TensorSpec],
+    preprocessing: PreprocessingSpec | None,
+) -> None:
+    """Each attention output is told what it weighs, and weighs parts that are there."""
+    weights = outputs[1:]
+    if [entry.output for entry in attention] != [spec.name for spec in weights]:
+        raise ValueError("attention must tell what each attention output weighs, in their order")
+    for entry, spec in zip(attention, weights, strict=True):
+        if preprocessing is None:
+            raise ValueError("attention weighs parts of a volume input, and there is none")
+        if spec.shape != ("N", entry.grid[0] * entry.grid[1]):
+            raise ValueError(f"the output {spec.name} does not have one weight for each of {entry.grid} parts")
+        depth = volumes[0].shape[2 + preprocessing.slice_axis]
+        if entry.slices is not None and not entry.slices[0] < entry.slices[1] <= int(depth):
+            raise ValueError(f"attention {entry.output}: slices {entry.slices} are not within {depth}")
+
+
+def _is_plain_name(name: str) -> bool:
+    parts = name.split("/")
+    return bool(name) and not any(part in ("", ".", "..") for part in parts) and not set(name) & set("\\:\0")

@@ -1,0 +1,137 @@
+"""The manifest's preprocessing: which steps lead from a study to the network's volume inputs, in which order."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from ..orientation import AXIS_OF, HEAD_BACK_LEFT
+from .base import ManifestModel
+
+
+class ResizeStep(ManifestModel):
+    """Resize every slice in-plane by area averaging (exact pixel coverage, as OpenCV's INTER_AREA)."""
+
+    step: Literal["resize"] = "resize"
+    method: Literal["area"] = "area"
+    rows: int = Field(ge=1, le=4096)
+    columns: int = Field(ge=1, le=4096)
+    rounding: Literal["none", "half_even"] = Field(
+        description="half_even: round to whole intensities afterwards, as a resize of integer pixels does."
+    )
+
+
+class CenterCropStep(ManifestModel):
+    """Keep the central rows x columns of every slice; an odd margin leaves the smaller half in front."""
+
+    step: Literal["center_crop"] = "center_crop"
+    rows: int = Field(ge=1, le=4096)
+    columns: int = Field(ge=1, le=4096)
+
+
+class ClipScaleStep(ManifestModel):
+    """Map [lower, upper] to [0, 1] in float32 and clip what lies outside."""
+
+    step: Literal["clip_scale"] = "clip_scale"
+    lower: float
+    upper: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ClipScaleStep":
+        if self.lower >= self.upper:
+            raise ValueError("lower must be below upper")
+        return self
+
+
+class SubtractStep(ManifestModel):
+    """Subtract a constant, usually the training set's mean."""
+
+    step: Literal["subtract"] = "subtract"
+    value: float
+
+
+class ResizeVolumeStep(ManifestModel):
+    """Resize the whole volume by adaptive average pooling.
+
+    Of N voxels along an axis, output i of n is the plain mean of floor(i * N / n) to ceil((i + 1) * N / n) - 1; where
+    n > N, voxels repeat.
+    """
+
+    step: Literal["resize_volume"] = "resize_volume"
+    method: Literal["adaptive_area"] = "adaptive_area"
+    size: tuple[
+        Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)]
+    ] = Field(description="Voxels along each axis, in the order of `axes`: the last three of the network's input.")
+
+
+class StandardiseStep(ManifestModel):
+    """Give each volume mean 0 and standard deviation 1: (x - mean) / std over all its voxels.
+
+    The standard deviation is the population's; a constant volume becomes 0.
+    """
+
+    step: Literal["standardise"] = "standardise"
+
+
+Step = Annotated[
+    ResizeStep | CenterCropStep | ClipScaleStep | SubtractStep | ResizeVolumeStep | StandardiseStep,
+    Field(discriminator="step"),
+]
+
+
+class WindowSpec(ManifestModel):
+    """How the slices of a study become windows of equal depth."""
+
+    slices: int = Field(ge=1, le=4096)
+    stride: int = Field(ge=1, le=4096, description="Slices from one window's start to the next.")
+    pad_value: float = Field(description="Intensity appended after the last slice of a short study.")
+
+
+class PreprocessingSpec(ManifestModel):
+    """From a series' slices to a volume input; the same for every series of a network that takes several."""
+
+    modality: Literal["CT", "MR"]
+    intensity: Literal["hounsfield", "rescaled", "stored"] = Field(
+        description="hounsfield: after RescaleSlope and RescaleIntercept, which must give HU; rescaled: after them, "
+        "in whatever unit, the values as they are where there are none; stored: the raw pixel values."
+    )
+    windows: WindowSpec | None = Field(default=None, description="Without it the whole series is one window.")
+    steps: tuple[Step, ...]
+    axes: str = Field(
+        default=HEAD_BACK_LEFT,
+        pattern="^[LRAPSI]{3}$",
+        description="Where the patient lies along the last three axes of the volume input: each letter says whither "
+        "its index rises, to Left, Right, Anterior, Posterior, Superior or Inferior. SPL is depth to the head, rows to "
+        "the back, columns to the left; LAS is what NIfTI files of axial series usually store, slices last.",
+    )
+
+    @field_validator("axes")
+    @classmethod
+    def _one_of_each(cls, axes: str) -> str:
+        if len({AXIS_OF[letter] for letter in axes}) != 3:
+            raise ValueError(f"{axes!r} must hold one of L and R, one of A and P, and one of S and I")
+        return axes
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PreprocessingSpec":
+        kinds = [step.step for step in self.steps]
+        if (self.windows is None) != ("resize_volume" in kinds):
+            raise ValueError("either windows or one resize_volume step must say how deep the network's input is")
+        if kinds.count("resize_volume") > 1:
+            raise ValueError("there is more than one resize_volume step")
+        whole = next((at for at, kind in enumerate(kinds) if kind in ("resize_volume", "standardise")), len(kinds))
+        if self.windows is not None and whole < len(kinds):
+            raise ValueError(f"the step {kinds[whole]} is of whole volumes; it needs windows to be null")
+        for kind in kinds[whole:]:
+            if kind in ("resize", "center_crop"):
+                raise ValueError(f"the step {kind} is of single slices; it must come before {kinds[whole]}")
+        return self
+
+    @property
+    def slice_axis(self) -> int:
+        """Which of the volume's three axes counts slices, 0 to 2."""
+        return next(at for at, letter in enumerate(self.axes) if letter in "SI")
+
+    @property
+    def size(self) -> tuple[int, int, int] | None:
+        """The volume's three axes, where the whole volume is resized."""
+        return next((step.size for step in self.steps if isinstance(step, ResizeVolumeStep)), None)

@@ -1,0 +1,61 @@
+"""The manifest's provenance: which checkpoint the weights came from and what was done to them."""
+
+from typing import Any, Literal
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+
+from .base import ManifestModel
+from .tensors import Precision
+
+
+class RewriteEntry(ManifestModel):
+    """A change of the computation that leaves its result the same in exact arithmetic."""
+
+    name: str
+    description: str
+    flops_saved: int = Field(description="Per window, 2 per multiply-add; negative if it costs some.")
+    parameters_saved: int = Field(description="Stored values; negative if it needs more.")
+
+
+class Int8Entry(ManifestModel):
+    """How the INT8 network was made."""
+
+    calibration: str = Field(description="The studies that the ranges were taken from.")
+    method: Literal["minmax", "percentile", "entropy"]
+    processor: Literal["cpu", "gpu"] = Field(default="cpu", description="What its layers were chosen for.")
+    layers: int = Field(ge=0, description="Convolutions and matrix products in INT8.")
+    kept: dict[str, str] = Field(default_factory=dict, description="One left in FP32 -> why.")
+
+
+class SparedEntry(ManifestModel):
+    """An FP16 or BF16 network of which some layers that could be in the type are not."""
+
+    layers: int = Field(ge=0, description="Convolutions and matrix products in the type.")
+    kept: dict[str, str] = Field(description="One left in FP32 -> why.")
+
+
+class Provenance(ManifestModel):
+    """Where the weights came from and what wrote the bundle; no dates, so that exports repeat bit for bit."""
+
+    checkpoint_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    checkpoint_format: str
+    dead_keys_ignored: int = Field(ge=0, description="Checkpoint entries that the answer does not depend on.")
+    exporter: str
+    framework: str
+    opset: int
+    rewrites: tuple[RewriteEntry, ...] = Field(default=(), description="Applied to the network, in this order.")
+    flops: int | None = Field(default=None, ge=0, description="Of one window after them, 2 per multiply-add.")
+    int8: Int8Entry | None = None
+    fp16: SparedEntry | None = Field(default=None, description="Absent where every map of the network is in FP16.")
+    bf16: SparedEntry | None = Field(default=None, description="Absent where no layer was left out of BF16.")
+
+    def spared(self) -> dict[Precision, tuple[str, ...]]:
+        """FP16 and BF16 -> the layers that they leave in FP32, where some are."""
+        entries: dict[Precision, SparedEntry | None] = {"fp16": self.fp16, "bf16": self.bf16}
+        return {precision: tuple(entry.kept) for precision, entry in entries.items() if entry is not None}
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The manifests of bundles without such a network are what they were before there was one."""
+        written: dict[str, Any] = serialise(self)
+        return {name: value for name, value in written.items() if name not in ("fp16", "bf16") or value is not None}

@@ -1,0 +1,69 @@
+"""The manifest's network: what it is, and the tensors that go in and come out."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from .base import ManifestModel
+
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+InputKind = Literal["volume", "image", "tokens", "token_mask", "table"]
+OutputKind = Literal["score", "attention"]
+
+Axis = Annotated[int, Field(ge=1)] | Literal["N", "L"]
+"""N: the batch. L: word pieces of the longest text, from 1 to text.max_tokens."""
+
+TEXT_KINDS = ("tokens", "token_mask")
+
+
+class TensorSpec(ManifestModel):
+    """One tensor of the network.
+
+    The first axis is the batch, written "N". An image is [N, channels, rows, columns]; tokens, the numbers of word
+    pieces, and token_mask, 1 where there is one and 0 where there is none, are int64 [N, "L"]; all else is float32.
+    Words are what becomes of the tokens within a network that lies in two parts; they may have the axis "L".
+    """
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    kind: Literal[InputKind, OutputKind, "words"]
+    dtype: Literal["float32", "int64"] = "float32"
+    shape: tuple[Axis, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _axes(self) -> "TensorSpec":
+        if self.shape[0] != "N" or "N" in self.shape[1:]:
+            raise ValueError('the first axis, and only the first, must be "N"')
+        if self.kind in TEXT_KINDS:
+            if self.shape != ("N", "L") or self.dtype != "int64":
+                raise ValueError(f'{self.kind} must be int64 ["N", "L"]')
+            return self
+        if self.dtype != "float32":
+            raise ValueError(f"{self.kind} must be float32")
+        if "L" in self.shape and self.kind != "words":
+            raise ValueError('the axis "L" belongs to tokens and token_mask')
+        return self
+
+
+class NetworkSpec(ManifestModel):
+    """Which network this is and how it was configured."""
+
+    name: str
+    config: dict[str, int | float | str | bool]
+    parameters: int = Field(ge=0, description="Weights that the answer depends on.")
+
+
+class AttentionSpec(ManifestModel):
+    """What an attention output [N, rows * columns] weighs: parts of the volume inputs, row by row.
+
+    The two axes are those of the volume input that count no slices, in its own order; the parts are of equal size.
+    """
+
+    output: str
+    title: str = Field(min_length=1, max_length=40, description="As the heat map names it.")
+    grid: tuple[Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)]] = Field(
+        description="Rows and columns of parts."
+    )
+    slices: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
+        default=None, description="First slice of the input, and one past the last, that the parts cover; all without."
+    )

@@ -1,0 +1,132 @@
+"""What a network reads beside the images: the record's table and the report, made ready."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..errors import RecordError
+from ..manifest import Manifest
+from ..volume import PatientHeader
+from .record import Record, check_patient, read_record
+from .report import read_report
+from .tokenizer import TokenisedText, Tokenizer
+
+RecordSource = str | Path | Mapping[str, Any]
+
+MOST_UNKNOWN = 0.25
+"""A larger share of word pieces that the vocabulary lacks is remarked on: another language, or a damaged text."""
+
+
+@dataclass(frozen=True)
+class Clinical:
+    """The validated record and the tokenised report, each None where the network reads none; remarks on both."""
+
+    record: Record | None = None
+    text: TokenisedText | None = None
+    warnings: tuple[str, ...] = ()
+
+    def inputs(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
+        """Input name -> array [1, ...] of the table, the tokens and their mask."""
+        arrays: dict[str, NDArray[Any]] = {}
+        if manifest.table is not None and self.record is not None:
+            arrays[manifest.input("table").name] = self.record.table()
+        if self.text is not None:
+            arrays[manifest.input("tokens").name] = self.text.ids
+            arrays[manifest.input("token_mask").name] = self.text.mask
+        return arrays
+
+
+def expect_clinical(record: RecordSource | None, report: str | Path | None, manifest: Manifest) -> None:
+    """Compare what was given with what the network reads, before anything is read.
+
+    Raises:
+        RecordError: a record or a report that the network does not read, or one that it needs is not there.
+    """
+    table, text = manifest.table, manifest.text
+    if text is None and report is not None:
+        raise RecordError(f"{manifest.name} reads no report, but one was given.", "Leave --report out.")
+    if table is None and text is None and record is not None:
+        raise RecordError(f"{manifest.name} takes no record, but one was given.", "Leave RECORD out.")
+    if table is not None and record is None:
+        fields = ", ".join(entry.name for entry in table.fields)
+        raise RecordError(
+            f"{manifest.name} needs a record with the fields {fields}; none was given.",
+            "Pass it after the study: mmcaf-infer STUDY RECORD",
+        )
+    if text is not None and text.missing == "refuse" and record is None and report is None:
+        raise RecordError(
+            f"{manifest.name} reads a report; none was given.",
+            "Pass it as a text file after the study: mmcaf-infer STUDY REPORT.txt",
+        )
+
+
+def read_clinical(
+    record: RecordSource | None,
+    report: str | Path | None,
+    manifest: Manifest,
+    tokenizer: Tokenizer | None,
+    patient: PatientHeader,
+    *,
+    allow_id_mismatch: bool = False,
+) -> Clinical:
+    """Read the record and the report, and compare the record with the study's header.
+
+    Args:
+        record: as for `read_record`; None if none was given.
+        report: path of a text file that holds the report; None if the record holds it.
+        tokenizer: of the bundle; needed where the network reads text.
+
+    Raises:
+        RecordError: either is refused, the report came twice, or it holds no word.
+    """
+    text = manifest.text
+    if manifest.table is None and text is None:
+        return Clinical()
+    found = None
+    warnings: tuple[str, ...] = ()
+    if record is not None:
+        found = read_record(record, manifest.table, text=text, study_date=patient.study_date)
+        contradictions = check_patient(found, manifest.table, patient, allow_id_mismatch=allow_id_mismatch)
+        warnings = (*found.warnings, *contradictions)
+    if text is None:
+        return Clinical(found, None, warnings)
+    if tokenizer is None:
+        raise ValueError(f"{manifest.name} reads text; its tokenizer is needed")
+    said = found.report if found is not None else None
+    if report is not None:
+        if said is not None:
+            raise RecordError(
+                f"{report}: a second report; the record holds one already.", "Leave --report out, or the record's."
+            )
+        said = read_report(Path(report))
+    tokens, remarks = _tokenised(said, tokenizer, manifest)
+    return Clinical(found, tokens, (*warnings, *remarks))
+
+
+def _tokenised(report: str | None, tokenizer: Tokenizer, manifest: Manifest) -> tuple[TokenisedText, tuple[str, ...]]:
+    """The report's word pieces, and the remarks on it; no remark quotes it."""
+    tokens = tokenizer.tokenise(report or "")
+    if not tokens.kept:
+        what = "holds no word" if report is not None else "is not in the record"
+        if tokenizer.spec.missing == "refuse":
+            raise RecordError(
+                f"The report {what}; {manifest.name} does not answer without one.",
+                f"Pass it with --report FILE.txt, or in the record as {' and '.join(tokenizer.spec.fields)}.",
+            )
+        return tokens, (f"the report {what}; the network answered without one.",)
+    remarks = []
+    if tokens.cut:
+        whole = tokens.kept + tokens.cut
+        remarks.append(
+            f"{tokens.cut} of {whole} word pieces of the report were left out, at its end; the network reads "
+            f"{tokens.kept}."
+        )
+    if tokens.unknown > MOST_UNKNOWN * tokens.kept:
+        remarks.append(
+            f"{tokens.unknown} of {tokens.kept} word pieces of the report are not in the network's vocabulary, as of "
+            "another language."
+        )
+    return tokens, tuple(remarks)

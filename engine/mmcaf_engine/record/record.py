@@ -1,0 +1,285 @@
+"""The clinical record: JSON or a report in, validated and scaled features and the report's text out."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import RecordError
+from ..manifest import CategoryField, Impute, NumberField, TableField, TableSpec, TextSpec
+from ..strict_json import read_json
+from ..volume import PatientHeader
+from .fhir import flatten_fhir
+from .report import read_report
+
+MAX_RECORD_BYTES = 1024 * 1024
+AGE_TOLERANCE_YEARS = 1.0
+"""A birthday between the record and the study is no contradiction."""
+WEIGHT_TOLERANCE = 0.1
+"""Record and header weight may differ by this share before it is remarked on."""
+
+MAX_SHOWN_KEYS, MAX_SHOWN_KEY = 5, 40
+"""Unknown keys that a warning names, and characters of each."""
+
+PATIENT_ID_KEY = "patient_id"
+
+
+class _UnusableValueError(Exception):
+    """One field's value cannot be used; the text is the reason."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A validated record.
+
+    values: field name -> category or number, in the record's own terms, after synonyms and imputation.
+    features: field name -> the scaled number that the network sees, in the manifest's order.
+    missing: fields that were absent and imputed.
+    cuts: a cut's condition -> 1.0 where it holds, else 0.0; in the manifest's order.
+    report: the report's text, None if the record holds none.
+    """
+
+    values: dict[str, float | str] = field(repr=False)
+    features: dict[str, float] = field(repr=False)
+    missing: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    patient_ids: tuple[str, ...] = field(default=(), repr=False)
+    cuts: dict[str, float] = field(default_factory=dict, repr=False)
+    report: str | None = field(default=None, repr=False)
+
+    def table(self) -> NDArray[np.float32]:
+        """The network's table input, float32 [1, F + cuts]."""
+        return np.array([[*self.features.values(), *self.cuts.values()]], dtype=np.float32)
+
+
+def read_record(
+    source: str | Path | Mapping[str, Any],
+    spec: TableSpec | None,
+    *,
+    text: TextSpec | None = None,
+    study_date: date | None = None,
+) -> Record:
+    """Validate a flat JSON record, an HL7 FHIR R4 Bundle or, for a network without a table, a report.
+
+    Args:
+        source: path of a JSON file, or of a text file whose name ends in .txt, or the parsed object.
+        spec: the manifest's `table`.
+        text: the manifest's `text`.
+        study_date: when the study was made; the age of a FHIR Patient is that of this day.
+
+    Raises:
+        RecordError: not JSON, not an object, or any field missing, unknown in its category, not a
+            finite number, or outside its plausible range; one error names every such field. A report that is no text,
+            or comes alone where a table is needed.
+    """
+    fields = () if spec is None else spec.fields
+    if text is not None and not isinstance(source, Mapping) and Path(source).suffix.lower() == ".txt":
+        if spec is not None:
+            raise RecordError(
+                f"{source}: a report alone; this network also needs {', '.join(entry.name for entry in fields)}.",
+                "Pass these in a JSON record, and the report beside it: mmcaf-infer STUDY RECORD --report FILE.txt",
+            )
+        return Record({}, {}, report=read_report(Path(source)))
+    if isinstance(source, Mapping):
+        name, document = "record", dict(source)
+    else:
+        name = str(source)
+        document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES)
+    if not isinstance(document, dict):
+        raise RecordError(
+            f"{name}: a {_json_type(document)} at the top; one JSON object with the fields "
+            f"{', '.join([*(entry.name for entry in fields), *(text.fields if text else ())])} was expected."
+        )
+    if "resourceType" in document:
+        found = flatten_fhir(document, fields, name=name, study_date=study_date, with_report=text is not None)
+        record = _validate(found.values, fields, name, found.patient_ids, found.warnings)
+        return replace(record, report=found.report)
+    given = _by_folded_key({key: value for key, value in document.items() if key != "$schema"}, name)
+    patient_ids = _patient_id(given.pop(PATIENT_ID_KEY, None), name)
+    for ignored in () if spec is None else spec.ignored:
+        given.pop(_fold(ignored), None)
+    report, remarks = _report(given, text, name)
+    return replace(_validate(given, fields, name, patient_ids, remarks), report=report)
+
+
+def _report(given: dict[str, Any], text: TextSpec | None, name: str) -> tuple[str | None, tuple[str, ...]]:
+    """The text fields, taken out of the record and joined, and which of several are not there."""
+    fields = () if text is None else text.fields
+    found = {entry: given.pop(_fold(entry), None) for entry in fields}
+    for entry, value in found.items():
+        if value is not None and not isinstance(value, str):
+            raise RecordError(f"{name}: {entry} is a {_json_type(value)}; a string was expected.")
+    held = {entry: value for entry, value in found.items() if value is not None}
+    lacking = [entry for entry in found if entry not in held]
+    if not held:
+        return None, ()
+    remark = f"{' and '.join(lacking)} not in the record; the report was read without."
+    return " ".join(held.values()), (remark,) if lacking else ()
+
+
+def _validate(
+    given: dict[str, Any],
+    fields: Sequence[TableField],
+    name: str,
+    patient_ids: tuple[str, ...],
+    remarks: tuple[str, ...],
+) -> Record:
+    values: dict[str, float | str] = {}
+    features: dict[str, float] = {}
+    cuts: dict[str, float] = {}
+    missing: list[str] = []
+    warnings: list[str] = list(remarks)
+    problems: list[str] = []
+    for entry in fields:
+        raw = given.pop(_fold(entry.name), None)
+        try:
+            if raw is None:
+                raw = _imputed(entry)
+                missing.append(entry.name)
+                warnings.append(f"{entry.name} is not in the record; {raw} was used instead.")
+            values[entry.name], features[entry.name], own = _encode(entry, raw)
+            if entry.cut is not None:
+                cuts[entry.cut.condition(entry.name)] = entry.cut.indicator(own)
+        except _UnusableValueError as reason:
+            problems.append(f"{entry.name}: {reason}")
+    if problems:
+        count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
+        raise RecordError(f"{name}: {count} not usable. {'; '.join(problems)}.", "Correct the record and run again.")
+    if given:
+        named = ", ".join(repr(key[:MAX_SHOWN_KEY]) for key in sorted(given)[:MAX_SHOWN_KEYS])
+        more = f" and {len(given) - MAX_SHOWN_KEYS} more" if len(given) > MAX_SHOWN_KEYS else ""
+        warnings.append(f"the record's {named}{more} mean nothing to this network; ignored.")
+    return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts)
+
+
+def check_patient(
+    record: Record, spec: TableSpec | None, header: PatientHeader, *, allow_id_mismatch: bool = False
+) -> tuple[str, ...]:
+    """Compare the record with the study's header: PatientID (0010,0020), PatientSex (0010,0040),
+    PatientAge (0010,1010), PatientWeight (0010,1030).
+
+    Returns:
+        Warnings: contradictions that do not stop the answer. They name no value.
+
+    Raises:
+        RecordError: both name a patient, and not the same one.
+    """
+    warnings: list[str] = []
+    if record.patient_ids and header.patient_id is not None and header.patient_id not in record.patient_ids:
+        if not allow_id_mismatch:
+            raise RecordError(
+                "The record's patient_id differs from the study's PatientID (0010,0020): "
+                "record and study belong to different patients.",
+                "Pair the right files; if the identifiers differ for a known reason, pass --allow-id-mismatch.",
+            )
+        warnings.append("the record's patient_id differs from the study's; accepted by --allow-id-mismatch.")
+    for entry in () if spec is None else spec.fields:
+        if entry.dicom is None or entry.name in record.missing:
+            continue
+        value = record.values[entry.name]
+        if _contradicts(entry, value, header):
+            warnings.append(f"the record's {entry.name} contradicts the study's {entry.dicom}.")
+    return tuple(warnings)
+
+
+def _contradicts(entry: TableField, value: float | str, header: PatientHeader) -> bool:
+    if entry.dicom == "PatientSex":
+        return header.sex is not None and value != header.sex
+    if isinstance(value, str):
+        return False
+    if entry.dicom == "PatientAge":
+        return header.age is not None and abs(value - header.age) > AGE_TOLERANCE_YEARS
+    return header.weight is not None and abs(value - header.weight) > WEIGHT_TOLERANCE * header.weight
+
+
+def _encode(entry: TableField, raw: Any) -> tuple[float | str, float, float]:
+    """The value in the record's own terms, its feature, and the number that a cut is compared with."""
+    if isinstance(entry, CategoryField):
+        category = _category(entry, raw)
+        own = entry.categories[category]
+        return category, own / entry.divisor, own
+    number = _number(entry, raw)
+    return number, entry.feature(number), number
+
+
+def _category(entry: CategoryField, raw: Any) -> str:
+    accepted = f"accepted: {', '.join(entry.categories)}"
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise _UnusableValueError(f"a {_json_type(raw)} came, a category was expected ({accepted})")
+    folded = _fold(str(raw))
+    for category in entry.categories:
+        if _fold(category) == folded:
+            return category
+    for synonym, category in entry.synonyms.items():
+        if _fold(synonym) == folded:
+            return category
+    raise _UnusableValueError(f"{str(raw)[:40]!r} is not known ({accepted})")
+
+
+def _number(entry: NumberField, raw: Any) -> float:
+    expected = f"a number in {entry.unit} from {entry.minimum:g} to {entry.maximum:g} was expected"
+    if isinstance(raw, dict) and set(raw) == {"value", "unit"}:
+        number = _finite(raw["value"], expected)
+        return _in_range(number * _factor(entry, raw["unit"]), entry, expected)
+    return _in_range(_finite(raw, expected), entry, expected)
+
+
+def _finite(raw: Any, expected: str) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise _UnusableValueError(f"a {_json_type(raw)} came, {expected}")
+    if not math.isfinite(raw):
+        raise _UnusableValueError(f"{raw} came, {expected}")
+    return float(raw)
+
+
+def _factor(entry: NumberField, unit: Any) -> float:
+    if isinstance(unit, str):
+        for known, factor in {entry.unit: 1.0, **entry.units}.items():
+            if _fold(known) == _fold(unit):
+                return factor
+    accepted = ", ".join([entry.unit, *entry.units])
+    raise _UnusableValueError(f"the unit {str(unit)[:20]!r} is not known (accepted: {accepted})")
+
+
+def _in_range(number: float, entry: NumberField, expected: str) -> float:
+    if not entry.minimum <= number <= entry.maximum:
+        raise _UnusableValueError(f"{number:g} {entry.unit} came, {expected}")
+    return number
+
+
+def _imputed(entry: TableField) -> float | str:
+    if isinstance(entry.missing, Impute):
+        return entry.missing.value
+    raise _UnusableValueError("missing, and this network does not answer without it")
+
+
+def _patient_id(raw: Any, name: str) -> tuple[str, ...]:
+    if raw is None:
+        return ()
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise RecordError(f"{name}: patient_id is a {_json_type(raw)}; a string was expected.")
+    return (str(raw).strip(),)
+
+
+def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, value in document.items():
+        folded = _fold(key)
+        if folded in given:
+            raise RecordError(f"{name}: two keys spell the same field: {key!r}.", "Keep one of them.")
+        given[folded] = value
+    return given
+
+
+def _fold(text: str) -> str:
+    return text.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _json_type(value: Any) -> str:
+    names = {str: "string", bool: "true/false value", dict: "nested object", list: "list", type(None): "null"}
+    return names.get(type(value), "number")

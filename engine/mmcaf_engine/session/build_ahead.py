@@ -1,0 +1,227 @@
+"""Building an engine of a bundle ahead of its first use: for GPUs that need not be there, or for the one at hand."""
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .. import __version__
+from ..backends.tensorrt.builder import BuiltEngine, build_engine
+from ..backends.tensorrt.conv_precision import Product, products
+from ..backends.tensorrt.engine_key import Facts, engine_facts
+from ..backends.tensorrt.flavour import Flavour, find_flavour
+from ..backends.tensorrt.layer_report import load_report
+from ..backends.tensorrt.network import parse_network
+from ..backends.tensorrt.signature import LAYERS_NAME, PRODUCTS_NAME, Package, check_output, write_package
+from ..backends.tensorrt.targets import choose_targets
+from ..backends.tensorrt.timing_cache import timing_cache_file
+from ..bundle.bundle import Bundle
+from ..bundle.models import model_hashes
+from ..cache.cache import cache_folder
+from ..cache.engines import EngineCache, EngineTooLargeError, cache_limit
+from ..cancel import Progress
+from ..errors import BackendError, UsageError
+from ..machine.compute_capability import BF16_FROM, Target
+from ..machine.gpu import Gpu, find_gpus, first_gpu
+from ..manifest import Precision
+from ..manifest.text import text_lengths
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What was built ahead and where it is.
+
+    flavour: what built it; targets: what it can be loaded on; kept: folders of the cache, one for each target;
+    not_kept: why the cache does not hold it, in words, or None; package: what was written to `output`, or None.
+    """
+
+    flavour: Flavour
+    engine: BuiltEngine
+    targets: tuple[Target, ...]
+    kept: tuple[Path, ...]
+    not_kept: str | None
+    package: Package | None
+
+
+def build_ahead(
+    bundle: Bundle,
+    precision: str,
+    targets: Iterable[str],
+    *,
+    flavour: str | None = None,
+    output: Path | None = None,
+    progress: Progress | None = None,
+) -> Ahead:
+    """Build an engine and keep it where a session on such a GPU finds it.
+
+    An engine for several targets is one file, kept once for each, so that each is found, counted and removed alone;
+    sm_75 has one of its own, of a network that is changed for it: `turing`.
+    No engine answers before it has passed the golden self-test, which a session runs when it first loads it.
+
+    Args:
+        precision: one that the bundle holds.
+        targets: "sm_86"; none for the GPU at hand.
+        flavour: "tensorrt_rtx" or "tensorrt"; by default what is installed.
+        output: a folder to write the engine and its signature to, for `signature.trust` on another machine.
+
+    Raises:
+        BackendError: no TensorRT, no GPU where one is needed, the bundle lacks the precision, or the build failed.
+        UsageError: a target that the flavour does not know, sm_75 among others, or nowhere to put the engine.
+        BundleError: the model is damaged.
+        KeyboardInterrupt: interrupted; nothing is left behind.
+    """
+    held = held_precision(bundle, precision)
+    found = find_flavour(flavour)
+    gpu = first_gpu()
+    reached = choose_targets(found, targets)
+    if not reached:
+        if gpu is None:
+            raise _no_gpu(found)
+        reached = choose_targets(found, [str(gpu.target)]) if found.builds_ahead else (gpu.target,)
+    _check_units(held, reached)
+    if output is not None:
+        check_output(output)
+    cache, not_kept = _cache()
+    if cache is None and output is None:
+        raise UsageError(f"The engine would be lost: {not_kept}.", "Name a folder for it with --output.")
+    manifest = bundle.manifest
+    engine = build_engine(
+        found,
+        bundle.file(manifest.models[held]),
+        manifest.inputs,
+        manifest.outputs,
+        precision=held,
+        targets=reached if found.builds_ahead else None,
+        progress=progress,
+        timing_cache=_times(found, gpu),
+        lengths=text_lengths(manifest.text),
+    )
+    facts = [key_facts(bundle, found, held, target, gpu) for target in reached]
+    notes = {PRODUCTS_NAME: products_as_json(engine.products)}
+    if gpu is not None and gpu.target in reached:
+        try:
+            notes[LAYERS_NAME] = load_report(found, engine.plan)
+        except BackendError as failure:
+            _log.warning("The engine's layers are not reported. %s", failure.problem)
+    kept: tuple[Path, ...] = ()
+    if cache is not None:
+        kept, not_kept = _keep(cache, facts, manifest.name, engine.plan, notes)
+    package = None
+    if output is not None:
+        package = write_package(
+            output,
+            engine.plan,
+            facts,
+            bundle=manifest.name,
+            bundle_sha256=bundle.sha256,
+            built_by=f"mmcaf-infer {__version__}",
+            notes=notes,
+        )
+    elif not_kept is not None:
+        raise UsageError(f"The engine was built and is lost: {not_kept}.", "Name a folder for it with --output.")
+    return Ahead(found, engine, reached, kept, not_kept, package)
+
+
+def held_precision(bundle: Bundle, wanted: str) -> Precision:
+    """The precision, if the bundle holds it.
+
+    Raises:
+        BackendError: it does not.
+    """
+    for held in bundle.manifest.models:
+        if held == wanted:
+            return held
+    raise BackendError(
+        f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
+        f"Add it: mmcaf quantize BUNDLE --precision {wanted}. Or name another one with --precision.",
+    )
+
+
+def key_facts(bundle: Bundle, flavour: Flavour, precision: Precision, target: Target, gpu: Gpu | None) -> Facts:
+    """What the cache finds an engine of a bundle by; a session on such a GPU asks for exactly these."""
+    manifest = bundle.manifest
+    facts = engine_facts(
+        flavour,
+        precision,
+        target,
+        manifest.inputs,
+        manifest.outputs,
+        gpu=None if gpu is None else gpu.name,
+        driver=None if gpu is None else gpu.driver,
+        lengths=text_lengths(manifest.text),
+    )
+    return {**facts, "model": model_hashes(bundle, precision)}
+
+
+def products_of(bundle: Bundle, precision: Precision, flavour: Flavour) -> tuple[Product, ...]:
+    """The convolutions and matrix products of a precision's network, as TensorRT reads it; no GPU is needed."""
+    manifest = bundle.manifest
+    model = bundle.file(manifest.models[precision])
+    return products(parse_network(flavour, model, manifest.inputs, manifest.outputs))
+
+
+def products_as_json(found: Iterable[Product]) -> str:
+    """The products as a JSON array of objects, in order."""
+    return json.dumps([asdict(product) for product in found], indent=1) + "\n"
+
+
+def _check_units(precision: Precision, targets: Iterable[Target]) -> None:
+    """BF16 products exist from compute capability 8.0 on (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Types")."""
+    for target in targets:
+        if precision == "bf16" and target < BF16_FROM:
+            raise UsageError(
+                f"{target} has no BF16 units; {BF16_FROM} is the first that does.",
+                "Build fp16 for it: --precision fp16",
+            )
+
+
+def _cache() -> tuple[EngineCache | None, str | None]:
+    """The cache, or in words why there is none."""
+    limit = cache_limit()
+    if limit == 0:
+        return None, "the cache is switched off, $MMCAF_CACHE_LIMIT is 0"
+    try:
+        return EngineCache(cache_folder("engines"), limit), None
+    except UsageError as failure:
+        return None, failure.problem.rstrip(".")
+
+
+def _times(flavour: Flavour, gpu: Gpu | None) -> Path | None:
+    if flavour.builds_ahead or gpu is None:
+        return None
+    try:
+        return timing_cache_file(flavour, gpu.name, gpu.driver)
+    except UsageError as failure:
+        _log.warning("The kernel times cannot be kept. %s", failure.problem)
+        return None
+
+
+def _keep(
+    cache: EngineCache, facts: list[Facts], bundle: str, plan: bytes, notes: dict[str, str]
+) -> tuple[tuple[Path, ...], str | None]:
+    kept: list[Path] = []
+    for one in facts:
+        try:
+            draft = cache.draft(one, bundle, lambda output: output.write(plan), notes=notes)
+            cache.replace(draft)
+        except EngineTooLargeError as failure:
+            return tuple(kept), str(failure)
+        except OSError as failure:
+            return tuple(kept), f"{cache.folder}: {failure.strerror or failure}"
+        kept.append(cache.folder / draft.key)
+    return tuple(kept), None
+
+
+def _no_gpu(flavour: Flavour) -> BackendError:
+    ahead = (
+        "Name what to build for: --target sm_86"
+        if flavour.builds_ahead
+        else "Build ahead with TensorRT for RTX: pip install tensorrt-rtx-cu13"
+    )
+    return BackendError(
+        f"{flavour.name} {flavour.version} is to build for the GPU at hand, and there is none: {find_gpus().reason}.",
+        f"{ahead}. Which GPU another machine has: nvidia-smi --query-gpu=name,compute_cap --format=csv",
+    )

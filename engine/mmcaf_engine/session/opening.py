@@ -1,0 +1,135 @@
+"""Opening a backend: with the engine that an earlier process built, else from the bundle's model."""
+
+import logging
+import platform
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
+
+from ..backends.base import Backend
+from ..bundle.bundle import Bundle
+from ..bundle.models import model_files, model_hashes
+from ..cache.cache import cache_folder
+from ..cache.engines import Draft, EngineCache, EngineTooLargeError, Facts, KeptEngine, cache_limit
+from ..errors import BackendError, UsageError
+from ..machine.cpu import processor
+from .self_test import SelfTest, ensure_self_test, run_self_test
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a backend was opened: whether from a kept engine, what the cache did in words, and the self-test."""
+
+    cache_hit: bool
+    cache: str
+    self_test: SelfTest
+
+
+def open_backend(bundle: Bundle, backend: Backend) -> Opening:
+    """Open a backend for the model of its precision, and let it pass the self-test.
+
+    A kept engine is used without reading the model. Otherwise the model's hash is checked, the engine built,
+    self-tested and kept. A kept engine that is damaged or refused is removed, built again, and logged as a warning.
+
+    Raises:
+        BundleError: the model or the golden cases are damaged.
+        BackendError: the runtime refuses the model, or it fails the self-test.
+        UsageError: $MMCAF_CACHE_LIMIT is not a number.
+    """
+    try:
+        return _open(bundle, backend)
+    except BaseException:
+        backend.close()
+        raise
+
+
+def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
+    """All that an engine depends on; see `engine_cache`. On the CPU, that is also the processor and the system."""
+    model = backend.model.relative_to(bundle.folder).as_posix()
+    facts = {**backend.engine_facts(), "model": model_hashes(bundle, backend.precision, model)}
+    if backend.device != "CPU":
+        return facts
+    name, instructions = astuple(processor())
+    return {
+        **facts,
+        "system": [platform.system(), platform.machine()],
+        "processor": name,
+        "instructions": list(instructions),
+    }
+
+
+def _open(bundle: Bundle, backend: Backend) -> Opening:
+    if not backend.keeps_engines:
+        self_test = _build(bundle, backend)
+        return Opening(False, f"not needed: {backend.name} opens a model as fast without", self_test)
+    limit = cache_limit()
+    if limit == 0:
+        return Opening(False, "switched off: $MMCAF_CACHE_LIMIT is 0", _build(bundle, backend))
+    try:
+        cache = EngineCache(cache_folder("engines"), limit)
+    except UsageError as failure:
+        _log.warning("The engine cannot be kept and will be built each time. %s", failure)
+        return Opening(False, f"built, not kept: {failure.problem}", _build(bundle, backend))
+    facts = [engine_facts(bundle, part) for part in backend.parts]
+    try:
+        kept = [engine for each in facts if (engine := cache.load(each)) is not None]
+        if len(kept) == len(facts):
+            for part, engine in zip(backend.parts, kept, strict=True):
+                part.open_engine(engine.blob)
+            backend.open()
+            return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=_together(kept)))
+        said = "built"
+    except BackendError as failure:
+        backend.close()
+        said = f"built again ({failure.problem})"
+        _log.warning("%s It is built again.", failure.problem)
+        removed = [cache.remove(each) for each in facts]
+        if not all(removed):
+            _log.warning("The unusable engine cannot be removed from %s; see: mmcaf cache list", cache.folder)
+            return Opening(False, f"{said}, not kept: the old one is in the way", _build(bundle, backend))
+    return _build_and_keep(bundle, backend, cache, facts, said)
+
+
+def _build(bundle: Bundle, backend: Backend) -> SelfTest:
+    """Open the verified model and self-test it; where building an engine is work, nothing is remembered of it."""
+    _open_model(bundle, backend)
+    if backend.keeps_engines:
+        return run_self_test(bundle, backend)
+    models = [part.model.name for part in backend.parts]
+    return ensure_self_test(bundle, backend, engine="" if len(models) == 1 else "+".join(models))
+
+
+def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts: list[Facts], said: str) -> Opening:
+    _open_model(bundle, backend)
+    with ExitStack() as undo:
+        drafts = []
+        try:
+            # Before the first window is run, which is when a process needs the least memory.
+            for part, each in zip(backend.parts, facts, strict=True):
+                drafts.append(cache.draft(each, bundle.manifest.name, part.export_engine))
+                undo.callback(cache.discard, drafts[-1])
+        except EngineTooLargeError as failure:
+            return Opening(False, f"{said}, not kept: {failure}", run_self_test(bundle, backend))
+        except (OSError, BackendError) as failure:
+            reason = f"{cache.folder}: {getattr(failure, 'strerror', None) or failure}"
+            _log.warning("The engine cannot be kept and will be built each time. %s.", reason)
+            return Opening(False, f"{said}, not kept: {reason}", run_self_test(bundle, backend))
+        self_test = ensure_self_test(bundle, backend, engine=_together(drafts), again=True)
+        undo.pop_all()
+    for draft in drafts:
+        cache.keep(draft)
+    return Opening(False, f"{said}, kept", self_test)
+
+
+def _together(engines: Sequence[KeptEngine | Draft]) -> str:
+    """What tells these engines from others: their SHA-256."""
+    return "+".join(engine.sha256 for engine in engines)
+
+
+def _open_model(bundle: Bundle, backend: Backend) -> None:
+    for part in backend.parts:
+        for name in model_files(bundle, part.precision, part.model.relative_to(bundle.folder).as_posix()):
+            bundle.file(name)
+    backend.open()

@@ -1,0 +1,156 @@
+"""The golden self-test: a session answers the bundle's stored cases before it may answer a patient's."""
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..backends.base import Backend
+from ..bundle.bundle import Bundle
+from ..cache.cache import cache_folder, mark_used, open_own
+from ..errors import BackendError, BundleError, UsageError
+from ..manifest import Manifest, Precision
+from ..volume import Arrays
+
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
+"""Largest |difference| of an output from the stored one, in logit units.
+
+Stored are the source network's answers; for INT8 the quantised network's own ("NAME@int8" in golden.npz), since
+the gate has judged how far those may be off, and what is left to find out is whether this machine agrees.
+"""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """Outcome of the golden cases; `remembered` is True when an earlier process ran them."""
+
+    max_abs_error: float
+    tolerance: float
+    cases: int
+    remembered: bool
+
+
+def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
+    """Run every golden case through an open backend; one with a text also in the shortest bucket that holds it.
+
+    Raises:
+        BackendError: an output differs by more than the precision's tolerance, or is not finite.
+        BundleError: golden.npz does not hold the manifest's inputs and outputs.
+    """
+    cases = _golden_cases(bundle, backend.precision)
+    tolerance = TOLERANCE[backend.precision]
+    count = len(cases[bundle.manifest.inputs[0].name])
+    worst = _largest_error(bundle, backend, cases)
+    for at in range(count) if bundle.manifest.text is not None else ():
+        one = {name: array[at : at + 1] for name, array in cases.items()}
+        if (shorter := _unpadded(one, bundle.manifest)) is not None:
+            worst = max(worst, _largest_error(bundle, backend, shorter))
+    if worst > tolerance:
+        raise BackendError(
+            f"{backend.name} {backend.version()} in {backend.precision} fails the self-test of {bundle.manifest.name}: "
+            f"its answer to a stored case is off by {worst:.2g}; at most {tolerance:g} is allowed. It will not answer.",
+            "Use another one with --backend or --precision, and report this machine's: mmcaf doctor",
+        )
+    return SelfTest(worst, tolerance, count, remembered=False)
+
+
+def _largest_error(bundle: Bundle, backend: Backend, cases: Arrays) -> float:
+    """Largest |difference| of an output from the stored one; infinite if anything is not finite."""
+    answers = backend.infer({spec.name: cases[spec.name] for spec in bundle.manifest.inputs})
+    worst = 0.0
+    for spec in bundle.manifest.outputs:
+        difference = np.abs(answers[spec.name].astype(np.float64) - cases[spec.name])
+        worst = max(worst, float(difference.max(initial=0.0)) if np.isfinite(difference).all() else np.inf)
+    return worst
+
+
+def _unpadded(case: Arrays, manifest: Manifest) -> Arrays | None:
+    """A case with its text in the smallest bucket that holds it; None if it lies in that one already."""
+    tokens, mask = manifest.input("tokens").name, manifest.input("token_mask").name
+    needed = int(np.flatnonzero(case[mask][0]).max(initial=0)) + 1
+    buckets = () if manifest.text is None else manifest.text.buckets
+    length = next((bucket for bucket in buckets if bucket >= needed), needed)
+    if length >= case[mask].shape[1]:
+        return None
+    return {**case, tokens: case[tokens][:, :length], mask: case[mask][:, :length]}
+
+
+def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", again: bool = False) -> SelfTest:
+    """As `run_self_test`, but a pass is remembered for this bundle, runtime, engine, and processor or GPU and driver.
+
+    Args:
+        engine: SHA-256 of the kept engine that the backend runs; "" if it built the network in memory.
+        again: run it even if a pass is remembered.
+    """
+    try:
+        stamp = cache_folder("self-tests") / f"{_key(bundle, backend, engine)}.json"
+    except UsageError as failure:
+        _log.warning("The self-test cannot be remembered and will run each time. %s", failure)
+        return run_self_test(bundle, backend)
+    if not again and (remembered := _remembered(stamp, TOLERANCE[backend.precision])) is not None:
+        return remembered
+    outcome = run_self_test(bundle, backend)
+    _remember(stamp, outcome, bundle, backend)
+    return outcome
+
+
+def _remembered(stamp: Path, tolerance: float) -> SelfTest | None:
+    """The pass that the stamp records; None without a stamp, or with one that is damaged or not this user's."""
+    try:
+        with open_own(stamp) as stream:
+            stored = json.loads(stream.read(4096))
+        outcome = SelfTest(float(stored["max_abs_error"]), tolerance, int(stored["cases"]), True)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    if not 0 <= outcome.max_abs_error <= outcome.tolerance:
+        return None
+    mark_used(stamp)
+    return outcome
+
+
+def _remember(stamp: Path, outcome: SelfTest, bundle: Bundle, backend: Backend) -> None:
+    stored = {
+        "bundle": bundle.manifest.name,
+        "backend": backend.name,
+        "precision": backend.precision,
+        "max_abs_error": outcome.max_abs_error,
+        "cases": outcome.cases,
+    }
+    draft = stamp.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        draft.write_text(json.dumps(stored), encoding="utf-8")
+        draft.replace(stamp)
+    except OSError as failure:
+        _log.warning("The self-test cannot be remembered and will run each time. %s: %s.", stamp, failure.strerror)
+
+
+def _golden_cases(bundle: Bundle, precision: Precision) -> Arrays:
+    needed = [*bundle.manifest.inputs, *bundle.manifest.outputs]
+    try:
+        with np.load(bundle.file("golden.npz"), allow_pickle=False) as archive:
+            own = {spec.name: f"{spec.name}@{precision}" for spec in bundle.manifest.outputs}
+            stored = {spec.name: own.get(spec.name, spec.name) for spec in needed}
+            types = {spec.name: spec.dtype for spec in needed}
+            cases = {
+                name: archive[other if other in archive.files else name].astype(types[name])
+                for name, other in stored.items()
+            }
+    except (KeyError, ValueError, OSError) as failure:
+        raise BundleError(
+            f"{bundle.folder}: golden.npz cannot be used: {failure}.", "Export the bundle again."
+        ) from None
+    counts = {len(array) for array in cases.values()}
+    if len(counts) != 1 or 0 in counts:
+        raise BundleError(f"{bundle.folder}: golden.npz holds no cases, or unequal numbers of them.")
+    return cases
+
+
+def _key(bundle: Bundle, backend: Backend, engine: str) -> str:
+    facts = [bundle.sha256, backend.name, backend.build(), backend.device, backend.precision, backend.threads, engine]
+    return hashlib.sha256(json.dumps([*facts, *backend.machine()]).encode()).hexdigest()[:32]

@@ -1,0 +1,145 @@
+"""Times every backend and precision that may answer for a bundle on this machine, and keeps the times."""
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backends.registry import BACKENDS, backend_class
+from ..bundle.accuracy import ACCURACY_NAME, Accuracy, read_accuracy
+from ..bundle.bundle import Bundle
+from ..cache.cache import cache_folder
+from ..cancel import Progress
+from ..errors import BackendError, UsageError
+from ..machine.cpu import usable_cores
+from ..manifest import Precision
+from ..volume import Arrays
+from .session import Session, open_session
+from .timings import Timing, Tuning, keep_tuning, tuned_for
+
+WARM_UP_RUNS = 2
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A backend and precision that was not timed, and why not."""
+
+    backend: str
+    precision: Precision
+    reason: str
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The times, what was left out, and the file that keeps the times."""
+
+    tuning: Tuning
+    left_out: tuple[LeftOut, ...]
+    file: Path
+
+
+def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress: Progress | None = None) -> Tuned:
+    """Time a bundle's networks on one window, the first golden case, and keep the times for `session.choose`.
+
+    Only what may answer is timed: the backend runs the precision here, the bundle's accuracy.json says that a
+    precision below FP32 passed its gate, and the session passes the self-test. All sessions are open at once and take
+    turns run by run, so that a drift of the machine hits all alike; the memory needed is that of all together,
+    at full size up to 1 GB for each in FP32.
+
+    Args:
+        runs: timed runs of each, after the warm-up.
+        threads: cores to use; by default all that this process may. The times count for this number alone.
+
+    Raises:
+        UsageError: runs or threads below 1, or the cache cannot be written.
+        BundleError: a file of the bundle is damaged.
+        BackendError: nothing could be timed, or a session failed after its warm-up.
+    """
+    if runs < 1:
+        raise UsageError(f"{runs} runs; at least 1 is needed.", "Leave --runs out for 10.")
+    cache_folder("tuning")  # Refuses an unusable cache before the long work.
+    with ExitStack() as opened:
+        sessions, left_out = _open_all(bundle, threads, opened, progress)
+        if not sessions:
+            reasons = "; ".join(f"{one.backend} {one.precision}: {one.reason}" for one in left_out)
+            raise BackendError(
+                f"Nothing of {bundle.manifest.name} can be timed here: {reasons}", "See what can run: mmcaf doctor"
+            )
+        inputs = one_window(bundle)
+        taken = np.empty((runs, len(sessions)))  # ms
+        for run in range(runs):
+            taken[run] = [run_ms(session, inputs) for session in sessions]
+            if progress is not None:
+                progress("runs", run + 1, runs)
+    timings = tuple(
+        Timing(
+            backend=session.backend,
+            precision=session.precision,
+            median_ms=float(np.median(column)),
+            p95_ms=float(np.percentile(column, 95)),
+            device=session.device,
+        )
+        for session, column in zip(sessions, taken.T, strict=True)
+    )
+    facts = tuned_for(bundle, threads or usable_cores())
+    tuning = Tuning(bundle=bundle.manifest.name, facts=facts, runs=runs, timings=timings)
+    return Tuned(tuning, tuple(left_out), keep_tuning(tuning))
+
+
+def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:
+    """Milliseconds that a session takes for the inputs."""
+    started = time.perf_counter()
+    session.run(inputs)
+    return (time.perf_counter() - started) * 1e3
+
+
+def one_window(bundle: Bundle) -> Arrays:
+    """The first golden case, N = 1; the self-test has read these cases before."""
+    with np.load(bundle.file("golden.npz"), allow_pickle=False) as cases:
+        return {spec.name: cases[spec.name][:1].astype(spec.dtype) for spec in bundle.manifest.inputs}
+
+
+def _open_all(
+    bundle: Bundle, threads: int | None, opened: ExitStack, progress: Progress | None
+) -> tuple[list[Session], list[LeftOut]]:
+    """Sessions that may answer, warmed up and closed with `opened`."""
+    accuracy = read_accuracy(bundle.file(ACCURACY_NAME)) if ACCURACY_NAME in bundle.manifest.files else None
+    sessions: list[Session] = []
+    left_out: list[LeftOut] = []
+    for backend in BACKENDS:
+        for precision in bundle.manifest.models:
+            kind = backend_class(backend)
+            answer = kind.can_run(precision)
+            reason = kind.no_speed_here() or _gate(accuracy, precision) if answer.available else answer.reason
+            if reason is None:
+                try:
+                    session = open_session(
+                        bundle, backend=backend, precision=precision, threads=threads, progress=progress
+                    )
+                    opened.callback(session.close)
+                    for _ in range(WARM_UP_RUNS):
+                        session.run(one_window(bundle))
+                except BackendError as failure:
+                    reason = failure.problem
+                else:
+                    sessions.append(session)
+            if reason is not None:
+                left_out.append(LeftOut(backend, precision, reason))
+    return sessions, left_out
+
+
+def _gate(accuracy: Accuracy | None, precision: Precision) -> str | None:
+    """Why a precision may not be chosen for its speed, or None if it may."""
+    if precision == "fp32":
+        return None
+    measured = accuracy.precisions.get(precision) if accuracy is not None else None
+    if measured is None:
+        return f"not tried: the bundle does not say what {precision} costs; see mmcaf quantize"
+    if not measured.passed:
+        return f"not tried: {precision} did not pass the accuracy gate: {'; '.join(measured.reasons)}"
+    return None

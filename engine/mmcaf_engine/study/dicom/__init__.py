@@ -1,0 +1,1 @@
+"""DICOM instances, frames and pixels."""

@@ -1,0 +1,181 @@
+"""The frames of an instance: where each lies in the patient, and how its pixels become intensities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...errors import StudyError
+from .instance import Instance
+from .tags import Tags, describe
+
+MAX_ROWS = MAX_COLUMNS = 4096
+"""Pixels along each side of a slice; CT scanners send 512, rarely 1024 or 2048."""
+MAX_SLICES = 4096
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice's header values; None where the header does not say.
+
+    index: frame of the instance, counted from 0.
+    position: mm, LPS, centre of the first pixel; (0020,0032).
+    orientation: direction cosines of increasing column, then of increasing row; (0020,0037).
+    spacing: mm between rows, then between columns; (0028,0030).
+    thickness: mm; (0018,0050).
+    slope, intercept: of the rescale to intensities; (0028,1053), (0028,1052).
+    acquisition: (0020,0012), or (0020,9156) of an Enhanced image's frame.
+    b_value: s/mm2; (0018,9087). echo: ms; (0018,0081), or (0018,9082) of an Enhanced image's frame.
+    phase: (0020,0100), or (0020,9128) of an Enhanced image's frame.
+    acquired: YYYYMMDDHHMMSS.F, when its acquisition began; empty where not known.
+    """
+
+    instance: Instance
+    index: int
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    spacing: tuple[float, ...] | None
+    thickness: float | None
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    acquisition: int | None = None
+    b_value: float | None = None
+    echo: float | None = None
+    phase: int | None = None
+    acquired: str = ""
+
+    @property
+    def sent_order(self) -> tuple[float, str, int, str]:
+        """Sorts the frames of a series alike however their files are named."""
+        number = _whole_or_none(self.instance.tags, "InstanceNumber")
+        uid = self.instance.tags.text("SOPInstanceUID")
+        return (float("inf") if number is None else number, uid, self.index, self.instance.name)
+
+    @property
+    def name(self) -> str:
+        several = "PerFrameFunctionalGroupsSequence" in self.instance.tags
+        return f"{self.instance.name} frame {self.index + 1}" if several else self.instance.name
+
+
+def read_frames(instance: Instance) -> tuple[Frame, ...]:
+    """Every frame of an image.
+
+    Raises:
+        StudyError: an element is unreadable, a size is beyond the limits above, or there are several
+            frames without functional groups, so that nothing says where each lies.
+    """
+    tags = instance.tags
+    count = tags.whole("NumberOfFrames") or 1
+    rows, columns = tags.whole("Rows") or 0, tags.whole("Columns") or 0
+    _check_sizes(tags, count, rows, columns)
+    if tags.items("PerFrameFunctionalGroupsSequence") or tags.items("SharedFunctionalGroupsSequence"):
+        return _from_functional_groups(instance, count, rows, columns)
+    if count > 1:
+        raise StudyError(
+            f"{instance.name}: {count} frames without functional groups {describe('PerFrameFunctionalGroupsSequence')}"
+            "; nothing says where in the patient each frame lies.",
+            "Send the series as single slices or as an Enhanced image.",
+        )
+    return (_frame(instance, 0, rows, columns, lambda macro: tags),)
+
+
+def _check_sizes(tags: Tags, count: int, rows: int, columns: int) -> None:
+    limits = {
+        "Rows": (rows, MAX_ROWS),
+        "Columns": (columns, MAX_COLUMNS),
+        "NumberOfFrames": (count, MAX_SLICES),
+    }
+    for keyword, (value, limit) in limits.items():
+        if not 1 <= value <= limit:
+            raise tags.refusal(keyword, f"is {value}; 1 to {limit} are read")
+
+
+def _from_functional_groups(instance: Instance, count: int, rows: int, columns: int) -> tuple[Frame, ...]:
+    """PS3.3 C.7.6.16: each macro stands either once, shared, or in every frame's item."""
+    tags = instance.tags
+    shared = tags.first_item("SharedFunctionalGroupsSequence")
+    items = tags.items("PerFrameFunctionalGroupsSequence")
+    if len(items) != count:
+        raise StudyError(
+            f"{instance.name}: {count} frames by {describe('NumberOfFrames')}, but {len(items)} items in "
+            f"{describe('PerFrameFunctionalGroupsSequence')}.",
+            "Send the study again from its source.",
+        )
+
+    def frame(index: int) -> Frame:
+        own = Tags(items[index], f"{instance.name} frame {index + 1}")
+
+        def macro(keyword: str) -> Tags | None:
+            return own.first_item(keyword) or (shared.first_item(keyword) if shared else None)
+
+        return _frame(instance, index, rows, columns, macro)
+
+    return tuple(frame(index) for index in range(count))
+
+
+def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Callable[[str], Tags | None]) -> Frame:
+    """A frame from what `macro` finds: a functional group's macro, or the whole header of a single frame."""
+    position = macro("PlanePositionSequence")
+    orientation = macro("PlaneOrientationSequence")
+    measures = macro("PixelMeasuresSequence")
+    rescale = macro("PixelValueTransformationSequence")
+    kind = macro("CTImageFrameTypeSequence") or macro("MRImageFrameTypeSequence")
+    content = macro("FrameContentSequence")
+    diffusion, echo = macro("MRDiffusionSequence"), macro("MREchoSequence")
+    acquisition, phase, acquired = None, None, ""
+    if content:
+        of_frame = "FrameAcquisitionNumber" in content
+        acquisition = _whole_or_none(content, "FrameAcquisitionNumber" if of_frame else "AcquisitionNumber")
+        phase = _whole_or_none(
+            content, "TemporalPositionIndex" if "TemporalPositionIndex" in content else "TemporalPositionIdentifier"
+        )
+        acquired = _moment(content)
+    return Frame(
+        instance,
+        index,
+        position.numbers("ImagePositionPatient", 3) if position else None,
+        orientation.numbers("ImageOrientationPatient", 6) if orientation else None,
+        measures.numbers("PixelSpacing", 2) if measures else None,
+        measures.number("SliceThickness") if measures else None,
+        rescale.number("RescaleSlope") if rescale else None,
+        rescale.number("RescaleIntercept") if rescale else None,
+        rescale.text("RescaleType") if rescale else "",
+        (kind.texts("FrameType") if kind else ()) or instance.tags.texts("ImageType"),
+        rows,
+        columns,
+        acquisition,
+        _number_or_none(diffusion, "DiffusionBValue"),
+        _number_or_none(echo, "EffectiveEchoTime" if echo and "EffectiveEchoTime" in echo else "EchoTime"),
+        phase,
+        acquired,
+    )
+
+
+def _moment(tags: Tags) -> str:
+    """When an acquisition began, so that texts sort as times do (PS3.5 6.2, DT; time zones are not looked at)."""
+    try:
+        for keyword in ("FrameAcquisitionDateTime", "AcquisitionDateTime"):
+            if text := tags.text(keyword):
+                return text.partition("+")[0].partition("-")[0]
+        day, time = tags.text("AcquisitionDate"), tags.text("AcquisitionTime")
+    except StudyError:
+        return ""
+    return f"{day}{time}" if time else ""
+
+
+def _number_or_none(tags: Tags | None, keyword: str) -> float | None:
+    """A number that only serves to tell apart."""
+    try:
+        return tags.number(keyword) if tags else None
+    except StudyError:
+        return None
+
+
+def _whole_or_none(tags: Tags, keyword: str) -> int | None:
+    """A number that only serves to sort or tell apart."""
+    try:
+        return tags.whole(keyword)
+    except StudyError:
+        return None

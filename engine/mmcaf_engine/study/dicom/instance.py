@@ -1,0 +1,206 @@
+"""One DICOM file: its transfer syntax, the header elements that matter here, and where its pixels lie."""
+
+import zlib
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.tag import BaseTag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.valuerep import STANDARD_VR
+
+from ...errors import StudyError
+from ..faults import doing
+from ..files import MAX_RATIO, RATIO_FROM_BYTES, Source
+from .tags import Known, Tags, describe
+
+MAX_INFLATED_BYTES = 2 * 1024**3
+"""A deflated file (PS3.5 A.5) may not grow beyond this."""
+
+PREAMBLE_BYTES = 128
+MAGIC = b"DICM"
+"""PS3.10 section 7.1: 128 bytes of anything, then this."""
+
+KEYWORDS = (
+    *("ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "SeriesDescription"),
+    *("ProtocolName", "SequenceName", "DiffusionBValue", "EchoTime", "ContrastBolusAgent"),
+    *(
+        "AcquisitionDateTime",
+        "AcquisitionDate",
+        "AcquisitionTime",
+        "TemporalPositionIdentifier",
+        "ContrastBolusAgentSequence",
+    ),
+    *("PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
+    *("AcquisitionNumber", "InstanceNumber", "ConvolutionKernel"),
+    *("SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "LossyImageCompression"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
+    *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
+    *("PresentationIntentType", "BurnedInAnnotation", "ImagerPixelSpacing"),
+    *("ViewPosition", "ViewCodeSequence", "PatientOrientation"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DirectoryRecordSequence"),
+)
+"""Every element that is read; the rest of a header is skipped unseen."""
+
+_TAGS: list[BaseTag | int] = [tag_for_keyword(keyword) or 0 for keyword in KEYWORDS]
+_PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_FIRST_PIXEL_TAG = min(_PIXEL_KEYWORDS)
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the pixel element's value lies.
+
+    offset: its first byte in the file, or in the inflated file where that is deflated.
+    length: declared bytes; None for encapsulated frames.
+    available: bytes from `offset` to the end of the file.
+    """
+
+    keyword: str
+    vr: str
+    offset: int
+    length: int | None
+    available: int
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A parsed header, and where the pixels lie, which stay in the file until `open_pixels`.
+
+    legacy: the file lacks the preamble, and `syntax` is what its first bytes look like.
+    """
+
+    source: Source
+    syntax: UID
+    media_class: str
+    tags: Tags
+    pixels: PixelElement | None
+    legacy: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.source.name
+
+    def open_pixels(self) -> BinaryIO:
+        """The whole file, positioned at the first byte of the pixel element's value."""
+        stream = self.source.open()
+        if self.syntax == DeflatedExplicitVRLittleEndian:
+            with stream:
+                _file_meta(stream)
+                stream = _inflated(stream, self.name)
+        if self.pixels is not None:
+            stream.seek(self.pixels.offset)
+        return stream
+
+
+def read_instance(source: Source, known: Known) -> Instance | None:
+    """Parse a file up to its pixels.
+
+    Args:
+        known: shared by the files of one study.
+
+    Returns:
+        None for a file that is not DICOM: one without "DICM" after its 128-byte preamble that is not a
+        bare data set of a known SOP class either.
+
+    Raises:
+        StudyError: a DICOM file that is damaged, or cannot be read.
+    """
+    with doing(f"{source.name}: reading its header"), source.open_header() as stream:
+        head = stream.read(PREAMBLE_BYTES + len(MAGIC))
+        if head[PREAMBLE_BYTES:] != MAGIC:
+            return _bare_data_set(source, stream, head, known)
+        stream.seek(0)
+        meta = Tags(_file_meta(stream), source.name, known)
+        syntax = UID(meta.text("TransferSyntaxUID"))
+        if not syntax:
+            raise StudyError(
+                f"{source.name}: {describe('TransferSyntaxUID')} is missing, so its encoding is unknown.",
+                "Export the study again as DICOM files (PS3.10).",
+            )
+        size = source.size
+        body: BinaryIO = stream
+        if syntax == DeflatedExplicitVRLittleEndian:
+            body = _inflated(stream, source.name)
+            size = body.seek(0, 2)
+            body.seek(0)
+        header, pixels = _header(body, syntax, size)
+        tags = Tags(header, source.name, known)
+        return Instance(source, syntax, meta.text("MediaStorageSOPClassUID"), tags, pixels)
+
+
+def _bare_data_set(source: Source, stream: BinaryIO, head: bytes, known: Known) -> Instance | None:
+    """A data set without preamble and file meta, as network dumps and files before PS3.10 are; else None.
+
+    It begins with group 0008, little endian. Its SOP class must be a known one, so that no other file
+    passes for it.
+    """
+    if head[:2] != b"\x08\x00" or len(head) <= PREAMBLE_BYTES:
+        return None
+    explicit = head[4:6].decode("latin-1") in STANDARD_VR
+    syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
+    stream.seek(0)
+    try:
+        header, pixels = _header(stream, syntax, source.size)
+        tags = Tags(header, source.name, known)
+        sop_class = tags.text("SOPClassUID")
+    except Exception:  # whatever a parser makes of a file that is no DICOM
+        return None
+    if UID(sop_class).type != "SOP Class":
+        return None
+    return Instance(source, syntax, sop_class, tags, pixels, legacy=True)
+
+
+def _file_meta(stream: BinaryIO) -> Dataset:
+    """Group 0002 (PS3.10 section 7.1), always explicit little endian; leaves the stream at the data set."""
+    stream.seek(PREAMBLE_BYTES + len(MAGIC))
+    return read_dataset(stream, False, True, stop_when=_beyond_file_meta)
+
+
+def _beyond_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
+    return int(tag) >> 16 != 2
+
+
+def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelElement | None]:
+    found: list[PixelElement] = []
+
+    def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+        number = int(tag)
+        if number in _PIXEL_KEYWORDS:
+            offset = stream.tell()
+            declared = None if length == _UNDEFINED_LENGTH else length
+            found.append(PixelElement(_PIXEL_KEYWORDS[number], vr or "OW", offset, declared, max(size - offset, 0)))
+        return number >= _FIRST_PIXEL_TAG
+
+    # A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
+    known = syntax.is_transfer_syntax and not syntax.is_private
+    header = read_dataset(
+        stream,
+        syntax.is_implicit_VR if known else False,
+        syntax.is_little_endian if known else True,
+        stop_when=at_pixels,
+        specific_tags=_TAGS,
+    )
+    return header, found[0] if found else None
+
+
+def _inflated(stream: BinaryIO, name: str) -> BytesIO:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    packed = stream.read()
+    limit = min(MAX_INFLATED_BYTES, max(RATIO_FROM_BYTES, MAX_RATIO * len(packed)))
+    data = inflater.decompress(packed, limit)
+    if inflater.unconsumed_tail:
+        raise StudyError(
+            f"{name}: {len(packed)} deflated bytes inflate to more than {limit}, the most that is read of so many.",
+            "Export the study again without deflating it.",
+        )
+    return BytesIO(data)

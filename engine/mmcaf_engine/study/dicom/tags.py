@@ -1,0 +1,128 @@
+"""Typed access to a header's elements; what cannot be read is refused by tag, never by value."""
+
+import math
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
+
+from ...errors import StudyError
+
+Known = dict[Hashable, Sequence[Any]]
+"""Values by their encoded bytes, kept while one study is read: its slices repeat most of their header."""
+
+
+def describe(keyword: str) -> str:
+    """An element as messages name it, such as "(0028,0030) PixelSpacing"."""
+    tag = tag_for_keyword(keyword) or 0
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X}) {keyword}"
+
+
+class Tags:
+    """A dataset of which messages say `name`. Absent and empty elements read as None, "" or ()."""
+
+    def __init__(self, dataset: Dataset, name: str, known: Known | None = None) -> None:
+        self.dataset = dataset
+        self.name = name
+        self._known = {} if known is None else known
+        self._read: dict[str, Sequence[Any]] = {}
+
+    def __contains__(self, keyword: str) -> bool:
+        return keyword in self.dataset
+
+    def text(self, keyword: str) -> str:
+        """A value as text without surrounding blanks; several values stay joined by a backslash."""
+        return "\\".join(self.texts(keyword))
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        """Every value as text without surrounding blanks."""
+        return tuple(str(value).strip() for value in self._values(keyword))
+
+    def number(self, keyword: str) -> float | None:
+        """One finite number."""
+        values = self.numbers(keyword, 1)
+        return None if values is None else values[0]
+
+    def whole(self, keyword: str) -> int | None:
+        """One whole number."""
+        number = self.number(keyword)
+        if number is not None and number != int(number):
+            raise self.refusal(keyword, f"is {number:g}; a whole number was expected")
+        return None if number is None else int(number)
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        """`count` finite numbers.
+
+        Raises:
+            StudyError: another count, or a value that is no finite number.
+        """
+        values = self._values(keyword)
+        if not values:
+            return None
+        if len(values) != count:
+            raise self.refusal(keyword, f"has {len(values)} values; {count} expected")
+        try:
+            numbers = tuple(float(value) for value in values)
+        except (TypeError, ValueError):
+            raise self.refusal(keyword, "is not a number") from None
+        if not all(math.isfinite(number) for number in numbers):
+            raise self.refusal(keyword, "is not finite")
+        return numbers
+
+    def items(self, keyword: str) -> Sequence[Dataset]:
+        """The items of a sequence."""
+        items = self._values(keyword)
+        if not all(isinstance(item, Dataset) for item in items):
+            raise self.refusal(keyword, "is not a sequence")
+        return items
+
+    def first_item(self, keyword: str) -> "Tags | None":
+        """The only or first item of a sequence."""
+        items = self.items(keyword)
+        return Tags(items[0], self.name, self._known) if items else None
+
+    def refusal(self, keyword: str, what: str) -> StudyError:
+        """The error that names this dataset and element."""
+        return StudyError(f"{self.name}: {describe(keyword)} {what}.", "Send the study again from its source.")
+
+    def _values(self, keyword: str) -> Sequence[Any]:
+        values = self._read.get(keyword)
+        if values is None:
+            try:
+                values = self._read[keyword] = self._converted(keyword)
+            except Exception as failure:  # pydicom converts on access, and raises as its converters do
+                raise self.refusal(keyword, "cannot be read") from failure
+        return values
+
+    def _converted(self, keyword: str) -> Sequence[Any]:
+        tag, stands_alone = _element(keyword)
+        element = self.dataset.get_item(tag)
+        if element is None:
+            return ()
+        if not (stands_alone and isinstance(element, RawDataElement)) or element.VR == "SQ":
+            return _listed(self.dataset.get(keyword))
+        key = (tag, element.VR, element.value, element.is_little_endian, str(self.dataset.original_character_set))
+        values = self._known.get(key)
+        if values is None:
+            values = self._known[key] = _listed(self.dataset.get(keyword))
+        return values
+
+
+@lru_cache(maxsize=256)
+def _element(keyword: str) -> tuple[BaseTag, bool]:
+    """Its tag, and whether its meaning depends on no other element of the dataset."""
+    tag = BaseTag(tag_for_keyword(keyword) or 0)
+    representation = dictionary_VR(tag)
+    return tag, " or " not in representation and representation != "SQ"
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    if value is None or value == "":
+        return ()
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return value
+    return (value,)

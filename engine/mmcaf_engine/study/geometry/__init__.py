@@ -1,0 +1,1 @@
+"""Where slices lie, and what makes a volume of them."""

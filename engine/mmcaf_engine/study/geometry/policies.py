@@ -1,0 +1,48 @@
+"""What a caller may accept in an irregular series; by default all that changes the anatomy is refused."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import UsageError
+
+Gaps = Literal["refuse", "interpolate"]
+Tilt = Literal["refuse", "resample"]
+Duplicates = Literal["refuse", "first"]
+
+MAX_MISSING_IN_A_ROW = 3
+"""Missing slices between two neighbours that may be interpolated; a nodule may hide in more."""
+MAX_MISSING_FRACTION = 0.1
+"""Of the complete series' slices."""
+MAX_TILT_DEGREES = 30.0
+"""CT gantries lean no further; more is an oblique reconstruction."""
+MAX_SHIFT_FRACTION = 0.25
+"""Of the slice's shorter side: how far undoing a tilt may move a slice in-plane."""
+
+_CHOICES = {"gaps": ("refuse", "interpolate"), "tilt": ("refuse", "resample"), "duplicates": ("refuse", "first")}
+
+
+@dataclass(frozen=True)
+class Policies:
+    """What to do with missing slices, a tilted gantry, and several slices at one position.
+
+    gaps: "interpolate" fills missing slices linearly from their neighbours, within the limits above.
+    tilt: "resample" shifts slices in-plane until they lie above one another.
+    duplicates: "first" keeps, of several slices at one position, the one that comes first by
+        InstanceNumber (0020,0013), then by SOPInstanceUID (0008,0018).
+
+    Raises:
+        UsageError: a policy of another name.
+    """
+
+    gaps: Gaps = "refuse"
+    tilt: Tilt = "refuse"
+    duplicates: Duplicates = "refuse"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UsageError(
+                    f'{name}: "{value}" came; {" or ".join(choices)} was expected.',
+                    f"Choose --{name}={choices[0]} or --{name}={choices[1]}.",
+                )

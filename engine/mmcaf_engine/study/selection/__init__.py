@@ -1,0 +1,1 @@
+"""Which series of a study is read for which input."""

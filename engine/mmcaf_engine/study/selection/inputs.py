@@ -1,0 +1,175 @@
+"""From a study to the series of every volume input of a network: one best series, or one by rule for each."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ...cancel import Progress
+from ...errors import StudyError, UsageError
+from ...manifest import Manifest
+from ...timing import span
+from ..faults import printable
+from ..geometry.one_geometry import check_one_geometry
+from ..geometry.policies import Policies
+from ..nifti import OpenNifti
+from ..reading import Headers, OpenSeries, open_headers
+from .matching import Match, match_series
+from .ranking import choose
+from .series import Candidate
+
+Series = str | Sequence[str] | Mapping[str, str]
+"""What `--series` says: a value for the only input, "INPUT=VALUE" for each of several, or these as a mapping."""
+
+
+@dataclass(frozen=True)
+class InputSeries:
+    """One volume input's series, whose headers are in order.
+
+    source: its SeriesInstanceUID, or its file's name. why: why this one, in words.
+    """
+
+    input: str
+    source: str
+    why: str
+    opened: OpenSeries | OpenNifti
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A match, and the headers that it is of: the study's, or those of another path."""
+
+    match: Match
+    headers: Headers
+    remarks: tuple[str, ...] = ()
+
+
+@contextmanager
+def open_inputs(
+    path: str | Path,
+    manifest: Manifest,
+    *,
+    series: Series | None = None,
+    policies: Policies | None = None,
+    progress: Progress | None = None,
+) -> Iterator[tuple[InputSeries, ...]]:
+    """Read a study's headers and choose a series for each volume input; read their pixels within the block.
+
+    A network without series rules gets the best series by `ranking.rank`. The inputs of one with rules must be of one
+    patient, one study and one geometry.
+
+    Args:
+        path: what `reading.open_study` reads.
+        series: other choices than the rules': SeriesInstanceUID, number, or the path of a NIfTI file or of another
+            DICOM series.
+        policies: what to accept of an irregular series.
+
+    Raises:
+        StudyError: a series is missing, ambiguous, damaged, of another patient or geometry, or would give a wrong
+            volume.
+        UsageError: `series` names no input, or one twice.
+    """
+    policies = policies or Policies()
+    wanted = choices(series, [spec.name for spec in manifest.volumes])
+    spec = manifest.of_volumes
+    with ExitStack() as stack:
+        headers = stack.enter_context(open_headers(path, progress))
+        with span("geometry"):
+            found = _chosen(headers, manifest, wanted, stack, progress)
+            opened = []
+            for choice in found:
+                candidate, of_series = choice.match.chosen, choice.remarks
+                read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, remarks=of_series)
+                shown = InputSeries(choice.match.input, candidate.source, choice.match.why, read)
+                opened.append(shown)
+            places = [(entry.input, entry.opened.placement) for entry in opened]
+            check_one_geometry(places, headers.name)
+        yield tuple(opened)
+
+
+def choices(series: Series | None, inputs: Sequence[str]) -> dict[str, str]:
+    """What was asked for, by input.
+
+    Raises:
+        UsageError: an unknown input, one named twice, or a value without an input where there are several.
+    """
+    if series is None:
+        return {}
+    if isinstance(series, Mapping):
+        pairs = list(series.items())
+    else:
+        pairs = [_pair(text, inputs) for text in ([series] if isinstance(series, str) else series)]
+    wanted: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in inputs or name in wanted:
+            what = "is named twice" if name in wanted else "is no input of this network"
+            raise UsageError(
+                f"--series: {printable(name)} {what}; its inputs are {', '.join(inputs)}.",
+                f"For example: --series {inputs[0]}=3",
+            )
+        wanted[name] = value
+    return wanted
+
+
+def _pair(text: str, inputs: Sequence[str]) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if equals and name in inputs:
+        return name, value
+    if len(inputs) == 1:
+        return inputs[0], text
+    return name, value
+
+
+def _chosen(
+    headers: Headers, manifest: Manifest, wanted: dict[str, str], stack: ExitStack, progress: Progress | None
+) -> list[_Choice]:
+    modality, name = manifest.of_volumes.modality, headers.name
+    elsewhere = {key: value for key, value in wanted.items() if _is_path(value)}
+    there = {key: _elsewhere(value, modality, stack, progress) for key, value in elsewhere.items()}
+    inside = {key: value for key, value in wanted.items() if key not in elsewhere}
+    if not manifest.series:
+        only = manifest.volumes[0].name
+        if only in there:
+            return [_Choice(Match(only, there[only][1], "as --series says"), there[only][0])]
+        chosen, left_out = choose(headers.catalogue, name, modality=modality, series=inside.get(only))
+        why = "as --series says" if inside else "the best of those that fit" if left_out else "the only one that fits"
+        return [_Choice(Match(only, chosen, why), headers, (*headers.remarks, *left_out))]
+    specs = [spec for spec in manifest.series if spec.input not in there]
+    by_rule = match_series(headers.catalogue, specs, name, modality=modality, chosen=inside)
+    matches = {match.input: _Choice(match, headers) for match in by_rule}
+    for key, (other, candidate) in there.items():
+        matches[key] = _Choice(Match(key, candidate, "as --series says"), other, other.remarks)
+    found = [matches[spec.input] for spec in manifest.series]
+    _check_one_patient(found, name)
+    first = found[0]
+    return [replace(first, remarks=(*headers.remarks, *first.remarks)), *found[1:]]
+
+
+def _is_path(value: str) -> bool:
+    try:
+        return Path(value).exists() and not value.isdigit()
+    except (OSError, ValueError):
+        return False
+
+
+def _elsewhere(value: str, modality: str, stack: ExitStack, progress: Progress | None) -> tuple[Headers, Candidate]:
+    headers = stack.enter_context(open_headers(value, progress))
+    chosen, _ = choose(headers.catalogue, headers.name, modality=modality, series=None)
+    return headers, chosen
+
+
+def _check_one_patient(found: Sequence[_Choice], name: str) -> None:
+    """A NIfTI file says nothing of patient and study; whatever does must agree."""
+    told = [choice for choice in found if choice.match.chosen.frames]
+    for choice in told[1:]:
+        first, other = told[0].match, choice.match
+        if first.chosen.patient != other.chosen.patient:
+            raise StudyError(
+                f"{name}: {first.input} and {other.input} are of different patients by (0010,0020) PatientID.",
+                "Give the series of one patient.",
+            )
+        if first.chosen.study_uid != other.chosen.study_uid:
+            raise StudyError(
+                f"{name}: {first.input} and {other.input} are of different studies by (0020,000D) StudyInstanceUID.",
+                "Give the series of one study.",
+            )

@@ -1,0 +1,171 @@
+"""Every series of a study that could be read, with the one that would be and why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...cancel import Progress
+from ...errors import StudyError
+from ...manifest.series import SeriesSpec
+from ..faults import printable
+from ..reading import open_headers
+from .matching import match_input
+from .ranking import choose, rank
+from .series import PLANES, Candidate, Catalogue
+
+
+@dataclass(frozen=True)
+class SeriesEntry:
+    """One candidate for the volume.
+
+    number: for `--series`, from 1, in the order of the series numbers.
+    series_number: (0020,0011); None where absent.
+    plane: "axial", "sagittal", "coronal" or "unknown".
+    slices, rows, columns: the last two None where no image could be read.
+    spacing_mm: (between slices, between rows, between columns); None where unknown.
+    original: False for images that were derived from others.
+    chosen, reason: whether it would be read, and why or why not.
+    input: the input that it would be read for, by the rules of a network that has some.
+    """
+
+    number: int
+    study_uid: str
+    series_uid: str
+    series_number: int | None
+    modality: str
+    description: str
+    kernel: str
+    plane: str
+    slices: int
+    rows: int | None
+    columns: int | None
+    spacing_mm: tuple[float | None, float | None, float | None]
+    original: bool
+    chosen: bool
+    reason: str
+    input: str | None = None
+
+
+@dataclass(frozen=True)
+class SeriesList:
+    """A study's candidates.
+
+    left_out: how many files cannot be part of a volume, by reason.
+    problem: why none would be read; None where one would.
+    warnings: on files that were passed over.
+    """
+
+    series: tuple[SeriesEntry, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def list_series(
+    path: str | Path,
+    *,
+    modality: str | None = None,
+    inputs: Sequence[SeriesSpec] = (),
+    progress: Progress | None = None,
+) -> SeriesList:
+    """Look at the headers of a study as `read_study` does, without decoding pixels.
+
+    A chosen series may still be refused for its geometry or pixels.
+
+    Args:
+        path: a DICOM or NIfTI file, a directory, a zip or a DICOMDIR.
+        modality: the network's, such as "CT"; all compete without it.
+        inputs: the series rules of a network that has some; each chooses its own.
+        progress: called with ("read", files done, files).
+
+    Raises:
+        StudyError: nothing to read there, or damaged files.
+    """
+    with open_headers(path, progress) as headers:
+        study, name = headers.catalogue, headers.name
+        choose_for = _by_rules(study, name, modality, inputs) if inputs else _best(study, name, modality)
+        entries = tuple(_entry(entry, *choose_for.told(entry)) for entry in study.candidates)
+    left_out = dict(sorted(study.left_out.items()))
+    return SeriesList(entries, left_out, choose_for.problem, headers.remarks)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """By number: the input that a candidate is read for, if any, and why or why not. problem: why none is read."""
+
+    inputs: dict[int, str | None]
+    reasons: dict[int, str]
+    problem: str | None
+
+    def told(self, entry: Candidate) -> tuple[bool, str | None, str]:
+        reason = self.reasons.get(entry.number, "")
+        if entry.fault is not None and entry.number not in self.inputs:
+            reason = f"unreadable: {entry.fault.problem}"
+        return entry.number in self.inputs, self.inputs.get(entry.number), reason
+
+
+def _best(study: Catalogue, name: str, modality: str | None) -> _Chosen:
+    ranking = rank(study, modality)
+    reasons = dict(ranking.reasons)
+    for entry in study.candidates:
+        if entry.number not in reasons:
+            equal = ranking.studies == 1 and ranking.equals
+            reasons[entry.number] = f"as good as number {ranking.equals[0].number}" if equal else "no choice is made"
+    try:
+        chosen, _ = choose(study, name, modality=modality, series=None)
+    except StudyError as failure:
+        return _Chosen({}, reasons, failure.problem)
+    reasons[chosen.number] = "best of those that fit" if len(ranking.order) > 1 else "the only one that fits"
+    return _Chosen({chosen.number: None}, reasons, None)
+
+
+def _by_rules(study: Catalogue, name: str, modality: str | None, inputs: Sequence[SeriesSpec]) -> _Chosen:
+    """Each input's series, or what keeps it from having one."""
+    pool = [entry for entry in study.candidates if entry.fits(modality)]
+    found: dict[int, list[str]] = {}
+    reasons = {entry.number: "no input's rule fits" for entry in study.candidates}
+    reasons |= {
+        entry.number: f"{entry.modality or 'no modality'}, not {modality}"
+        for entry in study.candidates
+        if not entry.fits(modality)
+    }
+    problems = []
+    for spec in inputs:
+        try:
+            match = match_input(pool, spec, name, study)
+        except StudyError as failure:
+            problems.append(failure.problem.splitlines()[0])
+            continue
+        found.setdefault(match.chosen.number, []).append(spec.input)
+        reasons[match.chosen.number] = match.why
+    named = {number: " and ".join(names) for number, names in found.items()}
+    problems += [f"{name}: number {at} could be {named[at]}." for at, names in found.items() if len(names) > 1]
+    return _Chosen({**named}, reasons, "\n".join(problems) or None)
+
+
+def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str) -> SeriesEntry:
+    first = found.frames[0] if found.frames else None
+    between: tuple[float | None, ...] = (None, None)
+    if found.image is not None:
+        between = found.image.placement.spacing_mm[1:]
+    elif first is not None and first.spacing is not None:
+        between = first.spacing
+    rows, columns = found.matrix or (None, None)
+    return SeriesEntry(
+        number=found.number,
+        study_uid=found.study_uid,
+        series_uid=printable(found.series_uid),
+        series_number=found.series_number,
+        modality=found.modality,
+        description=found.description,
+        kernel=found.kernel,
+        plane=PLANES[found.plane],
+        slices=found.slices,
+        rows=rows,
+        columns=columns,
+        spacing_mm=(found.step_mm or None, between[0], between[1]),
+        original=not found.derived,
+        chosen=chosen,
+        reason=reason,
+        input=read_for,
+    )

@@ -1,0 +1,115 @@
+"""The torch backend: the demonstration and a tiny bundle through it, what it says of itself, what it refuses."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mmcaf_engine import load_bundle, open_session
+from mmcaf_engine.backends.registry import backend_class
+from mmcaf_engine.backends.torch.backend import TorchBackend
+from mmcaf_engine.bundle.default import default_bundle
+from mmcaf_engine.errors import BackendError
+from mmcaf_engine.session.session import choose
+from several_precisions import add_precisions
+from tiny_bundle import SIZE, SLICES, WEIGHTS
+
+pytest.importorskip("torch", reason="torch is not installed")
+import torch
+
+on_processor = pytest.mark.skipif(torch.cuda.is_available(), reason="torch would run it on the GPU")
+EMPTY_WINDOW = np.zeros((1, 1, 12, 192, 192), np.float32)
+
+
+def test_the_demonstration_passes_its_self_test_and_says_how_it_runs() -> None:
+    with open_session(load_bundle(default_bundle().path), backend="torch") as session:
+        facts = session.describe()
+        found = session.run({"image": EMPTY_WINDOW, "table": np.zeros((1, 7), np.float32)})["logit"]
+    assert facts["backend"] == "torch"
+    assert facts["self_test"]["passed"] and facts["self_test"]["max_abs_error"] <= 1e-4
+    assert set(facts["kernels"]) == {"fusion_head", "groupnorm_act", "kan", "msca_attention", "msdc", "upsample_dw"}
+    assert found.shape == (1, 1) and np.isfinite(found).all()
+    if not torch.cuda.is_available():
+        assert facts["device"] == "CPU"
+        assert facts["kernel_path"].startswith("reference: the tensor is on cpu")
+        assert facts["execution"] == "operator by operator, as the device is the CPU"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_another_network_runs_without_kernels(tiny_bundle: Path, batch: int) -> None:
+    draw = np.random.default_rng(1)
+    given = {
+        "image": draw.normal(size=(batch, 1, SLICES, SIZE, SIZE)).astype(np.float32),
+        "table": draw.normal(size=(batch, 2)).astype(np.float32),
+    }
+    expected = 8 * given["image"].mean(axis=(1, 2, 3, 4))[:, None] + given["table"] @ WEIGHTS
+    with open_session(load_bundle(tiny_bundle), backend="torch") as session:
+        assert session.describe()["kernels"] == {}
+        np.testing.assert_allclose(session.run(given)["logit"], expected, atol=1e-5)
+
+
+@on_processor
+def test_auto_does_not_choose_it_on_the_processor(tiny_bundle: Path) -> None:
+    assert choose(load_bundle(tiny_bundle), "auto", "auto")[0].name != "torch"
+    answer = backend_class("torch").availability()
+    assert answer.available and "on the processor" in answer.reason and "slow" in answer.reason
+
+
+def test_int8_is_refused_in_words(tiny_bundle: Path, tmp_path: Path) -> None:
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "int8.mmcaf", {"int8": 0.0}))
+    with pytest.raises(BackendError, match="Backend torch does not run int8 here: it has no INT8 kernels"):
+        open_session(bundle, backend="torch", precision="int8")
+
+
+@pytest.mark.parametrize("missing", ["torch", "onnx"])
+def test_what_is_not_installed_is_named_with_the_command(missing: str) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from mmcaf_engine.backends.torch.backend import TorchBackend\n"
+        "print(TorchBackend.availability())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "available=False" in done.stdout and missing in done.stdout
+    assert "pip install 'mmcaf-infer[kernels]'" in done.stdout
+
+
+def test_asking_for_it_imports_no_torch() -> None:
+    code = (
+        "import sys; from mmcaf_engine.backends.registry import backend_class\n"
+        "backend_class('torch'); print('torch' in sys.modules, 'mmcaf_kernels' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("device", "execution", "degraded"),
+    [
+        ("CPU", "operator by operator, as the device is the CPU", False),
+        ("NVIDIA GeForce RTX 4090", "CUDA graph", False),
+        ("NVIDIA GeForce RTX 4090", "operator by operator: recording a CUDA graph failed (no memory)", True),
+    ],
+    ids=["processor", "recorded", "refused"],
+)
+def test_a_graph_that_cannot_be_recorded_is_a_degradation(
+    device: str, execution: str, degraded: bool, tiny_bundle: Path
+) -> None:
+    manifest = load_bundle(tiny_bundle).manifest
+    backend = TorchBackend(tiny_bundle / "model.onnx", manifest.inputs, manifest.outputs, 1)
+    assert backend.degraded is None
+    backend.device, backend._program, backend._is_open = device, SimpleNamespace(execution=execution), True
+    assert backend.degraded == (execution if degraded else None)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_it_names_the_gpu_and_records_a_graph() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU that torch can use")
+    with open_session(load_bundle(default_bundle().path), backend="torch") as session:
+        facts = session.describe()
+        assert session.degraded is None
+    assert facts["device"] == torch.cuda.get_device_name(0)
+    assert facts["execution"] == "CUDA graph" and facts["kernel_path"].startswith("triton")

@@ -1,0 +1,260 @@
+"""Bundles: written whole, every hash checked before its first use, refused by name."""
+
+import json
+import shutil
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backends_here import backends
+from mmcaf_engine.bundle.bundle import file_sha256, load_bundle, write_bundle
+from mmcaf_engine.errors import BundleError, UsageError
+from mmcaf_engine.session.session import open_session
+from several_precisions import add_precisions
+from tiny_bundle import make_tiny_bundle, tiny_manifest
+
+
+def edit_manifest(folder: Path, **changes: Any) -> None:
+    file = folder / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def zip_folder(folder: Path, output: Path, compression: int = zipfile.ZIP_STORED) -> Path:
+    with zipfile.ZipFile(output, "w", compression) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    return output
+
+
+def flip(path: Path, at: int | None = None) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if at is None else at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cache that no other test has filled."""
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are hashed from now on."""
+    names: list[str] = []
+
+    def note(path: Path) -> str:
+        names.append(path.name)
+        return file_sha256(path)
+
+    monkeypatch.setattr("mmcaf_engine.bundle.bundle.file_sha256", note)
+    return names
+
+
+def test_round_trip(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert bundle.manifest.name == "tiny"
+    assert set(bundle.manifest.files) == {"model.onnx", "golden.npz"}
+    assert bundle.file("model.onnx").is_file()
+
+
+def test_same_content_same_identity(tmp_path: Path) -> None:
+    first = load_bundle(make_tiny_bundle(tmp_path / "a.mmcaf"))
+    second = load_bundle(make_tiny_bundle(tmp_path / "b.mmcaf"))
+    assert first.sha256 == second.sha256
+
+
+def test_zip_equals_directory(tiny_bundle: Path, tmp_path: Path) -> None:
+    archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
+    assert load_bundle(archive).sha256 == load_bundle(tiny_bundle).sha256
+    assert load_bundle(archive).file("model.onnx").read_bytes() == (tiny_bundle / "model.onnx").read_bytes()
+
+
+def test_damaged_cached_copy_of_a_zip_is_unpacked_again(tiny_bundle: Path, tmp_path: Path) -> None:
+    archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
+    load_bundle(archive).file("model.onnx").write_bytes(b"damaged")
+    assert load_bundle(archive).file("model.onnx").read_bytes() == (tiny_bundle / "model.onnx").read_bytes()
+
+
+def test_written_zip_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    first = tmp_path / "a.zip"
+    second = tmp_path / "b.zip"
+    for output in (first, second):
+        source = make_tiny_bundle(tmp_path / f"{output.stem}.mmcaf")
+        (source / "manifest.json").unlink()
+        write_bundle(source, tiny_manifest(), output)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_existing_output_is_kept_unless_forced(tiny_bundle: Path, tmp_path: Path) -> None:
+    draft = tmp_path / "draft"
+    shutil.copytree(tiny_bundle, draft)
+    with pytest.raises(UsageError, match="--force"):
+        write_bundle(draft, tiny_manifest(), tiny_bundle)
+    write_bundle(draft, {**tiny_manifest(), "name": "renamed"}, tiny_bundle, force=True)
+    assert load_bundle(tiny_bundle).manifest.name == "renamed"
+
+
+def test_flipped_byte_is_refused_by_name_whenever_the_file_is_used(tiny_bundle: Path) -> None:
+    flip(tiny_bundle / "model.onnx")
+    bundle = load_bundle(tiny_bundle)
+    for _ in range(2):
+        with pytest.raises(BundleError, match=r"model\.onnx is damaged or altered") as caught:
+            bundle.file("model.onnx")
+    assert caught.value.exit_code == 5
+    assert bundle.file("golden.npz").is_file()
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged or altered"):
+        bundle.verify()
+
+
+@pytest.mark.parametrize("backend", list(backends()))
+@pytest.mark.parametrize("name", ["model.onnx", "golden.npz"])
+def test_damaged_bundle_never_answers(own_cache: None, tiny_bundle: Path, backend: str, name: str) -> None:
+    flip(tiny_bundle / name)
+    with pytest.raises(BundleError, match=f"{name} is damaged or altered"):
+        open_session(load_bundle(tiny_bundle), backend=backend)
+
+
+def test_only_what_is_used_is_hashed_and_that_once(tiny_bundle: Path, tmp_path: Path, hashed: list[str]) -> None:
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"int8": 0.0, "fp16": 0.0}))
+    hashed.clear()
+    with open_session(bundle, backend="onnxruntime", precision="int8"):
+        assert set(hashed) <= {"model.int8.onnx", "golden.npz"} and hashed.count("model.int8.onnx") == 1
+    bundle.file("model.int8.onnx")
+    assert hashed.count("model.int8.onnx") == 1
+
+
+def test_threads_that_ask_at_once_hash_once(tiny_bundle: Path, hashed: list[str]) -> None:
+    bundle = load_bundle(tiny_bundle)
+    start = threading.Barrier(8)
+
+    def ask() -> None:
+        start.wait()
+        bundle.file("model.onnx")
+
+    workers = [threading.Thread(target=ask) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert hashed == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    "damage", [flip, Path.unlink, lambda path: path.write_bytes(b"x")], ids=["flip", "gone", "cut"]
+)
+def test_weights_beside_a_model_are_checked_with_it(tiny_bundle: Path, tmp_path: Path, damage: Any) -> None:
+    draft = Path(shutil.copytree(tiny_bundle, tmp_path / "draft"))
+    (draft / "manifest.json").unlink()
+    (draft / "model.onnx.data").write_bytes(bytes(100))
+    write_bundle(draft, tiny_manifest(), tmp_path / "weights.mmcaf")
+    bundle = load_bundle(tmp_path / "weights.mmcaf")
+    damage(bundle.folder / "model.onnx.data")
+    with pytest.raises(BundleError, match=r"model\.onnx\.data"):
+        bundle.file("model.onnx")
+
+
+def test_file_that_the_manifest_does_not_list(tiny_bundle: Path) -> None:
+    (tiny_bundle / "other.onnx").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"lists no file other\.onnx"):
+        load_bundle(tiny_bundle).file("other.onnx")
+
+
+def test_write_verifies_what_it_wrote(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draft = Path(shutil.copytree(tiny_bundle, tmp_path / "draft"))
+    (draft / "manifest.json").unlink()
+    rename = Path.rename
+
+    def damage_on_the_way(source: Path, target: Path) -> Path:
+        moved = rename(source, target)
+        flip(moved / "golden.npz")
+        return moved
+
+    monkeypatch.setattr(Path, "rename", damage_on_the_way)
+    with pytest.raises(BundleError, match=r"golden\.npz is damaged"):
+        write_bundle(draft, tiny_manifest(), tmp_path / "out.mmcaf")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden.npz"])
+def test_flipped_byte_in_a_zip_is_refused(own_cache: None, tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
+    sound = load_bundle(zip_folder(tiny_bundle, tmp_path / "sound.zip")).folder
+    content = (tiny_bundle / name).read_bytes()
+    flip(archive, archive.read_bytes().find(content) + len(content) // 2)
+    with pytest.raises(BundleError, match="Copy the bundle again"):
+        load_bundle(archive).verify()
+    shutil.rmtree(sound)
+    with pytest.raises(BundleError, match="Copy the bundle again"):
+        load_bundle(archive)
+    assert not sound.exists()
+
+
+def test_zip_is_unpacked_and_hashed_once(own_cache: None, tiny_bundle: Path, tmp_path: Path, hashed: list[str]) -> None:
+    archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
+    load_bundle(archive)
+    assert sorted(hashed) == ["golden.npz", "model.onnx"]
+    load_bundle(archive)
+    assert len(hashed) == 2
+    load_bundle(archive).file("model.onnx")
+    assert hashed[2:] == ["model.onnx"]
+
+
+def test_encrypted_zip(tiny_bundle: Path, tmp_path: Path) -> None:
+    archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
+    data = bytearray(archive.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = data.find(signature)
+        while at >= 0:
+            data[at + flags] |= 1
+            at = data.find(signature, at + 1)
+    archive.write_bytes(data)
+    with pytest.raises(BundleError, match="encrypted"):
+        load_bundle(archive)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "golden.npz", "manifest.json"])
+def test_missing_file_is_named(tiny_bundle: Path, name: str) -> None:
+    (tiny_bundle / name).unlink()
+    with pytest.raises(BundleError, match=name):
+        load_bundle(tiny_bundle)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format_version": 2}, "bundle format 2; this engine reads up to 1"),
+        ({"format_version": "1"}, "no format_version"),
+        ({"surprise": 1}, "surprise"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"labels": ["one"]}, "labels"),
+        ({"models": {"int8": "model.onnx"}}, "no fp32"),
+        ({"models": {"fp32": "other.onnx"}}, "other.onnx"),
+        ({"table": None}, "table"),
+    ],
+    ids=["newer", "text-version", "unknown-field", "threshold", "labels", "no-fp32", "unlisted-model", "no-table"],
+)
+def test_invalid_manifest(tiny_bundle: Path, changes: dict[str, Any], said: str) -> None:
+    edit_manifest(tiny_bundle, **changes)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(tiny_bundle)
+    assert said in str(caught.value)
+
+
+def test_absent_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no such bundle"):
+        load_bundle(tmp_path / "absent.mmcaf")
+
+
+def test_file_that_is_no_zip(tmp_path: Path) -> None:
+    file = tmp_path / "bundle.zip"
+    file.write_text("hello")
+    with pytest.raises(BundleError, match="neither a bundle directory nor an intact zip"):
+        load_bundle(file)
+
+
+def test_compressed_zip_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="without compression"):
+        load_bundle(zip_folder(tiny_bundle, tmp_path / "tiny.zip", zipfile.ZIP_DEFLATED))

@@ -1,0 +1,178 @@
+"""Cohorts: synthetic ones equal their DICOM files; tables are read strictly, with the line of every mistake."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.demo import make_patient, make_phantom, record
+from mmcaf_engine.demo.write_dicom import write_multiframe
+from mmcaf_engine.errors import RecordError, StudyError, UsageError
+from mmcaf_engine.evaluation.cohort import open_cohort
+from mmcaf_engine.evaluation.cohort_table import read_cohort
+from mmcaf_engine.evaluation.synthetic import PHANTOM_LABELS, PhantomCase, demo_cohort
+from mmcaf_engine.inputs.windows import preprocess
+from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.study import read_study
+
+SEED = 40_000
+
+
+@pytest.fixture(scope="session")
+def demo_manifest() -> Manifest:
+    return load_bundle(demo_bundle()).manifest
+
+
+@pytest.fixture(scope="session")
+def tiny_manifest(tiny_bundle_source: Path) -> Manifest:
+    return load_bundle(tiny_bundle_source).manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Files that a table may name; they are not read."""
+    for name in ("a.dcm", "b.dcm", "müller, c.dcm", "a.json", "b.json"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def written(folder: Path, content: str | bytes) -> Path:
+    table = folder / "cohort.csv"
+    table.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return table
+
+
+@pytest.mark.parametrize("intensity", ["hounsfield", "stored"])
+def test_a_phantom_in_memory_equals_its_dicom_file(demo_manifest: Manifest, tmp_path: Path, intensity: str) -> None:
+    spec = demo_manifest.preprocessing.model_copy(update={"intensity": intensity})
+    manifest = demo_manifest.model_copy(update={"preprocessing": spec})
+    phantom = make_phantom(SEED)
+    (tmp_path / "record.json").write_text(json.dumps(record(phantom.patient)))
+    table = written(tmp_path, f"study,record\n{write_multiframe(phantom, tmp_path / 'study.dcm').name},record.json\n")
+    (from_file,) = read_cohort(table, manifest)
+    loaded, expected = PhantomCase(SEED).load(manifest), from_file.load(manifest)
+    (rendered,), (read,) = loaded.series, expected.series
+    np.testing.assert_array_equal(rendered.windows.slices, read.windows.slices)
+    assert loaded.starts == expected.starts
+    assert loaded.record == expected.record and loaded.record_warnings == expected.record_warnings == ()
+    study = read_study(tmp_path / "study.dcm", intensity=spec.intensity, modality="CT")
+    np.testing.assert_array_equal(rendered.windows.slices, preprocess(study.volume, spec).slices)
+
+
+def test_demo_cohort() -> None:
+    cohort = demo_cohort(SEED, 30)
+    assert cohort.source == "demo:40000-40029" and len(cohort) == 30
+    assert [case.id for case in cohort][:2] == ["demo:40000", "demo:40001"]
+    assert [case.label for case in cohort] == [make_patient(s).label for s in range(SEED, SEED + 30)]
+    assert cohort.first(3).source == "demo:40000-40029, first 3" and len(cohort.first(3)) == 3
+    assert cohort.first(30) is cohort
+
+
+def test_labels_of_a_demo_cohort_follow_the_network() -> None:
+    truth = [case.label for case in demo_cohort(SEED, 20)]
+    swapped = [case.label for case in demo_cohort(SEED, 20, PHANTOM_LABELS[::-1])]
+    assert set(truth) == {0, 1} and swapped == [1 - label for label in truth if label is not None]
+    assert {case.label for case in demo_cohort(SEED, 20, ("quiet", "loud"))} == {None}
+
+
+@pytest.mark.parametrize(
+    "source", ["demo:", "demo:5", "demo:5-3", "demo:-1-3", "demo:a-b", "demo:0-100000", "demo:1-2-3", "demo:٣-٤"]
+)
+def test_no_such_phantoms(tiny_manifest: Manifest, source: str) -> None:
+    with pytest.raises(UsageError, match="synthetic patients"):
+        open_cohort(source, tiny_manifest)
+
+
+def test_a_phantom_is_refused_where_it_does_not_fit(demo_manifest: Manifest) -> None:
+    spec = demo_manifest.preprocessing.model_copy(update={"modality": "MR"})
+    with pytest.raises(StudyError, match="reads MR"):
+        PhantomCase(SEED).load(demo_manifest.model_copy(update={"preprocessing": spec}))
+    assert demo_manifest.table is not None
+    field = demo_manifest.table.fields[0].model_copy(update={"name": "height"})
+    with pytest.raises(RecordError, match="height"):
+        PhantomCase(SEED).load(demo_manifest.model_copy(update={"table": type(demo_manifest.table)(fields=(field,))}))
+
+
+def test_a_table(folder: Path, tiny_manifest: Manifest) -> None:
+    cohort = read_cohort(
+        written(folder, "study,record,label,id\na.dcm,a.json,loud,one\nb.dcm,b.json,,\n"), tiny_manifest
+    )
+    assert cohort.source == "cohort.csv"
+    assert [(case.id, case.label) for case in cohort] == [("one", 1), ("b.dcm", None)]
+    assert open_cohort(str(folder / "cohort.csv"), tiny_manifest) == cohort
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "record,label,id,study\na.json,1,1,a.dcm\n",
+        "\ufeffstudy,record,label,id\r\na.dcm,a.json,LOUD,1\r\n",
+        '"study","record","label","id"\n"a.dcm","a.json","1","1"',
+        "study , record, label, id\n a.dcm , a.json, 1 , 1\n\n,,,\n",
+        'study,record,label,id\na.dcm,a.json," loud",1\n',
+    ],
+    ids=["order", "byte-order mark and CRLF", "quoted", "blanks", "quoted blanks"],
+)
+def test_spellings_of_one_table(folder: Path, tiny_manifest: Manifest, content: str) -> None:
+    (case,) = read_cohort(written(folder, content), tiny_manifest)
+    assert (case.id, case.label, case.study, case.record) == ("1", 1, folder / "a.dcm", folder / "a.json")
+
+
+def test_a_quoted_comma_and_a_line_break(folder: Path, tiny_manifest: Manifest) -> None:
+    content = 'study,record,id\n"müller, c.dcm",a.json,"two\nlines"\nb.dcm,absent.json,b\n'
+    with pytest.raises(UsageError, match=r"cohort\.csv: line 4: the record 'absent\.json' does not exist"):
+        read_cohort(written(folder, content), tiny_manifest)
+    (case,) = read_cohort(written(folder, content.replace("b.dcm,absent.json,b\n", "")), tiny_manifest)
+    assert case.id == "two\nlines"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "empty; a table of studies was expected"),
+        ("\n\n", "empty; a table of studies was expected"),
+        ("study,record\n", "no studies; only the header came"),
+        ("a.dcm,a.json\n", r"line 1: unknown column\(s\) 'a\.dcm', 'a\.json'"),
+        ("study,record,diagnosis\na.dcm,a.json,1\n", r"line 1: unknown column\(s\) 'diagnosis'.*names the columns"),
+        ("study;record\na.dcm;a.json\n", r"'study;record'\. Separate the columns by commas"),
+        ("study\na.dcm\n", "line 1: no column record"),
+        ("record\na.json\n", "line 1: no column study"),
+        ("study,record,study\na.dcm,a.json,b.dcm\n", "line 1: a column stands twice"),
+        ("study,record\na.dcm\n", r"line 2: 1 cells; 2 were expected \(study,record\)"),
+        ("study,record\na.dcm,a.json,1\n", "line 2: 3 cells; 2 were expected"),
+        ("study,record\n,a.json\n", "line 2: no study"),
+        ("study,record\na.dcm,\n", "line 2: no record"),
+        ("study,record\nA.txt,a.json\n", r"line 2: the study 'A\.txt' does not exist.*relative to"),
+        (f"study,record\n{'x' * 5000},a.json\n", "line 2: the study 'x+' (is no path|does not exist)"),
+        ("study,record\na\0.dcm,a.json\n", "line 2: "),
+        ("study,record,label\na.dcm,a.json,2\n", r"line 2: the label '2' is not known \(accepted: quiet, loud, 0, 1\)"),
+        ("study,record\na.dcm,a.json\n\na.dcm,b.json\n", r"line 4: the id 'a\.dcm' stands already in line 2"),
+        ('study,record\na.dcm,"a.json\n', "line 2: not CSV"),
+        ('study,record\na.dcm,"a.json"x\n', "line 2: not CSV"),
+        (b"study,record\n\xff.dcm,a.json\n", "not UTF-8 text .byte 0xff at offset 13."),
+        ("study,record\n" + "\n".join(f"absent{at},a.json" for at in range(9)), "line 6: .*; and 4 more"),
+    ],
+    ids=lambda value: repr(value)[:40] if isinstance(value, str | bytes) else None,
+)
+def test_unusable_tables(folder: Path, tiny_manifest: Manifest, content: str | bytes, said: str) -> None:
+    with pytest.raises(UsageError, match=f"(?s)cohort\\.csv: .*{said}"):
+        read_cohort(written(folder, content), tiny_manifest)
+
+
+def test_no_table(folder: Path, tiny_manifest: Manifest) -> None:
+    with pytest.raises(UsageError, match=r"absent\.csv: no such file"):
+        read_cohort(folder / "absent.csv", tiny_manifest)
+    with pytest.raises(UsageError, match="a directory; a cohort's CSV table was expected"):
+        read_cohort(folder, tiny_manifest)
+
+
+def test_a_network_without_a_record(folder: Path, tiny_bundle_source: Path, tmp_path: Path) -> None:
+    manifest = load_bundle(tiny_bundle_source).manifest
+    alone = manifest.model_copy(update={"table": None})
+    (case,) = read_cohort(written(folder, "study\na.dcm\n"), alone)
+    assert case.record is None and case.label is None
+    with pytest.raises(UsageError, match="a column record, but tiny takes no record"):
+        read_cohort(written(folder, "study,record\na.dcm,a.json\n"), alone)

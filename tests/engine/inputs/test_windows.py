@@ -1,0 +1,173 @@
+"""Preprocessing against the values that MMCAF-Net's own CT transform gave, and the windows' layout."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mmcaf_engine.errors import StudyError, UsageError
+from mmcaf_engine.inputs.windows import Layout, lay_out, preprocess
+from mmcaf_engine.manifest import PreprocessingSpec
+from mmcaf_engine.volume import Volume
+
+GOLDEN = np.load(Path(__file__).parents[2] / "data" / "preproc.npz")
+SAMPLE_TOLERANCE = 1e-6
+"""float32 on values of about 1; measured 0."""
+
+MEAN = {"step": "subtract", "value": 0.15897}
+SCALE = {"step": "clip_scale", "lower": -100, "upper": 900}
+
+
+def make_spec(
+    *steps: dict[str, Any], slices: int = 12, stride: int = 12, pad_value: float = -1000
+) -> PreprocessingSpec:
+    return PreprocessingSpec.model_validate(
+        {
+            "modality": "CT",
+            "intensity": "hounsfield",
+            "windows": {"slices": slices, "stride": stride, "pad_value": pad_value},
+            "steps": steps,
+        }
+    )
+
+
+def resize(side: int, rounding: str = "half_even") -> dict[str, Any]:
+    return {"step": "resize", "method": "area", "rows": side, "columns": side, "rounding": rounding}
+
+
+def crop(rows: int, columns: int) -> dict[str, Any]:
+    return {"step": "center_crop", "rows": rows, "columns": columns}
+
+
+def make_volume(values: NDArray[Any]) -> Volume:
+    return Volume(values, "hounsfield", (2.5, 1.0, 1.0), (0.0, 0.0, 0.0), ((0, 0, 1), (0, 1, 0), (1, 0, 0)))
+
+
+def drawn(seed: int, slices: int) -> NDArray[np.int16]:
+    return np.random.default_rng(seed).integers(-1200, 1500, (slices, 512, 512)).astype(np.int16)
+
+
+TRAINED = (resize(192), SCALE, MEAN)
+GOLDEN_CASES = {
+    "ct12_int16": (drawn(0, 12), make_spec(*TRAINED)),
+    "ct12_float32": (drawn(0, 12).astype(np.float32), make_spec(resize(192, "none"), SCALE, MEAN)),
+    "ct12_short7_int16": (drawn(0, 12)[:7], make_spec(*TRAINED)),
+    "ct12_long15_int16": (drawn(2, 15)[1:13], make_spec(*TRAINED)),
+    "ct24_int16": (
+        drawn(1, 24),
+        make_spec(resize(208), crop(192, 192), SCALE, MEAN, slices=24, stride=24),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_CASES)
+def test_matches_the_authors_transform(name: str) -> None:
+    values, spec = GOLDEN_CASES[name]
+    window = preprocess(make_volume(values), spec).window(0)[0]
+    assert window.shape == tuple(GOLDEN[f"{name}.shape"])
+    at = np.linspace(0, window.size - 1, 64).astype(int)
+    assert np.abs(window.ravel()[at] - GOLDEN[f"{name}.samples"]).max() <= SAMPLE_TOLERANCE
+    assert window.mean(dtype=np.float64) == pytest.approx(float(GOLDEN[f"{name}.mean"]), abs=1e-9)
+    assert window.std(dtype=np.float64) == pytest.approx(float(GOLDEN[f"{name}.std"]), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("slices", "stride", "starts"),
+    [
+        (12, 12, (0,)),
+        (5, 12, (0,)),
+        (1, 1, (0,)),
+        (13, 12, (0, 1)),
+        (24, 12, (0, 12)),
+        (30, 12, (0, 12, 18)),
+        (30, 6, (0, 6, 12, 18)),
+        (14, 1, (0, 1, 2)),
+    ],
+)
+def test_windows_cover_every_slice_once_started(slices: int, stride: int, starts: tuple[int, ...]) -> None:
+    values = np.arange(slices, dtype=np.int16)[:, None, None] * np.ones((1, 3, 5), np.int16)
+    windows = preprocess(make_volume(values), make_spec(pad_value=-7), stride=stride)
+    assert windows.starts == starts
+    assert lay_out((slices, 3, 5), make_spec(), stride=stride) == Layout((max(slices, 12), 3, 5), starts)
+    assert windows.values.shape == (len(starts), 1, 12, 3, 5)
+    assert windows.values.dtype == np.float32
+    assert set(range(slices)) <= set(windows.values.ravel().astype(int))
+    for index, start in enumerate(starts):
+        expected = [start + offset if start + offset < slices else -7 for offset in range(12)]
+        assert windows.values[index, 0, :, 0, 0].tolist() == expected
+
+
+def test_windows_are_read_only_contiguous_views() -> None:
+    windows = preprocess(make_volume(np.zeros((30, 4, 4), np.int16)), make_spec())
+    assert len(windows) == 3
+    for window in windows:
+        assert np.shares_memory(window, windows.slices)
+        assert window.flags.c_contiguous
+        assert not window.flags.writeable
+
+
+@pytest.mark.parametrize("stride", [0, -1, 13])
+def test_refuses_a_stride_that_skips_slices(stride: int) -> None:
+    with pytest.raises(UsageError, match="1 to 12"):
+        preprocess(make_volume(np.zeros((30, 4, 4), np.int16)), make_spec(), stride=stride)
+    with pytest.raises(UsageError, match="1 to 12"):
+        lay_out((30, 4, 4), make_spec(), stride=stride)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_refuses_values_that_are_not_finite(value: float) -> None:
+    values = np.zeros((30, 4, 4), np.float32)
+    values[17, 2, 1] = value
+    with pytest.raises(StudyError, match="slice 18 of 30: 1 of 16 pixels"):
+        preprocess(make_volume(values), make_spec())
+
+
+def test_refuses_another_intensity() -> None:
+    volume = Volume(
+        np.zeros((1, 4, 4), np.int16), "stored", (0.0, 1.0, 1.0), (0, 0, 0), ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+    )
+    with pytest.raises(UsageError, match="hounsfield"):
+        preprocess(volume, make_spec())
+
+
+@pytest.mark.parametrize(
+    ("shape", "steps", "problem"),
+    [
+        ((2, 63, 100), (crop(64, 64),), "63 x 100 pixels came to a centre crop of 64 x 64"),
+        ((2, 100, 63), (crop(64, 64),), "100 x 63 pixels"),
+        ((2, 512, 512), (resize(48), crop(64, 64)), "48 x 48 pixels"),
+        ((2, 512, 512), (crop(40, 40), SCALE, crop(41, 1)), "40 x 40 pixels"),
+        ((0, 64, 64), (), "no slices"),
+    ],
+)
+def test_refuses_a_shape_that_the_steps_do_not_fit(
+    shape: tuple[int, int, int], steps: tuple[dict[str, Any], ...], problem: str
+) -> None:
+    with pytest.raises(StudyError, match=problem):
+        preprocess(make_volume(np.zeros(shape, np.int16)), make_spec(*steps))
+    with pytest.raises(StudyError, match=problem):
+        lay_out(shape, make_spec(*steps))
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [(), (resize(7),), (crop(5, 9),), (resize(20), crop(6, 7), resize(9), SCALE, crop(3, 8))],
+    ids=["none", "resize", "crop", "several"],
+)
+def test_the_layout_tells_the_shape_beforehand(steps: tuple[dict[str, Any], ...]) -> None:
+    windows = preprocess(make_volume(np.zeros((13, 30, 40), np.int16)), make_spec(*steps))
+    assert lay_out((13, 30, 40), make_spec(*steps)) == Layout(windows.slices.shape, windows.starts)
+
+
+def test_an_odd_margin_leaves_the_smaller_half_in_front() -> None:
+    values = np.arange(35, dtype=np.int16).reshape(1, 5, 7)
+    windows = preprocess(make_volume(values), make_spec(crop(2, 4), slices=1, stride=1))
+    assert windows.slices[0].tolist() == values[0, 1:3, 1:5].tolist()
+
+
+def test_same_bits_every_time() -> None:
+    volume = make_volume(drawn(5, 3).astype(np.float32) / 3)
+    spec = make_spec(resize(191, "none"), SCALE, MEAN)
+    assert np.array_equal(preprocess(volume, spec).slices, preprocess(volume, spec).slices)

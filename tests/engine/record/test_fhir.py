@@ -1,0 +1,182 @@
+"""FHIR R4 Bundles: the same features as the flat record, and every irregularity said or refused."""
+
+import copy
+from datetime import date
+from typing import Any
+
+import pytest
+
+from mmcaf_engine.errors import RecordError
+from mmcaf_engine.manifest import TableSpec
+from mmcaf_engine.record.record import check_patient, read_record
+from mmcaf_engine.volume import PatientHeader
+from mmcaf_export.networks.mmcaf import MmcafConfig
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+
+SPEC = TableSpec.model_validate(MmcafEntry().manifest(MmcafConfig())["table"])
+STUDY_DATE = date(2024, 5, 17)
+SNOMED, UICC = "http://snomed.info/sct", "https://www.uicc.org/resources/tnm"
+
+
+def coded(code: str, value: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "resource": {
+            "resourceType": "Observation",
+            "status": "final",
+            "subject": {"reference": "urn:uuid:p"},
+            "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            **value,
+            **more,
+        }
+    }
+
+
+def concept(code: str, system: str = UICC, display: str | None = None) -> dict[str, Any]:
+    coding = {"system": system, "code": code} | ({"display": display} if display else {})
+    return {"valueCodeableConcept": {"coding": [coding]}}
+
+
+def bundle(
+    *changed: dict[str, Any], without: tuple[str, ...] = (), patient: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    observations = {
+        "29463-7": coded("29463-7", {"valueQuantity": {"value": 154.323584, "unit": "lb", "code": "[lb_av]"}}),
+        "72166-2": coded("72166-2", concept("8517006", SNOMED, "Ex-smoker")),
+        "21905-5": coded("21905-5", concept("cT1b")),
+        "21906-3": coded("21906-3", concept("N2")),
+        "21907-1": coded("21907-1", {"valueCodeableConcept": {"text": "cM1a"}}),
+    }
+    for code in without:
+        del observations[code]
+    person = {
+        "resourceType": "Patient",
+        "id": "p",
+        "identifier": [{"value": "HOSPITAL-7"}, {"value": "NATIONAL-9"}],
+        "gender": "female",
+        "birthDate": "1960-05-18",
+        **(patient or {}),
+    }
+    entries = [{"fullUrl": "urn:uuid:p", "resource": person}, *observations.values(), *copy.deepcopy(list(changed))]
+    return {"resourceType": "Bundle", "type": "collection", "entry": entries}
+
+
+STONE = coded("29463-7", {"valueQuantity": {"value": 11, "unit": "st"}})
+FLAT = {
+    "sex": "F",
+    "age": 63,
+    "weight": 70.0,
+    "t_stage": "1b",
+    "n_stage": "2",
+    "m_stage": "1a",
+    "smoking_history": "former",
+}
+
+
+def test_same_features_as_the_flat_record() -> None:
+    record = read_record(bundle(), SPEC, study_date=STUDY_DATE)
+    expected = read_record(FLAT, SPEC)
+    assert record.features == pytest.approx(expected.features, abs=1e-6)
+    assert record.warnings == () and record.missing == ()
+
+
+def test_any_of_the_patients_identifiers_matches_the_study() -> None:
+    record = read_record(bundle(), SPEC, study_date=STUDY_DATE)
+    assert check_patient(record, SPEC, PatientHeader(patient_id="NATIONAL-9")) == ()
+    with pytest.raises(RecordError, match="different patients"):
+        check_patient(record, SPEC, PatientHeader(patient_id="HOSPITAL-8"))
+
+
+@pytest.mark.parametrize(
+    ("code", "category"),
+    [
+        ("266919005", "never"),
+        ("8517006", "former"),
+        ("449868002", "current"),
+        ("428041000124106", "current"),
+        ("77176002", "current"),
+        ("428071000124103", "current"),
+        ("428061000124105", "current"),
+    ],
+)
+def test_smoking_answers(code: str, category: str) -> None:
+    given = bundle(coded("72166-2", concept(code, SNOMED)), without=("72166-2",))
+    assert read_record(given, SPEC, study_date=STUDY_DATE).values["smoking_history"] == category
+
+
+def test_unknown_smoking_answer_is_refused_by_name() -> None:
+    given = bundle(coded("72166-2", concept("266927001", SNOMED)), without=("72166-2",))
+    with pytest.raises(RecordError, match="smoking_history: '266927001' is not known"):
+        read_record(given, SPEC, study_date=STUDY_DATE)
+
+
+@pytest.mark.parametrize("code", ["21899-0", "21911-3"], ids=["pathologic", "other"])
+def test_other_stage_variants_are_read(code: str) -> None:
+    given = bundle(coded(code, concept("pT2a")), without=("21905-5",))
+    assert read_record(given, SPEC, study_date=STUDY_DATE).values["t_stage"] == "2a"
+
+
+def test_clinical_stage_is_preferred_and_a_different_pathologic_one_is_reported() -> None:
+    record = read_record(bundle(coded("21899-0", concept("pT3"))), SPEC, study_date=STUDY_DATE)
+    assert record.values["t_stage"] == "1b"
+    assert "t_stage was taken from LOINC 21905-5" in record.warnings[0] and "21899-0" in record.warnings[0]
+
+
+def test_latest_observation_counts() -> None:
+    older = coded("29463-7", {"valueQuantity": {"value": 90, "code": "kg"}}, effectiveDateTime="2020-01-01")
+    newer = coded("29463-7", {"valueQuantity": {"value": 60, "code": "kg"}}, effectiveDateTime="2024-05-01")
+    record = read_record(bundle(newer, older, without=("29463-7",)), SPEC, study_date=STUDY_DATE)
+    assert record.values["weight"] == 60
+
+
+def test_of_one_day_the_last_in_the_bundle_counts() -> None:
+    first = coded("29463-7", {"valueQuantity": {"value": 90, "code": "kg"}}, effectiveDateTime="2024-05-01")
+    second = coded("29463-7", {"valueQuantity": {"value": 60, "code": "kg"}}, effectiveDateTime="2024-05-01")
+    record = read_record(bundle(first, second, without=("29463-7",)), SPEC, study_date=STUDY_DATE)
+    assert record.values["weight"] == 60
+
+
+def test_observation_entered_in_error_is_left_out() -> None:
+    wrong = coded("29463-7", {"valueQuantity": {"value": 90, "code": "kg"}}, status="entered-in-error")
+    with pytest.raises(RecordError, match="weight: missing"):
+        read_record(bundle(wrong, without=("29463-7",)), SPEC, study_date=STUDY_DATE)
+
+
+def test_observation_of_another_patient_is_left_out_and_reported() -> None:
+    foreign = coded("29463-7", {"valueQuantity": {"value": 90, "code": "kg"}}, subject={"reference": "Patient/other"})
+    record = read_record(bundle(foreign), SPEC, study_date=STUDY_DATE)
+    assert record.values["weight"] == pytest.approx(70) and "1 observation(s)" in record.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("birth", "age", "remarks"),
+    [("1960-05-17", 64, 0), ("1960-05-18", 63, 0), ("1960-05", 64, 1), ("1960", 63, 1)],
+    ids=["birthday", "day-before", "month", "year"],
+)
+def test_age_at_the_study(birth: str, age: float, remarks: int) -> None:
+    record = read_record(bundle(patient={"birthDate": birth}), SPEC, study_date=STUDY_DATE)
+    assert record.values["age"] == age and len(record.warnings) == remarks
+
+
+@pytest.mark.parametrize(
+    ("document", "study_date", "said"),
+    [
+        ({"resourceType": "Patient"}, STUDY_DATE, "a FHIR Patient; a FHIR R4 Bundle"),
+        ({"resourceType": "Bundle"}, STUDY_DATE, "holds 0 Patient resources"),
+        ({"resourceType": "Bundle", "entry": "x"}, STUDY_DATE, "holds 0 Patient resources"),
+        (bundle({"resource": {"resourceType": "Patient"}}), STUDY_DATE, "holds 2 Patient resources"),
+        (bundle(), None, r"no StudyDate \(0008,0020\)"),
+        (bundle(patient={"birthDate": "around 1960"}), STUDY_DATE, "no FHIR date"),
+        (bundle(patient={"birthDate": "1960-13-40"}), STUDY_DATE, "no FHIR date"),
+        (bundle(patient={"gender": "unknown"}), STUDY_DATE, "sex: missing"),
+        (bundle(STONE, without=("29463-7",)), STUDY_DATE, "the unit 'st'"),
+    ],
+    ids=["patient", "no-patient", "entry-text", "two", "no-date", "bad-date", "no-such-day", "gender", "unit"],
+)
+def test_refused(document: dict[str, Any], study_date: date | None, said: str) -> None:
+    with pytest.raises(RecordError, match=said):
+        read_record(document, SPEC, study_date=study_date)
+
+
+def test_flattened_record_hides_its_values() -> None:
+    record = read_record(bundle(), SPEC, study_date=STUDY_DATE)
+    assert "HOSPITAL" not in repr(record) and "154" not in repr(record)

@@ -1,0 +1,193 @@
+"""Records: what is accepted, how it is encoded, and what every wrong one is told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmcaf_engine.errors import RecordError
+from mmcaf_engine.manifest import TableSpec
+from mmcaf_engine.record.record import check_patient, read_record
+from mmcaf_engine.volume import PatientHeader
+
+SPEC = TableSpec.model_validate(
+    {
+        "fields": [
+            {
+                "kind": "category",
+                "name": "sex",
+                "description": "Sex",
+                "categories": {"M": 1, "F": 0},
+                "synonyms": {"male": "M", "female": "F"},
+                "dicom": "PatientSex",
+            },
+            {
+                "kind": "number",
+                "name": "age",
+                "description": "Age",
+                "unit": "years",
+                "minimum": 0,
+                "maximum": 120,
+                "lower": 20,
+                "upper": 90,
+                "dicom": "PatientAge",
+            },
+            {
+                "kind": "number",
+                "name": "weight",
+                "description": "Body weight",
+                "unit": "kg",
+                "minimum": 2,
+                "maximum": 400,
+                "lower": 30,
+                "upper": 130,
+                "missing": {"policy": "impute", "value": 70},
+                "dicom": "PatientWeight",
+            },
+            {
+                "kind": "category",
+                "name": "t_stage",
+                "description": "T stage",
+                "categories": {"is": 0, "1": 1, "1a": 1, "1b": 2, "2a": 4},
+                "divisor": 10,
+            },
+        ]
+    }
+)
+GOOD = {"sex": "M", "age": 55, "weight": 80.0, "t_stage": "1b"}
+
+
+def test_features_are_scaled_in_the_manifests_order() -> None:
+    record = read_record(GOOD, SPEC)
+    assert record.features == {"sex": 1.0, "age": 0.5, "weight": 0.5, "t_stage": 0.2}
+    table = record.table()
+    assert table.dtype == np.float32
+    np.testing.assert_allclose(table, [[1.0, 0.5, 0.5, 0.2]], rtol=1e-7)
+    assert record.missing == () and record.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "value"),
+    [
+        ({"sex": "female"}, "sex", "F"),
+        ({"sex": " m "}, "sex", "M"),
+        ({"t_stage": 1}, "t_stage", "1"),
+        ({"t_stage": "2A"}, "t_stage", "2a"),
+        ({"age": 55.5}, "age", 55.5),
+    ],
+    ids=["synonym", "case-and-space", "whole-number-category", "category-case", "fraction"],
+)
+def test_accepted_spellings(change: dict[str, Any], field: str, value: Any) -> None:
+    assert read_record({**GOOD, **change}, SPEC).values[field] == value
+
+
+def test_keys_are_folded() -> None:
+    assert read_record({"Sex": "M", "AGE": 55, "Weight": 80, "T-Stage": "1b"}, SPEC).features["t_stage"] == 0.2
+
+
+def test_missing_field_with_a_declared_value_is_imputed_and_reported() -> None:
+    record = read_record({key: value for key, value in GOOD.items() if key != "weight"}, SPEC)
+    assert record.missing == ("weight",)
+    assert record.features["weight"] == pytest.approx(0.4)
+    assert "70" in record.warnings[0]
+
+
+def test_null_counts_as_missing() -> None:
+    assert read_record({**GOOD, "weight": None}, SPEC).missing == ("weight",)
+
+
+def test_unknown_keys_are_remarked_on() -> None:
+    assert "'height'" in read_record({**GOOD, "height": 170}, SPEC).warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"age": None}, "age: missing"),
+        ({"t_stage": "9z"}, "t_stage: '9z' is not known (accepted: is, 1, 1a, 1b, 2a)"),
+        ({"age": "55"}, "age: a string came, a number in years from 0 to 120 was expected"),
+        ({"age": 500}, "age: 500 years came"),
+        ({"age": True}, "age: a true/false value came"),
+        ({"sex": {"code": "M"}}, "sex: a nested object came"),
+        ({"age": float("nan")}, "age: nan came"),
+    ],
+    ids=["missing", "unknown-category", "string-for-number", "age-500", "bool", "nested", "nan-in-python"],
+)
+def test_unusable_field_is_named(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        read_record({**GOOD, **change}, SPEC)
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 4
+
+
+def test_all_problems_come_in_one_error() -> None:
+    with pytest.raises(RecordError, match=r"3 fields are not usable. sex: .*; age: .*; t_stage: "):
+        read_record({"weight": 80}, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("not json", "not JSON"),
+        ("[1, 2]", "a list at the top"),
+        ('{"age": NaN}', "NaN is not a number that JSON allows"),
+        ('{"age": -Infinity}', "-Infinity is not a number"),
+        ('{"age": 1e999}', "too large"),
+        ('{"age": 5, "age": 6}', '"age" appears twice'),
+        ('{"age": 5, "Age": 6}', "two keys spell the same field"),
+        ("", "not JSON"),
+    ],
+    ids=["text", "list", "nan", "infinity", "overflow", "duplicate-key", "folded-duplicate", "empty"],
+)
+def test_refused_documents(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "record.json"
+    file.write_text(text)
+    with pytest.raises(RecordError) as caught:
+        read_record(file, SPEC)
+    assert said in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="no such file"):
+        read_record(tmp_path / "absent.json", SPEC)
+
+
+def test_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode())
+    assert read_record(file, SPEC).features["age"] == 0.5
+
+
+def test_another_patients_record_is_refused_without_naming_anyone() -> None:
+    record = read_record({**GOOD, "patient_id": "ALPHA"}, SPEC)
+    with pytest.raises(RecordError, match="different patients") as caught:
+        check_patient(record, SPEC, PatientHeader(patient_id="BETA"))
+    assert "ALPHA" not in str(caught.value) and "BETA" not in str(caught.value)
+    assert check_patient(record, SPEC, PatientHeader(patient_id="BETA"), allow_id_mismatch=True)
+    assert check_patient(record, SPEC, PatientHeader(patient_id="ALPHA")) == ()
+    assert check_patient(record, SPEC, PatientHeader()) == ()
+
+
+@pytest.mark.parametrize(
+    ("header", "contradicts"),
+    [
+        (PatientHeader(sex="F"), "sex"),
+        (PatientHeader(age=57.0), "age"),
+        (PatientHeader(weight=60.0), "weight"),
+        (PatientHeader(sex="M", age=54.2, weight=82.0), None),
+    ],
+    ids=["sex", "age", "weight", "agreement"],
+)
+def test_contradictions_with_the_header_are_warnings(header: PatientHeader, contradicts: str | None) -> None:
+    warnings = check_patient(read_record(GOOD, SPEC), SPEC, header)
+    if contradicts is None:
+        assert warnings == ()
+    else:
+        assert len(warnings) == 1 and f"record's {contradicts} contradicts" in warnings[0]
+
+
+def test_record_hides_its_values_from_repr() -> None:
+    assert "55" not in repr(read_record({**GOOD, "patient_id": "SECRET"}, SPEC))
+    assert "SECRET" not in repr(read_record({**GOOD, "patient_id": "SECRET"}, SPEC))

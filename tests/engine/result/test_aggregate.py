@@ -1,0 +1,94 @@
+"""Aggregation: the highest window or the mean, of two labels or several, and never a probability from NaN."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmcaf_engine.errors import BackendError
+from mmcaf_engine.manifest import AggregationSpec, Manifest
+from mmcaf_engine.result.aggregate import StudyScore, aggregate, sigmoid, softmax
+from tiny_bundle import tiny_manifest
+from tiny_liver import tiny_liver_manifest
+
+FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz")}
+
+
+def scored(*logits: Any, method: str = "max", threshold: float = 0.5) -> StudyScore:
+    """One logit for each window, or several."""
+    array = np.array(logits, dtype=np.float32)
+    starts = tuple(range(0, 12 * len(logits), 12))
+    fields = tiny_manifest() if array.ndim == 1 else tiny_liver_manifest()
+    if array.ndim == 1:
+        fields["threshold"] = threshold
+    manifest = Manifest.model_validate({**fields, "files": FILES})
+    manifest = manifest.model_copy(update={"aggregation": AggregationSpec.model_validate({"method": method})})
+    return aggregate(starts, array.reshape(len(logits), -1), manifest)
+
+
+def test_max_takes_the_highest_window() -> None:
+    score = scored(-1.0, 2.0, 0.5)
+    assert score.logit == 2.0 and score.probability == pytest.approx(1 / (1 + np.exp(-2)))
+    assert score.probabilities == pytest.approx((1 - score.probability, score.probability))
+    assert [window.start_slice for window in score.windows] == [0, 12, 24]
+    assert (score.label, score.deciding) == (1, 1)
+
+
+def test_mean_is_of_the_probabilities() -> None:
+    score = scored(-1.0, 1.0, 0.0, method="mean")
+    assert score.probability == pytest.approx(0.5) and score.logit == pytest.approx(0.0, abs=1e-12)
+
+
+def test_windows_that_tell_apart_only_in_the_logit() -> None:
+    assert scored(60.0, 80.0).logit == 80.0
+
+
+@pytest.mark.parametrize(("threshold", "label"), [(0.5, 1), (0.6, 0)])
+def test_label_1_is_said_from_the_threshold_on(threshold: float, label: int) -> None:
+    score = scored(0.0, method="max", threshold=threshold)
+    assert score.label == label and score.probability == 0.5
+
+
+SHY, SURE = [0.2, 0.1, 0.0, 0.3, 0.0, 0.0, 0.0], [0.0, 4.0, 1.0, 0.0, 0.0, 0.0, -1.0]
+
+
+def test_of_several_labels_the_most_probable_is_said() -> None:
+    score = scored(SURE)
+    powers = np.exp(SURE)
+    assert score.label == 1 and score.logit == 4.0
+    assert score.probabilities == pytest.approx(tuple(powers / powers.sum()))
+    assert score.probability == score.probabilities[1] == score.windows[0].probability
+
+
+def test_of_several_windows_and_labels_the_surest_window_decides() -> None:
+    score = scored(SHY, SURE, SHY)
+    assert (score.label, score.deciding) == (1, 1)
+    assert score.probabilities == scored(SURE).probabilities
+    assert [window.logit for window in score.windows] == pytest.approx([0.1, 4.0, 0.1])
+
+
+def test_of_several_windows_and_labels_the_mean_is_of_the_probabilities() -> None:
+    score = scored(SHY, SURE, method="mean")
+    both = [scored(row).probabilities for row in (SHY, SURE)]
+    assert score.probabilities == pytest.approx(tuple(np.mean(both, axis=0)))
+    assert sum(score.probabilities) == pytest.approx(1)
+    assert softmax(np.array(score.logits)) == pytest.approx(score.probabilities)
+    assert scored(SURE, method="mean").logits == pytest.approx(SURE)
+
+
+def test_softmax_does_not_overflow() -> None:
+    assert scored([1e4, 0, 0, 0, 0, 0, -1e4]).probabilities == (1.0, 0, 0, 0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("logit", [-1e4, -50.0, 0.0, 50.0, 1e4])
+def test_sigmoid_does_not_overflow(logit: float) -> None:
+    assert 0.0 <= sigmoid(logit) <= 1.0
+    assert sigmoid(logit) + sigmoid(-logit) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_logit_is_an_error(bad: float) -> None:
+    with pytest.raises(BackendError, match="window at slice 12 is"):
+        scored(0.0, bad)
+    with pytest.raises(BackendError, match="window at slice 12 is"):
+        scored(SURE, [*SHY[:6], bad])

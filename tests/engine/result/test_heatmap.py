@@ -1,0 +1,171 @@
+"""The heat map: each weight lies over the part of the slices that it is about, and nothing else is in the picture."""
+
+from pathlib import Path
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mmcaf_engine.demo.liver import liver_study
+from mmcaf_engine.demo.write_mr import write_mr_series
+from mmcaf_engine.errors import StrictError, UsageError
+from mmcaf_engine.evaluation.synthetic import LiverCase
+from mmcaf_engine.inputs.prepare import Prepared
+from mmcaf_engine.manifest import AttentionSpec, Manifest
+from mmcaf_engine.orientation import oriented
+from mmcaf_engine.pipeline import infer
+from mmcaf_engine.result.heatmap import check_heatmap, draw_heatmap, excess, weight_map, write_png
+from mmcaf_engine.result.pixel_font import text_mask
+from tiny_bundle import tiny_manifest
+from tiny_liver import make_tiny_liver, tiny_liver_manifest
+
+FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz")}
+EVEN = np.full((1, 16), 1 / 16, np.float32)
+SEED = 5
+
+
+def manifest_of(size: tuple[int, int, int] = (16, 16, 8)) -> Manifest:
+    fields = tiny_liver_manifest()
+    fields["preprocessing"]["steps"][0]["size"] = list(size)
+    for entry in fields["inputs"]:
+        entry["shape"] = ["N", 1, *size]
+    return Manifest.model_validate({**fields, "files": FILES})
+
+
+MANIFEST = manifest_of()
+
+
+@pytest.fixture(scope="module")
+def prepared() -> Prepared:
+    return LiverCase(SEED).load(MANIFEST)
+
+
+def one(at: int) -> NDArray[np.float32]:
+    """All weight on one part."""
+    weights = np.full((1, 16), 0.01, np.float32)
+    weights[0, at] = 0.85
+    return weights
+
+
+def colourful(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    return np.ptp(picture.astype(int), axis=2) > 20
+
+
+@pytest.mark.parametrize("axes", ["LAS", "RAS", "LPS", "SPL", "PSL", "IRA"])
+def test_a_weight_lies_where_its_part_of_the_input_does(axes: str) -> None:
+    """A volume whose values are its parts' numbers, in the network's axes, against the map over a slice."""
+    spec = AttentionSpec(output="alpha", title="parts", grid=(2, 3))
+    at = next(at for at, letter in enumerate(axes) if letter in "SI")
+    parts = np.expand_dims(np.arange(6, dtype=np.float32).reshape(2, 3), at)
+    found = weight_map(spec, np.arange(6, dtype=np.float32), axes)
+    assert oriented(found[np.newaxis], axes).tobytes() == np.ascontiguousarray(parts).tobytes()
+
+
+@pytest.mark.parametrize("part", [0, 3, 6, 12, 15])
+def test_only_the_part_that_weighs_most_is_coloured(prepared: Prepared, part: int) -> None:
+    picture = draw_heatmap(MANIFEST, prepared, {"alpha": one(part), "upper": EVEN})
+    assert picture.dtype == np.uint8 and picture.shape[2] == 3
+    left, right = np.split(colourful(picture), 2, axis=1)
+    legend = 50
+    assert not right[:-legend].any()
+    rows, columns = np.nonzero(left[:-legend])
+    first = (rows < rows.min() + 33) & (columns < columns.min() + 33)
+    assert np.ptp(rows[first]) == np.ptp(columns[first]) == 31  # 32 of the tile's 128 pixels: one part of 4
+    # LAS: rows of the grid run to the left, which is right in the picture; its columns to the front, which is up.
+    tile_x, tile_y = columns.min() - 8, rows.min() - 56
+    assert (tile_x // 32, tile_y // 32) == (part // 4, 3 - part % 4)
+
+
+def test_attention_that_covers_some_slices_is_drawn_over_those(prepared: Prepared) -> None:
+    picture = draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": one(5)})
+    left, right = np.split(colourful(picture), 2, axis=1)
+    assert not left[:-50].any()
+    tiles = [right[56 + 130 * (at // 3) :][:128, 8 + 130 * (at % 3) :][:, :128].any() for at in range(8)]
+    assert tiles == [False] * 4 + [True] * 4
+
+
+def test_the_lesion_lies_under_a_weight_at_its_place() -> None:
+    manifest = manifest_of((64, 64, 16))
+    study = liver_study(SEED)
+    z, y, x = study.lesion_index
+    prepared = LiverCase(SEED).load(manifest)
+    part = int(x / 128 * 4) * 4 + int((127 - y) / 128 * 4)
+    picture = draw_heatmap(manifest, prepared, {"alpha": one(part), "upper": EVEN}, over="dwi").astype(int)
+    marked, plain = np.split(picture, 2, axis=1)
+    at = int(z / 24 * 16)
+    tile = (
+        slice(56 + 130 * (at // 4), 56 + 130 * (at // 4) + 128),
+        slice(8 + 130 * (at % 4), 8 + 130 * (at % 4) + 128),
+    )
+    inside = np.zeros((128, 128), bool)
+    inside[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4] = True
+    assert colourful(marked[tile].astype(np.uint8))[inside].mean() > 0.4
+    body = plain[tile][..., 0]
+    assert body[inside].mean() > 1.5 * body[40:90, 40:90].mean()  # bright on DWI: the lesion of this seed
+
+
+@pytest.mark.parametrize(
+    ("weights", "expected"),
+    [
+        ([0.25, 0.25, 0.25, 0.25], [0, 0, 0, 0]),
+        ([0.1, 0.1, 0.1, 0.7], [0, 0, 0, 1]),
+        ([0.0, 0.25, 0.25, 0.5], [0, 0, 0, 1]),
+        ([0.1, 0.3, 0.2, 0.4], [0, 1 / 3, 0, 1]),
+    ],
+)
+def test_colour_begins_at_an_even_share(weights: list[float], expected: list[float]) -> None:
+    np.testing.assert_allclose(excess(np.array(weights, np.float32)), expected, atol=1e-6)
+
+
+def test_the_chosen_input_is_drawn(prepared: Prepared) -> None:
+    outputs = {"alpha": EVEN, "upper": EVEN}
+    pictures = {name: draw_heatmap(MANIFEST, prepared, outputs, over=name) for name in ("t2", "c_a")}
+    assert (draw_heatmap(MANIFEST, prepared, outputs) == pictures["t2"]).all()
+    assert (pictures["t2"] != pictures["c_a"]).any()
+
+
+def test_texts_are_pixels() -> None:
+    shown = ["".join("#" if pixel else "." for pixel in row) for row in text_mask("T1", 1)]
+    assert shown == ["###..#..", ".#..##..", ".#...#..", ".#...#..", ".#..###."]
+    assert text_mask("a", 3).shape == (15, 12) and (text_mask("a", 1) == text_mask("A", 1)).all()
+    assert not text_mask("\u00e9", 1).any()
+
+
+# From a study to a file
+
+
+def test_a_heat_map_of_a_study(tmp_path: Path) -> None:
+    bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
+    study = liver_study(SEED, slices=16, size=16)
+    write_mr_series(study, tmp_path / "dicom")
+    files = [tmp_path / f"{name}.png" for name in ("first", "again", "other")]
+    options: list[dict[str, Any]] = [{}, {}, {"heatmap_over": "dwi"}]
+    for file, option in zip(files, options, strict=True):
+        infer(tmp_path / "dicom", bundle=bundle, backend="onnxruntime", heatmap=file, **option)
+    assert files[0].read_bytes() == files[1].read_bytes() != files[2].read_bytes()
+    picture = imagecodecs.png_decode(files[0].read_bytes())
+    assert picture.ndim == 3 and colourful(picture).any()
+    assert b"LIVER" not in files[0].read_bytes() and not list(tmp_path.glob(".*.tmp"))
+
+
+def test_nothing_is_drawn_where_nothing_is_answered(tmp_path: Path) -> None:
+    bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
+    series = write_mr_series(liver_study(SEED, slices=16, size=16), tmp_path / "dicom")
+    (series[0] / "extra.dcm").write_bytes(b"not DICOM")
+    with pytest.raises(StrictError):
+        infer(tmp_path / "dicom", bundle=bundle, heatmap=tmp_path / "map.png", strict=True, backend="onnxruntime")
+    assert not (tmp_path / "map.png").exists()
+
+
+def test_a_network_without_attention_has_none() -> None:
+    with pytest.raises(UsageError, match="tiny has no attention outputs"):
+        check_heatmap(Manifest.model_validate({**tiny_manifest(), "files": FILES}))
+    with pytest.raises(UsageError, match=r"No volume input is called 'c_v'; .* over t2, dwi, c_a"):
+        check_heatmap(MANIFEST, "c_v")
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_png(tmp_path / "nowhere" / "map.png", np.zeros((4, 4, 3), np.uint8))

@@ -1,0 +1,292 @@
+"""Sessions and backends: the same answers, checked inputs, a self-test that can fail."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends_here import ON_PROCESSOR, backends
+from mmcaf_engine import load_bundle, open_session
+from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.registry import backend_class, choose_backend
+from mmcaf_engine.bundle.bundle import write_bundle
+from mmcaf_engine.errors import BackendError, UsageError
+from mmcaf_engine.machine.gpu import Gpus
+from mmcaf_engine.manifest import Precision
+from mmcaf_engine.session.session import choose
+from several_precisions import add_precisions
+from tiny_bundle import SIZE, SLICES, WEIGHTS, make_tiny_bundle, tiny_manifest
+
+
+@pytest.fixture(autouse=True)
+def auto_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What "auto" chooses here is the same with and without a GPU; that it prefers one, test_tensorrt_backend holds."""
+    monkeypatch.setattr("mmcaf_engine.backends.registry.find_gpus", lambda: Gpus((), "hidden by the test", False))
+
+
+every_backend = pytest.mark.parametrize("backend", list(backends()))
+
+
+def inputs(batch: int, seed: int = 1) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return {
+        "image": generator.normal(size=(batch, 1, SLICES, SIZE, SIZE)).astype(np.float32),
+        "table": generator.normal(size=(batch, 2)).astype(np.float32),
+    }
+
+
+@every_backend
+@pytest.mark.parametrize("batch", [1, 3])
+def test_answer(tiny_bundle: Path, backend: str, batch: int) -> None:
+    given = inputs(batch)
+    expected = 8 * given["image"].mean(axis=(1, 2, 3, 4))[:, None] + given["table"] @ WEIGHTS
+    with open_session(load_bundle(tiny_bundle), backend=backend) as session:
+        outputs = session.run(given)
+        again = session.run(given)
+    assert outputs["logit"].shape == (batch, 1) and outputs["logit"].dtype == np.float32
+    np.testing.assert_allclose(outputs["logit"], expected, atol=1e-5)
+    assert outputs["logit"].tobytes() == again["logit"].tobytes()
+
+
+@every_backend
+def test_outputs_do_not_share_memory_between_calls(tiny_bundle: Path, backend: str) -> None:
+    with open_session(load_bundle(tiny_bundle), backend=backend) as session:
+        first = session.run(inputs(1, seed=1))["logit"]
+        kept = first.copy()
+        session.run(inputs(1, seed=2))
+    assert first == kept
+
+
+@every_backend
+def test_describe(tiny_bundle: Path, backend: str) -> None:
+    with open_session(load_bundle(tiny_bundle), backend=backend) as session:
+        facts = session.describe()
+    assert facts["backend"] == backend and facts["precision"] == "fp32"
+    assert (facts["device"] == "CPU") is (backend != "tensorrt")
+    assert isinstance(facts["cache_hit"], bool) and facts["cache"]
+    assert facts["version"] and facts["self_test"]["passed"] and facts["self_test"]["cases"] == 2
+    assert list(facts["inputs"]) == ["image", "table"]
+    assert facts["inputs"]["image"] == {"shape": ["N", 1, SLICES, SIZE, SIZE], "dtype": "float32"}
+    assert facts["outputs"] == {"logit": {"shape": ["N", 1], "dtype": "float32"}}
+
+
+@every_backend
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"image": np.zeros((1, 1, SLICES, SIZE, SIZE), np.float64)}, "float64"),
+        ({"image": np.zeros((1, 1, SLICES, SIZE, SIZE + 1), np.float32)}, "has shape"),
+        ({"image": np.full((1, 1, SLICES, SIZE, SIZE), np.nan, np.float32)}, "NaN"),
+        ({"table": np.zeros((2, 2), np.float32)}, "different batch sizes"),
+        ({"extra": np.zeros((1, 2), np.float32)}, "are expected"),
+    ],
+    ids=["type", "shape", "nan", "batch", "unknown"],
+)
+def test_wrong_inputs(tiny_bundle: Path, backend: str, change: dict[str, np.ndarray], said: str) -> None:
+    with open_session(load_bundle(tiny_bundle), backend=backend) as session, pytest.raises(UsageError, match=said):
+        session.run({**inputs(1), **change})
+
+
+@every_backend
+def test_closed_session(tiny_bundle: Path, backend: str) -> None:
+    session = open_session(load_bundle(tiny_bundle), backend=backend)
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run(inputs(1))
+
+
+@every_backend
+def test_threads_get_their_own_answers(tiny_bundle: Path, backend: str) -> None:
+    with open_session(load_bundle(tiny_bundle), backend=backend) as session:
+        expected = {seed: session.run(inputs(1, seed))["logit"].item() for seed in range(8)}
+        answers: dict[int, list[float]] = {seed: [] for seed in expected}
+
+        def work(seed: int) -> None:
+            for _ in range(20):
+                answers[seed].append(session.run(inputs(1, seed))["logit"].item())
+
+        workers = [threading.Thread(target=work, args=(seed,)) for seed in expected]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert all(set(answers[seed]) == {expected[seed]} and len(answers[seed]) == 20 for seed in expected)
+
+
+@every_backend
+def test_self_test_refuses_a_network_that_answers_otherwise(tmp_path: Path, backend: str) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    with np.load(draft / "golden.npz") as archive:
+        cases = dict(archive)
+    np.savez(draft / "golden.npz", **{**cases, "logit": cases["logit"] + 2e-3})
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "wrong.mmcaf")
+    with pytest.raises(BackendError, match=r"fails the self-test of tiny.*off by 0\.002") as caught:
+        open_session(bundle, backend=backend)
+    assert caught.value.exit_code == 6
+
+
+def test_a_passed_self_test_is_remembered_but_not_a_failed_one(tmp_path: Path) -> None:
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "fresh.mmcaf", name="remembered"))
+    for expected in (False, True):
+        with open_session(bundle, backend="onnxruntime") as session:
+            assert session.describe()["self_test"]["remembered"] is expected
+
+
+@every_backend
+def test_network_that_the_runtime_refuses(tmp_path: Path, backend: str) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    (draft / "model.onnx").write_bytes(b"not a network")
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "garbage.mmcaf")
+    with pytest.raises(BackendError, match=rf"{backend}.* (failed while loading|does not understand) model\.onnx"):
+        open_session(bundle, backend=backend)
+
+
+def test_unknown_backend_and_precision(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    with pytest.raises(BackendError, match="No backend is called 'abacus'"):
+        open_session(bundle, backend="abacus")
+    with pytest.raises(BackendError, match="holds no int8 network; it holds fp32"):
+        open_session(bundle, precision="int8")
+    with pytest.raises(UsageError, match="0 threads"):
+        open_session(bundle, threads=0)
+
+
+def test_fallback_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    assert choose_backend("auto").backend.name == "openvino"
+    monkeypatch.setattr(OpenVinoBackend, "availability", classmethod(lambda cls: Availability(False, "not here")))
+    choice = choose_backend("auto")
+    assert choice.backend.name == "onnxruntime" and choice.fallback == "openvino: not here"
+    with pytest.raises(BackendError, match="openvino cannot run here: not here"):
+        choose_backend("openvino")
+
+
+def with_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
+    """Give the processor these units, as far as OpenVINO says."""
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "INT8", *units]))
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "units", "reason"),
+    [
+        ("openvino", "fp32", (), None),
+        ("openvino", "int8", (), None),
+        ("openvino", "bf16", (), "no BF16 units, so BF16 would be slower than FP32"),
+        ("openvino", "bf16", ("FP16",), "no BF16 units"),
+        ("openvino", "bf16", ("BF16",), None),
+        ("openvino", "fp16", ("BF16",), "no FP16 units, so FP16 would be slower than FP32"),
+        ("openvino", "fp16", ("FP16",), None),
+        ("onnxruntime", "fp32", (), None),
+        ("onnxruntime", "int8", (), None),
+        ("onnxruntime", "fp16", ("FP16",), "no FP16 convolutions"),
+        ("onnxruntime", "bf16", ("BF16",), "no BF16 convolutions"),
+    ],
+)
+def test_which_precisions_run(
+    backend: str, precision: Precision, units: tuple[str, ...], reason: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_units(monkeypatch, *units)
+    answer = backend_class(backend).can_run(precision)
+    assert answer.available is (reason is None) and (reason or precision) in answer.reason
+    if reason is None:
+        assert choose_backend(backend, precision).backend.name == backend
+    else:
+        with pytest.raises(
+            BackendError, match=f"Backend {backend} does not run {precision} here: .*{reason}"
+        ) as caught:
+            choose_backend(backend, precision)
+        assert caught.value.exit_code == 6 and "--precision auto" in caught.value.remedy
+
+
+def test_capabilities_are_those_of_the_processor() -> None:
+    assert "FP32" in OpenVinoBackend._capabilities()
+
+
+def test_a_precision_that_no_backend_runs(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_units(monkeypatch)
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0}))
+    with pytest.raises(BackendError, match=r"No backend runs bf16 here: openvino: .*; onnxruntime: ") as caught:
+        open_session(bundle, precision="bf16")
+    assert caught.value.exit_code == 6
+    with open_session(bundle) as session:
+        assert session.precision == "fp32"
+
+
+def test_a_backend_is_passed_over_for_a_precision_and_that_is_said(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "BF16"]))
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0, "int8": 0.0}))
+    chosen, precision, fallback = choose(bundle, "auto", "bf16")
+    assert (chosen.name, precision) == ("openvino", "bf16")
+    assert fallback == "onnxruntime: its CPU provider has no BF16 convolutions"
+    chosen, precision, fallback = choose(bundle, "auto", "auto")
+    assert (chosen.name, precision, fallback) == ("onnxruntime", "fp32", None)
+
+
+@every_backend
+def test_each_precision_answers_with_its_own_network(tiny_bundle: Path, tmp_path: Path, backend: str) -> None:
+    lower, offset = ("int8", 0.0625) if backend_class(backend).can_run("int8").available else ("fp16", 0.0078125)
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {lower: offset}))
+    with (
+        open_session(bundle, backend=backend) as plain,
+        open_session(bundle, backend=backend, precision=lower) as other,
+    ):
+        assert (plain.precision, other.precision) == ("fp32", lower)
+        assert other.describe()["precision"] == lower
+        assert other.describe()["self_test"]["tolerance"] == {"int8": 0.1, "fp16": 0.02}[lower]
+        difference = other.run(inputs(1))["logit"] - plain.run(inputs(1))["logit"]
+    np.testing.assert_allclose(difference, offset, atol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("fp32", "f32"), ("int8", "f32"), ("bf16", "bf16"), ("fp16", "f16")])
+def test_openvino_computes_in_the_precision_that_was_chosen(tiny_bundle: Path, precision: Precision, hint: str) -> None:
+    bundle = load_bundle(tiny_bundle)
+    manifest = bundle.manifest
+    backend = OpenVinoBackend(bundle.file("model.onnx"), manifest.inputs, manifest.outputs, 1, precision)
+    assert backend.engine_facts()["configuration"]["INFERENCE_PRECISION_HINT"] == hint
+    with backend:
+        assert np.isfinite(backend.infer(inputs(1))["logit"]).all()
+
+
+CALLS = """
+import sys
+calls = []
+WATCHED = ("socket.", "subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.system")
+def watch(event, arguments):
+    if event.startswith(WATCHED) and "ldconfig" not in str(arguments[:1]):  # torch's CUDA packages look for libdl
+        calls.append(event)
+sys.addaudithook(watch)
+from mmcaf_engine import load_bundle, open_session
+open_session(load_bundle(sys.argv[1]), backend=sys.argv[2]).close()
+print(sorted(set(calls)), "openvino_telemetry" in sys.modules)
+"""
+
+
+@every_backend
+def test_a_runtime_calls_nobody(tiny_bundle: Path, backend: str) -> None:
+    command = [sys.executable, "-c", CALLS, str(tiny_bundle), backend]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] False"
+
+
+def test_onnxruntime_is_preferred_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert choose_backend("auto").backend.name == "onnxruntime"
+
+
+@pytest.mark.parametrize("backend", ON_PROCESSOR)
+def test_a_runtime_that_is_not_installed_says_how_to_install_it(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, backend, None)
+    package = {"torch": r"'mmcaf-infer\[kernels\]'"}.get(backend, backend)
+    with pytest.raises(BackendError, match=f"{backend} cannot be imported .*pip install {package}"):
+        choose_backend(backend)

@@ -1,0 +1,232 @@
+"""Order, spacing and orientation from positions; what would change the anatomy is refused with numbers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmcaf_engine.errors import StudyError
+from mmcaf_engine.study.geometry.arrangement import Geometry, arrange_slices
+
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice without pixels."""
+
+    name: str
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None = AXIAL
+    spacing: tuple[float, ...] | None = (0.7, 0.8)
+    thickness: float | None = None
+    rows: int = 6
+    columns: int = 7
+
+
+def stack(heights: Sequence[float], **elements: Any) -> list[Slice]:
+    return [Slice(f"IM{index}", (-30.0, -20.0, z), **elements) for index, z in enumerate(heights)]
+
+
+def rotated(angle: float, axis: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Rotation matrix about a patient axis, degrees."""
+    cosine, sine = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    matrix = np.eye(3)
+    first = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    matrix[np.ix_(first, first)] = turn
+    return matrix
+
+
+def turned(planes: list[Slice], angle: float, axis: str, *, positions: bool = True) -> list[Slice]:
+    """Turn the slices, and with them, or not, the line that they lie on."""
+    matrix = rotated(angle, axis)
+    return [
+        replace(
+            plane,
+            orientation=(*(matrix @ plane.orientation[:3]), *(matrix @ plane.orientation[3:])),
+            position=tuple(matrix @ plane.position) if positions else plane.position,
+        )
+        for plane in planes
+        if plane.orientation and plane.position
+    ]
+
+
+def refusal(planes: list[Slice]) -> str:
+    with pytest.raises(StudyError) as caught:
+        arrange_slices(planes, "study")
+    assert str(caught.value).startswith("study: ")
+    assert caught.value.remedy
+    return str(caught.value)
+
+
+def test_orders_by_position_toward_the_head() -> None:
+    geometry = arrange_slices(stack([5.0, 0.0, 10.0, 2.5, 7.5]), "study")
+    assert geometry.order == (1, 3, 0, 4, 2)
+    assert geometry.spacing_mm == (2.5, 0.7, 0.8)
+    assert geometry.origin_mm == (-30.0, -20.0, 0.0)
+    assert geometry.direction == ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    assert not geometry.warnings
+    assert not (geometry.transpose or geometry.flip_rows or geometry.flip_columns)
+
+
+ORIENTATIONS = {
+    "usual": AXIAL,
+    "half-turn": (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+    "mirrored-across": (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
+    "mirrored-down": (1.0, 0.0, 0.0, 0.0, -1.0, 0.0),
+    "quarter-turn": (0.0, 1.0, 0.0, -1.0, 0.0, 0.0),
+    "other-quarter-turn": (0.0, -1.0, 0.0, 1.0, 0.0, 0.0),
+    "transposed": (0.0, 1.0, 0.0, 1.0, 0.0, 0.0),
+    "transposed-half-turn": (0.0, -1.0, 0.0, -1.0, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_every_storage_order_gives_the_same_patient(name: str) -> None:
+    """Each pixel holds its own patient coordinates; the canonical volume must agree with its geometry."""
+    orientation = ORIENTATIONS[name]
+    across, down = np.array(orientation[:3]), np.array(orientation[3:])
+    corner = np.array([-30.0, -20.0, 0.0])
+    planes = [Slice(str(z), (*corner[:2], z), orientation) for z in (4.0, 0.0, 2.0)]
+    geometry = arrange_slices(planes, "study")
+    i, j = np.mgrid[:6, :7]
+    stored = corner + i[..., None] * 0.7 * down + j[..., None] * 0.8 * across
+    volume = np.stack(
+        [
+            np.stack([geometry.arrange(stored[..., axis]) for axis in range(2)] + [np.full_like(seen, z)], axis=-1)
+            for z in (0.0, 2.0, 4.0)
+            for seen in [geometry.arrange(stored[..., 0])]
+        ]
+    )
+    assert np.allclose(volume, coordinates(geometry, volume.shape[:3]))
+    assert geometry.direction == ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    assert bool(geometry.warnings) == (name != "usual")
+
+
+def coordinates(geometry: Geometry, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Patient coordinates of every voxel by the geometry's own account, [D, H, W, 3]."""
+    steps = np.array(geometry.direction) * np.array(geometry.spacing_mm)[:, None]
+    return np.array(geometry.origin_mm) + np.moveaxis(np.indices(shape), 0, -1) @ steps
+
+
+def test_positions_rounded_to_tenths_are_regular() -> None:
+    geometry = arrange_slices(stack([round(0.625 * index, 1) for index in range(101)]), "study")
+    assert geometry.spacing_mm[0] == pytest.approx(0.625)
+
+
+def test_slightly_oblique_slices_are_axial() -> None:
+    geometry = arrange_slices(turned(stack([0.0, 2.5, 5.0]), 4.0, "x"), "study")
+    assert geometry.spacing_mm[0] == pytest.approx(2.5)
+    assert geometry.direction[0] == pytest.approx((0, -np.sin(np.radians(4)), np.cos(np.radians(4))))
+
+
+@pytest.mark.parametrize("removed", [{"position": None}, {"orientation": None}, {"spacing": None}], ids=str)
+def test_refuses_slices_that_do_not_say_where_they_lie(removed: dict[str, None]) -> None:
+    planes = stack([0.0, 2.5, 5.0])
+    planes[1] = replace(planes[1], **removed)
+    assert "missing in 1 of 3 slices, first IM1" in refusal(planes)
+
+
+def test_refuses_a_duplicate() -> None:
+    message = refusal(stack([0.0, 2.5, 2.505, 5.0]))
+    assert "1 of 4 slices repeat a position: IM1 and IM2 at z=2.5 mm" in message
+
+
+def test_lists_only_some_of_many_duplicates() -> None:
+    message = refusal(stack([float(index // 2) for index in range(40)]))
+    assert "20 of 40 slices repeat a position" in message
+    assert message.count(" and IM") == 5
+    assert "and 15 more" in message
+
+
+@pytest.mark.parametrize(
+    ("heights", "expected"),
+    [
+        ([0, 2.5, 5, 10, 12.5], "1 slice missing between z=5.0 and z=10.0 mm (found 5.00); expected spacing 2.50 mm"),
+        ([0, 2.5, 10, 12.5, 15], "2 slices missing between z=2.5 and z=10.0 mm (found 7.50)"),
+        ([0, 2.5, 7.5], "1 slice missing between z=2.5 and z=7.5 mm"),
+        ([0, 5, 7.5, 10, 15], "2 slices missing between z=0.0 and z=5.0 mm (found 5.00), between z=10.0"),
+    ],
+    ids=["one", "two-in-a-row", "among-three", "two-gaps"],
+)
+def test_refuses_gaps(heights: list[float], expected: str) -> None:
+    assert expected in refusal(stack(heights))
+
+
+@pytest.mark.parametrize(
+    ("heights", "expected"),
+    [
+        ([0, 2.5, 5, 6.2, 8.7], "1 of 4 steps differ from 2.50 mm by more than 0.10 mm: between z=5.0 and z=6.2"),
+        ([0, 20, 40, 60.3, 80], "2 of 4 steps differ from 20.00 mm by more than 0.20 mm"),
+        ([0, 2.5, 5, 10, 13.7, 16.2], "2 of 5 steps differ"),
+    ],
+    ids=["short-step", "one-percent", "gap-and-odd-step"],
+)
+def test_refuses_irregular_spacing(heights: list[float], expected: str) -> None:
+    message = refusal(stack(heights))
+    assert "irregular slice spacing" in message
+    assert expected in message
+
+
+@pytest.mark.parametrize("angle", [1.0, -15.0, 27.5])
+def test_refuses_gantry_tilt_by_its_angle(angle: float) -> None:
+    """The table moves along z while the slices lean."""
+    message = refusal(turned(stack([0.0, 2.5, 5.0, 7.5]), angle, "x", positions=False))
+    assert f"tilted: slices shift in-plane by {abs(angle):.1f} degrees" in message
+
+
+def test_refuses_a_slice_out_of_line() -> None:
+    planes = stack([0.0, 2.5, 5.0, 7.5])
+    planes[2] = replace(planes[2], position=(-28.0, -20.0, 5.0))
+    assert "IM2 is shifted in-plane by 2.0 mm" in refusal(planes)
+
+
+@pytest.mark.parametrize(
+    ("angle", "axis"), [(90.0, "x"), (90.0, "y"), (30.0, "x"), (6.0, "y")], ids=["coronal", "sagittal", "oblique", "6"]
+)
+def test_refuses_slices_that_are_not_axial(angle: float, axis: str) -> None:
+    message = refusal(turned(stack([0.0, 2.5, 5.0]), angle, axis))
+    assert f"not axial: their normal is {angle:.1f} degrees off" in message
+
+
+def test_refuses_differing_orientations() -> None:
+    planes = stack([0.0, 2.5, 5.0])
+    planes[2] = turned([planes[2]], 1.0, "x", positions=False)[0]
+    assert "IM2 is turned by 1.0 degrees against IM0" in refusal(planes)
+
+
+def test_refuses_differing_pixel_spacings() -> None:
+    planes = stack([0.0, 2.5, 5.0])
+    planes[2] = replace(planes[2], spacing=(0.7, 0.9))
+    assert "0.7 x 0.9 mm in IM2, 0.7 x 0.8 mm in IM0" in refusal(planes)
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [(0.0,) * 6, (1.0, 0.0, 0.0, 1.0, 0.0, 0.0), (2.0, 0.0, 0.0, 0.0, 2.0, 0.0)],
+    ids=["zero", "parallel", "too-long"],
+)
+def test_refuses_cosines_that_are_none(orientation: tuple[float, ...]) -> None:
+    assert "not a pair of perpendicular unit vectors" in refusal(stack([0.0, 2.5], orientation=orientation))
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 0.8), (0.7, -0.8)], ids=["zero", "negative"])
+def test_refuses_pixel_spacing_that_is_no_distance(spacing: tuple[float, float]) -> None:
+    assert "a positive distance was expected" in refusal(stack([0.0, 2.5], spacing=spacing))
+
+
+def test_refuses_positions_beyond_any_scanner() -> None:
+    planes = stack([0.0, 1e300, 2e300])
+    assert "(0020,0032) ImagePositionPatient of IM2 reaches 2e+300; at most 100000 was expected" in refusal(planes)
+
+
+def test_a_coronal_single_slice_is_refused() -> None:
+    assert "not axial" in refusal([Slice("IM0", (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 0.0, -1.0))])
+
+
+def test_tissue_between_thin_slices_is_worth_a_warning() -> None:
+    geometry = arrange_slices(stack([0.0, 10.0, 20.0], thickness=1.0), "study")
+    assert geometry.warnings == ("study: slices 1 mm thick lie 10 mm apart; the tissue between them was not imaged.",)

@@ -1,0 +1,328 @@
+"""Stored pixels to intensities: depth, sign, rescale, padding, compression, and what is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import (
+    MPEG2MPML,
+    UID,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    RLELossless,
+)
+
+from dicom_factory import PHI, change, ct_series, ct_slice, enhanced_ct, hounsfield, save, write
+from mmcaf_engine.errors import StudyError
+from mmcaf_engine.study import read_study
+from mmcaf_engine.study.dicom import pixels
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+VALUES = hounsfield(3, 33, 35)
+
+
+def stored(image: FileDataset, values: NDArray[Any], bits: int = 16, **elements: Any) -> FileDataset:
+    """Put raw values into an image; their type gives the sign."""
+    image.BitsStored, image.HighBit = bits, bits - 1
+    image.PixelRepresentation = int(values.dtype.kind == "i")
+    image.PixelData = values.astype(values.dtype.newbyteorder("<")).tobytes()
+    change(image, **elements)
+    return image
+
+
+def one(values: NDArray[Any], path: Path, *, bits: int = 16, intensity: Any = "hounsfield", **elements: Any) -> Any:
+    """Read back one slice of raw values."""
+    image = stored(ct_slice(np.zeros(values.shape, np.int16)), values, bits, **elements)
+    return read_study(write(image, path / "slice"), intensity=intensity)
+
+
+def refusal(image: FileDataset, folder: Path, **options: Any) -> str:
+    with pytest.raises(StudyError) as caught:
+        read_study(write(image, folder / "slice"), **options)
+    message = str(caught.value)
+    assert "slice: " in message
+    assert not [word for word in PHI.values() if word in message]
+    assert caught.value.remedy
+    return message
+
+
+@pytest.mark.parametrize(
+    ("raw", "bits", "rescale", "expected"),
+    [
+        (np.array([[0, 1, 4095]], np.uint16), 12, (1, -1024), [-1024, -1023, 3071]),
+        (np.array([[-2048, 0, 2047]], np.int16), 12, (1, 0), [-2048, 0, 2047]),
+        (np.array([[-2000, 0, 2047]], np.int16), 16, (1, -1024), [-3024, -1024, 1023]),
+        (np.array([[0, 1000, 33000]], np.uint16), 16, (1, -1024), [-1024, -24, 31976]),
+        (np.array([[0, 1000, 65535]], np.uint16), 16, (1, -1024), [-1024.0, -24.0, 64511.0]),
+        (np.array([[0, 3, 100]], np.uint16), 12, (0.5, -1024), [-1024.0, -1022.5, -974.0]),
+        (np.array([[0, 3, 100]], np.uint16), 12, (2, -1024), [-1024.0, -1018.0, -824.0]),
+        (np.array([[0, 3, 100]], np.uint16), 12, (1, -1023.5), [-1023.5, -1020.5, -923.5]),
+        # Bits above BitsStored may hold anything.
+        (np.array([[0xF000, 0xF7FF, 0x0801]], np.uint16), 12, (1, 0), [0, 2047, 2049]),
+        (np.array([[0x0800, 0x7FFF, 0x0001]], np.int16), 12, (1, 0), [-2048, -1, 1]),
+    ],
+    ids=[
+        "unsigned-12", "signed-12", "signed-16", "unsigned-16-that-fits", "unsigned-16-beyond-int16", "half-slope",
+        "slope-2", "half-intercept", "unsigned-with-overlay-bits", "signed-with-overlay-bits",
+    ],
+)  # fmt: skip
+def test_rescales(
+    raw: NDArray[Any], bits: int, rescale: tuple[float, float], expected: list[float], tmp_path: Path
+) -> None:
+    values = one(raw, tmp_path, bits=bits, RescaleSlope=rescale[0], RescaleIntercept=rescale[1]).volume.values
+    assert values.dtype == (np.float32 if any(isinstance(value, float) for value in expected) else np.int16)
+    assert values[0, 0].tolist() == expected
+
+
+def test_rle_may_carry_overlay_bits_too(tmp_path: Path) -> None:
+    image = stored(ct_slice(np.zeros((1, 4), np.int16)), np.array([[0xF000, 0xF7FF, 0x0801, 5]], np.uint16), 12)
+    image.compress(RLELossless)
+    values = read_study(write(image, tmp_path / "slice")).volume.values
+    assert values[0, 0].tolist() == [-1024, 1023, 1025, -1019]
+
+
+@pytest.mark.parametrize(
+    ("raw", "bits", "expected"),
+    [
+        (np.array([[0, 7, 255]], np.uint8), 8, [-1024, -1017, -769]),
+        (np.array([[-128, 0, 127]], np.int8), 8, [-1152, -1024, -897]),
+        (np.array([[0, 2024, 4095]], np.uint32), 32, [-1024, 1000, 3071]),
+        (np.array([[-2000, 0, 2047]], np.int32), 32, [-3024, -1024, 1023]),
+        (np.array([[0, 40000, 3]], np.uint32), 32, [-1024.0, 38976.0, -1021.0]),
+        (np.array([[0x10000, 0x1FFFF, 0x20005]], np.uint32), 16, [-1024.0, 64511.0, -1019.0]),
+    ],
+    ids=["unsigned-8", "signed-8", "unsigned-32", "signed-32", "unsigned-32-beyond-int16", "32-with-overlay-bits"],
+)
+def test_other_depths(raw: NDArray[Any], bits: int, expected: list[float], tmp_path: Path) -> None:
+    values = one(raw, tmp_path, bits=bits, BitsAllocated=8 * raw.dtype.itemsize).volume.values
+    assert values.dtype == (np.float32 if any(isinstance(value, float) for value in expected) else np.int16)
+    assert values[0, 0].tolist() == expected
+
+
+def test_32_bits_that_would_wrap_are_refused(tmp_path: Path) -> None:
+    raw = np.array([[0xFFFFFFFF, 0]], np.uint32)
+    image = stored(ct_slice(np.zeros(raw.shape, np.int16)), raw, 32, BitsAllocated=32)
+    assert "beyond the limit of 1e+06" in refusal(image, tmp_path)
+
+
+def test_compressed_values_beyond_the_stored_bits_do_not_wrap(tmp_path: Path) -> None:
+    raw = np.full((40, 40), 50000, np.uint16)
+    image = stored(ct_slice(np.zeros(raw.shape, np.int16)), raw, 16)
+    image.compress(JPEG2000Lossless)
+    change(image, BitsStored=12, HighBit=11)
+    assert (read_study(write(image, tmp_path / "slice")).volume.values == 48976.0).all()
+
+
+def test_a_lookup_table_beside_a_rescale_is_refused(tmp_path: Path) -> None:
+    table = Dataset()
+    change(table, LUTDescriptor=[4, 0, 16], ModalityLUTType="HU", LUTData=bytes(8))
+    image = ct_slice(VALUES[0], ModalityLUTSequence=[table])
+    assert "ModalityLUTSequence stands beside (0028,1053) RescaleSlope" in refusal(image, tmp_path)
+    change(image, RescaleSlope=None)
+    assert "RescaleSlope is missing, and (0028,3000) ModalityLUTSequence" in refusal(image, tmp_path)
+
+
+def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
+    images = ct_series(VALUES)
+    for index, image in enumerate(images):
+        change(image, RescaleSlope=1 + index, RescaleIntercept=-1024 - index)
+    values = read_study(save(images, tmp_path / "study")).volume.values
+    raw = VALUES.astype(np.float32) + 1024
+    assert values.dtype == np.float32
+    assert np.array_equal(values, np.stack([raw[index] * (1 + index) - 1024 - index for index in range(3)]))
+
+
+def test_stored_intensity_is_the_raw_value(tmp_path: Path) -> None:
+    raw = np.array([[0, 63536, 7]], np.uint16)
+    study = one(raw, tmp_path, intensity="stored", RescaleSlope=3, PixelPaddingValue=63536)
+    assert study.volume.intensity == "stored"
+    assert study.volume.values.tolist() == [[[0.0, 63536.0, 7.0]]]
+    assert read_study(save(ct_series(VALUES), tmp_path / "study"), intensity="stored").volume.values.dtype == np.int16
+
+
+def test_stored_intensity_needs_no_rescale(tmp_path: Path) -> None:
+    image = ct_slice(VALUES[0], RescaleSlope=None, RescaleIntercept=None, Modality="MR")
+    values = read_study(write(image, tmp_path / "slice"), intensity="stored").volume.values
+    assert np.array_equal(values[0], VALUES[0] + 1024)
+
+
+# Padding
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=["explicit", "implicit"])
+@pytest.mark.parametrize(
+    ("raw", "elements", "expected"),
+    [
+        (np.array([[-2000, 24, 2024]], np.int16), {"PixelPaddingValue": -2000}, [-1000, -1000, 1000]),
+        (np.array([[63536, 24, 2024]], np.uint16), {"PixelPaddingValue": 63536}, [-1000, -1000, 1000]),
+        (
+            np.array([[5, 10, 2024]], np.uint16),
+            {"PixelPaddingValue": 4, "PixelPaddingRangeLimit": 6},
+            [-1000, -1014, 1000],
+        ),
+    ],
+    ids=["signed", "unsigned", "range"],
+)
+def test_padding_becomes_air(
+    raw: NDArray[Any], elements: dict[str, int], expected: list[int], syntax: str, tmp_path: Path
+) -> None:
+    image = stored(ct_slice(np.zeros(raw.shape, np.int16)), raw, 16, **elements)
+    image.file_meta.TransferSyntaxUID = syntax
+    study = read_study(write(image, tmp_path / "slice"))
+    assert study.volume.values[0, 0].tolist() == expected
+
+
+def test_padding_beyond_the_stored_bits_is_seen_before_they_are_dropped(tmp_path: Path) -> None:
+    """63536 in twelve bits would be 2096, brighter than bone."""
+    study = one(np.array([[63536, 24]], np.uint16), tmp_path, bits=12, PixelPaddingValue=63536)
+    assert study.volume.values[0, 0].tolist() == [-1000, -1000]
+
+
+def test_padding_that_tissue_could_have_is_worth_a_warning(tmp_path: Path) -> None:
+    study = one(np.array([[0, 1, 0, 4]], np.int16), tmp_path, RescaleIntercept=0, PixelPaddingValue=0)
+    assert study.volume.values[0, 0].tolist() == [-1000, 1, -1000, 4]
+    assert "2 pixels (50.0 %) carry (0028,0120) PixelPaddingValue" in study.warnings[-1]
+
+
+def test_padding_of_air_is_not(tmp_path: Path) -> None:
+    study = one(np.array([[0, 1000]], np.int16), tmp_path, PixelPaddingValue=0)
+    assert study.volume.values[0, 0].tolist() == [-1000, -24]
+    assert not [warning for warning in study.warnings if "Padding" in warning]
+
+
+# Remarks
+
+
+def test_loss_in_compression_is_worth_a_warning(tmp_path: Path) -> None:
+    study = read_study(save(ct_series(VALUES, LossyImageCompression="01"), tmp_path / "study"))
+    assert ["compressed with loss" in warning for warning in study.warnings] == [True]
+
+
+def test_an_unspecified_unit_is_worth_a_warning(tmp_path: Path) -> None:
+    study = read_study(save(ct_series(VALUES, RescaleType="US"), tmp_path / "study"))
+    assert ["RescaleType" in warning for warning in study.warnings] == [True]
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "(0028,0004) PhotometricInterpretation is MONOCHROME1"),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, "is not MONOCHROME2"),
+        ({"BitsAllocated": 12}, "(0028,0100) BitsAllocated is 12; 8 or 16 or 32 was expected"),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "2310 bytes came, 1155 were expected"),
+        ({"BitsStored": 17}, "(0028,0101) BitsStored is 17; 1 to 16 was expected"),
+        ({"HighBit": 15}, "(0028,0102) HighBit is 15; 11 was expected with 12 bits stored"),
+        ({"PixelRepresentation": 2}, "(0028,0103) PixelRepresentation is 2"),
+        ({"RescaleSlope": None}, "(0028,1053) RescaleSlope is missing"),
+        ({"RescaleIntercept": None}, "(0028,1052) RescaleIntercept is missing"),
+        ({"RescaleSlope": 0}, "RescaleSlope is 0"),
+        ({"RescaleSlope": 1e9}, "beyond the limit of 1e+06"),
+        ({"RescaleType": "MGML"}, '(0028,1054) RescaleType is "MGML"; "HU" was expected'),
+        ({"Rows": 65535, "Columns": 65535}, "(0028,0010) Rows is 65535; 1 to 4096 are read"),
+        ({"Columns": 4097}, "(0028,0011) Columns is 4097"),
+        ({"NumberOfFrames": 2000000}, "(0028,0008) NumberOfFrames is 2000000; 1 to 4096"),
+        ({"NumberOfFrames": -1}, "NumberOfFrames is -1"),
+        ({"Rows": 34}, "2310 bytes came, 2380 were expected for 34 x 35 pixels of 2 bytes"),
+        ({"Rows": 4096, "Columns": 4096}, "2310 bytes came, 33554432 were expected"),
+        ({"Rows": 16}, "holds more than (0028,0008) NumberOfFrames says"),
+    ],
+    ids=lambda value: "-".join(f"{key}={entry}" for key, entry in value.items()) if isinstance(value, dict) else "",
+)
+def test_refuses(elements: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    assert expected in refusal(ct_slice(VALUES[0], **elements), tmp_path)
+
+
+def test_refuses_more_voxels_than_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pixels, "MAX_VOXELS", VALUES.size - 1)
+    with pytest.raises(StudyError, match=f"3 slices of 33 x 35; at most 4096 slices and {VALUES.size - 1} voxels"):
+        read_study(save(ct_series(VALUES), tmp_path / "study"))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEG2000Lossless], ids=lambda uid: uid.keyword)
+@pytest.mark.parametrize("lost", [2, 100, 1000])
+def test_refuses_truncated_pixel_data(syntax: UID, lost: int, tmp_path: Path) -> None:
+    image = ct_slice(VALUES[0])
+    if syntax == JPEG2000Lossless:
+        pytest.importorskip("openjpeg")
+    if syntax != ExplicitVRLittleEndian:
+        image.compress(syntax)
+    path = write(image, tmp_path / "slice")
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(StudyError, match=r"slice: \(7FE0,0010\) PixelData is truncated: \d+ bytes"):
+        read_study(path)
+
+
+def test_refuses_a_truncated_multi_frame_file(tmp_path: Path) -> None:
+    path = write(enhanced_ct(VALUES), tmp_path / "enhanced")
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(
+        StudyError, match=f"{VALUES.size * 2 - 10} bytes came, {VALUES.size * 2} were expected .* 3 frames"
+    ):
+        read_study(path)
+
+
+def test_refuses_missing_frames(tmp_path: Path) -> None:
+    image = enhanced_ct(VALUES[:2])
+    image.compress(RLELossless)
+    image.NumberOfFrames = 3
+    image.PerFrameFunctionalGroupsSequence = enhanced_ct(VALUES).PerFrameFunctionalGroupsSequence
+    path = write(image, tmp_path / "enhanced")
+    with pytest.raises(StudyError, match="enhanced: "):
+        read_study(path)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "at"), [(RLELossless, 20), (RLELossless, 60), (JPEG2000Lossless, 150)], ids=["segments", "runs", "tiles"]
+)
+def test_refuses_corrupt_frames(syntax: UID, at: int, tmp_path: Path) -> None:
+    image = ct_slice(VALUES[0])
+    if syntax == JPEG2000Lossless:
+        pytest.importorskip("openjpeg")
+    image.compress(syntax)
+    data = bytearray(image.PixelData)
+    data[at : at + 250] = b"\x80" * 250
+    image.PixelData = bytes(data)
+    assert "slice: decoding pixels" in refusal(image, tmp_path)
+
+
+def test_refuses_a_compressed_frame_of_another_size(tmp_path: Path) -> None:
+    """A codestream that declares a gigantic image never reaches the decoder."""
+    pytest.importorskip("openjpeg")
+    image = ct_slice(VALUES[0])
+    image.compress(JPEG2000Lossless)
+    data = bytearray(image.PixelData)
+    at = data.index(b"\xff\x4f\xff\x51")
+    data[at + 8 : at + 16] = (60000).to_bytes(4, "big") * 2
+    image.PixelData = bytes(data)
+    assert "compressed frame is 60000 x 60000 with 1 components; the header says 33 x 35" in refusal(image, tmp_path)
+
+
+def test_refuses_encapsulated_data_in_an_uncompressed_syntax(tmp_path: Path) -> None:
+    image = ct_slice(VALUES[0])
+    image.compress(RLELossless)
+    path = write(image, tmp_path / "slice")
+    path.write_bytes(path.read_bytes().replace(RLELossless.encode(), b"1.2.840.10008.1.2.1"))
+    with pytest.raises(StudyError, match="PixelData is encapsulated, but the transfer syntax is Explicit VR"):
+        read_study(path)
+
+
+def test_refuses_a_transfer_syntax_that_is_no_image(tmp_path: Path) -> None:
+    image = ct_slice(VALUES[0])
+    image.compress(RLELossless)
+    image.file_meta.TransferSyntaxUID = MPEG2MPML
+    assert "TransferSyntaxUID is MPEG2" in refusal(image, tmp_path)
+
+
+def test_the_same_bits_from_any_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(ct_series(hounsfield(20)), tmp_path / "study")
+    first = read_study(path).volume.values
+    monkeypatch.setattr(pixels, "WORKERS", 1)
+    assert np.array_equal(first, read_study(path).volume.values)

@@ -1,0 +1,187 @@
+"""LCA-DB beyond the golden numbers: keys, recognition, refused inputs, training, and its bundle."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from export.lcadb_networks import SLIM, filled
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.errors import ExportError
+from mmcaf_engine.session.session import open_session
+from mmcaf_export.export import export_bundle
+from mmcaf_export.networks.lcadb import LcadbConfig, LcadbNet
+from mmcaf_export.networks.lcadb.entry import LcadbEntry
+from mmcaf_export.networks.lcadb.network import OUTPUTS, PHASES
+from mmcaf_export.networks.lcadb.resnet import BLOCKS
+from mmcaf_export.networks.registry import Networks
+from mmcaf_export.report import ExportReport
+
+ABSOLUTE = 1e-4  # of every output: what an export must hold
+PARAMETERS = {  # depth -> entries of the published state_dict, and how many weights they are
+    10: (168, 34_068_757),
+    18: (264, 71_677_717),
+    34: (456, 132_296_981),
+    50: (660, 98_880_149),
+    101: (1_272, 176_972_437),
+    152: (1_884, 241_289_877),
+    200: (2_460, 259_689_109),
+}
+ENTRY = LcadbEntry()
+log = logging.getLogger(__name__)
+
+
+def shapes(config: LcadbConfig) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return LcadbNet(config).state_dict()
+
+
+@pytest.mark.parametrize("depth", BLOCKS)
+def test_entries_and_weights_are_those_of_the_published_network(depth: int) -> None:
+    with torch.device("meta"):
+        network = LcadbNet(LcadbConfig(depth=depth))
+    assert (len(network.state_dict()), sum(p.numel() for p in network.parameters())) == PARAMETERS[depth]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [*(LcadbConfig(depth=depth) for depth in BLOCKS), SLIM, LcadbConfig(depth=50, width=1 / 32, classes=2)],
+    ids=str,
+)
+def test_recognition_by_shapes(config: LcadbConfig) -> None:
+    metadata = {"slices": str(config.slices), "size": str(config.size)}
+    assert Networks().recognise(shapes(config), metadata) == ("lcadb", config)
+
+
+def test_a_published_checkpoint_says_nothing_of_its_size() -> None:
+    assert Networks().recognise(shapes(LcadbConfig()), {}) == ("lcadb", LcadbConfig(slices=16, size=128))
+
+
+@pytest.mark.parametrize(
+    ("key", "shape", "message"),
+    [
+        ("conv1_patch_com.weight", (64, 3, 3, 3, 3), "conv1_patch_com.weight reads 3 phases; 8 are expected"),
+        ("layer1_patch_com.1.conv1.weight", (64, 64, 3, 3, 3), "layers of 2, 1, 1, 1 basic blocks; no depth of 10"),
+        ("layer1_patch_com.0.conv3.weight", (64, 64, 1, 1, 1), "layers of 1, 1, 1, 1 bottlenecks; no depth of 10"),
+        ("bag_classifier.bias", (1,), "classes is 1; expected at least 2"),
+    ],
+    ids=["phases", "blocks", "bottlenecks", "classes"],
+)
+def test_recognition_refuses_other_layers(key: str, shape: tuple[int, ...], message: str) -> None:
+    state = {**shapes(LcadbConfig()), key: torch.empty(shape, device="meta")}
+    with pytest.raises(ExportError, match=f"looks like LCA-DB but cannot be one: .*{message}"):
+        Networks().recognise(state, {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depth": 12}, "depth is 12; expected one of 10, 18"),
+        ({"size": 100}, "size is 100; expected a multiple of 32"),
+        ({"size": 0}, "size is 0"),
+        ({"slices": 0}, "slices is 0"),
+        ({"width": 0.1}, "width 0.1 gives 6.4 channels"),
+        ({"classes": 1}, "classes is 1"),
+    ],
+    ids=str,
+)
+def test_impossible_configurations(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LcadbConfig(**changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("volumes", "message"),
+    [
+        ([(1, 1, 64, 64, 16)] * 7 + [(1, 1, 64, 64, 12)], r"c_v is \[1, 1, 64, 64, 12\]"),
+        ([(1, 1, 16, 64, 64)] * 8, r"t2 is \[1, 1, 16, 64, 64\]; expected \[N, 1, 64, 64, 16\]"),
+        ([(1, 64, 64, 16)] * 8, r"t2 is \[1, 64, 64, 16\]"),
+    ],
+    ids=["slices", "slices first", "no channel"],
+)
+def test_refused_volumes(volumes: list[tuple[int, ...]], message: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=message):
+        LcadbNet(SLIM)(*(torch.empty(shape) for shape in volumes))
+
+
+@pytest.mark.parametrize("depth", [10, 50])
+def test_slim_network_trains(depth: int) -> None:
+    torch.manual_seed(0)
+    network = LcadbNet(LcadbConfig(depth=depth, slices=4, size=32, width=1 / 64)).train()
+    logits, *_ = network(*torch.randn(8, 3, 1, 32, 32, 4))
+    torch.nn.functional.cross_entropy(logits, torch.tensor([0, 3, 6])).backward()
+    silent = {name for name, p in network.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()}
+    assert silent == set()
+
+
+def test_swapping_two_phases_changes_the_answer() -> None:
+    network, given = filled(SLIM), ENTRY.example_inputs(SLIM, 1, seed=4)
+    swapped = {**given, "c_v": given["c_delay"], "c_delay": given["c_v"]}
+    with torch.inference_mode():
+        assert float((network(*given.values())[0] - network(*swapped.values())[0]).abs().max()) > 0.01
+
+
+@pytest.fixture(scope="module", params=[10, 18, 34, 50], ids=lambda depth: f"depth {depth}")
+def exported(
+    request: pytest.FixtureRequest, lcadb_export: ExportReport, tmp_path_factory: pytest.TempPathFactory
+) -> ExportReport:
+    """Bundles of every depth, of reduced width and size."""
+    if request.param == 10:
+        return lcadb_export
+    config = LcadbConfig(depth=request.param, size=32, width=1 / 32)
+    folder = tmp_path_factory.mktemp(f"lcadb-{request.param}")
+    torch.save({"epoch": 7, "model": filled(config).state_dict()}, folder / "best.pth")
+    settings = {"network.config.size": str(config.size)}
+    return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings)
+
+
+def test_bundle(exported: ExportReport) -> None:
+    manifest = load_bundle(exported.output).manifest
+    config = LcadbConfig(**manifest.network.config)  # type: ignore[arg-type]
+    assert exported.network == "lcadb" and exported.config["depth"] == config.depth
+    assert [spec.name for spec in manifest.inputs] == list(PHASES) == [entry.input for entry in manifest.series]
+    assert [(spec.name, spec.kind) for spec in manifest.outputs] == [
+        ("logits", "score"),
+        ("alpha_image", "attention"),
+        ("alpha_patch", "attention"),
+    ]
+    assert manifest.activation == "softmax" and manifest.threshold is None and manifest.table is None
+    assert [step.step for step in manifest.preprocessing.steps] == ["resize_volume", "standardise"]
+    assert [entry.grid for entry in manifest.attention] == [(config.grid, config.grid)] * 2
+    assert manifest.provenance.checkpoint_format == "training checkpoint"
+    if config.depth != 10:
+        assert manifest.labels == tuple(f"lesion class {number}" for number in range(7))
+        assert any(note.startswith("assumed that the lesion classes have no names") for note in exported.notes)
+    done = {entry.name for entry in manifest.provenance.rewrites}
+    assert done >= {"batch_norm", "unread_slices", "padding_taps"}
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_backends_answer_as_the_source(backend: str, exported: ExportReport) -> None:
+    config = LcadbConfig(**exported.config)  # type: ignore[arg-type]
+    given = ENTRY.example_inputs(config, 2, seed=11)
+    with torch.inference_mode():
+        expected = dict(zip(OUTPUTS, filled(config)(*given.values()), strict=True))
+    with open_session(load_bundle(exported.output), backend=backend) as session:
+        found = session.run({name: tensor.numpy() for name, tensor in given.items()})
+    for name, tensor in expected.items():
+        error = float(np.abs(found[name] - tensor.numpy()).max())
+        log.info("depth %d, %s, %s: error %.1e", config.depth, backend, name, error)
+        assert error <= ABSOLUTE
+        assert float(np.abs(found[name][0] - found[name][1]).max()) > 1e-4 or found[name].shape[1] == 1
+
+
+def test_labels_can_be_named(tmp_path: Path) -> None:
+    config = LcadbConfig(slices=4, size=32, width=1 / 64, classes=3)
+    save_file(filled(config).state_dict(), tmp_path / "w.safetensors", {"slices": "4", "size": "32"})
+    report = export_bundle(
+        tmp_path / "w.safetensors", tmp_path / "b.mmcaf", settings={"labels": '["cyst", "haemangioma", "metastasis"]'}
+    )
+    assert load_bundle(report.output).manifest.labels == ("cyst", "haemangioma", "metastasis")
+    assert not any("lesion classes" in note for note in report.notes)
+    with pytest.raises(ExportError, match=r"must be \[N, 2\] for these labels"):
+        export_bundle(tmp_path / "w.safetensors", tmp_path / "c.mmcaf", settings={"labels": '["cyst", "other"]'})
