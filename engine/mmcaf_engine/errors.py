@@ -1,19 +1,95 @@
-"""The one tree of exceptions; each class maps to one exit code of the command line."""
+"""The one tree of exceptions; each class maps to one exit code of the command line.
+
+MmcafError
+├── UsageError          2  the call itself
+├── StudyError          3  the imaging study
+├── RecordError         4  the clinical record
+├── BundleError         5  the bundle
+├── ExportError         5  the checkpoint
+├── BackendError        6  backend, precision, package, self-test
+│   └── UnsupportedNetworkError
+├── StrictError         7  warnings that strict forbids
+├── ServiceError        9  the service
+├── DeadlineError     124  not done in time
+└── CancelledError    130  ended by the caller
+"""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do next, so that each kind of caller can say it in its own words.
+
+    text: what to do, in a sentence or its beginning, without any option or command.
+    option: the argument that does it, by its name in Python: `gaps`; the command line spells it --gaps, HTTP sends it.
+    value: what to give it; None where that is for the reader to choose, or where the option is a flag.
+    command: a command line to run.
+    """
+
+    text: str = ""
+    option: str | None = None
+    value: str | None = None
+    command: str | None = None
+
+    def __str__(self) -> str:
+        """As a Python caller reads it."""
+        argument = f"{self.option}={self.value}" if self.option and self.value is not None else self.option
+        return self.render(argument)
+
+    def render(self, argument: str | None) -> str:
+        """The sentence, with the option spelled as `argument`, and the command after it."""
+        parts = [part for part in (argument, self.command) if part]
+        if not parts:
+            return self.text.strip()
+        text = self.text.strip().rstrip(".:")
+        return f"{text}: {'; '.join(parts)}" if text else "; ".join(parts)
+
+    def to_dict(self) -> dict[str, str]:
+        """For JSON: the fields that are there."""
+        return {name: value for name, value in asdict(self).items() if value}
+
+
+def program(*words: object) -> str:
+    """A command line of this project's program, for `Remedy.command`."""
+    return " ".join(["mmcaf", *map(str, words)])
 
 
 class MmcafError(Exception):
     """Base of every error that a user can cause and cure.
 
-    `problem` says what was being done and on what, what came and what was expected;
-    `remedy` says what to do next. `str()` of the error is both, as one paragraph.
+    `problem` says what was being done and on what, what came and what was expected, with numbers and units; `remedies`
+    say what to do next. `str()` of the error is both, as one paragraph.
+
+    Args:
+        problem: one sentence or a few.
+        remedies: each a `Remedy`, or a sentence that names neither option nor command.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, remedy: str = "") -> None:
+    def __init__(self, problem: str, *remedies: Remedy | str) -> None:
         self.problem = problem.rstrip()
-        self.remedy = remedy.strip()
-        super().__init__(f"{self.problem} {self.remedy}".strip())
+        given = (Remedy(one) if isinstance(one, str) else one for one in remedies)
+        self.remedies: tuple[Remedy, ...] = tuple(one for one in given if str(one))
+        super().__init__(self.problem, *self.remedies)
+
+    @property
+    def remedy(self) -> str:
+        """All remedies as a Python caller reads them; empty where nothing helps."""
+        return " ".join(map(str, self.remedies))
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}".strip()
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON: kind, exit code, problem and remedies."""
+        return {
+            "error": type(self).__name__,
+            "exit_code": self.exit_code,
+            "problem": self.problem,
+            "remedies": [remedy.to_dict() for remedy in self.remedies],
+        }
 
 
 class UsageError(MmcafError):
@@ -47,7 +123,7 @@ class ExportError(MmcafError):
 
 
 class BackendError(MmcafError):
-    """The backend or precision is unavailable, failed its self-test, or gave a non-finite answer."""
+    """The backend, precision or a needed package is unavailable, failed its self-test, or gave a non-finite answer."""
 
     exit_code = 6
 
@@ -57,6 +133,24 @@ class UnsupportedNetworkError(BackendError):
 
 
 class StrictError(MmcafError):
-    """An answer exists but carries warnings, and --strict forbids those."""
+    """An answer exists but carries warnings, and the caller forbids those."""
 
     exit_code = 7
+
+
+class ServiceError(MmcafError):
+    """The service cannot start, or cannot do what it was asked for."""
+
+    exit_code = 9
+
+
+class DeadlineError(MmcafError):
+    """There was no answer within the time that the caller gave."""
+
+    exit_code = 124
+
+
+class CancelledError(MmcafError):
+    """The caller ended the work before it was done."""
+
+    exit_code = 130
