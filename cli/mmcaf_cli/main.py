@@ -129,11 +129,12 @@ def trust(
 def verify(
     bundle: BundleArgument,
     backend: Annotated[str | None, typer.Option(help="Test this backend only. Default: all that can run.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check every hash, then run the golden self-test on the backends of this machine."""
     from .verify import verify_command
 
-    verify_command(bundle, backend)
+    verify_command(bundle, backend, json)
 
 
 @app.command()

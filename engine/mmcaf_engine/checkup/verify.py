@@ -1,0 +1,138 @@
+"""Whether a bundle is whole, and whether what this machine runs it with gives the stored answers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..backends.base import Backend
+from ..backends.registry import BACKENDS, backend_class
+from ..backends.split import IN_PARTS
+from ..bundle.bundle import Bundle
+from ..cancel import Progress
+from ..errors import BackendError, Remedy, UnsupportedNetworkError, program
+from ..machine.cpu import usable_cores
+from ..manifest import Manifest, Precision
+from ..session.self_test import SelfTest, run_self_test
+
+REPORT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What became of one backend at one precision: exactly one of the last three is set.
+
+    precision: None where the backend runs none here. in_parts: the network was run in two parts, as with kept reports.
+    self_test: it passed. failure: why it may not answer. not_tested: in words, why that is not known.
+    """
+
+    backend: str
+    precision: Precision | None
+    in_parts: bool = False
+    self_test: SelfTest | None = None
+    failure: BackendError | None = None
+    not_tested: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Backend and precision in words."""
+        return " ".join([self.backend, *filter(None, [self.precision]), *(["in two parts"] if self.in_parts else [])])
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """A bundle of which every hash matches, and what each backend and precision did with its golden cases."""
+
+    bundle: Bundle
+    verified: tuple[Verified, ...]
+
+    def require_passed(self) -> None:
+        """Raise the first failure.
+
+        Raises:
+            BackendError: a self-test failed, or nothing could be tested here.
+        """
+        for one in self.verified:
+            if one.failure is not None:
+                raise one.failure
+        if not any(one.self_test for one in self.verified):
+            raise BackendError("No backend could be tested here.", Remedy("See why", command=program("doctor")))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists and numbers."""
+        manifest = self.bundle.manifest
+        return {
+            "schema_version": REPORT_VERSION,
+            "model": {"name": manifest.name, "bundle_sha256": self.bundle.sha256},
+            "files": len(manifest.files),
+            "self_tests": [
+                {
+                    "backend": one.backend,
+                    "precision": one.precision,
+                    "in_parts": one.in_parts,
+                    "passed": None if one.not_tested is not None else one.self_test is not None,
+                    "cases": one.self_test and one.self_test.cases,
+                    "max_abs_error": one.self_test and one.self_test.max_abs_error,
+                    "tolerance": one.self_test and one.self_test.tolerance,
+                    "reason": one.not_tested if one.failure is None else str(one.failure),
+                }
+                for one in self.verified
+            ],
+        }
+
+
+def verify_bundle(bundle: Bundle, backend: str | None = None, *, progress: Progress | None = None) -> VerifyReport:
+    """Check every hash, then run the golden cases at every precision on every backend that can.
+
+    Nothing is taken from what earlier processes remember. A self-test that fails does not end it: the report has all.
+
+    Args:
+        bundle: from `load_bundle`.
+        backend: test this one only.
+        progress: called with (what is tested, how many were, how many there are).
+
+    Raises:
+        BundleError: a file is damaged, or the golden cases cannot be used.
+        BackendError: there is no such backend, or it cannot run here.
+    """
+    bundle.verify()
+    planned = list(_planned(bundle.manifest, backend))
+    verified = []
+    for done, (one, kind) in enumerate(planned):
+        if progress is not None:
+            progress(one.title, done, len(planned))
+        if kind is not None and one.precision is not None:
+            one = _tested(bundle, one, one.precision, kind)
+        verified.append(one)
+    return VerifyReport(bundle, tuple(verified))
+
+
+def _planned(manifest: Manifest, only: str | None) -> Iterator[tuple[Verified, type[Backend] | None]]:
+    """What is to be tested and the class that runs it, or None where the reason is known already."""
+    for name in BACKENDS if only is None else (only,):
+        backend = backend_class(name)
+        answer = backend.availability()
+        if not answer.available:
+            if only is not None:
+                see = Remedy("See what can", command=program("doctor"))
+                raise BackendError(f"Backend {name} cannot run here: {answer.reason}.", see)
+            yield Verified(name, None, not_tested=answer.reason), None
+            continue
+        for precision in manifest.models:
+            answer = backend.can_run(precision)
+            if not answer.available:
+                yield Verified(name, precision, not_tested=answer.reason), None
+                continue
+            yield Verified(name, precision), backend
+            if manifest.parts is not None and precision in manifest.parts.models and name in IN_PARTS:
+                yield Verified(name, precision, in_parts=True), IN_PARTS[name]
+
+
+def _tested(bundle: Bundle, planned: Verified, precision: Precision, kind: type[Backend]) -> Verified:
+    model = bundle.file(bundle.manifest.models[precision])
+    try:
+        with kind.of(bundle.manifest, model, usable_cores(), precision) as opened:
+            return replace(planned, self_test=run_self_test(bundle, opened))
+    except UnsupportedNetworkError as failure:
+        return replace(planned, not_tested=failure.problem.removesuffix("."))
+    except BackendError as failure:
+        return replace(planned, failure=failure)

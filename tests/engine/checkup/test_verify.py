@@ -1,0 +1,100 @@
+"""`verify_bundle`: every precision on every backend, and what a failure, a refusal and a damaged file become."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends_here import ON_PROCESSOR
+from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.torch.backend import TorchBackend
+from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
+from mmcaf_engine.checkup.verify import verify_bundle
+from mmcaf_engine.errors import BackendError, BundleError
+from several_precisions import add_precisions
+from tiny_bundle import make_tiny_bundle, tiny_manifest
+from tiny_parts import make_tiny_parts
+
+FIELDS = {"backend", "precision", "in_parts", "passed", "cases", "max_abs_error", "tolerance", "reason"}
+
+
+def wrong_answers(folder: Path) -> Path:
+    """The tiny bundle with stored logits that are off by 1."""
+    draft = make_tiny_bundle(folder / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    with np.load(draft / "golden.npz") as archive:
+        np.savez(draft / "golden.npz", **{**archive, "logit": archive["logit"] - 1})
+    return write_bundle(draft, tiny_manifest(), folder / "wrong.mmcaf").folder
+
+
+def test_every_backend_and_precision_is_in_the_report(tiny_bundle: Path, tmp_path: Path) -> None:
+    several = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"int8": 0.05}))
+    told: list[tuple[str, int, int]] = []
+    report = verify_bundle(several, progress=lambda *step: told.append(step))
+    report.require_passed()
+    assert [title for title, _, _ in told] == [one.title for one in report.verified]
+    assert [(done, total) for _, done, total in told] == [(at, len(told)) for at in range(len(told))]
+    found = {(one.backend, one.precision): one for one in report.verified}
+    for backend in ("openvino", "onnxruntime"):
+        test = found[backend, "int8"].self_test
+        assert test is not None and test.cases == 2 and test.max_abs_error == pytest.approx(0.05, abs=1e-4)
+        assert not test.remembered
+
+
+def test_as_a_dict(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    document = verify_bundle(bundle).to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["model"] == {"name": "tiny", "bundle_sha256": bundle.sha256}
+    assert document["files"] == len(bundle.manifest.files)
+    assert all(set(one) == FIELDS for one in document["self_tests"])
+    passed = [one for one in document["self_tests"] if one["passed"]]
+    assert [one["backend"] for one in passed] == list(ON_PROCESSOR)
+    assert all(one["max_abs_error"] <= one["tolerance"] and one["reason"] is None for one in passed)
+    assert all(one["reason"] and one["cases"] is None for one in document["self_tests"] if one["passed"] is None)
+
+
+def test_a_failure_does_not_hide_what_follows(tmp_path: Path) -> None:
+    report = verify_bundle(load_bundle(wrong_answers(tmp_path)))
+    failed = [one for one in report.verified if one.failure is not None]
+    assert [one.backend for one in failed] == list(ON_PROCESSOR)
+    assert all(one.self_test is None and "fails the self-test of tiny" in str(one.failure) for one in failed)
+    assert [one["passed"] for one in report.to_dict()["self_tests"] if one["backend"] in ON_PROCESSOR] == [False] * 3
+    with pytest.raises(BackendError, match=f"^{ON_PROCESSOR[0]} .* off by 1;"):
+        report.require_passed()
+
+
+def test_nothing_could_be_tested(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend in (OpenVinoBackend, OnnxRuntimeBackend, TorchBackend):
+        monkeypatch.setattr(backend, "availability", classmethod(lambda cls: Availability(False, "broken")))
+    report = verify_bundle(load_bundle(tiny_bundle))
+    assert {one.not_tested for one in report.verified if one.backend != "tensorrt"} == {"broken"}
+    with pytest.raises(BackendError, match="No backend could be tested here"):
+        report.require_passed()
+
+
+def test_one_backend(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = verify_bundle(load_bundle(tiny_bundle), "onnxruntime").verified
+    assert one.title == "onnxruntime fp32" and one.self_test is not None
+    monkeypatch.setattr(OnnxRuntimeBackend, "availability", classmethod(lambda cls: Availability(False, "gone")))
+    with pytest.raises(BackendError, match=r"Backend onnxruntime cannot run here: gone\."):
+        verify_bundle(load_bundle(tiny_bundle), "onnxruntime")
+    with pytest.raises(BackendError, match="abacus"):
+        verify_bundle(load_bundle(tiny_bundle), "abacus")
+
+
+def test_a_damaged_file_ends_it(tiny_bundle: Path) -> None:
+    data = bytearray((tiny_bundle / "golden.npz").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tiny_bundle / "golden.npz").write_bytes(data)
+    with pytest.raises(BundleError, match=r"golden\.npz is damaged or altered"):
+        verify_bundle(load_bundle(tiny_bundle))
+
+
+def test_both_parts_are_tested_together(tmp_path: Path) -> None:
+    report = verify_bundle(load_bundle(make_tiny_parts(tmp_path / "tiny.mmcaf")), "openvino")
+    assert [one.title for one in report.verified] == ["openvino fp32", "openvino fp32 in two parts"]
+    report.require_passed()
