@@ -2,12 +2,13 @@
 
 import logging
 import os
+import shlex
 import sys
 import traceback
 
 import typer
 
-from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.errors import MmcafError, Remedy, paragraph
 
 
 def run(app: typer.Typer) -> None:
@@ -16,7 +17,7 @@ def run(app: typer.Typer) -> None:
     try:
         app()
     except MmcafError as failure:
-        _complain(f"error: {failure}")
+        _complain(f"error: {explain(failure)}")
         sys.exit(failure.exit_code)
     except KeyboardInterrupt:
         _complain("interrupted")
@@ -32,6 +33,24 @@ def run(app: typer.Typer) -> None:
         else:
             _complain("This is a bug of mmcaf-infer. Run again with MMCAF_DEBUG=1 and report the trace.")
         sys.exit(1)
+
+
+_POSITIONAL = {"study", "record"}
+"""What the command line takes by its place."""
+
+
+def explain(failure: MmcafError) -> str:
+    """Problem and remedies as one paragraph, with options spelled as the command line has them: --gaps=interpolate."""
+    return f"{failure.problem} {paragraph(*(remedy.render(_argument(remedy)) for remedy in failure.remedies))}".strip()
+
+
+def _argument(remedy: Remedy) -> str | None:
+    if remedy.option is None:
+        return None
+    if remedy.option in _POSITIONAL:
+        return remedy.option.upper()
+    option = f"--{remedy.option.replace('_', '-')}"
+    return option if remedy.value is None else f"{option}={shlex.quote(remedy.value)}"
 
 
 class _OneLine(logging.Handler):

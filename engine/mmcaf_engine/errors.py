@@ -14,6 +14,7 @@ MmcafError
 └── CancelledError    130  ended by the caller
 """
 
+import shlex
 from dataclasses import asdict, dataclass
 
 
@@ -52,7 +53,13 @@ class Remedy:
 
 def program(*words: object) -> str:
     """A command line of this project's program, for `Remedy.command`."""
-    return " ".join(["mmcaf", *map(str, words)])
+    return shlex.join(["mmcaf", *map(str, words)])
+
+
+def paragraph(*sentences: str) -> str:
+    """One paragraph; a sentence that another one follows gets its full stop where it ends with an option or command."""
+    given = [sentence for sentence in sentences if sentence]
+    return " ".join([*(one if one.endswith((".", "!", "?")) else f"{one}." for one in given[:-1]), *given[-1:]])
 
 
 class MmcafError(Exception):
@@ -77,7 +84,7 @@ class MmcafError(Exception):
     @property
     def remedy(self) -> str:
         """All remedies as a Python caller reads them; empty where nothing helps."""
-        return " ".join(map(str, self.remedies))
+        return paragraph(*map(str, self.remedies))
 
     def __str__(self) -> str:
         return f"{self.problem} {self.remedy}".strip()

@@ -53,7 +53,7 @@ def test_series_can_be_named_more_than_once(run: Command, study: Path, bundle: P
     named = ("--series", "c_a=7", "--series", f"t2={study / 'nifti' / 't2.nii.gz'}")
     outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, "--backend", "onnxruntime", "--json", *named)
     series = json.loads(outcome.out)["study"]["series"]
-    assert [entry["chosen"] for entry in series] == ["as --series says", "b-value 800", "as --series says"]
+    assert [entry["chosen"] for entry in series] == ["as asked", "b-value 800", "as asked"]
     assert series[0]["source"] == "t2.nii.gz"
 
 

@@ -89,7 +89,7 @@ FILLED = "interpolated linearly between their neighbours"
 STRAIGHTENED = "the gantry was tilted by"
 FIRST_KEPT = "the first of each was kept"
 PADDING = "carry (0028,0120) PixelPaddingValue"
-CHOSEN = "To read another, give --series"
+CHOSEN = "To read another, name it"
 
 
 @dataclass(frozen=True)
@@ -201,12 +201,12 @@ SINGLE = [
     variant("modality-lut", lookup_table, refused=("(0028,3000) ModalityLUTSequence", "RescaleSlope")),
     variant("no-rescale", tagged(RescaleIntercept=None), refused=("(0028,1052) RescaleIntercept is missing",)),
     # Positions
-    variant("one-missing", without(5), refused=(GAP, "--gaps=interpolate")),
+    variant("one-missing", without(5), refused=(GAP, "gaps=interpolate")),
     variant("one-missing-interpolated", without(5), expected=filled(REFERENCE, 5, 5), warnings=(FILLED,), options=GAPS),
     variant("two-missing", without(5, 6), refused=("2 slices missing", "10% of the 12"), options=GAPS),
     variant("first-and-last-gone", without(0, 11), expected=REFERENCE[1:-1]),
     variant("irregular", moved(5, [0, 0, 0.9]), refused=("irregular slice spacing: 2 of 11",), options=GAPS),
-    variant("repeated", REPEATED, refused=("1 of 13 slices repeat a position", "--duplicates=first")),
+    variant("repeated", REPEATED, refused=("1 of 13 slices repeat a position", "duplicates=first")),
     variant("repeated-first", REPEATED, warnings=(FIRST_KEPT,), options=FIRST),
     variant(
         "repeated-with-other-pixels",
@@ -216,7 +216,7 @@ SINGLE = [
     ),
     variant("repeated-aside", again(5), moved(0, [2, 0, 0]), refused=("2.0 mm apart in-plane",), options=FIRST),
     variant("all-at-one-place", tagged(ImagePositionPatient=[0, 0, 0]), refused=("all at one place",), options=FIRST),
-    variant("tilted", tilt(1), refused=("slices shift in-plane by 15.6 degrees", "--tilt=resample")),
+    variant("tilted", tilt(1), refused=("slices shift in-plane by 15.6 degrees", "tilt=resample")),
     variant("tilted-resampled", tilt(1), expected=SHEARED, warnings=(f"{STRAIGHTENED} 15.6",), options=TILT),
     variant(
         "tilted-back-resampled",
@@ -249,8 +249,8 @@ SINGLE = [
     variant("with-fragment", beside(REFERENCE[:3]), warnings=("covers 5.0 mm, less than half of 27.5 mm",)),
     variant("with-oblique", beside(REFERENCE, turn(20)), warnings=("oblique by 20.0 degrees",)),
     variant("with-wider-spacing", beside(REFERENCE, spacing=5.0), warnings=("wider spacing than 2.50 mm",)),
-    variant("with-one-slice-fewer", beside(REFERENCE[:-1]), refused=("2 series could be the volume", "--series 1")),
-    variant("with-its-equal", beside(REFERENCE), refused=("none better than the others", "--series 1")),
+    variant("with-one-slice-fewer", beside(REFERENCE[:-1]), refused=("2 series could be the volume", "series=1")),
+    variant("with-its-equal", beside(REFERENCE), refused=("none better than the others", "series=1")),
     variant("with-its-equal-chosen", beside(REFERENCE[::-1]), expected=REFERENCE[::-1], options={"series": "2"}),
     variant("two-phases", second_acquisition, refused=("2 series could be the volume",)),
     variant("two-phases-chosen", second_acquisition, options={"series": "1"}),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import StudyError
+from ..errors import Remedy, StudyError
 from ..manifest.image import ImageSpec
 from ..study.faults import printable
 from ..study.geometry.checks import listed
@@ -64,7 +64,7 @@ def choose_image(images: Sequence[Candidate], spec: ImageSpec, name: str, series
         StudyError: none fits, or several; or the one that does is unreadable.
     """
     if series is not None:
-        return _accepted(_named(images, series, name), "as --series says", spec)
+        return _accepted(_named(images, series, name), "as asked", spec)
     fitting = [image for image in images if unfit(image, spec) is None]
     if not fitting:
         raise _none(images, spec, name)
@@ -79,7 +79,7 @@ def choose_image(images: Sequence[Candidate], spec: ImageSpec, name: str, series
     left_out = listed([image.describe() for image in others[:LISTED]], len(others))
     remark = (
         f"{name}: read {best[0].describe()}; left out, since their view is not known, {left_out}. To read another, "
-        "give --series; mmcaf studies lists them."
+        "name it."
     )
     return Choice(choice.image, choice.why, (remark, *choice.remarks))
 
@@ -136,7 +136,7 @@ def _ambiguous(images: Sequence[Candidate], problem: str) -> StudyError:
     lines += [f"  and {len(images) - LISTED} more"] if len(images) > LISTED else []
     return StudyError(
         "\n".join([problem, *lines, "One was expected."]),
-        f"Choose it by its number, file name or UID: --series {images[0].number}",
+        Remedy("Choose it by its number, file name or UID", option="series", value=str(images[0].number)),
     )
 
 

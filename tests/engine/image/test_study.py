@@ -194,7 +194,7 @@ def test_several_that_fit_are_listed(tmp_path: Path) -> None:
         f"{path}: 2 images could be the one that this network reads:",
         '  1: series 1, DX, 33 x 47, frontal view, IM0000, "Chest"',
         '  2: series 7, DX, 33 x 47, frontal view, IM0001, "Thorax"',
-        "One was expected. Choose it by its number, file name or UID: --series 1",
+        "One was expected. Choose it by its number, file name or UID: series=1",
     ]
 
 

@@ -253,6 +253,6 @@ def test_names_the_package_when_a_decoder_is_missing(tmp_path: Path, monkeypatch
     message = refusal(packed(stream(JPEG2000Lossless), JPEG2000Lossless, NOISE), tmp_path)
     assert "JPEG 2000" in message
     assert "need a decoder that is not installed: imagecodecs (OpenJPEG)" in message
-    assert "pip install imagecodecs" in message
+    assert "pip install 'imagecodecs>=" in message
     detail = {entry.name: entry for entry in decoders()}["JPEG2000Lossless"]
-    assert detail.plugins == () and "pip install imagecodecs" in detail.detail
+    assert detail.plugins == () and "pip install 'imagecodecs>=" in detail.detail

@@ -270,7 +270,7 @@ def test_a_series_can_be_named(sources: Path, by: str) -> None:
     }
     with open_inputs(path, MANIFEST, series=chosen[by]) as opened:
         entry = opened[2]
-        assert (entry.input, entry.why) == ("c_a", "as --series says")
+        assert (entry.input, entry.why) == ("c_a", "as asked")
         assert entry.source == ("c_v.nii.gz" if by == "file" else uid)
         values = entry.opened.read().volume.values
     images = [dcmread(file).pixel_array for file in sorted((path / FOLDERS["c_v"]).iterdir())]
@@ -280,7 +280,7 @@ def test_a_series_can_be_named(sources: Path, by: str) -> None:
 def test_all_series_can_be_named(sources: Path) -> None:
     nowhere = with_rules(**{name: [{"words": ["none"]}] for name in INPUTS})
     series = [f"{name}={sources / 'nifti' / name}.nii.gz" for name in INPUTS]
-    assert set(found(sources / "nifti" / "c_v.nii.gz", nowhere, series).values()) == {"as --series says"}
+    assert set(found(sources / "nifti" / "c_v.nii.gz", nowhere, series).values()) == {"as asked"}
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_network_of_one_input_needs_no_name() -> None:
 def test_a_series_that_is_not_there(sources: Path, value: str, said: str) -> None:
     with pytest.raises(StudyError, match=said) as caught:
         found(sources / "dicom", MANIFEST, [f"t2={value}"])
-    assert "--series t2=1" in caught.value.remedy
+    assert [(one.option, one.value) for one in caught.value.remedies] == [("series", "t2=1")]
 
 
 # What is refused
@@ -339,7 +339,7 @@ def test_two_candidates_for_one_phase(dicom: Path, nifti: Path) -> None:
     shutil.copy(nifti / "t2 haste.nii.gz", nifti / "T2_tse.nii.gz")
     with refused(r"2 series could be t2 .*\n.*NIfTI file T2_tse\.nii\.gz"):
         found(nifti)
-    assert found(nifti, series=["t2=T2_tse.nii.gz"])["t2"] == "as --series says"
+    assert found(nifti, series=["t2=T2_tse.nii.gz"])["t2"] == "as asked"
 
 
 def test_slices_and_spacing_decide_nothing_between_candidates(dicom: Path) -> None:

@@ -278,7 +278,7 @@ def test_refuses_equally_good_series_and_lists_them(tmp_path: Path) -> None:
     assert "2 series could be the volume" in message
     assert '1: series 2, CT, 5 slices of 34 x 37, 2.50 mm apart, "Chest"' in message
     assert f'2: series 7, CT, 5 slices of 8 x 8, 2.50 mm apart, "Lung [2J", kernel Br64, {SERIES_UID}.7' in message
-    assert "--series 1" in message
+    assert "series=1" in message
 
 
 @pytest.mark.parametrize("series", ["2", f"{SERIES_UID}.7"], ids=["by-number", "by-uid"])
@@ -310,7 +310,7 @@ def test_another_modality_is_left_out_with_a_warning(tmp_path: Path) -> None:
     assert np.array_equal(study.volume.values, VALUES)
     assert study.warnings == (
         f"{folder}: read series 2, CT, 5 slices of 34 x 37, 2.50 mm apart; left out series 8, PT, 3 slices of 34 x 37, "
-        "2.50 mm apart (PT, not CT). To read another, give --series; mmcaf studies lists them.",
+        "2.50 mm apart (PT, not CT). To read another, name it.",
     )
 
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from pydicom.uid import ExplicitVRBigEndian
 
-from ...errors import StudyError
+from ...errors import Remedy, StudyError
+from ...machine.installation import install_package
 from ..faults import printable
 from .decoders import CODECS, Codec, Decode
 from .instance import Instance, PixelElement
@@ -160,7 +161,7 @@ def _decoder(instance: Instance) -> tuple[Codec | None, Decode | None]:
         raise StudyError(
             f"{instance.name}: pixels compressed as {syntax.name} ({syntax}) need a decoder that is not installed: "
             f"{codec.name}.",
-            f"pip install {codec.package}",
+            Remedy("Install it", command=install_package(codec.package)),
         ) from failure
 
 

@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from pydicom import uid
 
+from ...machine.installation import install_package
 from .decoders import CODECS
 
 TRANSFER_SYNTAXES = (
@@ -49,8 +50,7 @@ def _describe(syntax: uid.UID) -> Decoder:
     try:
         codec.load()
     except ImportError as failure:
-        return Decoder(
-            syntax.keyword, (), f"{syntax}, cannot be decoded: {failure}. Install it: pip install {codec.package}"
-        )
+        install = install_package(codec.package)
+        return Decoder(syntax.keyword, (), f"{syntax}, cannot be decoded: {failure}. Install it: {install}")
     came = f" {version(codec.package)}" if codec.package else ""
     return Decoder(syntax.keyword, (codec.name,), f"{syntax}, by {codec.name}{came}")

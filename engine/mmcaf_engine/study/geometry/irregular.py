@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import StudyError
+from ...errors import Remedy, StudyError
 from .checks import Plane, Vector, listed
 from .policies import (
     MAX_MISSING_FRACTION,
@@ -83,14 +83,18 @@ def one_per_place(
     if policy == "refuse":
         raise StudyError(
             f"{problem}; one slice per position was expected.",
-            "Send one series, without repeated images, or keep the first of each with --duplicates=first.",
+            Remedy(
+                "Send one series, without repeated images, or keep the first of each",
+                option="duplicates",
+                value="first",
+            ),
         )
     groups = np.split(order, np.flatnonzero(~close) + 1)
     kept = np.array([group.min() for group in groups], np.intp)
     copies = tuple(
         (int(index), int(first)) for group, first in zip(groups, kept, strict=True) for index in group if index != first
     )
-    warning = f"{problem}; the first of each was kept (--duplicates=first)."
+    warning = f"{problem}; the first of each was kept, as accepted."
     return Kept(kept, copies, (warning,))
 
 
@@ -134,7 +138,7 @@ def gantry_shear(
         if policy == "refuse":
             raise StudyError(
                 f"{problem}; at most {TILT_TOLERANCE_DEGREES} degrees was expected.",
-                f"{remedy}, or accept resampling with --tilt=resample.",
+                Remedy(f"{remedy}, or accept resampling", option="tilt", value="resample"),
             )
     along = (heights - heights[0]) / (heights[-1] - heights[0])
     stray = np.linalg.norm(sideways - np.outer(along, sideways[-1]), axis=1)
@@ -148,7 +152,7 @@ def gantry_shear(
         return None, ()
     warning = (
         f"{name}: the gantry was tilted by {angle:.1f} degrees; slices were shifted in-plane by up to "
-        f"{largest:.1f} mm, interpolated linearly, with air where nothing was imaged (--tilt=resample)."
+        f"{largest:.1f} mm, interpolated linearly, with air where nothing was imaged, as accepted."
     )
     return offsets, (warning,)
 
@@ -202,6 +206,8 @@ def regular_spacing(heights: Vector, policy: Gaps, name: str) -> Spacing:
             f"{remedy}.",
         )
     if policy == "refuse":
-        raise StudyError(f"{problem}.", f"{remedy}, or accept interpolation with --gaps=interpolate.")
-    warning = f"{problem}; interpolated linearly between their neighbours (--gaps=interpolate)."
+        raise StudyError(
+            f"{problem}.", Remedy(f"{remedy}, or accept interpolation", option="gaps", value="interpolate")
+        )
+    warning = f"{problem}; interpolated linearly between their neighbours, as accepted."
     return Spacing(round(float(heights[-1] - heights[0]) / slots[-1], 6), slots, (warning,))

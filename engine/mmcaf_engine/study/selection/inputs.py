@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...cancel import Progress
-from ...errors import StudyError, UsageError
+from ...errors import Remedy, StudyError, UsageError
 from ...manifest import Manifest
 from ...timing import span
 from ..faults import printable
@@ -19,7 +19,7 @@ from .ranking import choose
 from .series import Candidate
 
 Series = str | Sequence[str] | Mapping[str, str]
-"""What `--series` says: a value for the only input, "INPUT=VALUE" for each of several, or these as a mapping."""
+"""Which series to read: a value for the only input, "INPUT=VALUE" for each of several, or these as a mapping."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ def choices(series: Series | None, inputs: Sequence[str]) -> dict[str, str]:
         if name not in inputs or name in wanted:
             what = "is named twice" if name in wanted else "is no input of this network"
             raise UsageError(
-                f"--series: {printable(name)} {what}; its inputs are {', '.join(inputs)}.",
-                f"For example: --series {inputs[0]}=3",
+                f"series: {printable(name)} {what}; its inputs are {', '.join(inputs)}.",
+                Remedy("For example", option="series", value=f"{inputs[0]}=3"),
             )
         wanted[name] = value
     return wanted
@@ -130,15 +130,15 @@ def _chosen(
     if not manifest.series:
         only = manifest.volumes[0].name
         if only in there:
-            return [_Choice(Match(only, there[only][1], "as --series says"), there[only][0])]
+            return [_Choice(Match(only, there[only][1], "as asked"), there[only][0])]
         chosen, left_out = choose(headers.catalogue, name, modality=modality, series=inside.get(only))
-        why = "as --series says" if inside else "the best of those that fit" if left_out else "the only one that fits"
+        why = "as asked" if inside else "the best of those that fit" if left_out else "the only one that fits"
         return [_Choice(Match(only, chosen, why), headers, (*headers.remarks, *left_out))]
     specs = [spec for spec in manifest.series if spec.input not in there]
     by_rule = match_series(headers.catalogue, specs, name, modality=modality, chosen=inside)
     matches = {match.input: _Choice(match, headers) for match in by_rule}
     for key, (other, candidate) in there.items():
-        matches[key] = _Choice(Match(key, candidate, "as --series says"), other, other.remarks)
+        matches[key] = _Choice(Match(key, candidate, "as asked"), other, other.remarks)
     found = [matches[spec.input] for spec in manifest.series]
     _check_one_patient(found, name)
     first = found[0]

@@ -18,7 +18,7 @@ from .series import PLANES, Candidate, Catalogue
 class SeriesEntry:
     """One candidate for the volume.
 
-    number: for `--series`, from 1, in the order of the series numbers.
+    number: what to name it by, from 1, in the order of the series numbers.
     series_number: (0020,0011); None where absent.
     plane: "axial", "sagittal", "coronal" or "unknown".
     slices, rows, columns: the last two None where no image could be read.

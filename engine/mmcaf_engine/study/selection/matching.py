@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...errors import StudyError
+from ...errors import Remedy, StudyError
 from ...manifest.series import SeriesRule, SeriesSpec, Turn
 from ..nifti import NIFTI, stem
 from .ranking import ambiguous, better_class, counted, named
@@ -56,7 +56,7 @@ def match_series(
     matches = []
     for spec in specs:
         if spec.input in taken:
-            matches.append(Match(spec.input, taken[spec.input], "as --series says"))
+            matches.append(Match(spec.input, taken[spec.input], "as asked"))
         else:
             matches.append(match_input(pool, spec, name, study))
     for at, match in enumerate(matches):
@@ -65,10 +65,13 @@ def match_series(
                 raise StudyError(
                     f"{name}: {match.chosen.describe()} could be {other.input} ({other.why}) as well as {match.input} "
                     f"({match.why}); a series of its own was expected for each.",
-                    f"Say which series they are: --series {other.input}=NUMBER --series {match.input}=NUMBER",
+                    *(
+                        Remedy(f"Say which series is {key}", option="series", value=f"{key}=NUMBER")
+                        for key in (other.input, match.input)
+                    ),
                 )
         if match.chosen.fault is not None:
-            raise StudyError(f"{match.input}: {match.chosen.fault.problem}", match.chosen.fault.remedy)
+            raise StudyError(f"{match.input}: {match.chosen.fault.problem}", *match.chosen.fault.remedies)
     return tuple(matches)
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ...errors import StudyError
+from ...errors import Remedy, StudyError, program
 from ..faults import printable
 from ..geometry.checks import AXIAL_TOLERANCE_DEGREES, listed
 from ..nifti import NIFTI
@@ -104,15 +104,15 @@ def choose(
     best = ranking.order[0]
     others = [entry for entry in study.candidates if entry.number != best.number]
     if best.fault is not None:
-        other = f" Or read another series with --series; mmcaf studies {name} lists them." if others else ""
-        raise StudyError(best.fault.problem, f"{best.fault.remedy}{other}") from best.fault
+        other = Remedy("Or read another series", option="series")
+        listing = Remedy("See which there are", command=program("studies", name))
+        raise StudyError(
+            best.fault.problem, *best.fault.remedies, *((other, listing) if others else ())
+        ) from best.fault
     if not others:
         return best, ()
     why = [f"{entry.describe()} ({ranking.reasons[entry.number]})" for entry in others[:LISTED]]
-    return best, (
-        f"{name}: read {best.describe()}; left out {listed(why, len(others))}. To read another, give "
-        "--series; mmcaf studies lists them.",
-    )
+    return best, (f"{name}: read {best.describe()}; left out {listed(why, len(others))}. To read another, name it.",)
 
 
 def counted(reasons: Counter[str]) -> str:
@@ -166,7 +166,7 @@ def named(study: Catalogue, series: str, name: str, option: str = "") -> Candida
     """The candidate of a number, SeriesInstanceUID or NIfTI file name.
 
     Args:
-        option: what messages put before the value of --series, such as "t2=".
+        option: what goes before the number of a series that a remedy names, such as "t2=".
 
     Raises:
         StudyError: none, or several.
@@ -199,7 +199,7 @@ def ambiguous(candidates: Sequence[Candidate], problem: str, option: str = "") -
         lines.append(f"  {entry.number}: {entry.describe()}, {description}{kernel}{entry.source}")
     return StudyError(
         "\n".join([problem, *lines, "One was expected."]),
-        f"Choose it by its number or UID: --series {option}{candidates[0].number}",
+        Remedy("Choose it by its number or UID", option="series", value=f"{option}{candidates[0].number}"),
     )
 
 
