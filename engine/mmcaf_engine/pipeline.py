@@ -11,7 +11,7 @@ from .bundle.accuracy import accuracy_summary
 from .bundle.bundle import Bundle, load_bundle
 from .bundle.default import default_bundle
 from .cancel import Progress
-from .errors import StrictError
+from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
 from .record.tokenizer import open_tokenizer
 from .result.aggregate import aggregate
@@ -152,8 +152,8 @@ def infer(
     warnings += [*prepared.study_warnings, *prepared.record_warnings]
     if strict and warnings:
         raise StrictError(
-            f"--strict: not answered, because of {len(warnings)} warning(s): {' '.join(warnings)}",
-            "Resolve them, or run without --strict.",
+            f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
+            Remedy("Resolve them, or leave this out", option="strict"),
         )
     if heatmap is not None:
         with watch.span("write"):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..cancel import Progress
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 from ..image import open_image
 from ..manifest import ImageSpec, Manifest
 from ..record.clinical import Clinical, RecordSource, expect_clinical, read_clinical
@@ -169,12 +169,13 @@ def _given(study: str | Path | None, manifest: Manifest) -> str | Path:
 
 
 def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: int | None) -> None:
-    given = [f"--{name}" for name, value in vars(policies).items() if value != "refuse"]
-    given += ["--stride"] if stride is not None else []
+    given = [name for name, value in vars(policies).items() if value != "refuse"]
+    given += ["stride"] if stride is not None else []
     if given:
         read = "one 2D image" if manifest.image is not None else "no study"
         raise UsageError(
-            f"{', '.join(given)}: of networks that read volumes; {manifest.name} reads {read}.", "Leave it out."
+            f"{', '.join(given)}: for networks that read volumes; {manifest.name} reads {read}.",
+            *(Remedy("Leave it out", option=name) for name in given),
         )
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import StudyError, UsageError
+from ..errors import Remedy, StudyError, UsageError
 from ..manifest import (
     CenterCropStep,
     ClipScaleStep,
@@ -100,7 +100,9 @@ def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int
             rows, columns = step.rows, step.columns
     if spec.windows is None:
         if stride is not None:
-            raise UsageError("stride: this network takes whole series, not windows of them.", "Leave --stride out.")
+            raise UsageError(
+                "stride: this network takes whole series, not windows of them.", Remedy("Leave it out", option="stride")
+            )
         if count == 1:
             raise StudyError("preprocessing: a single slice came; a whole volume was expected.", "Send the series.")
         return Layout(_canonical_size(spec), (0,))

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..errors import RecordError
+from ..errors import RecordError, Remedy
 from ..manifest import Manifest
 from ..volume import PatientHeader
 from .record import Record, check_patient, read_record
@@ -47,19 +47,23 @@ def expect_clinical(record: RecordSource | None, report: str | Path | None, mani
     """
     table, text = manifest.table, manifest.text
     if text is None and report is not None:
-        raise RecordError(f"{manifest.name} reads no report, but one was given.", "Leave --report out.")
+        raise RecordError(
+            f"{manifest.name} reads no report, but one was given.", Remedy("Leave it out", option="report")
+        )
     if table is None and text is None and record is not None:
-        raise RecordError(f"{manifest.name} takes no record, but one was given.", "Leave RECORD out.")
+        raise RecordError(
+            f"{manifest.name} takes no record, but one was given.", Remedy("Leave it out", option="record")
+        )
     if table is not None and record is None:
         fields = ", ".join(entry.name for entry in table.fields)
         raise RecordError(
             f"{manifest.name} needs a record with the fields {fields}; none was given.",
-            "Pass it after the study: mmcaf-infer STUDY RECORD",
+            Remedy("Pass it after the study", option="record"),
         )
     if text is not None and text.missing == "refuse" and record is None and report is None:
         raise RecordError(
             f"{manifest.name} reads a report; none was given.",
-            "Pass it as a text file after the study: mmcaf-infer STUDY REPORT.txt",
+            Remedy("Pass it as a text file", option="report", value="FILE.txt"),
         )
 
 
@@ -99,7 +103,8 @@ def read_clinical(
     if report is not None:
         if said is not None:
             raise RecordError(
-                f"{report}: a second report; the record holds one already.", "Leave --report out, or the record's."
+                f"{report}: a second report; the record holds one already.",
+                Remedy("Take it out of the record, or leave this one out", option="report"),
             )
         said = read_report(Path(report))
     tokens, remarks = _tokenised(said, tokenizer, manifest)
@@ -114,7 +119,11 @@ def _tokenised(report: str | None, tokenizer: Tokenizer, manifest: Manifest) -> 
         if tokenizer.spec.missing == "refuse":
             raise RecordError(
                 f"The report {what}; {manifest.name} does not answer without one.",
-                f"Pass it with --report FILE.txt, or in the record as {' and '.join(tokenizer.spec.fields)}.",
+                Remedy(
+                    f"Add it to the record as {' and '.join(tokenizer.spec.fields)}, or pass it as a text file",
+                    option="report",
+                    value="FILE.txt",
+                ),
             )
         return tokens, (f"the report {what}; the network answered without one.",)
     remarks = []
@@ -126,7 +135,7 @@ def _tokenised(report: str | None, tokenizer: Tokenizer, manifest: Manifest) -> 
         )
     if tokens.unknown > MOST_UNKNOWN * tokens.kept:
         remarks.append(
-            f"{tokens.unknown} of {tokens.kept} word pieces of the report are not in the network's vocabulary, as of "
-            "another language."
+            f"{tokens.unknown} of {tokens.kept} report tokens are unknown to the network; the report may be in another "
+            "language."
         )
     return tokens, tuple(remarks)

@@ -4,7 +4,7 @@ import base64
 import binascii
 from typing import Any
 
-from ..errors import RecordError
+from ..errors import RecordError, Remedy
 
 Resource = dict[str, Any]
 
@@ -56,7 +56,7 @@ def _decoded(data: str, name: str) -> str:
     except (binascii.Error, ValueError):
         raise RecordError(
             f"{name}: DiagnosticReport.presentedForm.data is not Base64 of UTF-8 text.",
-            "Pass the report as a text file: --report FILE.txt",
+            Remedy("Pass the report as a text file", option="report", value="FILE.txt"),
         ) from None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RecordError
+from ..errors import RecordError, Remedy
 from ..manifest import CategoryField, Impute, NumberField, TableField, TableSpec, TextSpec
 from ..strict_json import read_json
 from ..volume import PatientHeader
@@ -82,7 +82,7 @@ def read_record(
         if spec is not None:
             raise RecordError(
                 f"{source}: a report alone; this network also needs {', '.join(entry.name for entry in fields)}.",
-                "Pass these in a JSON record, and the report beside it: mmcaf-infer STUDY RECORD --report FILE.txt",
+                Remedy("Pass these in a JSON record, and this file beside it", option="report", value=str(source)),
             )
         return Record({}, {}, report=read_report(Path(source)))
     if isinstance(source, Mapping):
@@ -175,9 +175,12 @@ def check_patient(
             raise RecordError(
                 "The record's patient_id differs from the study's PatientID (0010,0020): "
                 "record and study belong to different patients.",
-                "Pair the right files; if the identifiers differ for a known reason, pass --allow-id-mismatch.",
+                Remedy(
+                    "Pair the right files; if the identifiers differ for a known reason, accept that",
+                    option="allow_id_mismatch",
+                ),
             )
-        warnings.append("the record's patient_id differs from the study's; accepted by --allow-id-mismatch.")
+        warnings.append("the record's patient_id differs from the study's; accepted as asked.")
     for entry in () if spec is None else spec.fields:
         if entry.dicom is None or entry.name in record.missing:
             continue

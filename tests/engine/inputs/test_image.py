@@ -138,9 +138,9 @@ def test_input_is_the_same_plane_for_each_channel(bundle: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stride": 2}, "--stride: of networks that read volumes; tiny image reads one 2D image. Leave it out."),
-        ({"gaps": "interpolate", "tilt": "resample"}, "--gaps, --tilt: of networks that read volumes"),
-        ({"duplicates": "first"}, "--duplicates: of networks that read volumes"),
+        ({"stride": 2}, "stride: for networks that read volumes; tiny image reads one 2D image. Leave it out: stride"),
+        ({"gaps": "interpolate", "tilt": "resample"}, "gaps, tilt: for networks that read volumes"),
+        ({"duplicates": "first"}, "duplicates: for networks that read volumes"),
         ({"heatmap": "map.png"}, "tiny image has no attention outputs"),
     ],
     ids=["stride", "gaps-and-tilt", "duplicates", "heatmap"],

@@ -104,7 +104,7 @@ def test_what_was_cut_is_told_in_numbers(vocabulary: Path) -> None:
 )
 def test_a_report_in_another_language_is_remarked_on(vocabulary: Path, text: str, remarked: bool) -> None:
     warnings = read(vocabulary, {**TABLE, "findings": text, "impression": ""}).warnings
-    told = ("2 of 4 word pieces of the report are not in the network's vocabulary, as of another language.",)
+    told = ("2 of 4 report tokens are unknown to the network; the report may be in another language.",)
     assert warnings == (told if remarked else ())
 
 
@@ -121,7 +121,9 @@ def test_an_empty_report_is_refused(vocabulary: Path, fields: dict[str, Any]) ->
     reason = "holds no word" if fields else "is not in the record"
     with pytest.raises(RecordError, match=rf"The report {reason}; tiny-report does not answer without one") as caught:
         read(vocabulary, {**TABLE, **fields})
-    assert "--report FILE.txt, or in the record as findings and impression" in str(caught.value)
+    [remedy] = caught.value.remedies
+    assert (remedy.option, remedy.value) == ("report", "FILE.txt")
+    assert "the record as findings and impression" in remedy.text
 
 
 @pytest.mark.parametrize("fields", [*EMPTY_REPORTS.values(), {}], ids=[*EMPTY_REPORTS, "absent"])
@@ -183,20 +185,20 @@ def test_a_report_that_is_no_string_is_refused(vocabulary: Path) -> None:
 
 
 def test_a_text_file_for_a_record_that_also_has_a_table_is_refused(vocabulary: Path, file: Callable[..., Path]) -> None:
-    with pytest.raises(RecordError, match=r"a report alone; this network also needs sex, age.*--report FILE"):
+    with pytest.raises(RecordError, match=r"a report alone; this network also needs sex, age.*report=.*report.txt"):
         read(vocabulary, file("clear"))
 
 
 @pytest.mark.parametrize(
     ("record", "report", "spec", "message"),
     [
-        (None, None, ALONE, r"reads a report; none was given.*mmcaf-infer STUDY REPORT\.txt"),
+        (None, None, ALONE, r"reads a report; none was given.*report=FILE\.txt"),
         (None, "report.txt", BOTH, "needs a record with the fields sex, age"),
         (
             TABLE,
             "report.txt",
             Manifest.model_validate({**tiny_manifest(), "files": FILES}),
-            "tiny reads no report, but one was given.*Leave --report out",
+            "tiny reads no report, but one was given.*Leave it out: report",
         ),
     ],
     ids=["nothing", "report-without-table", "no-text-network"],
