@@ -14,6 +14,11 @@ _HOMES = {
     "open_session": "session",
     "Session": "session",
     "infer": "pipeline",
+    "Answerer": "pipeline",
+    "Answer": "result.answer",
+    "Volume": "volume",
+    "Study": "volume",
+    "CancelToken": "cancel",
     "Result": "result",
     "read_study": "study",
     "read_record": "record",
@@ -25,6 +30,10 @@ _HOMES = {
     "ExportError": "errors",
     "StrictError": "errors",
     "UsageError": "errors",
+    "ServiceError": "errors",
+    "CancelledError": "errors",
+    "DeadlineError": "errors",
+    "Remedy": "errors",
 }
 __all__ = ["__version__", *_HOMES]
 

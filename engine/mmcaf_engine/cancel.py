@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from time import monotonic
 from typing import TypeVar
 
@@ -23,7 +23,7 @@ caller's thread unless the function that takes it says otherwise.
 """
 
 POLL_SECONDS = 0.05
-"""How often something that cannot be told of an end looks for one."""
+"""How often a thread that waits looks whether its caller has ended the work."""
 
 _Outcome = TypeVar("_Outcome")
 
@@ -32,34 +32,16 @@ class CancelToken:
     """Ends the work that it was given to, from any thread. One token may end several calls; it stays cancelled."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._cancelled = False
-        self._callbacks: list[Callable[[], object]] = []
+        self._event = threading.Event()
 
     @property
     def cancelled(self) -> bool:
         """Whether `cancel` was called."""
-        return self._cancelled
+        return self._event.is_set()
 
     def cancel(self) -> None:
         """End the work; calling it twice is harmless."""
-        with self._lock:
-            self._cancelled = True
-            callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
-
-    def _add(self, callback: Callable[[], object]) -> None:
-        with self._lock:
-            if not self._cancelled:
-                self._callbacks.append(callback)
-                return
-        callback()
-
-    def _remove(self, callback: Callable[[], object]) -> None:
-        with self._lock:
-            if callback in self._callbacks:
-                self._callbacks.remove(callback)
+        self._event.set()
 
 
 class _Limit:
@@ -78,7 +60,7 @@ class _Limit:
             raise CancelledError("Cancelled by the caller before there was an answer.")
         if self.ends is not None and monotonic() >= self.ends:
             raise DeadlineError(
-                f"There was no answer within {self.seconds:g} s, the deadline that was given.", "Give more time."
+                f"There was no answer within the deadline of {self.seconds:g} s.", "Allow more time for it."
             )
 
 
@@ -87,24 +69,27 @@ _current: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 
 @contextmanager
 def limited(cancel: CancelToken | None = None, deadline: float | None = None) -> Iterator[None]:
-    """Let the block end when the token is cancelled, or after so many seconds; limits around it hold as well.
+    """End the block, by `check`, when the token is cancelled or so many seconds have passed; outer limits hold too.
 
     Raises:
-        UsageError: the deadline is not above 0.
-        CancelledError, DeadlineError: at the start, if that is so already; later from `check`.
+        UsageError: the deadline is not a number above 0.
+        CancelledError, DeadlineError: as `check`, at the start and at the end too, so that no outcome is late.
     """
     if deadline is not None and not deadline > 0:
         raise UsageError(f"deadline: expected a number of seconds above 0, got {deadline:g}.")
-    if cancel is None and deadline is None:
-        check()
-        yield
-        return
-    token = _current.set(_Limit(cancel, deadline, _current.get()))
+    limit = _Limit(cancel, deadline, _current.get())
+    token = _current.set(limit if cancel is not None or deadline is not None else limit.around)
     try:
         check()
         yield
+        check()
     finally:
         _current.reset(token)
+
+
+def are_limits() -> bool:
+    """Whether the caller gave any."""
+    return _current.get() is not None
 
 
 def check() -> None:
@@ -125,72 +110,53 @@ def wait_for(future: "Future[_Outcome]") -> _Outcome:
     Raises:
         CancelledError, DeadlineError: as `check`.
     """
-    if _current.get() is None:
+    if not are_limits():
         return future.result()
     while True:
         check()
         try:
             return future.result(timeout=POLL_SECONDS)
         except NotYet:
-            if future.done():
+            if future.done():  # The work itself raised it.
                 raise
 
 
-@contextmanager
-def held(lock: threading.Lock) -> Iterator[None]:
-    """Hold a lock for the block; waiting for it ends with the caller's limits.
+def leave_behind(
+    work: Callable[[], _Outcome],
+    *,
+    name: str,
+    interrupt: Callable[[], object] | None = None,
+    discard: Callable[[_Outcome], object] | None = None,
+) -> _Outcome:
+    """Do work that cannot look at the caller's limits itself, such as a runtime's; leave when those end.
+
+    Without limits it is done on this thread. With limits it is done on one of its own, which ends when the work is
+    done: what runs in a runtime cannot be stopped from outside, unless `interrupt` does.
+
+    Args:
+        name: of that thread.
+        interrupt: asks the work to end early.
+        discard: takes what the work brings after the caller has left.
 
     Raises:
-        CancelledError, DeadlineError: as `check`.
+        CancelledError, DeadlineError: as `check`; and what the work raises.
     """
-    if _current.get() is None:
-        with lock:
-            yield
-        return
-    while not lock.acquire(timeout=POLL_SECONDS):
-        check()
+    if not are_limits():
+        return work()
+    future: Future[_Outcome] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as failure:
+            future.set_exception(failure)
+
+    threading.Thread(target=copy_context().run, args=(run,), name=name).start()
     try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
-def interrupting(interrupt: Callable[[], object]) -> Iterator[None]:
-    """Call `interrupt`, from another thread, if the caller's limits end while the block runs.
-
-    It is for a runtime that blocks this thread and can be told to stop. What the block raises after that becomes the
-    reason for its end.
-
-    Raises:
-        CancelledError, DeadlineError: as `check`.
-    """
-    limits = _limits()
-    tokens = [limit.token for limit in limits if limit.token is not None]
-    ends = [limit.ends for limit in limits if limit.ends is not None]
-    timer = threading.Timer(max(min(ends) - monotonic(), 0.0), interrupt) if ends else None
-    try:
-        for token in tokens:
-            token._add(interrupt)
-        if timer is not None:
-            timer.daemon = True
-            timer.start()
-        yield
-    except Exception:
-        check()
+        return wait_for(future)
+    except (CancelledError, DeadlineError):
+        if interrupt is not None:
+            interrupt()
+        if discard is not None:
+            future.add_done_callback(lambda done: None if done.exception() else discard(done.result()))
         raise
-    finally:
-        for token in tokens:
-            token._remove(interrupt)
-        if timer is not None:
-            timer.cancel()
-            timer.join()
-
-
-def _limits() -> list[_Limit]:
-    found = []
-    limit = _current.get()
-    while limit is not None:
-        found.append(limit)
-        limit = limit.around
-    return found

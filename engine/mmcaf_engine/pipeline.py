@@ -1,20 +1,22 @@
-"""The main job in one call: study and record in, answer out."""
+"""The main job: study and record in, answer out. The one module that knows all stages."""
 
-import threading
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TypedDict, Unpack
 
-from .bundle.accuracy import accuracy_summary
+from .bundle.accuracy import AccuracySummary, accuracy_summary
 from .bundle.bundle import Bundle, load_bundle
 from .bundle.default import default_bundle
-from .cancel import Progress
+from .cancel import CancelToken, Progress, limited
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
-from .record.tokenizer import open_tokenizer
-from .result.aggregate import aggregate
+from .manifest import Precision
+from .record.clinical import RecordSource
+from .record.tokenizer import Tokenizer, open_tokenizer
+from .result.aggregate import StudyScore, aggregate
+from .result.answer import Answer
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.result import (
     NOT_A_MEDICAL_DEVICE,
@@ -26,10 +28,11 @@ from .result.result import (
     SeriesSummary,
     StudySummary,
 )
+from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
-from .study import Duplicates, Gaps, Series, Tilt
-from .timing import Stopwatch, waiting
+from .study import Duplicates, Gaps, Series, StudySource, Tilt
+from .timing import Stopwatch, span
 
 STAGES = (
     "bundle",
@@ -49,184 +52,212 @@ STAGES = (
 """The keys of `Result.timing_ms`; bundle and open only where no session was given, write only with a heat map."""
 
 
+class AnswerOptions(TypedDict, total=False):
+    """How one study is answered; each may be left out.
+
+    report: path of a text file with the report, where the record does not hold it.
+    series: SeriesInstanceUID, number or path, instead of the best by the rule of docs/studies.md; for a network of
+        several series, by input name: {"t2": "3"} or ["t2=3"].
+    gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
+    stride: slices between window starts, instead of the manifest's.
+    allow_id_mismatch: accept a record whose patient id differs from the study's.
+    strict: raise instead of answering with warnings.
+    heatmap: also draw the network's attention over the slices, to this PNG file.
+    heatmap_over: the volume input whose slices are drawn; the first without it.
+    progress: told of each stage, on the caller's thread, but for an engine that is built, see `BackgroundSession`.
+    cancel: ends the work from another thread. deadline: ends it after so many seconds.
+    watch: a new stopwatch, for a caller who wants to know every span.
+    """
+
+    report: str | Path | None
+    series: Series | None
+    gaps: Gaps
+    tilt: Tilt
+    duplicates: Duplicates
+    stride: int | None
+    allow_id_mismatch: bool
+    strict: bool
+    heatmap: str | Path | None
+    heatmap_over: str | None
+    progress: Progress | None
+    cancel: CancelToken | None
+    deadline: float | None
+    watch: Stopwatch | None
+
+
 def infer(
-    study: str | Path | None,
-    record: str | Path | Mapping[str, Any] | None = None,
+    study: StudySource | None,
+    record: RecordSource | None = None,
     *,
-    report: str | Path | None = None,
     bundle: str | Path | Bundle | None = None,
     session: Session | None = None,
     backend: str = "auto",
     precision: str = "auto",
-    series: Series | None = None,
-    gaps: Gaps = "refuse",
-    tilt: Tilt = "refuse",
-    duplicates: Duplicates = "refuse",
-    stride: int | None = None,
     threads: int | None = None,
-    allow_id_mismatch: bool = False,
-    strict: bool = False,
-    heatmap: str | Path | None = None,
-    heatmap_over: str | None = None,
-    progress: Progress | None = None,
-    watch: Stopwatch | None = None,
+    **options: Unpack[AnswerOptions],
 ) -> Result:
     """Answer one study.
 
-    A session of its own is opened in a thread, beside the decoding and preprocessing of the pixels, and
-    only once headers, geometry and record are accepted: what is refused by them costs no opening.
-    `timing_ms` gives the time spent in each stage, in milliseconds, by all threads together and, for TensorRT, by the
-    streams of the GPU; time in which one of them only waited for others is not counted. "total" is wall time, and less
-    than the sum where stages ran beside each other.
+    A session of its own is opened in a thread, beside the decoding and preprocessing of the pixels, and only once
+    headers, geometry and record are accepted: what is refused by them costs no opening. To answer several studies, open
+    one session and use an `Answerer`.
 
     Args:
-        study: a DICOM file (single-frame or multi-frame), a directory, a zip, or a DICOMDIR; or NIfTI files. For a
-            network that reads a 2D image, a single-frame DICOM, PNG or JPEG file in any of these. A network that reads
-            no study takes None, or the record in its place.
-        record: path of a flat JSON record, or the parsed object; for a network with text and no table also a .txt file.
-            May be left out when the bundle has neither.
-        report: path of a text file with the report, where the record does not hold it.
-        bundle: path or loaded bundle; by default $MMCAF_BUNDLE, the user's configuration, then the demo.
+        study, record, options: as for `Answerer.answer`.
+        bundle: path or loaded bundle; by default the settings', then the demonstration.
         session: an open session to reuse; `bundle`, `backend`, `precision` and `threads` are then not looked at.
-        series: SeriesInstanceUID, number or path, instead of the best by the rule of docs/studies.md; for a network of
-            several series, by input name: {"t2": "3"} or ["t2=3"].
-        gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
-        stride: slices between window starts, instead of the manifest's.
-        strict: raise instead of answering with warnings.
-        heatmap: also draw the network's attention over the slices, to this PNG file.
-        heatmap_over: the volume input whose slices are drawn; the first without it.
-        watch: a new stopwatch, for a caller who wants to know every span.
 
     Raises:
-        StudyError, RecordError, BundleError, BackendError: that part is refused; the message says why.
-        StrictError: `strict` and the answer carries warnings.
-        UsageError: an argument is out of range, or a heat map of a network without attention.
+        BundleError, BackendError: refused; the message says why. And what `Answerer.answer` raises.
     """
-    watch = watch or Stopwatch()
-    warnings: list[str] = []
-    if session is not None:
-        opened = session.bundle
-    else:
+    watch = options["watch"] = options.get("watch") or Stopwatch()
+    with ExitStack() as stack:
+        stack.enter_context(limited(options.get("cancel"), options.get("deadline")))
+        if session is not None:
+            return Answerer(session).answer(study, record, **options).result
         with watch.span("bundle"):
             opened, notice = _resolve(bundle)
-        warnings += [notice] if notice else []
-    manifest = opened.manifest
-    if heatmap is not None:
-        check_heatmap(manifest, heatmap_over)
-    if record is None and not manifest.modalities:
-        study, record = None, study
 
-    def open_own(building: Progress) -> Session:
-        with watch.span("open"):
-            return open_session(opened, backend=backend, precision=precision, threads=threads, progress=building)
+        def open_own(building: Progress) -> Session:
+            with watch.span("open"):
+                return open_session(opened, backend=backend, precision=precision, threads=threads, progress=building)
 
-    with watch.active(), _BackgroundSession(session, open_own, progress) as opening:
-        prepared = prepare(
+        opening = stack.enter_context(BackgroundSession(opened, open_own, options.get("progress")))
+        return Answerer(opening, notice=notice).answer(study, record, **options).result
+
+
+class Answerer:
+    """Answers studies with one session; what is needed per bundle is made once. Safe to call from several threads.
+
+    Args:
+        session: open, or opening: it is then waited for by the first study that is accepted.
+        notice: a warning for every answer.
+    """
+
+    def __init__(self, session: Session | BackgroundSession, *, notice: str | None = None) -> None:
+        self.bundle = session.bundle
+        self._session = session
+        self._notices = () if notice is None else (notice,)
+        self._costs: dict[Precision, AccuracySummary | None] = {}
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer | None:
+        return open_tokenizer(self.bundle)
+
+    def _opened(self) -> Session:
+        return self._session.session() if isinstance(self._session, BackgroundSession) else self._session
+
+    def answer(
+        self, study: StudySource | None, record: RecordSource | None = None, **options: Unpack[AnswerOptions]
+    ) -> Answer:
+        """Answer one study.
+
+        `timing_ms` gives the time spent in each stage, in milliseconds, by all threads together and, for TensorRT, by
+        the streams of the GPU; time in which one of them only waited for others is not counted. "total" is wall time,
+        and less than the sum where stages ran beside each other.
+
+        Args:
+            study: path of a DICOM file (single-frame or multi-frame), a directory, a zip, or a DICOMDIR; or of NIfTI
+                files; or a list of pydicom data sets; or a `Volume` in memory, of several inputs a mapping from input
+                to volume, each as a `Study` where patient and UIDs are known. For a network that reads a 2D image, a
+                single-frame DICOM, PNG or JPEG file in any of these, or data sets. A network that reads no study takes
+                None, or the record in its place.
+            record: path of a flat JSON record, or the parsed object; for a network with text and no table also a .txt
+                file. May be left out when the bundle has neither.
+            options: see `AnswerOptions`.
+
+        Raises:
+            StudyError, RecordError, BundleError, BackendError: that part is refused; the message says why.
+            StrictError: `strict` and the answer carries warnings.
+            CancelledError, DeadlineError: ended by `cancel` or `deadline`.
+            UsageError: an argument is out of range, or a heat map of a network without attention.
+        """
+        watch = options.get("watch") or Stopwatch()
+        with limited(options.get("cancel"), options.get("deadline")), watch.active():
+            return self._answer(study, record, watch, options)
+
+    def _answer(
+        self, study: StudySource | None, record: RecordSource | None, watch: Stopwatch, options: AnswerOptions
+    ) -> Answer:
+        manifest, heatmap, over = self.bundle.manifest, options.get("heatmap"), options.get("heatmap_over")
+        if heatmap is not None:
+            check_heatmap(manifest, over)
+        if record is None and not manifest.modalities and isinstance(study, str | Path | Mapping):
+            study, record = None, study
+        prepared = self._prepare(study, record, options)
+        session = self._opened()
+        with span("infer"):
+            outputs = run_windows(session, prepared, options.get("progress"))
+        with span("aggregate"):
+            score = aggregate(prepared.starts, outputs[manifest.score.name], manifest)
+            warnings = self._warnings(session, prepared)
+        if options.get("strict") and warnings:
+            raise StrictError(
+                f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
+                Remedy("Resolve them, or leave this out", option="strict"),
+            )
+        if heatmap is not None:
+            with span("write"):
+                write_png(Path(heatmap), draw_heatmap(manifest, prepared, outputs, score.deciding, over=over))
+        result = self._result(session, prepared, score, warnings, watch)
+        return Answer(result, self.bundle, prepared, outputs)
+
+    def _prepare(self, study: StudySource | None, record: RecordSource | None, options: AnswerOptions) -> Prepared:
+        return prepare(
             study,
             record,
-            manifest,
-            report=report,
-            tokenizer=open_tokenizer(opened),
-            series=series,
-            gaps=gaps,
-            tilt=tilt,
-            duplicates=duplicates,
-            stride=stride,
-            allow_id_mismatch=allow_id_mismatch,
-            progress=progress,
-            accepted=opening.start,
+            self.bundle.manifest,
+            report=options.get("report"),
+            tokenizer=self._tokenizer,
+            series=options.get("series"),
+            gaps=options.get("gaps", "refuse"),
+            tilt=options.get("tilt", "refuse"),
+            duplicates=options.get("duplicates", "refuse"),
+            stride=options.get("stride"),
+            allow_id_mismatch=options.get("allow_id_mismatch", False),
+            progress=options.get("progress"),
+            accepted=self._session.start if isinstance(self._session, BackgroundSession) else None,
         )
-        used = opening.session()
-        if used.fallback:
-            warnings.append(f"{used.backend} answered instead of a preferred backend: {used.fallback}.")
-        if used.degraded:
-            warnings.append(f"{used.backend} is slower than it should be on {used.device}: {used.degraded}.")
-        with watch.span("infer"):
-            outputs = run_windows(used, prepared, progress)
+
+    def _cost(self, precision: Precision) -> AccuracySummary | None:
+        """What a precision costs; a session has one."""
+        if precision not in self._costs:
+            self._costs[precision] = accuracy_summary(self.bundle, precision)
+        return self._costs[precision]
+
+    def _warnings(self, session: Session, prepared: Prepared) -> tuple[str, ...]:
+        warnings = list(self._notices)
+        if session.fallback:
+            warnings.append(f"{session.backend} answered instead of a preferred backend: {session.fallback}.")
+        if session.degraded:
+            warnings.append(f"{session.backend} is slower than it should be on {session.device}: {session.degraded}.")
+        return (*warnings, *prepared.study_warnings, *prepared.record_warnings)
+
+    def _result(
+        self, session: Session, prepared: Prepared, score: StudyScore, warnings: tuple[str, ...], watch: Stopwatch
+    ) -> Result:
+        manifest = self.bundle.manifest
         with watch.span("aggregate"):
-            cost = accuracy_summary(opened, used.precision)
-            engine = EngineSummary(used.backend, used.precision, used.device, used.fallback, cost)
-
-    with watch.span("aggregate"):
-        score = aggregate(prepared.starts, outputs[manifest.score.name], manifest)
-    warnings += [*prepared.study_warnings, *prepared.record_warnings]
-    if strict and warnings:
-        raise StrictError(
-            f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
-            Remedy("Resolve them, or leave this out", option="strict"),
+            engine = EngineSummary(
+                session.backend, session.precision, session.device, session.fallback, self._cost(session.precision)
+            )
+        timing_ms = {**watch.stages_ms(), "total": watch.total_ms()}
+        return Result(
+            label=score.said,
+            probability=score.probability,
+            probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
+            logit=score.logit,
+            threshold=score.threshold,
+            windows=score.windows if prepared.series else (),
+            study=_summary(prepared),
+            record=_record(prepared),
+            model=ModelSummary(manifest.name, self.bundle.sha256),
+            engine=engine,
+            timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
+            warnings=warnings,
+            disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
+            findings=score.findings,
         )
-    if heatmap is not None:
-        with watch.span("write"):
-            write_png(Path(heatmap), draw_heatmap(manifest, prepared, outputs, score.deciding, over=heatmap_over))
-    timing_ms = {**watch.stages_ms(), "total": watch.total_ms()}
-    return Result(
-        label=score.said,
-        probability=score.probability,
-        probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
-        logit=score.logit,
-        threshold=score.threshold,
-        windows=score.windows if prepared.series else (),
-        study=_summary(prepared),
-        record=_record(prepared),
-        model=ModelSummary(manifest.name, opened.sha256),
-        engine=engine,
-        timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
-        warnings=tuple(warnings),
-        disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
-        findings=score.findings,
-    )
-
-
-class _BackgroundSession:
-    """A session: one that was given, or one that opens in a thread from `start` on and is closed with the block."""
-
-    def __init__(
-        self, given: Session | None, open_own: Callable[[Progress], Session], progress: Progress | None
-    ) -> None:
-        self._given = given
-        self._open_own = open_own
-        self._progress = progress or (lambda stage, done, total: None)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="open")
-        self._own: Future[Session] | None = None
-        self._telling = threading.Lock()
-        self._waited_for = self._left = False
-
-    def start(self) -> None:
-        if self._given is None:
-            self._own = self._thread.submit(self._open_own, self._building)
-
-    def session(self) -> Session:
-        """The session, once it is open; raises what its opening raised."""
-        if self._given is not None:
-            return self._given
-        if self._own is None:
-            raise RuntimeError("session() came before start()")
-        with self._telling:
-            self._waited_for = True
-            self._progress("open", 0, 1)
-        with waiting():
-            opened = self._own.result()
-        self._progress("open", 1, 1)
-        return opened
-
-    def _building(self, phase: str, done: int, total: int) -> None:
-        """Of an engine; told on where nothing else is being told, and ended where nobody waits for it any more."""
-        if self._left:
-            raise RuntimeError("nobody waits for this session")
-        with self._telling:
-            if self._waited_for:
-                self._progress(phase, done, total)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._left = True
-        self._thread.shutdown()
-        if self._own is not None and self._own.exception() is None:
-            self._own.result().close()
 
 
 def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:

@@ -15,9 +15,18 @@ Arrays = dict[str, NDArray[Any]]
 """By name, in the types of the manifest: float32, and int64 for text inputs."""
 
 
+Vector = tuple[float, float, float]
+
+HEAD_BACK_LEFT_LPS: tuple[Vector, Vector, Vector] = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+"""Directions of slices, rows and columns of a volume in the orientation that studies are read in."""
+
+
 @dataclass(frozen=True)
 class Volume:
-    """One series as a block of slices, ordered by position along the slice normal.
+    """One series as a block of slices.
+
+    One that the engine has read runs toward head, back and left. One that a caller gives may lie in any axial
+    orientation, as `direction` says, and is turned.
 
     values: int16 or float32 [D, H, W] (slice, row, column), of this intensity.
     spacing_mm: (between slices, between rows, between columns); the first is 0.0 for a single slice.
@@ -27,9 +36,21 @@ class Volume:
 
     values: NDArray[np.int16] | NDArray[np.float32]
     intensity: Intensity
-    spacing_mm: tuple[float, float, float]
-    origin_mm: tuple[float, float, float]
-    direction: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
+    spacing_mm: Vector
+    origin_mm: Vector = (0.0, 0.0, 0.0)
+    direction: tuple[Vector, Vector, Vector] = HEAD_BACK_LEFT_LPS
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """The image that a slice was made from.
+
+    sop_class_uid: (0008,0016). sop_instance_uid: (0008,0018). frame: from 1, of a multi-frame image; else None.
+    """
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    frame: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,8 @@ class StudyFacts:
     uids: "study", "series", "frame_of_reference" (where present), as in the DICOM header.
     slices, spacing_mm: of the volume; see `Volume`.
     warnings: sentences on what was irregular and what was done about it.
+    images: what each slice was made from, in slice order, None for one that was interpolated; empty where the study
+        does not consist of DICOM images.
     """
 
     modality: str
@@ -77,6 +100,7 @@ class StudyFacts:
     slices: int
     spacing_mm: tuple[float, float, float]
     warnings: tuple[str, ...] = ()
+    images: tuple[SourceImage | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +112,7 @@ class Study:
     uids: dict[str, str]
     patient: PatientHeader
     warnings: tuple[str, ...] = ()
+    images: tuple[SourceImage | None, ...] = ()
 
     @property
     def slices(self) -> int:

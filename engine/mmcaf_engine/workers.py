@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from . import cancel
 from .timing import waiting
 
 Job = TypeVar("Job")
@@ -40,7 +41,7 @@ def in_order(
     """Each job's outcome in the jobs' order, whichever was done first.
 
     The first error in that order is raised; then, or when the iterator is closed, jobs that have not begun
-    are dropped and the others waited for. Jobs have the caller's stopwatch.
+    are dropped and the others waited for. Jobs have the caller's stopwatch and limits.
 
     Args:
         workers: threads; WORKERS without it.
@@ -48,6 +49,7 @@ def in_order(
     own = threading.local()
 
     def run(job: Job) -> Outcome:
+        cancel.check()
         if not hasattr(own, "scratch"):
             own.scratch = Scratch()
         return work(job, own.scratch)
@@ -57,7 +59,7 @@ def in_order(
         try:
             for future in futures:
                 with waiting():
-                    outcome = future.result()
+                    outcome = cancel.wait_for(future)
                 yield outcome
         finally:
             for future in futures:

@@ -14,11 +14,12 @@ from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from .. import cancel
 from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..manifest import Manifest, Precision, TensorSpec
 from ..manifest.text import text_lengths
-from ..timing import span
+from ..timing import span, waiting
 from ..volume import Arrays
 from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
@@ -78,6 +79,8 @@ class Backend(ABC):
         self.precision: Precision = precision
         self.lengths = tuple(lengths)
         self._lock = threading.Lock()
+        self._changing_turns = threading.Lock()
+        self._turn: object = None
         self._is_open = False
 
     @classmethod
@@ -204,11 +207,34 @@ class Backend(ABC):
         return [self._in_turn(self._infer, window) for window in windows]
 
     def _in_turn(self, work: Callable[[_Given], _Outcome], given: _Given) -> _Outcome:
-        """Do a runtime's work while no other thread does."""
-        with self._lock:
-            self._expect_open()
-            with span("infer"), self._mapped("running"):
-                return work(given)
+        """Do a runtime's work while no other thread does.
+
+        A caller with limits leaves it when those end; the runtime is asked to stop, and the next call waits for it.
+        """
+        turn = object()
+
+        def alone() -> _Outcome:
+            with self._lock:
+                cancel.check()
+                self._expect_open()
+                with self._changing_turns:
+                    self._turn = turn
+                try:
+                    with span("infer"), self._mapped("running"):
+                        return work(given)
+                finally:
+                    with self._changing_turns:
+                        self._turn = None
+
+        def interrupt() -> None:
+            with self._changing_turns:
+                if self._turn is turn:  # Never what another caller waits for.
+                    self._interrupt()
+
+        if not cancel.are_limits():
+            return alone()
+        with waiting():
+            return cancel.leave_behind(alone, name="infer", interrupt=interrupt)
 
     @contextmanager
     def _mapped(self, doing: str, *passed: type[Exception]) -> Iterator[None]:
@@ -275,6 +301,9 @@ class Backend(ABC):
     def _kernels(self) -> dict[str, int]:
         """This project's kernels -> how many layers of the open network each is."""
         return {}
+
+    def _interrupt(self) -> None:  # noqa: B027 - a runtime that cannot be asked is waited for
+        """Ask the runtime to give up the window that it works on; called from another thread than that window's."""
 
     def _configuration(self) -> dict[str, Any]:
         """What the runtime is told, as JSON."""

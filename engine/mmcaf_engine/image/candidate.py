@@ -39,7 +39,7 @@ class Candidate:
     other_kind: in words, what it is that is no radiograph of any network; empty for one.
     fault: why it cannot be read, if so.
     decode: reads its pixels; raises StudyError.
-    uids: of "study", "series" and "image".
+    uids: of "study", "series" and "image". sop_class: SOPClassUID (0008,0016).
     number: as in the list that messages show, from 1.
     """
 
@@ -52,6 +52,7 @@ class Candidate:
     other_kind: str = ""
     fault: StudyError | None = None
     uids: dict[str, str] = field(default_factory=dict)
+    sop_class: str = ""
     series_number: int | None = None
     description: str = ""
     derived: bool = False

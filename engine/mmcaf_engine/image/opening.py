@@ -5,17 +5,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..cancel import Progress
+from ..cancel import Progress, check
 from ..errors import StudyError
 from ..manifest.image import ImageSpec
 from ..study.faults import printable
 from ..study.files import Found, open_path
+from ..study.given import StudyFiles, open_files, study_name
 from ..study.nifti import is_nifti
 from ..study.scan import parse_sources, passed_over
 from ..study.selection.inputs import Series, choices
 from ..study.selection.listing import SeriesEntry, SeriesList
 from ..timing import span
-from ..volume import PatientHeader, StudyFacts
+from ..volume import PatientHeader, SourceImage, StudyFacts
 from .candidate import Candidate, Plane
 from .choosing import Choice, choose_image, reasons, unfit
 from .grey import WHITE
@@ -78,6 +79,7 @@ class OpenImage:
             patient=image.patient,
             slices=1,
             spacing_mm=(0.0, *(image.spacing_mm or (0.0, 0.0))),
+            images=() if image.is_picture else (SourceImage(image.sop_class, image.uids.get("image", "")),),
             warnings=(*self.remarks, *self.choice.remarks, *of_pixels),
         )
         return grey.plane, facts
@@ -85,7 +87,7 @@ class OpenImage:
 
 @contextmanager
 def open_image(
-    path: str | Path,
+    study: StudyFiles,
     spec: ImageSpec,
     *,
     input: str = "image",
@@ -95,8 +97,8 @@ def open_image(
     """Read the headers at a path and choose the one image that fits; read its pixels within the block.
 
     Args:
-        path: a DICOM, PNG or JPEG file, a directory that is searched with its folders, a zip that is read in memory,
-            or a DICOMDIR.
+        study: path of a DICOM, PNG or JPEG file, of a directory that is searched with its folders, of a zip that is
+            read in memory, or of a DICOMDIR; or a list of pydicom data sets.
         spec: the manifest's; which modality and view the network reads.
         input: the network's input, as `series` may name it.
         series: number in the list of `list_images`, SOPInstanceUID, SeriesInstanceUID or file name of the image.
@@ -107,10 +109,10 @@ def open_image(
         UsageError: `series` names no input.
     """
     wanted = choices(series, [input]).get(input)
-    path = Path(path)
-    name = printable(str(path), 512)
-    with open_path(path) as found:
+    name = study_name(study)
+    with open_files(study) as found:
         with span("read"):
+            path = Path(study) if isinstance(study, str | Path) else Path()
             images, remarks = _images(found, path, name, progress)
             choice = choose_image(images, spec, name, wanted)
         yield OpenImage(choice, remarks)
@@ -147,6 +149,7 @@ def _images(found: Found, path: Path, name: str, progress: Progress | None) -> t
     images = [read_radiograph(instance) for instance in instances]
     others = []
     for source in foreign:
+        check()
         picture = read_picture(source)
         others += [] if picture else [source]
         images += [picture] if picture else []

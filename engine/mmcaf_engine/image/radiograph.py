@@ -49,6 +49,7 @@ def read_radiograph(instance: Instance) -> Candidate:
         other_kind=other_kind,
         fault=fault,
         uids={key: uid for key, uid in uids.items() if uid},
+        sop_class=_label(tags, "SOPClassUID"),
         series_number=_series_number(tags),
         description=_label(tags, "SeriesDescription"),
         derived=_label(tags, "ImageType").startswith("DERIVED"),

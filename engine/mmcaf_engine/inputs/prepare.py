@@ -1,6 +1,6 @@
 """A study and a record made ready for any session of one bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +14,9 @@ from ..manifest import ImageSpec, Manifest
 from ..record.clinical import Clinical, RecordSource, expect_clinical, read_clinical
 from ..record.record import Record
 from ..record.tokenizer import Tokenizer
-from ..study import Duplicates, Gaps, InputSeries, Policies, Series, Tilt, open_inputs
+from ..study import Duplicates, Gaps, InputSeries, Policies, Series, StudySource, Tilt, open_inputs
 from ..timing import span
-from ..volume import Arrays, PatientHeader, Study, StudyFacts
+from ..volume import Arrays, PatientHeader, Study, StudyFacts, Volume
 from ..workers import Scratch
 from .image import image_input
 from .windows import Preprocessor, Values, Windows
@@ -102,7 +102,7 @@ class Prepared:
 
 
 def prepare(
-    study: str | Path | None,
+    study: StudySource | None,
     record: RecordSource | None,
     manifest: Manifest,
     *,
@@ -141,8 +141,9 @@ def prepare(
     if manifest.preprocessing is None:
         _refuse_options_of_volumes(manifest, policies, stride)
         if manifest.image is not None:
-            path = _given(study, manifest)
-            return _with_image(path, manifest, manifest.image, series, clinical_of, progress, accepted)
+            return _with_image(
+                _given(study, manifest), manifest, manifest.image, series, clinical_of, progress, accepted
+            )
         if study is not None:
             raise UsageError(f"{manifest.name} reads no study, but one was given.", "Give the record alone.")
         alone = Prepared((), clinical_of(PatientHeader()))
@@ -162,7 +163,7 @@ def prepare(
     return Prepared(read, clinical)
 
 
-def _given(study: str | Path | None, manifest: Manifest) -> str | Path:
+def _given(study: StudySource | None, manifest: Manifest) -> StudySource:
     if study is None:
         raise UsageError(f"{manifest.name} reads a study; none was given.", "Give it before the record.")
     return study
@@ -180,7 +181,7 @@ def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: i
 
 
 def _with_image(
-    study: str | Path,
+    study: StudySource,
     manifest: Manifest,
     spec: ImageSpec,
     series: Series | None,
@@ -189,6 +190,10 @@ def _with_image(
     accepted: Callable[[], None] | None,
 ) -> Prepared:
     name = manifest.input("image").name
+    if isinstance(study, Volume | Study | Mapping):
+        raise UsageError(
+            f"{manifest.name} reads one 2D image, but a volume was given.", "Give a file, or pydicom data sets."
+        )
     with open_image(study, spec, input=name, series=series, progress=progress) as opened:
         clinical = clinical_of(opened.patient)
         if accepted is not None:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cancel import check
 from ..errors import Remedy, StudyError, UsageError
 from ..manifest import (
     CenterCropStep,
@@ -222,6 +223,7 @@ def _of_whole_volume(
 ) -> NDArray[np.float32]:
     """A volume [S, H, W] after the steps from the first that needs it whole, [D, H, W] of `shape`."""
     for step in steps:
+        check()
         match step:
             case ResizeVolumeStep():
                 volume = pool_area(volume, shape)

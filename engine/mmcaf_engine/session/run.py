@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..cancel import Progress
+from ..cancel import Progress, check
 from ..inputs.prepare import Prepared
 from ..timing import span
 from ..volume import Arrays
@@ -13,6 +13,7 @@ def run_windows(session: Session, prepared: Prepared, progress: Progress | None 
     """Every output for every window, float32 [N, ...] by name; as many windows in flight as suit the backend."""
     answers = []
     for start in range(0, len(prepared), session.windows_per_call):
+        check()
         end = min(start + session.windows_per_call, len(prepared))
         with span("copy_in"):
             windows = [prepared.inputs(at, session.bundle.manifest) for at in range(start, end)]

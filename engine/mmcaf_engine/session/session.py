@@ -9,6 +9,7 @@ from ..backends.inputs import Input
 from ..backends.registry import choose_backend
 from ..backends.split import IN_PARTS, InParts
 from ..bundle.bundle import Bundle
+from ..cancel import CancelToken, leave_behind, limited
 from ..errors import BackendError, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Manifest, Precision
@@ -121,6 +122,8 @@ def open_session(
     threads: int | None = None,
     progress: Callable[[str, int, int], None] | None = None,
     reports: int = 0,
+    cancel: CancelToken | None = None,
+    deadline: float | None = None,
 ) -> Session:
     """Load a bundle's network and self-test it.
 
@@ -134,10 +137,14 @@ def open_session(
         reports: encoded reports to keep, so that a further image of one is answered without encoding it again; the
             least recently used goes first. They lie in memory, and go when the session is closed. With 0, the network
             runs as a whole. `keeps_reports` tells whether a bundle and a backend can.
+        cancel: ends the opening from another thread. deadline: ends it after so many seconds. A runtime that builds an
+            engine cannot be stopped from outside: its thread is left behind, ends when the runtime does, and releases
+            what it opened.
 
     Raises:
         BundleError: the model or the golden cases are damaged.
         BackendError: backend or precision unavailable, or the self-test failed.
+        CancelledError, DeadlineError: ended by `cancel` or `deadline`.
         UsageError: threads below 1, reports below 0, reports asked of what cannot keep any, or $MMCAF_CACHE_LIMIT is
             not a number.
     """
@@ -152,10 +159,15 @@ def open_session(
     runtime.progress = progress
     if isinstance(runtime, InParts):
         runtime.reports = reports
-    opening = open_backend(bundle, runtime)
-    if isinstance(runtime, InParts):
-        runtime.forget()  # what the self-test has read
-    return Session(bundle, runtime, fallback, opening, tuned=tuned)
+
+    def opened() -> Session:
+        opening = open_backend(bundle, runtime)
+        if isinstance(runtime, InParts):
+            runtime.forget()  # what the self-test has read
+        return Session(bundle, runtime, fallback, opening, tuned=tuned)
+
+    with limited(cancel, deadline):
+        return leave_behind(opened, name="open", discard=Session.close)
 
 
 def keeps_reports(

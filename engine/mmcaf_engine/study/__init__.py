@@ -4,6 +4,7 @@ import logging
 import warnings
 
 from .geometry.policies import Duplicates, Gaps, Policies, Tilt
+from .given import StudySource
 from .reading import OpenSeries, open_study, read_study
 from .selection.inputs import InputSeries, Series, open_inputs
 from .selection.listing import SeriesEntry, SeriesList, list_series
@@ -22,6 +23,7 @@ __all__ = [
     "Gaps",
     "Tilt",
     "Duplicates",
+    "StudySource",
 ]
 
 # pydicom tells of odd header values by quoting them, patients' names and numbers among them.

@@ -9,6 +9,7 @@ from io import BufferedReader, BytesIO, RawIOBase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from ..cancel import check
 from ..errors import StudyError
 from .faults import doing, printable
 
@@ -101,6 +102,7 @@ def _directory(root: Path) -> Found:
         raise failure
 
     for folder, folders, names in os.walk(root, onerror=refuse, followlinks=False):
+        check()
         folders.sort()  # the order of descent
         for path in sorted(Path(folder) / name for name in names + folders):
             if path.is_symlink():

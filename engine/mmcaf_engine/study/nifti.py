@@ -13,9 +13,8 @@ from typing import Any, BinaryIO, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cancel import Progress
+from ..cancel import Progress, check
 from ..errors import StudyError
-from ..orientation import HEAD_BACK_LEFT
 from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import each_slice
@@ -23,23 +22,17 @@ from .dicom.frames import MAX_ROWS, MAX_SLICES
 from .dicom.pixels import Receive
 from .faults import doing
 from .files import MAX_MEMBER_BYTES, Source
-from .geometry.checks import AXIAL_TOLERANCE_DEGREES, FARTHEST_MM
+from .geometry.affine import Affine, by_axes, check_affine, place
 
 NIFTI = "NIfTI"
 """What stands for the modality, which such a file does not tell."""
 SUFFIXES = (".nii", ".nii.gz")
-SHEAR_DEGREES = 0.5
-"""Axes may miss a right angle by this much."""
-SPACING_TOLERANCE = 0.01
-"""The voxel size by pixdim may differ from that by the affine by this share."""
 
 _HEADER_BYTES = {348: "n+1", 540: "n+2"}
 _MILLIMETRE = (0, 2)
 """Codes of xyzt_units for unknown, which is taken to be, and for millimetres."""
-_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+_BLOCK_BYTES = 8 * 1024**2
 _REMEDY = "Convert the series again from DICOM, for example with dcm2niix, or give its DICOM files."
-
-Affine = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -97,7 +90,7 @@ def read_nifti(source: Source) -> NiftiImage:
         wanted = prod(shape) * dtype.itemsize
         if max(shape) > min(MAX_SLICES, MAX_ROWS) or wanted > MAX_MEMBER_BYTES:
             raise StudyError(
-                f"{name}: {_by(shape)} voxels, {wanted} bytes; at most {MAX_SLICES} along an axis and "
+                f"{name}: {by_axes(shape)} voxels, {wanted} bytes; at most {MAX_SLICES} along an axis and "
                 f"{MAX_MEMBER_BYTES} bytes are read.",
                 "Give a smaller volume.",
             )
@@ -106,8 +99,10 @@ def read_nifti(source: Source) -> NiftiImage:
             raise StudyError(f"{name}: its voxels are said to begin at byte {offset:g}.", _REMEDY)
         slope, intercept = header.get_slope_inter()
         affine = _affine(header, name)
-        _check_affine(affine, np.abs(np.asarray(header["pixdim"][1:4], np.float64)), int(header["xyzt_units"]), name)
-        orientation, placement = _place(affine, shape, name)
+        _check_units(int(header["xyzt_units"]), name)
+        pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+        check_affine(affine, pixdim, name, by="pixdim", remedy=_REMEDY)
+        orientation, placement = place(affine, shape, name)
         return NiftiImage(
             source,
             shape,
@@ -169,11 +164,11 @@ class OpenNifti:
         with span("decode"), doing(f"{image.name}: reading its voxels"):
             with _opened(image.source) as stream:
                 stream.seek(image.offset)
-                data = stream.read(wanted)
+                data = _read(stream, wanted)
             if len(data) != wanted:
                 raise StudyError(
                     f"{image.name}: {len(data)} bytes of voxels came; {wanted} were expected, for "
-                    f"{_by(image.shape)} of {image.dtype.itemsize} bytes.",
+                    f"{by_axes(image.shape)} of {image.dtype.itemsize} bytes.",
                     "Copy the file again.",
                 )
             stored = np.frombuffer(data, image.dtype).reshape(image.shape, order="F")
@@ -220,12 +215,12 @@ def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:
         raise StudyError(f"{name}: its header says {dim[0]} axes of {lengths}, which no volume has.", _REMEDY)
     if count > 3:
         raise StudyError(
-            f"{name}: {count} axes, {_by(lengths[:count])}; one volume of 3 was expected, not a series of them.",
+            f"{name}: {count} axes, {by_axes(lengths[:count])}; one volume of 3 was expected, not a series of them.",
             "Give each phase as a file of its own.",
         )
     if count < 3 or min(lengths[:3]) < 2:
         raise StudyError(
-            f"{name}: {_by(lengths[:count])} voxels; a volume with at least 2 along each of 3 axes was expected.",
+            f"{name}: {by_axes(lengths[:count])} voxels; a volume with at least 2 along each of 3 axes was expected.",
             "Give the whole volume.",
         )
     return lengths[0], lengths[1], lengths[2]
@@ -241,55 +236,9 @@ def _affine(header: Any, name: str) -> Affine:
     )
 
 
-def _check_affine(affine: Affine, pixdim: NDArray[np.float64], units: int, name: str) -> None:
+def _check_units(units: int, name: str) -> None:
     if units & 0x07 not in _MILLIMETRE:
         raise StudyError(f"{name}: xyzt_units is {units}; lengths in mm were expected.", _REMEDY)
-    if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST_MM:
-        raise StudyError(f"{name}: its affine holds values that are not finite, or above {FARTHEST_MM:g} mm.", _REMEDY)
-    axes = affine[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    if lengths.min() <= 0 or abs(np.linalg.det(axes / np.maximum(lengths, 1e-12))) < 1e-3:
-        raise StudyError(f"{name}: its affine is singular: the voxels' axes do not span a volume.", _REMEDY)
-    cosines = (axes / lengths).T @ (axes / lengths)
-    shear = float(np.degrees(np.arcsin(np.clip(np.abs(cosines - np.eye(3)).max(), 0, 1))))
-    if shear > SHEAR_DEGREES:
-        raise StudyError(
-            f"{name}: its affine is sheared by {shear:.1f} degrees; at most {SHEAR_DEGREES:g} was expected, of a grid "
-            "with right angles.",
-            _REMEDY,
-        )
-    if (np.abs(pixdim - lengths) > SPACING_TOLERANCE * lengths).any():
-        raise StudyError(
-            f"{name}: voxels of {_by(pixdim)} mm by pixdim, but {_by(lengths)} mm by its affine; at most "
-            f"{SPACING_TOLERANCE:.0%} of difference was expected.",
-            _REMEDY,
-        )
-
-
-def _place(affine: Affine, shape: tuple[int, int, int], name: str) -> tuple[NDArray[np.float64], Placement]:
-    from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
-
-    orientation = ornt_transform(io_orientation(affine), axcodes2ornt(tuple(HEAD_BACK_LEFT)))
-    canonical = affine @ inv_ornt_aff(orientation, shape)
-    axes = _TO_LPS @ canonical[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    unit = axes / lengths
-    degrees = float(np.degrees(np.arccos(np.clip(unit[2, 0], -1, 1))))
-    if degrees > AXIAL_TOLERANCE_DEGREES:
-        raise StudyError(
-            f"{name}: no axis lies along the patient's; the nearest leans by {degrees:.1f} degrees, at most "
-            f"{AXIAL_TOLERANCE_DEGREES:g} was expected.",
-            "Give an axial series.",
-        )
-    turned = [shape[int(at)] for at in np.argsort(orientation[:, 0])]
-    rows = [_triple(unit[:, at]) for at in range(3)]
-    place = Placement(
-        (turned[0], turned[1], turned[2]),
-        _triple(lengths),
-        _triple(_TO_LPS @ canonical[:3, 3]),
-        (rows[0], rows[1], rows[2]),
-    )
-    return orientation, place
 
 
 @contextmanager
@@ -305,9 +254,10 @@ def _opened(source: Source) -> Iterator[BinaryIO]:
             yield raw
 
 
-def _by(lengths: Any) -> str:
-    return " x ".join(f"{length:g}" for length in lengths)
-
-
-def _triple(vector: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(vector[0]) + 0.0, float(vector[1]) + 0.0, float(vector[2]) + 0.0  # no negative zero
+def _read(stream: BinaryIO, wanted: int) -> bytearray:
+    """So many bytes, or as many as there are; in blocks, between which the caller may end the work."""
+    data = bytearray()
+    while len(data) < wanted and (block := stream.read(min(_BLOCK_BYTES, wanted - len(data)))):
+        check()
+        data += block
+    return data

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..cancel import Progress
 from ..errors import StudyError
 from ..timing import span
-from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
+from ..volume import Intensity, PatientHeader, Placement, SourceImage, Study, StudyFacts, Volume
 from ..workers import each_slice
 from .dicom.frames import Frame
 from .dicom.header import read_patient
@@ -16,9 +16,9 @@ from .dicom.pixels import PixelPlan, Receive, decode_slices, plan_slices, stream
 from .dicom.repair import differing_copies, repair
 from .dicom.tags import describe
 from .faults import printable
-from .files import open_path
 from .geometry.arrangement import Geometry, arrange_slices
 from .geometry.policies import Duplicates, Gaps, Policies, Tilt
+from .given import StudyFiles, open_files, study_name
 from .nifti import OpenNifti
 from .scan import read_headers
 from .selection.ranking import choose
@@ -66,7 +66,7 @@ class OpenSeries:
             StudyError: pixels that cannot be decoded, or would give a wrong volume.
         """
         volume, facts = self._volume(progress)
-        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings)
+        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings, facts.images)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Decode the pixels and hand over each slice of the volume, in any order and once.
@@ -112,7 +112,16 @@ class OpenSeries:
             slices=self.shape[0],
             spacing_mm=self.geometry.spacing_mm,
             warnings=(*self.remarks, *self.geometry.warnings, *warnings),
+            images=self._images(),
         )
+
+    def _images(self) -> tuple[SourceImage | None, ...]:
+        """What each slice of the volume was made from; None for an interpolated one."""
+        geometry, frames = self.geometry, self.chosen.frames
+        images: list[SourceImage | None] = [None] * self.shape[0]
+        for slot, index in zip(geometry.slots or range(len(geometry.order)), geometry.order, strict=True):
+            images[slot] = frames[index].source_image
+        return tuple(images)
 
 
 @dataclass(frozen=True)
@@ -161,25 +170,26 @@ class Headers:
 
 
 @contextmanager
-def open_headers(path: str | Path, progress: Progress | None = None) -> Iterator[Headers]:
-    """Read every header at a path; pixels may be read within the block.
+def open_headers(study: StudyFiles, progress: Progress | None = None) -> Iterator[Headers]:
+    """Read every header of a study; pixels may be read within the block.
 
     Raises:
         StudyError: nothing to read there, or damaged files.
     """
-    path = Path(path)
-    name = printable(str(path), 512)
+    name = study_name(study)
     with ExitStack() as opened:
         with span("read"):
-            headers = read_headers(opened.enter_context(open_path(path)), path, name, progress)
+            found = opened.enter_context(open_files(study))
+            path = Path(study) if isinstance(study, str | Path) else Path()
+            headers = read_headers(found, path, name, progress)
         with span("geometry"):
-            study = catalogue(headers)
-        yield Headers(name, study, headers.remarks)
+            candidates = catalogue(headers)
+        yield Headers(name, candidates, headers.remarks)
 
 
 @contextmanager
 def open_study(
-    path: str | Path,
+    path: StudyFiles,
     *,
     intensity: Intensity = "hounsfield",
     modality: str | None = None,
@@ -199,6 +209,7 @@ def open_study(
         path: a DICOM file of one or more frames, a directory that is searched with its folders, a zip
             that is read in memory, or a DICOMDIR; or NIfTI files in any of these but the last. Names of DICOM
             files do not matter.
+            Or a list of pydicom data sets.
         intensity: "hounsfield" applies the rescale of each slice, which must be there; "rescaled" applies it where it
             is; "stored" gives the raw pixel values.
         modality: the network's, such as "CT"; other series are left out, and a study without is refused.
@@ -222,7 +233,7 @@ def open_study(
 
 
 def read_study(
-    path: str | Path,
+    path: StudyFiles,
     *,
     intensity: Intensity = "hounsfield",
     modality: str | None = None,

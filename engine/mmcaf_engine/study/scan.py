@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..cancel import Progress
+from ..cancel import Progress, check
 from ..errors import StudyError
 from .dicom.instance import Instance, read_instance
 from .dicom.media import is_directory_file, listed_images
@@ -96,6 +96,7 @@ def _parse(sources: Sequence[Source], progress: Progress | None) -> tuple[list[I
     instances, foreign = [], []
     known: Known = {}
     for done, source in enumerate(sources, start=1):
+        check()
         instance = read_instance(source, known)
         if instance is None:
             foreign.append(source)

@@ -30,6 +30,7 @@ class OnnxRuntimeBackend(Backend):
 
     def _open(self) -> None:
         session = self.runtime().InferenceSession
+        self._run: Any = None
         self._session: Any = session(self.model, self._options(), providers=["CPUExecutionProvider"])
 
     def _options(self) -> Any:
@@ -50,7 +51,12 @@ class OnnxRuntimeBackend(Backend):
 
     def _infer(self, window: Arrays) -> Arrays:
         names = [spec.name for spec in self.outputs]
-        return dict(zip(names, self._session.run(names, window), strict=True))
+        self._run = self.runtime().RunOptions()
+        return dict(zip(names, self._session.run(names, window, self._run), strict=True))
+
+    def _interrupt(self) -> None:
+        if self._run is not None:
+            self._run.terminate = True
 
     def _close(self) -> None:
         del self._session

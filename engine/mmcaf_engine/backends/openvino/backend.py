@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ...cancel import are_limits
 from ...manifest import Precision
 from ...timing import span
 from ...volume import Arrays
@@ -112,9 +113,16 @@ class OpenVinoBackend(Backend):
         self._request: Any = compiled.create_infer_request()
 
     def _infer(self, window: Arrays) -> Arrays:
-        self._request.infer(window)
+        if are_limits():  # Only a request that runs beside this thread can be cancelled.
+            self._request.start_async(window)
+            self._request.wait()
+        else:
+            self._request.infer(window)
         with span("copy_out"):
             return {spec.name: self._request.get_tensor(spec.name).data.copy() for spec in self.outputs}
+
+    def _interrupt(self) -> None:
+        self._request.cancel()
 
     def _close(self) -> None:
         del self._request, self._compiled

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import StudyError
+from ...volume import SourceImage
+from ..faults import printable
 from .instance import Instance
 from .tags import Tags, describe
 
@@ -57,6 +59,14 @@ class Frame:
     def name(self) -> str:
         several = "PerFrameFunctionalGroupsSequence" in self.instance.tags
         return f"{self.instance.name} frame {self.index + 1}" if several else self.instance.name
+
+    @property
+    def source_image(self) -> SourceImage:
+        """What a result refers to it by."""
+        tags = self.instance.tags
+        frame = self.index + 1 if tags.text("NumberOfFrames") else None
+        sop_class, uid = printable(tags.text("SOPClassUID")), printable(tags.text("SOPInstanceUID"))
+        return SourceImage(sop_class, uid, frame)
 
 
 def read_frames(instance: Instance) -> tuple[Frame, ...]:

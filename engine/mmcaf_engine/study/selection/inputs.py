@@ -9,9 +9,12 @@ from ...cancel import Progress
 from ...errors import Remedy, StudyError, UsageError
 from ...manifest import Manifest
 from ...timing import span
+from ...volume import Study, Volume
 from ..faults import printable
 from ..geometry.one_geometry import check_one_geometry
 from ..geometry.policies import Policies
+from ..given import StudySource, StudyVolumes
+from ..in_memory import GIVEN, OpenVolume, open_volumes
 from ..nifti import OpenNifti
 from ..reading import Headers, OpenSeries, open_headers
 from .matching import Match, match_series
@@ -32,7 +35,7 @@ class InputSeries:
     input: str
     source: str
     why: str
-    opened: OpenSeries | OpenNifti
+    opened: OpenSeries | OpenNifti | OpenVolume
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class _Choice:
 
 @contextmanager
 def open_inputs(
-    path: str | Path,
+    study: StudySource,
     manifest: Manifest,
     *,
     series: Series | None = None,
@@ -59,7 +62,7 @@ def open_inputs(
     patient, one study and one geometry.
 
     Args:
-        path: what `reading.open_study` reads.
+        study: what `reading.open_study` reads; or one volume in memory, or a mapping from input to volume.
         series: other choices than the rules': SeriesInstanceUID, number, or the path of a NIfTI file or of another
             DICOM series.
         policies: what to accept of an irregular series.
@@ -67,13 +70,16 @@ def open_inputs(
     Raises:
         StudyError: a series is missing, ambiguous, damaged, of another patient or geometry, or would give a wrong
             volume.
-        UsageError: `series` names no input, or one twice.
+        UsageError: `series` names no input, or one twice, or comes with volumes in memory; or these do not fit.
     """
     policies = policies or Policies()
     wanted = choices(series, [spec.name for spec in manifest.volumes])
     spec = manifest.of_volumes
+    if isinstance(study, Volume | Study | Mapping):
+        yield _given(study, manifest, wanted, policies)
+        return
     with ExitStack() as stack:
-        headers = stack.enter_context(open_headers(path, progress))
+        headers = stack.enter_context(open_headers(study, progress))
         with span("geometry"):
             found = _chosen(headers, manifest, wanted, stack, progress)
             opened = []
@@ -85,6 +91,27 @@ def open_inputs(
             places = [(entry.input, entry.opened.placement) for entry in opened]
             check_one_geometry(places, headers.name)
         yield tuple(opened)
+
+
+def _given(
+    study: StudyVolumes, manifest: Manifest, wanted: Mapping[str, str], policies: Policies
+) -> tuple[InputSeries, ...]:
+    """Volumes in memory: nothing is chosen, but what is compared of files is compared of them."""
+    if wanted or policies != Policies():
+        raise UsageError(
+            "study: a volume in memory is taken as it is; series and policies are of files.",
+            "Leave series, gaps, tilt and duplicates out.",
+        )
+    spec, names = manifest.of_volumes, [entry.name for entry in manifest.volumes]
+    with span("geometry"):
+        opened = open_volumes(study, names, intensity=spec.intensity, modality=spec.modality)
+        check_one_geometry([(name, entry.placement) for name, entry in opened.items()], "study")
+        patients = {entry.patient.patient_id for entry in opened.values()} - {None}
+        studies = {entry.study.uids.get("study") for entry in opened.values()} - {None}
+    for kind, values in (("patients", patients), ("studies", studies)):
+        if len(values) > 1:
+            raise StudyError(f"study: its volumes are of {len(values)} different {kind}.", "Give those of one study.")
+    return tuple(InputSeries(name, entry.study.uids.get("series", ""), GIVEN, entry) for name, entry in opened.items())
 
 
 def choices(series: Series | None, inputs: Sequence[str]) -> dict[str, str]:

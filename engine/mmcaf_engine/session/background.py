@@ -1,0 +1,79 @@
+"""A session that opens in a thread, beside other work of its caller."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from types import TracebackType
+from typing import Self
+
+from ..bundle.bundle import Bundle
+from ..cancel import Progress, wait_for
+from ..errors import CancelledError, DeadlineError
+from ..timing import waiting
+from .session import Session
+
+
+class BackgroundSession:
+    """Opens from `start` on and is closed with the block; a caller whose limits end leaves the opening behind.
+
+    Args:
+        bundle: of the session to come.
+        open_session: opens it, telling of an engine that is built; called in a thread.
+        progress: told ("open", 0, 1) and ("open", 1, 1) on the caller's thread while that waits, and of an engine that
+            is built from the other one.
+    """
+
+    def __init__(
+        self, bundle: Bundle, open_session: Callable[[Progress], Session], progress: Progress | None = None
+    ) -> None:
+        self.bundle = bundle
+        self._open = open_session
+        self._progress = progress or (lambda stage, done, total: None)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="open")
+        self._session: Future[Session] | None = None
+        self._telling = threading.Lock()
+        self._waited_for = self._left = False
+
+    def start(self) -> None:
+        """Begin; further calls do nothing."""
+        if self._session is None:
+            self._session = self._thread.submit(copy_context().run, self._open, self._building)
+
+    def session(self) -> Session:
+        """The session, once it is open; raises what its opening raised."""
+        self.start()
+        if self._session is None:
+            raise RuntimeError("the session was not started")
+        with self._telling:
+            self._waited_for = True
+            self._progress("open", 0, 1)
+        with waiting():
+            opened = wait_for(self._session)
+        self._progress("open", 1, 1)
+        return opened
+
+    def _building(self, phase: str, done: int, total: int) -> None:
+        """Of an engine; told on where nothing else is being told, and ended where nobody waits for it any more."""
+        if self._left:
+            raise RuntimeError("nobody waits for this session")
+        with self._telling:
+            if self._waited_for:
+                self._progress(phase, done, total)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._left = True
+        self._thread.shutdown(wait=not isinstance(failure, CancelledError | DeadlineError))
+        if self._session is not None:
+            self._session.add_done_callback(_close)
+
+
+def _close(opened: "Future[Session]") -> None:
+    """Release a session, whoever left it; one that failed to open has released itself."""
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()

@@ -1,0 +1,144 @@
+"""Volumes that a caller holds in memory, checked and turned as files are."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cancel import Progress
+from ..errors import StudyError, UsageError
+from ..timing import span
+from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
+from ..workers import each_slice
+from .dicom.frames import MAX_ROWS, MAX_SLICES
+from .dicom.pixels import Receive
+from .geometry.affine import LPS_RAS, by_axes, check_affine, place
+
+GIVEN = "as given"
+"""Why this series, where a caller names no other."""
+
+_REMEDY = "Give the spacing in mm and the direction as unit vectors along slices, rows and columns, in LPS."
+
+
+@dataclass(frozen=True)
+class OpenVolume:
+    """One volume as `reading.OpenSeries` is one series."""
+
+    study: Study
+    orientation: NDArray[np.float64]
+    placement: Placement
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns of the volume to come."""
+        return self.placement.shape
+
+    @property
+    def patient(self) -> PatientHeader:
+        """What the caller says of the patient."""
+        return self.study.patient
+
+    def read(self, progress: Progress | None = None) -> Study:
+        """The volume, toward head, back and left.
+
+        Args:
+            progress: called with ("decode", slices, slices).
+        """
+        from nibabel.orientations import apply_orientation
+
+        with span("decode"):
+            values = np.ascontiguousarray(apply_orientation(self.study.volume.values, self.orientation))
+        if progress is not None:
+            progress("decode", len(values), len(values))
+        at = self.placement
+        turned = Volume(values, self.study.volume.intensity, at.spacing_mm, at.origin_mm, at.direction)
+        images = self.study.images
+        if self.orientation[0][1] < 0:
+            images = images[::-1]
+        return replace(self.study, volume=turned, images=images)
+
+    def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
+        """Hand over each slice of the volume, in any order and once."""
+        read = self.read(progress)
+        each_slice(read.volume.values, receive)
+        return StudyFacts(
+            read.modality, read.uids, read.patient, read.slices, read.spacing_mm, read.warnings, read.images
+        )
+
+
+def open_volumes(
+    given: Volume | Study | Mapping[str, Volume | Study], inputs: Sequence[str], *, intensity: Intensity, modality: str
+) -> dict[str, OpenVolume]:
+    """Check what a caller holds in memory: one volume, or one for each input by name.
+
+    Args:
+        given: a volume; or a study, where the patient and UIDs are known, so that the record can be compared.
+        inputs: the network's volume inputs.
+        intensity: in which the network was trained.
+        modality: of the network; a volume does not tell its own.
+
+    Raises:
+        UsageError: names that differ from the inputs, another intensity or modality, or no array of numbers.
+        StudyError: a shape, spacing or direction that no axial volume has.
+    """
+    by_name = dict(given) if isinstance(given, Mapping) else {inputs[0]: given}
+    if set(by_name) != set(inputs):
+        raise UsageError(
+            f"study: expected one volume for each of {', '.join(inputs)}, got {', '.join(map(str, by_name))}.",
+            "Give a mapping from input to volume.",
+        )
+    return {name: _opened(by_name[name], name, intensity, modality) for name in inputs}
+
+
+def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: str) -> OpenVolume:
+    if not isinstance(given, Volume | Study):
+        raise UsageError(f"study: expected a Volume or a Study for {name}, got {type(given).__name__}.")
+    study = given if isinstance(given, Study) else Study(given, modality, {}, PatientHeader())
+    if study.modality != modality:
+        raise UsageError(f"{name}: expected a volume of {modality}, got one of {study.modality}.")
+    volume = study.volume
+    if volume.intensity != intensity:
+        raise UsageError(
+            f'{name}: expected "{intensity}" intensities, in which the network was trained, got "{volume.intensity}".'
+        )
+    values = _numbers(volume.values, name)
+    if study.images and len(study.images) != len(values):
+        raise UsageError(f"{name}: {len(study.images)} source images of {len(values)} slices; one each was expected.")
+    if len(volume.spacing_mm) != 3 or not all(np.isfinite(step) and step > 0 for step in volume.spacing_mm):
+        raise StudyError(f"{name}: expected three spacings above 0 mm, got {by_axes(volume.spacing_mm)}.", _REMEDY)
+    affine = _affine(volume, name)
+    check_affine(affine, np.asarray(volume.spacing_mm, np.float64), name, by="spacing_mm", remedy=_REMEDY)
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    orientation, placement = place(affine, shape, name)
+    return OpenVolume(replace(study, volume=replace(volume, values=values)), orientation, placement)
+
+
+def _numbers(values: object, name: str) -> NDArray[np.int16] | NDArray[np.float32]:
+    """[D, H, W] in a type that the engine works on; integers that fit int16 stay exact."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
+        kind = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+        raise UsageError(f"{name}: expected a numpy array of int16 or float32, got {kind}.")
+    if values.ndim != 3 or not min(values.shape) >= 1 or max(values.shape) > min(MAX_SLICES, MAX_ROWS):
+        raise StudyError(
+            f"{name}: expected slices x rows x columns, each 1 to {min(MAX_SLICES, MAX_ROWS)}, got "
+            f"{by_axes(values.shape)}.",
+            "Give one volume of three axes.",
+        )
+    if values.dtype.kind in "iu":
+        whole = np.iinfo(np.int16)
+        if values.size and (values.min() < whole.min or values.max() > whole.max):
+            return values.astype(np.float32)
+        return values.astype(np.int16, copy=False)
+    return values.astype(np.float32, copy=False)
+
+
+def _affine(volume: Volume, name: str) -> NDArray[np.float64]:
+    """[4, 4], from slice, row and column to mm, RAS."""
+    direction, origin = np.asarray(volume.direction, np.float64), np.asarray(volume.origin_mm, np.float64)
+    if direction.shape != (3, 3) or origin.shape != (3,):
+        raise StudyError(f"{name}: expected a 3 x 3 direction and an origin of 3 values in mm.", _REMEDY)
+    affine = np.eye(4)
+    affine[:3, :3] = LPS_RAS @ (direction.T * np.asarray(volume.spacing_mm, np.float64))
+    affine[:3, 3] = LPS_RAS @ origin
+    return affine

@@ -1,0 +1,265 @@
+"""One session for many studies: what an answer keeps, the forms of a study, and calls from several threads."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicom_factory import change, compress, ct_series, enhanced_ct, hounsfield, save
+from mmcaf_engine import Answerer, Study, Volume, infer, load_bundle, open_session
+from mmcaf_engine.errors import MmcafError, RecordError, StrictError, StudyError, UsageError
+from mmcaf_engine.study import read_study
+from mmcaf_engine.volume import PatientHeader, SourceImage
+from tiny_bundle import SIZE, SLICES
+from tiny_image import make_tiny_image
+from tiny_liver import make_tiny_liver
+
+RECORD = {"sex": "F", "age": 63}
+HU = hounsfield(6, SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def answerer(tiny_bundle_source: Path) -> Iterator[Answerer]:
+    with open_session(load_bundle(tiny_bundle_source), backend="onnxruntime") as session:
+        yield Answerer(session)
+
+
+def same(result: Any) -> dict[str, Any]:
+    """What two forms of one study must agree on to the last bit."""
+    fields = json.loads(result.to_json())
+    return {name: fields[name] for name in ("label", "probability", "logit", "windows", "record")}
+
+
+def test_what_an_answer_keeps(answerer: Answerer, tmp_path: Path) -> None:
+    images = ct_series(HU)
+    answer = answerer.answer(save(images[::-1], tmp_path / "study"), RECORD)
+    (series,) = answer.prepared.series
+    assert series.windows.values.shape == (2, 1, SLICES, SIZE, SIZE)
+    assert answer.outputs["logit"].shape == (2, 1)
+    assert max(answer.outputs["logit"][:, 0]) == np.float32(answer.result.logit)
+    assert answer.source_images == {
+        "image": tuple(SourceImage(str(image.SOPClassUID), str(image.SOPInstanceUID)) for image in images)
+    }
+    assert answer.bundle.sha256 == answer.result.model.bundle_sha256
+
+
+def test_source_images_of_frames_and_of_slices_that_were_interpolated(answerer: Answerer, tmp_path: Path) -> None:
+    multiframe = enhanced_ct(HU)
+    answer = answerer.answer(save([multiframe], tmp_path / "frames"), RECORD)
+    images = answer.source_images["image"]
+    assert [image.frame for image in images if image is not None] == [1, 2, 3, 4, 5, 6]
+    assert {image.sop_instance_uid for image in images if image is not None} == {str(multiframe.SOPInstanceUID)}
+    holed = [image for at, image in enumerate(ct_series(hounsfield(30, SIZE, SIZE))) if at != 7]
+    answer = answerer.answer(save(holed, tmp_path / "gap"), RECORD, gaps="interpolate")
+    images = answer.source_images["image"]
+    assert len(images) == 30 and [at for at, image in enumerate(images) if image is None] == [7]
+    kept = [image.sop_instance_uid for image in images if image is not None]
+    assert kept == [str(image.SOPInstanceUID) for image in holed]
+
+
+@pytest.mark.parametrize("form", ["as made", "read back", "compressed", "one multi-frame", "without file meta"])
+def test_data_sets_answer_as_their_files_do(form: str, answerer: Answerer, tmp_path: Path) -> None:
+    images: list[Dataset] = list(ct_series(HU))
+    if form == "one multi-frame":
+        images = [enhanced_ct(HU)]
+    if form == "compressed":
+        images = [compress(image, "1.2.840.10008.1.2.5") for image in ct_series(HU)]
+    folder = save(images, tmp_path / "study")  # type: ignore[arg-type]
+    if form == "read back":
+        images = [pydicom.dcmread(path) for path in sorted(folder.iterdir(), reverse=True)]
+    if form == "without file meta":
+        images = [Dataset(image) for image in images]
+    before = [image.to_json() for image in images]
+    answer = answerer.answer(images, RECORD)
+    of_files = answerer.answer(folder, RECORD)
+    assert same(answer.result) == same(of_files.result)
+    assert answer.source_images == of_files.source_images and answer.result.study.uids == of_files.result.study.uids
+    assert [image.to_json() for image in images] == before, "the caller's data sets were changed"
+
+
+def test_a_data_set_of_a_radiograph(tmp_path: Path) -> None:
+    from tiny_image import radiograph
+
+    bundle = make_tiny_image(tmp_path / "image.mmcaf")
+    image = radiograph()
+    path = tmp_path / "image.dcm"
+    image.save_as(path, enforce_file_format=True)
+    with open_session(load_bundle(bundle), backend="onnxruntime") as session:
+        of_memory, of_file = (Answerer(session).answer(study) for study in ([image], path))
+        assert same(of_memory.result) == same(of_file.result)
+        (source,) = of_memory.source_images["image"]
+        assert source is not None and source.sop_instance_uid == str(image.SOPInstanceUID)
+        with pytest.raises(UsageError, match="reads one 2D image, but a volume was given"):
+            Answerer(session).answer(Volume(HU, "hounsfield", (2.5, 0.7, 0.7)))
+
+
+def test_compressed_pixels_without_a_transfer_syntax(answerer: Answerer) -> None:
+    images = [Dataset(compress(image, "1.2.840.10008.1.2.5")) for image in ct_series(HU)]
+    with pytest.raises(StudyError, match=r"data set 1: its pixels are compressed, and \(0002,0010\)"):
+        answerer.answer(images, RECORD)
+
+
+@pytest.mark.parametrize(
+    ("study", "said"),
+    [
+        ([], "got an empty list"),
+        ([{"PatientID": "x"}], "expected pydicom data sets, got dict as data set 1"),
+        (["a.dcm", "b.dcm"], "expected pydicom data sets, got str as data set 1"),
+        (7, "expected a path, pydicom data sets or a Volume, got int"),
+        (b"DICM", "got bytes"),
+        (Dataset(), "got Dataset"),
+        (np.zeros((4, 4, 4), np.int16), "got ndarray"),
+    ],
+)
+def test_what_is_no_study(study: Any, said: str, answerer: Answerer) -> None:
+    with pytest.raises(UsageError, match=said):
+        answerer.answer(study, RECORD)
+
+
+def test_a_data_set_that_cannot_be_encoded_is_refused_without_its_values(answerer: Answerer) -> None:
+    images = ct_series(HU)
+    change(images[2], PatientID="SECRET-7")
+    images[2].add_new(0x00280010, "US", "SECRET rows")
+    with pytest.raises(StudyError, match="data set 3: encoding it") as caught:
+        answerer.answer(images, RECORD)
+    assert "SECRET" not in str(caught.value)
+
+
+def volume(values: NDArray[Any] = HU, **changes: Any) -> Volume:
+    return Volume(values, **{"intensity": "hounsfield", "spacing_mm": (2.5, 0.7, 0.7), **changes})
+
+
+def test_a_volume_answers_as_the_series_does(answerer: Answerer, tmp_path: Path) -> None:
+    folder = save(ct_series(HU), tmp_path / "study")
+    read = read_study(folder)
+    of_files = same(infer(folder, RECORD, session=open_session(answerer.bundle, backend="onnxruntime")))
+    answer = answerer.answer(read.volume, RECORD)
+    assert same(answer.result) == of_files
+    assert answer.result.study.spacing_mm == read.spacing_mm and answer.source_images == {"image": ()}
+    assert same(answerer.answer(read, RECORD).result) == of_files
+
+
+_LPS = {"S": (0, 0, 1), "I": (0, 0, -1), "P": (0, 1, 0), "A": (0, -1, 0), "L": (1, 0, 0), "R": (-1, 0, 0)}
+
+
+@pytest.mark.parametrize("axes", ["SPL", "IPL", "SAR", "PLS", "RSA", "LAI"])
+def test_a_volume_in_any_orientation(axes: str, answerer: Answerer) -> None:
+    """Laid out as the axes say by plain indexing; the answer is that of the volume toward head, back and left."""
+    order = ["SI".find, "PA".find, "LR".find]
+    at = [next(axis for axis, find in enumerate(order) if find(letter) >= 0) for letter in axes]
+    laid_out = HU.transpose(at)[tuple(slice(None, None, -1 if letter in "IAR" else 1) for letter in axes)]
+    spacing = tuple((2.5, 0.8, 0.7)[axis] for axis in at)
+    given = volume(laid_out, spacing_mm=spacing, direction=tuple(_LPS[letter] for letter in axes))
+    expected = answerer.answer(volume(spacing_mm=(2.5, 0.8, 0.7)), RECORD).result
+    result = answerer.answer(given, RECORD).result
+    assert same(result) == same(expected) and result.study.spacing_mm == pytest.approx((2.5, 0.8, 0.7))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint16, np.int32, np.int64, np.float32, np.float64])
+def test_types_of_voxels(kind: type[np.generic], answerer: Answerer) -> None:
+    values = np.clip(HU, 0, 100).astype(kind)
+    assert same(answerer.answer(volume(values), RECORD).result) == same(
+        answerer.answer(volume(np.clip(HU, 0, 100)), RECORD).result
+    )
+
+
+NOT_FINITE = np.where(np.arange(HU.size).reshape(HU.shape) == 5, np.nan, HU.astype(np.float32))
+OBLIQUE = ((0, 0.5, 0.8660254), (0, 0.8660254, -0.5), (1, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "said"),
+    [
+        (volume(HU[0]), StudyError, "expected slices x rows x columns"),
+        (volume(np.zeros((0, 4, 4), np.int16)), StudyError, "expected slices x rows x columns"),
+        (volume(HU.astype(complex)), UsageError, "expected a numpy array of int16 or float32, got complex128"),
+        (volume(HU.tolist()), UsageError, "got list"),
+        (volume(NOT_FINITE), StudyError, "slice 1 of 6: 1 of 256 pixels are NaN or infinite"),
+        (volume(spacing_mm=(0.0, 1, 1)), StudyError, "three spacings above 0 mm, got 0 x 1 x 1"),
+        (volume(spacing_mm=(2.5, float("nan"), 1)), StudyError, "three spacings above 0 mm"),
+        (volume(spacing_mm=(2.5, 1)), StudyError, "three spacings"),
+        (volume(direction=OBLIQUE), StudyError, "leans by 30.0 degrees"),
+        (volume(direction=((0, 0, 1), (0, 1, 0), (0, 1, 0))), StudyError, "singular"),
+        (volume(direction=((0, 0, 2), (0, 1, 0), (1, 0, 0))), StudyError, "spacing_mm"),
+        (volume(direction=((0, 0.1, 1), (0, 1, 0), (1, 0, 0))), StudyError, "sheared"),
+        (volume(intensity="stored"), UsageError, 'expected "hounsfield" intensities'),
+        (Study(volume(), "MR", {}, PatientHeader()), UsageError, "expected a volume of CT, got one of MR"),
+        ({"t2": volume()}, UsageError, "expected one volume for each of image, got t2"),
+        ({"image": "study.dcm"}, UsageError, "expected a Volume or a Study for image, got str"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_volumes_that_are_refused(given: Any, error: type[MmcafError], said: str, answerer: Answerer) -> None:
+    with pytest.raises(error, match=said):
+        answerer.answer(given, RECORD)
+
+
+def test_a_volume_with_its_patient(answerer: Answerer) -> None:
+    study = Study(volume(), "CT", {"study": "1.2.3"}, PatientHeader(patient_id="A", sex="M", age=20.0))
+    with pytest.raises(RecordError, match="belong to different patients"):
+        answerer.answer(study, {**RECORD, "patient_id": "B"})
+    result = answerer.answer(study, {**RECORD, "patient_id": "A"}).result
+    assert result.study.uids == {"study": "1.2.3"}
+    assert [text.split()[2] for text in result.warnings] == ["sex", "age"]
+    with pytest.raises(StrictError):
+        answerer.answer(study, RECORD, strict=True)
+
+
+def test_options_of_files_do_not_belong_to_volumes(answerer: Answerer) -> None:
+    with pytest.raises(UsageError, match="a volume in memory is taken as it is"):
+        answerer.answer(volume(), RECORD, gaps="interpolate")
+    with pytest.raises(UsageError, match="a volume in memory is taken as it is"):
+        answerer.answer(volume(), RECORD, series="1.2")
+
+
+def test_volumes_of_several_inputs(tmp_path: Path) -> None:
+    bundle = load_bundle(make_tiny_liver(tmp_path / "liver.mmcaf"))
+    names = [spec.name for spec in bundle.manifest.volumes]
+    generator = np.random.default_rng(3)
+    given = {
+        name: Volume(generator.integers(0, 900, (8, 12, 10)).astype(np.int16), "rescaled", (3.0, 1.0, 1.0))
+        for name in names
+    }
+    with open_session(bundle, backend="onnxruntime") as session:
+        answer = Answerer(session).answer(given)
+        assert [entry.input for entry in answer.prepared.series] == names
+        elsewhere = {**given, names[1]: Volume(given[names[1]].values, "rescaled", (3.0, 1.0, 1.0), (0.0, 0.0, 500.0))}
+        with pytest.raises(StudyError):
+            Answerer(session).answer(elsewhere)
+        of_two = {
+            name: Study(volume, "MR", {}, PatientHeader(patient_id="A" if name == names[0] else "B"))
+            for name, volume in given.items()
+        }
+        with pytest.raises(StudyError, match="2 different patients"):
+            Answerer(session).answer(of_two)
+
+
+def test_calls_from_several_threads(answerer: Answerer, tmp_path: Path) -> None:
+    studies = [save(ct_series(hounsfield(5, SIZE, SIZE, seed)), tmp_path / str(seed)) for seed in range(4)]
+    alone = [same(answerer.answer(study, RECORD).result) for study in studies]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda at: same(answerer.answer(studies[at % 4], RECORD).result), range(16)))
+    assert together == alone * 4
+
+
+def test_what_is_per_bundle_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from mmcaf_engine import pipeline
+    from tiny_report import make_tiny_report
+
+    made: list[str] = []
+    real = pipeline.open_tokenizer
+    monkeypatch.setattr(pipeline, "open_tokenizer", lambda bundle: made.append("tokenizer") or real(bundle))
+    monkeypatch.setattr(pipeline, "accuracy_summary", lambda bundle, precision: made.append("accuracy"))
+    study = save(ct_series(HU), tmp_path / "study")
+    with open_session(load_bundle(make_tiny_report(tmp_path / "report.mmcaf")), backend="onnxruntime") as session:
+        answerer = Answerer(session)
+        for report in ("No nodule.", "A nodule."):
+            answerer.answer(study, {**RECORD, "findings": report})
+    assert made == ["tokenizer", "accuracy"]

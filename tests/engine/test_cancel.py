@@ -1,0 +1,277 @@
+"""Ending an answer: by token and by deadline, at every stage and while a session opens; and no thread is left.
+
+What is slow is made so; how long the end takes is measured from the moment when the work is to end to the return.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from dicom_factory import ct_series, hounsfield, save
+from mmcaf_engine import Answerer, CancelToken, infer, load_bundle, open_session
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.cancel import check, leave_behind, limited
+from mmcaf_engine.errors import CancelledError, DeadlineError, MmcafError, UsageError
+from tiny_bundle import SIZE, SLICES, make_tiny_bundle
+
+RECORD = {"sex": "F", "age": 63}
+WITHIN = 0.3
+"""Seconds from the end of the caller's patience to the return."""
+STARTED = 20.0
+"""Seconds after which a stage that was not reached is a failure."""
+ONE_STEP = 0.02
+"""Seconds that a step of a slow stage takes: a file, a slice, a window."""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return save(ct_series(hounsfield(200, SIZE, SIZE)), tmp_path / "study")
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    ends = time.monotonic() + STARTED
+    while (left := set(threading.enumerate()) - before) and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert not left
+
+
+class Slow:
+    """Makes calls of a function take longer, and tells when the first has begun."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, seconds: float) -> None:
+        self.reached = threading.Event()
+        real = getattr(owner, name)
+
+        def slowly(*arguments: Any, **options: Any) -> Any:
+            self.reached.set()
+            time.sleep(seconds)
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, slowly)
+
+
+def read(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    from mmcaf_engine.study import scan
+
+    return Slow(monkeypatch, scan, "read_instance", ONE_STEP)
+
+
+def decode(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    from mmcaf_engine.study.dicom import pixels
+
+    return Slow(monkeypatch, pixels, "intensities", 4 * ONE_STEP)
+
+
+def preprocess(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    from mmcaf_engine.inputs.windows import Preprocessor
+
+    return Slow(monkeypatch, Preprocessor, "put", 4 * ONE_STEP)
+
+
+def opening(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """A runtime that builds an engine: one call, which nothing can stop."""
+    return Slow(monkeypatch, OnnxRuntimeBackend, "_open", 2.0)
+
+
+def self_test(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    return Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 1.0)
+
+
+def windows(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    return Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 4 * ONE_STEP)
+
+
+def one_window(monkeypatch: pytest.MonkeyPatch) -> Slow:
+    """One call, which nothing can stop."""
+    return Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 2.0)
+
+
+def until(error: type[MmcafError], reached: threading.Event, work: Callable[[CancelToken], object]) -> float:
+    """Seconds from the moment at which work is cancelled, once `reached`, to its return."""
+    token, moment = CancelToken(), [0.0]
+
+    def cancel() -> None:
+        if reached.wait(STARTED):
+            time.sleep(0.05)
+            moment[0] = time.monotonic()
+            token.cancel()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with pytest.raises(error):
+        work(token)
+    returned = time.monotonic()
+    canceller.join()
+    assert moment[0], "the stage was not reached"
+    return returned - moment[0]
+
+
+@pytest.mark.parametrize("stage", [read, decode, preprocess, opening], ids=lambda stage: stage.__name__)
+def test_cancelled_at_each_stage_of_one_call(
+    stage: Callable[[pytest.MonkeyPatch], Slow], study: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = stage(monkeypatch)
+    taken = until(
+        CancelledError,
+        slow.reached,
+        lambda token: infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", cancel=token),
+    )
+    assert taken < WITHIN
+
+
+@pytest.mark.parametrize("stage", [windows, one_window], ids=lambda stage: stage.__name__)
+def test_cancelled_while_the_network_runs(
+    stage: Callable[[pytest.MonkeyPatch], Slow], study: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
+        answerer = Answerer(session)
+        expected = answerer.answer(study, RECORD).result.logit
+        with monkeypatch.context() as patch:
+            slow = stage(patch)
+            taken = until(CancelledError, slow.reached, lambda token: answerer.answer(study, RECORD, cancel=token))
+        assert taken < WITHIN
+        assert answerer.answer(study, RECORD).result.logit == expected, "the session is of no use any more"
+
+
+@pytest.mark.parametrize("stage", [opening, self_test], ids=lambda stage: stage.__name__)
+def test_a_session_whose_opening_is_cancelled(
+    stage: Callable[[pytest.MonkeyPatch], Slow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "new.mmcaf", name=f"opened for {stage.__name__}"))
+    closed = []
+    monkeypatch.setattr(OnnxRuntimeBackend, "_close", lambda self: closed.append(self))
+    slow = stage(monkeypatch)
+    taken = until(CancelledError, slow.reached, lambda token: open_session(bundle, backend="onnxruntime", cancel=token))
+    assert taken < WITHIN
+    ends = time.monotonic() + STARTED
+    while not closed and time.monotonic() < ends:
+        time.sleep(0.01)
+    assert len(closed) == 1, "what was opened after the caller had left was not released"
+
+
+@pytest.mark.parametrize("stage", [read, decode, opening], ids=lambda stage: stage.__name__)
+def test_a_deadline(
+    stage: Callable[[pytest.MonkeyPatch], Slow], study: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(monkeypatch)
+    started = time.monotonic()
+    with pytest.raises(DeadlineError, match=r"within the deadline of 0.4 s") as caught:
+        infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", deadline=0.4)
+    assert 0.4 <= time.monotonic() - started < 0.4 + WITHIN
+    assert caught.value.exit_code == 124
+
+
+def test_waiting_for_another_caller_ends_too_and_the_other_is_left_alone(
+    study: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
+        answerer, outcome = Answerer(session), []
+        slow = Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 0.05)
+        other = threading.Thread(target=lambda: outcome.append(answerer.answer(study, RECORD)))
+        other.start()
+        assert slow.reached.wait(STARTED)
+        started = time.monotonic()
+        with pytest.raises(DeadlineError):
+            answerer.answer(study, RECORD, deadline=0.5)
+        assert time.monotonic() - started < 0.5 + WITHIN
+        other.join()
+        assert len(outcome) == 1 and len(outcome[0].outputs["logit"]) == 200 // SLICES
+
+
+def test_a_token_cancelled_from_the_start(tiny_bundle: Path, tmp_path: Path) -> None:
+    token = CancelToken()
+    token.cancel()
+    token.cancel()
+    assert token.cancelled
+    for work in (
+        lambda: infer(tmp_path / "missing", RECORD, bundle=tmp_path / "missing", cancel=token),
+        lambda: open_session(load_bundle(tiny_bundle), cancel=token),
+    ):
+        with pytest.raises(CancelledError) as caught:
+            work()
+        assert caught.value.exit_code == 130
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_what_is_no_deadline(seconds: float, tiny_bundle: Path) -> None:
+    with pytest.raises(UsageError, match="expected a number of seconds above 0"):
+        infer("missing", RECORD, bundle=tiny_bundle, deadline=seconds)
+
+
+def test_limits_around_limits() -> None:
+    outer = CancelToken()
+    with pytest.raises(CancelledError), limited(outer), limited(CancelToken(), 60):
+        check()
+        outer.cancel()
+        check()
+        pytest.fail("the outer token did not end the work")
+    check()
+
+
+def test_an_outcome_is_never_late() -> None:
+    with pytest.raises(DeadlineError), limited(deadline=0.05):
+        time.sleep(0.1)
+
+
+def test_what_the_work_raises_is_raised() -> None:
+    def fail() -> None:
+        raise KeyError("of the work")
+
+    with limited(CancelToken()), pytest.raises(KeyError, match="of the work"):
+        leave_behind(fail, name="test")
+    with pytest.raises(KeyError):
+        leave_behind(fail, name="test")
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_runtime_is_asked_to_stop(backend: str, tmp_path: Path) -> None:
+    """A window of seconds, of many small layers: the session is free again long before it would be done."""
+    side, layers = 384, 800
+
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    onnx.save(_chain(side, layers), folder / "model.onnx")
+    from mmcaf_engine.backends.registry import backend_class
+    from mmcaf_engine.manifest import TensorSpec
+
+    inputs = (TensorSpec(name="square", kind="image", shape=("N", 1, side, side)),)
+    outputs = (TensorSpec(name="logit", kind="score", shape=("N", 1)),)
+    square = np.full((1, 1, side, side), 1 / side, np.float32)
+    with backend_class(backend)(folder / "model.onnx", inputs, outputs, 1) as opened:
+        started = time.monotonic()
+        expected = opened.infer({"square": square})["logit"]
+        whole = time.monotonic() - started
+        started = time.monotonic()
+        with pytest.raises(DeadlineError), limited(deadline=0.1):
+            opened.infer({"square": square})
+        assert time.monotonic() - started < 0.1 + WITHIN
+        with opened._lock:  # Whoever comes next gets it now.
+            assert time.monotonic() - started < 0.1 + WITHIN + whole / 2
+        assert opened.infer({"square": square})["logit"] == expected
+
+
+def _chain(side: int, layers: int) -> onnx.ModelProto:
+    """Products of a matrix with itself, one after the other, and the mean of the last."""
+    nodes = [helper.make_node("MatMul", ["square", "square"], ["m0"], name="m0")]
+    nodes += [
+        helper.make_node("MatMul", [f"m{at}", "square"], [f"m{at + 1}"], name=f"m{at + 1}") for at in range(layers)
+    ]
+    nodes.append(helper.make_node("ReduceMean", [f"m{layers}", "axes"], ["logit"], keepdims=0, name="logit"))
+    graph = helper.make_graph(
+        nodes,
+        "slow",
+        [helper.make_tensor_value_info("square", TensorProto.FLOAT, ["N", 1, side, side])],
+        [helper.make_tensor_value_info("logit", TensorProto.FLOAT, ["N", 1])],
+        [numpy_helper.from_array(np.array([2, 3], np.int64), "axes")],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
