@@ -50,11 +50,12 @@ def test_documented_options_exist(run: Command, option: str) -> None:
     assert any(option in text for text in helps)
 
 
-def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Command) -> None:
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_python_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Command) -> None:
     from mmcaf_engine.bundle.default import demo_bundle
 
     assert run("mmcaf", "demo", "--save", tmp_path / "demo").code == 0
     (tmp_path / "lung.mmcaf").symlink_to(demo_bundle())
     monkeypatch.chdir(tmp_path)
-    for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(compile(example, "README.md", "exec"), {})
+    for example in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL):
+        exec(compile(example, page, "exec"), {})
