@@ -15,6 +15,7 @@ from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.typed import lower_precision
 from mmcaf_export.rewrites.cost import measure
+from mmcaf_export.rewrites.rewrite import rewritten
 from mmcaf_kernels.graph import Program
 
 
@@ -27,11 +28,11 @@ def network_case(config: MmcafConfig, dtype: torch.dtype = torch.float16) -> Cas
     torch.manual_seed(0)
     network = MmcafNet(config).eval().requires_grad_(False)
     inputs = entry.example_inputs(config, 1, seed=0)
-    rewritten = entry.for_onnx(network, config)
-    cost = measure(rewritten, inputs)
+    lean = rewritten(network, entry.rewrites, inputs)
+    cost = measure(lean, inputs)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.onnx")
-        export_onnx(rewritten, inputs, path)
+        export_onnx(lean, inputs, path)
         if dtype == torch.float16:
             model = load_model(path)
             lower_precision(model, "fp16")

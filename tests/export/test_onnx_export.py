@@ -17,6 +17,7 @@ from mmcaf_export import onnx_files
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from mmcaf_export.onnx_export import OPSET, export_onnx
+from mmcaf_export.rewrites.rewrite import rewritten
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,8 @@ def test_values_are_called_after_their_nodes_and_weights_keep_their_names(
         assert node.output[0] in (node.name, "logit")
     names = {tensor.name for tensor in model.graph.initializer}
     assert "image_encoder.bfpu2.query_conv.weight" in names
-    lean = MmcafEntry().for_onnx(slim_network, SLIM)
+    entry = MmcafEntry()
+    lean = rewritten(slim_network, entry.rewrites, entry.example_inputs(SLIM, 1, seed=0))
     others = names - set(lean.state_dict())
     assert all(":in" in name for name in others), others
 

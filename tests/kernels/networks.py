@@ -15,6 +15,7 @@ from mmcaf_export.networks.registry import BUILT_IN
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.typed import Low, lower_precision
+from mmcaf_export.rewrites.rewrite import rewritten
 
 Feed = dict[str, NDArray[np.float32]]
 SLIM = MmcafConfig(slices=12, size=96, width=0.09375)
@@ -33,7 +34,8 @@ def filled(config: MmcafConfig) -> MmcafNet:
 def exported(config: MmcafConfig, path: Path) -> Path:
     """The network as it lies in a bundle: rewritten, in FP32."""
     entry = next(entry for entry in BUILT_IN if entry.name == "mmcaf")
-    export_onnx(entry.for_onnx(filled(config), config), entry.example_inputs(config, 1, seed=0), path)
+    inputs = entry.example_inputs(config, 1, seed=0)
+    export_onnx(rewritten(filled(config), entry.rewrites, inputs), inputs, path)
     return path
 
 

@@ -18,7 +18,6 @@ TABLE_ORDER: tuple[str, ...] = (
     "smoking_history",
 )
 
-ADENOCARCINOMA = 0
 SQUAMOUS = 1
 
 # Distance between the two class means of each nodule trait, in standard deviations of the trait.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.manifest import TensorSpec
 
-from ..rewrites.rewrite import Rewrite, rewritten
+from ..rewrites.rewrite import Rewrite
 
 ConfigT = TypeVar("ConfigT")
 
@@ -51,10 +51,6 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     @abstractmethod
     def build(self, config: ConfigT) -> nn.Module:
         """The network with untrained weights, in evaluation mode."""
-
-    def for_onnx(self, network: nn.Module, config: ConfigT) -> nn.Module:
-        """What is written as ONNX: an exactly equal copy that takes the manifest's inputs."""
-        return rewritten(network, self.rewrites, self.example_inputs(config, 1, seed=0))
 
     @abstractmethod
     def tensors(self, config: ConfigT) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -6,7 +6,6 @@ Each phase has rules from the surest to the last resort; `--series` overrides th
 from mmcaf_engine.manifest import BValues, SeriesRule, SeriesSpec, Turn
 
 _DERIVED = ("*adc*", "*map*", "*sub*", "*mip*", "*loc*", "*scout*")
-_T2 = ("t2", "t2w*", "*haste*", "*ssfse*", "*frfse*")
 _DIFFUSION = ("*dwi*", "*diff*", "*trace*")
 _IN_PHASE = ("in phase", "inphase", "ip", "dixon in")
 _OUT_PHASE = ("out phase", "outphase", "out of phase", "opposed phase", "opp phase", "opp", "oop", "op", "dixon opp")

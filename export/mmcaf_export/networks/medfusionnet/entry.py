@@ -38,7 +38,6 @@ _RELEASED = {  # names of the class that the authors released
     "classifier.1.": "head.hidden.",
     "classifier.3.": "head.output.",
 }
-_SHORTEST_TEXT = 32
 _LONGEST_TEXT = 512
 _WORD = 5  # word pieces of the example text start here; those before it are markers in small vocabularies too
 
