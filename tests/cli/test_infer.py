@@ -326,7 +326,7 @@ def remove_a_file(bundle: Path) -> None:
 
 def newer_version(bundle: Path) -> None:
     manifest = bundle / "manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 1', '"format_version": 2'))
+    manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 3'))
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ def newer_version(bundle: Path) -> None:
     [
         (flip_a_byte, "model.onnx is damaged or altered"),
         (remove_a_file, "golden.npz is missing"),
-        (newer_version, "bundle format 2; this engine reads up to 1"),
+        (newer_version, "bundle format 3; this engine reads up to 2"),
     ],
 )
 def test_wrong_bundle(

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from ..cache.cache import cache_folder, mark_used, remove
 from ..errors import BundleError, UsageError
-from ..manifest import FORMAT_VERSION, FileEntry, Manifest
+from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
 from ..strict_json import parse_json, read_bounded
 
 MANIFEST_NAME = "manifest.json"
@@ -106,7 +106,8 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
 
     Args:
         folder: holds the model files and golden.npz; on the same file system as `output`.
-        manifest: the manifest's fields without `files`, which are counted and hashed here.
+        manifest: the manifest's fields without `files`, which are counted and hashed here. It is written in the format
+            version that it says, or the newest if it says none or uses what that one lacks.
         output: the bundle directory, or a path ending in .zip for one uncompressed zip.
         force: replace what stands at `output`.
 
@@ -121,7 +122,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST_NAME
     }
-    document = _validate({**manifest, "files": files}, shown=output)
+    document = _sealed({**manifest, "files": files}, shown=output)
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     if output.suffix == ".zip":
@@ -246,8 +247,16 @@ def _parse(data: bytes, *, shown: Path) -> Manifest:
 
 
 def _validate(document: Any, *, shown: Path) -> Manifest:
+    return _checked(lambda: Manifest.model_validate(document), shown)
+
+
+def _sealed(document: dict[str, Any], *, shown: Path) -> Manifest:
+    return _checked(lambda: Manifest.model_validate({**document, "format_version": written_version(document)}), shown)
+
+
+def _checked(validate: Callable[[], Manifest], shown: Path) -> Manifest:
     try:
-        return Manifest.model_validate(document)
+        return validate()
     except ValidationError as failure:
         raise BundleError(f"{shown}: invalid manifest: {describe_validation(failure)}.") from None
 

@@ -1,5 +1,7 @@
 """The manifest: a bundle's declarative contract, as a versioned pydantic model."""
 
+from .body_part import BodyPartRule
+from .codes import Code
 from .image import ImageSpec, View
 from .manifest import (
     DEFAULT_ACCURACY_BOUNDS,
@@ -9,6 +11,7 @@ from .manifest import (
     AggregationSpec,
     FileEntry,
     Manifest,
+    written_version,
 )
 from .parts import PartFiles, ReportParts
 from .preprocessing import (
@@ -47,6 +50,9 @@ __all__ = [
     "FileEntry",
     "Precision",
     "FORMAT_VERSION",
+    "written_version",
+    "Code",
+    "BodyPartRule",
     "PreprocessingSpec",
     "WindowSpec",
     "Step",

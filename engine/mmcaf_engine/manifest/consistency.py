@@ -1,13 +1,13 @@
 """What must agree within a manifest; each violation is a ValueError that says what does not."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .image import ImageSpec
 from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
 from .series import SeriesSpec
 from .table import TableSpec
-from .tensors import TEXT_KINDS, AttentionSpec, Precision, TensorSpec
+from .tensors import TEXT_KINDS, AttentionSpec, Precision, TensorSpec, weighed_input
 from .text import TextSpec
 
 _AT_MOST_ONE = ("image", "table", *TEXT_KINDS)
@@ -15,14 +15,20 @@ _PARTS = {"volume": "preprocessing", "image": "image", "table": "table", "tokens
 """Kind of input -> the part of the manifest that tells how it is made; each needs the other."""
 
 
+def check_version(version: int, newer: Iterable[str]) -> None:
+    """A manifest of the first version holds none of the fields that the second added.
+
+    Raises:
+        ValueError: it does; so all functions here.
+    """
+    if version < 2 and (found := sorted(newer)):
+        raise ValueError(f"format version 2 added {', '.join(found[:4])}; this manifest says version {version}")
+
+
 def check_files(
     files: Collection[str], models: Mapping[Precision, str], text: TextSpec | None, parts: ReportParts | None
 ) -> None:
-    """Every file that another part of the manifest names is listed, under a name that stays within the bundle.
-
-    Raises:
-        ValueError: one is not; so all functions here.
-    """
+    """Every file that another part of the manifest names is listed, under a name that stays within the bundle."""
     vocabulary = [] if text is None else [text.vocabulary]
     cut = [] if parts is None else [file for part in parts.models.values() for file in (part.text, part.rest)]
     for file in (*models.values(), *cut, "golden.npz", *vocabulary):
@@ -132,6 +138,12 @@ def check_labels(activation: str, labels: Sequence[str], threshold: float | None
         raise ValueError("thresholds belongs to activation independent, which needs one for each label")
 
 
+def check_codes(labels: Collection[str], codes: Collection[str]) -> None:
+    """What has a code is a label."""
+    if unknown := sorted(set(codes) - set(labels)):
+        raise ValueError(f"label_codes names {', '.join(unknown)}, which is no label")
+
+
 def check_outputs(outputs: Sequence[TensorSpec], activation: str, labels: Sequence[str]) -> None:
     """One score of the right width comes first, and attention after it."""
     score, attention = outputs[0], outputs[1:]
@@ -145,7 +157,7 @@ def check_outputs(outputs: Sequence[TensorSpec], activation: str, labels: Sequen
 def check_attention(
     outputs: Sequence[TensorSpec],
     attention: Sequence[AttentionSpec],
-    volumes: Sequence[TensorSpec],
+    inputs: Sequence[TensorSpec],
     preprocessing: PreprocessingSpec | None,
 ) -> None:
     """Each attention output is told what it weighs, and weighs parts that are there."""
@@ -153,11 +165,17 @@ def check_attention(
     if [entry.output for entry in attention] != [spec.name for spec in weights]:
         raise ValueError("attention must tell what each attention output weighs, in their order")
     for entry, spec in zip(attention, weights, strict=True):
-        if preprocessing is None:
-            raise ValueError("attention weighs parts of a volume input, and there is none")
+        weighed = weighed_input(entry, inputs)
+        if weighed is None:
+            which = "a volume input" if entry.input is None else f"{entry.input}, a volume or the image"
+            raise ValueError(f"attention weighs parts of {which}, and there is none")
         if spec.shape != ("N", entry.grid[0] * entry.grid[1]):
             raise ValueError(f"the output {spec.name} does not have one weight for each of {entry.grid} parts")
-        depth = volumes[0].shape[2 + preprocessing.slice_axis]
+        if weighed.kind == "image" or preprocessing is None:
+            if entry.slices is not None:
+                raise ValueError(f"attention {entry.output}: an image has no slices")
+            continue
+        depth = weighed.shape[2 + preprocessing.slice_axis]
         if entry.slices is not None and not entry.slices[0] < entry.slices[1] <= int(depth):
             raise ValueError(f"attention {entry.output}: slices {entry.slices} are not within {depth}")
 

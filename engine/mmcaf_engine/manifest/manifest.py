@@ -4,31 +4,48 @@ It holds which steps run, in which order, with which constants; never code. Unkn
 refused, so that an older engine never ignores something that a newer bundle relies on.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from . import consistency
-from .base import ManifestModel
+from .base import Line, ManifestModel, newer_fields
+from .body_part import BodyPartRule
+from .codes import Code
 from .image import ImageSpec
 from .parts import ReportParts
-from .preprocessing import (
-    PreprocessingSpec,
-)
+from .preprocessing import PreprocessingSpec
 from .provenance import Provenance
 from .series import SeriesSpec
-from .table import (
-    TableSpec,
+from .table import TableSpec
+from .tensors import (
+    AttentionSpec,
+    InputKind,
+    ModulePath,
+    ModuleTitle,
+    NetworkSpec,
+    Precision,
+    TensorSpec,
+    weighed_input,
 )
-from .tensors import AttentionSpec, InputKind, NetworkSpec, Precision, TensorSpec
 from .text import TextSpec
 
-FORMAT_VERSION = 1
-"""Bundles of this format version are read; a newer one is refused by name."""
+FORMAT_VERSION = 2
+"""Bundles up to this format version are read; a newer one is refused by name."""
 
 Activation = Literal["sigmoid", "softmax", "independent"]
 """sigmoid: one logit, which scores label 1 of two; softmax: one logit for each label, of which one holds; independent:
 one logit for each label, of which any may hold."""
+
+StandardName = Literal["binary", "multiclass", "multilabel"]
+"""What machine learning calls them; version 2 reads these names as well."""
+
+STANDARD_NAMES: dict[StandardName, Activation] = {
+    "binary": "sigmoid",
+    "multiclass": "softmax",
+    "multilabel": "independent",
+}
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
@@ -68,9 +85,11 @@ DEFAULT_ACCURACY_BOUNDS: dict[Precision, AccuracyBound] = {
 class Manifest(ManifestModel):
     """manifest.json; its JSON Schema is published in docs/manifest.schema.json."""
 
-    format_version: Literal[1] = 1
+    format_version: Literal[1, 2] = 2
     name: str = Field(min_length=1, max_length=200)
     description: str = ""
+    release: int | None = Field(default=None, ge=1, description="Counts up with each release of the model.")
+    version: Annotated[Line, Field(max_length=64)] = Field(default="", description="Of the model, as its makers say.")
     network: NetworkSpec
     inputs: tuple[TensorSpec, ...] = Field(min_length=1)
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
@@ -82,8 +101,17 @@ class Manifest(ManifestModel):
     )
     table: TableSpec | None = None
     text: TextSpec | None = Field(default=None, description="Of the tokens and token_mask inputs, if there are any.")
+    body_part: BodyPartRule | None = Field(default=None, description="Which studies it is for; all without.")
+    identity: Literal["required", "optional"] = Field(
+        default="optional", description="required: record and study must both say whose they are."
+    )
     labels: tuple[str, ...] = Field(min_length=1, description="In the order of the network's classes, from 0.")
-    activation: Activation = "sigmoid"
+    label_codes: dict[str, Code] = Field(default_factory=dict, description="Label -> its code in a terminology.")
+    activation: Activation = Field(
+        default="sigmoid",
+        description="sigmoid, or binary: one logit, which scores label 1 of two; softmax, or multiclass: a logit for "
+        "each label, of which one holds; independent, or multilabel: a logit for each label, of which any may hold.",
+    )
     aggregation: AggregationSpec
     threshold: Threshold | None = Field(
         default=None, description="For sigmoid: the answer is label 1 from this probability on."
@@ -96,11 +124,27 @@ class Manifest(ManifestModel):
         default=DEFAULT_ACCURACY_BOUNDS,
         description="Precision other than fp32 -> what it may cost; one that is left out has its default.",
     )
+    module_titles: dict[ModulePath, ModuleTitle] = Field(
+        default_factory=dict,
+        max_length=1000,
+        description="Module of the source network -> what people call it and what lies in it; the longest path counts.",
+    )
     provenance: Provenance
     licence: str
     intended_use: str
     demonstration: bool = Field(default=False, description="Trained on synthetic data; never about a patient.")
     files: dict[str, FileEntry]
+
+    version_2: ClassVar[frozenset[str]] = frozenset(
+        {"release", "version", "body_part", "identity", "label_codes", "module_titles"}
+    )
+
+    @field_validator("activation", mode="before", json_schema_input_type=Activation | StandardName)
+    @classmethod
+    def _canonical(cls, given: Any, found: ValidationInfo) -> Any:
+        """Version 1 does not know the standard names."""
+        new = found.data.get("format_version") != 1
+        return next((old for name, old in STANDARD_NAMES.items() if new and given == name), given)
 
     @field_validator("accuracy_bounds")
     @classmethod
@@ -113,6 +157,7 @@ class Manifest(ManifestModel):
     def _consistent(self) -> "Manifest":
         """In this order: the first that does not hold is what a user reads."""
         sources = {"preprocessing": self.preprocessing, "image": self.image, "table": self.table, "text": self.text}
+        consistency.check_version(self.format_version, newer_fields(self))
         consistency.check_files(self.files.keys(), self.models, self.text, self.parts)
         consistency.check_inputs(self.inputs, self.outputs, sources)
         consistency.check_record(self.table, self.text)
@@ -120,8 +165,9 @@ class Manifest(ManifestModel):
         consistency.check_volumes(self.volumes, self.series, self.preprocessing)
         consistency.check_shapes(self.inputs, self.image, self.table)
         consistency.check_labels(self.activation, self.labels, self.threshold, self.thresholds)
+        consistency.check_codes(self.labels, self.label_codes)
         consistency.check_outputs(self.outputs, self.activation, self.labels)
-        consistency.check_attention(self.outputs, self.attention, self.volumes, self.preprocessing)
+        consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing)
         return self
 
     @property
@@ -141,6 +187,13 @@ class Manifest(ManifestModel):
             raise ValueError(f"{self.name} takes no volume")
         return self.preprocessing
 
+    def weighed(self, entry: AttentionSpec) -> TensorSpec:
+        """The input whose parts one of its attention outputs weighs."""
+        found = weighed_input(entry, self.inputs)
+        if found is None:
+            raise ValueError(f"{entry.output} weighs none of the inputs")  # Never: such a manifest is refused.
+        return found
+
     @property
     def parts(self) -> ReportParts | None:
         """The network cut in two, if the bundle has it so."""
@@ -156,3 +209,17 @@ class Manifest(ManifestModel):
     def input(self, kind: InputKind) -> TensorSpec:
         """The first input of this kind; the manifest is known to have it."""
         return next(spec for spec in self.inputs if spec.kind == kind)
+
+
+def written_version(document: Mapping[str, Any]) -> int:
+    """The format version to write a manifest in: the one that it says, unless it uses what only a newer one has.
+
+    Args:
+        document: the manifest's fields; without `format_version`, it is of the newest.
+
+    Raises:
+        ValidationError: it is no manifest.
+    """
+    newest = Manifest.model_validate({**document, "format_version": FORMAT_VERSION})
+    found = document.get("format_version", FORMAT_VERSION)
+    return FORMAT_VERSION if next(newer_fields(newest), None) is not None else found

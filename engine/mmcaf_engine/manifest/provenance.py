@@ -1,8 +1,8 @@
 """The manifest's provenance: which checkpoint the weights came from and what was done to them."""
 
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field
 
 from .base import ManifestModel
 from .tensors import Precision
@@ -25,6 +25,9 @@ class Int8Entry(ManifestModel):
     processor: Literal["cpu", "gpu"] = Field(default="cpu", description="What its layers were chosen for.")
     layers: int = Field(ge=0, description="Convolutions and matrix products in INT8.")
     kept: dict[str, str] = Field(default_factory=dict, description="One left in FP32 -> why.")
+    between: Precision = Field(default="fp32", description="In what the values lie from one such layer to the next.")
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"between"})
 
 
 class SparedEntry(ManifestModel):
@@ -49,13 +52,9 @@ class Provenance(ManifestModel):
     fp16: SparedEntry | None = Field(default=None, description="Absent where every map of the network is in FP16.")
     bf16: SparedEntry | None = Field(default=None, description="Absent where no layer was left out of BF16.")
 
+    sparse: ClassVar[frozenset[str]] = frozenset({"fp16", "bf16"})
+
     def spared(self) -> dict[Precision, tuple[str, ...]]:
         """FP16 and BF16 -> the layers that they leave in FP32, where some are."""
         entries: dict[Precision, SparedEntry | None] = {"fp16": self.fp16, "bf16": self.bf16}
         return {precision: tuple(entry.kept) for precision, entry in entries.items() if entry is not None}
-
-    @model_serializer(mode="wrap")
-    def _without_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The manifests of bundles without such a network are what they were before there was one."""
-        written: dict[str, Any] = serialise(self)
-        return {name: value for name, value in written.items() if name not in ("fp16", "bf16") or value is not None}

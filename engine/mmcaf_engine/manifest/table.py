@@ -1,6 +1,6 @@
 """The manifest's table: which clinical values the network takes, how each is written, scaled and found."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -60,6 +60,13 @@ class Cut(ManifestModel):
         return float(value >= self.value if self.direction == "above" else value <= self.value)
 
 
+_OLDEST = Field(
+    default=None,
+    ge=1,
+    description="Days before the study that an Observation may have been made; an older one is warned of.",
+)
+
+
 class CategoryField(ManifestModel):
     """A field with named values; the feature is categories[value] / divisor."""
 
@@ -73,9 +80,13 @@ class CategoryField(ManifestModel):
     missing: Missing = Refuse()
     dicom: Literal["PatientSex"] | None = Field(default=None, description="Header element it must agree with.")
     fhir: FhirSource | None = Field(default=None, description="Where a FHIR R4 Bundle holds it.")
+    max_age_days: int | None = _OLDEST
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"max_age_days"})
 
     @model_validator(mode="after")
     def _known(self) -> "CategoryField":
+        _check_age_limit(self.max_age_days, self.fhir)
         answers = self.fhir.answers.values() if isinstance(self.fhir, FhirObservation) else ()
         unknown = sorted({*self.synonyms.values(), *answers} - set(self.categories))
         if unknown:
@@ -109,9 +120,13 @@ class NumberField(ManifestModel):
     missing: Missing = Refuse()
     dicom: Literal["PatientAge", "PatientWeight"] | None = None
     fhir: FhirSource | None = None
+    max_age_days: int | None = _OLDEST
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"max_age_days"})
 
     @model_validator(mode="after")
     def _ordered(self) -> "NumberField":
+        _check_age_limit(self.max_age_days, self.fhir)
         if self.minimum >= self.maximum:
             raise ValueError("minimum must be below maximum")
         own, other = {"lower": self.lower, "upper": self.upper}, {"mean": self.mean, "std": self.std}
@@ -134,6 +149,11 @@ class NumberField(ManifestModel):
         if self.lower is None or self.upper is None:
             raise ValueError(f"{self.name} has no scaling")  # Never: a manifest without one is refused.
         return (value - self.lower) / (self.upper - self.lower)
+
+
+def _check_age_limit(days: int | None, source: FhirPatient | FhirObservation | None) -> None:
+    if days is not None and not isinstance(source, FhirObservation):
+        raise ValueError("max_age_days belongs to a field that a FHIR Observation holds")
 
 
 TableField = Annotated[CategoryField | NumberField, Field(discriminator="kind")]

@@ -1,10 +1,11 @@
 """The manifest's network: what it is, and the tensors that go in and come out."""
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from .base import ManifestModel
+from .base import Line, ManifestModel
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -29,9 +30,16 @@ class TensorSpec(ManifestModel):
     kind: Literal[InputKind, OutputKind, "words"]
     dtype: Literal["float32", "int64"] = "float32"
     shape: tuple[Axis, ...] = Field(min_length=1)
+    optional: bool = Field(
+        default=False, description="Of an output that is no score: left out unless a session is asked for it."
+    )
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"optional"})
 
     @model_validator(mode="after")
     def _axes(self) -> "TensorSpec":
+        if self.optional and self.kind != "attention":
+            raise ValueError("optional belongs to outputs other than the score")
         if self.shape[0] != "N" or "N" in self.shape[1:]:
             raise ValueError('the first axis, and only the first, must be "N"')
         if self.kind in TEXT_KINDS:
@@ -53,10 +61,17 @@ class NetworkSpec(ManifestModel):
     parameters: int = Field(ge=0, description="Weights that the answer depends on.")
 
 
-class AttentionSpec(ManifestModel):
-    """What an attention output [N, rows * columns] weighs: parts of the volume inputs, row by row.
+ModulePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=200)]
+"""A module of the source network by its attributes, such as image_encoder.bfpu1."""
 
-    The two axes are those of the volume input that count no slices, in its own order; the parts are of equal size.
+ModuleTitle = Annotated[Line, Field(min_length=1, max_length=60)]
+
+
+class AttentionSpec(ManifestModel):
+    """What an attention output [N, rows * columns] weighs: parts of the volume inputs, row by row, or of the image.
+
+    The two axes are the image's, or those of the volume input that count no slices, in its own order; the parts are of
+    equal size.
     """
 
     output: str
@@ -67,3 +82,14 @@ class AttentionSpec(ManifestModel):
     slices: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
         default=None, description="First slice of the input, and one past the last, that the parts cover; all without."
     )
+    input: str | None = Field(
+        default=None, description="The volume or image input whose parts it weighs; without it, the first volume."
+    )
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"input"})
+
+
+def weighed_input(entry: AttentionSpec, inputs: Sequence[TensorSpec]) -> TensorSpec | None:
+    """The input whose parts an attention output weighs; None where there is no such volume or image."""
+    kinds = ("volume",) if entry.input is None else ("volume", "image")
+    return next((spec for spec in inputs if spec.kind in kinds and entry.input in (None, spec.name)), None)

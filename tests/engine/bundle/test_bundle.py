@@ -225,7 +225,7 @@ def test_missing_file_is_named(tiny_bundle: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"format_version": 2}, "bundle format 2; this engine reads up to 1"),
+        ({"format_version": 3}, "bundle format 3; this engine reads up to 2"),
         ({"format_version": "1"}, "no format_version"),
         ({"surprise": 1}, "surprise"),
         ({"threshold": 1.5}, "threshold"),

@@ -66,7 +66,7 @@ def test_volumes_are_as_before() -> None:
     assert manifest.modalities == ("CT",)
     assert manifest.of_volumes is manifest.preprocessing
     assert (manifest.image, manifest.text, manifest.thresholds) == (None, None, ())
-    assert manifest.format_version == 1
+    assert manifest.format_version == 2
 
 
 def test_independent_labels() -> None:
