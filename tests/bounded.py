@@ -14,7 +14,7 @@ from mmcaf_engine.errors import MmcafError
 from mmcaf_engine.image import open_image
 from mmcaf_engine.manifest import ImageSpec
 from mmcaf_engine.study import read_study
-from mmcaf_engine.study.decoders import CODECS
+from mmcaf_engine.study.dicom.decoders import CODECS
 for codec in CODECS.values():
     codec.load()
 spec = ImageSpec(view="any", size=(8, 8), channels=1, mean=(0.0,), std=(1.0,))

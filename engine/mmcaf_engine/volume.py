@@ -92,6 +92,7 @@ class StudyFacts:
     warnings: sentences on what was irregular and what was done about it.
     images: what each slice was made from, in slice order, None for one that was interpolated; empty where the study
         does not consist of DICOM images.
+    body_part: BodyPartExamined (0018,0015); empty where the header does not say.
     """
 
     modality: str
@@ -101,6 +102,7 @@ class StudyFacts:
     spacing_mm: tuple[float, float, float]
     warnings: tuple[str, ...] = ()
     images: tuple[SourceImage | None, ...] = ()
+    body_part: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Study:
     patient: PatientHeader
     warnings: tuple[str, ...] = ()
     images: tuple[SourceImage | None, ...] = ()
+    body_part: str = ""
 
     @property
     def slices(self) -> int:

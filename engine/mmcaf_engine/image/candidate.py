@@ -40,6 +40,7 @@ class Candidate:
     fault: why it cannot be read, if so.
     decode: reads its pixels; raises StudyError.
     uids: of "study", "series" and "image". sop_class: SOPClassUID (0008,0016).
+    body_part: what its header says was examined; empty where it does not say.
     number: as in the list that messages show, from 1.
     """
 
@@ -57,6 +58,7 @@ class Candidate:
     description: str = ""
     derived: bool = False
     patient: PatientHeader = field(default_factory=PatientHeader, repr=False)
+    body_part: str = ""
     number: int = 0
 
     @property

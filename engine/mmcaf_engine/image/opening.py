@@ -7,12 +7,14 @@ from pathlib import Path
 
 from ..cancel import Progress, check
 from ..errors import StudyError
+from ..manifest import BodyPartRule
 from ..manifest.image import ImageSpec
 from ..study.faults import printable
 from ..study.files import Found, open_path
 from ..study.given import StudyFiles, open_files, study_name
 from ..study.nifti import is_nifti
 from ..study.scan import parse_sources, passed_over
+from ..study.selection.body_part import check_body_part
 from ..study.selection.inputs import Series, choices
 from ..study.selection.listing import SeriesEntry, SeriesList
 from ..timing import span
@@ -81,6 +83,7 @@ class OpenImage:
             spacing_mm=(0.0, *(image.spacing_mm or (0.0, 0.0))),
             images=() if image.is_picture else (SourceImage(image.sop_class, image.uids.get("image", "")),),
             warnings=(*self.remarks, *self.choice.remarks, *of_pixels),
+            body_part=image.body_part,
         )
         return grey.plane, facts
 
@@ -92,6 +95,7 @@ def open_image(
     *,
     input: str = "image",
     series: Series | None = None,
+    body_part: BodyPartRule | None = None,
     progress: Progress | None = None,
 ) -> Iterator[OpenImage]:
     """Read the headers at a path and choose the one image that fits; read its pixels within the block.
@@ -102,10 +106,12 @@ def open_image(
         spec: the manifest's; which modality and view the network reads.
         input: the network's input, as `series` may name it.
         series: number in the list of `list_images`, SOPInstanceUID, SeriesInstanceUID or file name of the image.
+        body_part: the manifest's rule.
         progress: called with ("read", files done, files).
 
     Raises:
-        StudyError: nothing to read there, damaged DICOM files, no image that fits, or several.
+        StudyError: nothing to read there, damaged DICOM files, no image that fits, or several, or one of a part of the
+            body that the rule refuses.
         UsageError: `series` names no input.
     """
     wanted = choices(series, [input]).get(input)
@@ -115,7 +121,8 @@ def open_image(
             path = Path(study) if isinstance(study, str | Path) else Path()
             images, remarks = _images(found, path, name, progress)
             choice = choose_image(images, spec, name, wanted)
-        yield OpenImage(choice, remarks)
+            examined = check_body_part(body_part, choice.image.body_part, name)
+        yield OpenImage(choice, (*remarks, *examined))
 
 
 def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None = None) -> SeriesList:

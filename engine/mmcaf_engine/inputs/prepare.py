@@ -1,7 +1,7 @@
 """A study and a record made ready for any session of one bundle."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from ..errors import Remedy, UsageError
 from ..image import open_image
 from ..manifest import ImageSpec, Manifest
 from ..record.clinical import Clinical, RecordSource, expect_clinical, read_clinical
+from ..record.identity import check_identity
 from ..record.record import Record
 from ..record.tokenizer import Tokenizer
 from ..study import Duplicates, Gaps, InputSeries, Policies, Series, StudySource, Tilt, open_inputs
@@ -136,7 +137,9 @@ def prepare(
 
     def clinical_of(patient: PatientHeader) -> Clinical:
         with span("record"):
-            return read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
+            read = read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
+            nameless = check_identity(read, manifest, patient, allow_id_mismatch=allow_id_mismatch)
+            return replace(read, warnings=(*read.warnings, *nameless))
 
     if manifest.preprocessing is None:
         _refuse_options_of_volumes(manifest, policies, stride)
@@ -194,7 +197,7 @@ def _with_image(
         raise UsageError(
             f"{manifest.name} reads one 2D image, but a volume was given.", "Give a file, or pydicom data sets."
         )
-    with open_image(study, spec, input=name, series=series, progress=progress) as opened:
+    with open_image(study, spec, input=name, series=series, body_part=manifest.body_part, progress=progress) as opened:
         clinical = clinical_of(opened.patient)
         if accepted is not None:
             accepted()

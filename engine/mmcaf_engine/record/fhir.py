@@ -4,6 +4,8 @@ Which resource holds which field is declared in the manifest; see FHIR R4 sectio
 10.1 (Observation). The report, if the network reads one, is `fhir_report`'s.
 """
 
+import re
+from calendar import monthrange
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,6 +18,9 @@ from .fhir_report import USABLE_REPORTS, Resource, find_report
 LOINC = "http://loinc.org"
 USABLE_STATUS = ("final", "amended", "corrected", "registered", "preliminary")
 """Observation.status; entered-in-error, cancelled and unknown are left out."""
+
+_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2})(?:T.*)?)?)?")
+"""Year, month and day of a FHIR date or dateTime, of which the last may be absent."""
 
 
 @dataclass(frozen=True)
@@ -91,23 +96,54 @@ def _find(
     if source is None:
         return None
     if isinstance(source, FhirObservation):
-        return _observed(entry.name, source, observations, warnings)
+        return _observed(entry, source, observations, study_date, warnings)
     if source.element == "gender":
         gender = patient.get("gender")
         return None if gender in ("other", "unknown") else gender
     return _age(patient.get("birthDate"), name, study_date, warnings)
 
 
-def _observed(field_name: str, source: FhirObservation, observations: list[Resource], warnings: list[str]) -> Any:
+def _observed(
+    entry: TableField,
+    source: FhirObservation,
+    observations: list[Resource],
+    study_date: date | None,
+    warnings: list[str],
+) -> Any:
     """The latest value under the first of the codes that has one."""
-    found = [(code, _latest(code, observations)) for code in source.codes]
-    held = [(code, value) for code, observation in found if (value := _value(observation, source)) is not None]
+    found = [(code, observation) for code in source.codes if (observation := _latest(code, observations)) is not None]
+    held = [
+        (code, observation, value) for code, observation in found if (value := _value(observation, source)) is not None
+    ]
     if not held:
         return None
-    if any(value != held[0][1] for _, value in held[1:]):
-        others = ", ".join(code for code, _ in held[1:])
-        warnings.append(f"{field_name} was taken from LOINC {held[0][0]}; the record has another value under {others}.")
-    return held[0][1]
+    code, observation, taken = held[0]
+    if any(value != taken for _, _, value in held[1:]):
+        others = ", ".join(code for code, _, _ in held[1:])
+        warnings.append(f"{entry.name} was taken from LOINC {code}; the record has another value under {others}.")
+    days = _days_before(observation.get("effectiveDateTime"), study_date)
+    if entry.max_age_days is not None and days is not None and days > entry.max_age_days:
+        warnings.append(
+            f"{entry.name} was observed {days} days before the study (LOINC {code}); at most {entry.max_age_days} are "
+            "expected."
+        )
+    return taken
+
+
+def _days_before(observed: Any, study_date: date | None) -> int | None:
+    """Days from an observation to the study, the fewest that its date allows; None where either is not known.
+
+    FHIR dates may lack the day or the month, and may have a time (R4 2.24.0.1).
+    """
+    given = _DATE.fullmatch(str(observed))
+    if study_date is None or given is None:
+        return None
+    year, month = int(given[1]), int(given[2] or 12)
+    try:
+        latest = date(year, month, int(given[3] or monthrange(year, month)[1]))
+    except ValueError:
+        return None
+    return (study_date - latest).days
 
 
 def _latest(code: str, observations: list[Resource]) -> Resource | None:
@@ -121,9 +157,7 @@ def _latest(code: str, observations: list[Resource]) -> Resource | None:
     return max(reversed(matching), key=lambda each: str(each.get("effectiveDateTime", "")), default=None)
 
 
-def _value(observation: Resource | None, source: FhirObservation) -> Any:
-    if observation is None:
-        return None
+def _value(observation: Resource, source: FhirObservation) -> Any:
     quantity = observation.get("valueQuantity")
     if isinstance(quantity, dict) and "value" in quantity:
         unit = quantity.get("code") or quantity.get("unit")

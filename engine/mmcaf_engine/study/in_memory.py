@@ -63,7 +63,14 @@ class OpenVolume:
         read = self.read(progress)
         each_slice(read.volume.values, receive)
         return StudyFacts(
-            read.modality, read.uids, read.patient, read.slices, read.spacing_mm, read.warnings, read.images
+            modality=read.modality,
+            uids=read.uids,
+            patient=read.patient,
+            slices=read.slices,
+            spacing_mm=read.spacing_mm,
+            warnings=read.warnings,
+            images=read.images,
+            body_part=read.body_part,
         )
 
 

@@ -66,7 +66,7 @@ class OpenSeries:
             StudyError: pixels that cannot be decoded, or would give a wrong volume.
         """
         volume, facts = self._volume(progress)
-        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings, facts.images)
+        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings, facts.images, facts.body_part)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Decode the pixels and hand over each slice of the volume, in any order and once.
@@ -113,6 +113,7 @@ class OpenSeries:
             spacing_mm=self.geometry.spacing_mm,
             warnings=(*self.remarks, *self.geometry.warnings, *warnings),
             images=self._images(),
+            body_part=self.chosen.body_part,
         )
 
     def _images(self) -> tuple[SourceImage | None, ...]:

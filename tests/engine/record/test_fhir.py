@@ -180,3 +180,63 @@ def test_refused(document: dict[str, Any], study_date: date | None, said: str) -
 def test_flattened_record_hides_its_values() -> None:
     record = read_record(bundle(), SPEC, study_date=STUDY_DATE)
     assert "HOSPITAL" not in repr(record) and "154" not in repr(record)
+
+
+def limited(days: int) -> TableSpec:
+    """The table with an age limit for the weight, and for nothing else."""
+    document = SPEC.model_dump(mode="json")
+    document["fields"] = [
+        {**field, "max_age_days": days} if field["name"] == "weight" else field for field in document["fields"]
+    ]
+    return TableSpec.model_validate(document)
+
+
+def weighed(when: str | None) -> dict[str, Any]:
+    more = {} if when is None else {"effectiveDateTime": when}
+    return coded("29463-7", {"valueQuantity": {"value": 70, "unit": "kg"}}, **more)
+
+
+@pytest.mark.parametrize(
+    ("when", "days"),
+    [
+        ("2024-02-17", None),
+        ("2024-02-16", 91),
+        ("2024-02-16T23:59:59+01:00", 91),
+        ("2024-01", 107),
+        ("2024-02", None),
+        ("2023", 138),
+        ("2024", None),
+        ("2025-01-01", None),
+        ("2023-13-01", None),
+        ("2023-02-30", None),
+        ("last spring", None),
+        (None, None),
+    ],
+    ids=[
+        "limit",
+        "a-day-over",
+        "time",
+        "month",
+        "late-month",
+        "year",
+        "same-year",
+        "after",
+        "no-month",
+        "no-day",
+        "x",
+        "-",
+    ],
+)
+def test_an_observation_that_is_too_old(when: str | None, days: int | None) -> None:
+    document = bundle(weighed(when), without=("29463-7",))
+    said = f"weight was observed {days} days before the study (LOINC 29463-7); at most 90 are expected."
+    warnings = read_record(document, limited(90), study_date=STUDY_DATE).warnings
+    assert warnings == (() if days is None else (said,))
+    assert read_record(document, SPEC, study_date=STUDY_DATE).warnings == ()
+
+
+def test_the_age_of_an_observation_needs_a_study_date() -> None:
+    old = bundle(weighed("1999-01-01"), without=("29463-7",), patient={"birthDate": None})
+    document = limited(90).model_dump(mode="json")
+    fields = [field for field in document["fields"] if field["name"] != "age"]
+    assert read_record(old, TableSpec.model_validate({"fields": fields}), study_date=None).warnings == ()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from ...errors import StudyError
 from ...volume import PatientHeader
+from ..faults import printable
 from .instance import Instance
 from .tags import Tags
 
@@ -30,6 +31,11 @@ def read_patient(instance: Instance) -> PatientHeader:
         weight=_weight(tags),
         study_date=studied,
     )
+
+
+def read_body_part(instance: Instance) -> str:
+    """BodyPartExamined (0018,0015) as it stands there; empty where it is absent or cannot be read."""
+    return printable(_text(instance.tags, "BodyPartExamined"))
 
 
 def _text(tags: Tags, keyword: str) -> str:

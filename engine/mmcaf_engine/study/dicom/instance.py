@@ -34,7 +34,7 @@ KEYWORDS = (
         "TemporalPositionIdentifier",
         "ContrastBolusAgentSequence",
     ),
-    *("PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight"),
+    *("PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight", "BodyPartExamined"),
     *("StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "FrameOfReferenceUID"),
     *("AcquisitionNumber", "InstanceNumber", "ConvolutionKernel"),
     *("SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),

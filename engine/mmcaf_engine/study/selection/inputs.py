@@ -17,6 +17,7 @@ from ..given import StudySource, StudyVolumes
 from ..in_memory import GIVEN, OpenVolume, open_volumes
 from ..nifti import OpenNifti
 from ..reading import Headers, OpenSeries, open_headers
+from .body_part import check_body_part
 from .matching import Match, match_series
 from .ranking import choose
 from .series import Candidate
@@ -68,8 +69,8 @@ def open_inputs(
         policies: what to accept of an irregular series.
 
     Raises:
-        StudyError: a series is missing, ambiguous, damaged, of another patient or geometry, or would give a wrong
-            volume.
+        StudyError: a series is missing, ambiguous, damaged, of another patient, geometry or part of the body, or would
+            give a wrong volume.
         UsageError: `series` names no input, or one twice, or comes with volumes in memory; or these do not fit.
     """
     policies = policies or Policies()
@@ -84,8 +85,10 @@ def open_inputs(
             found = _chosen(headers, manifest, wanted, stack, progress)
             opened = []
             for choice in found:
-                candidate, of_series = choice.match.chosen, choice.remarks
-                read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, remarks=of_series)
+                candidate = choice.match.chosen
+                examined = check_body_part(manifest.body_part, candidate.body_part, choice.headers.name)
+                remarks = (*choice.remarks, *examined)
+                read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, remarks=remarks)
                 shown = InputSeries(choice.match.input, candidate.source, choice.match.why, read)
                 opened.append(shown)
             places = [(entry.input, entry.opened.placement) for entry in opened]
@@ -111,7 +114,12 @@ def _given(
     for kind, values in (("patients", patients), ("studies", studies)):
         if len(values) > 1:
             raise StudyError(f"study: its volumes are of {len(values)} different {kind}.", "Give those of one study.")
-    return tuple(InputSeries(name, entry.study.uids.get("series", ""), GIVEN, entry) for name, entry in opened.items())
+    found = []
+    for name, entry in opened.items():
+        examined = check_body_part(manifest.body_part, entry.study.body_part, "study")
+        warned = replace(entry.study, warnings=(*entry.study.warnings, *examined))
+        found.append(InputSeries(name, warned.uids.get("series", ""), GIVEN, replace(entry, study=warned)))
+    return tuple(found)
 
 
 def choices(series: Series | None, inputs: Sequence[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...errors import StudyError
 from ..dicom.frames import Frame, read_frames
+from ..dicom.header import read_body_part
 from ..dicom.instance import Instance
 from ..dicom.tags import Tags, describe
 from ..faults import printable
@@ -89,6 +90,11 @@ class Candidate:
     def source(self) -> str:
         """What it is told by: its SeriesInstanceUID, or its file's name."""
         return self.description if self.modality == NIFTI else printable(self.series_uid)
+
+    @property
+    def body_part(self) -> str:
+        """What its header says was examined; empty where it does not say."""
+        return read_body_part(self.frames[0].instance) if self.frames else ""
 
     @property
     def derived(self) -> bool:

@@ -1,0 +1,176 @@
+"""What a manifest asks of a study and a record before their values count: whose they are, and what was examined."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dicom_factory import PHI, ct_series, hounsfield, save, write
+from mmcaf_engine.errors import MmcafError, RecordError, StudyError
+from mmcaf_engine.inputs.prepare import Prepared, prepare
+from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.record.tokenizer import Tokenizer
+from mmcaf_engine.study import read_study
+from tiny_bundle import SIZE, tiny_manifest
+from tiny_image import TABLE, radiograph, tiny_image_manifest
+from tiny_report import PIECES, report_manifest
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+FILE = {"sha256": "0" * 64, "size": 0}
+FILES = {"model.onnx": FILE, "golden.npz": FILE, "vocabulary.txt": FILE}
+RECORD = {"sex": "F", "age": 63}
+OWN = {**RECORD, "patient_id": PHI["PatientID"]}
+RULE = {"accepted": ["CHEST", "LUNG"], "warned": ["ABDOMEN"], "refused": ["HEAD"]}
+
+
+def lung(**changes: Any) -> Manifest:
+    return Manifest.model_validate({**tiny_manifest(), "files": FILES, **changes})
+
+
+def radiographic(**changes: Any) -> Manifest:
+    return Manifest.model_validate({**tiny_image_manifest(), "files": FILES, **changes})
+
+
+def chest(folder: Path, **elements: Any) -> Path:
+    """A CT series of the tiny network's matrix."""
+    images = ct_series(hounsfield(4, SIZE, SIZE))
+    for image in images:
+        for keyword, value in elements.items():
+            setattr(image, keyword, value)
+    return save(images, folder)
+
+
+def tokenizer(folder: Path, manifest: Manifest) -> Tokenizer:
+    assert manifest.text is not None
+    vocabulary = folder / "vocabulary.txt"
+    vocabulary.write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    return Tokenizer(manifest.text, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("value", "warning"),
+    [
+        ("CHEST", None),
+        ("lung", None),
+        (" Chest", None),
+        ("", None),
+        ("KNEE", "is KNEE, which this network was not made for; this network is for CHEST, LUNG."),
+        ("abdomen", "is abdomen, which this network was not made for"),
+    ],
+    ids=["accepted", "lower-case", "blanks", "absent", "unknown", "warned"],
+)
+def test_body_part(value: str, warning: str | None, tmp_path: Path) -> None:
+    study = chest(tmp_path / "ct", BodyPartExamined=value)
+    prepared = prepare(study, RECORD, lung(body_part=RULE))
+    assert prepared.series[0].facts.body_part == value.strip()
+    said = [text for text in prepared.study_warnings if "BodyPartExamined" in text]
+    assert len(said) == (warning is not None)
+    assert warning is None or warning in said[0]
+    assert prepare(study, RECORD, lung()).study_warnings == ()
+
+
+def test_a_refused_body_part_costs_no_pixel(tmp_path: Path) -> None:
+    study = chest(tmp_path / "ct", BodyPartExamined="Head")
+    accepted: list[bool] = []
+    with pytest.raises(StudyError, match=r"\(0018,0015\) BodyPartExamined is Head, which this network refuses"):
+        prepare(study, RECORD, lung(body_part=RULE), accepted=lambda: accepted.append(True))
+    assert accepted == []
+
+
+def test_a_header_that_tries_to_write_elsewhere(tmp_path: Path) -> None:
+    study = chest(tmp_path / "ct", BodyPartExamined="KNEE\x1b[2J" + "X" * 200)
+    warning = prepare(study, RECORD, lung(body_part=RULE)).study_warnings[0]
+    assert warning.isprintable() and len(warning) < 300
+
+
+def test_body_part_of_a_radiograph(tmp_path: Path) -> None:
+    manifest = radiographic(body_part=RULE)
+    prepared = prepare(write(radiograph(BodyPartExamined="HAND"), tmp_path / "hand"), None, manifest)
+    assert prepared.image is not None and prepared.image.facts.body_part == "HAND"
+    assert "is HAND, which this network was not made for" in prepared.study_warnings[0]
+    with pytest.raises(StudyError, match="is HEAD, which this network refuses"):
+        prepare(write(radiograph(BodyPartExamined="HEAD"), tmp_path / "head"), None, manifest)
+
+
+def test_the_study_tells_its_body_part(tmp_path: Path) -> None:
+    assert read_study(chest(tmp_path / "ct", BodyPartExamined="CHEST")).body_part == "CHEST"
+    assert read_study(chest(tmp_path / "other")).body_part == ""
+
+
+def required(record: dict[str, Any], folder: Path, *, allow: bool = False, **elements: Any) -> Prepared:
+    return prepare(chest(folder, **elements), record, lung(identity="required"), allow_id_mismatch=allow)
+
+
+def test_identity_that_both_tell(tmp_path: Path) -> None:
+    assert required(OWN, tmp_path / "ct").record_warnings == ()
+    assert prepare(chest(tmp_path / "other", PatientID=""), RECORD, lung()).record_warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("record", "elements", "error", "said"),
+    [
+        (RECORD, {}, RecordError, "The record has no patient_id; tiny answers only where it says whose it is"),
+        ({**RECORD, "patient_id": None}, {}, RecordError, "has no patient_id"),
+        (OWN, {"PatientID": ""}, StudyError, r"The study has no PatientID \(0010,0020\)"),
+        (RECORD, {"PatientID": ""}, StudyError, "The study has no PatientID"),
+        ({**RECORD, "patient_id": "OTHER"}, {}, RecordError, "belong to different patients"),
+    ],
+    ids=["record", "null", "study", "both", "other"],
+)
+def test_identity_that_is_required_and_not_told(
+    record: dict[str, Any], elements: dict[str, Any], error: type[MmcafError], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error, match=said) as caught:
+        required(record, tmp_path / "ct", **elements)
+    assert [remedy.option for remedy in caught.value.remedies] == ["allow_id_mismatch"]
+    warnings = required(record, tmp_path / "again", allow=True, **elements).record_warnings
+    assert len(warnings) == 1 and "accepted as asked" in warnings[0]
+
+
+def test_what_is_accepted_names_what_is_not_known(tmp_path: Path) -> None:
+    both = required(RECORD, tmp_path / "ct", allow=True, PatientID="").record_warnings
+    assert both == ("the study and the record do not say whose it is, which tiny requires; accepted as asked.",)
+
+
+def test_a_report_alone_does_not_say_whose_it_is(tmp_path: Path) -> None:
+    document = {**report_manifest(), "table": None, "identity": "required", "files": FILES}
+    document["inputs"] = [spec for spec in document["inputs"] if spec["kind"] != "table"]
+    manifest = Manifest.model_validate(document)
+    report = tmp_path / "report.txt"
+    report.write_text("no nodule seen")
+    study, words = chest(tmp_path / "ct"), tokenizer(tmp_path, manifest)
+    with pytest.raises(RecordError, match="has no patient_id"):
+        prepare(study, report, manifest, tokenizer=words)
+    with pytest.raises(RecordError, match="has no patient_id"):
+        prepare(study, None, manifest, report=report, tokenizer=words)
+    record = tmp_path / "record.json"
+    record.write_text(json.dumps({"patient_id": PHI["PatientID"], "findings": "no nodule seen"}))
+    assert prepare(study, record, manifest, tokenizer=words).clinical.text is not None
+
+
+def test_identity_of_a_network_that_reads_no_record_or_no_study(tmp_path: Path) -> None:
+    image = write(radiograph(), tmp_path / "image")
+    assert len(prepare(image, None, radiographic(identity="required"))) == 1
+    with pytest.raises(StudyError, match="has no PatientID"):
+        prepare(write(radiograph(PatientID=""), tmp_path / "b"), None, radiographic(identity="required"))
+    alone = radiographic(
+        identity="required", image=None, inputs=[{"name": "table", "kind": "table", "shape": ["N", 1]}], table=TABLE
+    )
+    assert np.isfinite(prepare(None, {"age": 63, "patient_id": "x"}, alone).inputs(0, alone)["table"]).all()
+    with pytest.raises(RecordError, match="has no patient_id"):
+        prepare(None, {"age": 63}, alone)
+
+
+def test_rules_hold_for_a_volume_in_memory(tmp_path: Path) -> None:
+    study = read_study(chest(tmp_path / "ct", BodyPartExamined="KNEE"))
+    prepared = prepare(study, OWN, lung(body_part=RULE, identity="required"))
+    assert prepared.series[0].facts.body_part == "KNEE"
+    assert "is KNEE, which this network was not made for" in prepared.study_warnings[0]
+    with pytest.raises(StudyError, match="is HEAD, which this network refuses"):
+        prepare(replace(study, body_part="HEAD"), OWN, lung(body_part=RULE))
+    with pytest.raises(StudyError, match="has no PatientID"):
+        prepare(study.volume, OWN, lung(identity="required"))
