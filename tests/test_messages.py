@@ -29,8 +29,7 @@ COMMANDS = sorted(typer.main.get_command(workshop.app).commands)  # type: ignore
 PROGRAM = rf"\bmmcaf ({'|'.join(COMMANDS)})\b|mmcaf-infer [A-Z./-]|mmcaf-infer\["
 FORBIDDEN = re.compile(rf"(?<![\w-])--[a-z]|{PROGRAM}|pip install|export [A-Z_]+=")
 
-LEFT = {"backends", "bundle", "cache", "evaluation", "machine", "manifest", "profile"}
-LEFT |= {"result", "session"}
+LEFT = {"evaluation", "manifest", "profile", "result"}
 """Rooms whose remedies are not structured yet."""
 
 

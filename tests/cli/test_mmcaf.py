@@ -60,7 +60,7 @@ def test_verify_damaged(run: Command, tiny_bundle: Path) -> None:
 
 def test_verify_unknown_backend(run: Command, tiny_bundle: Path) -> None:
     outcome = run("mmcaf", "verify", tiny_bundle, "--backend", "abacus")
-    assert outcome.code == 6 and "No backend is called 'abacus'" in outcome.err
+    assert outcome.code == 6 and "Unknown backend 'abacus'" in outcome.err
 
 
 def test_doctor_is_well_here(run: Command) -> None:

@@ -14,7 +14,7 @@ from mmcaf_cli.profile_text import WIDTH, render
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import Bundle
-from mmcaf_engine.checkup.doctor import Finding
+from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.profile.compare import compare, judge
 from mmcaf_engine.profile.report import ProfileReport
 
@@ -343,7 +343,7 @@ def test_wrong_usage(run: Command, tiny_bundle: Path, arguments: list[str]) -> N
         (["BUNDLE", "--concurrency", "0"], 2, "--concurrency 0: at least 1"),
         (["BUNDLE", "--precision", "int8"], 6, "holds no int8 network"),
         (["BUNDLE", "--precision", "int9"], 6, "int9"),
-        (["BUNDLE", "--backend", "abacus"], 6, "No backend is called 'abacus'"),
+        (["BUNDLE", "--backend", "abacus"], 6, "Unknown backend 'abacus'"),
         (["BUNDLE", "--study", "nowhere.dcm", "--record", "RECORD"], 3, "nowhere.dcm: no such file"),
         (["BUNDLE", "--study", "nowhere.dcm"], 4, "needs a record with the fields sex, age"),
         (["BUNDLE", "--record", "RECORD"], 2, "study"),
@@ -380,7 +380,7 @@ def test_missing_backend(run: Command, tiny_bundle: Path, tmp_path: Path, monkey
     ("status", "code"), [("ok", 0), ("note", 0), ("problem", 6)], ids=["healthy", "with-a-note", "slow"]
 )
 def test_quick_check(run: Command, monkeypatch: pytest.MonkeyPatch, status: Any, code: int) -> None:
-    findings = [Finding("bundle", "tiny", "ok", "fine"), Finding("engine", "latency", status, "one window 12 ms")]
+    findings = [Check("bundle", "tiny", "ok", "fine"), Check("engine", "latency", status, "one window 12 ms")]
     monkeypatch.setattr("mmcaf_engine.checkup.quick_check.quick_check", lambda path: findings)
     outcome = run("mmcaf", "doctor", "--quick-check")
     assert outcome.code == code and ("healthy" in outcome.out.splitlines()) == (code == 0)

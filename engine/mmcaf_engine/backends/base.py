@@ -15,14 +15,16 @@ from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 import numpy as np
 
 from .. import cancel
-from ..errors import BackendError, MmcafError, UsageError
+from ..errors import BackendError, MmcafError, Remedy, UsageError, paragraph
 from ..machine.cpu import processor
+from ..machine.installation import install_package
 from ..manifest import Manifest, Precision, TensorSpec
 from ..manifest.text import text_lengths
 from ..timing import span, waiting
 from ..volume import Arrays
 from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
+from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
@@ -33,10 +35,14 @@ _Outcome = TypeVar("_Outcome")
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a backend, or a precision on it, can run on this machine, and the reason in words."""
+    """Whether a backend, or a precision on it, can run on this machine, the reason in words, and what would help."""
 
     available: bool
     reason: str
+    remedy: Remedy | None = None
+
+    def __str__(self) -> str:
+        return paragraph(self.reason, str(self.remedy or ""))
 
 
 class Backend(ABC):
@@ -95,7 +101,8 @@ class Backend(ABC):
         try:
             return Availability(True, f"{cls.name} {cls.version()}")
         except ImportError as failure:
-            return Availability(False, f"{cls.name} cannot be imported ({failure}); pip install {cls.name}")
+            install = Remedy("Install it", command=install_package(cls.name))
+            return Availability(False, f"{cls.name} cannot be imported ({failure})", install)
 
     @classmethod
     def can_run(cls, precision: Precision) -> Availability:
@@ -321,7 +328,11 @@ class Backend(ABC):
         if lies_on_device(given):
             raise UsageError(
                 f"Input {name} lies in GPU memory; {self.name} runs on the {self.device}.",
-                "Copy it to the host (CuPy: array.get(); torch: tensor.cpu().numpy()), or pass --backend tensorrt.",
+                Remedy(
+                    "Copy it to the host (CuPy: array.get(); torch: tensor.cpu().numpy()), or run the network there",
+                    option="backend",
+                    value="tensorrt",
+                ),
             )
         return np.asarray(given)
 
@@ -332,5 +343,6 @@ class Backend(ABC):
         first_line = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
         return BackendError(
             f"{self.name} {self.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
-            "Try the other one with --backend, and see: mmcaf doctor",
+            OTHER_BACKEND,
+            SEE_WHAT_RUNS,
         )

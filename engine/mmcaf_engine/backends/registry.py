@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 
-from ..errors import BackendError
+from ..errors import BackendError, Remedy
 from ..machine.gpu import find_gpus
+from ..machine.installation import install_package
 from ..manifest import Precision
 from .base import Availability, Backend
+from .remedies import ANY_BACKEND, ANY_PRECISION, SEE_WHAT_RUNS
 
 _CLASSES = {
     "tensorrt": ("tensorrt.backend", "TensorRtBackend"),
@@ -44,7 +46,9 @@ def backend_class(name: str) -> type[Backend]:
         BackendError: no backend of that name.
     """
     if name not in _CLASSES:
-        raise BackendError(f"No backend is called {name!r}.", f"Choose one of: auto, {', '.join(BACKENDS)}.")
+        raise BackendError(
+            f"Unknown backend {name!r}.", Remedy(f"Choose one of auto, {', '.join(BACKENDS)}", option="backend")
+        )
     module, attribute = _CLASSES[name]
     found: type[Backend] = getattr(import_module(f".{module}", __package__), attribute)
     return found
@@ -73,6 +77,16 @@ def installed_version(package: str) -> str | None:
         return None
 
 
+def unavailable(name: str, answer: Availability) -> BackendError:
+    """The refusal of a backend that was named and cannot run here."""
+    return BackendError(
+        f"Backend {name} cannot run here: {answer.reason}.",
+        *((answer.remedy,) if answer.remedy is not None else ()),
+        ANY_BACKEND,
+        SEE_WHAT_RUNS,
+    )
+
+
 def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
     """Resolve a backend's name, for a precision.
 
@@ -85,14 +99,10 @@ def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
     if name != "auto":
         found = backend_class(name)
         if not (answer := found.availability()).available:
-            raise BackendError(
-                f"Backend {name} cannot run here: {answer.reason}.",
-                "See what can: mmcaf doctor. Or pass --backend auto.",
-            )
+            raise unavailable(name, answer)
         if not (answer := found.can_run(precision)).available:
             raise BackendError(
-                f"Backend {name} does not run {precision} here: {answer.reason}.",
-                "Pass --precision auto, or see what each backend runs: mmcaf doctor",
+                f"Backend {name} does not run {precision} here: {answer.reason}.", ANY_PRECISION, SEE_WHAT_RUNS
             )
         return Choice(found, None)
     on_gpu = ("tensorrt",) if find_gpus().found else ()
@@ -119,13 +129,9 @@ def _first_of(candidates: tuple[str, ...], precision: Precision) -> Choice:
         passed_over.append(f"{candidate}: {answer.reason}")
         none_available = none_available and not found.availability().available
     if none_available:
-        raise BackendError(
-            f"No backend can run here: {'; '.join(passed_over)}.", "Install one: pip install onnxruntime"
-        )
-    raise BackendError(
-        f"No backend runs {precision} here: {'; '.join(passed_over)}.",
-        "Pass --precision auto, or see what each backend runs: mmcaf doctor",
-    )
+        install = Remedy("Install one", command=install_package("onnxruntime"))
+        raise BackendError(f"No backend can run here: {'; '.join(passed_over)}.", install)
+    raise BackendError(f"No backend runs {precision} here: {'; '.join(passed_over)}.", ANY_PRECISION, SEE_WHAT_RUNS)
 
 
 def _on_processor() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from ..errors import BundleError
+from ..machine.installation import UPDATE
 from ..manifest import AccuracyBound, Precision
 from ..strict_json import read_json
 from .bundle import Bundle, describe_validation
@@ -197,7 +198,7 @@ def read_accuracy(file: Path) -> Accuracy:
     if isinstance(version, int) and version > ACCURACY_FORMAT_VERSION:
         raise BundleError(
             f"{file}: accuracy format {version}; this engine reads up to {ACCURACY_FORMAT_VERSION}.",
-            "Update it: pip install --upgrade mmcaf-infer",
+            UPDATE,
         )
     try:
         return Accuracy.model_validate(document)

@@ -14,8 +14,9 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from ..cache.cache import cache_folder, mark_used, remove
-from ..errors import BundleError, UsageError
+from ..cache.cache import MAKE_ROOM, cache_folder, mark_used, remove
+from ..errors import BundleError, Remedy, UsageError, program
+from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
 from ..strict_json import parse_json, read_bounded
 
@@ -23,7 +24,8 @@ MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
 _COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
-_UNPACK_AGAIN = "Have it unpacked again: mmcaf cache clear --kind bundles"
+_UNPACK_AGAIN = Remedy("Have it unpacked again", command=program("cache", "clear", "--kind", "bundles"))
+_MAKE_ONE = program("export", "CHECKPOINT", "-o", "NAME.mmcaf")
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def load_bundle(path: str | Path) -> Bundle:
         return _load_folder(path)
     if path.is_file():
         return _load_zip(path)
-    raise BundleError(f"{path}: no such bundle.", "Check the path, or make one: mmcaf export CHECKPOINT -o NAME.mmcaf")
+    raise BundleError(f"{path}: no such bundle.", Remedy("Check the path, or make one", command=_MAKE_ONE))
 
 
 def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force: bool = False) -> Bundle:
@@ -116,7 +118,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         UsageError: `output` exists and `force` is not given.
     """
     if output.exists() and not force:
-        raise UsageError(f"{output}: exists already.", "Choose another path, or replace it with --force.")
+        raise UsageError(f"{output}: exists already.", Remedy("Choose another path, or replace it", option="force"))
     files = {
         str(file.relative_to(folder).as_posix()): {"sha256": file_sha256(file), "size": file.stat().st_size}
         for file in sorted(folder.rglob("*"))
@@ -187,7 +189,7 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     except (zipfile.BadZipFile, EOFError, RuntimeError) as failure:  # RuntimeError: the zip is encrypted
         raise BundleError(
             f"{path}: neither a bundle directory nor an intact zip of one ({failure}).",
-            "Copy the bundle again, or make one: mmcaf export CHECKPOINT -o NAME.mmcaf",
+            Remedy("Copy the bundle again, or make one", command=_MAKE_ONE),
         ) from None
 
 
@@ -215,7 +217,7 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
     except OSError as failure:
         raise UsageError(
             f"{shown}: cannot be unpacked to {folder.parent}: {failure.strerror}.",
-            "Make room there, or name another folder: export MMCAF_CACHE=/path/to/folder",
+            MAKE_ROOM,
         ) from None
 
 
@@ -227,7 +229,7 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int, *, shown: Path) -> 
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
         raise BundleError(
             f"{shown}: {name} is {info.file_size} bytes in the zip, compressed or over the expected {limit}.",
-            "Zip bundles without compression: zip -0 -r NAME.zip .",
+            Remedy("Zip bundles without compression", command="zip -0 -r NAME.zip ."),
         )
     return info
 
@@ -241,7 +243,7 @@ def _parse(data: bytes, *, shown: Path) -> Manifest:
     if version > FORMAT_VERSION:
         raise BundleError(
             f"{name}: bundle format {version}; this engine reads up to {FORMAT_VERSION}.",
-            "Update it: pip install --upgrade mmcaf-infer",
+            UPDATE,
         )
     return _validate(document, shown=shown)
 
@@ -268,7 +270,7 @@ def describe_validation(failure: ValidationError) -> str:
     return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")
 
 
-def _check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: str = _COPY_AGAIN) -> None:
+def _check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = _COPY_AGAIN) -> None:
     if file.is_symlink() or not file.is_file():
         raise BundleError(f"{shown}: {name} is missing (listed in the manifest with {entry.size} bytes).", remedy)
     size = file.stat().st_size
@@ -276,7 +278,7 @@ def _check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy:
         raise BundleError(f"{shown}: {name} has {size} bytes; the manifest says {entry.size}.", remedy)
 
 
-def _check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: str = _COPY_AGAIN) -> None:
+def _check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = _COPY_AGAIN) -> None:
     if digest != entry.sha256:
         raise BundleError(
             f"{shown}: {name} is damaged or altered: SHA-256 {digest[:16]}..., the manifest has {entry.sha256[:16]}...",

@@ -55,5 +55,5 @@ def default_bundle() -> DefaultBundle:
     return DefaultBundle(
         demo_bundle(),
         "built in",
-        "no bundle was named, so the demonstration bundle answered; name yours with --bundle or $MMCAF_BUNDLE.",
+        "no bundle was named, so the demonstration bundle answered; $MMCAF_BUNDLE can name yours.",
     )

@@ -4,16 +4,17 @@ import json
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 
 CacheKind = Literal["engines", "self-tests", "tuning", "kernels", "bundles"]
 KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
@@ -25,6 +26,9 @@ _NAMES = {
     "kernels": re.compile(r"[0-9a-f]{64}\.bin|[0-9a-f]{64}\.\d+\.tmp"),
     "bundles": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
 }
+
+_OTHER_FOLDER = Remedy("Name a folder of your own", command="export MMCAF_CACHE=/path/to/folder")
+MAKE_ROOM = replace(_OTHER_FOLDER, text="Make room there, or name another folder")
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def cache_folder(kind: CacheKind) -> Path:
     except OSError as failure:
         raise UsageError(
             f"{folder}: cannot make the cache folder: {failure.strerror}.",
-            "Name a writable one: export MMCAF_CACHE=/path/to/folder",
+            _OTHER_FOLDER,
         ) from None
     if stat.S_ISLNK(found.st_mode):
         raise UsageError(
@@ -68,12 +72,12 @@ def cache_folder(kind: CacheKind) -> Path:
     if not _is_own(found):
         raise UsageError(
             f"{folder}: the cache folder belongs to another user (id {found.st_uid}).",
-            "Name one of your own: export MMCAF_CACHE=/path/to/folder",
+            _OTHER_FOLDER,
         )
     if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
             f"{folder}: other users may write to the cache folder (mode {stat.S_IMODE(found.st_mode):o}).",
-            f"Empty it and take that right away: chmod go-w {folder}",
+            Remedy("Empty it and take that right away", command=shlex.join(["chmod", "go-w", str(folder)])),
         )
     return folder
 

@@ -21,7 +21,7 @@ from errno import EACCES
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import BackendError, UsageError
+from ..errors import BackendError, Remedy, UsageError
 from ..strict_json import parse_json
 from .cache import cached_items, mark_used, open_own, remove
 
@@ -203,7 +203,7 @@ def cache_limit() -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 12):
         raise UsageError(
             f"$MMCAF_CACHE_LIMIT is {text[:40]!r}; a whole number of MiB is expected.",
-            f"Set it again: export MMCAF_CACHE_LIMIT={DEFAULT_LIMIT_MIB}",
+            Remedy("Set it again", command=f"export MMCAF_CACHE_LIMIT={DEFAULT_LIMIT_MIB}"),
         )
     return int(text) * 2**20
 

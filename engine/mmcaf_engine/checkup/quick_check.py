@@ -19,7 +19,7 @@ from ..session.self_test import run_self_test
 from ..session.session import Session, choose
 from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_for
 from ..session.tune import WARM_UP_RUNS, one_window, run_ms
-from .doctor import Finding
+from .check import Check
 
 SLOWEST = 1.25
 """The median may be so many times the recorded one; or the recorded p95, if that is more."""
@@ -39,7 +39,7 @@ FEWEST_RUNS, MOST_RUNS = 5, 50
 _FORGET = "mmcaf cache clear --kind tuning, or mmcaf tune BUNDLE"
 
 
-def quick_check(path: Path | None = None) -> list[Finding]:
+def quick_check(path: Path | None = None) -> list[Check]:
     """Check a bundle, by default the one that answers when none is named, and the machine it runs on.
 
     Every hash, the golden cases run anew, one window's latency against what was recorded on this machine, and the
@@ -53,40 +53,40 @@ def quick_check(path: Path | None = None) -> list[Finding]:
         bundle, found = _bundle(path)
         found += _answers(bundle)
     except MmcafError as failure:
-        found = [Finding("bundle", str(path or "default"), "problem", str(failure))]
+        found = [Check("bundle", str(path or "default"), "problem", str(failure))]
     return [*found, *_disk(), _memory()]
 
 
-def _bundle(path: Path | None) -> tuple[Bundle, list[Finding]]:
+def _bundle(path: Path | None) -> tuple[Bundle, list[Check]]:
     default = default_bundle() if path is None else None
     bundle = load_bundle(default.path if default is not None else path or Path())
     bundle.verify()
     kind = "demonstration, " if bundle.manifest.demonstration else ""
     origin = f" ({default.source})" if default is not None else ""
     detail = f"{kind}{len(bundle.manifest.files)} files, every hash matches{origin}"
-    return bundle, [Finding("bundle", bundle.manifest.name, "ok", detail)]
+    return bundle, [Check("bundle", bundle.manifest.name, "ok", detail)]
 
 
-def _answers(bundle: Bundle) -> list[Finding]:
+def _answers(bundle: Bundle) -> list[Check]:
     """What "auto" takes: that it answers the golden cases now, and how long it takes for a window."""
     threads = usable_cores()
     try:
         chosen, precision, passed_over = choose(bundle, "auto", "auto", read_tuning(bundle, threads))
         backend = chosen.of(bundle.manifest, bundle.folder / bundle.manifest.models[precision], threads, precision)
-        found = [Finding("engine", "backend", "note", f"passed over: {passed_over}")] if passed_over else []
+        found = [Check("engine", "backend", "note", f"passed over: {passed_over}")] if passed_over else []
         with Session(bundle, backend, passed_over, open_backend(bundle, backend)) as session:
             outcome = run_self_test(bundle, backend)
             detail = (
                 f"{backend.name} {precision} on {backend.device}: {outcome.cases} golden cases within "
                 f"{outcome.max_abs_error:.1e} (at most {outcome.tolerance:g})"
             )
-            found += [Finding("engine", "self-test", "ok", detail), _latency(session, threads), *_gpu_memory(backend)]
+            found += [Check("engine", "self-test", "ok", detail), _latency(session, threads), *_gpu_memory(backend)]
     except MmcafError as failure:
-        return [Finding("engine", "self-test", "problem", str(failure))]
+        return [Check("engine", "self-test", "problem", str(failure))]
     return found
 
 
-def _latency(session: Session, threads: int) -> Finding:
+def _latency(session: Session, threads: int) -> Check:
     """One window against its record; a slow one is measured a second time, since a moment's load is no illness."""
     taken = _measure(session)
     known = _recorded(session, threads)
@@ -103,12 +103,12 @@ def _latency(session: Session, threads: int) -> Finding:
     )
     if median > highest:
         remedy = "See what else runs, how warm the machine is, and its power settings"
-        return Finding(
+        return Check(
             "engine", "latency", "problem", f"{detail}. {remedy}; to record anew after a change for good: {_FORGET}"
         )
     if median < FASTEST * before.median_ms:
-        return Finding("engine", "latency", "note", f"{detail}. Much faster; to record anew: {_FORGET}")
-    return Finding("engine", "latency", "ok", detail)
+        return Check("engine", "latency", "note", f"{detail}. Much faster; to record anew: {_FORGET}")
+    return Check("engine", "latency", "ok", detail)
 
 
 def _measure(session: Session) -> list[float]:
@@ -134,7 +134,7 @@ def _recorded(session: Session, threads: int) -> tuple[Timing, str] | None:
     return None
 
 
-def _record(session: Session, threads: int, taken: list[float]) -> Finding:
+def _record(session: Session, threads: int, taken: list[float]) -> Check:
     """Keep the first measurement, beside those of other backends and precisions."""
     median, p95 = (float(value) for value in np.percentile(taken, (50, 95)))
     timing = Timing(backend=session.backend, precision=session.precision, median_ms=median, p95_ms=p95)
@@ -151,18 +151,18 @@ def _record(session: Session, threads: int, taken: list[float]) -> Finding:
         said = f"nothing to compare it with, and it cannot be recorded: {failure}"
     else:
         said = "recorded now, since nothing was for this bundle, machine and installation"
-    return Finding("engine", "latency", "note", f"one window {median:.3g} ms; {said}")
+    return Check("engine", "latency", "note", f"one window {median:.3g} ms; {said}")
 
 
-def _gpu_memory(backend: Backend) -> list[Finding]:
+def _gpu_memory(backend: Backend) -> list[Check]:
     gpu = first_gpu()
     free = None if backend.device == "CPU" or gpu is None else free_memory(gpu)
     return [] if free is None else [_left("GPU memory", free, LEAST_MEMORY, "End other programs that use the GPU")]
 
 
-def _disk() -> list[Finding]:
+def _disk() -> list[Check]:
     """The file systems of the cache and of temporary files, once where they are the same."""
-    found: dict[int, Finding] = {}
+    found: dict[int, Check] = {}
     for name, folder in (("disk of the cache", cache_root()), ("disk of temporary files", Path(tempfile.gettempdir()))):
         existing = next(one for one in (folder, *folder.parents) if one.exists())
         left = _left(name, shutil.disk_usage(existing).free, LEAST_DISK, f"Make room on the disk of {existing}")
@@ -170,17 +170,13 @@ def _disk() -> list[Finding]:
     return list(found.values())
 
 
-def _memory() -> Finding:
+def _memory() -> Check:
     free = available_memory()
     if free is None:
-        return Finding("room", "memory", "note", "this system does not say how much is left")
+        return Check("room", "memory", "note", "this system does not say how much is left")
     return _left("memory", free, LEAST_MEMORY, "End other programs, or give this one more")
 
 
-def _left(name: str, free: int, least: int, remedy: str) -> Finding:
+def _left(name: str, free: int, least: int, remedy: str) -> Check:
     detail = f"{free / 1e9:.1f} GB left, at least {least / 1e9:.1f} GB needed"
-    return (
-        Finding("room", name, "ok", detail)
-        if free >= least
-        else Finding("room", name, "problem", f"{detail}. {remedy}")
-    )
+    return Check("room", name, "ok", detail) if free >= least else Check("room", name, "problem", f"{detail}. {remedy}")

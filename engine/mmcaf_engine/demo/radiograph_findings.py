@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .radiograph_anatomy import Chest, Layers
-from .radiograph_patient import ChestPatient, Finding
+from .radiograph_patient import ChestFinding, ChestPatient
 from .radiograph_plane import F32, Plane, clouds, ellipsoid, near, step, tube
 
 
@@ -44,12 +44,12 @@ def draw_distractors(
         _leads(chest, plane, layers, rng)
 
 
-def _sides(finding: Finding) -> tuple[float, ...]:
+def _sides(finding: ChestFinding) -> tuple[float, ...]:
     return tuple(-1.0 if side == "right" else 1.0 for side in finding.sides)
 
 
 def _effusion(
-    finding: Finding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
+    finding: ChestFinding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
 ) -> None:
     """Fluid that stands higher at the chest wall; under someone who lies, a veil over the lower lung."""
     lying = patient.view == "AP" and rng.random() < 0.55
@@ -71,7 +71,7 @@ def _effusion(
 
 
 def _mass(
-    finding: Finding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
+    finding: ChestFinding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
 ) -> None:
     radius = 15.0 + 15.0 * finding.severity
     z, x = chest.at(_sides(finding)[0], finding.zone, finding.depth)
@@ -79,7 +79,7 @@ def _mass(
 
 
 def _nodules(
-    finding: Finding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
+    finding: ChestFinding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
 ) -> None:
     for at, side in enumerate(_sides(finding)):
         radius = 4.5 + 7.5 * finding.severity * (1.0 - 0.2 * at)
@@ -111,7 +111,7 @@ def _ball(
 
 
 def _consolidation(
-    finding: Finding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
+    finding: ChestFinding, patient: ChestPatient, chest: Chest, plane: Plane, layers: Layers, rng: np.random.Generator
 ) -> None:
     """Patches of filled lung with soft edges, and the bronchi that stay open in them."""
     for side in _sides(finding):
@@ -129,7 +129,7 @@ def _consolidation(
         layers.fill(amount.astype(np.float32))
 
 
-def _pneumothorax(finding: Finding, chest: Chest, plane: Plane, layers: Layers) -> None:
+def _pneumothorax(finding: ChestFinding, chest: Chest, plane: Plane, layers: Layers) -> None:
     """Air between chest wall and lung, widest at the apex: no vessels, a thin pleural line."""
     side = _sides(finding)[0]
     wide = 5.0 + 34.0 * finding.severity

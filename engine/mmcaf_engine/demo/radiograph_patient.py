@@ -52,7 +52,7 @@ _LARGE_HEART = (0.465, 0.605)
 
 
 @dataclass(frozen=True)
-class Finding:
+class ChestFinding:
     """One finding. severity: 0, hardly visible, to 1; zone: 0, apex, to 1, base; depth: 0, hilum, to 1, chest wall."""
 
     name: str
@@ -76,7 +76,7 @@ class ChestPatient:
     sex: Literal["M", "F"]
     view: View
     follow_up: int
-    findings: tuple[Finding, ...]
+    findings: tuple[ChestFinding, ...]
     heart_ratio: float
     inspiration: float
     width: float
@@ -155,7 +155,7 @@ def chest_record(patient: ChestPatient) -> dict[str, str | int]:
     }
 
 
-def _finding(name: str, reason: str, rng: np.random.Generator) -> Finding:
+def _finding(name: str, reason: str, rng: np.random.Generator) -> ChestFinding:
     severity, zone, depth = float(rng.beta(1.5, 1.7)), float(rng.uniform(0.12, 0.88)), float(rng.uniform(0.2, 0.8))
     both = 0.5 if name == "Effusion" and reason == "heart failure" else 0.12 if name != "Pneumothorax" else 0.0
     first: Side = "right" if rng.random() < 0.54 else "left"
@@ -164,4 +164,4 @@ def _finding(name: str, reason: str, rng: np.random.Generator) -> Finding:
     sides: tuple[Side, ...] = (first, other) if two and name in ("Effusion", "Consolidation", "Nodule") else (first,)
     if name == "Consolidation":
         zone = 0.35 + 0.6 * zone  # Mostly in the lower half.
-    return Finding(name, sides, severity, zone, depth)
+    return ChestFinding(name, sides, severity, zone, depth)

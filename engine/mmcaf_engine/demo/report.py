@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from . import report_phrases as phrases
-from .radiograph_patient import CHEST_FINDINGS, ChestPatient, Finding
+from .radiograph_patient import CHEST_FINDINGS, ChestFinding, ChestPatient
 
 Opinion = Literal["seen", "doubted", "not seen", "silent"]
 
@@ -103,7 +103,7 @@ def _impression(patient: ChestPatient, opinions: Mapping[str, Opinion], rng: np.
     return " ".join(parts) or _one(rng, phrases.SAYS_NOTHING)
 
 
-def _filled(text: str, name: str, found: Finding | None, rng: np.random.Generator) -> str:
+def _filled(text: str, name: str, found: ChestFinding | None, rng: np.random.Generator) -> str:
     """A sentence with the finding's size, side and zone; those of one that is not there are invented."""
     severity = 0.2 if found is None else found.severity
     size = phrases.SIZES[name][min(int(4.0 * severity), 3)]
@@ -112,14 +112,14 @@ def _filled(text: str, name: str, found: Finding | None, rng: np.random.Generato
     return text.format(size=size, Size=size.capitalize(), side=side, Side=side.capitalize(), zone=zone)
 
 
-def _side(found: Finding | None, rng: np.random.Generator) -> str:
+def _side(found: ChestFinding | None, rng: np.random.Generator) -> str:
     invented = "right" if rng.random() < 0.5 else "left"
     if found is None:
         return invented
     return "bilateral" if len(found.sides) == 2 else found.sides[0]
 
 
-def _of(patient: ChestPatient, name: str) -> Finding | None:
+def _of(patient: ChestPatient, name: str) -> ChestFinding | None:
     return next((finding for finding in patient.findings if finding.name == name), None)
 
 

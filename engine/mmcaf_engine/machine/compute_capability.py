@@ -4,9 +4,13 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 
 _NAME = re.compile(r"sm_([1-9][0-9]{0,2})([0-9])", re.ASCII | re.IGNORECASE)
+
+WHICH_TARGET = Remedy(
+    "See which compute capability a GPU has", command="nvidia-smi --query-gpu=name,compute_cap --format=csv"
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -28,7 +32,7 @@ class Target:
             raise UsageError(
                 f"No GPU target is called {text[:40]!r}; a target is written sm_ and the compute capability, "
                 "without its dot: sm_86 for 8.6.",
-                "Which one a GPU has: nvidia-smi --query-gpu=name,compute_cap --format=csv",
+                WHICH_TARGET,
             )
         return cls(int(found[1]), int(found[2]))
 

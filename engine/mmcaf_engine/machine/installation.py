@@ -15,6 +15,9 @@ from urllib.request import url2pathname
 
 DISTRIBUTION = "mmcaf-infer"
 
+UPDATE = "Update it, from where this installation came from."
+"""What to do where a file is newer than this program."""
+
 
 def install_command(extra: str) -> str:
     """The command that adds one of this project's extras.

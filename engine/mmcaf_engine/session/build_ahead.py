@@ -10,7 +10,7 @@ from .. import __version__
 from ..backends.tensorrt.builder import BuiltEngine, build_engine
 from ..backends.tensorrt.conv_precision import Product, products
 from ..backends.tensorrt.engine_key import Facts, engine_facts
-from ..backends.tensorrt.flavour import Flavour, find_flavour
+from ..backends.tensorrt.flavour import BUILD_AHEAD, Flavour, find_flavour
 from ..backends.tensorrt.layer_report import load_report
 from ..backends.tensorrt.network import parse_network
 from ..backends.tensorrt.signature import LAYERS_NAME, PRODUCTS_NAME, Package, check_output, write_package
@@ -21,8 +21,8 @@ from ..bundle.models import model_hashes
 from ..cache.cache import cache_folder
 from ..cache.engines import EngineCache, EngineTooLargeError, cache_limit
 from ..cancel import Progress
-from ..errors import BackendError, UsageError
-from ..machine.compute_capability import BF16_FROM, Target
+from ..errors import BackendError, Remedy, UsageError, program
+from ..machine.compute_capability import BF16_FROM, WHICH_TARGET, Target
 from ..machine.gpu import Gpu, find_gpus, first_gpu
 from ..manifest import Precision
 from ..manifest.text import text_lengths
@@ -86,7 +86,7 @@ def build_ahead(
         check_output(output)
     cache, not_kept = _cache()
     if cache is None and output is None:
-        raise UsageError(f"The engine would be lost: {not_kept}.", "Name a folder for it with --output.")
+        raise UsageError(f"The engine would be lost: {not_kept}.", Remedy("Name a folder for it", option="output"))
     manifest = bundle.manifest
     engine = build_engine(
         found,
@@ -121,7 +121,9 @@ def build_ahead(
             notes=notes,
         )
     elif not_kept is not None:
-        raise UsageError(f"The engine was built and is lost: {not_kept}.", "Name a folder for it with --output.")
+        raise UsageError(
+            f"The engine was built and is lost: {not_kept}.", Remedy("Name a folder for it", option="output")
+        )
     return Ahead(found, engine, reached, kept, not_kept, package)
 
 
@@ -136,7 +138,8 @@ def held_precision(bundle: Bundle, wanted: str) -> Precision:
             return held
     raise BackendError(
         f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
-        f"Add it: mmcaf quantize BUNDLE --precision {wanted}. Or name another one with --precision.",
+        Remedy("Add it", command=program("quantize", "BUNDLE", "--precision", wanted)),
+        Remedy("Or name another one", option="precision"),
     )
 
 
@@ -174,7 +177,7 @@ def _check_units(precision: Precision, targets: Iterable[Target]) -> None:
         if precision == "bf16" and target < BF16_FROM:
             raise UsageError(
                 f"{target} has no BF16 units; {BF16_FROM} is the first that does.",
-                "Build fp16 for it: --precision fp16",
+                Remedy("Build FP16 for it", option="precision", value="fp16"),
             )
 
 
@@ -216,12 +219,9 @@ def _keep(
 
 
 def _no_gpu(flavour: Flavour) -> BackendError:
-    ahead = (
-        "Name what to build for: --target sm_86"
-        if flavour.builds_ahead
-        else "Build ahead with TensorRT for RTX: pip install tensorrt-rtx-cu13"
-    )
+    ahead = Remedy("Name what to build for", option="target", value="sm_86") if flavour.builds_ahead else BUILD_AHEAD
     return BackendError(
         f"{flavour.name} {flavour.version} is to build for the GPU at hand, and there is none: {find_gpus().reason}.",
-        f"{ahead}. Which GPU another machine has: nvidia-smi --query-gpu=name,compute_cap --format=csv",
+        ahead,
+        WHICH_TARGET,
     )

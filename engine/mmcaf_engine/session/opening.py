@@ -87,7 +87,7 @@ def _open(bundle: Bundle, backend: Backend) -> Opening:
         _log.warning("%s It is built again.", failure.problem)
         removed = [cache.remove(each) for each in facts]
         if not all(removed):
-            _log.warning("The unusable engine cannot be removed from %s; see: mmcaf cache list", cache.folder)
+            _log.warning("The unusable engine cannot be removed from %s.", cache.folder)
             return Opening(False, f"{said}, not kept: the old one is in the way", _build(bundle, backend))
     return _build_and_keep(bundle, backend, cache, facts, said)
 

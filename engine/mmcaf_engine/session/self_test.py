@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..backends.base import Backend
+from ..backends.remedies import OTHER_BACKEND
 from ..bundle.bundle import Bundle
 from ..cache.cache import cache_folder, mark_used, open_own
-from ..errors import BackendError, BundleError, UsageError
+from ..errors import BackendError, BundleError, Remedy, UsageError, program
 from ..manifest import Manifest, Precision
 from ..volume import Arrays
 
@@ -55,7 +56,9 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
         raise BackendError(
             f"{backend.name} {backend.version()} in {backend.precision} fails the self-test of {bundle.manifest.name}: "
             f"its answer to a stored case is off by {worst:.2g}; at most {tolerance:g} is allowed. It will not answer.",
-            "Use another one with --backend or --precision, and report this machine's: mmcaf doctor",
+            OTHER_BACKEND,
+            Remedy("Or another precision", option="precision"),
+            Remedy("Report what this machine has", command=program("doctor")),
         )
     return SelfTest(worst, tolerance, count, remembered=False)
 

@@ -7,10 +7,11 @@ from typing import Any, Self
 from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
 from ..backends.registry import choose_backend
+from ..backends.remedies import ANY_PRECISION
 from ..backends.split import IN_PARTS, InParts
 from ..bundle.bundle import Bundle
 from ..cancel import CancelToken, leave_behind, limited
-from ..errors import BackendError, UsageError
+from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Manifest, Precision
 from ..volume import Arrays
@@ -208,7 +209,7 @@ def choose(
             return choose_backend(pick.backend, held).backend, held, None
         except BackendError as failure:
             passed_over.append(
-                f"{pick.backend} {pick.precision}, the fastest by mmcaf tune: {failure.problem.rstrip('.')}"
+                f"{pick.backend} {pick.precision}, the fastest as measured here: {failure.problem.rstrip('.')}"
             )
     held = _held(bundle, "fp32" if precision == "auto" else precision)
     choice = choose_backend(backend, held)
@@ -235,13 +236,14 @@ def _in_parts(manifest: Manifest, chosen: type[Backend], held: Precision) -> typ
     if manifest.parts is None or held not in manifest.parts.models:
         raise UsageError(
             f"{manifest.name} has no {held} network in parts, with which encoded reports could be kept.",
-            "Leave `reports` out, or export the bundle again if its network reads a report.",
+            Remedy("Export the bundle again if its network reads a report, or leave this out", option="reports"),
         )
     found = IN_PARTS.get(chosen.name)
     if found is None:
         raise UsageError(
             f"{chosen.name} does not run a network in parts, with which encoded reports could be kept.",
-            f"Leave `reports` out, or choose a backend that does: {', '.join(IN_PARTS)}.",
+            Remedy(f"Choose one that does: {', '.join(IN_PARTS)}", option="backend"),
+            Remedy("Or leave this out", option="reports"),
         )
     return found
 
@@ -258,5 +260,5 @@ def _held(bundle: Bundle, wanted: str) -> Precision:
             return held
     raise BackendError(
         f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
-        "Pass --precision auto.",
+        ANY_PRECISION,
     )

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import __version__
 from ..backends.registry import installed_packages
 from ..bundle.bundle import Bundle, describe_validation
-from ..cache.cache import cache_folder, cache_root, mark_used, open_own
+from ..cache.cache import MAKE_ROOM, cache_folder, cache_root, mark_used, open_own
 from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.gpu import first_gpu
@@ -129,7 +129,7 @@ def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuni
         return None
     except (MmcafError, OSError, ValidationError) as failure:
         reason = f"{file}: {describe_validation(failure)}." if isinstance(failure, ValidationError) else str(failure)
-        _log.warning("The kept tuning is not used. %s Measure again: mmcaf tune BUNDLE", reason)
+        _log.warning("The recorded tuning is not used; tune the bundle again. %s", reason)
         return None
     mark_used(file)
     return tuning
@@ -149,7 +149,7 @@ def keep_tuning(tuning: Tuning, purpose: Purpose = "tune") -> Path:
     except OSError as failure:
         raise UsageError(
             f"{file}: the choice cannot be kept: {failure.strerror}.",
-            "Make room there, or name another folder: export MMCAF_CACHE=/path/to/folder",
+            MAKE_ROOM,
         ) from None
     return file
 

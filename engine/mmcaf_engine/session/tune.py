@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.registry import BACKENDS, backend_class
+from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import ACCURACY_NAME, Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
 from ..cache.cache import cache_folder
 from ..cancel import Progress
-from ..errors import BackendError, UsageError
+from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Precision
 from ..volume import Arrays
@@ -61,15 +62,13 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
         BackendError: nothing could be timed, or a session failed after its warm-up.
     """
     if runs < 1:
-        raise UsageError(f"{runs} runs; at least 1 is needed.", "Leave --runs out for 10.")
+        raise UsageError(f"{runs} runs; at least 1 is needed.", Remedy("Leave it out for 10", option="runs"))
     cache_folder("tuning")  # Refuses an unusable cache before the long work.
     with ExitStack() as opened:
         sessions, left_out = _open_all(bundle, threads, opened, progress)
         if not sessions:
             reasons = "; ".join(f"{one.backend} {one.precision}: {one.reason}" for one in left_out)
-            raise BackendError(
-                f"Nothing of {bundle.manifest.name} can be timed here: {reasons}", "See what can run: mmcaf doctor"
-            )
+            raise BackendError(f"Nothing of {bundle.manifest.name} can be timed here: {reasons}", SEE_WHAT_RUNS)
         inputs = one_window(bundle)
         taken = np.empty((runs, len(sessions)))  # ms
         for run in range(runs):
@@ -139,7 +138,7 @@ def _gate(accuracy: Accuracy | None, precision: Precision) -> str | None:
         return None
     measured = accuracy.precisions.get(precision) if accuracy is not None else None
     if measured is None:
-        return f"not tried: the bundle does not say what {precision} costs; see mmcaf quantize"
+        return f"not tried: the bundle does not say what {precision} costs; quantizing it measures that"
     if not measured.passed:
         return f"not tried: {precision} did not pass the accuracy gate: {'; '.join(measured.reasons)}"
     return None

@@ -26,6 +26,7 @@ from mmcaf_engine.backends.tensorrt.engine_key import differences, engine_facts
 from mmcaf_engine.backends.tensorrt.flavour import CapturedLog, Flavour, find_flavour
 from mmcaf_engine.backends.tensorrt.network import parse_network
 from mmcaf_engine.backends.tensorrt.targets import choose_targets, supported_targets
+from mmcaf_engine.backends.tensorrt.turing import LOWER
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache
@@ -95,7 +96,7 @@ def test_turing_gets_an_engine_of_its_own(precision: Precision, fed: int, demo: 
 def test_turing_lacks_fp32_convolutions_and_says_so(demo: Path) -> None:
     with pytest.raises(BackendError, match=r"for sm_75: .*FP32 3D convolution is not supported") as refused:
         build_ahead(load_bundle(demo), "fp32", ["sm_75"])
-    assert "--precision fp16" in refused.value.remedy
+    assert refused.value.remedies == LOWER
 
 
 @pytest.mark.parametrize(
@@ -340,7 +341,7 @@ def test_an_output_that_is_not_float32(tmp_path: Path) -> None:
 def test_a_bundle_without_the_precision(tiny_bundle_source: Path) -> None:
     with pytest.raises(BackendError, match="tiny holds no fp16 network; it holds fp32") as refused:
         build_ahead(load_bundle(tiny_bundle_source), "fp16", ["sm_86"])
-    assert "mmcaf quantize BUNDLE --precision fp16" in refused.value.remedy
+    assert refused.value.remedies[0].command == "mmcaf quantize BUNDLE --precision fp16"
 
 
 @pytest.mark.parametrize("name", ["sm86", "86", "8.6", "sm_", "sm_8.6", "sm_86a", "rtx3090", "", "sm_99999", "sm_²8"])
@@ -385,7 +386,8 @@ def test_no_target_and_no_gpu(small_source: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(ahead, "find_gpus", lambda: SimpleNamespace(reason="no NVIDIA driver"))
     with pytest.raises(BackendError, match="and there is none: no NVIDIA driver") as refused:
         build_ahead(load_bundle(small_source), "fp32", [])
-    assert "--target sm_86" in refused.value.remedy
+    name, which = refused.value.remedies
+    assert (name.option, name.value) == ("target", "sm_86") and which.command.startswith("nvidia-smi ")
 
 
 # Flavours
@@ -415,8 +417,8 @@ def test_nothing_installed_names_the_command(
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(BackendError, match="TensorRT cannot be used here") as refused:
         find_flavour(name)
-    assert all(command in refused.value.remedy for command in commands)
-    assert refused.value.remedy.count("pip install") == len(commands)
+    given = [remedy.command or "" for remedy in refused.value.remedies]
+    assert [one.partition(" 'cuda")[0] for one in given] == commands
 
 
 def test_the_other_one_is_taken_where_the_first_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,7 +438,7 @@ def test_one_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_such_flavour() -> None:
-    with pytest.raises(BackendError, match="No TensorRT is called 'tensorflow'"):
+    with pytest.raises(BackendError, match="Unknown TensorRT 'tensorflow'"):
         find_flavour("tensorflow")
 
 

@@ -316,7 +316,7 @@ def test_an_engine_that_does_not_fit_is_refused_by_the_field_that_differs(change
     with pytest.raises(BackendError) as caught:
         runner(gpu)
     assert said in caught.value.problem and "model.onnx in fp16 does not fit" in caught.value.problem
-    assert "mmcaf build BUNDLE" in caught.value.remedy and caught.value.exit_code == 6
+    assert caught.value.remedies[0].command == "mmcaf build BUNDLE" and caught.value.exit_code == 6
     del caught
     gc.collect()
     assert gpu.live == []

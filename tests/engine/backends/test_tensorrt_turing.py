@@ -323,7 +323,9 @@ def test_an_fp32_network_keeps_its_convolutions_and_is_refused_with_what_to_do(s
     )
     with pytest.raises(BackendError, match=r"for sm_75: .*FP32 3D convolution is not supported") as refused:
         build_ahead(load_bundle(small), "fp32", ["sm_75"])
-    assert "--precision fp16" in refused.value.remedy and "mmcaf quantize BUNDLE" in refused.value.remedy
+    take, add = refused.value.remedies
+    assert (take.option, take.value) == ("precision", "fp16")
+    assert add.command == "mmcaf quantize BUNDLE --precision fp16"
 
 
 def test_one_answer_for_several_layers_and_the_world(tmp_path: Path) -> None:

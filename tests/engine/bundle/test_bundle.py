@@ -92,7 +92,7 @@ def test_written_zip_is_the_same_bytes_each_time(tmp_path: Path) -> None:
 def test_existing_output_is_kept_unless_forced(tiny_bundle: Path, tmp_path: Path) -> None:
     draft = tmp_path / "draft"
     shutil.copytree(tiny_bundle, draft)
-    with pytest.raises(UsageError, match="--force"):
+    with pytest.raises(UsageError, match="or replace it: force"):
         write_bundle(draft, tiny_manifest(), tiny_bundle)
     write_bundle(draft, {**tiny_manifest(), "name": "renamed"}, tiny_bundle, force=True)
     assert load_bundle(tiny_bundle).manifest.name == "renamed"

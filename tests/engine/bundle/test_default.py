@@ -30,7 +30,7 @@ def test_then_the_configuration(config: Path) -> None:
 
 def test_then_the_demonstration_with_a_notice(config: Path) -> None:
     default = default_bundle()
-    assert default.path == demo_bundle() and default.notice is not None and "--bundle" in default.notice
+    assert default.path == demo_bundle() and default.notice is not None and "$MMCAF_BUNDLE" in default.notice
 
 
 @pytest.mark.parametrize("text", ["bundle = ", "bundle = 3", "\x00"])

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from mmcaf_engine.backends.tensorrt.backend import TensorRtBackend, _usable
-from mmcaf_engine.checkup.doctor import Finding, examine
+from mmcaf_engine.checkup.check import Check
+from mmcaf_engine.checkup.doctor import examine
 from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.machine.gpu import DRIVER_REMEDY, Gpu, Gpus
+from mmcaf_engine.machine.installation import install_command
 
 GIB = 2**30
 RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * GIB, "0000:01:00.0", "580.65.06", (13, 0))
@@ -21,7 +23,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> None:
     monkeypatch.setenv("MMCAF_BUNDLE", str(tiny_bundle))
 
 
-def findings(monkeypatch: pytest.MonkeyPatch, gpus: Gpus, *, packages: bool = True) -> dict[str, Finding]:
+def findings(monkeypatch: pytest.MonkeyPatch, gpus: Gpus, *, packages: bool = True) -> dict[str, Check]:
     """The doctor's findings by subject on a machine with these GPUs, with or without TensorRT's packages."""
     for module in ("backends.registry", "backends.tensorrt.backend", "machine.gpu"):
         monkeypatch.setattr(f"mmcaf_engine.{module}.find_gpus", lambda: gpus)
@@ -37,8 +39,8 @@ def findings(monkeypatch: pytest.MonkeyPatch, gpus: Gpus, *, packages: bool = Tr
 
 def test_a_machine_without_a_gpu_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(monkeypatch, NONE, packages=False)
-    assert found["NVIDIA GPU"] == Finding("gpu", "NVIDIA GPU", "note", "no NVIDIA driver; the processor answers")
-    assert "of use with an NVIDIA GPU" in found["TensorRT"].detail
+    assert found["NVIDIA GPU"] == Check("gpu", "NVIDIA GPU", "note", "no NVIDIA driver; the processor answers")
+    assert "optional, for NVIDIA GPUs only; install: pip install" in found["TensorRT"].detail
     assert found["tensorrt"].status == "note" and "problem" not in {one.status for one in found.values()}
     assert found["auto"].status == "ok" and "tensorrt" not in found["auto"].detail
     assert found["auto"].detail.endswith("fp32, not tuned; to measure: mmcaf tune BUNDLE")
@@ -61,7 +63,7 @@ def test_a_gpu_with_its_facts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(monkeypatch, Gpus((RTX_4090,), "", True), packages=False)
     for subject in ("TensorRT", "cuda-python", "tensorrt"):
-        assert found[subject].status == "note" and "pip install 'mmcaf-infer[tensorrt]'" in found[subject].detail
+        assert found[subject].status == "note" and install_command("tensorrt") in found[subject].detail
     assert found["auto"].status == "note" and "passed over: tensorrt: NVIDIA GeForce RTX 4090" in found["auto"].detail
 
 

@@ -13,7 +13,7 @@ from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.cache.cache import cached_items
 from mmcaf_engine.checkup import quick_check
-from mmcaf_engine.checkup.doctor import Finding
+from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.machine import memory as free_memory
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.session.timings import read_tuning
@@ -43,12 +43,12 @@ def takes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_times
 
 
-def check(path: Path) -> dict[str, Finding]:
+def check(path: Path) -> dict[str, Check]:
     """The findings by subject."""
     return {finding.subject: finding for finding in quick_check.quick_check(path)}
 
 
-def problems(found: dict[str, Finding]) -> list[str]:
+def problems(found: dict[str, Check]) -> list[str]:
     return [name for name, finding in found.items() if finding.status == "problem"]
 
 

@@ -368,7 +368,7 @@ def test_the_users_cache_is_left_alone(tiny_bundle: Path, monkeypatch: pytest.Mo
     ("task", "said"),
     [
         ({"precision": "int8"}, "holds no int8 network"),
-        ({"backend": "nothing"}, "No backend is called 'nothing'"),
+        ({"backend": "nothing"}, "Unknown backend 'nothing'"),
         ({"bundle": "/nowhere.mmcaf"}, "nowhere.mmcaf"),
     ],
     ids=["precision", "backend", "bundle"],

@@ -223,7 +223,7 @@ def test_a_session_that_fails_its_self_test_is_skipped(tiny_bundle: Path, monkey
         ({"threads": 0}, UsageError, "--threads 0"),
         ({"concurrency": ()}, UsageError, "--concurrency"),
         ({"concurrency": (1, 0)}, UsageError, "--concurrency 1, 0"),
-        ({"backends": ("openvina",)}, BackendError, "No backend is called 'openvina'"),
+        ({"backends": ("openvina",)}, BackendError, "Unknown backend 'openvina'"),
         ({"precisions": ("int8",)}, BackendError, "holds no int8 network; it holds fp32"),
         ({"precisions": ("fp32", "fp8")}, BackendError, "holds no fp8 network"),
         ({"study": Path("nowhere"), "record": RECORD}, StudyError, "nowhere"),

@@ -13,9 +13,11 @@ from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.backends.registry import backend_class, choose_backend
+from mmcaf_engine.backends.remedies import ANY_PRECISION
 from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.errors import BackendError, UsageError
 from mmcaf_engine.machine.gpu import Gpus
+from mmcaf_engine.machine.installation import install_command, install_package
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.session import choose
 from several_precisions import add_precisions
@@ -150,7 +152,7 @@ def test_network_that_the_runtime_refuses(tmp_path: Path, backend: str) -> None:
 
 def test_unknown_backend_and_precision(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
-    with pytest.raises(BackendError, match="No backend is called 'abacus'"):
+    with pytest.raises(BackendError, match="Unknown backend 'abacus'"):
         open_session(bundle, backend="abacus")
     with pytest.raises(BackendError, match="holds no int8 network; it holds fp32"):
         open_session(bundle, precision="int8")
@@ -203,7 +205,7 @@ def test_which_precisions_run(
             BackendError, match=f"Backend {backend} does not run {precision} here: .*{reason}"
         ) as caught:
             choose_backend(backend, precision)
-        assert caught.value.exit_code == 6 and "--precision auto" in caught.value.remedy
+        assert caught.value.exit_code == 6 and caught.value.remedies[0] == ANY_PRECISION
 
 
 def test_capabilities_are_those_of_the_processor() -> None:
@@ -287,6 +289,7 @@ def test_onnxruntime_is_preferred_elsewhere(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("backend", ON_PROCESSOR)
 def test_a_runtime_that_is_not_installed_says_how_to_install_it(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, backend, None)
-    package = {"torch": r"'mmcaf-infer\[kernels\]'"}.get(backend, backend)
-    with pytest.raises(BackendError, match=f"{backend} cannot be imported .*pip install {package}"):
+    install = install_command("kernels") if backend == "torch" else install_package(backend)
+    with pytest.raises(BackendError, match=f"{backend} cannot be imported ") as caught:
         choose_backend(backend)
+    assert [remedy.command for remedy in caught.value.remedies] == [install, None, "mmcaf doctor"]

@@ -232,10 +232,10 @@ def test_nothing_can_run(several: Bundle, own_cache: Path, monkeypatch: pytest.M
         (
             {},
             ("onnxruntime", "fp32"),
-            "openvino int8, the fastest by mmcaf tune: Backend openvino does not run int8 here",
+            "openvino int8, the fastest as measured here: Backend openvino does not run int8 here",
         ),
-        ({"backend": "openvino"}, ("openvino", "fp32"), "openvino int8, the fastest by mmcaf tune"),
-        ({"precision": "int8"}, ("onnxruntime", "int8"), "openvino int8, the fastest by mmcaf tune"),
+        ({"backend": "openvino"}, ("openvino", "fp32"), "openvino int8, the fastest as measured here"),
+        ({"precision": "int8"}, ("onnxruntime", "int8"), "openvino int8, the fastest as measured here"),
     ],
     ids=["auto", "backend-named", "precision-named"],
 )
@@ -331,7 +331,7 @@ def test_a_damaged_record_is_not_used_and_that_is_logged(
     with caplog.at_level(logging.WARNING):
         assert answers(several)[1:] == ("fp32", False)
     (record,) = caplog.records
-    assert record.getMessage().startswith("The kept tuning is not used.") and "mmcaf tune" in record.getMessage()
+    assert record.getMessage().startswith("The recorded tuning is not used; tune the bundle again.")
     assert tune(several, runs=1, threads=THREADS).file == file
     assert answers(several) == ("openvino", "int8", True)
 
@@ -343,7 +343,7 @@ def test_a_link_in_place_of_a_record(
     file = tune(several, runs=1, threads=THREADS).file
     file.rename(tmp_path / "elsewhere.json")
     file.symlink_to(tmp_path / "elsewhere.json")
-    assert read_tuning(several, THREADS) is None and "The kept tuning is not used" in caplog.text
+    assert read_tuning(several, THREADS) is None and "The recorded tuning is not used" in caplog.text
 
 
 def test_what_is_kept(several: Bundle, set_times: SetTimes, own_cache: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ...errors import BackendError
+from ...errors import BackendError, Remedy
 from ...volume import Arrays
 from ..node_time import NodeTime, convolution_flops, product_flops, transposed_flops
 from .backend import OnnxRuntimeBackend
@@ -77,7 +77,8 @@ def read_profile(document: bytes, first: int, end: int, extra_ms: float = 0.0) -
         nodes = list(_means(listed, end - first))
     except (ValueError, KeyError, TypeError, IndexError) as failure:
         raise BackendError(
-            f"ONNX Runtime's profile cannot be read: {failure}.", "Profile with fewer runs: --runs 5"
+            f"ONNX Runtime's profile cannot be read: {failure}.",
+            Remedy("Profile with fewer runs", option="runs", value="5"),
         ) from None
     idle = [node.ms for node in nodes if node.kind in _IN_PLACE]
     own_ms = median(idle) if idle else 0.0

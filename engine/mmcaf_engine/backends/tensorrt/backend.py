@@ -2,32 +2,33 @@
 
 import mmap
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...errors import BackendError, UsageError
+from ...errors import BackendError, Remedy, UsageError
 from ...machine.compute_capability import BF16_FROM, TURING, Target
 from ...machine.gpu import Gpu, find_gpus, first_gpu
+from ...machine.installation import install_command
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Window
 from ..device_arrays import device_array, lies_on_device
 from ..inputs import Adopted, Input
 from ..registry import installed_version
+from ..remedies import SEE_WHAT_RUNS
 from .cuda import Cuda
 from .cuda_errors import CudaError, in_words
 from .engine_key import engine_facts
-from .flavour import FLAVOURS, Flavour, find_flavour
-from .flavour import INSTALL as OTHERS
+from .flavour import FLAVOURS, INSTALL, Flavour, find_flavour
 from .kernel_cache import KernelCache
 from .loading import Place, Plan
 from .runner import CAPTURED, Runner
 from .targets import supported_targets
 
-INSTALL = "pip install 'mmcaf-infer[tensorrt]'"
 _OLDEST_GPU = Target(7, 5)
 
 
@@ -64,9 +65,11 @@ class TensorRtBackend(Backend):
         gpu = first_gpu()
         if gpu is None:
             return Availability(False, find_gpus().reason)
-        found = gpu.too_old or _usable(gpu)
-        if isinstance(found, str):
-            return Availability(False, f"{gpu.name}: {found}")
+        if gpu.too_old:
+            return Availability(False, f"{gpu.name}: {gpu.too_old}")
+        found = _usable(gpu)
+        if isinstance(found, Availability):
+            return replace(found, reason=f"{gpu.name}: {found.reason}")
         return Availability(True, f"{cls.build()} on {gpu.name}, compute capability {gpu.compute_capability}")
 
     @classmethod
@@ -187,7 +190,8 @@ class TensorRtBackend(Backend):
                 if not np.isfinite(values).all():
                     raise BackendError(
                         f"{self.build()} answered with NaN or infinity for {name}.",
-                        "Check the inputs, which are not searched for NaN in GPU memory; or pass --precision fp32.",
+                        "Check the inputs, which are not searched for NaN in GPU memory.",
+                        Remedy("Or answer in FP32", option="precision", value="fp32"),
                     )
         return answers
 
@@ -207,7 +211,7 @@ class TensorRtBackend(Backend):
 def _gpu() -> Gpu:
     gpu = first_gpu()
     if gpu is None:
-        raise BackendError(f"TensorRT needs a GPU: {find_gpus().reason}.", "See what can run: mmcaf doctor")
+        raise BackendError(f"TensorRT needs a GPU: {find_gpus().reason}.", SEE_WHAT_RUNS)
     return gpu
 
 
@@ -219,10 +223,11 @@ def _flavour() -> Flavour:
 
 
 @cache
-def _usable(gpu: Gpu) -> Flavour | str:
-    """The first flavour that is installed and runs on a GPU, or in words why there is none and what to do."""
+def _usable(gpu: Gpu) -> Flavour | Availability:
+    """The first flavour that is installed and runs on a GPU, or why there is none and what to do."""
+    install = Remedy("Install it", command=install_command("tensorrt"))
     if installed_version("cuda-bindings") is None:
-        return f"cuda-python is not installed; {INSTALL}"
+        return Availability(False, "cuda-python is not installed", install)
     reasons, installed = [], False
     for name in FLAVOURS:
         try:
@@ -237,7 +242,6 @@ def _usable(gpu: Gpu) -> Flavour | str:
         runs = ", ".join(f"{target.major}.{target.minor}" for target in known) or "7.5 and newer"
         reasons.append(f"{name} {flavour.version} runs on compute capability {runs}, not on {gpu.compute_capability}")
     if gpu.target < _OLDEST_GPU:
-        advice = "no TensorRT runs on this GPU"
-    else:
-        advice = OTHERS["tensorrt"] if installed else INSTALL
-    return f"{'; '.join(reasons)}; {advice}"
+        return Availability(False, f"{'; '.join(reasons)}; no TensorRT runs on this GPU")
+    other = Remedy("Install the other TensorRT", command=INSTALL["tensorrt"])
+    return Availability(False, "; ".join(reasons), other if installed else install)

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ...cancel import Progress
-from ...errors import BackendError
+from ...errors import BackendError, Remedy
 from ...machine.compute_capability import TURING, Target
 from ...manifest import Precision, TensorSpec
+from ..remedies import SEE_WHAT_RUNS
 from .conv_precision import Product, products
-from .flavour import Flavour, captured_log, in_short
+from .flavour import BUILD_AHEAD, Flavour, captured_log, in_short
 from .network import ParsedNetwork, parse_network
 from .timing_cache import read_timing_cache, write_timing_cache
 from .turing import LOWER, TuringEdit, check_alone, edit_for_turing
-
-_DOCTOR = "See what this machine offers: mmcaf doctor"
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def build_engine(
         raise monitor.failure
     if plan is None:
         what = f"failed while building {model.name} for {_shown(targets)}"
-        raise _refused(flavour, what, said, LOWER if edit is not None and precision == "fp32" else _DOCTOR)
+        raise _refused(flavour, what, said, *(LOWER if edit is not None and precision == "fp32" else ()))
     if measured is not None:
         write_timing_cache(config, measured)
     return BuiltEngine(bytes(plan), precision, targets or (), products(network), seconds, edit)
@@ -124,7 +123,8 @@ def _configure(
     elif targets:
         raise BackendError(
             f"{flavour.name} {flavour.version} builds for the GPU at hand alone, not for {_shown(targets)}.",
-            "Leave --target out, or build ahead with TensorRT for RTX: pip install tensorrt-rtx-cu13",
+            Remedy("Leave it out", option="target"),
+            BUILD_AHEAD,
         )
     return config
 
@@ -142,8 +142,8 @@ def _shown(targets: tuple[Target, ...] | None) -> str:
     return "the GPU at hand" if not targets else ", ".join(map(str, targets))
 
 
-def _refused(flavour: Flavour, what: str, said: list[str], remedy: str = _DOCTOR) -> BackendError:
-    return BackendError(f"{flavour.name} {flavour.version} {what}: {in_short(said)}", remedy)
+def _refused(flavour: Flavour, what: str, said: list[str], *remedies: Remedy) -> BackendError:
+    return BackendError(f"{flavour.name} {flavour.version} {what}: {in_short(said)}", *(remedies or (SEE_WHAT_RUNS,)))
 
 
 def _interruptible(monitor: Any, work: Callable[[], Any]) -> Any:

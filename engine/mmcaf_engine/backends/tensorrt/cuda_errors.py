@@ -1,6 +1,7 @@
 """Errors of CUDA, and what a user can do about them."""
 
-from ...errors import BackendError
+from ...errors import BackendError, Remedy
+from ..remedies import SEE_WHAT_RUNS
 
 OUT_OF_MEMORY = {"cudaErrorMemoryAllocation", "CUDA_ERROR_OUT_OF_MEMORY"}
 NO_DRIVER = {
@@ -61,15 +62,16 @@ def in_words(failure: CudaError, doing: str) -> BackendError:
     if failure.code in LOST:
         return BackendError(
             f"The GPU was lost while {doing}: {failure}. This process cannot use it any more.",
-            "Start the program again. If it happens again, look for Xid in the kernel's log (sudo dmesg | grep -i "
-            "xid) and update the NVIDIA driver; --backend onnxruntime answers meanwhile.",
+            "Start the program again.",
+            Remedy("If it happens again, look for Xid in the kernel's log", command="sudo dmesg | grep -i xid"),
+            "Then update the NVIDIA driver.",
+            Remedy("Meanwhile answer without the GPU", option="backend", value="onnxruntime"),
         )
     if failure.code in NO_DRIVER:
         return BackendError(
-            f"CUDA cannot start while {doing}: {failure}.",
-            "Install or update the NVIDIA driver, then see: mmcaf doctor",
+            f"CUDA cannot start while {doing}: {failure}.", "Install or update the NVIDIA driver.", SEE_WHAT_RUNS
         )
-    return BackendError(f"CUDA failed while {doing}: {failure}.", "See what this machine has: mmcaf doctor")
+    return BackendError(f"CUDA failed while {doing}: {failure}.", SEE_WHAT_RUNS)
 
 
 def out_of_memory(doing: str, needed: int | None, free: int | None) -> BackendError:
@@ -77,5 +79,6 @@ def out_of_memory(doing: str, needed: int | None, free: int | None) -> BackendEr
     known = [f"{size / _MIB:.0f} MiB {what}" for size, what in ((needed, "needed"), (free, "free")) if size is not None]
     return BackendError(
         f"The GPU has too little memory for {doing}{': ' if known else ''}{', '.join(known)}.",
-        "Close other programs that use it (nvidia-smi lists them), or pass --backend onnxruntime.",
+        Remedy("Close other programs that use it; see which do", command="nvidia-smi"),
+        Remedy("Or answer without the GPU", option="backend", value="onnxruntime"),
     )

@@ -13,7 +13,8 @@ from typing import Any
 from ...errors import BackendError
 from ...machine.compute_capability import Target
 from ...manifest import Precision, TensorSpec
-from .flavour import Flavour
+from ..remedies import SEE_WHAT_RUNS
+from .flavour import BUILD_AHEAD, Flavour
 
 Facts = dict[str, Any]
 
@@ -54,7 +55,8 @@ def engine_facts(
     if gpu is None or driver is None:
         raise BackendError(
             f"{flavour.name} {flavour.version} builds for the GPU at hand, and no GPU was found.",
-            "See why: mmcaf doctor. Or build ahead with TensorRT for RTX: pip install tensorrt-rtx-cu13",
+            SEE_WHAT_RUNS,
+            BUILD_AHEAD,
         )
     return {**facts, "gpu": gpu, "driver": driver, "system": [platform.system(), platform.machine()]}
 

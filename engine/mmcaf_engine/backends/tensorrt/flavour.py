@@ -14,16 +14,19 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal, get_args
 
-from ...errors import BackendError
+from ...errors import BackendError, Remedy
+from ...machine.installation import install_packages
 
 FlavourName = Literal["tensorrt_rtx", "tensorrt"]
 FLAVOURS: tuple[FlavourName, ...] = get_args(FlavourName)
 
 INSTALL: dict[str, str] = {
-    "tensorrt_rtx": "pip install tensorrt-rtx-cu13 'cuda-python>=13'",
-    "tensorrt": "pip install 'tensorrt>=10' 'cuda-python>=13'",
+    "tensorrt_rtx": install_packages("tensorrt-rtx-cu13", "cuda-python>=13"),
+    "tensorrt": install_packages("tensorrt>=10", "cuda-python>=13"),
 }
 """The command that installs a flavour with all that running it needs."""
+
+BUILD_AHEAD = Remedy("Build ahead, with TensorRT for RTX", command=INSTALL["tensorrt_rtx"])
 
 _OLDEST = {"tensorrt_rtx": 1, "tensorrt": 10}
 """The first major version with strongly typed networks and progress monitors."""
@@ -57,7 +60,7 @@ def find_flavour(name: str | None = None) -> Flavour:
         BackendError: none is installed, or not the named one; what each lacks and the command that installs it.
     """
     if name is not None and name not in FLAVOURS:
-        raise BackendError(f"No TensorRT is called {name!r}.", f"Choose one of: {', '.join(FLAVOURS)}.")
+        raise BackendError(f"Unknown TensorRT {name!r}.", f"Choose one of: {', '.join(FLAVOURS)}.")
     lacking = []
     for candidate in FLAVOURS:
         if name in (None, candidate):
@@ -65,8 +68,10 @@ def find_flavour(name: str | None = None) -> Flavour:
             if isinstance(found, Flavour):
                 return found
             lacking.append(f"{candidate}: {found}")
-    commands = ", or: ".join(INSTALL[candidate] for candidate in FLAVOURS if name in (None, candidate))
-    raise BackendError(f"TensorRT cannot be used here. {'; '.join(lacking)}.", f"Install it: {commands}")
+    raise BackendError(
+        f"TensorRT cannot be used here. {'; '.join(lacking)}.",
+        *(Remedy(f"Install {one}", command=INSTALL[one]) for one in FLAVOURS if name in (None, one)),
+    )
 
 
 class CapturedLog:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import BackendError
+from ...errors import BackendError, Remedy, program
 from ...machine.gpu import find_gpus
+from ..remedies import BUILD_AGAIN, SEE_WHAT_RUNS
 from .conv_precision import CONVOLUTIONS, Operator, Product
 from .flavour import Flavour, captured_log
 from .loading import Plan, explain
@@ -50,14 +51,14 @@ def load_report(flavour: Flavour, plan: Plan) -> str:
         BackendError: there is no GPU or driver, or the engine is not for this GPU.
     """
     if not find_gpus().found:
-        raise BackendError(f"An engine can only be loaded on a GPU: {find_gpus().reason}.", "See: mmcaf doctor")
+        raise BackendError(f"An engine can only be loaded on a GPU: {find_gpus().reason}.", SEE_WHAT_RUNS)
     trt, log = flavour.module, captured_log(flavour)
     with log.errors() as said:
         engine = trt.Runtime(log.logger).deserialize_cuda_engine(plan)
     if engine is None:
         raise BackendError(
             f"{flavour.name} {flavour.version} cannot load the engine: {explain(said)}.",
-            "Build it again: mmcaf build BUNDLE",
+            BUILD_AGAIN,
         )
     return inspect_engine(trt, engine)
 
@@ -74,7 +75,7 @@ def read_report(report: str) -> tuple[EngineLayer, ...]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as failure:
         raise BackendError(
             f"The engine inspector's report cannot be read: {type(failure).__name__}: {failure}.",
-            "Report the version of TensorRT: mmcaf doctor",
+            Remedy("Report the version of TensorRT", command=program("doctor")),
         ) from None
 
 

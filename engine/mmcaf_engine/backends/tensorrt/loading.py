@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ...errors import BackendError
+from ...errors import BackendError, Remedy, program
 from ...manifest import TensorSpec
+from ..remedies import BUILD_AGAIN, OTHER_BACKEND, SEE_WHAT_RUNS
 from .cuda_errors import out_of_memory
 from .flavour import Flavour, captured_log, in_short
 from .network import data_type
@@ -15,7 +16,7 @@ from .network import data_type
 Plan = bytes | mmap.mmap
 """An engine's bytes."""
 
-_REMEDY = "Build it again on this machine: mmcaf build BUNDLE. Kept ones are listed by: mmcaf cache list"
+_REMEDIES = (BUILD_AGAIN, Remedy("See which are cached", command=program("cache", "list")))
 
 _DIAGNOSES = {
     "VERSION_MISMATCH": "version: it was built by another one than {version}",
@@ -175,7 +176,8 @@ class Engine:
             return out_of_memory(what, needed, self._free_memory())
         return BackendError(
             f"{self._flavour.name} {self._flavour.version} failed while {what}: {in_short(said)}.",
-            "Try another one with --backend, and see: mmcaf doctor",
+            OTHER_BACKEND,
+            SEE_WHAT_RUNS,
         )
 
 
@@ -229,4 +231,4 @@ def _diagnosed(flavour: Flavour, runtime: Any, plan: Plan, place: Place) -> list
 
 
 def _unfit(flavour: Flavour, name: str, reason: str) -> BackendError:
-    return BackendError(f"{name} does not fit {flavour.name} {flavour.version} on this machine. {reason}.", _REMEDY)
+    return BackendError(f"{name} does not fit {flavour.name} {flavour.version} on this machine. {reason}.", *_REMEDIES)

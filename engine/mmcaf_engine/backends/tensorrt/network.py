@@ -7,6 +7,7 @@ from typing import Any
 
 from ...errors import BackendError
 from ...manifest import TensorSpec
+from ..remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 from .flavour import Flavour, captured_log, in_short
 
 
@@ -57,7 +58,8 @@ def parse_network(
         reason = _parser_errors(parser) or in_short(said)
         raise BackendError(
             f"{flavour.name} {flavour.version} does not understand {model.name}: {reason}",
-            "Run this network on another one with --backend, and see: mmcaf doctor",
+            OTHER_BACKEND,
+            SEE_WHAT_RUNS,
         )
     network = ParsedNetwork(flavour, model, definition, builder, parser)
     _check(network, network.inputs, inputs, "inputs")

@@ -6,6 +6,7 @@ package, by the SHA-256 of its signature: `trust`. Nothing else of this program 
 
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...bundle.bundle import describe_validation, file_sha256
 from ...cache.engines import EngineCache
-from ...errors import BackendError, UsageError
+from ...errors import BackendError, Remedy, UsageError, program
 from ...manifest import FileEntry, Precision
 from ...strict_json import parse_json, read_bounded
 from .engine_key import Facts, differences
@@ -32,6 +33,7 @@ LAYERS_NAME: Final = "layers.json"
 FileName = Literal["engine.plan", "precision.json", "layers.json"]
 
 _MAX_SIGNATURE_BYTES = 1024 * 1024
+_OTHER_FOLDER = Remedy("Choose another folder", option="output")
 _COPY_AGAIN = "Copy the folder again from the machine that built it; do not use this copy."
 _BLOCK = 1 << 20
 
@@ -131,9 +133,7 @@ def write_package(
             shutil.rmtree(draft, ignore_errors=True)
             raise
     except OSError as failure:
-        raise UsageError(
-            f"{folder}: the engine cannot be written there: {failure.strerror}.", "Choose another folder for --output."
-        ) from None
+        raise UsageError(f"{folder}: the engine cannot be written there: {failure.strerror}.", _OTHER_FOLDER) from None
     return read_package(folder)
 
 
@@ -144,9 +144,12 @@ def check_output(folder: Path) -> None:
         UsageError: it exists, or the one above it does not.
     """
     if folder.exists() or folder.is_symlink():
-        raise UsageError(f"{folder}: exists already.", "Choose another folder for --output.")
+        raise UsageError(f"{folder}: exists already.", _OTHER_FOLDER)
     if not folder.parent.is_dir():
-        raise UsageError(f"{folder.parent}: no such folder.", f"Make it: mkdir -p {folder.parent}")
+        raise UsageError(
+            f"{folder.parent}: no such folder.",
+            Remedy("Make it", command=shlex.join(["mkdir", "-p", str(folder.parent)])),
+        )
 
 
 def read_package(folder: Path) -> Package:
@@ -156,7 +159,10 @@ def read_package(folder: Path) -> Package:
         BackendError: it is none, or its signature is not of the form that this version knows.
     """
     if not folder.is_dir():
-        raise BackendError(f"{folder}: no such folder.", "Make one: mmcaf build BUNDLE --target sm_86 --output FOLDER")
+        raise BackendError(
+            f"{folder}: no such folder.",
+            Remedy("Make one", command=program("build", "BUNDLE", "--target", "sm_86", "--output", "FOLDER")),
+        )
     file = folder / SIGNATURE_NAME
     data = read_bounded(file, error=BackendError, max_bytes=_MAX_SIGNATURE_BYTES)
     document = parse_json(data, name=str(file), error=BackendError, max_bytes=_MAX_SIGNATURE_BYTES)
@@ -215,7 +221,7 @@ def _check_version(package: Package) -> None:
         found = differences({"version": signed.version}, {"version": flavour.version})[0]
         raise BackendError(
             f"{package.folder}: an engine of {signed.runtime} {found}; only the version that built an engine loads it.",
-            f"Build it again with {flavour.version}, or install that one: {INSTALL[signed.runtime]}",
+            Remedy(f"Build it again with {flavour.version}, or install that one", command=INSTALL[signed.runtime]),
         )
 
 

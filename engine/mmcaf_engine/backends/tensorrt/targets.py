@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ...errors import UsageError
+from ...errors import Remedy, UsageError
 from ...machine.compute_capability import Target
 from .flavour import Flavour
 
@@ -28,6 +28,6 @@ def choose_targets(flavour: Flavour, names: Iterable[str]) -> tuple[Target, ...]
             known = f"it builds for {', '.join(map(str, supported))}" if supported else "it builds for the GPU at hand"
             raise UsageError(
                 f"{flavour.name} {flavour.version} cannot build for {target}: {known}.",
-                "Name one of these with --target." if supported else "Leave --target out.",
+                Remedy("Name one of these" if supported else "Leave it out", option="target"),
             )
     return chosen

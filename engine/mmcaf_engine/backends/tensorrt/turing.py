@@ -14,19 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import BackendError, UsageError
+from ...errors import BackendError, Remedy, UsageError, program
 from ...machine.compute_capability import TURING, Target
 from ...manifest import Precision
+from ..remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 from .flavour import captured_log, in_short
 from .network import ParsedNetwork
 
 LOWER = (
-    f"TensorRT for RTX has no FP32 convolutions for {TURING}. Take FP16 there: --precision fp16, "
-    "which a bundle gets by: mmcaf quantize BUNDLE --precision fp16"
+    Remedy(
+        f"TensorRT for RTX has no FP32 convolutions for {TURING}; take FP16 there", option="precision", value="fp16"
+    ),
+    Remedy("Add FP16 to the bundle", command=program("quantize", "BUNDLE", "--precision", "fp16")),
 )
 """What to do where an FP32 network is refused."""
 
-_ELSEWHERE = "Run this network on another one with --backend, and see: mmcaf doctor"
+_ELSEWHERE = (OTHER_BACKEND, SEE_WHAT_RUNS)
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -59,7 +62,10 @@ def check_alone(targets: Sequence[Target]) -> None:
         raise UsageError(
             f"{TURING} cannot share an engine with {', '.join(str(one) for one in targets if one != TURING)}: "
             "its network is changed, in ways that would make the others slower and less exact.",
-            f"Build it by itself: mmcaf build BUNDLE --target {TURING} --precision fp16",
+            Remedy(
+                "Build it by itself",
+                command=program("build", "BUNDLE", "--target", TURING, "--precision", "fp16"),
+            ),
         )
 
 
@@ -85,7 +91,7 @@ def edit_for_turing(network: ParsedNetwork, precision: Precision) -> TuringEdit:
                 lowered += 1
     if said:
         what = f"cannot change {network.model.name} for {TURING}"
-        raise BackendError(f"{flavour.name} {flavour.version} {what}: {in_short(said)}", _ELSEWHERE)
+        raise BackendError(f"{flavour.name} {flavour.version} {what}: {in_short(said)}", *_ELSEWHERE)
     return TuringEdit(lowered, summed, tuple(editor.weights))
 
 
@@ -185,7 +191,7 @@ class _Editor:
             raise BackendError(
                 f"{layer.name} has a weight of {largest:g}, too large for FP16, and TensorRT for RTX has no FP32 "
                 f"convolutions for {TURING}.",
-                _ELSEWHERE,
+                *_ELSEWHERE,
             )
         self.weights.append(weights.astype(np.float16))
         return self.weights[-1]

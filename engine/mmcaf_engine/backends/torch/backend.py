@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UnsupportedNetworkError
+from ...errors import Remedy, UnsupportedNetworkError
+from ...machine.installation import install_command
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Window
+from ..remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
-INSTALL = "pip install 'mmcaf-infer[kernels]'"
 _RECORDED = "CUDA graph"
 """What the program's `execution` says where its launches were recorded."""
 
@@ -51,7 +52,8 @@ class TorchBackend(Backend):
             for package in ("mmcaf_kernels.graph", "onnx"):
                 import_module(package)
         except (ImportError, OSError) as failure:
-            return Availability(False, f"{cls.name} cannot be imported ({failure}); {INSTALL}")
+            install = Remedy("Install it", command=install_command("kernels"))
+            return Availability(False, f"{cls.name} cannot be imported ({failure})", install)
         place = f"on {_gpu()}" if _gpu() else "on the processor, where it runs the kernels' references: exact, but slow"
         return Availability(True, f"torch {found} {place}")
 
@@ -124,7 +126,8 @@ class TorchBackend(Backend):
             except UnsupportedGraphError as failure:
                 raise UnsupportedNetworkError(
                     f"{self.name} does not compute {self.model.name}: {failure}.",
-                    "Run this network on another one with --backend, and see: mmcaf doctor",
+                    OTHER_BACKEND,
+                    SEE_WHAT_RUNS,
                 ) from None
         return self._programs[length]
 
