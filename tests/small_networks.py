@@ -59,6 +59,25 @@ def convolve(x: Floats, weight: Floats, bias: Floats | float = 0.0) -> NDArray[n
     return total + np.reshape(bias, (-1, 1, 1, 1))
 
 
+def convolution_logits(arrays: Mapping[str, Floats]) -> NDArray[np.float64]:
+    """What the network of `make_convolution_bundle` answers, in numpy, [N, 1]."""
+    weights = _convolution_weights(np.random.default_rng(1))
+    active = np.maximum(convolve(arrays["image"], weights["first.weight"], weights["first.bias"]), 0)
+    features = convolve(active, weights["second.weight"]).mean(axis=(2, 3, 4))
+    logits: NDArray[np.float64] = features @ weights["head.weight"] + arrays["table"] @ weights["table.weight"]
+    return logits
+
+
+def _convolution_weights(generator: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    return {
+        "first.weight": generator.normal(0, 0.5, (8, 1, 3, 3, 3)).astype(np.float32),
+        "first.bias": generator.normal(0, 0.5, 8).astype(np.float32),
+        "second.weight": generator.normal(0, 0.2, (8, 8, 3, 3, 3)).astype(np.float32),
+        "head.weight": generator.normal(0, 0.5, (8, 1)).astype(np.float32),
+        "table.weight": WEIGHTS,
+    }
+
+
 def make_convolution_bundle(output: Path, **changes: Any) -> Path:
     """Write a bundle as `make_tiny_bundle` does, whose network has two convolutions; `changes` as there."""
     generator = np.random.default_rng(1)
@@ -74,20 +93,11 @@ def make_convolution_bundle(output: Path, **changes: Any) -> Path:
         helper.make_node("MatMul", ["table", "table.weight"], ["clinical"]),
         helper.make_node("Add", ["seen", "clinical"], ["logit"], name="sum"),
     ]
-    constants = {
-        "first.weight": generator.normal(0, 0.5, (8, 1, 3, 3, 3)).astype(np.float32),
-        "first.bias": generator.normal(0, 0.5, 8).astype(np.float32),
-        "second.weight": generator.normal(0, 0.2, (8, 8, 3, 3, 3)).astype(np.float32),
-        "head.weight": generator.normal(0, 0.5, (8, 1)).astype(np.float32),
-        "space": np.array([2, 3, 4], dtype=np.int64),
-        "table.weight": WEIGHTS,
-    }
+    constants = {**_convolution_weights(generator), "space": np.array([2, 3, 4], dtype=np.int64)}
     inputs: dict[str, Shape] = {"image": ["N", *volume], "table": ["N", 2]}
     save_network(folder / "model.onnx", nodes, inputs, {"logit": ["N", 1]}, constants)
     image = generator.uniform(0, 1, (2, *volume)).astype(np.float32)
     table = generator.uniform(-1, 1, (2, 2)).astype(np.float32)
-    active = np.maximum(convolve(image, constants["first.weight"], constants["first.bias"]), 0)
-    features = convolve(active, constants["second.weight"]).mean(axis=(2, 3, 4))
-    logit = (features @ constants["head.weight"] + table @ WEIGHTS).astype(np.float32)
+    logit = convolution_logits({"image": image, "table": table}).astype(np.float32)
     np.savez(folder / "golden.npz", image=image, table=table, logit=logit)
     return write_bundle(folder, {**tiny_manifest(), **changes}, output).folder

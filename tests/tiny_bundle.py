@@ -1,17 +1,20 @@
-"""A bundle whose network is three ONNX nodes: logit = 8 * mean(image) + table . weights."""
+"""A bundle whose network is a few ONNX nodes: logit = 8 * mean(PLACES * image) + table . WEIGHTS."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mmcaf_engine.bundle.bundle import write_bundle
+from tiny_places import place_weights, weighted_mean
 
 SLICES, SIZE = 4, 16
 WEIGHTS = np.array([[0.5], [-0.25]], dtype=np.float32)
-
+PLACES = place_weights((1, SLICES, SIZE, SIZE), seed=3)
+"""Of mean 1."""
 
 ORIGIN: dict[str, Any] = {
     "provenance": {
@@ -86,20 +89,29 @@ def make_tiny_bundle(output: Path, **changes: Any) -> Path:
     generator = np.random.default_rng(0)
     image = generator.uniform(-0.5, 0.5, (2, 1, SLICES, SIZE, SIZE)).astype(np.float32)
     table = generator.uniform(-1, 1, (2, 2)).astype(np.float32)
-    logit = 8 * image.mean(axis=(1, 2, 3, 4))[:, None] + table @ WEIGHTS
+    logit = expected_logits({"image": image, "table": table}).astype(np.float32)
     np.savez(folder / "golden.npz", image=image, table=table, logit=logit)
     return write_bundle(folder, {**tiny_manifest(), **changes}, output).folder
 
 
+def expected_logits(arrays: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
+    """What the network answers, by the formula above, float64 [N, 1]."""
+    told = arrays["table"].astype(np.float64) @ WEIGHTS
+    answer: NDArray[np.float64] = 8 * weighted_mean(arrays["image"], PLACES)[:, None] + told
+    return answer
+
+
 def _network() -> onnx.ModelProto:
     nodes = [
-        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0, name="mean"),
+        helper.make_node("Mul", ["image", "places"], ["weighted"], name="weighted"),
+        helper.make_node("ReduceMean", ["weighted", "axes"], ["mean"], keepdims=0, name="mean"),
         helper.make_node("Unsqueeze", ["mean", "last"], ["column"], name="column"),
         helper.make_node("Mul", ["column", "eight"], ["louder"], name="louder"),
         helper.make_node("MatMul", ["table", "weights"], ["clinical"], name="clinical"),
         helper.make_node("Add", ["louder", "clinical"], ["logit"], name="sum"),
     ]
     constants = {
+        "places": PLACES,
         "axes": np.array([1, 2, 3, 4], dtype=np.int64),
         "last": np.array([1], dtype=np.int64),
         "eight": np.array(8, dtype=np.float32),

@@ -1,4 +1,4 @@
-"""Bundles for one radiograph, a record or both: logit = 8 * mean(image) + table; and radiographs for them."""
+"""Bundles for one radiograph, a record or both: logit = 8 * mean(PLACES * image) + table; and radiographs for them."""
 
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from pydicom.uid import (
 from dicom_factory import PHI, change
 from mmcaf_engine.bundle.bundle import write_bundle
 from tiny_bundle import ORIGIN
+from tiny_places import place_weights, weighted_mean
 
 SIZE = (12, 16)
+PLACES = place_weights((3, *SIZE), seed=4)
+"""Of mean 1."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 STUDY_UID = "1.2.826.0.1.3680043.10.9999.7"
 
@@ -78,7 +81,7 @@ def make_tiny_image(output: Path, *, image: bool = True, table: bool = False, **
 
 def expected(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the network answers, in numpy."""
-    return (8 * image.mean(axis=(1, 2, 3), dtype=np.float64)[:, None]).astype(np.float32)
+    return (8 * weighted_mean(image, PLACES)[:, None]).astype(np.float32)
 
 
 def stored(rows: int = 33, columns: int = 47, bits: int = 12, seed: int = 0) -> NDArray[np.uint16]:
@@ -135,7 +138,8 @@ def _network(image: bool, table: bool) -> onnx.ModelProto:
     nodes = []
     if image:
         inputs.append(helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, *SIZE]))
-        nodes.append(helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0))
+        nodes.append(helper.make_node("Mul", ["image", "places"], ["weighted"]))
+        nodes.append(helper.make_node("ReduceMean", ["weighted", "axes"], ["mean"], keepdims=0))
         nodes.append(helper.make_node("Mul", ["mean", "eight"], ["louder"]))
         nodes.append(helper.make_node("Unsqueeze", ["louder", "last"], ["of_image"]))
         terms.append("of_image")
@@ -144,6 +148,7 @@ def _network(image: bool, table: bool) -> onnx.ModelProto:
         terms.append("table")
     nodes.append(helper.make_node("Sum", [*terms, "nothing"], ["logit"]))
     constants = {
+        "places": PLACES,
         "axes": np.array([1, 2, 3], dtype=np.int64),
         "last": np.array([1], dtype=np.int64),
         "eight": np.array(8, dtype=np.float32),

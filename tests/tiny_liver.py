@@ -1,4 +1,4 @@
-"""A bundle for three phases of the synthetic liver: logits from means of abs(volume), attention a grid of them."""
+"""A bundle for three liver phases: logits from weighted means of abs(volume), attention a grid of means."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.demo import LIVER_LABELS
 from tiny_bundle import ORIGIN
+from tiny_places import place_weights, weighted_mean
 
 INPUTS = ("t2", "dwi", "c_a")
 SHAPE = (16, 16, 8)
 """Of the network's axes: left, anterior, superior."""
 GRID = (4, 4)
+PLACES = place_weights((1, *SHAPE), seed=8)
+"""Of mean 1, for each volume."""
 WEIGHTS = np.random.default_rng(5).normal(0, 2, (len(INPUTS), len(LIVER_LABELS))).astype(np.float32)
 
 SERIES: list[dict[str, Any]] = [
@@ -80,7 +83,7 @@ def make_tiny_liver(output: Path, **changes: Any) -> Path:
 
 def expected(volumes: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
     """What the network answers, in numpy."""
-    means = np.stack([np.abs(volumes[name]).mean(axis=(1, 2, 3, 4)) for name in INPUTS], axis=1)
+    means = np.stack([weighted_mean(np.abs(volumes[name]), PLACES) for name in INPUTS], axis=1)
     rows, columns = SHAPE[0] // GRID[0], SHAPE[1] // GRID[1]
     parts = np.abs(volumes["c_a"]).reshape(-1, GRID[0], rows, GRID[1], columns, SHAPE[2])
     sums = parts.sum(axis=(2, 4, 5)).reshape(len(means), -1)
@@ -92,7 +95,8 @@ def _network() -> onnx.ModelProto:
     nodes = []
     for name in INPUTS:
         nodes.append(helper.make_node("Abs", [name], [f"{name}_abs"]))
-        nodes.append(helper.make_node("ReduceMean", [f"{name}_abs", "axes"], [f"{name}_mean"], keepdims=0))
+        nodes.append(helper.make_node("Mul", [f"{name}_abs", "places"], [f"{name}_weighted"]))
+        nodes.append(helper.make_node("ReduceMean", [f"{name}_weighted", "axes"], [f"{name}_mean"], keepdims=0))
     window = [SHAPE[0] // GRID[0], SHAPE[1] // GRID[1], SHAPE[2]]
     nodes += [
         helper.make_node("Concat", [f"{name}_mean" for name in INPUTS], ["means"], axis=1),
@@ -104,6 +108,7 @@ def _network() -> onnx.ModelProto:
         helper.make_node("Identity", ["alpha"], ["upper"]),
     ]
     constants = {
+        "places": PLACES,
         "axes": np.array([2, 3, 4], dtype=np.int64),
         "last": np.array([1], dtype=np.int64),
         "weights": WEIGHTS,

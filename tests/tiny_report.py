@@ -1,6 +1,6 @@
 """A bundle that reads a CT, a record with a cut, and a report, and tells three independent labels.
 
-logit = brightness * mean(image) + table . weights + mean over the report's tokens of embeddings[token].
+logit = brightness * mean(PLACES * image) + table . weights + mean over the report's tokens of embeddings[token].
 """
 
 from pathlib import Path
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from mmcaf_engine.bundle.bundle import write_bundle
-from tiny_bundle import SIZE, SLICES, tiny_manifest
+from tiny_bundle import PLACES, SIZE, SLICES, tiny_manifest
+from tiny_places import weighted_mean
 
 # fmt: off
 PIECES = (
@@ -67,7 +68,7 @@ def expected_logits(arrays: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     """What the network answers, by the formula above, float64 [N, 3]."""
     mask = arrays["attention_mask"].astype(np.float64)[:, :, None]
     told = (EMBEDDINGS.astype(np.float64)[arrays["input_ids"]] * mask).sum(axis=1) / mask.sum(axis=1)
-    bright = arrays["image"].astype(np.float64).mean(axis=(1, 2, 3, 4))[:, None]
+    bright = weighted_mean(arrays["image"], PLACES)[:, None]
     answer: NDArray[np.float64] = bright * BRIGHTNESS + arrays["table"].astype(np.float64) @ TABLE + told
     return answer
 
@@ -106,7 +107,8 @@ def report_network() -> onnx.ModelProto:
         helper.make_node("ReduceSum", ["masked", "one"], ["sum"], keepdims=0, name="sum"),
         helper.make_node("ReduceSum", ["real", "one"], ["count"], keepdims=1, name="count"),
         helper.make_node("Div", ["sum", "count"], ["told"], name="told"),
-        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0, name="mean"),
+        helper.make_node("Mul", ["image", "places"], ["weighted"], name="weighted"),
+        helper.make_node("ReduceMean", ["weighted", "axes"], ["mean"], keepdims=0, name="mean"),
         helper.make_node("Unsqueeze", ["mean", "one"], ["column"], name="column"),
         helper.make_node("MatMul", ["column", "brightness"], ["bright"], name="bright"),
         helper.make_node("MatMul", ["table", "table_weights"], ["clinical"], name="clinical"),
@@ -117,6 +119,7 @@ def report_network() -> onnx.ModelProto:
         "embeddings": EMBEDDINGS,
         "one": np.array([1]),
         "two": np.array([2]),
+        "places": PLACES,
         "axes": np.array([1, 2, 3, 4]),
         "brightness": BRIGHTNESS,
         "table_weights": TABLE,

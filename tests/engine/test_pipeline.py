@@ -20,7 +20,8 @@ from mmcaf_engine.session.run import run_windows
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.study import read_study, reading
 from mmcaf_engine.study.dicom.pixels import PixelPlan, decode_slices
-from tiny_bundle import SIZE, SLICES, WEIGHTS
+from tiny_bundle import SIZE, SLICES
+from tiny_bundle import expected_logits as answers_to
 
 RECORD = {"sex": "F", "age": 63}
 SECONDS = 30
@@ -59,8 +60,9 @@ def expected_logits(values: Values, starts: list[int]) -> list[float]:
     """The tiny network by its definition, on slices that need no resize."""
     padding = np.full((max(SLICES - len(values), 0), SIZE, SIZE), -1000)
     scaled = np.clip((np.concatenate([values, padding]) + 100.0) / 1000.0, 0, 1)
-    clinical = float((np.array([0.0, (63 - 20) / 70]) @ WEIGHTS)[0])
-    return [8 * float(scaled[start : start + SLICES].mean()) + clinical for start in starts]
+    windows = np.stack([scaled[start : start + SLICES][np.newaxis] for start in starts])
+    table = np.tile([0.0, (63 - 20) / 70], (len(starts), 1))
+    return answers_to({"image": windows, "table": table})[:, 0].tolist()
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from mmcaf_engine.result.aggregate import sigmoid
 from mmcaf_engine.session.session import open_session
 from mmcaf_engine.volume import PatientHeader, Study
 from several_precisions import add_precisions
-from tiny_bundle import SLICES, WEIGHTS
+from tiny_bundle import PLACES, SLICES, expected_logits
 
 LOOSE = AccuracyBound(probability_difference=1, flips=1, auroc_loss=1)
 REFERENCE = [0.1, 0.4, 0.45, 0.6, 0.8, 0.9]
@@ -54,8 +54,9 @@ class Flat:
 
     def probability(self) -> float:
         """What the tiny network says of it."""
-        brightness = np.clip((self.hu + 100) / 1000, 0, 1)
-        return sigmoid(float(8 * brightness + WEIGHTS[0, 0] + WEIGHTS[1, 0] * (self.age - 20) / 70))
+        window = np.full((1, *PLACES.shape), np.clip((self.hu + 100) / 1000, 0, 1))
+        table = np.array([[1.0, (self.age - 20) / 70]])
+        return sigmoid(float(expected_logits({"image": window, "table": table})[0, 0]))
 
 
 @dataclass(frozen=True)
