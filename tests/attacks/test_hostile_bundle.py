@@ -104,6 +104,20 @@ def test_zip_that_announces_a_huge_manifest(tmp_path: Path) -> None:
         load_bundle(archive)
 
 
+@pytest.mark.parametrize("name", ["model.onnx", "golden.npz"])
+def test_uncompressed_zip_member_larger_than_listed(tiny_bundle: Path, tmp_path: Path, name: str) -> None:
+    """Refused before a byte of it is unpacked, though its beginning is what the manifest lists."""
+    archive = tmp_path / "grown.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as output:
+        for file in tiny_bundle.iterdir():
+            output.writestr(file.name, file.read_bytes() + (b"x" if file.name == name else b""))
+    listed = (tiny_bundle / name).stat().st_size
+    before = set(cache_folder("bundles").iterdir())
+    with pytest.raises(BundleError, match=rf"{name} is {listed + 1} bytes in the zip.*expected {listed}\."):
+        load_bundle(archive)
+    assert set(cache_folder("bundles").iterdir()) == before
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -124,6 +124,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"input_ids": np.array([[2, -1, 3, 0]])}, "input_ids holds -1"),
     "mask-of-two": ({"attention_mask": np.array([[1, 2, 0, 0]])}, "attention_mask must hold 1 and 0 alone"),
     "mask-of-nothing": ({"attention_mask": np.zeros((1, 4), np.int64)}, "a 1 in each row"),
+    "mask-of-nothing-in-a-batch": (
+        {**example_arrays(3, 4), "attention_mask": np.array([[1, 1, 0, 0], [0, 0, 0, 0], [1, 0, 0, 0]])},
+        "a 1 in each row",
+    ),
     "whole-numbers-for-the-table": ({"table": np.ones((1, 3), np.int64)}, r"table is int64; float32 \[N, 3\]"),
     "nan-in-the-table": ({"table": np.array([[0, np.nan, 0]], np.float32)}, "table holds NaN"),
 }

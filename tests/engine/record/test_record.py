@@ -94,6 +94,16 @@ def test_missing_field_with_a_declared_value_is_imputed_and_reported() -> None:
     assert "70" in record.warnings[0]
 
 
+@pytest.mark.parametrize("given", [{}, {"weight": None}], ids=["absent", "null"])
+def test_an_imputed_value_is_never_compared_with_the_header(given: dict[str, Any]) -> None:
+    header = PatientHeader(sex="M", age=55.0, weight=140.0)
+    told = {key: value for key, value in GOOD.items() if key != "weight"}
+    imputed, told_70 = read_record({**told, **given}, SPEC), read_record({**told, "weight": 70}, SPEC)
+    assert imputed.values["weight"] == told_70.values["weight"] == 70
+    assert check_patient(imputed, SPEC, header) == ()
+    assert check_patient(told_70, SPEC, header) == ("the record's weight contradicts the study's PatientWeight.",)
+
+
 def test_null_counts_as_missing() -> None:
     assert read_record({**GOOD, "weight": None}, SPEC).missing == ("weight",)
 

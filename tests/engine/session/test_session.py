@@ -22,6 +22,7 @@ from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.session import choose
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, expected_logits, make_tiny_bundle, tiny_manifest
+from tiny_liver import make_tiny_liver, tiny_liver_manifest
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +131,22 @@ def test_self_test_refuses_a_network_that_answers_otherwise(tmp_path: Path, back
     with pytest.raises(BackendError, match=r"fails the self-test of tiny.*off by 0\.002") as caught:
         open_session(bundle, backend=backend)
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize("backend", ON_PROCESSOR)
+@pytest.mark.parametrize("wrong", ["logits", "alpha", "upper"])
+def test_self_test_compares_every_output(tmp_path: Path, wrong: str, backend: str) -> None:
+    """One output is wrong and the others are right: the score, the attention after it, and the last one."""
+    draft = make_tiny_liver(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    with np.load(draft / "golden.npz") as archive:
+        cases = dict(archive)
+    shifted = cases[wrong].copy()
+    shifted.flat[-1] += 0.03
+    np.savez(draft / "golden.npz", **{**cases, wrong: shifted})
+    bundle = write_bundle(draft, tiny_liver_manifest(), tmp_path / "wrong.mmcaf")
+    with pytest.raises(BackendError, match=r"fails the self-test of tiny liver.*off by 0\.03"):
+        open_session(bundle, backend=backend)
 
 
 def test_a_passed_self_test_is_remembered_but_not_a_failed_one(tmp_path: Path) -> None:

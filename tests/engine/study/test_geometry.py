@@ -9,6 +9,7 @@ import pytest
 
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study.geometry.arrangement import Geometry, arrange_slices
+from mmcaf_engine.study.geometry.policies import Policies
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -104,6 +105,35 @@ def test_every_storage_order_gives_the_same_patient(name: str) -> None:
     assert np.allclose(volume, coordinates(geometry, volume.shape[:3]))
     assert geometry.direction == ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
     assert bool(geometry.warnings) == (name != "usual")
+
+
+@pytest.mark.parametrize("angle", [4.0, -12.0])
+@pytest.mark.parametrize("axis", ["x", "y"], ids=["along the rows", "along the columns"])
+@pytest.mark.parametrize("name", ORIENTATIONS)
+def test_a_tilt_is_measured_in_pixels_of_its_own_axis(name: str, axis: str, angle: float) -> None:
+    """Pixels are not square: what lies `shifts` beyond a voxel in the sent slice has that voxel's coordinates."""
+    heights, spacing = (0.0, 2.0, 4.0, 6.0, 8.0), (0.5, 0.9)
+    upright = [Slice(str(z), (-30.0, -20.0, z), ORIENTATIONS[name], spacing, rows=40, columns=30) for z in heights]
+    planes = turned(upright, angle, axis, positions=False)
+    geometry = arrange_slices(planes, "study", Policies(tilt="resample"))
+    assert geometry.order == (0, 1, 2, 3, 4) and geometry.spacing_mm[1:] == (
+        spacing[::-1] if geometry.transpose else spacing
+    )
+    voxels = coordinates(geometry, (5, *((30, 40) if geometry.transpose else (40, 30))))
+    i, j = np.mgrid[:40, :30]
+    for at, plane in enumerate(planes):
+        assert plane.position and plane.orientation
+        across, down = np.array(plane.orientation[:3]), np.array(plane.orientation[3:])
+        sent = np.array(plane.position) + i[..., None] * spacing[0] * down + j[..., None] * spacing[1] * across
+        seen = np.stack([geometry.arrange(sent[..., of]) for of in range(3)], axis=-1)
+        by_row, by_column = geometry.shifts[at]
+        moved = seen + by_row * (seen[1, 0] - seen[0, 0]) + by_column * (seen[0, 1] - seen[0, 0])
+        assert np.allclose(moved, voxels[at], rtol=0, atol=1e-5)  # a step is rounded to 1e-6 mm
+    by_row, by_column = np.abs(geometry.shifts[0])
+    lean = 4.0 * np.sin(np.radians(abs(angle)))  # mm, of the first slice against the middle one
+    rows_lean = axis == "x"
+    assert by_row == pytest.approx(lean / geometry.spacing_mm[1] if rows_lean else 0)
+    assert by_column == pytest.approx(0 if rows_lean else lean / geometry.spacing_mm[2])
 
 
 def coordinates(geometry: Geometry, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np.float64]]:
