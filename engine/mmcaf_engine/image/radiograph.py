@@ -11,7 +11,7 @@ from ..study.dicom.intensities import padding_of, used_bits
 from ..study.dicom.pixel_format import PixelFormat, read_format
 from ..study.dicom.pixels import stored_frames
 from ..study.dicom.tags import Tags, describe
-from ..study.faults import doing, printable
+from ..study.faults import doing
 from ..study.selection.series import OTHER_OBJECTS
 from ..workers import Scratch
 from .candidate import Candidate, Grey, refuse_size
@@ -38,10 +38,10 @@ def read_radiograph(instance: Instance) -> Candidate:
             decode = _planned(instance, rows, columns)
     except StudyError as failure:
         other_kind, fault = "", failure
-    uids = {key: printable(_label(tags, keyword)) for key, keyword in UIDS.items()}
+    uids = {key: tags.label(keyword) for key, keyword in UIDS.items()}
     return Candidate(
         name=instance.name,
-        modality=_label(tags, "Modality"),
+        modality=tags.label("Modality"),
         matrix=matrix,
         spacing_mm=spacing,
         view=Seen() if other_kind else read_view(tags),
@@ -49,10 +49,10 @@ def read_radiograph(instance: Instance) -> Candidate:
         other_kind=other_kind,
         fault=fault,
         uids={key: uid for key, uid in uids.items() if uid},
-        sop_class=_label(tags, "SOPClassUID"),
-        series_number=_series_number(tags),
-        description=_label(tags, "SeriesDescription"),
-        derived=_label(tags, "ImageType").startswith("DERIVED"),
+        sop_class=tags.label("SOPClassUID"),
+        series_number=tags.whole_or_none("SeriesNumber"),
+        description=tags.label("SeriesDescription"),
+        derived=tags.label("ImageType").startswith("DERIVED"),
         patient=read_patient(instance),
         body_part=read_body_part(instance),
     )
@@ -129,18 +129,3 @@ def _spacing(tags: Tags) -> tuple[float, float] | None:
         if values is not None and min(values) > 0:
             return values[0], values[1]
     return None
-
-
-def _series_number(tags: Tags) -> int | None:
-    try:
-        return tags.whole("SeriesNumber")
-    except StudyError:
-        return None
-
-
-def _label(tags: Tags, keyword: str) -> str:
-    """A text that only serves to tell images apart; empty where it cannot be read."""
-    try:
-        return printable(tags.text(keyword))
-    except StudyError:
-        return ""

@@ -48,7 +48,7 @@ def read_view(tags: Tags) -> Seen:
     Nothing tells whether the image was mirrored but PatientOrientation, and it is left as it lies.
     """
     rows, columns = _orientation(tags)
-    position, code = _text(tags, "ViewPosition").upper(), _code(tags)
+    position, code = tags.text_or("ViewPosition", "").upper(), _code(tags)
     found = {
         "ViewPosition": _POSITIONS.get(position, ""),
         "ViewCodeSequence": _CODES.get(code, ""),
@@ -92,12 +92,5 @@ def _code(tags: Tags) -> str:
     try:
         item = tags.first_item("ViewCodeSequence")
         return item.text("CodeValue") if item else ""
-    except StudyError:
-        return ""
-
-
-def _text(tags: Tags, keyword: str) -> str:
-    try:
-        return tags.text(keyword)
     except StudyError:
         return ""

@@ -51,7 +51,7 @@ class Frame:
     @property
     def sent_order(self) -> tuple[float, str, int, str]:
         """Sorts the frames of a series alike however their files are named."""
-        number = _whole_or_none(self.instance.tags, "InstanceNumber")
+        number = self.instance.tags.whole_or_none("InstanceNumber")
         uid = self.instance.tags.text("SOPInstanceUID")
         return (float("inf") if number is None else number, uid, self.index, self.instance.name)
 
@@ -137,9 +137,9 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
     acquisition, phase, acquired = None, None, ""
     if content:
         of_frame = "FrameAcquisitionNumber" in content
-        acquisition = _whole_or_none(content, "FrameAcquisitionNumber" if of_frame else "AcquisitionNumber")
-        phase = _whole_or_none(
-            content, "TemporalPositionIndex" if "TemporalPositionIndex" in content else "TemporalPositionIdentifier"
+        acquisition = content.whole_or_none("FrameAcquisitionNumber" if of_frame else "AcquisitionNumber")
+        phase = content.whole_or_none(
+            "TemporalPositionIndex" if "TemporalPositionIndex" in content else "TemporalPositionIdentifier"
         )
         acquired = _moment(content)
     return Frame(
@@ -156,8 +156,8 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
         rows,
         columns,
         acquisition,
-        _number_or_none(diffusion, "DiffusionBValue"),
-        _number_or_none(echo, "EffectiveEchoTime" if echo and "EffectiveEchoTime" in echo else "EchoTime"),
+        diffusion.number_or_none("DiffusionBValue") if diffusion else None,
+        echo.number_or_none("EffectiveEchoTime" if "EffectiveEchoTime" in echo else "EchoTime") if echo else None,
         phase,
         acquired,
     )
@@ -173,19 +173,3 @@ def _moment(tags: Tags) -> str:
     except StudyError:
         return ""
     return f"{day}{time}" if time else ""
-
-
-def _number_or_none(tags: Tags | None, keyword: str) -> float | None:
-    """A number that only serves to tell apart."""
-    try:
-        return tags.number(keyword) if tags else None
-    except StudyError:
-        return None
-
-
-def _whole_or_none(tags: Tags, keyword: str) -> int | None:
-    """A number that only serves to sort or tell apart."""
-    try:
-        return tags.whole(keyword)
-    except StudyError:
-        return None

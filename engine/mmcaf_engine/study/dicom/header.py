@@ -4,9 +4,7 @@ import re
 from datetime import date, datetime
 from typing import Literal
 
-from ...errors import StudyError
 from ...volume import PatientHeader
-from ..faults import printable
 from .instance import Instance
 from .tags import Tags
 
@@ -23,11 +21,11 @@ def read_patient(instance: Instance) -> PatientHeader:
     unreadable or implausible is None: the values only serve to check a record.
     """
     tags = instance.tags
-    studied = _date(_text(tags, "StudyDate"))
+    studied = _date(tags.text_or("StudyDate", ""))
     return PatientHeader(
-        patient_id=_text(tags, "PatientID") or None,
-        sex=_sex(_text(tags, "PatientSex")),
-        age=_age(_text(tags, "PatientAge"), _date(_text(tags, "PatientBirthDate")), studied),
+        patient_id=tags.text_or("PatientID", "") or None,
+        sex=_sex(tags.text_or("PatientSex", "")),
+        age=_age(tags.text_or("PatientAge", ""), _date(tags.text_or("PatientBirthDate", "")), studied),
         weight=_weight(tags),
         study_date=studied,
     )
@@ -35,14 +33,7 @@ def read_patient(instance: Instance) -> PatientHeader:
 
 def read_body_part(instance: Instance) -> str:
     """BodyPartExamined (0018,0015) as it stands there; empty where it is absent or cannot be read."""
-    return printable(_text(instance.tags, "BodyPartExamined"))
-
-
-def _text(tags: Tags, keyword: str) -> str:
-    try:
-        return tags.text(keyword)
-    except StudyError:
-        return ""
+    return instance.tags.label("BodyPartExamined")
 
 
 def _sex(text: str) -> Literal["M", "F"] | None:
@@ -70,8 +61,5 @@ def _date(text: str) -> date | None:
 
 
 def _weight(tags: Tags) -> float | None:
-    try:
-        weight = tags.number("PatientWeight")
-    except StudyError:
-        return None
+    weight = tags.number_or_none("PatientWeight")
     return weight if weight is not None and weight > 0 else None

@@ -1,9 +1,9 @@
 """Typed access to a header's elements; what cannot be read is refused by tag, never by value."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataelem import RawDataElement
@@ -11,6 +11,9 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from ...errors import StudyError
+from ..faults import printable
+
+Value = TypeVar("Value")
 
 Known = dict[Hashable, Sequence[Any]]
 """Values by their encoded bytes, kept while one study is read: its slices repeat most of their header."""
@@ -41,6 +44,25 @@ class Tags:
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Every value as text without surrounding blanks."""
         return tuple(str(value).strip() for value in self._values(keyword))
+
+    def text_or(self, keyword: str, default: str) -> str:
+        """A value as `text` gives it; `default` where it is absent, empty or unreadable.
+
+        For what names, tells apart or is only compared; what the pixels or their places rest on must be readable.
+        """
+        return self._if_readable(self.text, keyword) or default
+
+    def label(self, keyword: str) -> str:
+        """A text to be shown, on one line and without control characters; empty where it is unreadable."""
+        return printable(self.text_or(keyword, ""))
+
+    def number_or_none(self, keyword: str) -> float | None:
+        """As `number`, but None also where it is unreadable; for the same uses as `text_or`."""
+        return self._if_readable(self.number, keyword)
+
+    def whole_or_none(self, keyword: str) -> int | None:
+        """As `whole`, but None also where it is unreadable; for the same uses as `text_or`."""
+        return self._if_readable(self.whole, keyword)
 
     def number(self, keyword: str) -> float | None:
         """One finite number."""
@@ -88,6 +110,12 @@ class Tags:
     def refusal(self, keyword: str, what: str) -> StudyError:
         """The error that names this dataset and element."""
         return StudyError(f"{self.name}: {describe(keyword)} {what}.", "Send the study again from its source.")
+
+    def _if_readable(self, read: Callable[[str], Value], keyword: str) -> Value | None:
+        try:
+            return read(keyword)
+        except StudyError:
+            return None
 
     def _values(self, keyword: str) -> Sequence[Any]:
         values = self._read.get(keyword)

@@ -165,16 +165,10 @@ def traits(entry: Candidate) -> Traits:
         return Traits(texts, frozenset(), b_in_words(texts), None, "")
     first = entry.frames[0]
     tags = first.instance.tags
-
-    def text(keyword: str) -> str:
-        try:
-            return tags.text(keyword)
-        except StudyError:
-            return ""
-
-    texts = tuple(words(text(keyword)) for keyword in ("SeriesDescription", "ProtocolName", "SequenceName"))
+    named = ("SeriesDescription", "ProtocolName", "SequenceName")
+    texts = tuple(words(tags.text_or(keyword, "")) for keyword in named)
     b_value = first.b_value if first.b_value is not None else b_in_words(texts)
-    contrast = bool(text("ContrastBolusAgent")) or "ContrastBolusAgentSequence" in tags
+    contrast = bool(tags.text_or("ContrastBolusAgent", "")) or "ContrastBolusAgentSequence" in tags
     image_type = frozenset(value.upper() for value in first.image_type)
     return Traits(texts, image_type, b_value, contrast, min(frame.acquired for frame in entry.frames))
 

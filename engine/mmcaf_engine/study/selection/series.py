@@ -10,7 +10,7 @@ from ...errors import StudyError
 from ..dicom.frames import Frame, read_frames
 from ..dicom.header import read_body_part
 from ..dicom.instance import Instance
-from ..dicom.tags import Tags, describe
+from ..dicom.tags import describe
 from ..faults import printable
 from ..geometry.checks import AXIAL_TOLERANCE_DEGREES, Vector, slice_normal
 from ..nifti import NIFTI, NiftiImage
@@ -260,10 +260,6 @@ def _place(frame: Frame) -> tuple[float, ...]:
 
 def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError | None, unread: int) -> Candidate:
     tags = (frames[0].instance if frames else instance).tags
-    try:
-        number = tags.whole("SeriesNumber")
-    except StudyError:
-        number = None
     plane = _plane(frames[0]) if frames else -1
     orientation = frames[0].orientation if frames else None
     oblique = 0.0
@@ -271,12 +267,12 @@ def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError 
         oblique = float(np.degrees(np.arccos(min(float(np.abs(slice_normal(orientation)).max()), 1.0))))
     step, extent = _stack(frames)
     return Candidate(
-        study_uid=_label(tags, "StudyInstanceUID"),
+        study_uid=tags.label("StudyInstanceUID"),
         series_uid=tags.text("SeriesInstanceUID"),
-        series_number=number,
-        modality=_label(tags, "Modality"),
-        description=_label(tags, "SeriesDescription"),
-        kernel=_label(tags, "ConvolutionKernel"),
+        series_number=tags.whole_or_none("SeriesNumber"),
+        modality=tags.label("Modality"),
+        description=tags.label("SeriesDescription"),
+        kernel=tags.label("ConvolutionKernel"),
         plane=plane,
         frames=frames,
         slices=len(frames) + unread,
@@ -284,7 +280,7 @@ def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError 
         extent_mm=extent,
         oblique_degrees=oblique,
         fault=fault,
-        patient=_label(tags, "PatientID"),
+        patient=tags.label("PatientID"),
     )
 
 
@@ -306,14 +302,6 @@ def _from_file(name: str, image: NiftiImage | StudyError) -> Candidate:
         fault=image if isinstance(image, StudyError) else None,
         image=read,
     )
-
-
-def _label(tags: Tags, keyword: str) -> str:
-    """A text that only serves to tell series apart; empty where it cannot be read."""
-    try:
-        return printable(tags.text(keyword))
-    except StudyError:
-        return ""
 
 
 def _list_order(entry: Candidate) -> tuple[object, ...]:
