@@ -1,13 +1,18 @@
 """Shared fixtures: a private cache, and a tiny bundle that answers in microseconds."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from command import Command
 from tiny_bundle import make_tiny_bundle
+
+if TYPE_CHECKING:
+    from mmcaf_export.report import ExportReport
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -30,6 +35,20 @@ def tiny_bundle_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_bundle(tiny_bundle_source: Path, tmp_path: Path) -> Path:
     """A copy of the tiny bundle that a test may damage."""
     return Path(shutil.copytree(tiny_bundle_source, tmp_path / "tiny.mmcaf"))
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], ExportReport]":
+    """Exports one of the examples, such as "liver", when it is asked for first; read the bundle, do not change it."""
+    folder = tmp_path_factory.mktemp("examples")
+
+    @cache
+    def exported(name: str) -> "ExportReport":
+        from example_exports import export_example
+
+        return export_example(name, folder / f"{name}.mmcaf")
+
+    return exported
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The committed slim CMASG-Bi-LSTM and MedFusionNet: exported, they answer on both runtimes, and well."""
 
-import importlib.util
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from example_exports import EXAMPLES, script
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.demo import CHEST_FINDINGS, CHEST_LABELS, chest_patient, chest_study
 from mmcaf_engine.demo.report import chest_report
@@ -22,9 +21,8 @@ from mmcaf_engine.pipeline import infer
 from mmcaf_engine.profile.subject import synthetic_study
 from mmcaf_engine.record.tokenizer import open_tokenizer
 from mmcaf_engine.session.session import open_session
-from mmcaf_export.export import export_bundle
+from mmcaf_export.report import ExportReport
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
 NETWORKS = ("cmasg", "medfusionnet")
 Bundles = Callable[[str], Bundle]
 SIZE_LIMIT = 3_000_000
@@ -35,26 +33,10 @@ FLOOR = {"cmasg": 0.90, "medfusionnet": 0.86}
 """AUROC, of several findings their mean; the examples' figures are of ten times as many studies, and higher."""
 
 
-@cache
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("example_export", EXAMPLES / "export.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
-    """Exports each network when it is asked for first."""
-    folder = tmp_path_factory.mktemp("chest")
-
-    @cache
-    def exported(name: str) -> Bundle:
-        made = export_bundle(script().checkpoint(name), folder / f"{name}.mmcaf", settings=script().settings(name))
-        return load_bundle(made.output)
-
-    return exported
+def bundles(example: Callable[[str], ExportReport]) -> Bundles:
+    """Opens each network once."""
+    return cache(lambda name: load_bundle(example(name).output))
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +47,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_small_and_labelled_a_demonstration(bundles: Bundles, name: str) -> None:
-    assert script().checkpoint(name).stat().st_size < SIZE_LIMIT
+    assert script("export.py").checkpoint(name).stat().st_size < SIZE_LIMIT
     manifest = bundles(name).manifest
     assert manifest.demonstration and "synthetic" in manifest.intended_use
     vocabulary = bundles(name).file(manifest.text.vocabulary)

@@ -1,28 +1,18 @@
 """The bundle that ships with the engine is the committed checkpoint's network."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
+from example_exports import script
 from mmcaf_engine.bundle.bundle import Bundle, file_sha256, load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.session.session import open_session
-from mmcaf_export.export import export_bundle
+from mmcaf_export.report import ExportReport
 
-FOLDER = Path(__file__).parents[3] / "examples" / "demo_model"
+OWN = script("demo_model/export.py")
 SIZE_LIMIT = 10_000_000
-
-
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo_export", FOLDER / "export.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -36,19 +26,19 @@ def test_labelled_a_demonstration(shipped: Bundle) -> None:
     assert "synthetic" in manifest.intended_use and "patients" in manifest.intended_use
 
 
-def test_small_enough(shipped: Bundle, script: ModuleType) -> None:
+def test_small_enough(shipped: Bundle) -> None:
     bundle = sum(entry.size for entry in shipped.manifest.files.values())
-    assert script.CHECKPOINT.stat().st_size + bundle <= SIZE_LIMIT
+    assert OWN.CHECKPOINT.stat().st_size + bundle <= SIZE_LIMIT
 
 
-def test_made_from_the_committed_checkpoint(shipped: Bundle, script: ModuleType) -> None:
-    assert shipped.manifest.provenance.checkpoint_sha256 == file_sha256(script.CHECKPOINT)
+def test_made_from_the_committed_checkpoint(shipped: Bundle) -> None:
+    assert shipped.manifest.provenance.checkpoint_sha256 == file_sha256(OWN.CHECKPOINT)
 
 
-def test_exported_again_it_is_the_same_network(shipped: Bundle, script: ModuleType, tmp_path: Path) -> None:
-    report = export_bundle(script.CHECKPOINT, tmp_path / "again.mmcaf", settings=script.SETTINGS)
+def test_exported_again_it_is_the_same_network(shipped: Bundle, example: Callable[[str], ExportReport]) -> None:
+    report = example("demo")
     assert report.notes == ()
-    again = load_bundle(tmp_path / "again.mmcaf")
+    again = load_bundle(report.output)
     varying = {"files", "provenance"}
     assert again.manifest.model_dump(exclude=varying) == shipped.manifest.model_dump(exclude=varying)
     with np.load(shipped.file("golden.npz")) as cases, open_session(again, backend="onnxruntime") as session:
