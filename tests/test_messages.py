@@ -29,9 +29,6 @@ COMMANDS = sorted(typer.main.get_command(workshop.app).commands)  # type: ignore
 PROGRAM = rf"\bmmcaf ({'|'.join(COMMANDS)})\b|mmcaf-infer [A-Z./-]|mmcaf-infer\["
 FORBIDDEN = re.compile(rf"(?<![\w-])--[a-z]|{PROGRAM}|pip install|export [A-Z_]+=")
 
-LEFT = {"evaluation", "manifest", "profile", "result"}
-"""Rooms whose remedies are not structured yet."""
-
 
 def rooms() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
@@ -39,7 +36,7 @@ def rooms() -> dict[str, list[Path]]:
         parts = file.relative_to(ENGINE).with_suffix("").parts
         if file.relative_to(ENGINE).as_posix() not in STYLE_SHEETS:
             found.setdefault(parts[0], []).append(file)
-    return {name: files for name, files in found.items() if name not in EXEMPT | LEFT}
+    return {name: files for name, files in found.items() if name not in EXEMPT}
 
 
 def spoken(tree: ast.AST) -> Iterator[ast.Constant]:

@@ -18,6 +18,7 @@ from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.accuracy import AccuracySummary
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.result.aggregate import sigmoid
 from mmcaf_engine.result.result import EngineSummary, ModelSummary, Result, StudySummary, WindowScore
 from several_precisions import add_precisions
@@ -264,7 +265,7 @@ def test_roc_needs_matplotlib(
     )
     roc = tmp_path / "roc.png"
     outcome = run("mmcaf", "evaluate", cohort_folder / "cohort.csv", "--bundle", several, "--roc", roc)
-    assert outcome.code == 2 and "pip install 'mmcaf-infer[plot]'" in outcome.error()
+    assert outcome.code == 2 and f"Install it: {install_command('plot')}" in outcome.error()
 
 
 def test_matplotlib_is_only_imported_for_a_figure(

@@ -15,6 +15,7 @@ from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.checkup.check import Check
+from mmcaf_engine.errors import Remedy
 from mmcaf_engine.profile.compare import compare, judge
 from mmcaf_engine.profile.report import ProfileReport
 
@@ -251,10 +252,10 @@ def newer(document: str) -> str:
     [
         (lambda text: "", "not JSON"),
         (lambda text: text[: len(text) // 2], "not JSON"),
-        (lambda text: "[1, 2]", "it says no version"),
-        (newer, "it says version 2"),
-        (lambda text: text.replace('"p50"', '"p51"'), "not a report of mmcaf profile"),
-        (lambda text: text.replace('"cores": 2', '"cores": "two"'), "not a report of mmcaf profile"),
+        (lambda text: "[1, 2]", "got no version"),
+        (newer, "got version 2"),
+        (lambda text: text.replace('"p50"', '"p51"'), "not a profile report"),
+        (lambda text: text.replace('"cores": 2', '"cores": "two"'), "not a profile report"),
         (lambda text: text.replace('"runs": 20', '"runs": NaN'), "NaN is not a number"),
         (lambda text: "\udcff", "not UTF-8"),
     ],
@@ -272,8 +273,8 @@ def test_malformed_baseline(
     ("arguments", "said"),
     [
         (["--fail-over", "5%"], "--fail-over needs a report to compare with"),
-        (["--baseline", "OLD", "--fail-over", "5"], "not a percentage"),
-        (["--baseline", "OLD", "--fail-over", "a lot"], "not a percentage"),
+        (["--baseline", "OLD", "--fail-over", "5"], "expected a percentage"),
+        (["--baseline", "OLD", "--fail-over", "a lot"], "expected a percentage"),
         (["--baseline", "OLD", "--fail-over", "5%", "--runs", "3"], "at least 5 runs"),
         (["--baseline", "nowhere.json"], "nowhere.json: no such file"),
         (["--baseline", "."], ".: a directory"),
@@ -337,10 +338,10 @@ def test_wrong_usage(run: Command, tiny_bundle: Path, arguments: list[str]) -> N
     ("arguments", "code", "said"),
     [
         (["nowhere.mmcaf"], 5, "nowhere.mmcaf: no such bundle"),
-        (["BUNDLE", "--runs", "0"], 2, "--runs 0: at least 1"),
-        (["BUNDLE", "--threads", "0"], 2, "--threads 0: at least 1"),
-        (["BUNDLE", "--batch", "0"], 2, "--batch 0: at least 1"),
-        (["BUNDLE", "--concurrency", "0"], 2, "--concurrency 0: at least 1"),
+        (["BUNDLE", "--runs", "0"], 2, "runs: expected at least 1, got 0"),
+        (["BUNDLE", "--threads", "0"], 2, "threads: expected at least 1, got 0"),
+        (["BUNDLE", "--batch", "0"], 2, "batch: expected at least 1, got 0"),
+        (["BUNDLE", "--concurrency", "0"], 2, "concurrency: expected numbers of at least 1, got 0"),
         (["BUNDLE", "--precision", "int8"], 6, "holds no int8 network"),
         (["BUNDLE", "--precision", "int9"], 6, "int9"),
         (["BUNDLE", "--backend", "abacus"], 6, "Unknown backend 'abacus'"),
@@ -368,12 +369,19 @@ def test_wrong_input(
 
 def test_missing_backend(run: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was named and is not installed is refused before anything is measured."""
-    missing = classmethod(lambda cls: Availability(False, "openvino cannot be imported; pip install openvino"))
+    missing = classmethod(
+        lambda cls: Availability(False, "openvino cannot be imported", Remedy("Install it", command="pip x"))
+    )
     monkeypatch.setattr(OpenVinoBackend, "availability", missing)
     file = tmp_path / "out.json"
     arguments = ["--backend", "onnxruntime", "--backend", "openvino", "--json", file]
     outcome = run("mmcaf", "profile", tiny_bundle, *arguments)
-    assert outcome.code == 6 and "pip install openvino" in outcome.error() and not file.exists()
+    assert (
+        outcome.code == 6
+        and "openvino cannot be imported. Install it: pip x. Let the backend be chosen: --backend=auto"
+        in outcome.error()
+        and not file.exists()
+    )
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def evaluate(
         raise StudyError(
             f"{cohort.source}: {len(cohort)} of {len(cohort)} studies refused. The first, {outcome.refused[0].id}: "
             f"{outcome.refused[0].text}",
-            "Try one alone: mmcaf-infer STUDY RECORD",
+            "Answer one of them alone.",
         )
     reference = outcome.scores["fp32"]
     rule = rule_of(manifest)

@@ -43,7 +43,7 @@ class Evaluation:
         }
 
     def failures(self) -> list[str]:
-        """What --strict does not accept."""
+        """What strict does not accept."""
         failed = [name for name, measured in self.accuracy.precisions.items() if not measured.passed]
         count = len(self.outcome.refused)
         return [

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..bundle.accuracy import Accuracy, Estimate, Performance
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
+from ..machine.installation import install_command
 from ..manifest import Precision
 from .compare import CohortScores
 from .metrics import RocCurve, roc_curve
@@ -43,7 +44,8 @@ def require_matplotlib() -> None:
     if find_spec("matplotlib") is None:
         raise UsageError(
             "Drawing the ROC curves needs matplotlib, which is not installed.",
-            "Install it: pip install 'mmcaf-infer[plot]'. Or leave --roc out.",
+            Remedy("Install it", command=install_command("plot")),
+            Remedy("Or leave the curves out", option="roc"),
         )
 
 

@@ -77,7 +77,7 @@ class SeriesRule(ManifestModel):
 class SeriesSpec(ManifestModel):
     """Which series one volume input is."""
 
-    input: str = Field(description="The input's name; --series NAME=... chooses another series for it.")
+    input: str = Field(description="The input's name, by which a caller may choose another series for it.")
     description: str
     match: tuple[SeriesRule, ...] = Field(
         min_length=1, description="Tried in this order; the first that a series fits decides."

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
-from ..errors import BackendError
+from ..errors import BackendError, Remedy
 from .probe import FIRST_LINE
 from .report import Cold, Memory, Samples
 from .steady import Each
@@ -96,10 +97,10 @@ def _process(task: dict[str, Any], cache: str) -> dict[str, Any]:
         figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise BackendError(f"{what}: it ended without an answer: {said[:300]}", "See: mmcaf doctor") from None
+        raise BackendError(f"{what}: it ended without an answer: {said[:300]}", SEE_WHAT_RUNS) from None
     if "error" in figures:
-        _, problem, remedy = figures["error"]
-        raise BackendError(f"{what}: {problem}", remedy)
+        problem, remedies = figures["error"]
+        raise BackendError(f"{what}: {problem}", *(Remedy(**fields) for fields in remedies))
     return figures
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 from ..evaluation.intervals import bootstrap_interval
 from ..evaluation.metrics import Statistic
 from .figures import signed_percent, title
@@ -67,8 +67,8 @@ def parse_limit(text: str) -> float:
     found = _LIMIT.fullmatch(text.strip())
     if found is None:
         raise UsageError(
-            f"--fail-over {text[:40]}: not a percentage; a number from 0 to 9999 with a % was expected.",
-            "Give it as: --fail-over 5%",
+            f"fail_over: expected a percentage from 0% to 9999%, got {text[:40]!r}.",
+            Remedy("For example", option="fail_over", value="5%"),
         )
     return float(found[1]) / 100
 
@@ -81,16 +81,18 @@ def check_baseline(baseline: ProfileReport, machine: MachineFacts, runs: int, *,
     """
     if differing := _differing(baseline.machine, machine):
         raise UsageError(
-            f"{name}: measured on another machine, on which --fail-over cannot be based: {'; '.join(differing)}.",
-            "Measure the baseline on this machine, or leave --fail-over out to see both side by side.",
+            f"{name}: measured on another machine, on which no limit can be based: {'; '.join(differing)}.",
+            Remedy(
+                "Measure the baseline on this machine, or leave this out to see both side by side", option="fail_over"
+            ),
         )
     if baseline.interrupted:
-        raise UsageError(f"{name}: was interrupted; --fail-over needs a whole report.", "Measure the baseline again.")
+        raise UsageError(f"{name}: was interrupted; a limit needs a whole report.", "Measure the baseline again.")
     if min(runs, baseline.settings.runs) < LEAST_RUNS:
         raise UsageError(
-            f"--fail-over needs at least {LEAST_RUNS} runs for an interval; here are {runs}, and "
+            f"A limit needs at least {LEAST_RUNS} runs for an interval; here are {runs}, and "
             f"{baseline.settings.runs} in {name}.",
-            "Measure with: --runs 20",
+            Remedy("Measure with more runs", option="runs", value="20"),
         )
 
 

@@ -67,7 +67,7 @@ def html_page(report: ProfileReport, comparison: Comparison | None = None) -> st
             _headline(ranked),
             *(tag("section", tag("h2", head), inside, id=key) for key, (head, inside) in shown.items()),
         ),
-        tag("footer", tag("p", f"Made by mmcaf profile, mmcaf-infer {report.created_with}. {NOT_A_MEDICAL_DEVICE}")),
+        tag("footer", tag("p", f"Made by mmcaf-infer {report.created_with}. {NOT_A_MEDICAL_DEVICE}")),
     )
     return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 

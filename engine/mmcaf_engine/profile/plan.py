@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..backends.registry import BACKENDS, backend_class
+from ..backends.registry import BACKENDS, backend_class, unavailable
+from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
-from ..errors import BackendError
+from ..errors import BackendError, Remedy, program
 from ..manifest import Precision
 from ..session.session import choose
 from ..session.timings import read_tuning
@@ -43,9 +44,7 @@ def plan(bundle: Bundle, backends: Sequence[str], precisions: Sequence[str], thr
     planned = tuple(found.values())
     if all(one.skipped is not None for one in planned):
         reasons = "; ".join(str(one.skipped) for one in planned)
-        raise BackendError(
-            f"Nothing of {bundle.manifest.name} can be profiled here: {reasons}.", "See what can run: mmcaf doctor"
-        )
+        raise BackendError(f"Nothing of {bundle.manifest.name} can be profiled here: {reasons}.", SEE_WHAT_RUNS)
     return planned
 
 
@@ -53,9 +52,7 @@ def _backends(wanted: Sequence[str]) -> list[str]:
     names: list[str] = []
     for name in wanted or ("auto",):
         if name not in ("auto", ALL) and not (answer := backend_class(name).availability()).available:
-            raise BackendError(
-                f"Backend {name} cannot run here: {answer.reason}.", "Leave it out, and see what can: mmcaf doctor"
-            )
+            raise unavailable(name, answer)
         names += BACKENDS if name == ALL else [name]
     return list(dict.fromkeys(names))
 
@@ -74,6 +71,6 @@ def _precisions(bundle: Bundle, wanted: Sequence[str]) -> list[Precision | None]
         else:
             raise BackendError(
                 f"{bundle.manifest.name} holds no {name} network; it holds {', '.join(held)}.",
-                f"Leave it out, or add it: mmcaf quantize BUNDLE --precision {name}",
+                Remedy("Leave it out, or add it", command=program("quantize", "BUNDLE", "--precision", name)),
             )
     return list(dict.fromkeys(names))

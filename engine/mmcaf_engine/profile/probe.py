@@ -14,14 +14,14 @@ FIRST_LINE = "import time; started = time.perf_counter(); from mmcaf_engine.prof
 
 
 def main(started: float) -> None:
-    """Do the task; what a user could cause goes back as an error in three parts."""
+    """Do the task; what a user could cause goes back as an error: problem and remedies."""
     task = json.load(sys.stdin)
     from ..errors import MmcafError
 
     try:
         figures = _answer(task) if task["answer"] else _open(task)
     except MmcafError as failure:
-        figures = {"error": [type(failure).__name__, failure.problem, failure.remedy]}
+        figures = {"error": [failure.problem, [remedy.to_dict() for remedy in failure.remedies]]}
     print(json.dumps({"process_start": (started - task["started"]) * 1e3, **figures}))  # noqa: T201 - for `cold`
 
 

@@ -14,11 +14,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from ..bundle.bundle import describe_validation
-from ..errors import UsageError
+from ..errors import Remedy, UsageError, program
 from ..manifest import Precision
 from ..strict_json import parse_json
 
 REPORT_VERSION: Literal[1] = 1
+_MEASURE_AGAIN = Remedy("Measure again", command=program("profile", "BUNDLE", "--json"))
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 FAR_OUT = 3.0
 """Interquartile ranges above p75 beyond which a run counts as an outlier (Tukey's outer fence)."""
@@ -327,16 +328,12 @@ class ProfileReport:
         if isinstance(version, bool) or version != REPORT_VERSION:
             found = "no version" if version is None else f"version {json.dumps(version)[:20]}"
             raise UsageError(
-                f"{name}: a report of mmcaf profile, version {REPORT_VERSION}, was expected; it says {found}.",
-                "Measure again: mmcaf profile BUNDLE --json",
+                f"{name}: expected a profile report of version {REPORT_VERSION}, got {found}.", _MEASURE_AGAIN
             )
         try:
             return _ADAPTER.validate_json(data, strict=True)
         except ValidationError as failure:
-            raise UsageError(
-                f"{name}: not a report of mmcaf profile: {describe_validation(failure)}.",
-                "Measure again: mmcaf profile BUNDLE --json",
-            ) from None
+            raise UsageError(f"{name}: not a profile report: {describe_validation(failure)}.", _MEASURE_AGAIN) from None
 
 
 def report_schema() -> dict[str, Any]:

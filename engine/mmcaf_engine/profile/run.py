@@ -9,7 +9,7 @@ from typing import Any
 from .. import __version__
 from ..bundle.bundle import Bundle
 from ..cancel import Progress
-from ..errors import MmcafError, UsageError
+from ..errors import MmcafError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Precision
 from ..session.session import Session, open_session
@@ -76,11 +76,13 @@ def profile_bundle(
 def _check_numbers(runs: int, batch: int, threads: int | None, concurrency: Sequence[int]) -> None:
     for name, value in (("runs", runs), ("batch", batch), ("threads", threads)):
         if value is not None and value < 1:
-            raise UsageError(f"--{name} {value}: at least 1 is needed.", f"Leave --{name} out for its default.")
+            raise UsageError(
+                f"{name}: expected at least 1, got {value}.", Remedy("Leave it out for its default", option=name)
+            )
     if not concurrency or min(concurrency) < 1:
         raise UsageError(
-            f"--concurrency {', '.join(map(str, concurrency)) or 'of nothing'}: at least 1 caller is needed.",
-            "Leave it out for 1, 2 and 4.",
+            f"concurrency: expected numbers of at least 1, got {', '.join(map(str, concurrency)) or 'none'}.",
+            Remedy("Leave it out for 1, 2 and 4", option="concurrency"),
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 from ..session.session import Session
 from .report import Samples, Steady
 
@@ -47,7 +47,7 @@ def timed(work: Callable[[], object], runs: int, each: Each | None = None) -> Sa
         UsageError: runs below 1.
     """
     if runs < 1:
-        raise UsageError(f"{runs} runs; at least 1 is needed.", "Leave --runs out for 20.")
+        raise UsageError(f"{runs} runs; at least 1 is needed.", Remedy("Leave it out for 20", option="runs"))
     warming: list[float] = []
     while not is_warm(warming) and len(warming) < LONGEST_WARM_UP:
         warming.append(run_ms(work))

@@ -59,7 +59,7 @@ def synthetic_study(bundle: Bundle, folder: Path) -> Measured:
 def _golden(bundle: Bundle, why: str) -> Measured:
     window = one_window(bundle)
     facts = SubjectFacts("golden cases", None, 1, {name: array.shape for name, array in window.items()})
-    note = f"{why}, so that no answer was measured from end to end; to measure one: --study STUDY."
+    note = f"{why}, so that no answer was measured from end to end; a study of your own is."
     return Measured(None, None, window, facts, note)
 
 

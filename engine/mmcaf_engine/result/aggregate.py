@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError
+from ..errors import BackendError, Remedy
 from ..manifest import Manifest
 from .result import NONE_PRESENT, Finding, WindowScore
 
@@ -154,7 +154,8 @@ def _refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> 
         value = next(value for value in logits[window] if not np.isfinite(value))
         raise BackendError(
             f"The network's answer for the window at slice {starts[window]} is {value}, no number.",
-            "Try another precision or backend: --precision fp32 --backend onnxruntime",
+            Remedy("Try another precision", option="precision", value="fp32"),
+            Remedy("Or another backend", option="backend", value="onnxruntime"),
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 from ..inputs.prepare import Prepared
 from ..manifest import AttentionSpec, Manifest
 from ..orientation import canonical
@@ -43,13 +43,14 @@ def check_heatmap(manifest: Manifest, over: str | None = None) -> None:
     """
     if not manifest.attention:
         raise UsageError(
-            f"{manifest.name} has no attention outputs, so that there is no heat map of it.", "Leave --heatmap out."
+            f"{manifest.name} has no attention outputs, so that there is no heat map of it.",
+            Remedy("Leave it out", option="heatmap"),
         )
     names = [spec.name for spec in manifest.volumes]
     if over is not None and over not in names:
         raise UsageError(
-            f"No volume input is called {over!r}; the heat map can be drawn over {', '.join(names)}.",
-            f"For example: --heatmap-over {names[0]}",
+            f"Unknown volume input {over!r}; the heat map can be drawn over {', '.join(names)}.",
+            Remedy("For example", option="heatmap_over", value=names[0]),
         )
 
 

@@ -165,5 +165,5 @@ def test_limit(text: str, limit: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "0.05", "five%", "-5%", "nan%", "1e3%", "5%%", "99999%", "5 % more"])
 def test_not_a_limit(text: str) -> None:
-    with pytest.raises(UsageError, match=r"not a percentage.*--fail-over 5%"):
+    with pytest.raises(UsageError, match=r"expected a percentage.*fail_over=5%"):
         parse_limit(text)

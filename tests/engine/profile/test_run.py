@@ -217,12 +217,12 @@ def test_a_session_that_fails_its_self_test_is_skipped(tiny_bundle: Path, monkey
 @pytest.mark.parametrize(
     ("wrong", "kind", "said"),
     [
-        ({"runs": 0}, UsageError, "--runs 0: at least 1 is needed"),
-        ({"runs": -3}, UsageError, "--runs -3"),
-        ({"batch": 0}, UsageError, "--batch 0"),
-        ({"threads": 0}, UsageError, "--threads 0"),
-        ({"concurrency": ()}, UsageError, "--concurrency"),
-        ({"concurrency": (1, 0)}, UsageError, "--concurrency 1, 0"),
+        ({"runs": 0}, UsageError, "runs: expected at least 1, got 0"),
+        ({"runs": -3}, UsageError, "runs: expected at least 1, got -3"),
+        ({"batch": 0}, UsageError, "batch: expected at least 1, got 0"),
+        ({"threads": 0}, UsageError, "threads: expected at least 1, got 0"),
+        ({"concurrency": ()}, UsageError, "concurrency: expected numbers of at least 1, got none"),
+        ({"concurrency": (1, 0)}, UsageError, "concurrency: expected numbers of at least 1, got 1, 0"),
         ({"backends": ("openvina",)}, BackendError, "Unknown backend 'openvina'"),
         ({"precisions": ("int8",)}, BackendError, "holds no int8 network; it holds fp32"),
         ({"precisions": ("fp32", "fp8")}, BackendError, "holds no fp8 network"),

@@ -162,7 +162,7 @@ def test_nothing_is_drawn_where_nothing_is_answered(tmp_path: Path) -> None:
 def test_a_network_without_attention_has_none() -> None:
     with pytest.raises(UsageError, match="tiny has no attention outputs"):
         check_heatmap(Manifest.model_validate({**tiny_manifest(), "files": FILES}))
-    with pytest.raises(UsageError, match=r"No volume input is called 'c_v'; .* over t2, dwi, c_a"):
+    with pytest.raises(UsageError, match=r"Unknown volume input 'c_v'; .* over t2, dwi, c_a"):
         check_heatmap(MANIFEST, "c_v")
 
 
