@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from rows import environment, percentiles, write_rows
 
-from mmcaf_engine import infer, load_bundle, open_session
+from mmcaf_engine import Answerer, load_bundle, open_session
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.timing import Stopwatch, span
 from study import record_file, write_study
@@ -61,10 +61,11 @@ def measured(arguments: argparse.Namespace, folder: Path, backend: str) -> dict[
     bundle = load_bundle(arguments.bundle)
     study, clinical = folder / "study", record_file(folder, bundle)
     with open_session(bundle, backend=backend) as session:
+        answerer = Answerer(session)
 
         def answer_ms(watch: Stopwatch) -> float:
             started = time.perf_counter()
-            infer(study, clinical, session=session, watch=watch)
+            answerer.answer(study, clinical, watch=watch)
             return (time.perf_counter() - started) * 1e3
 
         for _ in range(3):

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from rows import environment, percentiles, write_rows
 
-from mmcaf_engine import Bundle, infer, load_bundle, open_session
+from mmcaf_engine import Answerer, Bundle, load_bundle, open_session
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.demo.phantom import Phantom, make_phantom, record
 from mmcaf_engine.demo.write_dicom import write_series
@@ -92,7 +92,8 @@ def with_open_session(arguments: argparse.Namespace) -> list[dict[str, str]]:
         prepared = prepare(study, clinical, bundle.manifest)
         inputs = prepared.inputs(len(prepared) // 2, bundle.manifest)
         del prepared
-        first = infer(study, clinical, session=session)
+        answerer = Answerer(session)
+        first = answerer.answer(study, clinical).result
         answers: list[float] = []
         cpu: list[float] = []
         windows: list[list[float]] = []
@@ -100,7 +101,7 @@ def with_open_session(arguments: argparse.Namespace) -> list[dict[str, str]]:
         for _ in range(arguments.runs):
             windows.append([milliseconds(lambda: session.run(inputs)) for _ in range(arguments.windows)])
             used, started = cpu_seconds(), time.perf_counter()
-            result = infer(study, clinical, session=session)
+            result = answerer.answer(study, clinical).result
             answers.append((time.perf_counter() - started) * 1e3)
             cpu.append(cpu_seconds() - used)
             stages.append(result.timing_ms)

@@ -1,6 +1,6 @@
 """What came out at commit 50593ee still comes out: models, outputs and answers of the four examples.
 
-On a processor and with versions that tests/data/answers_50593ee.json records, to the bit; elsewhere within 1e-5, and a
+On a processor and with versions that tests/data/answers_50593ee.json records, to the bit; elsewhere within 1e-4, and a
 warning says so. `python tests/record_answers.py --append` adds a machine.
 """
 
@@ -32,8 +32,10 @@ from record_answers import (
     write_study,
 )
 
-ELSEWHERE = 1e-5
-"""Of logits, probabilities and attention, where the processor or a runtime is another: float32 sums round otherwise."""
+ELSEWHERE = 1e-4
+"""Of logits, probabilities and attention, where the processor or a runtime is another: float32 sums round otherwise.
+
+It is the bound within which every backend must agree with the source network."""
 COMPARED = ("label", "probability", "probabilities", "logit", "threshold", "findings", "windows", "record/features")
 """What of an answer is compared, by the keys that lead to it; what a later result adds is not looked at."""
 BUNDLES = ("demo", "demo_export", "liver", "cmasg", "medfusionnet")
@@ -105,14 +107,16 @@ def picked(document: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", BUNDLES)
 def test_models(name: str, bundle: Callable[[str], Path]) -> None:
-    """The shipped bundle holds the very files; an export gives them where torch and onnx are those of a record."""
+    """The shipped bundle holds the very files; an export gives them where processor, torch and onnx are a record's."""
     machine = same_models() if name != "demo" else recorded_machines()[0]
     found = model_hashes(bundle(name))
     recorded = (machine or recorded_machines()[0])["models"][name]
     models = [file for file in recorded if file.endswith((".onnx", ".data"))]
     assert models == sorted(file for file in found if file.endswith((".onnx", ".data")))
     if machine is None:
-        warnings.warn(f"no bytes of models compared: no record with {installed(EXPORTERS)}", stacklevel=1)
+        warnings.warn(
+            f"no bytes of models compared: no record of it with {installed(EXPORTERS)}", stacklevel=1
+        )
         return
     assert {file: found[file] for file in models} == {file: recorded[file] for file in models}
 
@@ -154,10 +158,10 @@ def test_a_difference_is_found() -> None:
     recorded = recorded_machines()[0]["outputs"]["liver"]["openvino"]
     assert differences(recorded, recorded, 0.0) == []
     moved = copy.deepcopy(recorded)
-    moved["alpha_image"]["values"][3] += 2e-5
+    moved["alpha_image"]["values"][3] += 2e-4
     (said,) = differences(recorded, moved, ELSEWHERE)
-    assert said.startswith("/alpha_image/values/3 was 0.09908127, is 0.0991012")
-    moved["alpha_image"]["values"][3] -= 1.5e-5
+    assert said.startswith("/alpha_image/values/3 was 0.09908127, is 0.0992812")
+    moved["alpha_image"]["values"][3] -= 1.5e-4
     assert differences(recorded, moved, ELSEWHERE) == []
     assert len(differences(recorded, moved, 0.0)) == 1
     del moved["logits"]
@@ -192,9 +196,9 @@ def test_another_machine_is_compared_within_a_tolerance(monkeypatch: pytest.Monk
     }
     for name, value in others.items():
         on(**{name: value})
-        with pytest.warns(UserWarning, match="compared within 1e-05 and not to the bit"):
+        with pytest.warns(UserWarning, match="compared within 0.0001 and not to the bit"):
             assert tolerance() == (machine, ELSEWHERE)
-        assert same_models() == machine
+        assert same_models() == (None if name == "processor" else machine)
     on(versions={**machine["versions"], "torch": "0.1"})
     assert same_models() is None and same_bits() == machine
     on()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pipeline import infer
+from ..pipeline import Answerer
 from ..session.session import Session
 from ..timing import Account, Stopwatch
 from .report import Answer, SpanTime, StageTime
@@ -24,13 +24,14 @@ def measure_answer(
 
     Raises:
         UsageError: runs below 1.
-        StudyError, RecordError, BackendError: as of `pipeline.infer`.
+        StudyError, RecordError, BackendError: as of `Answerer.answer`.
     """
+    answerer = Answerer(session)
     measured: list[tuple[Stopwatch, Account]] = []
 
     def answer() -> None:
         watch = Stopwatch()
-        infer(study, record, session=session, watch=watch)
+        answerer.answer(study, record, watch=watch)
         measured.append((watch, watch.account()))
 
     wall = timed(answer, runs, each)
