@@ -5,9 +5,10 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from mmcaf_engine.cache.cache import KINDS, CachedItem, CacheKind, cache_root, cached_items, remove
+from mmcaf_engine.cache.cache import KINDS, CachedItem, CacheKind, cache_root, cached_items
 from mmcaf_engine.cache.engines import cache_limit
 from mmcaf_engine.errors import UsageError
+from mmcaf_engine.outputs import remove
 
 _SINGULAR = {
     "engines": "engine",

@@ -5,28 +5,26 @@ import shlex
 from pathlib import Path
 from typing import Literal
 
-from mmcaf_engine.errors import UsageError
+from mmcaf_engine.outputs import Output, check_writable, refused
 
 Kind = Literal["lung", "liver", "chest"]
 
-_FILES = {
-    "lung": ("study.dcm", "series", "record.json"),
-    "liver": ("dicom", "nifti"),
-    "chest": ("study.dcm", "record.json", "report.txt"),
+_WRITTEN: dict[Kind, dict[str, Literal["file", "folder"]]] = {
+    "lung": {"study.dcm": "file", "series": "folder", "record.json": "file"},
+    "liver": {"dicom": "folder", "nifti": "folder"},
+    "chest": {"study.dcm": "file", "record.json": "file", "report.txt": "file"},
 }
 
 
 def demo_command(folder: Path, kind: Kind, seed: int, force: bool) -> None:
     """Write one synthetic patient's files."""
-    if not force and any((folder / name).exists() for name in _FILES[kind]):
-        raise UsageError(
-            f"{folder}: a demo stands there already.", "Choose another folder, or replace it with --force."
-        )
-    try:
+    place = Output("save", folder, "folder")
+    check_writable([place], force=True)
+    with refused(place):
         folder.mkdir(parents=True, exist_ok=True)
+    check_writable([Output("save", folder / name, sort) for name, sort in _WRITTEN[kind].items()], force=force)
+    with refused(place):
         {"lung": _write_lung, "liver": _write_liver, "chest": _write_chest}[kind](folder, seed)
-    except OSError as failure:
-        raise UsageError(f"{folder}: cannot be written: {failure.strerror}.", "Choose another folder.") from None
 
 
 def _write_lung(folder: Path, seed: int) -> None:

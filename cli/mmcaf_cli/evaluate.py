@@ -16,10 +16,10 @@ from mmcaf_engine.evaluation.evaluation import Evaluation
 from mmcaf_engine.evaluation.metrics import both_labels
 from mmcaf_engine.evaluation.roc_plot import draw_roc, require_matplotlib, roc_curves
 from mmcaf_engine.manifest import Precision
+from mmcaf_engine.outputs import Output, check_writable, write_all
 from mmcaf_engine.session.session import Session, keeps_reports, open_session
 
 from .evaluate_text import render
-from .outputs import Output, check_writable, refused, write_all
 from .progress import ProgressBar
 
 KEPT_REPORTS = 64
@@ -40,11 +40,12 @@ def evaluate_command(
 ) -> None:
     """Refuse what cannot work, run the cohort, print the report, then write what was asked for."""
     wanted = _precisions(precisions)
-    report_file = None if out is None else Output("--out", out)
-    drawing = None if roc is None else Output("--roc", roc)
+    report_file = None if out is None else Output("out", out)
+    drawing = None if roc is None else Output("roc", roc)
     if drawing is not None:
-        _check_png(drawing.file)
-    check_writable([output for output in (report_file, drawing) if output is not None])
+        _check_png(drawing.path)
+    named = [output for output in (report_file, drawing) if output is not None]
+    check_writable(named, inputs=[source, path], force=True)
     bundle = _bundle(path)
     cohort = open_cohort(source, bundle.manifest)
     cohort = cohort if limit is None else cohort.first(limit)
@@ -62,10 +63,9 @@ def evaluate_command(
     text = json_format.dumps(report.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     print(text if json else render(report), flush=True)
     if report_file is not None:
-        write_all([(report_file, text + "\n")])
+        write_all([(report_file, text + "\n")], force=True)
     if drawing is not None:
-        with refused(drawing):
-            _draw(report, drawing.file)
+        write_all([(drawing, _drawn(report, drawing.path))], force=True)
     if strict and report.failures():
         raise StrictError(f"--strict: {'; '.join(report.failures())}.", "Resolve it, or run without --strict.")
 
@@ -112,12 +112,12 @@ def _run(bundle: Bundle, cohort: Cohort, wanted: list[Precision], backend: str, 
     return Evaluation(bundle, accuracy, outcome, not_run, fallbacks)
 
 
-def _draw(report: Evaluation, file: Path) -> None:
+def _drawn(report: Evaluation, file: Path) -> bytes:
     curves = roc_curves(report.accuracy, report.outcome)
     if not curves:
         raise StudyError(f"{file}: not drawn; the refusals left no studies of both labels.", "Resolve the refusals.")
     cohort = report.accuracy.cohort
-    draw_roc(curves, f"{report.bundle.manifest.name}, {cohort.labelled} studies, {cohort.positives} positive", file)
+    return draw_roc(curves, f"{report.bundle.manifest.name}, {cohort.labelled} studies, {cohort.positives} positive")
 
 
 def _check_png(file: Path) -> None:

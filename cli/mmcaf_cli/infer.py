@@ -1,16 +1,12 @@
 """`mmcaf-infer STUDY [RECORD]`: the answer on stdout, everything else on stderr."""
 
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from .run import run
-
-if TYPE_CHECKING:
-    from mmcaf_engine.result.result import Result
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -80,11 +76,15 @@ def infer(
     ] = False,
 ) -> None:
     """Answer one study with a multimodal fusion network."""
+    from mmcaf_engine.outputs import Output, check_writable, write_all
     from mmcaf_engine.pipeline import infer as answer
 
     from .progress import ProgressBar
 
     _check_heatmap(heatmap, heatmap_over)
+    outputs = [Output(name, path) for name, path in (("out", out), ("heatmap", heatmap)) if path is not None]
+    named = [value.partition("=")[2] or value for value in series or []]
+    check_writable(outputs, inputs=[study, record, report, bundle, *named], force=True)
     with ProgressBar() as progress:
         result = answer(
             study,
@@ -108,11 +108,10 @@ def infer(
     if without_patient:
         from mmcaf_engine.result.deidentify import deidentify
 
-        named = [value.partition("=")[2] or value for value in series or []]
         others = [path for path in named if Path(path).exists()]
         result = deidentify(result, study, *others, *(path for path in (record, report) if path is not None))
     if out is not None:
-        _write(out, result)
+        write_all([(outputs[0], result.to_json(indent=2) + "\n")], force=True)
     if json:
         for warning in result.warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -130,17 +129,6 @@ def _check_heatmap(heatmap: Path | None, over: str | None) -> None:
         raise UsageError("--heatmap-over belongs to --heatmap.", "Add --heatmap FILE.png, or leave it out.")
     if heatmap is not None and heatmap.suffix.lower() != ".png":
         raise UsageError(f"{heatmap}: the heat map is a PNG file.", f"Name it {heatmap.with_suffix('.png').name}.")
-
-
-def _write(out: Path, result: "Result") -> None:
-    from mmcaf_engine.errors import UsageError
-
-    draft = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_text(result.to_json(indent=2) + "\n", encoding="utf-8")
-        draft.replace(out)
-    except OSError as failure:
-        raise UsageError(f"{out}: cannot be written: {failure.strerror}.", "Choose another path for --out.") from None
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import StrictError, UsageError
+from mmcaf_engine.outputs import Output, check_writable, write_all
 from mmcaf_engine.profile.compare import Comparison, check_baseline, compare, judge, parse_limit
 from mmcaf_engine.profile.html import html_page
 from mmcaf_engine.profile.machine import machine_facts
@@ -16,7 +17,6 @@ from mmcaf_engine.profile.run import profile_bundle
 from mmcaf_engine.profile.trace import trace_json
 from mmcaf_engine.strict_json import read_bounded
 
-from .outputs import Output, check_writable, write_all
 from .profile_text import render
 from .progress import ProgressBar
 
@@ -57,7 +57,7 @@ def profile_command(
         raise UsageError("--fail-over needs a report to compare with.", "Name it: --baseline OLD.json")
     limit = None if fail_over is None else parse_limit(fail_over)
     outputs = _outputs(writing)
-    check_writable(list(outputs.values()))
+    check_writable(list(outputs.values()), inputs=[path, measuring.study, measuring.record, baseline], force=True)
     earlier = None if baseline is None else _read(baseline)
     if earlier is not None and limit is not None:
         check_baseline(earlier, machine_facts(), measuring.runs, name=str(baseline))
@@ -103,9 +103,7 @@ def _outputs(writing: Writing) -> dict[str, Output]:
     for kind in ("trace", "html"):
         if str(files[kind]) == STDOUT:
             raise UsageError(f"--{kind} -: only --json is printed on stdout.", f"Name a file for --{kind}.")
-    return {
-        kind: Output(f"--{kind}", Path(file)) for kind, file in files.items() if file is not None and file != STDOUT
-    }
+    return {kind: Output(kind, Path(file)) for kind, file in files.items() if file is not None and file != STDOUT}
 
 
 def _read(file: Path) -> ProfileReport:
@@ -132,9 +130,9 @@ def _deliver(
         "trace": lambda: trace_json(report),
         "html": lambda: html_page(report, comparison),
     }
-    write_all([(output, makers[kind]()) for kind, output in outputs.items()])
+    write_all([(output, makers[kind]()) for kind, output in outputs.items()], force=True)
     print(report.to_json().rstrip() if writing.json == STDOUT else render(report, comparison), flush=True)
     for warning in comparison.warnings if comparison is not None else ():
         print(f"warning: {warning}", file=sys.stderr)
     for output in outputs.values():
-        print(f"written: {output.file}", file=sys.stderr)
+        print(f"written: {output.path}", file=sys.stderr)

@@ -7,6 +7,7 @@ from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.manifest import CategoryField
+from mmcaf_engine.outputs import Output, check_writable, write_all
 from mmcaf_engine.record.template import record_schema, record_template
 
 
@@ -21,13 +22,10 @@ def record_template_command(path: Path | None, output: Path, force: bool) -> Non
         output: record_template(spec, text, schema.name),
         schema: record_schema(spec, text, bundle.manifest.name),
     }
-    for file, document in documents.items():
-        if file.exists() and not force:
-            raise UsageError(f"{file}: exists already.", "Choose another --output, or replace it with --force.")
-        try:
-            file.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as failure:
-            raise UsageError(f"{file}: cannot be written: {failure.strerror}.", "Choose another --output.") from None
+    outputs = [Output("output", file) for file in documents]
+    check_writable(outputs, inputs=[bundle.folder, bundle.archive], force=force)
+    texts = [json.dumps(document, indent=2, ensure_ascii=False) + "\n" for document in documents.values()]
+    write_all(list(zip(outputs, texts, strict=True)), force=force)
     print(f"{output}, with its JSON Schema {schema.name}, for {bundle.manifest.name}. Fill in:")
     for entry in () if spec is None else spec.fields:
         takes = (

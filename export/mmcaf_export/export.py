@@ -1,7 +1,6 @@
 """From a checkpoint to a verified bundle, or to nothing at all."""
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,9 +11,10 @@ from pydantic import ValidationError
 from torch import nn
 
 from mmcaf_engine import __version__
-from mmcaf_engine.bundle.bundle import describe_validation, write_bundle
-from mmcaf_engine.errors import ExportError, UsageError
+from mmcaf_engine.bundle.bundle import check_output, describe_validation, write_bundle
+from mmcaf_engine.errors import ExportError
 from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.outputs import scratch_folder
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .golden import CASES, reference, write_golden
@@ -54,12 +54,11 @@ def export_bundle(
 
     Raises:
         ExportError: the checkpoint, a setting or the outcome is refused; nothing is left behind.
-        UsageError: `output` exists and `force` is not given.
+        UsageError: nothing may be written at `output`; see `check_output`.
     """
     tell = progress or (lambda _text: None)
     output = Path(output)
-    if output.exists() and not force:
-        raise UsageError(f"{output}: exists already.", "Choose another path, or replace it with --force.")
+    check_output(output, inputs=[checkpoint_path], force=force)
     tell(f"reading {checkpoint_path}")
     checkpoint = load_checkpoint(checkpoint_path)
     networks = Networks()
@@ -85,8 +84,8 @@ def _export(
     manifest, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as scratch:
-        folder = Path(scratch) / "bundle"
+    with scratch_folder(output.parent) as scratch:
+        folder = scratch / "bundle"
         folder.mkdir()
         tell(f"writing {entry.title} as ONNX")
         inputs, outputs = entry.tensors(config)

@@ -1,6 +1,7 @@
 """`mmcaf profile` and `mmcaf doctor --quick-check`: what they print and write, and what every wrong input is told."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -168,14 +169,6 @@ def test_files(run: Command, tiny_bundle: Path, measured: Measured, report: Prof
     assert all(f"written: {file}" in outcome.err for file in files.values())
 
 
-def test_a_link_is_kept(run: Command, tiny_bundle: Path, measured: Measured, tmp_path: Path) -> None:
-    (tmp_path / "target.json").write_text("old")
-    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
-    assert run("mmcaf", "profile", tiny_bundle, "--json", tmp_path / "link.json").code == 0
-    assert (tmp_path / "link.json").is_symlink()
-    assert json.loads((tmp_path / "target.json").read_text(encoding="utf-8"))["schema_version"] == 1
-
-
 def test_interrupted(
     run: Command, tiny_bundle: Path, report: ProfileReport, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, old: Path
 ) -> None:
@@ -280,14 +273,13 @@ def test_malformed_baseline(
         (["--baseline", "."], ".: a directory"),
         (["--json", "nowhere/out.json"], "nowhere/out.json: cannot be written: No such file or directory"),
         (["--html", "."], ".: a directory"),
-        (["--trace", "/dev/null"], "/dev/null: not a regular file"),
         (["--trace", "-"], "only --json is printed on stdout"),
         (["--html", "-"], "only --json is printed on stdout"),
-        (["--json", "a.out", "--html", "a.out"], "named by --json and by --html"),
+        (["--json", "a.out", "--html", "a.out"], "a.out: named twice, by json and by html"),
     ],
     ids=[
         "no-baseline", "no-percent-sign", "words", "few-runs", "missing-baseline", "baseline-folder", "no-folder",
-        "folder", "device", "trace-to-stdout", "html-to-stdout", "same-file",
+        "folder", "trace-to-stdout", "html-to-stdout", "same-file",
     ],
 )  # fmt: skip
 def test_refused_before_measuring(
@@ -313,15 +305,14 @@ def test_an_output_that_fails_late_leaves_nothing_half_written(
     """The disk fills up between the check and the writing of the second file."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.json").write_text("older")
-    real = Path.write_text
+    real, files = os.fsync, iter(range(9))
 
-    def write_text(self: Path, text: str, **options: Any) -> int:
-        if "page" in self.name:
-            real(self, text[:100], **options)
+    def second_fails(descriptor: int) -> None:
+        if next(files) == 1:
             raise OSError(28, "No space left on device")
-        return real(self, text, **options)
+        real(descriptor)
 
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(os, "fsync", second_fails)
     arguments = ["--json", tmp_path / "out" / "a.json", "--html", tmp_path / "out" / "page.html"]
     outcome = run("mmcaf", "profile", tiny_bundle, *arguments)
     assert outcome.code == 2 and "page.html: cannot be written: No space left on device" in outcome.err

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -14,10 +13,11 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from ..cache.cache import MAKE_ROOM, cache_folder, mark_used, remove
+from ..cache.cache import MAKE_ROOM, cache_folder, mark_used
 from ..errors import BundleError, Remedy, UsageError, program
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
+from ..outputs import Output, check_writable, commit_folder, refused, remove, staged_folder
 from ..strict_json import parse_json, read_bounded
 
 MANIFEST_NAME = "manifest.json"
@@ -115,10 +115,9 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
 
     Raises:
         BundleError: the manifest is invalid.
-        UsageError: `output` exists and `force` is not given.
+        UsageError: `check_output` refuses `output`, or it cannot be written; what stood there is then still there.
     """
-    if output.exists() and not force:
-        raise UsageError(f"{output}: exists already.", Remedy("Choose another path, or replace it", option="force"))
+    place = check_output(output, force=force)
     files = {
         str(file.relative_to(folder).as_posix()): {"sha256": file_sha256(file), "size": file.stat().st_size}
         for file in sorted(folder.rglob("*"))
@@ -127,18 +126,27 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
     document = _sealed({**manifest, "files": files}, shown=output)
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
-    if output.suffix == ".zip":
-        packed = folder.with_name(folder.name + ".zip")
-        _pack(folder, [MANIFEST_NAME, *files], packed)
-        shutil.rmtree(folder)
-        packed.replace(output)
-    else:
-        if output.exists():
-            shutil.rmtree(output) if output.is_dir() else output.unlink()
-        folder.rename(output)
+    with refused(place):
+        made = folder
+        if output.suffix == ".zip":
+            made = folder.with_name(folder.name + ".zip")
+            _pack(folder, [MANIFEST_NAME, *files], made)
+            shutil.rmtree(folder)
+        commit_folder(made, output, replace=force)
     bundle = load_bundle(output)
     bundle.verify()
     return bundle
+
+
+def check_output(output: Path, *, inputs: Iterable[str | Path | None] = (), force: bool = False) -> Output:
+    """Refuse a path that a bundle could not or must not be written to; `force` replaces a bundle, and nothing else.
+
+    Raises:
+        UsageError: as `outputs.check_writable`.
+    """
+    place = Output("output", output, "whole", MANIFEST_NAME)
+    check_writable([place], inputs=inputs, force=force)
+    return place
 
 
 def file_sha256(path: Path) -> str:
@@ -206,15 +214,14 @@ def _is_copy(folder: Path, sha256: str) -> bool:
 def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown: Path) -> None:
     """Unpack the listed files, check the hash of each, and make them `folder` in one rename."""
     try:
-        with tempfile.TemporaryDirectory(prefix=".draft-", dir=folder.parent) as scratch:
-            draft = Path(scratch) / "bundle"
-            archive.extract(MANIFEST_NAME, draft)
+        with staged_folder(folder) as staging:
+            archive.extract(MANIFEST_NAME, staging)
             for name, entry in manifest.files.items():
-                archive.extract(name, draft)
-                _check_digest(file_sha256(draft / name), name, entry, shown=shown)
-            if not _is_copy(folder, folder.name):  # Another process may have been faster.
-                draft.rename(folder)
+                archive.extract(name, staging)
+                _check_digest(file_sha256(staging / name), name, entry, shown=shown)
     except OSError as failure:
+        if _is_copy(folder, folder.name):  # Another process was faster.
+            return
         raise UsageError(
             f"{shown}: cannot be unpacked to {folder.parent}: {failure.strerror}.",
             MAKE_ROOM,

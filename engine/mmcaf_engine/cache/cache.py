@@ -3,9 +3,7 @@
 import json
 import os
 import re
-import secrets
 import shlex
-import shutil
 import stat
 import sys
 from collections.abc import Iterable
@@ -15,16 +13,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, get_args
 
 from ..errors import Remedy, UsageError
+from ..outputs import is_staging
 
 CacheKind = Literal["engines", "self-tests", "tuning", "kernels", "bundles"]
 KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
 
 _NAMES = {
-    "engines": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
-    "self-tests": re.compile(r"[0-9a-f]{32}\.json|[0-9a-f]{32}\.\d+\.tmp"),
-    "tuning": re.compile(r"[0-9a-f]{64}\.json|[0-9a-f]{64}\.\d+\.tmp"),
-    "kernels": re.compile(r"[0-9a-f]{64}\.bin|[0-9a-f]{64}\.\d+\.tmp"),
-    "bundles": re.compile(r"[0-9a-f]{64}|\.draft-\w+"),
+    "engines": re.compile(r"[0-9a-f]{64}"),
+    "self-tests": re.compile(r"[0-9a-f]{32}\.json"),
+    "tuning": re.compile(r"[0-9a-f]{64}\.json"),
+    "kernels": re.compile(r"[0-9a-f]{64}\.bin"),
+    "bundles": re.compile(r"[0-9a-f]{64}"),
 }
 
 _OTHER_FOLDER = Remedy("Name a folder of your own", command="export MMCAF_CACHE=/path/to/folder")
@@ -128,26 +127,9 @@ def cached_items(kinds: Iterable[CacheKind] = KINDS) -> list[CachedItem]:
         if not (cache_root() / kind).exists():
             continue
         for path in cache_folder(kind).iterdir():
-            if _NAMES[kind].fullmatch(path.name):
+            if is_staging(path.name) or _NAMES[kind].fullmatch(path.name):
                 items += _item(kind, path)
     return sorted(items, key=lambda item: (item.last_used, item.path))
-
-
-def remove(path: Path) -> bool:
-    """Remove a cached file or folder, or a link in its place but not what it leads to; False if that failed.
-
-    A folder disappears at once, so that nobody finds half of it.
-    """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            doomed = path.with_name(f".draft-{secrets.token_hex(8)}")
-            path.rename(doomed)
-            shutil.rmtree(doomed)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
 
 
 def _item(kind: CacheKind, path: Path) -> list[CachedItem]:
@@ -162,7 +144,7 @@ def _item(kind: CacheKind, path: Path) -> list[CachedItem]:
 
 
 def _describe(kind: CacheKind, path: Path) -> str:
-    if path.name.startswith(".draft-") or path.name.endswith(".tmp"):
+    if is_staging(path.name):
         return "left behind by an interrupted process"
     try:
         match kind:

@@ -12,7 +12,6 @@ import json
 import mmap
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import BackendError, Remedy, UsageError
+from ..outputs import commit_folder, is_staging, new_staging_folder, remove
 from ..strict_json import parse_json
-from .cache import cached_items, mark_used, open_own, remove
+from .cache import cached_items, mark_used, open_own
 
 ENTRY_FORMAT = 1
 """Part of every key: entries of another format are never found."""
@@ -106,7 +106,7 @@ class EngineCache:
             EngineTooLargeError: it would not fit the cache even alone.
             OSError: it cannot be written.
         """
-        folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.folder))
+        folder = new_staging_folder(self.folder)
         try:
             with io.BufferedWriter(_Bounded(folder / _ENGINE_NAME, self.limit)) as output:
                 write(output)
@@ -137,7 +137,7 @@ class EngineCache:
         """
         final = self.folder / draft.key
         try:
-            draft.folder.rename(final)
+            commit_folder(draft.folder, final)
         except OSError:  # A folder that is not empty is never replaced.
             self.discard(draft)
         mark_used(final)
@@ -179,7 +179,7 @@ class EngineCache:
         items = cached_items(("engines",))
         total = sum(item.size for item in items)
         for item in items:
-            if item.path.name.startswith(".draft-"):
+            if is_staging(item.path.name):
                 surplus = time.time() - item.last_used > _DRAFT_SECONDS
             else:
                 surplus = total > self.limit and item.path != newest

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from io import BytesIO
 
 from ..bundle.accuracy import Accuracy, Estimate, Performance
 from ..errors import Remedy, UsageError
@@ -62,8 +62,8 @@ def roc_curves(accuracy: Accuracy, outcome: CohortScores) -> list[Curve]:
     return curves
 
 
-def draw_roc(curves: Sequence[Curve], title: str, file: Path) -> None:
-    """Write the curves as a PNG; the same curves give the same bytes with the same matplotlib.
+def draw_roc(curves: Sequence[Curve], title: str) -> bytes:
+    """The curves as a PNG; the same curves give the same bytes with the same matplotlib.
 
     Args:
         curves: at least one, drawn in this order.
@@ -91,7 +91,9 @@ def draw_roc(curves: Sequence[Curve], title: str, file: Path) -> None:
         axes.set(xlabel="1 \N{MINUS SIGN} specificity", ylabel="Sensitivity")
         axes.set_title(title, fontsize=7)
         axes.legend(loc="lower right", title="AUROC (95 % interval)", frameon=False)
-        figure.savefig(file, format="png", metadata={"Software": None})
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", metadata={"Software": None})
+        return drawn.getvalue()
 
 
 def _interval(area: Estimate) -> str:

@@ -5,7 +5,6 @@ Parts that weigh more than an even share are coloured, from yellow to red for th
 The picture holds slices, weights and the manifest's names; nothing of the patient's header.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ..errors import Remedy, UsageError
 from ..inputs.prepare import Prepared
 from ..manifest import AttentionSpec, Manifest
 from ..orientation import canonical
+from ..outputs import Output, write_all
 from .pixel_font import text_mask
 
 MOST_SLICES = 16
@@ -109,12 +109,7 @@ def write_png(file: Path, picture: Picture) -> None:
     """
     import imagecodecs
 
-    draft = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        draft.write_bytes(imagecodecs.png_encode(picture, level=6))
-        draft.replace(file)
-    except OSError as failure:
-        raise UsageError(f"{file}: cannot be written: {failure.strerror}.", "Choose another path.") from None
+    write_all([(Output("heatmap", file), bytes(imagecodecs.png_encode(picture, level=6)))], force=True)
 
 
 def _grey(slices: NDArray[np.float32]) -> NDArray[np.float64]:

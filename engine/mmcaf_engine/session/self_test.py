@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..bundle.bundle import Bundle
 from ..cache.cache import cache_folder, mark_used, open_own
 from ..errors import BackendError, BundleError, Remedy, UsageError, program
 from ..manifest import Manifest, Precision
+from ..outputs import write_file
 from ..volume import Arrays
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
@@ -125,10 +125,8 @@ def _remember(stamp: Path, outcome: SelfTest, bundle: Bundle, backend: Backend) 
         "max_abs_error": outcome.max_abs_error,
         "cases": outcome.cases,
     }
-    draft = stamp.with_suffix(f".{os.getpid()}.tmp")
     try:
-        draft.write_text(json.dumps(stored), encoding="utf-8")
-        draft.replace(stamp)
+        write_file(stamp, json.dumps(stored))
     except OSError as failure:
         _log.warning("The self-test cannot be remembered and will run each time. %s: %s.", stamp, failure.strerror)
 

@@ -7,7 +7,6 @@ A record is one JSON file, named after the SHA-256 of the facts that the times d
 import hashlib
 import json
 import logging
-import os
 from dataclasses import astuple
 from pathlib import Path
 from typing import Literal
@@ -22,6 +21,7 @@ from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.gpu import first_gpu
 from ..manifest import Precision
+from ..outputs import write_file
 from ..strict_json import parse_json
 
 LEAST_GAIN = 0.05
@@ -142,10 +142,8 @@ def keep_tuning(tuning: Tuning, purpose: Purpose = "tune") -> Path:
         UsageError: the cache cannot be written.
     """
     file = cache_folder("tuning") / _name(tuning.facts, purpose)
-    draft = file.with_suffix(f".{os.getpid()}.tmp")
     try:
-        draft.write_text(tuning.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        draft.replace(file)
+        write_file(file, tuning.model_dump_json(indent=2) + "\n")
     except OSError as failure:
         raise UsageError(
             f"{file}: the choice cannot be kept: {failure.strerror}.",

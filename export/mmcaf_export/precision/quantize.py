@@ -2,7 +2,6 @@
 
 import math
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,12 +11,13 @@ import numpy as np
 
 from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
-from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, load_bundle, write_bundle
+from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, check_output, load_bundle, write_bundle
 from mmcaf_engine.errors import ExportError, RecordError, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import Manifest, Precision
+from mmcaf_engine.outputs import scratch_folder
 from mmcaf_engine.record.tokenizer import open_tokenizer
 
 from ..golden import write_golden
@@ -69,15 +69,14 @@ def quantize_bundle(
 
     Raises:
         BundleError: the bundle is refused.
-        UsageError: a cohort cannot be used, the budget is not positive, or `output` exists and `force` is not given.
+        UsageError: a cohort cannot be used, the budget is not positive, or nothing may be written at `output`.
         ExportError: no precision passed; nothing is written.
     """
     tell = progress or (lambda _text: None)
     bundle = load_bundle(path)
     bundle.verify()
     target = Path(path if output is None else output)
-    if output is not None and target.exists() and not force:
-        raise UsageError(f"{target}: exists already.", "Choose another path, or replace it with --force.")
+    check_output(target, inputs=[calibration, cohort], force=force or output is None)
     if not precisions or "fp32" in precisions:
         raise UsageError("FP32 is what the others are compared with.", "Choose of: --precision fp16, bf16, int8")
     if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
@@ -86,8 +85,7 @@ def quantize_bundle(
     source = open_cohort(calibration or CALIBRATION, manifest)
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch_name:
-        scratch = Path(scratch_name)
+    with scratch_folder(target.parent) as scratch:
         folder = scratch / "bundle"
         shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST_NAME, ACCURACY_NAME))
         models = {held: folder / file for held, file in manifest.models.items()}

@@ -230,7 +230,7 @@ def test_a_cache_that_cannot_be_written(
     def fail(*arguments: object, **options: object) -> str:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("mmcaf_engine.cache.engines.tempfile.mkdtemp", fail)
+    monkeypatch.setattr("mmcaf_engine.cache.engines.new_staging_folder", fail)
     with pytest.raises(UsageError, match=f"was built and is lost: .*engines: {os.strerror(code)}"):
         build_ahead(load_bundle(small_source), "fp32", ["sm_86"])
     assert list(cache_folder("engines").iterdir()) == []

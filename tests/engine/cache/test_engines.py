@@ -19,6 +19,7 @@ from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.cache.cache import cache_folder, cached_items
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit, engine_key
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
+from mmcaf_engine.outputs import is_staging
 from mmcaf_engine.session.opening import engine_facts
 from mmcaf_engine.session.session import Session
 from several_precisions import add_precisions
@@ -197,7 +198,7 @@ def test_abandoned_drafts_are_removed_in_time(cache: EngineCache) -> None:
         stamp = draft.folder.stat().st_mtime - age
         os.utime(draft.folder, (stamp, stamp))
     put(cache, {"other": 1}, b"engine")
-    assert sum(path.name.startswith(".draft-") for path in cache.folder.iterdir()) == 1
+    assert sum(is_staging(path.name) for path in cache.folder.iterdir()) == 1
 
 
 @pytest.mark.parametrize(("text", "limit"), [("", 8192 * 2**20), ("0", 0), ("3", 3 * 2**20)])
@@ -363,7 +364,7 @@ def forbid_drafts(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     def refuse(*_: object, **__: object) -> str:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("tempfile.mkdtemp", refuse)
+    monkeypatch.setattr("mmcaf_engine.cache.engines.new_staging_folder", refuse)
 
 
 def make_read_only(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:

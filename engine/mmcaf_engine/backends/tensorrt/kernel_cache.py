@@ -7,13 +7,13 @@ write to. TensorRT for RTX itself refuses those of another version, GPU or drive
 import hashlib
 import json
 import logging
-import os
 import zlib
 from pathlib import Path
 
 from ...cache.cache import cache_folder, mark_used, open_own
 from ...errors import UsageError
 from ...machine.gpu import Gpu
+from ...outputs import write_file
 from .engine_key import Facts
 from .loading import Plan
 
@@ -53,10 +53,7 @@ class KernelCache:
         if not kernels or kernels == self._read:
             return
         try:
-            file = self._file()
-            draft = file.with_suffix(f".{os.getpid()}.tmp")
-            draft.write_bytes(hashlib.sha256(kernels).digest() + kernels)
-            draft.replace(file)
+            write_file(self._file(), hashlib.sha256(kernels).digest() + kernels)
         except (OSError, UsageError) as failure:
             _log.warning("The compiled kernels cannot be kept: %s", failure)
 

@@ -7,9 +7,7 @@ package, by the SHA-256 of its signature: `trust`. Nothing else of this program 
 import hashlib
 import os
 import shlex
-import shutil
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from ...bundle.bundle import describe_validation, file_sha256
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
 from ...manifest import FileEntry, Precision
+from ...outputs import Output, check_writable, refused, staged_folder
 from ...strict_json import parse_json, read_bounded
 from .engine_key import Facts, differences
 from .flavour import INSTALL, FlavourName, find_flavour
@@ -33,7 +32,6 @@ LAYERS_NAME: Final = "layers.json"
 FileName = Literal["engine.plan", "precision.json", "layers.json"]
 
 _MAX_SIGNATURE_BYTES = 1024 * 1024
-_OTHER_FOLDER = Remedy("Choose another folder", option="output")
 _COPY_AGAIN = "Copy the folder again from the machine that built it; do not use this copy."
 _BLOCK = 1 << 20
 
@@ -95,61 +93,54 @@ def write_package(
     bundle_sha256: str,
     built_by: str,
     notes: Mapping[str, str],
+    force: bool = False,
 ) -> Package:
     """Write an engine with its signature; the folder appears whole or not at all.
 
     Args:
         engines: what it depends on, once for each GPU that it was built for.
         notes: text of PRODUCTS_NAME and LAYERS_NAME, as far as known.
+        force: replace a folder that is not empty.
 
     Raises:
-        UsageError: the folder exists, or cannot be written.
+        UsageError: the folder must not be replaced, or cannot be written.
     """
-    check_output(folder)
-    try:
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        try:
-            (draft / PLAN_NAME).write_bytes(plan)
-            for name, text in notes.items():
-                (draft / name).write_text(text, encoding="utf-8")
-            files = {
-                file.name: {"sha256": file_sha256(file), "size": file.stat().st_size}
-                for file in sorted(draft.iterdir())
+    output = check_output(folder, force=force)
+    with refused(output), staged_folder(folder, replace=force, mode=0o777) as staging:
+        (staging / PLAN_NAME).write_bytes(plan)
+        for name, text in notes.items():
+            (staging / name).write_text(text, encoding="utf-8")
+        files = {
+            file.name: {"sha256": file_sha256(file), "size": file.stat().st_size} for file in sorted(staging.iterdir())
+        }
+        signature = Signature.model_validate(
+            {
+                "bundle": bundle,
+                "bundle_sha256": bundle_sha256,
+                "built_by": built_by,
+                "engines": engines,
+                "files": files,
             }
-            signature = Signature.model_validate(
-                {
-                    "bundle": bundle,
-                    "bundle_sha256": bundle_sha256,
-                    "built_by": built_by,
-                    "engines": engines,
-                    "files": files,
-                }
-            )
-            text = signature.model_dump_json(indent=2, exclude_none=True) + "\n"
-            (draft / SIGNATURE_NAME).write_text(text, encoding="utf-8")
-            draft.chmod(0o755)
-            draft.rename(folder)
-        except BaseException:
-            shutil.rmtree(draft, ignore_errors=True)
-            raise
-    except OSError as failure:
-        raise UsageError(f"{folder}: the engine cannot be written there: {failure.strerror}.", _OTHER_FOLDER) from None
+        )
+        text = signature.model_dump_json(indent=2, exclude_none=True) + "\n"
+        (staging / SIGNATURE_NAME).write_text(text, encoding="utf-8")
     return read_package(folder)
 
 
-def check_output(folder: Path) -> None:
-    """Refuse a folder that a package could not be written to, before the long work.
+def check_output(folder: Path, *, force: bool = False) -> Output:
+    """Refuse a folder that a package could not or must not be written to, before the long work.
 
     Raises:
-        UsageError: it exists, or the one above it does not.
+        UsageError: it is refused, or the one above it is missing.
     """
-    if folder.exists() or folder.is_symlink():
-        raise UsageError(f"{folder}: exists already.", _OTHER_FOLDER)
+    output = Output("output", folder, "whole", SIGNATURE_NAME)
+    check_writable([output], force=force)
     if not folder.parent.is_dir():
         raise UsageError(
             f"{folder.parent}: no such folder.",
             Remedy("Make it", command=shlex.join(["mkdir", "-p", str(folder.parent)])),
         )
+    return output
 
 
 def read_package(folder: Path) -> Package:

@@ -3,11 +3,11 @@
 import hashlib
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from ...cache.cache import cache_folder, mark_used, open_own
+from ...outputs import write_file
 from .flavour import Flavour
 
 _MAX_BYTES = 256 * 2**20
@@ -46,10 +46,7 @@ def write_timing_cache(config: Any, file: Path) -> None:
     times = config.get_timing_cache()
     if times is None:
         return
-    draft = file.with_suffix(f".{os.getpid()}.tmp")
     try:
-        draft.write_bytes(bytes(times.serialize()))
-        draft.replace(file)
+        write_file(file, bytes(times.serialize()))
     except OSError as failure:
-        draft.unlink(missing_ok=True)
         _log.warning("The kernel times cannot be kept. %s: %s.", file, failure.strerror)

@@ -1,0 +1,34 @@
+"""Where an answer goes: what must not be replaced is refused before the work, and nothing is left half written."""
+
+from .named import Output, check_writable, refused, write_all
+from .staged import (
+    PRIVATE,
+    PUBLIC,
+    StagedFile,
+    commit_folder,
+    is_staging,
+    new_staging_folder,
+    remove,
+    scratch_folder,
+    staged_file,
+    staged_folder,
+    write_file,
+)
+
+__all__ = [
+    "PRIVATE",
+    "PUBLIC",
+    "Output",
+    "StagedFile",
+    "check_writable",
+    "commit_folder",
+    "is_staging",
+    "new_staging_folder",
+    "refused",
+    "remove",
+    "scratch_folder",
+    "staged_file",
+    "staged_folder",
+    "write_all",
+    "write_file",
+]

@@ -1,0 +1,148 @@
+"""Paths that somebody named to be written: refused before the work, written whole or not at all after it."""
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ..errors import Remedy, UsageError
+from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, in_words, staging_path
+
+
+@dataclass(frozen=True)
+class Output:
+    """A path that somebody named to be written, and the argument that named it, as it is called in Python.
+
+    kind: "file"; "folder", into which files are put; "whole", a folder or an archive of one that is made beside its
+    place and moved there. Folders above the latter two may be missing.
+    marker: a file that a folder must hold to be replaced as a whole, so that no folder of another kind ever is.
+    """
+
+    option: str
+    path: Path
+    kind: Literal["file", "folder", "whole"] = "file"
+    marker: str | None = None
+
+
+_FITTING: dict[str, Callable[[int], bool]] = {
+    "file": stat.S_ISREG,
+    "folder": stat.S_ISDIR,
+    "whole": lambda mode: stat.S_ISREG(mode) or stat.S_ISDIR(mode),
+}
+
+
+def check_writable(outputs: Sequence[Output], *, inputs: Iterable[str | Path | None] = (), force: bool = False) -> None:
+    """Refuse what could not or must not be written, before the work and without touching what stands there.
+
+    A link, device, FIFO or socket is never written to, nor is an input, nor what lies in a folder that is one.
+
+    Args:
+        inputs: what is read; None and paths that do not exist count for nothing.
+        force: replace an existing file, and write to a folder that is not empty.
+
+    Raises:
+        UsageError: a path is refused, cannot be written to, or is named twice.
+    """
+    read = [Path(path) for path in inputs if path is not None]
+    for index, output in enumerate(outputs):
+        with refused(output):
+            _check_place(output, force)
+            _check_inputs(output, read)
+            _probe(output)
+        for other in outputs[:index]:
+            if other.path.resolve() == output.path.resolve():
+                raise UsageError(
+                    f"{output.path}: named twice, by {other.option} and by {output.option}.",
+                    Remedy("Give each a path of its own", option=output.option),
+                )
+
+
+@contextmanager
+def refused(output: Output) -> Iterator[None]:
+    """The one place where a failure to write becomes ours.
+
+    Raises:
+        UsageError: the block raised OSError.
+    """
+    try:
+        yield
+    except OSError as failure:
+        raise _refusal(output, f"cannot be written: {failure.strerror or failure}") from None
+
+
+def write_all(contents: Sequence[tuple[Output, str | bytes]], *, force: bool = False) -> None:
+    """Write every file under another name, text as UTF-8, then move all to their places.
+
+    Args:
+        force: replace existing files; as it was given to `check_writable`.
+
+    Raises:
+        UsageError: one cannot be written; then none was replaced, unless a move fails, which it hardly can.
+    """
+    with ExitStack() as undo:
+        staged = []
+        for output, content in contents:
+            with refused(output):
+                _check_place(output, force)
+                file = StagedFile(output.path, PUBLIC, replace=force)
+                undo.callback(file.discard)
+                file.stream.write(content.encode() if isinstance(content, str) else content)
+                file.finish()
+            staged.append((output, file))
+        for output, file in staged:
+            with refused(output):
+                file.commit()
+
+
+def _check_place(output: Output, force: bool) -> None:
+    if "\0" in str(output.path):
+        raise _refusal(output, "a zero byte is part of no path")
+    found = found_at(output.path)
+    if found is None:
+        return
+    if not _FITTING[output.kind](found.st_mode):
+        raise _refusal(output, f"{in_words(found)}, which is never replaced")
+    if output.kind == "whole" and os.path.ismount(output.path):
+        raise _refusal(output, "a mount point, which is never replaced")
+    if stat.S_ISDIR(found.st_mode) and not any(output.path.iterdir()):
+        return
+    if output.marker is not None and stat.S_ISDIR(found.st_mode) and not (output.path / output.marker).is_file():
+        raise _refusal(output, f"exists already and holds no {output.marker}; it is never replaced")
+    if not force:
+        more = " and is not empty" if stat.S_ISDIR(found.st_mode) else ""
+        raise _refusal(output, f"exists already{more}", Remedy("Choose another path, or replace it", option="force"))
+
+
+def _check_inputs(output: Output, inputs: Sequence[Path]) -> None:
+    found = found_at(output.path)
+    if found is None:
+        return
+    place = output.path.resolve()
+    for path in inputs:
+        with suppress(OSError, ValueError):  # What cannot be looked at is refused by those who read it.
+            if os.path.samestat(path.stat(), found):
+                raise _refusal(output, "an input, which is never replaced")
+            if place.is_relative_to(path.resolve()):
+                raise _refusal(output, f"part of the input {path}, which is never replaced")
+            if output.kind == "whole" and path.resolve().is_relative_to(place):
+                raise _refusal(output, f"it holds the input {path}, which is never replaced")
+
+
+def _refusal(output: Output, what: str, remedy: Remedy | None = None) -> UsageError:
+    shown = str(output.path).replace("\0", "?")
+    return UsageError(f"{shown}: {what}.", remedy or Remedy("Choose another path", option=output.option))
+
+
+def _probe(output: Output) -> None:
+    """Make a file where the work will make its own, and remove it."""
+    folder = output.path.parent
+    if output.kind == "folder" and output.path.exists():
+        folder = output.path
+    elif output.kind != "file":
+        folder = next(one for one in output.path.parents if one.exists())
+    staging = staging_path(folder)
+    create(staging, PRIVATE).close()
+    staging.unlink()

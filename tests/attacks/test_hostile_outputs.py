@@ -1,0 +1,126 @@
+"""Paths to write to that would destroy something: every command refuses them before it reads anything else."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command import Command
+from mmcaf_engine import load_bundle
+from mmcaf_engine.bundle.bundle import write_bundle
+from mmcaf_engine.errors import UsageError
+from tiny_bundle import make_tiny_bundle, tiny_manifest
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and FIFOs of POSIX")
+
+ABSENT = ("absent.dcm", "absent.json")
+COMMANDS = {
+    "infer --out": ("mmcaf-infer", *ABSENT, "--out", "OUT.json"),
+    "infer --heatmap": ("mmcaf-infer", *ABSENT, "--heatmap", "OUT.png"),
+    "profile --json": ("mmcaf", "profile", "absent.mmcaf", "--json", "OUT.json"),
+    "profile --trace": ("mmcaf", "profile", "absent.mmcaf", "--trace", "OUT.json"),
+    "profile --html": ("mmcaf", "profile", "absent.mmcaf", "--html", "OUT.html"),
+    "evaluate --out": ("mmcaf", "evaluate", "absent.csv", "--out", "OUT.json"),
+    "record-template": ("mmcaf", "record-template", "--force", "-o", "OUT.json"),
+    "demo": ("mmcaf", "demo", "--force", "--save", "OUT"),
+}
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link(path: Path) -> None:
+    (path.parent / "elsewhere").write_text("precious")
+    path.symlink_to(path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("make", [fifo, link])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_no_file_is_never_replaced(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, *arguments = COMMANDS[command]
+    (out,) = [argument for argument in arguments if argument.startswith("OUT")]
+    make(tmp_path / out)
+    before, left = (tmp_path / out).lstat(), sorted(tmp_path.iterdir())
+    outcome = run(name, *arguments)
+    assert outcome.code == 2 and "which is never replaced" in outcome.error()
+    assert (tmp_path / out).lstat() == before and sorted(tmp_path.iterdir()) == left
+    assert make is fifo or (tmp_path / "elsewhere").read_text() == "precious"
+
+
+def test_a_link_in_place_of_a_file_of_a_demo(run: Command, tmp_path: Path) -> None:
+    link(tmp_path / "record.json")
+    outcome = run("mmcaf", "demo", "--force", "--save", tmp_path)
+    assert outcome.code == 2 and "record.json: a link" in outcome.error()
+    assert (tmp_path / "elsewhere").read_text() == "precious"
+
+
+@pytest.mark.parametrize("named", ["study.dcm", "record.json"])
+def test_the_answer_never_replaces_what_it_is_an_answer_to(run: Command, tmp_path: Path, named: str) -> None:
+    for name in ("study.dcm", "record.json"):
+        (tmp_path / name).write_text("precious")
+    outcome = run("mmcaf-infer", tmp_path / "study.dcm", tmp_path / "record.json", "--out", tmp_path / named)
+    assert outcome.code == 2 and f"{named}: an input, which is never replaced" in outcome.error()
+    assert (tmp_path / named).read_text() == "precious"
+
+
+def test_a_report_never_replaces_a_file_of_the_bundle(run: Command, tiny_bundle: Path) -> None:
+    before = (tiny_bundle / "model.onnx").read_bytes()
+    outcome = run("mmcaf", "profile", tiny_bundle, "--json", tiny_bundle / "model.onnx")
+    assert outcome.code == 2 and "part of the input" in outcome.error()
+    assert (tiny_bundle / "model.onnx").read_bytes() == before
+
+
+def source(tmp_path: Path) -> Path:
+    draft = make_tiny_bundle(tmp_path / "source.mmcaf")
+    (draft / "manifest.json").unlink()
+    return draft
+
+
+def test_a_bundle_never_replaces_a_folder_of_something_else(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match=r"holds no manifest\.json"):
+        write_bundle(source(tmp_path), tiny_manifest(), home, force=True)
+    assert (home / "thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.parametrize("make", [fifo, link])
+@pytest.mark.parametrize("name", ["out.mmcaf", "out.zip"])
+def test_a_bundle_never_replaces_what_is_neither_file_nor_folder(
+    tmp_path: Path, make: Callable[[Path], None], name: str
+) -> None:
+    make(tmp_path / name)
+    before = (tmp_path / name).lstat()
+    with pytest.raises(UsageError, match="never replaced"):
+        write_bundle(source(tmp_path), tiny_manifest(), tmp_path / name, force=True)
+    assert (tmp_path / name).lstat() == before
+
+
+@pytest.mark.parametrize("name", ["tiny.mmcaf", "tiny.zip"])
+def test_a_bundle_is_never_lost_while_it_is_replaced(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The disk fails when the new one is moved to its place."""
+    target = tmp_path / "kept" / name
+    target.parent.mkdir()
+    write_bundle(source(tmp_path), tiny_manifest(), target)
+    before = load_bundle(target).sha256
+    rename = Path.rename
+
+    def fail(self: Path, place: Path) -> Path:
+        if place == target and self.parent != target.parent:
+            raise OSError(5, "Input/output error")
+        return rename(self, place)
+
+    second = source(tmp_path)
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(UsageError, match="cannot be written: Input/output error"):
+        write_bundle(second, {**tiny_manifest(), "name": "other"}, target, force=True)
+    monkeypatch.undo()
+    assert load_bundle(target).sha256 == before and [path.name for path in target.parent.iterdir()] == [name]

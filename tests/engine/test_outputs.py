@@ -1,0 +1,529 @@
+"""What is written: whole or not at all, under a name that nobody guesses, and never over what must stay."""
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mmcaf_engine.errors import UsageError
+from mmcaf_engine.outputs import (
+    PRIVATE,
+    PUBLIC,
+    Output,
+    StagedFile,
+    check_writable,
+    commit_folder,
+    is_staging,
+    new_staging_folder,
+    remove,
+    scratch_folder,
+    staged_file,
+    staged_folder,
+    write_all,
+    write_file,
+)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="links, FIFOs and rights of POSIX")
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# One file
+
+
+@pytest.mark.parametrize(
+    "content", ["text \u00e9\n", b"\x00\xff", "", b"x" * 3_000_001], ids=lambda content: str(len(content))
+)
+def test_what_is_written_is_there(tmp_path: Path, content: str | bytes) -> None:
+    write_file(tmp_path / "file", content)
+    assert (tmp_path / "file").read_bytes() == (content.encode() if isinstance(content, str) else content)
+    assert names(tmp_path) == ["file"]
+
+
+def test_nothing_is_seen_before_the_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with staged_file(tmp_path / "file") as stream:
+        stream.write(b"new" * 100_000)
+        stream.flush()
+        assert (tmp_path / "file").read_text() == "old"
+        (other,) = [name for name in names(tmp_path) if name != "file"]
+        assert is_staging(other) and str(os.getpid()) not in other
+    assert (tmp_path / "file").read_bytes() == b"new" * 100_000 and names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, OSError, KeyboardInterrupt, SystemExit, GeneratorExit])
+def test_a_failure_leaves_the_old_file_alone(tmp_path: Path, failure: type[BaseException]) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(failure), staged_file(tmp_path / "file") as stream:
+        stream.write(b"half")
+        raise failure
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+def test_a_full_disk_leaves_the_old_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(tmp_path / "file", "new")
+    assert names(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+@posix
+def test_it_is_on_the_disk_before_it_has_its_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        done.append(f"{'folder' if folder else 'file'}, {(tmp_path / 'file').exists()}")
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_file(tmp_path / "file", "new")
+    assert done == ["file, False", "folder, True"]
+
+
+@posix
+def test_a_link_at_the_staging_name_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secrets.token_hex", lambda count: "0" * 2 * count)
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / f".mmcaf-{'0' * 32}.staging").symlink_to(tmp_path / "victim")
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "file", "new")
+    assert (tmp_path / "victim").read_text() == "precious" and not (tmp_path / "file").exists()
+
+
+def test_no_two_names_are_equal(tmp_path: Path) -> None:
+    staged = [StagedFile(tmp_path / "file") for _ in range(50)]
+    assert len(names(tmp_path)) == 50 and all(map(is_staging, names(tmp_path)))
+    for one in staged:
+        one.discard()
+    assert names(tmp_path) == []
+
+
+def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    name = "n" * os.pathconf(tmp_path, "PC_NAME_MAX") if hasattr(os, "pathconf") else "n" * 200
+    write_file(tmp_path / name, "text")
+    assert names(tmp_path) == [name]
+
+
+@posix
+def test_rights(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_file(tmp_path / "private", "", PRIVATE)
+        write_file(tmp_path / "public", "", PUBLIC)
+        (tmp_path / "protected").touch(0o600)
+        write_file(tmp_path / "protected", "", PUBLIC)
+        with staged_file(tmp_path / "none") as stream:
+            assert os.fstat(stream.fileno()).st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+    found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert found == {"private": 0o600, "public": 0o640, "protected": 0o600, "none": 0o600}
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from mmcaf_engine.outputs import staged_file
+with staged_file(Path(sys.argv[1])) as stream:
+    stream.write(b"half")
+    stream.flush()
+    os._exit(9)
+"""
+
+
+def test_a_killed_process_leaves_the_old_file_and_a_name_that_is_known(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path / "file"], check=False).returncode == 9
+    (left,) = [name for name in names(tmp_path) if name != "file"]
+    assert is_staging(left) and (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "name", [".mmcaf-.staging", "file", f".mmcaf-{'0' * 32}.staging.txt", f"mmcaf-{'0' * 32}.staging"]
+)
+def test_other_names_are_not_taken_for_left_overs(name: str) -> None:
+    assert not is_staging(name)
+
+
+WRITE_OFTEN = """
+import sys, threading
+from pathlib import Path
+from mmcaf_engine.outputs import write_file
+def work(letter):
+    for _ in range(40):
+        write_file(Path(sys.argv[1]), letter * 20_000)
+threads = [threading.Thread(target=work, args=(letter,)) for letter in sys.argv[2]]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_threads_and_processes_that_write_at_once_never_mix(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    workers = [subprocess.Popen([sys.executable, "-c", WRITE_OFTEN, file, letters]) for letters in ("AB", "CD")]
+    seen = set()
+    while any(worker.poll() is None for worker in workers):
+        if file.exists():
+            seen.add(file.read_text())
+    assert [worker.returncode for worker in workers] == [0, 0]
+    assert seen and all(len(text) == 20_000 and len(set(text)) == 1 for text in seen)
+    assert names(tmp_path) == ["file"]
+
+
+# What stands in the way
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place"
+
+
+def fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def link(path: Path) -> None:
+    (path.parent.parent / "elsewhere").write_text("precious")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def dangling_link(path: Path) -> None:
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def link_to_folder(path: Path) -> None:
+    (path.parent.parent / "elsewhere").mkdir()
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def unix_socket(path: Path) -> None:
+    before = Path.cwd()
+    os.chdir(path.parent)  # A socket's path may have 100 bytes only.
+    try:
+        socket.socket(socket.AF_UNIX).bind(path.name)
+    finally:
+        os.chdir(before)
+
+
+def folder(path: Path) -> None:
+    path.mkdir()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (fifo, "a FIFO"), (link, "a link"), (dangling_link, "a link"), (link_to_folder, "a link"),
+        (unix_socket, "a socket"), (folder, "a directory"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)  # fmt: skip
+def test_only_a_file_is_replaced(place: Path, make: Callable[[Path], None], said: str) -> None:
+    make(place / "out")
+    before = (place / "out").lstat()
+    output = Output("out", place / "out")
+    with pytest.raises(UsageError, match=rf"out: {said}, which is never replaced.*[Cc]hoose another path"):
+        check_writable([output], force=True)
+    with pytest.raises(UsageError, match=f"{said}, which is never replaced"):
+        write_all([(output, "new")], force=True)
+    with pytest.raises(FileExistsError, match=f"{said} stands there"):
+        write_file(place / "out", "new")
+    assert (place / "out").lstat() == before and names(place) == ["out"]
+    elsewhere = place.parent / "elsewhere"
+    assert not elsewhere.is_file() or elsewhere.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFCHR, stat.S_IFBLK])
+def test_a_device_is_never_replaced(place: Path, monkeypatch: pytest.MonkeyPatch, kind: int) -> None:
+    """Not a real one: the file's type is all that is looked at."""
+    (place / "out").write_text("a device")
+    found = os.stat_result((kind | 0o666, *(place / "out").lstat()[1:]))
+    for module in ("named", "staged"):
+        monkeypatch.setattr(f"mmcaf_engine.outputs.{module}.found_at", lambda path: found)
+    with pytest.raises(UsageError, match="a device, which is never replaced"):
+        check_writable([Output("out", place / "out")], force=True)
+    with pytest.raises(FileExistsError, match="a device stands there"):
+        write_file(place / "out", "new")
+    with scratch_folder(place) as made, pytest.raises(FileExistsError, match="a device stands there"):
+        commit_folder(made, place / "out", replace=True)
+    assert (place / "out").read_text() == "a device" and names(place) == ["out"]
+
+
+@posix
+def test_what_comes_to_stand_there_during_the_work_stays(place: Path) -> None:
+    with pytest.raises(FileExistsError, match="a FIFO stands there"), staged_file(place / "out") as stream:
+        stream.write(b"new")
+        fifo(place / "out")
+    assert stat.S_ISFIFO((place / "out").lstat().st_mode) and names(place) == ["out"]
+
+
+def test_a_file_that_appears_during_the_work_stays_without_force(place: Path) -> None:
+    output = Output("out", place / "out")
+    check_writable([output])
+    (place / "out").write_text("of another program")
+    with pytest.raises(UsageError, match="exists already"):
+        write_all([(output, "new")])
+    staged = StagedFile(place / "other", replace=False)
+    (place / "other").write_text("of another program")
+    with pytest.raises(FileExistsError, match="a file stands there"):
+        staged.commit()
+    staged.discard()
+    assert {path.read_text() for path in place.iterdir()} == {"of another program"}
+
+
+# What a caller names
+
+
+def test_the_check_touches_nothing(place: Path) -> None:
+    (place / "old").write_text("old")
+    before = (place / "old").stat()
+    check_writable([Output("out", place / "old"), Output("html", place / "new")], force=True)
+    assert (place / "old").stat() == before and names(place) == ["old"]
+
+
+def test_an_existing_file_needs_force(place: Path) -> None:
+    (place / "old").write_text("old")
+    with pytest.raises(UsageError, match="old: exists already") as caught:
+        check_writable([Output("out", place / "old")])
+    assert [remedy.option for remedy in caught.value.remedies] == ["force"]
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "whole"])
+def test_a_folder_needs_force_if_it_is_not_empty(place: Path, kind: str) -> None:
+    (place / "out").mkdir()
+    output = Output("save", place / "out", kind)  # type: ignore[arg-type]
+    check_writable([output])
+    (place / "out" / "file").write_text("old")
+    with pytest.raises(UsageError, match="out: exists already and is not empty"):
+        check_writable([output])
+    check_writable([output], force=True)
+    assert names(place / "out") == ["file"]
+
+
+def test_only_a_folder_of_its_kind_is_replaced_as_a_whole(place: Path) -> None:
+    output = Output("output", place / "out", "whole", "manifest.json")
+    (place / "out").mkdir()
+    (place / "out" / "thesis.tex").write_text("precious")
+    with pytest.raises(UsageError, match=r"holds no manifest\.json; it is never replaced"):
+        check_writable([output], force=True)
+    (place / "out" / "manifest.json").write_text("{}")
+    check_writable([output], force=True)
+
+
+def the_same(study: Path) -> Path:
+    return study / "1.dcm"
+
+
+def other_spelling(study: Path) -> Path:
+    return study / ".." / study.name / "1.dcm"
+
+
+def hard_link(study: Path) -> Path:
+    os.link(study / "1.dcm", study.parent / "hard")
+    return study.parent / "hard"
+
+
+@pytest.mark.parametrize("spelled", [the_same, other_spelling, hard_link])
+@pytest.mark.parametrize("by_link", [False, True], ids=["plain", "read-by-a-link"])
+def test_an_input_is_never_replaced(place: Path, spelled: Callable[[Path], Path], by_link: bool) -> None:
+    study = place / "study"
+    study.mkdir()
+    (study / "1.dcm").write_bytes(b"slice")
+    named = study / "1.dcm"
+    if by_link:
+        (place / "link").symlink_to(named)
+        named = place / "link"
+    with pytest.raises(UsageError, match="an input, which is never replaced"):
+        check_writable([Output("out", spelled(study))], inputs=[None, "absent", named], force=True)
+    assert (study / "1.dcm").read_bytes() == b"slice"
+
+
+def test_what_lies_in_an_input_folder_is_never_replaced_but_something_may_be_added(place: Path) -> None:
+    (place / "1.dcm").write_bytes(b"slice")
+    with pytest.raises(UsageError, match=r"1\.dcm: part of the input .*place"):
+        check_writable([Output("out", place / "1.dcm")], inputs=[place], force=True)
+    check_writable([Output("out", place / "result.json")], inputs=[place])
+
+
+def test_a_folder_that_holds_an_input_is_never_replaced(place: Path) -> None:
+    (place / "checkpoint.pth").write_bytes(b"weights")
+    with pytest.raises(UsageError, match=r"it holds the input .*checkpoint\.pth"):
+        check_writable([Output("output", place, "whole")], inputs=[place / "checkpoint.pth"], force=True)
+    check_writable([Output("save", place, "folder")], inputs=[place / "checkpoint.pth"], force=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("absent/file", "absent/file: cannot be written: No such file or directory"),
+        ("file/below", "cannot be written: Not a directory"),
+        ("n" * 300, "cannot be written: File name too long"),
+        ("zero\0byte", "a zero byte is part of no path"),
+        (".", "a directory, which is never replaced"),
+    ],
+    ids=["missing-folder", "below-a-file", "too-long", "zero-byte", "here"],
+)
+@posix
+def test_paths_that_cannot_be_written(place: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str) -> None:
+    (place / "file").write_text("")
+    monkeypatch.chdir(place)
+    with pytest.raises(UsageError, match=said) as caught:
+        check_writable([Output("out", Path(path))], force=True)
+    assert "\0" not in str(caught.value) and caught.value.remedies[0].option == "out"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_the_right_to_write(place: Path) -> None:
+    place.chmod(0o500)
+    with pytest.raises(UsageError, match="cannot be written: Permission denied"):
+        check_writable([Output("out", place / "file")])
+
+
+@pytest.mark.parametrize("kind", ["folder", "whole"])
+def test_folders_above_a_folder_may_be_missing(place: Path, kind: str) -> None:
+    check_writable([Output("save", place / "a" / "b", kind)])  # type: ignore[arg-type]
+    assert names(place) == []
+    (place / "a").write_text("a file")
+    with pytest.raises(UsageError, match="Not a directory"):
+        check_writable([Output("save", place / "a" / "b", kind)])  # type: ignore[arg-type]
+
+
+def test_no_path_is_named_twice(place: Path) -> None:
+    twice = [Output("json", place / "file"), Output("html", place / ".." / "place" / "file")]
+    with pytest.raises(UsageError, match="named twice, by json and by html"):
+        check_writable(twice)
+
+
+def test_all_are_written_or_none(place: Path) -> None:
+    (place / "first").write_text("old")
+    outputs = [Output("out", place / "first"), Output("roc", place / "absent" / "second")]
+    with pytest.raises(UsageError, match=r"second: cannot be written.*roc"):
+        write_all([(output, "new") for output in outputs], force=True)
+    assert (place / "first").read_text() == "old" and names(place) == ["first"]
+    (place / "absent").mkdir()
+    write_all([(outputs[0], "new"), (outputs[1], b"\x89PNG")], force=True)
+    assert (place / "first").read_text() == "new" and (place / "absent" / "second").read_bytes() == b"\x89PNG"
+
+
+# Folders
+
+
+def fill(made: Path, text: str) -> None:
+    (made / "sub").mkdir()
+    (made / "sub" / "file").write_text(text)
+
+
+def test_a_folder_appears_whole(place: Path) -> None:
+    with staged_folder(place / "made") as made:
+        fill(made, "new")
+        assert [is_staging(name) for name in names(place)] == [True]
+    assert (place / "made" / "sub" / "file").read_text() == "new" and names(place) == ["made"]
+
+
+def test_a_failure_leaves_no_folder(place: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), staged_folder(place / "made") as made:
+        fill(made, "half")
+        raise KeyboardInterrupt
+    assert names(place) == []
+
+
+@pytest.mark.parametrize("old", ["a folder", "a file"])
+def test_an_older_one_stays_unless_it_is_to_be_replaced(place: Path, old: str) -> None:
+    if old == "a folder":
+        (place / "made").mkdir()
+        (place / "made" / "old").write_text("old")
+    else:
+        (place / "made").write_text("old")
+    before = (place / "made").stat().st_ino
+    with pytest.raises(OSError), staged_folder(place / "made") as made:
+        fill(made, "new")
+    assert (place / "made").stat().st_ino == before and names(place) == ["made"]
+    with staged_folder(place / "made", replace=True) as made:
+        fill(made, "new")
+    assert names(place / "made") == ["sub"] and names(place) == ["made"]
+
+
+def test_what_is_replaced_comes_back_if_its_successor_cannot_be_moved(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place / "made").mkdir()
+    (place / "made" / "old").write_text("old")
+    rename, calls = Path.rename, iter(range(9))
+
+    def second_fails(self: Path, target: Path) -> Path:
+        if next(calls) == 1:
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    made = new_staging_folder(place)
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(OSError, match="Input/output"):
+        commit_folder(made, place / "made", replace=True)
+    monkeypatch.undo()
+    assert (place / "made" / "old").read_text() == "old" and remove(made) and names(place) == ["made"]
+
+
+@posix
+def test_all_of_a_folder_is_on_the_disk_before_it_has_its_name(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    sync = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(f"{path.name if not is_staging(path.name) else 'staging'}, {(place / 'made').exists()}")
+        sync(descriptor)
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("needs /proc to tell which file was put on the disk")
+    with staged_folder(place / "made") as made:
+        fill(made, "new")
+        monkeypatch.setattr(os, "fsync", note)
+    assert sorted(synced[:-1]) == ["file, False", "staging, False", "sub, False"] and synced[-1] == "place, True"
+
+
+@posix
+def test_rights_of_folders(place: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        for mode in (0o700, 0o777):
+            with staged_folder(place / f"{mode:o}", mode=mode):
+                pass
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((place / name).stat().st_mode) for name in ("700", "777")] == [0o700, 0o755]
+
+
+@posix
+def test_remove_takes_a_link_and_not_what_it_leads_to(place: Path) -> None:
+    link_to_folder(place / "out")
+    (place.parent / "elsewhere" / "file").write_text("precious")
+    assert remove(place / "out") and remove(place / "absent")
+    assert (place.parent / "elsewhere" / "file").read_text() == "precious" and names(place) == []
+
+
+def test_a_thread_of_many_gets_a_folder_of_its_own(place: Path) -> None:
+    made: list[Path] = []
+    workers = [threading.Thread(target=lambda: made.append(new_staging_folder(place))) for _ in range(20)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(set(made)) == 20
