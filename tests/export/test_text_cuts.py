@@ -265,7 +265,7 @@ def test_what_is_the_same_for_every_word_is_part_of_the_text(tmp_path: Path) -> 
     assert parts is not None and parts.words.shape == ("N", 3)
     rest = onnx.load(tmp_path / "model.rest.onnx")
     assert [value.name for value in rest.graph.input] == ["image", "words", "attention_mask", "table"]
-    assert [node.name for node in rest.graph.node][-1] == "logit" and len(rest.graph.node) == 6
+    assert [node.name for node in rest.graph.node][-1] == "logit" and len(rest.graph.node) == 7
 
 
 @pytest.mark.parametrize("taken", ["logit", "embedded", "met"])
