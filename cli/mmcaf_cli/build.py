@@ -8,7 +8,7 @@ from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_pre
 from mmcaf_engine.backends.tensorrt.signature import Package, read_package, trust
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.cache.cache import cache_folder
-from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit
+from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit, switched_off
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.session.build_ahead import Ahead, build_ahead
 
@@ -39,7 +39,7 @@ def trust_command(folder: Path, fingerprint: str | None) -> None:
         return
     limit = cache_limit()
     if limit == 0:
-        raise UsageError("The cache is switched off: $MMCAF_CACHE_LIMIT is 0.", "Unset it: unset MMCAF_CACHE_LIMIT")
+        raise UsageError(f"The cache is {switched_off()}.", "Set another limit.")
     cache = EngineCache(cache_folder("engines"), limit)
     try:
         trust(package, fingerprint, cache)

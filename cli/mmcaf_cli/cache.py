@@ -46,7 +46,7 @@ def list_command(json: bool) -> None:
         used = datetime.fromtimestamp(item.last_used).strftime("%Y-%m-%d %H:%M")
         print(f"{item.kind:<12}{_size(item.size):>10}   {used}   {item.what}")
     print(f"{_count(items)} in {cache_root()}, {_size(sum(item.size for item in items))}")
-    print(f"engines may take {_size(limit)}; set another limit in MiB with $MMCAF_CACHE_LIMIT")
+    print(f"engines may take {_size(limit)}; another limit, in MiB: $MMCAF_CACHE_LIMIT, or cache_limit in config.toml")
 
 
 def clear_command(kind: CacheKind | None, older_than: float | None) -> None:

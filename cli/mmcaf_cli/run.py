@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from mmcaf_engine.errors import MmcafError, Remedy, paragraph
+from mmcaf_engine.settings import debug
 
 
 def run(app: typer.Typer) -> None:
@@ -28,7 +29,7 @@ def run(app: typer.Typer) -> None:
         sys.exit(1)
     except Exception as failure:
         _complain(f"internal error: {type(failure).__name__}: {failure}")
-        if os.environ.get("MMCAF_DEBUG"):
+        if debug():
             traceback.print_exc()
         else:
             _complain("This is a bug of mmcaf-infer. Run again with MMCAF_DEBUG=1 and report the trace.")

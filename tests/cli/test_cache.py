@@ -121,7 +121,7 @@ def test_a_cache_that_others_may_write_to(run: Command, filled: Path, command: s
 def test_a_wrong_limit(run: Command, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "lots")
     outcome = run("mmcaf", "cache", "list")
-    assert outcome.code == 2 and "MMCAF_CACHE_LIMIT is 'lots'" in outcome.error()
+    assert outcome.code == 2 and "MMCAF_CACHE_LIMIT: expected a whole number of MiB" in outcome.error()
 
 
 def test_a_rebuilt_engine_is_one_line_on_stderr(run: Command, filled: Path, tiny_bundle: Path, tmp_path: Path) -> None:

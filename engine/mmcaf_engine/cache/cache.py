@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import stat
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO, Literal, get_args
 
 from ..errors import Remedy, UsageError
 from ..outputs import is_staging
+from ..settings import read_settings
 
 CacheKind = Literal["engines", "self-tests", "tuning", "kernels", "bundles"]
 KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
@@ -48,12 +48,10 @@ class CachedItem:
 def cache_folder(kind: CacheKind) -> Path:
     """The folder of one kind of cached file, made if missing.
 
-    $MMCAF_CACHE if set, else the platform's user cache: %LOCALAPPDATA%, ~/Library/Caches, or
-    $XDG_CACHE_HOME (XDG Base Directory Specification), each with mmcaf-infer/ below it. What lies there is
-    trusted as much as this program is, so nobody else may own the folder or write to it.
+    What lies there is trusted as much as this program is, so nobody else may own the folder or write to it.
 
     Raises:
-        UsageError: the folder cannot be made, is a link, belongs to another user, or others may write to it.
+        UsageError: as `cache_root`; it cannot be made, is a link, belongs to another user, or others may write to it.
     """
     folder = cache_root() / kind
     try:
@@ -82,16 +80,15 @@ def cache_folder(kind: CacheKind) -> Path:
 
 
 def cache_root() -> Path:
-    """The folder above those of each kind; it may not exist."""
-    if chosen := os.environ.get("MMCAF_CACHE"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "mmcaf-infer"
+    """The folder above those of each kind; it may not exist. See `settings`.
+
+    Raises:
+        UsageError: there is none, since this user has no home folder; or as `read_settings`.
+    """
+    root = read_settings().cache
+    if root is None:
+        raise UsageError("Nothing can be kept between runs: this user has no home folder.", _OTHER_FOLDER)
+    return root
 
 
 def open_own(path: Path) -> BinaryIO:

@@ -20,15 +20,15 @@ from errno import EACCES
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import BackendError, Remedy, UsageError
+from ..errors import BackendError
 from ..outputs import commit_folder, is_staging, new_staging_folder, remove
+from ..settings import read_settings
 from ..strict_json import parse_json
 from .cache import cached_items, mark_used, open_own
 
 ENTRY_FORMAT = 1
 """Part of every key: entries of another format are never found."""
 
-DEFAULT_LIMIT_MIB = 8192
 _ENGINE_NAME = "engine.bin"
 _ENTRY_NAME = "entry.json"
 _MAX_ENTRY_BYTES = 256 * 1024
@@ -194,18 +194,17 @@ def engine_key(facts: Facts) -> str:
 
 
 def cache_limit() -> int:
-    """Bytes that kept engines may take together: $MMCAF_CACHE_LIMIT in MiB, else 8 GiB.
+    """Bytes that cached engines may take together; with 0, none is cached or loaded.
 
     Raises:
-        UsageError: the variable is not a whole number of at least 0.
+        UsageError: as `read_settings`.
     """
-    text = os.environ.get("MMCAF_CACHE_LIMIT") or str(DEFAULT_LIMIT_MIB)
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise UsageError(
-            f"$MMCAF_CACHE_LIMIT is {text[:40]!r}; a whole number of MiB is expected.",
-            Remedy("Set it again", command=f"export MMCAF_CACHE_LIMIT={DEFAULT_LIMIT_MIB}"),
-        )
-    return int(text) * 2**20
+    return read_settings().cache_limit
+
+
+def switched_off() -> str:
+    """What is said where that is 0."""
+    return f"switched off: cache_limit is 0 ({read_settings().origins['cache_limit']})"
 
 
 def _read(entry: Path, found: os.stat_result, facts: Facts) -> KeptEngine:

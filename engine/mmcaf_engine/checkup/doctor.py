@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from .. import __version__
 from ..errors import BackendError, MmcafError, paragraph
 from ..machine.installation import install_command, install_package
+from ..settings import home_folder, read_settings
 from .check import Check
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def examine() -> list[Check]:
         _processor_kernels(),
         *_precisions(),
         *_decoders(),
+        *_settings(),
         *_cache(),
         *_bundle(),
     ]
@@ -131,20 +133,40 @@ def _decoders() -> list[Check]:
     ]
 
 
+def _settings() -> list[Check]:
+    """Every setting, and what has set it."""
+    try:
+        settings = read_settings()
+    except MmcafError as failure:
+        return [Check("settings", "config.toml", "problem", str(failure))]
+    if settings.config is None:
+        found = Check("settings", "config.toml", "note", "none can be: this user has no home folder")
+    else:
+        absent = "" if settings.config.exists() else ", absent"
+        found = Check("settings", "config.toml", "ok", f"{_shown(settings.config)}{absent}")
+    values = {
+        "bundle": "the demonstration" if settings.bundle is None else _shown(settings.bundle),
+        "cache": "none: this user has no home folder" if settings.cache is None else _shown(settings.cache),
+        "cache_limit": f"{settings.cache_limit / 2**20:.0f} MiB of engines",
+    }
+    return [
+        found,
+        *(Check("settings", name, "ok", f"{value} ({settings.origins[name]})") for name, value in values.items()),
+    ]
+
+
 def _cache() -> list[Check]:
     from ..cache.cache import cache_folder, cached_items
-    from ..cache.engines import cache_limit
 
     try:
         folder = cache_folder("engines")
         size = sum(item.size for item in cached_items()) / 2**20
-        limit = cache_limit() / 2**20
     except MmcafError as failure:
         return [Check("cache", "folder", "note", str(failure))]
     if not os.access(folder, os.W_OK):
         detail = f"{folder} is not writable; set MMCAF_CACHE to a folder that is"
         return [Check("cache", "folder", "note", detail)]
-    detail = f"{folder.parent}, {size:.0f} MiB; engines may take {limit:.0f} MiB"
+    detail = f"{folder.parent}, {size:.0f} MiB"
     return [Check("cache", "folder", "ok", detail)]
 
 
@@ -180,7 +202,5 @@ def _choice(bundle: "Bundle") -> list[Check]:
 
 
 def _shown(path: Path) -> str:
-    try:
-        return f"~/{path.relative_to(Path.home())}"
-    except ValueError:
-        return str(path)
+    home = home_folder()
+    return f"~/{path.relative_to(home)}" if home is not None and path.is_relative_to(home) else str(path)

@@ -9,7 +9,6 @@ import numpy as np
 from ..backends.base import Backend
 from ..bundle.bundle import Bundle, load_bundle
 from ..bundle.default import default_bundle
-from ..cache.cache import cache_root
 from ..errors import MmcafError, UsageError
 from ..machine.cpu import usable_cores
 from ..machine.gpu import first_gpu, free_memory
@@ -19,6 +18,7 @@ from ..session.self_test import run_self_test
 from ..session.session import Session, choose
 from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_for
 from ..session.tune import WARM_UP_RUNS, one_window, run_ms
+from ..settings import read_settings
 from .check import Check
 
 SLOWEST = 1.25
@@ -163,11 +163,21 @@ def _gpu_memory(backend: Backend) -> list[Check]:
 def _disk() -> list[Check]:
     """The file systems of the cache and of temporary files, once where they are the same."""
     found: dict[int, Check] = {}
-    for name, folder in (("disk of the cache", cache_root()), ("disk of temporary files", Path(tempfile.gettempdir()))):
+    for name, folder in (("disk of the cache", _cache()), ("disk of temporary files", Path(tempfile.gettempdir()))):
+        if folder is None:
+            continue
         existing = next(one for one in (folder, *folder.parents) if one.exists())
         left = _left(name, shutil.disk_usage(existing).free, LEAST_DISK, f"Make room on the disk of {existing}")
         found.setdefault(existing.stat().st_dev, left)
     return list(found.values())
+
+
+def _cache() -> Path | None:
+    """None without a home folder, and where the settings are wrong, which `_bundle` has told."""
+    try:
+        return read_settings().cache
+    except UsageError:
+        return None
 
 
 def _memory() -> Check:

@@ -1,17 +1,18 @@
 """From nothing: a process of its own for each figure, with a cache of its own, so that the user's is left alone."""
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
 from ..errors import BackendError, Remedy
+from ..settings import child_environment
 from .probe import FIRST_LINE
 from .report import Cold, Memory, Samples
 from .steady import Each
@@ -87,8 +88,7 @@ def rounds(runs: int) -> int:
 
 def _process(task: dict[str, Any], cache: str) -> dict[str, Any]:
     """The figures of one fresh process."""
-    environment = {name: value for name, value in os.environ.items() if name != "MMCAF_CACHE_LIMIT"}
-    environment["MMCAF_CACHE"] = cache
+    environment = child_environment(Path(cache))
     command = [sys.executable, "-P", "-c", FIRST_LINE]
     document = json.dumps({**task, "started": perf_counter()})
     done = subprocess.run(command, input=document, env=environment, capture_output=True, text=True)  # noqa: S603

@@ -19,7 +19,7 @@ from ..backends.tensorrt.timing_cache import timing_cache_file
 from ..bundle.bundle import Bundle
 from ..bundle.models import model_hashes
 from ..cache.cache import cache_folder
-from ..cache.engines import EngineCache, EngineTooLargeError, cache_limit
+from ..cache.engines import EngineCache, EngineTooLargeError, cache_limit, switched_off
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError, program
 from ..machine.compute_capability import BF16_FROM, WHICH_TARGET, Target
@@ -185,7 +185,7 @@ def _cache() -> tuple[EngineCache | None, str | None]:
     """The cache, or in words why there is none."""
     limit = cache_limit()
     if limit == 0:
-        return None, "the cache is switched off, $MMCAF_CACHE_LIMIT is 0"
+        return None, f"the cache is {switched_off()}"
     try:
         return EngineCache(cache_folder("engines"), limit), None
     except UsageError as failure:

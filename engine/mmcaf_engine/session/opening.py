@@ -10,7 +10,7 @@ from ..backends.base import Backend
 from ..bundle.bundle import Bundle
 from ..bundle.models import model_files, model_hashes
 from ..cache.cache import cache_folder
-from ..cache.engines import Draft, EngineCache, EngineTooLargeError, Facts, KeptEngine, cache_limit
+from ..cache.engines import Draft, EngineCache, EngineTooLargeError, Facts, KeptEngine, cache_limit, switched_off
 from ..errors import BackendError, UsageError
 from ..machine.cpu import processor
 from .self_test import SelfTest, ensure_self_test, run_self_test
@@ -36,7 +36,7 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
     Raises:
         BundleError: the model or the golden cases are damaged.
         BackendError: the runtime refuses the model, or it fails the self-test.
-        UsageError: $MMCAF_CACHE_LIMIT is not a number.
+        UsageError: as `read_settings`.
     """
     try:
         return _open(bundle, backend)
@@ -61,12 +61,12 @@ def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
 
 
 def _open(bundle: Bundle, backend: Backend) -> Opening:
+    limit = cache_limit()  # First, so that wrong settings are refused by every backend alike.
     if not backend.keeps_engines:
         self_test = _build(bundle, backend)
         return Opening(False, f"not needed: {backend.name} opens a model as fast without", self_test)
-    limit = cache_limit()
     if limit == 0:
-        return Opening(False, "switched off: $MMCAF_CACHE_LIMIT is 0", _build(bundle, backend))
+        return Opening(False, switched_off(), _build(bundle, backend))
     try:
         cache = EngineCache(cache_folder("engines"), limit)
     except UsageError as failure:

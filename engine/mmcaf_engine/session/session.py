@@ -146,8 +146,8 @@ def open_session(
         BundleError: the model or the golden cases are damaged.
         BackendError: backend or precision unavailable, or the self-test failed.
         CancelledError, DeadlineError: ended by `cancel` or `deadline`.
-        UsageError: threads below 1, reports below 0, reports asked of what cannot keep any, or $MMCAF_CACHE_LIMIT is
-            not a number.
+        UsageError: threads below 1, reports below 0, reports asked of what cannot keep any, or wrong settings
+            (`read_settings`).
     """
     if reports < 0:
         raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")

@@ -16,12 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import __version__
 from ..backends.registry import installed_packages
 from ..bundle.bundle import Bundle, describe_validation
-from ..cache.cache import MAKE_ROOM, cache_folder, cache_root, mark_used, open_own
+from ..cache.cache import MAKE_ROOM, cache_folder, mark_used, open_own
 from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.gpu import first_gpu
 from ..manifest import Precision
 from ..outputs import write_file
+from ..settings import read_settings
 from ..strict_json import parse_json
 
 LEAST_GAIN = 0.05
@@ -114,7 +115,8 @@ def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuni
 
     One that is damaged, made for something else or another user's is not used, and logged as a warning.
     """
-    if not (cache_root() / "tuning").exists():
+    root = read_settings().cache
+    if root is None or not (root / "tuning").exists():
         return None
     facts = tuned_for(bundle, threads)
     try:

@@ -237,7 +237,8 @@ def test_a_cache_that_cannot_be_written(
 
 
 @pytest.mark.parametrize(
-    ("limit", "said"), [("0", "switched off, \\$MMCAF_CACHE_LIMIT is 0"), ("FULL", "exceeds the cache's limit of 0")]
+    ("limit", "said"),
+    [("0", "switched off: cache_limit is 0 \\(\\$MMCAF_CACHE_LIMIT"), ("FULL", "exceeds the cache's limit of 0")],
 )
 def test_an_engine_that_cannot_be_kept(
     limit: str, said: str, small_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

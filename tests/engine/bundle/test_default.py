@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mmcaf_engine.bundle.default import config_file, default_bundle, demo_bundle
+from mmcaf_engine.bundle.default import default_bundle, demo_bundle
 from mmcaf_engine.errors import UsageError
+from mmcaf_engine.settings import config_file
 
 
 @pytest.fixture
@@ -13,6 +14,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     file = config_file()
+    assert file is not None
     file.parent.mkdir(parents=True)
     return file
 
@@ -20,12 +22,14 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_environment_comes_first(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text('bundle = "/configured.mmcaf"')
     monkeypatch.setenv("MMCAF_BUNDLE", "/chosen.mmcaf")
-    assert default_bundle().path == Path("/chosen.mmcaf") and default_bundle().notice is None
+    found = default_bundle()
+    assert (found.path, found.source, found.notice) == (Path("/chosen.mmcaf"), "$MMCAF_BUNDLE", None)
 
 
 def test_then_the_configuration(config: Path) -> None:
     config.write_text('bundle = "/configured.mmcaf"')
-    assert default_bundle().path == Path("/configured.mmcaf") and default_bundle().notice is None
+    found = default_bundle()
+    assert (found.path, found.source, found.notice) == (Path("/configured.mmcaf"), str(config), None)
 
 
 def test_then_the_demonstration_with_a_notice(config: Path) -> None:

@@ -1,0 +1,190 @@
+"""What the user has set: environment variables, else config.toml. Nothing else of this program reads either."""
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import Remedy, UsageError
+
+KEYS = ("bundle", "cache", "cache_limit")
+"""What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and $MMCAF_CACHE_LIMIT come before it."""
+
+DEFAULT_CACHE_LIMIT = 8192 * 2**20
+
+_MAX_BYTES = 64 * 1024
+_CORRECT = Remedy("Correct or remove that line; without the file, everything has its default")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings that hold at this moment.
+
+    bundle: what answers when no bundle is named; None if nobody has chosen one.
+    cache: the folder of what is kept between runs; None if this user has no home folder, and nothing is kept.
+    cache_limit: bytes that cached engines may take together; with 0, none is cached.
+    config: where config.toml is or would be; None if this user has no home folder.
+    origins: name of a setting -> what has set it: "$MMCAF_CACHE", the path of config.toml, or "default".
+    """
+
+    bundle: Path | None
+    cache: Path | None
+    cache_limit: int
+    config: Path | None
+    origins: Mapping[str, str]
+
+
+def read_settings() -> Settings:
+    """Look at the environment and at config.toml, as they are now.
+
+    Raises:
+        UsageError: config.toml cannot be read, is not TOML or holds a key that is not known; a value is of the wrong
+            type or out of range.
+    """
+    file = config_file()
+    configured = {} if file is None else _read(file)
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(KEYS, "default")
+    for name in KEYS:
+        variable = f"MMCAF_{name.upper()}"
+        if text := os.environ.get(variable):
+            origins[name] = f"${variable}"
+            values[name] = _limit_of(text) if name == "cache_limit" else _expanded(text, origins[name])
+        elif file is not None and name in configured:
+            origins[name] = str(file)
+            values[name] = _configured(file, name, configured[name])
+    return Settings(
+        bundle=values.get("bundle"),
+        cache=values.get("cache") or _default_cache(),
+        cache_limit=values.get("cache_limit", DEFAULT_CACHE_LIMIT),
+        config=file,
+        origins=origins,
+    )
+
+
+def debug() -> bool:
+    """Whether $MMCAF_DEBUG asks for the trace of a bug."""
+    return bool(os.environ.get("MMCAF_DEBUG"))
+
+
+def child_environment(cache: Path) -> dict[str, str]:
+    """The environment for a process of ours that is to keep what it makes in `cache`, up to the default limit."""
+    return {**os.environ, "MMCAF_CACHE": str(cache), "MMCAF_CACHE_LIMIT": str(DEFAULT_CACHE_LIMIT // 2**20)}
+
+
+def home_folder() -> Path | None:
+    """This user's; None if the system knows of none, as for a user id in a container."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return None
+    return home if home.is_absolute() else None
+
+
+def config_file() -> Path | None:
+    """config.toml below the platform's configuration folder, there or not; None if this user has no home folder."""
+    if sys.platform == "win32":
+        base = _folder("APPDATA", "AppData", "Roaming")
+    elif sys.platform == "darwin":
+        base = _folder(None, "Library", "Application Support")
+    else:
+        base = _folder("XDG_CONFIG_HOME", ".config")
+    return None if base is None else base / "mmcaf-infer" / "config.toml"
+
+
+def _default_cache() -> Path | None:
+    if sys.platform == "win32":
+        base = _folder("LOCALAPPDATA", "AppData", "Local")
+    elif sys.platform == "darwin":
+        base = _folder(None, "Library", "Caches")
+    else:
+        base = _folder("XDG_CACHE_HOME", ".cache")
+    return None if base is None else base / "mmcaf-infer"
+
+
+def _folder(variable: str | None, *below_home: str) -> Path | None:
+    """What a variable names, else a folder below the home folder; a relative path there counts for nothing (XDG)."""
+    chosen = Path(os.environ.get(variable, "")) if variable is not None else Path()
+    if chosen.is_absolute():
+        return chosen
+    home = home_folder()
+    return None if home is None else home.joinpath(*below_home)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The file's keys and values; none without a file."""
+    import tomllib
+
+    try:
+        text = _bytes(file).decode("utf-8-sig")
+        found = tomllib.loads(text)
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as failure:
+        raise UsageError(f"{file}: cannot be read: {failure.strerror}.", _CORRECT) from None
+    except RecursionError:
+        raise UsageError(f"{file}: nested too deeply.", _CORRECT) from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file}: not UTF-8 text.", _CORRECT) from None
+    except ValueError as failure:
+        said = "".join(letter if letter.isprintable() else " " for letter in str(failure))[:200]
+        raise UsageError(f"{file}: not TOML: {said}.", _CORRECT) from None
+    if unknown := [name for name in found if name not in KEYS]:
+        keys = ", ".join(repr(name[:40]) for name in unknown[:4])
+        what = "unknown key" if len(unknown) == 1 else f"{len(unknown)} unknown keys, the first of them"
+        raise UsageError(f"{file}: {what} {keys}; known are {', '.join(KEYS)}.", _CORRECT)
+    return found
+
+
+def _bytes(file: Path) -> bytes:
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise UsageError(f"{file}: expected a file, found something else.", "Remove it, or make it a file.")
+        data = stream.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        raise UsageError(f"{file}: more than the {_MAX_BYTES // 1024} KiB that are read.", _CORRECT)
+    return data
+
+
+def _configured(file: Path, name: str, value: Any) -> Path | int:
+    where = f"{file}: {name}"
+    if name == "cache_limit":
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**11:
+            raise UsageError(f"{where}: expected a whole number of MiB from 0, got {_shown(value)}.", _CORRECT)
+        return value * 2**20
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise UsageError(f"{where}: expected a path in quotes, got {_shown(value)}.", _CORRECT)
+    return file.parent / _expanded(value, where)
+
+
+def _limit_of(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise UsageError(
+            f"$MMCAF_CACHE_LIMIT: expected a whole number of MiB from 0, got {_shown(text)}.",
+            Remedy("Set it again", command=f"export MMCAF_CACHE_LIMIT={DEFAULT_CACHE_LIMIT // 2**20}"),
+        )
+    return int(text) * 2**20
+
+
+def _expanded(text: str, where: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UsageError(
+            f"{where}: {_shown(text)} begins with a home folder that the system does not know.",
+            "Write the whole path instead.",
+        ) from None
+
+
+def _shown(value: Any) -> str:
+    """A value of whatever type, short and printable."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
