@@ -7,9 +7,9 @@ from typing import Any
 from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision, share_in
 from mmcaf_engine.backends.tensorrt.signature import Package, read_package, trust
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.cache.cache import cache_folder
+from mmcaf_engine.cache.cache import MAKE_ROOM, cache_folder
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit, switched_off
-from mmcaf_engine.errors import UsageError
+from mmcaf_engine.errors import Remedy, UsageError
 from mmcaf_engine.session.build_ahead import Ahead, build_ahead
 
 from .inspect_engine import shares
@@ -44,11 +44,13 @@ def trust_command(folder: Path, fingerprint: str | None) -> None:
     try:
         trust(package, fingerprint, cache)
     except EngineTooLargeError as failure:
-        raise UsageError(f"{folder}: {failure}.", "Raise the limit: export MMCAF_CACHE_LIMIT=MIB") from None
+        raise UsageError(
+            f"{folder}: {failure}.", Remedy("Raise the limit", command="export MMCAF_CACHE_LIMIT=MIB")
+        ) from None
     except OSError as failure:
         raise UsageError(
             f"{cache.folder}: the engine cannot be kept: {failure.strerror or failure}.",
-            "Make room there, or name another folder: export MMCAF_CACHE=/path/to/folder",
+            MAKE_ROOM,
         ) from None
     print("\n".join([*_package_lines(package), "trusted: every hash matches, and sessions on these GPUs now load it"]))
 

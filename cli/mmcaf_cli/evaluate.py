@@ -8,7 +8,7 @@ from typing import get_args
 
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import default_bundle
-from mmcaf_engine.errors import BackendError, StrictError, StudyError, UsageError
+from mmcaf_engine.errors import BackendError, Remedy, StrictError, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
@@ -52,7 +52,7 @@ def evaluate_command(
     if roc is not None and bundle.manifest.threshold is None:
         raise UsageError(
             f"{bundle.manifest.name} tells {len(bundle.manifest.labels)} labels apart; a ROC curve is of two.",
-            "Leave --roc out; the report has each label's AUROC.",
+            Remedy("The report has each label's AUROC; leave this out", option="roc"),
         )
     if roc is not None and not both_labels([case.label for case in cohort if case.label is not None]):
         raise UsageError(

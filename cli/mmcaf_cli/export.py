@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmcaf_engine.errors import ExportError, UsageError
+from mmcaf_engine.errors import ExportError, Remedy, UsageError
+from mmcaf_engine.machine.installation import install_command
 
 
 @contextmanager
@@ -16,7 +17,7 @@ def export_extra(command: str) -> Iterator[None]:
     except ImportError as failure:
         raise ExportError(
             f"mmcaf {command} needs {failure.name}, which is not installed.",
-            "Install it: pip install 'mmcaf-infer[export]'",
+            Remedy("Install it", command=install_command("export")),
         ) from None
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.errors import UsageError
+from mmcaf_engine.errors import Remedy, UsageError
 from mmcaf_engine.image import list_images
 from mmcaf_engine.study import SeriesEntry, SeriesList, list_series
 
@@ -18,7 +18,7 @@ def studies_command(path: Path, modality: str | None, bundle: Path | None, json:
     else:
         manifest = load_bundle(bundle).manifest
         if not manifest.modalities:
-            raise UsageError(f"{manifest.name} reads no study.", "Leave --bundle out.")
+            raise UsageError(f"{manifest.name} reads no study.", Remedy("Leave it out", option="bundle"))
         if manifest.image is not None:
             spec = manifest.image
             found = list_images(path, spec.model_copy(update={"modality": (modality,)}) if modality else spec)

@@ -4,6 +4,7 @@ import json as json_format
 from pathlib import Path
 from typing import Any
 
+from mmcaf_engine.backends.remedies import SEE_WHAT_RUNS
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.machine.cpu import usable_cores
@@ -22,7 +23,7 @@ def tune_command(path: Path, runs: int, threads: int | None, json: bool) -> None
         tuned = tune(bundle, runs=runs, threads=threads, progress=progress)
     choice = tuned.tuning.pick()
     if choice is None:
-        raise BackendError(f"Nothing of {bundle.manifest.name} was timed.", "See what can run: mmcaf doctor")
+        raise BackendError(f"Nothing of {bundle.manifest.name} was timed.", SEE_WHAT_RUNS)
     if json:
         print(json_format.dumps(_document(tuned, choice), indent=2, ensure_ascii=False, allow_nan=False))
     else:

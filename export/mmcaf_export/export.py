@@ -12,7 +12,7 @@ from torch import nn
 
 from mmcaf_engine import __version__
 from mmcaf_engine.bundle.bundle import check_output, describe_validation, write_bundle
-from mmcaf_engine.errors import ExportError
+from mmcaf_engine.errors import ExportError, Remedy
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.outputs import scratch_folder
 
@@ -179,7 +179,8 @@ def _manifest(
         Manifest.model_validate({**document, "files": files})
     except ValidationError as failure:
         raise ExportError(
-            f"The settings do not make a valid manifest: {describe_validation(failure)}.", "Correct them with --set."
+            f"The settings do not make a valid manifest: {describe_validation(failure)}.",
+            Remedy("Correct them", option="set"),
         ) from None
     return document, vocabulary
 

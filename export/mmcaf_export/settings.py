@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from mmcaf_engine.errors import ExportError
+from mmcaf_engine.errors import ExportError, Remedy
 
 CONFIG_PREFIX = "network.config."
 ConfigT = TypeVar("ConfigT")
@@ -34,8 +34,8 @@ def configure(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
             value = float(value)
         if type(value) is not type(known[name]):
             raise ExportError(
-                f"--set {CONFIG_PREFIX}{name}={text}: a {type(value).__name__} came; "
-                f"a {type(known[name]).__name__} such as {known[name]!r} was expected."
+                f"{CONFIG_PREFIX}{name}: expected a {type(known[name]).__name__} such as {known[name]!r}, got "
+                f"{text!r}, a {type(value).__name__}."
             )
         changes[name] = value
     try:
@@ -96,4 +96,4 @@ def _parse(text: str, current: Any) -> Any:
 
 def _unknown(path: str, part: str, where: str, known: list[str]) -> ExportError:
     there = f"there: {', '.join(known)}" if known else "nothing lies below it"
-    return ExportError(f"--set {path}: no {part!r} in {where}; {there}.")
+    return ExportError(f"{path}: no {part!r} in {where}; {there}.", Remedy("Correct the setting", option="set"))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.backends.split import IN_PARTS
-from mmcaf_engine.errors import ExportError
+from mmcaf_engine.errors import ExportError, Remedy, program
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import ReportParts, TensorSpec
 from mmcaf_engine.session.self_test import TOLERANCE
@@ -79,7 +79,8 @@ def verify(
         if not answer.available:
             if name == REQUIRED:
                 raise ExportError(
-                    f"The exported network cannot be verified: {answer.reason}.", "Install it: pip install onnxruntime"
+                    f"The exported network cannot be verified: {answer.reason}.",
+                    *((answer.remedy,) if answer.remedy is not None else ()),
                 )
             skipped.append(f"{name} was not tried: {answer.reason}")
             continue
@@ -105,7 +106,7 @@ def verify(
             raise ExportError(
                 f"The exported network answers differently from its source on {name} {runtime.version()}: off by "
                 f"{worst:.3g} in an output; at most {tolerance:g} is allowed. No bundle was written.",
-                "Report this with the versions that `mmcaf doctor` prints.",
+                Remedy("Report this with the versions that are installed", command=program("doctor")),
             )
         done.append(Verification(name, runtime.version(), tuple(case.batch for case in cases), worst))
     return tuple(done), tuple(skipped)

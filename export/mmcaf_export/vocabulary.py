@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mmcaf_engine.errors import BundleError, ExportError
+from mmcaf_engine.errors import BundleError, ExportError, Remedy
 from mmcaf_engine.record.tokenizer import read_vocabulary
 
 from .networks.bert import Bert
@@ -33,25 +33,31 @@ def vocabulary_given(document: Mapping[str, Any], settings: Mapping[str, str], n
         raise ExportError(
             "The network reads text, and its checkpoint does not hold the vocabulary that its word pieces are numbers "
             "of.",
-            f"Name the vocab.txt that it was trained with: --set {SETTING}=vocab.txt",
+            Remedy("Name the vocab.txt that it was trained with", option="set", value=f"{SETTING}=vocab.txt"),
         )
     path = Path(settings[SETTING])
     try:
         pieces = len(read_vocabulary(path))
     except BundleError as failure:
-        raise ExportError(failure.problem, f"Name another file with --set {SETTING}=...") from None
+        raise ExportError(
+            failure.problem, Remedy("Name another file", option="set", value=f"{SETTING}=vocab.txt")
+        ) from None
     for module in network.modules():
         if not isinstance(module, Bert):
             continue
         if pieces != module.config.vocabulary:
             raise ExportError(
                 f"{path}: holds {pieces} word pieces; the network has {module.config.vocabulary}.",
-                f"Name the vocabulary that it was trained with: --set {SETTING}=vocab.txt",
+                Remedy("Name the vocabulary that it was trained with", option="set", value=f"{SETTING}=vocab.txt"),
             )
         if isinstance(text["max_tokens"], int) and text["max_tokens"] > module.config.positions:
             raise ExportError(
                 f"text.max_tokens is {text['max_tokens']}; the network has places for {module.config.positions}.",
-                f"Lower it: --set text.max_tokens={module.config.positions}, and the last of text.buckets with it.",
+                Remedy(
+                    "Lower it, and the last of text.buckets with it",
+                    option="set",
+                    value=f"text.max_tokens={module.config.positions}",
+                ),
             )
     return path
 

@@ -30,7 +30,7 @@ class Path(NamedTuple):
 def path(x: Tensor) -> Path:
     """Say how the kernels of this package treat tensors like `x` on this machine."""
     if importlib.util.find_spec("triton") is None:
-        return Path("reference", "Triton is not installed (pip install 'mmcaf-infer[kernels]')")
+        return Path("reference", "Triton is not installed")
     if x.device.type == "cuda":
         found = torch.cuda.get_device_capability(x.device)
         if found < OLDEST:

@@ -47,7 +47,7 @@ def test_setting(setting: str, text: str, place: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("treshold", "--set treshold: no 'treshold' in the manifest's settings; there: name, description, "),
+        ("treshold", "treshold: no 'treshold' in the manifest's settings; there: name, description, "),
         ("table.fields.height.upper", "no 'height' in table.fields; there: sex, age, weight, t_stage, n_stage,"),
         ("table.fields.age.scale", "no 'scale' in table.fields.age; there: kind, name, description, unit,"),
         ("preprocessing.steps.crop.rows", "no 'crop' in preprocessing.steps; there: resize, clip_scale, subtract."),
@@ -77,9 +77,9 @@ def test_configuration() -> None:
     ("name", "text", "message"),
     [
         ("slice", "8", "no 'slice' in network.config; there: slices, size, width, fusion."),
-        ("slices", "8.5", "a float came; a int such as 12 was expected"),
-        ("slices", "true", "a bool came; a int such as 12 was expected"),
-        ("slices", "many", "a str came"),
+        ("slices", "8.5", "slices: expected a int such as 12, got '8.5', a float"),
+        ("slices", "true", "slices: expected a int such as 12, got 'true', a bool"),
+        ("slices", "many", "got 'many', a str"),
         ("slices", "10", "slices is 10"),
         ("fusion", "sum", "fusion is 'sum'"),
     ],

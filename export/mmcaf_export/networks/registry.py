@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mmcaf_engine.errors import ExportError, MmcafError
+from mmcaf_engine.errors import ExportError, MmcafError, Remedy
 
 from .cmasg.entry import CmasgEntry
 from .entry import NetworkEntry
@@ -98,7 +98,8 @@ class Networks:
         if len(fitting) > 1:
             names = ", ".join(f"{entry.name} (of {self.origins[entry.name]})" for entry in fitting)
             raise ExportError(
-                f"The checkpoint fits several networks: {names}.", f"Choose one: --network {fitting[0].name}"
+                f"The checkpoint fits several networks: {names}.",
+                Remedy("Choose one", option="network", value=fitting[0].name),
             )
         entry = fitting[0]
         with self.blamed(entry.name):

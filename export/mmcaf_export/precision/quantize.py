@@ -12,7 +12,7 @@ import numpy as np
 from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, check_output, load_bundle, write_bundle
-from mmcaf_engine.errors import ExportError, RecordError, StudyError, UsageError
+from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
@@ -78,7 +78,9 @@ def quantize_bundle(
     target = Path(path if output is None else output)
     check_output(target, inputs=[calibration, cohort], force=force or output is None)
     if not precisions or "fp32" in precisions:
-        raise UsageError("FP32 is what the others are compared with.", "Choose of: --precision fp16, bf16, int8")
+        raise UsageError(
+            "FP32 is what the others are compared with.", Remedy("Choose of fp16, bf16 and int8", option="precision")
+        )
     if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
@@ -110,7 +112,10 @@ def quantize_bundle(
             raise ExportError(
                 f"No precision of {manifest.name} stays within the manifest's bounds: {_sentence(failed)}. "
                 "Nothing was written.",
-                "Name studies like those it will see with --calibration, or change the manifest's accuracy_bounds.",
+                Remedy(
+                    "Change the manifest's accuracy_bounds, or name studies like those it will see",
+                    option="calibration",
+                ),
             )
         for precision in failed:
             _remove(models.pop(precision))

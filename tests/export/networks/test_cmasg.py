@@ -256,7 +256,7 @@ def test_backends_answer_as_the_source(backend: str, length: int, exported: Expo
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "does not hold the vocabulary .* --set text.vocabulary=vocab.txt"),
+        ({}, "does not hold the vocabulary .* set=text.vocabulary=vocab.txt"),
         ({"text.vocabulary": "{folder}/other.txt"}, "other.txt: holds 61 word pieces; the network has 60"),
         ({"text.vocabulary": "{folder}/weights.safetensors"}, "weights.safetensors: not UTF-8"),
         ({"text.vocabulary": "{folder}/none.txt"}, "none.txt: no such file"),
