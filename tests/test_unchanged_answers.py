@@ -114,9 +114,7 @@ def test_models(name: str, bundle: Callable[[str], Path]) -> None:
     models = [file for file in recorded if file.endswith((".onnx", ".data"))]
     assert models == sorted(file for file in found if file.endswith((".onnx", ".data")))
     if machine is None:
-        warnings.warn(
-            f"no bytes of models compared: no record of it with {installed(EXPORTERS)}", stacklevel=1
-        )
+        warnings.warn(f"no bytes of models compared: no record of it with {installed(EXPORTERS)}", stacklevel=1)
         return
     assert {file: found[file] for file in models} == {file: recorded[file] for file in models}
 

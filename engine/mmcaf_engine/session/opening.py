@@ -70,7 +70,7 @@ def _open(bundle: Bundle, backend: Backend) -> Opening:
     try:
         cache = EngineCache(cache_folder("engines"), limit)
     except UsageError as failure:
-        _log.warning("The engine cannot be kept and will be built each time. %s", failure)
+        _log.warning("The engine cannot be kept and will be built each time. %s", failure.problem)
         return Opening(False, f"built, not kept: {failure.problem}", _build(bundle, backend))
     facts = [engine_facts(bundle, part) for part in backend.parts]
     try:

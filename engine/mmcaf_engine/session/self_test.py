@@ -94,7 +94,7 @@ def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", agai
     try:
         stamp = cache_folder("self-tests") / f"{_key(bundle, backend, engine)}.json"
     except UsageError as failure:
-        _log.warning("The self-test cannot be remembered and will run each time. %s", failure)
+        _log.warning("The self-test cannot be remembered and will run each time. %s", failure.problem)
         return run_self_test(bundle, backend)
     if not again and (remembered := _remembered(stamp, TOLERANCE[backend.precision])) is not None:
         return remembered

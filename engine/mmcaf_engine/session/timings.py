@@ -130,7 +130,8 @@ def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuni
     except FileNotFoundError:
         return None
     except (MmcafError, OSError, ValidationError) as failure:
-        reason = f"{file}: {describe_validation(failure)}." if isinstance(failure, ValidationError) else str(failure)
+        invalid = f"{file}: {describe_validation(failure)}." if isinstance(failure, ValidationError) else str(failure)
+        reason = failure.problem if isinstance(failure, MmcafError) else invalid
         _log.warning("The recorded tuning is not used; tune the bundle again. %s", reason)
         return None
     mark_used(file)

@@ -365,21 +365,22 @@ def test_the_users_cache_is_left_alone(tiny_bundle: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("task", "said"),
+    ("task", "said", "remedy"),
     [
-        ({"precision": "int8"}, "holds no int8 network"),
-        ({"backend": "nothing"}, "Unknown backend 'nothing'"),
-        ({"bundle": "/nowhere.mmcaf"}, "nowhere.mmcaf"),
+        ({"precision": "int8"}, "holds no int8 network", "Let the precision be chosen: precision=auto"),
+        ({"backend": "nothing"}, "Unknown backend 'nothing'", "backend"),
+        ({"bundle": "/nowhere.mmcaf"}, "nowhere.mmcaf", "mmcaf export CHECKPOINT -o NAME.mmcaf"),
     ],
     ids=["precision", "backend", "bundle"],
 )
 def test_what_a_process_refuses_is_passed_on(
-    task: dict[str, str], said: str, tiny_bundle: Path, tmp_path: Path
+    task: dict[str, str], said: str, remedy: str, tiny_bundle: Path, tmp_path: Path
 ) -> None:
     whole = {"bundle": str(tiny_bundle), "backend": "onnxruntime", "precision": "fp32", "threads": 1, "answer": False}
     with pytest.raises(BackendError, match="in a fresh process") as caught:
         cold._process({**whole, **task}, str(tmp_path))
     assert said in caught.value.problem
+    assert remedy in {str(caught.value.remedies[0]), caught.value.remedies[0].option, caught.value.remedies[0].command}
 
 
 @pytest.mark.parametrize(
