@@ -7,8 +7,8 @@ from typing import Any
 from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision, share_in
 from mmcaf_engine.backends.tensorrt.signature import Package, read_package, trust
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.cache.cache import MAKE_ROOM, cache_folder
-from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit, switched_off
+from mmcaf_engine.cache.cache import MAKE_ROOM
+from mmcaf_engine.cache.engines import ENGINES, EngineCache, EngineTooLargeError, cache_limit, switched_off
 from mmcaf_engine.errors import Remedy, UsageError
 from mmcaf_engine.session.build_ahead import Ahead, build_ahead
 
@@ -40,7 +40,7 @@ def trust_command(folder: Path, fingerprint: str | None) -> None:
     limit = cache_limit()
     if limit == 0:
         raise UsageError(f"The cache is {switched_off()}.", "Set another limit.")
-    cache = EngineCache(cache_folder("engines"), limit)
+    cache = EngineCache(ENGINES.folder(), limit)
     try:
         trust(package, fingerprint, cache)
     except EngineTooLargeError as failure:

@@ -5,19 +5,11 @@ import time
 from collections import Counter
 from datetime import UTC, datetime
 
-from mmcaf_engine.cache.cache import KINDS, CachedItem, CacheKind, cache_root, cached_items
+from mmcaf_engine.cache.cache import CachedItem, cache_root
 from mmcaf_engine.cache.engines import cache_limit
+from mmcaf_engine.checkup.kept import KINDS, cached_items
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.outputs import remove
-
-_SINGULAR = {
-    "engines": "engine",
-    "self-tests": "self-test",
-    "tuning": "tuning",
-    "kernels": "kernel cache",
-    "bundles": "unpacked bundle",
-}
-_PLURAL = {kind: f"{name}s" for kind, name in _SINGULAR.items()}
 
 
 def list_command(json: bool) -> None:
@@ -49,7 +41,7 @@ def list_command(json: bool) -> None:
     print(f"engines may take {_size(limit)}; another limit, in MiB: $MMCAF_CACHE_LIMIT, or cache_limit in config.toml")
 
 
-def clear_command(kind: CacheKind | None, older_than: float | None) -> None:
+def clear_command(kind: str | None, older_than: float | None) -> None:
     """Remove what is kept, and say what that freed."""
     before = None if older_than is None else time.time() - older_than * 86400
     chosen = [
@@ -66,8 +58,8 @@ def clear_command(kind: CacheKind | None, older_than: float | None) -> None:
 
 def _count(items: list[CachedItem]) -> str:
     counts = Counter(item.kind for item in items)
-    kinds = [kind for kind in KINDS if counts[kind]]
-    parts = [f"{counts[kind]} {_SINGULAR[kind] if counts[kind] == 1 else _PLURAL[kind]}" for kind in kinds]
+    kinds = [kind for kind in KINDS.values() if counts[kind.name]]
+    parts = [f"{counts[kind.name]} {kind.noun}{'s' if counts[kind.name] > 1 else ''}" for kind in kinds]
     return ", ".join(parts) or "nothing"
 
 

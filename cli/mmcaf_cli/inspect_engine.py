@@ -11,8 +11,7 @@ from mmcaf_engine.backends.tensorrt.flavour import Flavour, find_flavour
 from mmcaf_engine.backends.tensorrt.layer_report import EngineLayer, flops_in_engine, load_report, read_report
 from mmcaf_engine.backends.tensorrt.signature import LAYERS_NAME
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
-from mmcaf_engine.cache.cache import cache_folder
-from mmcaf_engine.cache.engines import EngineCache, cache_limit
+from mmcaf_engine.cache.engines import ENGINES, EngineCache, cache_limit
 from mmcaf_engine.errors import MmcafError
 from mmcaf_engine.machine.gpu import find_gpus, first_gpu
 from mmcaf_engine.manifest import Precision
@@ -62,7 +61,7 @@ def _layers(bundle: Bundle, precision: Precision, flavour: Flavour) -> tuple[tup
         return (), f"an engine can only be loaded on a GPU; {find_gpus().reason}"
     try:
         facts = key_facts(bundle, flavour, precision, gpu.target, gpu)
-        cache = EngineCache(cache_folder("engines"), cache_limit())
+        cache = EngineCache(ENGINES.folder(), cache_limit())
         kept = cache.load(facts)
         if kept is None:
             return (), f"none is kept for this GPU; mmcaf build BUNDLE --precision {precision}"

@@ -12,8 +12,9 @@ import pytest
 
 from engine.bundle.test_bundle import zip_folder
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.cache.cache import cache_folder, cached_items
+from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache, engine_key
+from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.outputs import remove
 from tiny_bundle import SIZE, SLICES

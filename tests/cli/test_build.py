@@ -11,7 +11,7 @@ from all_precisions import add_all_precisions
 from command import Command
 from mmcaf_engine import load_bundle
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
-from mmcaf_engine.cache.cache import cached_items
+from mmcaf_engine.checkup.kept import cached_items
 from small_networks import make_convolution_bundle
 
 pytest.importorskip("tensorrt_rtx")

@@ -9,7 +9,7 @@ import pytest
 from command import Command
 from engine.bundle.test_bundle import zip_folder
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.cache.cache import cached_items
+from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.demo.phantom import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 

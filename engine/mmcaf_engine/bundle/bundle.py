@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from ..cache.cache import MAKE_ROOM, cache_folder, mark_used
+from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, read_own_json
 from ..errors import BundleError, Remedy, UsageError, program
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
@@ -26,6 +26,11 @@ MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 _COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
 _UNPACK_AGAIN = Remedy("Have it unpacked again", command=program("cache", "clear", "--kind", "bundles"))
 _MAKE_ONE = program("export", "CHECKPOINT", "-o", "NAME.mmcaf")
+
+
+BUNDLES = CacheKind(
+    "bundles", "unpacked bundle", "[0-9a-f]{64}", lambda folder: str(read_own_json(folder / MANIFEST_NAME)["name"])
+)
 
 
 @dataclass(frozen=True)
@@ -181,7 +186,7 @@ def _load_zip(path: Path) -> Bundle:
         for name, entry in manifest.files.items():
             _member(archive, name, entry.size, shown=path)
         sha256 = hashlib.sha256(data).hexdigest()
-        folder = cache_folder("bundles") / sha256
+        folder = BUNDLES.folder() / sha256
         if not _is_copy(folder, sha256):
             remove(folder)
             _unpack(archive, manifest, folder, shown=path)
@@ -214,6 +219,7 @@ def _is_copy(folder: Path, sha256: str) -> bool:
 def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown: Path) -> None:
     """Unpack the listed files, check the hash of each, and make them `folder` in one rename."""
     try:
+        BUNDLES.sweep(folder.parent)
         with staged_folder(folder) as staging:
             archive.extract(MANIFEST_NAME, staging)
             for name, entry in manifest.files.items():

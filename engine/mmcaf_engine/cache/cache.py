@@ -5,26 +5,19 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Iterable
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, get_args
+from typing import Any, BinaryIO
 
 from ..errors import Remedy, UsageError
-from ..outputs import is_staging
+from ..outputs import is_staging, remove
 from ..settings import read_settings
 
-CacheKind = Literal["engines", "self-tests", "tuning", "kernels", "bundles"]
-KINDS: tuple[CacheKind, ...] = get_args(CacheKind)
-
-_NAMES = {
-    "engines": re.compile(r"[0-9a-f]{64}"),
-    "self-tests": re.compile(r"[0-9a-f]{32}\.json"),
-    "tuning": re.compile(r"[0-9a-f]{64}\.json"),
-    "kernels": re.compile(r"[0-9a-f]{64}\.bin"),
-    "bundles": re.compile(r"[0-9a-f]{64}"),
-}
+LEFT_BEHIND_SECONDS = 3600
+"""What was being written so long ago is of a process that was killed."""
 
 _OTHER_FOLDER = Remedy("Name a folder of your own", command="export MMCAF_CACHE=/path/to/folder")
 MAKE_ROOM = replace(_OTHER_FOLDER, text="Make room there, or name another folder")
@@ -32,20 +25,80 @@ MAKE_ROOM = replace(_OTHER_FOLDER, text="Make room there, or name another folder
 
 @dataclass(frozen=True)
 class CachedItem:
-    """One thing in the cache: a kept engine, a passed self-test, a tuning, a GPU's kernels, or the unpacked copy of a
-    zipped bundle.
+    """One thing in the cache: of what kind and what, in words; bytes on disk; last used, in seconds since 1970."""
 
-    what: in words; size: bytes on disk; last_used: seconds since 1970.
-    """
-
-    kind: CacheKind
+    kind: str
     what: str
     size: int
     last_used: float
     path: Path
 
 
-def cache_folder(kind: CacheKind) -> Path:
+@dataclass(frozen=True)
+class CacheKind:
+    """One kind of thing that is kept between runs. The room that keeps it defines it; `checkup.kept` lists all.
+
+    name: its folder's in the cache; noun: what one is called; pattern: of the names of its files or folders, a regular
+    expression; describe: says in words what lies at a path, and may raise whatever a damaged file leads to.
+    """
+
+    name: str
+    noun: str
+    pattern: str
+    describe: Callable[[Path], str]
+
+    def folder(self) -> Path:
+        """As `cache_folder`."""
+        return cache_folder(self.name)
+
+    def items(self, folder: Path | None = None) -> list[CachedItem]:
+        """Everything of this kind, what was left behind half written included, the least recently used first.
+
+        Args:
+            folder: where to look; by default in this user's cache, of which nothing is made for that.
+
+        Raises:
+            UsageError: as `cache_folder`.
+        """
+        if folder is None:
+            root = read_settings().cache
+            if root is None or not (root / self.name).exists():
+                return []
+            folder = self.folder()
+        found = [self._item(path) for path in folder.iterdir() if self._fits(path.name)]
+        return sorted((item for item in found if item is not None), key=lambda item: (item.last_used, item.path))
+
+    def sweep(self, folder: Path) -> None:
+        """Remove what killed processes left behind."""
+        for path in folder.iterdir():
+            with suppress(OSError):
+                if is_staging(path.name) and time.time() - path.lstat().st_mtime > LEFT_BEHIND_SECONDS:
+                    remove(path)
+
+    def _fits(self, name: str) -> bool:
+        return is_staging(name) or re.fullmatch(self.pattern, name) is not None
+
+    def _item(self, path: Path) -> CachedItem | None:
+        """The item at a path; None if another process has just removed it."""
+        try:
+            found = path.lstat()
+            files = [file.lstat() for file in path.rglob("*")] if stat.S_ISDIR(found.st_mode) else [found]
+        except FileNotFoundError:
+            return None
+        size = sum(file.st_size for file in files if stat.S_ISREG(file.st_mode))
+        return CachedItem(self.name, self._what(path), size, found.st_mtime, path)
+
+    def _what(self, path: Path) -> str:
+        if is_staging(path.name):
+            return "left behind by an interrupted process"
+        try:
+            what = self.describe(path)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return "not recognised"
+        return "".join(letter if letter.isprintable() else "?" for letter in what)
+
+
+def cache_folder(kind: str) -> Path:
     """The folder of one kind of cached file, made if missing.
 
     What lies there is trusted as much as this program is, so nobody else may own the folder or write to it.
@@ -113,58 +166,12 @@ def mark_used(path: Path) -> None:
         os.utime(path)
 
 
-def cached_items(kinds: Iterable[CacheKind] = KINDS) -> list[CachedItem]:
-    """Everything that this program keeps, the least recently used first.
+def read_own_json(path: Path) -> Any:
+    """What a cached JSON file holds.
 
     Raises:
-        UsageError: a folder is not this user's; see `cache_folder`.
+        OSError, ValueError, RecursionError: it is not this user's, or no JSON.
     """
-    items = []
-    for kind in kinds:
-        if not (cache_root() / kind).exists():
-            continue
-        for path in cache_folder(kind).iterdir():
-            if is_staging(path.name) or _NAMES[kind].fullmatch(path.name):
-                items += _item(kind, path)
-    return sorted(items, key=lambda item: (item.last_used, item.path))
-
-
-def _item(kind: CacheKind, path: Path) -> list[CachedItem]:
-    """The item at this path; none if another process has just removed it."""
-    try:
-        found = path.lstat()
-        files = [file.lstat() for file in path.rglob("*")] if stat.S_ISDIR(found.st_mode) else [found]
-    except FileNotFoundError:
-        return []
-    size = sum(file.st_size for file in files if stat.S_ISREG(file.st_mode))
-    return [CachedItem(kind, _describe(kind, path), size, found.st_mtime, path)]
-
-
-def _describe(kind: CacheKind, path: Path) -> str:
-    if is_staging(path.name):
-        return "left behind by an interrupted process"
-    try:
-        match kind:
-            case "engines":
-                entry = _read(path / "entry.json")
-                facts = entry["facts"]
-                place = f"{facts['threads']} threads" if "threads" in facts else facts["compute_capability"]
-                return f"{entry['bundle']}, {facts['runtime']} {facts['precision']}, {place}"
-            case "self-tests":
-                stamp = _read(path)
-                return f"{stamp['bundle']}, {stamp['backend']} {stamp['precision']}"
-            case "tuning":
-                record = _read(path)
-                return f"{record['bundle']}, {len(record['timings'])} timed, {record['facts']['threads']} threads"
-            case "kernels":
-                return "what TensorRT measured or compiled for a GPU"
-            case "bundles":
-                return str(_read(path / "manifest.json")["name"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return "not recognised"
-
-
-def _read(path: Path) -> Any:
     with open_own(path) as stream:
         return json.loads(stream.read(4 * 1024 * 1024))
 

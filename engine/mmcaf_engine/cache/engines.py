@@ -12,7 +12,6 @@ import json
 import mmap
 import os
 import stat
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +23,7 @@ from ..errors import BackendError
 from ..outputs import commit_folder, is_staging, new_staging_folder, remove
 from ..settings import read_settings
 from ..strict_json import parse_json
-from .cache import cached_items, mark_used, open_own
+from .cache import CacheKind, mark_used, open_own, read_own_json
 
 ENTRY_FORMAT = 1
 """Part of every key: entries of another format are never found."""
@@ -33,7 +32,6 @@ _ENGINE_NAME = "engine.bin"
 _ENTRY_NAME = "entry.json"
 _MAX_ENTRY_BYTES = 256 * 1024
 _MAX_NOTE_BYTES = 64 * 2**20
-_DRAFT_SECONDS = 3600
 
 Facts = dict[str, Any]
 """What an engine depends on, as JSON: model, runtime, precision, shapes, device, and what else matters to it."""
@@ -54,6 +52,15 @@ class Draft:
     folder: Path
     key: str
     sha256: str
+
+
+def _describe(entry: Path) -> str:
+    facts = (document := read_own_json(entry / _ENTRY_NAME))["facts"]
+    place = f"{facts['threads']} threads" if "threads" in facts else facts["compute_capability"]
+    return f"{document['bundle']}, {facts['runtime']} {facts['precision']}, {place}"
+
+
+ENGINES = CacheKind("engines", "engine", "[0-9a-f]{64}", _describe)
 
 
 class EngineTooLargeError(OSError):
@@ -175,14 +182,12 @@ class EngineCache:
         return self.folder / engine_key(facts)
 
     def _make_room(self, newest: Path) -> None:
-        """Remove drafts that nobody finished, and the least recently used engines until all fit."""
-        items = cached_items(("engines",))
+        """Remove what nobody finished, and the least recently used engines until all fit."""
+        ENGINES.sweep(self.folder)
+        items = ENGINES.items(self.folder)
         total = sum(item.size for item in items)
         for item in items:
-            if is_staging(item.path.name):
-                surplus = time.time() - item.last_used > _DRAFT_SECONDS
-            else:
-                surplus = total > self.limit and item.path != newest
+            surplus = total > self.limit and item.path != newest and not is_staging(item.path.name)
             if surplus and remove(item.path):
                 total -= item.size
 

@@ -156,10 +156,11 @@ def _settings() -> list[Check]:
 
 
 def _cache() -> list[Check]:
-    from ..cache.cache import cache_folder, cached_items
+    from ..cache.engines import ENGINES
+    from .kept import cached_items
 
     try:
-        folder = cache_folder("engines")
+        folder = ENGINES.folder()
         size = sum(item.size for item in cached_items()) / 2**20
     except MmcafError as failure:
         return [Check("cache", "folder", "note", str(failure))]

@@ -18,8 +18,7 @@ from ..backends.tensorrt.targets import choose_targets
 from ..backends.tensorrt.timing_cache import timing_cache_file
 from ..bundle.bundle import Bundle
 from ..bundle.models import model_hashes
-from ..cache.cache import cache_folder
-from ..cache.engines import EngineCache, EngineTooLargeError, cache_limit, switched_off
+from ..cache.engines import ENGINES, EngineCache, EngineTooLargeError, cache_limit, switched_off
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError, program
 from ..machine.compute_capability import BF16_FROM, WHICH_TARGET, Target
@@ -187,7 +186,7 @@ def _cache() -> tuple[EngineCache | None, str | None]:
     if limit == 0:
         return None, f"the cache is {switched_off()}"
     try:
-        return EngineCache(cache_folder("engines"), limit), None
+        return EngineCache(ENGINES.folder(), limit), None
     except UsageError as failure:
         return None, failure.problem.rstrip(".")
 

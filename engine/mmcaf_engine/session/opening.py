@@ -9,8 +9,16 @@ from dataclasses import astuple, dataclass
 from ..backends.base import Backend
 from ..bundle.bundle import Bundle
 from ..bundle.models import model_files, model_hashes
-from ..cache.cache import cache_folder
-from ..cache.engines import Draft, EngineCache, EngineTooLargeError, Facts, KeptEngine, cache_limit, switched_off
+from ..cache.engines import (
+    ENGINES,
+    Draft,
+    EngineCache,
+    EngineTooLargeError,
+    Facts,
+    KeptEngine,
+    cache_limit,
+    switched_off,
+)
 from ..errors import BackendError, UsageError
 from ..machine.cpu import processor
 from .self_test import SelfTest, ensure_self_test, run_self_test
@@ -68,7 +76,7 @@ def _open(bundle: Bundle, backend: Backend) -> Opening:
     if limit == 0:
         return Opening(False, switched_off(), _build(bundle, backend))
     try:
-        cache = EngineCache(cache_folder("engines"), limit)
+        cache = EngineCache(ENGINES.folder(), limit)
     except UsageError as failure:
         _log.warning("The engine cannot be kept and will be built each time. %s", failure.problem)
         return Opening(False, f"built, not kept: {failure.problem}", _build(bundle, backend))

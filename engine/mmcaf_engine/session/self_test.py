@@ -11,7 +11,7 @@ import numpy as np
 from ..backends.base import Backend
 from ..backends.remedies import OTHER_BACKEND
 from ..bundle.bundle import Bundle
-from ..cache.cache import cache_folder, mark_used, open_own
+from ..cache.cache import CacheKind, mark_used, open_own, read_own_json
 from ..errors import BackendError, BundleError, Remedy, UsageError, program
 from ..manifest import Manifest, Precision
 from ..outputs import write_file
@@ -25,6 +25,14 @@ the gate has judged how far those may be off, and what is left to find out is wh
 """
 
 _log = logging.getLogger(__name__)
+
+
+def _describe(stamp: Path) -> str:
+    stored = read_own_json(stamp)
+    return f"{stored['bundle']}, {stored['backend']} {stored['precision']}"
+
+
+SELF_TESTS = CacheKind("self-tests", "self-test", r"[0-9a-f]{32}\.json", _describe)
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,7 @@ def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", agai
         again: run it even if a pass is remembered.
     """
     try:
-        stamp = cache_folder("self-tests") / f"{_key(bundle, backend, engine)}.json"
+        stamp = SELF_TESTS.folder() / f"{_key(bundle, backend, engine)}.json"
     except UsageError as failure:
         _log.warning("The self-test cannot be remembered and will run each time. %s", failure.problem)
         return run_self_test(bundle, backend)

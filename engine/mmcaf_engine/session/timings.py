@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from .. import __version__
 from ..backends.registry import installed_packages
 from ..bundle.bundle import Bundle, describe_validation
-from ..cache.cache import MAKE_ROOM, cache_folder, mark_used, open_own
+from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, open_own, read_own_json
 from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.gpu import first_gpu
@@ -33,6 +33,14 @@ Purpose = Literal["tune", "quick check"]
 
 _MAX_BYTES = 256 * 1024
 _log = logging.getLogger(__name__)
+
+
+def _describe(file: Path) -> str:
+    record = read_own_json(file)
+    return f"{record['bundle']}, {len(record['timings'])} timed, {record['facts']['threads']} threads"
+
+
+TUNING = CacheKind("tuning", "tuning", r"[0-9a-f]{64}\.json", _describe)
 
 
 class _Model(BaseModel):
@@ -116,11 +124,11 @@ def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuni
     One that is damaged, made for something else or another user's is not used, and logged as a warning.
     """
     root = read_settings().cache
-    if root is None or not (root / "tuning").exists():
+    if root is None or not (root / TUNING.name).exists():
         return None
     facts = tuned_for(bundle, threads)
     try:
-        file = cache_folder("tuning") / _name(facts, purpose)
+        file = TUNING.folder() / _name(facts, purpose)
         with open_own(file) as stream:
             data = stream.read(_MAX_BYTES + 1)
         document = parse_json(data, name=str(file), error=BackendError, max_bytes=_MAX_BYTES)
@@ -144,7 +152,7 @@ def keep_tuning(tuning: Tuning, purpose: Purpose = "tune") -> Path:
     Raises:
         UsageError: the cache cannot be written.
     """
-    file = cache_folder("tuning") / _name(tuning.facts, purpose)
+    file = TUNING.folder() / _name(tuning.facts, purpose)
     try:
         write_file(file, tuning.model_dump_json(indent=2) + "\n")
     except OSError as failure:

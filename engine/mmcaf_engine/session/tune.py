@@ -14,14 +14,13 @@ from ..backends.registry import BACKENDS, backend_class
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import ACCURACY_NAME, Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
-from ..cache.cache import cache_folder
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Precision
 from ..volume import Arrays
 from .session import Session, open_session
-from .timings import Timing, Tuning, keep_tuning, tuned_for
+from .timings import TUNING, Timing, Tuning, keep_tuning, tuned_for
 
 WARM_UP_RUNS = 2
 
@@ -63,7 +62,7 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
     """
     if runs < 1:
         raise UsageError(f"{runs} runs; at least 1 is needed.", Remedy("Leave it out for 10", option="runs"))
-    cache_folder("tuning")  # Refuses an unusable cache before the long work.
+    TUNING.folder()  # Refuses an unusable cache before the long work.
     with ExitStack() as opened:
         sessions, left_out = _open_all(bundle, threads, opened, progress)
         if not sessions:

@@ -16,8 +16,9 @@ from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import Bundle, write_bundle
 from mmcaf_engine.bundle.default import demo_bundle
-from mmcaf_engine.cache.cache import cache_folder, cached_items
+from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit, engine_key
+from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.outputs import is_staging
 from mmcaf_engine.session.opening import engine_facts

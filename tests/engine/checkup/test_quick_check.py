@@ -11,9 +11,9 @@ import pytest
 
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.cache.cache import cached_items
 from mmcaf_engine.checkup import quick_check
 from mmcaf_engine.checkup.check import Check
+from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.machine import memory as free_memory
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.session.timings import read_tuning

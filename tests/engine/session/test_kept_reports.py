@@ -11,7 +11,8 @@ import pytest
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.split import IN_PARTS, InParts
 from mmcaf_engine.bundle.bundle import Bundle
-from mmcaf_engine.cache.cache import cache_folder, cached_items
+from mmcaf_engine.cache.cache import cache_folder
+from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.session.session import Session, keeps_reports
 from mmcaf_engine.timing import Stopwatch

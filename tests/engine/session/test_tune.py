@@ -18,7 +18,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, CohortSummary, Reference, Runtime, write_accuracy
 from mmcaf_engine.bundle.bundle import Bundle
-from mmcaf_engine.cache.cache import cached_items
+from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.evaluation.compare import StudyScores, agreement
 from mmcaf_engine.evaluation.performance import performance

@@ -10,7 +10,7 @@ import logging
 import zlib
 from pathlib import Path
 
-from ...cache.cache import cache_folder, mark_used, open_own
+from ...cache.cache import CacheKind, mark_used, open_own
 from ...errors import UsageError
 from ...machine.gpu import Gpu
 from ...outputs import write_file
@@ -20,6 +20,11 @@ from .loading import Plan
 _DIGEST_BYTES = 32
 _MAX_BYTES = 2**30
 _log = logging.getLogger(__name__)
+
+KERNELS = CacheKind(
+    "kernels", "kernel cache", r"[0-9a-f]{64}\.bin", lambda _file: "what TensorRT measured or compiled for a GPU"
+)
+"""Also of `timing_cache`."""
 
 
 class KernelCache:
@@ -58,4 +63,4 @@ class KernelCache:
             _log.warning("The compiled kernels cannot be kept: %s", failure)
 
     def _file(self) -> Path:
-        return cache_folder("kernels") / self._name
+        return KERNELS.folder() / self._name

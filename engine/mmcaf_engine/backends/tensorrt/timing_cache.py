@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from ...cache.cache import cache_folder, mark_used, open_own
+from ...cache.cache import mark_used, open_own
 from ...outputs import write_file
 from .flavour import Flavour
+from .kernel_cache import KERNELS
 
 _MAX_BYTES = 256 * 2**20
 _log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ def timing_cache_file(flavour: Flavour, gpu: str, driver: str) -> Path:
         UsageError: the cache folder cannot be used.
     """
     key = hashlib.sha256(json.dumps([flavour.name, flavour.version, gpu, driver]).encode()).hexdigest()
-    return cache_folder("kernels") / f"{key}.bin"
+    return KERNELS.folder() / f"{key}.bin"
 
 
 def read_timing_cache(config: Any, file: Path) -> None:
