@@ -19,11 +19,15 @@ def verify_command(path: Path, backend: str | None, json: bool) -> None:
 
 def _lines(report: VerifyReport) -> list[str]:
     manifest = report.bundle.manifest
-    return [f"{manifest.name}: {len(manifest.files)} files, every hash matches", *map(_line, report.verified)]
+    raw = "no raw case" if report.raw_case is None else f"raw case: {report.raw_case.in_words()}"
+    return [f"{manifest.name}: {len(manifest.files)} files, every hash matches", raw, *map(_line, report.verified)]
 
 
 def _line(one: Verified) -> str:
     if one.self_test is not None:
         test = one.self_test
-        return f"{one.title}: {test.cases} golden cases within {test.max_abs_error:.1e} (at most {test.tolerance:g})"
+        raw = "" if one.raw_case is None else f", the raw case's probability within {one.raw_case:.1e}"
+        return (
+            f"{one.title}: {test.cases} golden cases within {test.max_abs_error:.1e}{raw} (at most {test.tolerance:g})"
+        )
     return f"{one.title}: not tested, {one.not_tested}" if one.failure is None else f"{one.title}: FAILED"

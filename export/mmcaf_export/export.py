@@ -12,9 +12,12 @@ from torch import nn
 
 from mmcaf_engine import __version__
 from mmcaf_engine.bundle.bundle import check_output, describe_validation, write_bundle
-from mmcaf_engine.errors import ExportError, Remedy
+from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
+from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
+from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.outputs import scratch_folder
+from mmcaf_engine.record.tokenizer import Tokenizer
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .golden import CASES, reference, write_golden
@@ -22,6 +25,7 @@ from .match import MatchReport, match_state
 from .networks.entry import NetworkEntry
 from .networks.registry import Networks
 from .onnx_export import OPSET, export_onnx
+from .raw_case import draw_study
 from .report import ExportReport
 from .rewrites.rewrite import Applied, rewritten_with_costs
 from .settings import apply_settings, configure, split_settings
@@ -29,7 +33,7 @@ from .text_parts import write_parts
 from .verify import Case, verify
 from .vocabulary import VOCABULARY, copy_vocabulary, vocabulary_given
 
-MODEL, GOLDEN = "model.onnx", "golden.npz"
+MODEL = "model.onnx"
 VERIFIED_BATCHES = (1, 3)  # the golden cases come from the last
 
 
@@ -81,7 +85,7 @@ def _export(
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
     source, matched = _fill(entry, config, checkpoint)
-    manifest, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
+    manifest, checked, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(output.parent) as scratch:
@@ -106,11 +110,13 @@ def _export(
         for batch in VERIFIED_BATCHES:
             drawn = entry.example_inputs(config, batch, seed=batch)
             cases.append(Case(drawn, reference(source, drawn, names)))
+        raw, raw_case = _raw_case(source, checked, folder)
+        cases.append(raw_case)
         lengths = text["buckets"] if text else ()
         verifications, skipped = verify(folder / MODEL, inputs, outputs, cases, lengths=lengths, parts=parts)
-        last = cases[-1]
+        last = cases[len(VERIFIED_BATCHES) - 1]
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
-        write_golden(folder / GOLDEN, stored)
+        write_golden(folder / GOLDEN_NAME, stored | raw_arrays(raw))
         tell(f"sealing {output}")
         bundle = write_bundle(folder, manifest, output, force=force)
     return ExportReport(
@@ -136,6 +142,27 @@ def _fill(entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint) -> tupl
     return network.requires_grad_(False).eval(), matched
 
 
+def _raw_case(source: nn.Module, manifest: Manifest, folder: Path) -> tuple[RawCase, Case]:
+    """The bundle's raw case with the source network's answer, and the network inputs that it becomes.
+
+    Raises:
+        ExportError: the manifest's own steps refuse it.
+    """
+    text = manifest.text
+    tokenizer = None if text is None else Tokenizer(text, folder / text.vocabulary)
+    study = draw_study(manifest, () if tokenizer is None else tuple(tokenizer.numbers))
+    try:
+        prepared = prepare_raw(study, manifest, tokenizer)
+    except (StudyError, RecordError, UsageError) as failure:
+        raise ExportError(
+            f"The manifest refuses a study that was made for it: {failure.problem}", Remedy("Correct it", option="set")
+        ) from None
+    inputs = {name: torch.from_numpy(array.copy()) for name, array in all_windows(prepared, manifest).items()}
+    outputs = reference(source, inputs, tuple(spec.name for spec in manifest.outputs))
+    answers = {name: tensor.numpy() for name, tensor in outputs.items()}
+    return describe_raw(study, prepared, answers, manifest), Case(inputs, outputs)
+
+
 def _manifest(
     entry: NetworkEntry[Any],
     config: Any,
@@ -143,8 +170,8 @@ def _manifest(
     matched: MatchReport,
     network: nn.Module,
     settings: Mapping[str, str],
-) -> tuple[dict[str, Any], Path | None]:
-    """The manifest without its files, validated before the long work starts, and the vocabulary that it names."""
+) -> tuple[dict[str, Any], Manifest, Path | None]:
+    """The manifest without its files, the same validated before the long work starts, and the vocabulary it names."""
     inputs, outputs = entry.tensors(config)
     try:
         described = entry.describe(config, network, checkpoint.metadata)
@@ -174,15 +201,15 @@ def _manifest(
         },
     }
     placeholder = {"sha256": "0" * 64, "size": 0}
-    files = {MODEL: placeholder, GOLDEN: placeholder} | ({VOCABULARY: placeholder} if vocabulary else {})
+    files = {MODEL: placeholder, GOLDEN_NAME: placeholder} | ({VOCABULARY: placeholder} if vocabulary else {})
     try:
-        Manifest.model_validate({**document, "files": files})
+        checked = Manifest.model_validate({**document, "files": files})
     except ValidationError as failure:
         raise ExportError(
             f"The settings do not make a valid manifest: {describe_validation(failure)}.",
             Remedy("Correct them", option="set"),
         ) from None
-    return document, vocabulary
+    return document, checked, vocabulary
 
 
 def _rewrites(applied: Sequence[Applied]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""golden.npz: a few inputs and what the source network answers, as the bundle's self-test."""
+"""The source network's answers to a few inputs, and golden.npz, which holds them."""
 
 import io
 import zipfile

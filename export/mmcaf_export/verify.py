@@ -108,7 +108,8 @@ def verify(
                 f"{worst:.3g} in an output; at most {tolerance:g} is allowed. No bundle was written.",
                 Remedy("Report this with the versions that are installed", command=program("doctor")),
             )
-        done.append(Verification(name, runtime.version(), tuple(case.batch for case in cases), worst))
+        batches = tuple(sorted({case.batch for case in cases}))
+        done.append(Verification(name, runtime.version(), batches, worst))
     return tuple(done), tuple(skipped)
 
 

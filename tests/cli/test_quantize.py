@@ -12,12 +12,14 @@ import pytest
 from command import Command
 from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.golden import read_raw_case
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
+from raw_cases import with_raw_case
 from small_networks import make_convolution_bundle
 
 IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
@@ -55,6 +57,23 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def held(bundle: Path) -> dict[str, Any]:
     return dict(json.loads((bundle / "manifest.json").read_text())["models"])
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_bundle_keeps_its_format_version_and_its_raw_case(
+    run: Command, studies: Path, version: int, tmp_path: Path
+) -> None:
+    plain = make_convolution_bundle(tmp_path / "plain.mmcaf", format_version=version)
+    source, output = with_raw_case(plain, tmp_path / "raw.mmcaf"), tmp_path / "new.mmcaf"
+    done = run("mmcaf", "quantize", source, "-o", output, "--calibration", studies)
+    assert done.code == 0, done.err
+    assert json.loads((output / "manifest.json").read_text())["format_version"] == version
+    before, after = read_raw_case(load_bundle(source)), read_raw_case(load_bundle(output))
+    assert before is not None and after is not None
+    assert np.array_equal(after.probabilities, before.probabilities) and not before.own
+    assert 0 < np.abs(after.own["int8"] - before.probabilities).max() < 0.1
+    verified = run("mmcaf", "verify", output, "--backend", "onnxruntime")
+    assert verified.code == 0 and "int8: 2 golden cases within" in verified.out
 
 
 def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`mmcaf verify` and `mmcaf doctor` on precisions: each is tested where it can run, and where not, that is said."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from onnx import helper
 from command import Command
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, write_bundle
+from raw_cases import edited, with_raw_case
 from several_precisions import add_precisions
 
 BF16_SLOW = "this processor has no BF16 units, so BF16 would be slower than FP32"
@@ -30,15 +32,30 @@ def test_each_precision_on_each_backend(run: Command, several: Path, monkeypatch
     outcome = run("mmcaf", "verify", several)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[0] == "tiny: 4 files, every hash matches"
+    assert lines[:2] == ["tiny: 4 files, every hash matches", "no raw case"]
     assert any(line.startswith("torch int8: not tested, it has no INT8 kernels") for line in lines)
     for backend in ("openvino", "onnxruntime"):
         assert any(line.startswith(f"{backend} fp32: 2 golden cases within") for line in lines)
         assert f"{backend} int8: 2 golden cases within 5.0e-02 (at most 0.1)" in lines
     assert f"openvino bf16: not tested, {BF16_SLOW}" in lines
     assert "onnxruntime bf16: not tested, its CPU provider has no BF16 convolutions" in lines
-    assert len([line for line in lines if not line.startswith("tensorrt")]) == 10
+    assert len([line for line in lines if not line.startswith("tensorrt")]) == 11
     assert any(line.startswith("tensorrt") for line in lines)
+
+
+def test_the_raw_case(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    raw = with_raw_case(tiny_bundle, tmp_path / "raw.mmcaf")
+    outcome = run("mmcaf", "verify", raw, "--backend", "onnxruntime")
+    assert outcome.code == 0, outcome.err
+    _, prepared, answered = outcome.out.splitlines()
+    assert prepared == "raw case: windows within 0.0e+00, features within 0.0e+00 (at most 1e-06)"
+    assert re.fullmatch(
+        r"onnxruntime fp32: 2 golden cases within \S+, the raw case's probability within \S+ \(at most 0.0001\)",
+        answered,
+    )
+    other = edited(raw, tmp_path / "edited.mmcaf", ("preprocessing", "steps", 1, "upper"), 950)
+    outcome = run("mmcaf", "verify", other)
+    assert outcome.code == 5 and "fails its raw case, step windows: image (resize, clip_scale) is off" in outcome.err
 
 
 def test_a_precision_that_this_processor_has_units_for(

@@ -4,13 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.torch import save_file
 
@@ -21,6 +23,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.backends.registry import BACKENDS
 from mmcaf_engine.bundle.bundle import file_sha256, load_bundle
+from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, UsageError
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import export
@@ -102,7 +105,7 @@ def test_report(slim_export: Exported) -> None:
 
 def test_golden_cases_are_the_source_networks_answers(slim_export: Exported, slim_network: MmcafNet) -> None:
     with np.load(slim_export.report.output / "golden.npz") as cases:
-        assert set(cases.files) == {"image", "table", "logit"}
+        assert {name for name in cases.files if not name.startswith("raw.")} == {"image", "table", "logit"}
         pixels, rows, logit = cases["image"], cases["table"], cases["logit"]
     assert pixels.shape == (2, 1, 12, 96, 96)
     assert {array.dtype for array in (pixels, rows, logit)} == {np.dtype(np.float32)}
@@ -110,6 +113,20 @@ def test_golden_cases_are_the_source_networks_answers(slim_export: Exported, sli
         expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
     assert np.abs(logit - expected).max() <= 1e-5
     assert abs(logit[0, 0] - logit[1, 0]) > 0.01
+
+
+def test_the_raw_case_is_the_source_networks_answer(slim_export: Exported, slim_network: MmcafNet) -> None:
+    bundle = load_bundle(slim_export.report.output)
+    raw = check_raw_case(bundle)
+    assert raw is not None and (raw.windows, raw.features) == (0.0, 0.0)
+
+    def source(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        with torch.inference_mode():
+            logit = slim_network(*(torch.from_numpy(arrays[name]) for name in ("image", "table")))
+        return {"logit": logit.numpy()}
+
+    assert raw.answer_error(source, "fp32") <= 1e-6
+    assert bundle.manifest.format_version == 2
 
 
 @pytest.mark.parametrize("batch", [1, 3])

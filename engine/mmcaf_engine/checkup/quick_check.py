@@ -20,6 +20,7 @@ from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_fo
 from ..session.tune import WARM_UP_RUNS, one_window, run_ms
 from ..settings import read_settings
 from .check import Check
+from .raw_case import check_raw_case
 
 SLOWEST = 1.25
 """The median may be so many times the recorded one; or the recorded p95, if that is more."""
@@ -42,9 +43,9 @@ _FORGET = "mmcaf cache clear --kind tuning, or mmcaf tune BUNDLE"
 def quick_check(path: Path | None = None) -> list[Check]:
     """Check a bundle, by default the one that answers when none is named, and the machine it runs on.
 
-    Every hash, the golden cases run anew, one window's latency against what was recorded on this machine, and the
-    disk and memory left. Where nothing was recorded for this bundle, machine and installation, by `mmcaf tune` or by
-    an earlier check, this check records it and says so.
+    Every hash, the raw case and the golden cases run anew, one window's latency against what was recorded on this
+    machine, and the disk and memory left. Where nothing was recorded for this bundle, machine and installation, by
+    `mmcaf tune` or by an earlier check, this check records it and says so.
 
     Returns:
         What was found, in words; a "problem" is what keeps the installation from being healthy.
@@ -80,10 +81,23 @@ def _answers(bundle: Bundle) -> list[Check]:
                 f"{backend.name} {precision} on {backend.device}: {outcome.cases} golden cases within "
                 f"{outcome.max_abs_error:.1e} (at most {outcome.tolerance:g})"
             )
-            found += [Check("engine", "self-test", "ok", detail), _latency(session, threads), *_gpu_memory(backend)]
+            found += [Check("engine", "self-test", "ok", detail), _raw_case(session)]
+            found += [_latency(session, threads), *_gpu_memory(backend)]
     except MmcafError as failure:
         return [Check("engine", "self-test", "problem", str(failure))]
     return found
+
+
+def _raw_case(session: Session) -> Check:
+    """Whether a stored study and record become the stored answer."""
+    try:
+        raw = check_raw_case(session.bundle)
+        if raw is None:
+            return Check("engine", "raw case", "note", "the bundle has none: its preprocessing was not checked")
+        error = raw.answer_error(session.run, session.precision)
+    except MmcafError as failure:
+        return Check("engine", "raw case", "problem", str(failure))
+    return Check("engine", "raw case", "ok", f"{raw.in_words()}, its probability within {error:.1e}")
 
 
 def _latency(session: Session, threads: int) -> Check:

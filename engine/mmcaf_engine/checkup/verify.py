@@ -13,6 +13,7 @@ from ..errors import BackendError, Remedy, UnsupportedNetworkError, program
 from ..machine.cpu import usable_cores
 from ..manifest import Manifest, Precision
 from ..session.self_test import SelfTest, run_self_test
+from .raw_case import PREPARED_TOLERANCE, RawCheck, check_raw_case
 
 REPORT_VERSION = 1
 
@@ -22,12 +23,14 @@ class Verified:
     """What became of one backend at one precision: exactly one of the last three is set.
 
     precision: None where the backend runs none here. in_parts: the network was run in two parts, as with kept reports.
+    raw_case: how far its answer to the raw case is from the stored one, where the bundle has such a case.
     self_test: it passed. failure: why it may not answer. not_tested: in words, why that is not known.
     """
 
     backend: str
     precision: Precision | None
     in_parts: bool = False
+    raw_case: float | None = None
     self_test: SelfTest | None = None
     failure: BackendError | None = None
     not_tested: str | None = None
@@ -40,9 +43,13 @@ class Verified:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """A bundle of which every hash matches, and what each backend and precision did with its golden cases."""
+    """A bundle of which every hash matches, and what each backend and precision did with its golden cases.
+
+    raw_case: its raw case, whose windows and features are as stored; None where it has none.
+    """
 
     bundle: Bundle
+    raw_case: RawCheck | None
     verified: tuple[Verified, ...]
 
     def require_passed(self) -> None:
@@ -64,6 +71,12 @@ class VerifyReport:
             "schema_version": REPORT_VERSION,
             "model": {"name": manifest.name, "bundle_sha256": self.bundle.sha256},
             "files": len(manifest.files),
+            "raw_case": self.raw_case
+            and {
+                "windows": self.raw_case.windows,
+                "features": self.raw_case.features,
+                "tolerance": PREPARED_TOLERANCE,
+            },
             "self_tests": [
                 {
                     "backend": one.backend,
@@ -73,6 +86,7 @@ class VerifyReport:
                     "cases": one.self_test and one.self_test.cases,
                     "max_abs_error": one.self_test and one.self_test.max_abs_error,
                     "tolerance": one.self_test and one.self_test.tolerance,
+                    "raw_case_error": one.raw_case,
                     "reason": one.not_tested if one.failure is None else str(one.failure),
                 }
                 for one in self.verified
@@ -81,7 +95,7 @@ class VerifyReport:
 
 
 def verify_bundle(bundle: Bundle, backend: str | None = None, *, progress: Progress | None = None) -> VerifyReport:
-    """Check every hash, then run the golden cases at every precision on every backend that can.
+    """Check every hash, prepare the raw case, then answer that and the golden cases at every precision that runs here.
 
     Nothing is taken from what earlier processes remember. A self-test that fails does not end it: the report has all.
 
@@ -91,19 +105,20 @@ def verify_bundle(bundle: Bundle, backend: str | None = None, *, progress: Progr
         progress: called with (what is tested, how many were, how many there are).
 
     Raises:
-        BundleError: a file is damaged, or the golden cases cannot be used.
+        BundleError: a file is damaged, the golden cases cannot be used, or the raw case does not become what it did.
         BackendError: there is no such backend, or it cannot run here.
     """
     bundle.verify()
+    raw = check_raw_case(bundle)
     planned = list(_planned(bundle.manifest, backend))
     verified = []
     for done, (one, kind) in enumerate(planned):
         if progress is not None:
             progress(one.title, done, len(planned))
         if kind is not None and one.precision is not None:
-            one = _tested(bundle, one, one.precision, kind)
+            one = _tested(bundle, raw, one, one.precision, kind)
         verified.append(one)
-    return VerifyReport(bundle, tuple(verified))
+    return VerifyReport(bundle, raw, tuple(verified))
 
 
 def _planned(manifest: Manifest, only: str | None) -> Iterator[tuple[Verified, type[Backend] | None]]:
@@ -127,11 +142,15 @@ def _planned(manifest: Manifest, only: str | None) -> Iterator[tuple[Verified, t
                 yield Verified(name, precision, in_parts=True), IN_PARTS[name]
 
 
-def _tested(bundle: Bundle, planned: Verified, precision: Precision, kind: type[Backend]) -> Verified:
+def _tested(
+    bundle: Bundle, raw: RawCheck | None, planned: Verified, precision: Precision, kind: type[Backend]
+) -> Verified:
     model = bundle.file(bundle.manifest.models[precision])
     try:
         with kind.of(bundle.manifest, model, usable_cores(), precision) as opened:
-            return replace(planned, self_test=run_self_test(bundle, opened))
+            passed = run_self_test(bundle, opened)
+            error = None if raw is None else raw.answer_error(opened.infer, precision)
+            return replace(planned, self_test=passed, raw_case=error)
     except UnsupportedNetworkError as failure:
         return replace(planned, not_tested=failure.problem.removesuffix("."))
     except BackendError as failure:

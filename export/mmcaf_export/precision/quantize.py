@@ -12,6 +12,8 @@ import numpy as np
 from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, check_output, load_bundle, write_bundle
+from mmcaf_engine.bundle.golden import GOLDEN_NAME, open_golden, own_probabilities
+from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
@@ -30,7 +32,6 @@ from .int8 import Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
 from .spared import SparedPlan
 
-GOLDEN = "golden.npz"
 CALIBRATION = "demo:50000-50031"
 """Studies that ranges are taken from unless others are named: synthetic patients of seeds used for nothing else."""
 
@@ -120,7 +121,7 @@ def quantize_bundle(
         for precision in failed:
             _remove(models.pop(precision))
         write_accuracy(accuracy, folder / ACCURACY_NAME)
-        write_golden(folder / GOLDEN, golden)
+        write_golden(folder / GOLDEN_NAME, golden)
         document = manifest.model_dump(mode="json", exclude={"files"})
         document["models"] = {held: file.name for held, file in models.items()}
         if manifest.text is not None:
@@ -157,7 +158,7 @@ def _judged(
 
     INT8's own answers go into `golden`.
     """
-    manifest = bundle.manifest
+    manifest, raw = bundle.manifest, check_raw_case(bundle)
     found: dict[Precision, PrecisionAccuracy] = {}
     pending = list(made.values())
     while pending := [one for one in pending if one.write()]:
@@ -169,6 +170,8 @@ def _judged(
             if "int8" in opened:
                 answers = opened["int8"].run({spec.name: golden[spec.name] for spec in manifest.inputs})
                 golden |= {f"{name}@int8": array for name, array in answers.items()}
+                if raw is not None:
+                    golden[own_probabilities("int8")] = raw.probabilities(opened["int8"].run)
         found |= accuracy.precisions
         pending = [one for one in pending if not found[one.precision].passed]
         for one in pending:
@@ -194,9 +197,9 @@ def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> lis
 
 
 def _golden(bundle: Bundle) -> dict[str, Any]:
-    names = {spec.name for spec in (*bundle.manifest.inputs, *bundle.manifest.outputs)}
-    with np.load(bundle.file(GOLDEN), allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if name in names}
+    """Everything but what a precision answered of its own."""
+    with open_golden(bundle) as arrays:
+        return {name: arrays[name] for name in arrays if "@" not in name}
 
 
 def _provenance(plan: Int8Plan | SparedPlan | None, cohort: Cohort, processor: Processor) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from mmcaf_engine.machine import memory as free_memory
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.session.timings import read_tuning
 from mmcaf_engine.session.tune import tune
+from raw_cases import edited, with_raw_case
 
 TIB = 2**40
 
@@ -60,6 +61,18 @@ def test_the_first_check_records_and_the_second_compares(tiny_bundle: Path, take
     assert second["latency"].status == "ok"
     assert "recorded by an earlier quick check: 10 ms, and up to 12.5 ms" in second["latency"].detail
     assert not problems(first) and not problems(second)
+
+
+def test_the_raw_case(tiny_bundle: Path, tmp_path: Path, takes: Callable[..., None]) -> None:
+    without = check(tiny_bundle)["raw case"]
+    assert without.status == "note" and "its preprocessing was not checked" in without.detail
+    raw = with_raw_case(tiny_bundle, tmp_path / "raw.mmcaf")
+    found = check(raw)["raw case"]
+    assert (
+        found.status == "ok" and "windows within 0.0e+00" in found.detail and "its probability within" in found.detail
+    )
+    other = edited(raw, tmp_path / "edited.mmcaf", ("preprocessing", "steps", 1, "lower"), -50)
+    assert problems(check(other)) == ["raw case"]
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,22 @@ from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.checkup.verify import verify_bundle
 from mmcaf_engine.errors import BackendError, BundleError
+from raw_cases import seal, unsealed, with_raw_case
 from several_precisions import add_precisions
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 from tiny_parts import make_tiny_parts
 
-FIELDS = {"backend", "precision", "in_parts", "passed", "cases", "max_abs_error", "tolerance", "reason"}
+FIELDS = {
+    "backend",
+    "precision",
+    "in_parts",
+    "passed",
+    "cases",
+    "max_abs_error",
+    "tolerance",
+    "raw_case_error",
+    "reason",
+}
 
 
 def wrong_answers(folder: Path) -> Path:
@@ -49,12 +60,31 @@ def test_as_a_dict(tiny_bundle: Path) -> None:
     document = verify_bundle(bundle).to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["model"] == {"name": "tiny", "bundle_sha256": bundle.sha256}
-    assert document["files"] == len(bundle.manifest.files)
+    assert document["files"] == len(bundle.manifest.files) and document["raw_case"] is None
     assert all(set(one) == FIELDS for one in document["self_tests"])
     passed = [one for one in document["self_tests"] if one["passed"]]
     assert [one["backend"] for one in passed] == list(ON_PROCESSOR)
     assert all(one["max_abs_error"] <= one["tolerance"] and one["reason"] is None for one in passed)
     assert all(one["reason"] and one["cases"] is None for one in document["self_tests"] if one["passed"] is None)
+
+
+def test_the_raw_case_is_answered_by_all(tiny_bundle: Path, tmp_path: Path) -> None:
+    document = verify_bundle(load_bundle(with_raw_case(tiny_bundle, tmp_path / "raw.mmcaf"))).to_dict()
+    assert document["raw_case"] == {"windows": 0.0, "features": 0.0, "tolerance": 1e-6}
+    errors = [one["raw_case_error"] for one in document["self_tests"] if one["passed"]]
+    assert len(errors) == len(ON_PROCESSOR) and max(errors) <= 1e-6
+
+
+def test_a_network_that_answers_the_raw_case_otherwise(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Its golden cases are its own, so that only the raw case can tell."""
+    raw = with_raw_case(tiny_bundle, tmp_path / "raw.mmcaf")
+    draft = unsealed(raw, tmp_path / "wrong.mmcaf")
+    with np.load(draft / "golden.npz") as archive:
+        stored = {**archive, "raw.probabilities": archive["raw.probabilities"][::-1]}
+    np.savez(draft / "golden.npz", **stored)
+    report = verify_bundle(load_bundle(seal(draft, tiny_manifest(), tmp_path / "wrong.mmcaf")), "onnxruntime")
+    with pytest.raises(BackendError, match="raw case of tiny is answered wrongly in fp32"):
+        report.require_passed()
 
 
 def test_a_failure_does_not_hide_what_follows(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from export.conftest import Exported
 from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import BundleError, UsageError
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.onnx_files import load_model
@@ -65,6 +66,8 @@ def test_the_network(slim_bundle: Path) -> None:
     bundle = load_bundle(slim_bundle)
     bundle.verify()
     assert bundle.sha256 == report.sha256
+    raw = check_raw_case(bundle)
+    assert raw is not None and "int8" in raw.case.own
     origin = bundle.manifest.provenance.int8
     assert origin is not None and origin.layers == len(layers) and origin.calibration == "demo:50000-50001"
     assert origin.kept == kept
