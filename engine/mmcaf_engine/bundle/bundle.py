@@ -39,6 +39,8 @@ class Bundle:
 
     `folder` holds the files (of a zipped bundle: a copy in the cache); `sha256` is the manifest's, and since the
     manifest holds the hash of every file, it identifies the whole content. `archive` is the zip, if it is one.
+
+    Pickled are path and `sha256` alone: another process loads the bundle again, and refuses one of other content.
     """
 
     folder: Path
@@ -47,6 +49,11 @@ class Bundle:
     archive: Path | None = None
     _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
+    _place: Path = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Now, since by the time it is pickled the process may stand elsewhere.
+        object.__setattr__(self, "_place", self._shown.absolute())
 
     def file(self, name: str) -> Path:
         """Path of one of the manifest's files, whose hash is checked the first time it is asked for.
@@ -79,6 +86,9 @@ class Bundle:
                         with archive.open(_member(archive, name, entry.size, shown=self.archive)) as stream:
                             _check_digest(_stream_sha256(stream), name, entry, shown=self.archive)
 
+    def __reduce__(self) -> "tuple[Callable[[Path, str], Bundle], tuple[Path, str]]":
+        return _load_same, (self._place, self.sha256)
+
     @property
     def _shown(self) -> Path:
         return self.archive or self.folder
@@ -106,6 +116,22 @@ def load_bundle(path: str | Path) -> Bundle:
     if path.is_file():
         return _load_zip(path)
     raise BundleError(f"{path}: no such bundle.", Remedy("Check the path, or make one", command=_MAKE_ONE))
+
+
+def _load_same(path: Path, sha256: str) -> Bundle:
+    """The bundle that was pickled.
+
+    Raises:
+        BundleError: as `load_bundle`, or what stands there now is another one.
+    """
+    bundle = load_bundle(path)
+    if bundle.sha256 != sha256:
+        raise BundleError(
+            f"{path}: not the bundle that was handed over: expected a manifest of SHA-256 {sha256[:16]}..., "
+            f"got {bundle.sha256[:16]}...",
+            "Load the bundle anew, and hand that over.",
+        )
+    return bundle
 
 
 def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force: bool = False) -> Bundle:

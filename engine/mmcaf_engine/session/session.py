@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
@@ -105,6 +105,12 @@ class Session:
     def close(self) -> None:
         """Release the network; closing twice is harmless."""
         self._backend.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "A session cannot be pickled or copied: it holds a network that is loaded in a runtime of this process. "
+            "Hand over its bundle, and call open_session(bundle) in each process."
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,117 @@
+"""A bundle goes to another process by path and hash, and never turns into another one; a session does not go at all."""
+
+import copy
+import pickle
+import shutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.bundle.test_bundle import edit_manifest, flip, zip_folder
+from mmcaf_engine import Answerer, load_bundle, open_session
+from mmcaf_engine.bundle.bundle import Bundle
+from mmcaf_engine.errors import BundleError, Remedy
+from tiny_bundle import SIZE, SLICES
+
+INPUTS = {"image": np.ones((1, 1, SLICES, SIZE, SIZE), np.float32), "table": np.ones((1, 2), np.float32)}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+
+
+def answered(bundle: Bundle) -> tuple[str, bytes]:
+    with open_session(bundle, backend="onnxruntime", threads=1) as session:
+        return bundle.sha256, session.run(INPUTS)["logit"].tobytes()
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_round_trip(tiny_bundle: Path, tmp_path: Path, form: str, protocol: int) -> None:
+    bundle = load_bundle(tiny_bundle if form == "folder" else zip_folder(tiny_bundle, tmp_path / "tiny.zip"))
+    bundle.file("model.onnx")
+    data = pickle.dumps(bundle, protocol)
+    again = pickle.loads(data)
+    assert again == bundle and again is not bundle and again.archive == bundle.archive
+    assert again.file("golden.npz") == bundle.file("golden.npz")
+    assert len(data) < 1000 and b"adenocarcinoma" not in data, "path and hash, no manifest"
+
+
+def test_each_copy_checks_the_files_for_itself(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    bundle.file("model.onnx")
+    data = pickle.dumps(bundle)
+    flip(tiny_bundle / "model.onnx")
+    with pytest.raises(BundleError, match=r"model\.onnx is damaged or altered"):
+        pickle.loads(data).file("model.onnx")
+
+
+def test_a_copy_is_loaded_too(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    assert copy.deepcopy(bundle) == copy.copy(bundle) == bundle
+
+
+def test_another_process_gives_the_same_answer(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts afresh, and in another folder; the path was a relative one."""
+    monkeypatch.chdir(tiny_bundle.parent)
+    bundle = load_bundle(tiny_bundle.name)
+    (tmp_path / "elsewhere").mkdir()
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert pool.submit(answered, bundle).result(timeout=120) == answered(load_bundle(tiny_bundle))
+
+
+def gone(folder: Path) -> None:
+    shutil.rmtree(folder)
+
+
+def renamed(folder: Path) -> None:
+    edit_manifest(folder, name="another")
+
+
+def cut_short(folder: Path) -> None:
+    (folder / "manifest.json").write_bytes((folder / "manifest.json").read_bytes()[:100])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [(gone, "no such bundle"), (renamed, "not the bundle that was handed over"), (cut_short, "not JSON")],
+)
+def test_another_content_is_refused(tiny_bundle: Path, damage: object, said: str) -> None:
+    assert callable(damage)
+    data = pickle.dumps(load_bundle(tiny_bundle))
+    damage(tiny_bundle)
+    with pytest.raises(BundleError, match=said):
+        pickle.loads(data)
+
+
+def refuse(bundle: Bundle) -> None:
+    flip(bundle.folder / "model.onnx")
+    open_session(bundle, backend="onnxruntime")
+
+
+def test_what_another_process_refuses_comes_back_as_it_was(tiny_bundle: Path) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        failure = pool.submit(refuse, load_bundle(tiny_bundle)).exception(timeout=120)
+    assert isinstance(failure, BundleError) and "model.onnx is damaged" in failure.problem
+    assert failure.exit_code == 5 and all(isinstance(remedy, Remedy) for remedy in failure.remedies)
+
+
+@pytest.mark.parametrize("take", [pickle.dumps, copy.copy, copy.deepcopy], ids=["pickle", "copy", "deepcopy"])
+def test_a_session_says_why_it_is_not_pickled_and_what_to_do(tiny_bundle: Path, take: object) -> None:
+    assert callable(take)
+    with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
+        for one in (session, [session], Answerer(session)):
+            if take is copy.copy and one is not session:
+                continue  # It copies no further than the outermost.
+            with pytest.raises(
+                TypeError, match=r"^A session cannot be pickled.*open_session\(bundle\) in each process"
+            ):
+                take(one)
+        assert take(session.bundle)
