@@ -17,6 +17,7 @@ from mmcaf_engine.evaluation.metrics import both_labels
 from mmcaf_engine.evaluation.roc_plot import draw_roc, require_matplotlib, roc_curves
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.outputs import Output, check_writable, write_all
+from mmcaf_engine.result.decisions import decision_for
 from mmcaf_engine.session.session import Session, keeps_reports, open_session
 
 from .evaluate_text import render
@@ -49,7 +50,7 @@ def evaluate_command(
     bundle = _bundle(path)
     cohort = open_cohort(source, bundle.manifest)
     cohort = cohort if limit is None else cohort.first(limit)
-    if roc is not None and bundle.manifest.threshold is None:
+    if roc is not None and not decision_for(bundle.manifest).one_question:
         raise UsageError(
             f"{bundle.manifest.name} tells {len(bundle.manifest.labels)} labels apart; a ROC curve is of two.",
             Remedy("The report has each label's AUROC; leave this out", option="roc"),
@@ -113,7 +114,7 @@ def _run(bundle: Bundle, cohort: Cohort, wanted: list[Precision], backend: str, 
 
 
 def _drawn(report: Evaluation, file: Path) -> bytes:
-    curves = roc_curves(report.accuracy, report.outcome)
+    curves = roc_curves(report.accuracy, report.outcome, decision_for(report.bundle.manifest))
     if not curves:
         raise StudyError(f"{file}: not drawn; the refusals left no studies of both labels.", "Resolve the refusals.")
     cohort = report.accuracy.cohort

@@ -2,6 +2,7 @@
 
 from mmcaf_engine.bundle.accuracy import Accuracy, Estimate, Performance, PrecisionAccuracy
 from mmcaf_engine.evaluation.evaluation import Evaluation
+from mmcaf_engine.result.decisions import Decision, decision_for
 
 SHOWN_REMARKS = 10
 """At most so many refusals and warnings are listed; the JSON report has all."""
@@ -13,61 +14,53 @@ _HEADS = ("ACC", "F1", "specificity", "sensitivity", "PPV", "NPV")
 def render(report: Evaluation) -> str:
     """Cohort, performance per precision, what each costs against FP32, and what was left out."""
     manifest, accuracy, outcome = report.bundle.manifest, report.accuracy, report.outcome
+    decision = decision_for(manifest)
+    cutoff = f", {decision.cutoff()}" if decision.cutoff() else ""
     runs = {"fp32": accuracy.reference, **{name: part.runtime for name, part in accuracy.precisions.items()}}
     lines = [
-        f"cohort     {_cohort(accuracy, manifest.labels)}",
-        f"model      {manifest.name}, bundle {report.bundle.sha256[:12]}{_threshold(accuracy)}",
+        f"cohort     {_cohort(accuracy, decision)}",
+        f"model      {manifest.name}, bundle {report.bundle.sha256[:12]}{cutoff}",
         *(f"{name:<10} {run.backend} {run.version} on {run.device}" for name, run in runs.items()),
         *(f"{name:<10} not run: {reason}" for name, reason in report.not_run.items()),
     ]
-    lines += _performance(accuracy) if accuracy.cohort.labelled else []
-    lines += _per_label(accuracy, manifest.labels)
+    lines += _performance(accuracy, decision) if accuracy.cohort.labelled else []
+    lines += _per_label(accuracy, decision)
     lines += _costs(accuracy)
     lines += _remarks("refused", [(remark.id, remark.text) for remark in outcome.refused])
     lines += _remarks("warnings", [(remark.id, remark.text) for remark in outcome.warnings])
     return "\n".join([*lines, "", report.disclaimer])
 
 
-def _threshold(accuracy: Accuracy) -> str:
-    return "" if accuracy.threshold is None else f", threshold {accuracy.threshold:g}"
-
-
-def _cohort(accuracy: Accuracy, labels: tuple[str, ...]) -> str:
+def _cohort(accuracy: Accuracy, decision: Decision) -> str:
     cohort = accuracy.cohort
     parts = [cohort.source, _studies(cohort.studies)]
-    if cohort.labelled and cohort.positives is not None:
-        parts.append(f"{cohort.labelled - cohort.positives} {labels[0]}, {cohort.positives} {labels[1]}")
-    elif cohort.labelled and accuracy.thresholds is None:
-        parts += [f"{count} {label}" for count, label in zip(cohort.per_label or (), labels, strict=False) if count]
+    parts += decision.cohort_words(cohort) if cohort.labelled else ()
     unlabelled = cohort.studies - cohort.labelled
     parts += [f"{unlabelled} without a label"] if unlabelled else []
     parts += [f"{cohort.refused} more refused"] if cohort.refused else []
     return ", ".join(parts)
 
 
-def _performance(accuracy: Accuracy) -> list[str]:
+def _performance(accuracy: Accuracy, decision: Decision) -> list[str]:
     """The table of the labelled studies, of several labels their means; a ratio that is not defined is a dash."""
-    first = "" if accuracy.thresholds is None else "mean over labels"
-    rows = [(first, "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
+    rows = [(decision.mean_title, "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
     rows += [_row(name, part.performance) for name, part in accuracy.precisions.items()]
     return ["", *_table(rows)]
 
 
-def _per_label(accuracy: Accuracy, labels: tuple[str, ...]) -> list[str]:
-    """Of several labels, how FP32 tells each from all others; of independent ones, each by itself."""
+def _per_label(accuracy: Accuracy, decision: Decision) -> list[str]:
+    """Of several labels, how FP32 answers the question about each."""
     tables = accuracy.reference.performance.per_label
     if not tables:
         return []
-    alone = accuracy.thresholds is not None
-    head = ("fp32, each label by itself", "threshold", "studies", "AUROC (95 % interval)")
-    rows: list[tuple[str, ...]] = [
-        (*(head if alone else ("fp32, one label against the others", "studies", "AUROC")), *_HEADS)
-    ]
+    alone = decision.alone
+    head = ("threshold", "studies", "AUROC (95 % interval)") if alone else ("studies", "AUROC")
+    rows: list[tuple[str, ...]] = [(f"fp32, {decision.table_title}", *head, *_HEADS)]
     for table in tables:
         ratios = [_ratio(getattr(table, ratio)) for ratio in _RATIOS]
-        threshold = [f"{table.threshold:g}"] if table.threshold is not None else []
+        threshold = [f"{table.threshold:g}"] if alone else []
         area = _interval(table.interval) if alone else _ratio(table.auroc)
-        rows.append((labels[table.label], *threshold, str(table.studies), area, *ratios))
+        rows.append((decision.question_title(table.label), *threshold, str(table.studies), area, *ratios))
     return ["", *_table(rows)]
 
 

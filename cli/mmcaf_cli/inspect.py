@@ -14,6 +14,7 @@ from mmcaf_engine.manifest import (
     TableField,
     WindowSpec,
 )
+from mmcaf_engine.result.decisions import decision_for
 
 
 def inspect_command(path: Path, engine: bool, precisions: list[str], json: bool) -> None:
@@ -50,7 +51,7 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
     lines += [f"  record        {_field(entry)}" for entry in (manifest.table.fields if manifest.table else ())]
     lines += [
         f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
-        f"  study score   {_score(manifest)}",
+        f"  study score   {decision_for(manifest).rule()}",
         *(f"  heat map      {entry.title}: {entry.grid[0]} x {entry.grid[1]} parts" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
         *_parts(manifest),
@@ -114,15 +115,6 @@ def _windows(windows: WindowSpec | None) -> str:
     if windows is None:
         return "each series as a whole"
     return f"windows of {windows.slices} slices every {windows.stride}, short studies padded with {windows.pad_value:g}"
-
-
-def _score(manifest: Manifest) -> str:
-    if manifest.activation == "independent":
-        shares = zip(manifest.labels, manifest.thresholds, strict=True)
-        return "each label by itself, from " + ", ".join(f"{label} {threshold:g}" for label, threshold in shares)
-    if manifest.threshold is None:
-        return f"{manifest.aggregation.method} over windows, {manifest.activation}; the most probable label"
-    return f"{manifest.aggregation.method} over windows, label 1 from {manifest.threshold:g}"
 
 
 def _rewrites(origin: Provenance) -> list[str]:

@@ -12,8 +12,8 @@ def render(result: Result) -> str:
     engine = result.engine
     total = result.timing_ms["total"] / 1e3
     lines = [
-        _answer(result),
-        *(_findings(result) if result.findings else [f"  probability   {_probabilities(result)}"]),
+        result.wording.headline,
+        *(f"  {name:<14}{text}" for name, text in result.wording.rows),
         *_slices(result),
         f"  study         {_study(result)}",
         *_series(result),
@@ -25,32 +25,6 @@ def render(result: Result) -> str:
     lines += [f"  warning       {warning}" for warning in result.warnings]
     lines.append(result.disclaimer)
     return "\n".join(lines)
-
-
-def _answer(result: Result) -> str:
-    """The label, and the threshold where it is that of the label."""
-    if result.threshold is None or result.findings:
-        return result.label
-    return f"{result.label}   (threshold {result.threshold:g})"
-
-
-def _findings(result: Result) -> list[str]:
-    """Independent labels, those that are present first, then the most probable; each with its threshold."""
-    width = max(len(finding.label) for finding in result.findings)
-    ordered = sorted(result.findings, key=lambda finding: (not finding.present, -finding.probability))
-    return [
-        f"  {'present' if finding.present else 'absent':<14}{finding.label:<{width}}   {finding.probability:.3f}"
-        f"   (threshold {finding.threshold:g})"
-        for finding in ordered
-    ]
-
-
-def _probabilities(result: Result) -> str:
-    """Of two labels in their order; of more, the most probable first."""
-    shares = list(result.probabilities.items())
-    if result.threshold is None:
-        shares.sort(key=lambda share: -share[1])
-    return "   ".join(f"{label} {probability:.3f}" for label, probability in shares)
 
 
 def _study(result: Result) -> str:
@@ -65,10 +39,8 @@ def _study(result: Result) -> str:
 
 
 def _slices(result: Result) -> list[str]:
-    """The windows that speak most for the answer; none of an image, or where the whole volume is one."""
-    if not result.windows:
-        return []
-    if (result.threshold is None or result.findings) and len(result.windows) == 1:
+    """The windows that speak most for the answer, where it has some and they are worth naming."""
+    if not (result.windows and result.wording.windows):
         return []
     depth = _window_depth(result)
     highest = sorted(result.windows, key=lambda window: -window.probability)[:SUSPICIOUS]

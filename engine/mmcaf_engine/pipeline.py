@@ -15,8 +15,9 @@ from .inputs.prepare import Prepared, prepare
 from .manifest import Precision
 from .record.clinical import RecordSource
 from .record.tokenizer import Tokenizer, open_tokenizer
-from .result.aggregate import StudyScore, aggregate
+from .result.aggregate import StudyScore
 from .result.answer import Answer
+from .result.decisions import decision_for
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.result import (
     NOT_A_MEDICAL_DEVICE,
@@ -132,10 +133,14 @@ class Answerer:
     Args:
         session: open, or opening: it is then waited for by the first study that is accepted.
         notice: a warning for every answer.
+
+    Raises:
+        BundleError: nothing here provides the bundle's output decision.
     """
 
     def __init__(self, session: Session | BackgroundSession, *, notice: str | None = None) -> None:
         self.bundle = session.bundle
+        self.decision = decision_for(self.bundle.manifest)
         self._session = session
         self._notices = () if notice is None else (notice,)
         self._costs: dict[Precision, AccuracySummary | None] = {}
@@ -189,7 +194,7 @@ class Answerer:
         with span("infer"):
             outputs = run_windows(session, prepared, options.get("progress"))
         with span("aggregate"):
-            score = aggregate(prepared.starts, outputs[manifest.score.name], manifest)
+            score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
             warnings = self._warnings(session, prepared)
         if options.get("strict") and warnings:
             raise StrictError(
@@ -243,7 +248,7 @@ class Answerer:
             )
         timing_ms = {**watch.stages_ms(), "total": watch.total_ms()}
         return Result(
-            label=score.said,
+            label=score.verdict,
             probability=score.probability,
             probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
             logit=score.logit,
@@ -256,6 +261,7 @@ class Answerer:
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
             warnings=warnings,
             disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
+            wording=self.decision.wording(score),
             findings=score.findings,
         )
 

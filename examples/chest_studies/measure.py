@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcaf_engine.evaluation.independent import mean_auroc_of_draws
 from mmcaf_engine.evaluation.intervals import bootstrap_interval, paired_interval
-from mmcaf_engine.evaluation.metrics import auroc
+from mmcaf_engine.evaluation.metrics import auroc, mean_auroc_of_draws
 
 Scores = NDArray[np.float32]
 """Higher where a label is present, [N, K]."""

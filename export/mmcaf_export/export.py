@@ -14,10 +14,11 @@ from mmcaf_engine import __version__
 from mmcaf_engine.bundle.bundle import check_output, describe_validation, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
 from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
-from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
+from mmcaf_engine.errors import BundleError, ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.outputs import scratch_folder
 from mmcaf_engine.record.tokenizer import Tokenizer
+from mmcaf_engine.result.decisions import decision_for
 
 from .checkpoint import Checkpoint, load_checkpoint
 from .golden import CASES, reference, write_golden
@@ -204,11 +205,14 @@ def _manifest(
     files = {MODEL: placeholder, GOLDEN_NAME: placeholder} | ({VOCABULARY: placeholder} if vocabulary else {})
     try:
         checked = Manifest.model_validate({**document, "files": files})
+        decision_for(checked)
     except ValidationError as failure:
         raise ExportError(
             f"The settings do not make a valid manifest: {describe_validation(failure)}.",
             Remedy("Correct them", option="set"),
         ) from None
+    except BundleError as failure:
+        raise ExportError(failure.problem, Remedy("Correct the settings", option="set")) from None
     return document, checked, vocabulary
 
 

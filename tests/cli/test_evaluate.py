@@ -20,7 +20,7 @@ from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.result.aggregate import sigmoid
-from mmcaf_engine.result.result import EngineSummary, ModelSummary, Result, StudySummary, WindowScore
+from mmcaf_engine.result.result import EngineSummary, ModelSummary, Result, StudySummary, WindowScore, Wording
 from several_precisions import add_precisions
 
 DISCLAIMER = "Not a medical device: for research, not for diagnosis or treatment."
@@ -362,6 +362,7 @@ def test_the_answer_says_what_its_precision_costs(accuracy: AccuracySummary | No
         timing_ms={"total": 10.0},
         warnings=(),
         disclaimer=DISCLAIMER,
+        wording=Wording("loud   (threshold 0.5)", (("probability", "quiet 0.300   loud 0.700"),), windows=True),
     )
     text = render(result)
     assert ("against fp32" in text) == (said is not None) and (said or "") in text

@@ -19,8 +19,8 @@ from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.errors import BackendError, BundleError, RecordError, StrictError, UsageError
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_engine.result.aggregate import sigmoid
+from mmcaf_engine.result.decisions.multilabel import NONE_PRESENT
 from mmcaf_engine.result.deidentify import deidentify
-from mmcaf_engine.result.result import NONE_PRESENT
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.session.tune import tune
 from tiny_bert import bert_network

@@ -20,7 +20,7 @@ from ..inputs.windows import lay_out
 from ..manifest import Manifest, Precision, PreprocessingSpec
 from ..record.clinical import read_clinical
 from ..record.tokenizer import Tokenizer, open_tokenizer
-from ..result.aggregate import aggregate
+from ..result.decisions import decision_for
 from ..session.self_test import TOLERANCE
 from ..volume import Arrays, PatientHeader, StudyFacts
 
@@ -141,7 +141,8 @@ def probabilities(
     outputs: Mapping[str, NDArray[np.float32]], prepared: Prepared, manifest: Manifest
 ) -> NDArray[np.float64]:
     """Of each label, from the outputs of all windows."""
-    return np.array(aggregate(prepared.starts, outputs[manifest.score.name], manifest).probabilities, np.float64)
+    score = decision_for(manifest).aggregate(prepared.starts, outputs[manifest.score.name])
+    return np.array(score.probabilities, np.float64)
 
 
 def longer_starts(manifest: Manifest, study: RawStudy) -> tuple[int, ...]:

@@ -8,10 +8,7 @@ from typing import Protocol
 from ..inputs.prepare import Prepared, prepare
 from ..manifest import Manifest
 from ..record.tokenizer import Tokenizer
-
-Label = int | tuple[int, ...] | None
-"""A label's position among the network's; where labels are independent, of those that are present, ascending; None
-where it is not known."""
+from ..result.decisions import Label
 
 
 class Case(Protocol):

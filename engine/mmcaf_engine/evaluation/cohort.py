@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..manifest import Manifest
+from ..result.decisions import decision_for
 from .cases import Cohort
 from .cohort_table import read_cohort
 from .synthetic import Kind, demo_cohort, reads_chest, reads_liver
@@ -15,6 +16,7 @@ def open_cohort(source: str, manifest: Manifest) -> Cohort:
 
     Raises:
         UsageError: no such table, the table is not usable, or no such range.
+        BundleError: nothing here provides the manifest's output decision.
     """
     if not source.startswith("demo:"):
         return read_cohort(Path(source), manifest)
@@ -26,4 +28,4 @@ def open_cohort(source: str, manifest: Manifest) -> Cohort:
             "For example: demo:40000-40599",
         )
     kind: Kind = "liver" if reads_liver(manifest) else "chest" if reads_chest(manifest) else "lung"
-    return demo_cohort(first, last - first + 1, manifest.labels, kind=kind)
+    return demo_cohort(first, last - first + 1, decision_for(manifest), kind=kind)

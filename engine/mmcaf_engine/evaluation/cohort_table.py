@@ -7,15 +7,13 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..manifest import Manifest
+from ..result.decisions import Decision, decision_for
 from ..strict_json import read_bounded
-from .cases import Cohort, FileCase, Label
+from .cases import Cohort, FileCase
 
 COLUMNS = ("study", "record", "report", "label", "id")
 MAX_TABLE_BYTES = 64 * 1024 * 1024
 MAX_SHOWN_PROBLEMS = 5
-
-SEPARATOR, NOT_KNOWN = ";", "?"
-"""Of independent labels: between those that are present, and in place of them where nobody knows."""
 
 _EXAMPLE = "The first line names the columns: study,record,label,id (label and id may be left out)."
 
@@ -27,9 +25,9 @@ class _UnusableRowError(Exception):
 def read_cohort(path: Path, manifest: Manifest) -> Cohort:
     """Read a table of studies; its paths are relative to its own folder.
 
-    A label is one of the manifest's names or its number; an empty one is unknown. Where labels are independent, those
-    that are present are separated by ";", an empty cell means none, and "?" unknown. Blank lines, and blanks around a
-    cell, mean nothing. Without an id, the study's path is the id.
+    A label is one of the manifest's names or its number; an empty one is unknown. Where any number of labels may hold,
+    those that are present are separated by ";", an empty cell means none, and "?" unknown. Blank lines, and blanks
+    around a cell, mean nothing. Without an id, the study's path is the id.
 
     Raises:
         UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
@@ -40,12 +38,13 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
     lines = _lines(path, _text(path))
     _, header = next(lines, (0, []))
     columns = _columns(path, header, manifest)
+    decision = decision_for(manifest)
     cases: list[FileCase] = []
     ids: dict[str, int] = {}
     problems: list[str] = []
     for number, cells in lines:
         try:
-            cases.append(_case(cells, columns, path.parent, manifest))
+            cases.append(_case(cells, columns, path.parent, manifest, decision))
             earlier = ids.setdefault(cases[-1].id, number)
             if earlier != number:
                 raise _UnusableRowError(f"the id {cases[-1].id!r} stands already in line {earlier}")
@@ -115,14 +114,18 @@ def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
     return header
 
 
-def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest) -> FileCase:
+def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest, decision: Decision) -> FileCase:
     if len(cells) != len(columns):
         raise _UnusableRowError(f"{len(cells)} cells; {len(columns)} were expected ({','.join(columns)})")
     row = dict(zip(columns, cells, strict=True))
     study = _existing(folder, row["study"], "study")
     record = _existing(folder, row["record"], "record") if row.get("record") or manifest.table is not None else None
     report = _existing(folder, row["report"], "report") if row.get("report") else None
-    return FileCase(row.get("id") or row["study"], _label(row.get("label"), manifest), study, record, report)
+    try:
+        label = decision.read_label(row.get("label"))
+    except ValueError as reason:
+        raise _UnusableRowError(str(reason)) from None
+    return FileCase(row.get("id") or row["study"], label, study, record, report)
 
 
 def _existing(folder: Path, cell: str, column: str) -> Path:
@@ -135,26 +138,3 @@ def _existing(folder: Path, cell: str, column: str) -> Path:
     except (OSError, ValueError) as failure:
         raise _UnusableRowError(f"the {column} {cell[:80]!r} is no path ({failure})") from None
     raise _UnusableRowError(f"the {column} {cell!r} does not exist")
-
-
-def _label(cell: str | None, manifest: Manifest) -> Label:
-    if manifest.activation != "independent":
-        return _one_label(cell, manifest.labels) if cell else None
-    if cell is None or cell == NOT_KNOWN:
-        return None
-    parts = [part.strip() for part in cell.split(SEPARATOR)] if cell else []
-    present = [_one_label(part, manifest.labels) for part in parts]
-    if len(set(present)) != len(present):
-        raise _UnusableRowError(f"a label stands twice in {cell[:40]!r}")
-    return tuple(sorted(present))
-
-
-def _one_label(cell: str, labels: tuple[str, ...]) -> int:
-    names = [name.casefold() for name in labels]
-    if cell.casefold() in names:
-        return names.index(cell.casefold())
-    numbers = [str(number) for number in range(len(labels))]
-    if cell in numbers:
-        return int(cell)
-    accepted = ", ".join([*labels, *numbers]) if len(labels) <= 2 else f"{', '.join(labels)}, 0 to {numbers[-1]}"
-    raise _UnusableRowError(f"the label {cell[:40]!r} is not known (accepted: {accepted})")

@@ -11,21 +11,18 @@ from ..cancel import Progress
 from ..errors import RecordError, StudyError, UsageError
 from ..manifest import AccuracyBound, Precision
 from ..record.tokenizer import open_tokenizer
-from ..result.aggregate import StudyScore, aggregate
+from ..result.aggregate import StudyScore
+from ..result.decisions import Decision, Label, decision_for
 from ..session.run import run_windows
 from ..session.session import Session
-from .cases import Case, Cohort, Label
+from .cases import Case, Cohort
 from .intervals import paired_interval
-from .performance import Labels, Rule, area_of, decided, performance, rule_of, why_no_auroc
+from .performance import Labels, area_of, performance, why_no_auroc
 
 
 @dataclass(frozen=True)
 class StudyScores:
-    """A session's score of every study, float64.
-
-    [S]: probability of label 1 and its logit, where two labels are told apart by a threshold.
-    [S, K]: of every label, where there are several.
-    """
+    """A session's score of every study, float64 [S] or [S, K], as `Decision.arrays` gives them."""
 
     runtime: Runtime
     probabilities: NDArray[np.float64]
@@ -67,6 +64,7 @@ def evaluate(
         UsageError: no fp32 session.
         StudyError: every case was refused.
         BackendError: a session failed or gave a number that is not finite.
+        BundleError: nothing here provides the manifest's output decision.
     """
     if "fp32" not in sessions:
         raise UsageError("No FP32 session to compare with.", 'Open one: open_session(bundle, precision="fp32")')
@@ -79,17 +77,17 @@ def evaluate(
             "Answer one of them alone.",
         )
     reference = outcome.scores["fp32"]
-    rule = rule_of(manifest)
+    decision = decision_for(manifest)
     accuracy = Accuracy(
-        cohort=_summary(cohort, outcome, len(manifest.labels), rule),
-        threshold=manifest.threshold,
-        thresholds=rule if isinstance(rule, tuple) else None,
+        cohort=_summary(cohort, outcome, decision),
+        threshold=decision.threshold,
+        thresholds=decision.thresholds,
         reference=Reference(
             **reference.runtime.model_dump(),
-            performance=performance(outcome.labels, reference.probabilities, rule),
+            performance=performance(outcome.labels, reference.probabilities, decision),
         ),
         precisions={
-            precision: agreement(reference, scores, outcome.labels, rule, manifest.accuracy_bounds[precision])
+            precision: agreement(reference, scores, outcome.labels, decision, manifest.accuracy_bounds[precision])
             for precision, scores in outcome.scores.items()
             if precision != "fp32"
         },
@@ -107,12 +105,14 @@ def score_cohort(
     Raises:
         UsageError: no session.
         BackendError: a session failed or gave a number that is not finite.
+        BundleError: nothing here provides the manifest's output decision.
     """
     if not sessions:
         raise UsageError("No session to score a cohort with.")
     cases = tuple(cases)
     bundle = next(iter(sessions.values())).bundle
     manifest, tokenizer = bundle.manifest, open_tokenizer(bundle)
+    decision = decision_for(manifest)
     ids: list[str] = []
     labels: list[Label] = []
     refused: list[Remark] = []
@@ -129,7 +129,7 @@ def score_cohort(
             warnings += [Remark(case.id, text) for text in (*prepared.study_warnings, *prepared.record_warnings)]
             for precision, session in sessions.items():
                 outputs = run_windows(session, prepared)
-                found[precision].append(aggregate(prepared.starts, outputs[manifest.score.name], manifest))
+                found[precision].append(decision.aggregate(prepared.starts, outputs[manifest.score.name]))
             del prepared  # before the next one is loaded
         if progress is not None:
             progress("studies", done, len(cases))
@@ -137,35 +137,30 @@ def score_cohort(
     for precision, session in sessions.items():
         facts = session.describe()
         runtime = Runtime(backend=facts["backend"], version=facts["version"], device=facts["device"])
-        several = manifest.threshold is None
-        probabilities = [score.probabilities if several else score.probability for score in found[precision]]
-        logits = [score.logits if several else score.logit for score in found[precision]]
-        scores[precision] = StudyScores(runtime, np.array(probabilities, np.float64), np.array(logits, np.float64))
+        scores[precision] = StudyScores(runtime, *decision.arrays(found[precision]))
     return CohortScores(tuple(ids), tuple(labels), scores, tuple(refused), tuple(warnings))
 
 
-def _summary(cohort: Cohort, outcome: CohortScores, labels: int, rule: Rule) -> CohortSummary:
-    known = [(label,) if isinstance(label, int) else label for label in outcome.labels if label is not None]
-    per_label = tuple(sum(label in present for present in known) for label in range(labels))
-    of_two = isinstance(rule, float)
+def _summary(cohort: Cohort, outcome: CohortScores, decision: Decision) -> CohortSummary:
+    known = [label for label in outcome.labels if label is not None]
+    per_label = decision.counted(known)
     return CohortSummary(
         source=cohort.source,
         studies=len(outcome.ids),
         refused=len(outcome.refused),
         labelled=len(known),
-        positives=per_label[1] if of_two else None,
-        per_label=None if of_two else per_label,
+        positives=per_label[1] if decision.one_question else None,
+        per_label=None if decision.one_question else per_label,
     )
 
 
 def agreement(
-    reference: StudyScores, other: StudyScores, labels: Labels, rule: Rule, bound: AccuracyBound
+    reference: StudyScores, other: StudyScores, labels: Labels, decision: Decision, bound: AccuracyBound
 ) -> PrecisionAccuracy:
     """Compare a precision's scores with FP32's, study by study, and judge them by a bound.
 
-    A study's difference of several labels is that of the label where it is largest, and one of independent labels has
-    changed where any of them is present in one and absent in the other. AUROC and its bound count only where studies of
-    two labels exist; `auroc_note` says so where they do not.
+    A study's difference of several labels is that of the label where it is largest. AUROC and its bound count only
+    where studies of two labels exist; `auroc_note` says so where they do not.
 
     Raises:
         UsageError: no studies, or unequal numbers of them.
@@ -175,8 +170,8 @@ def agreement(
         raise UsageError(f"Scores of {counts[0]} and {counts[1]} studies with {counts[2]} labels cannot be compared.")
     difference = np.abs(other.probabilities - reference.probabilities)
     difference = difference.max(axis=1) if difference.ndim > 1 else difference
-    flips = _flips(decided(reference.probabilities, rule), decided(other.probabilities, rule), rule)
-    auroc_difference = _auroc_difference(reference, other, labels, rule)
+    flips = decision.flips(reference.probabilities, other.probabilities)
+    auroc_difference = _auroc_difference(reference, other, labels, decision)
     largest = float(difference.max())
     reasons = _excesses(largest, flips, auroc_difference, bound)
     return PrecisionAccuracy(
@@ -185,25 +180,19 @@ def agreement(
         mean_probability_difference=float(difference.mean()),
         max_logit_difference=float(np.abs(other.logits - reference.logits).max()),
         flips=flips,
-        performance=performance(labels, other.probabilities, rule),
+        performance=performance(labels, other.probabilities, decision),
         auroc_difference=auroc_difference,
-        auroc_note=None if auroc_difference else why_no_auroc(labels, rule),
+        auroc_note=None if auroc_difference else why_no_auroc(labels, decision),
         bound=bound,
         passed=not reasons,
         reasons=reasons,
     )
 
 
-def _flips(before: NDArray[np.int64], after: NDArray[np.int64], rule: Rule) -> Flips:
-    changed = before != after if before.ndim == 1 else (before != after).any(axis=1)
-    fraction = float(changed.mean())
-    if not isinstance(rule, float):
-        return Flips(changed=int(changed.sum()), fraction=fraction)
-    return Flips(to_label_0=int((before > after).sum()), to_label_1=int((after > before).sum()), fraction=fraction)
-
-
-def _auroc_difference(reference: StudyScores, other: StudyScores, labels: Labels, rule: Rule) -> Estimate | None:
-    mine, theirs = area_of(labels, other.probabilities, rule), area_of(labels, reference.probabilities, rule)
+def _auroc_difference(
+    reference: StudyScores, other: StudyScores, labels: Labels, decision: Decision
+) -> Estimate | None:
+    mine, theirs = area_of(labels, other.probabilities, decision), area_of(labels, reference.probabilities, decision)
     if mine is None or theirs is None:
         return None
     low, high = paired_interval(mine.strata, mine.of_draws, theirs.of_draws)

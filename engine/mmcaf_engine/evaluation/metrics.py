@@ -1,8 +1,8 @@
 """How well scores tell two labels apart: AUROC, ROC curve, and the table of decisions at a threshold.
 
 AUROC is the Mann-Whitney rank statistic (Hanley and McNeil, Radiology 143, 1982, 29-36). What is not
-defined, such as a ratio over nothing, is None; never 0 and never NaN. Of several labels, each is told from all
-others, and the plain mean over the labels is taken (macro average, one versus rest).
+defined, such as a ratio over nothing, is None; never 0 and never NaN. Of several questions, such as one label against
+all others, the plain mean over the questions is taken (macro average).
 """
 
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..bundle.accuracy import DecisionTable, LabelTable, MacroTable
+from ..bundle.accuracy import DecisionTable, LabelTable
 from ..errors import UsageError
 
 Statistic = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -107,63 +107,30 @@ def decision_table(labels: ArrayLike, scores: ArrayLike, threshold: float) -> De
     )
 
 
-def occurring(labels: ArrayLike) -> tuple[int, ...]:
-    """The labels that some studies are of, where there are at least two; none else."""
-    found = np.unique(np.asarray(labels)).tolist()
-    return tuple(found) if len(found) > 1 else ()
+def told_apart(known: NDArray[np.int64]) -> tuple[int, ...]:
+    """The questions, of [S, Q], that are answered by yes for some studies and by no for others."""
+    return tuple(at for at in range(known.shape[1]) if both_labels(known[:, at]))
 
 
-def macro_auroc(labels: ArrayLike, scores: NDArray[np.float64]) -> float | None:
-    """Mean over the occurring labels of the AUROC of each against the others.
+def mean_auroc_of_draws(known: NDArray[np.int64], scores: NDArray[np.float64]) -> Statistic:
+    """Macro average AUROC as a function of resampled studies; at least one question must tell studies apart.
+
+    A question that all of a draw's studies answer alike is left out of that draw's mean; a draw with no other is NaN.
 
     Args:
-        labels: 0 to K - 1, [S].
-        scores: higher for each label, [S, K].
-
-    Returns:
-        None when fewer than two labels occur.
-
-    Raises:
-        UsageError: as for `auroc`.
+        known: 1 for yes and 0 for no, [S, Q].
+        scores: higher for yes, [S, Q].
     """
-    known = np.asarray(labels)
-    if not occurring(known):
-        return None
-    return float(macro_auroc_of_draws(known, scores)(np.ones((1, len(known)), np.int64))[0])
-
-
-def macro_auroc_of_draws(labels: ArrayLike, scores: NDArray[np.float64]) -> Statistic:
-    """`macro_auroc` as a function of resampled studies; every draw must hold each occurring label."""
-    known = np.asarray(labels)
-    each = [auroc_of_draws((known == label).astype(np.int64), scores[:, label]) for label in occurring(known)]
+    each = [auroc_of_draws(known[:, at], scores[:, at]) for at in told_apart(known)]
 
     def statistic(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        result: NDArray[np.float64] = np.mean([one(counts) for one in each], axis=0)
+        with np.errstate(invalid="ignore"):
+            areas = np.array([one(counts) for one in each])
+            defined = np.isfinite(areas)
+            result: NDArray[np.float64] = np.where(defined, areas, 0.0).sum(axis=0) / defined.sum(axis=0)
         return result
 
     return statistic
-
-
-def label_tables(labels: ArrayLike, scores: NDArray[np.float64]) -> tuple[LabelTable, ...]:
-    """Each label against all others; the label of the highest score is said. Arguments as for `macro_auroc`."""
-    known, said = np.asarray(labels), scores.argmax(axis=1)
-    tables = []
-    for label in range(scores.shape[1]):
-        own = (known == label).astype(np.int64)
-        decisions = decision_table(own, (said == label).astype(np.float64), 0.5)
-        area = auroc(own, scores[:, label])
-        tables.append(LabelTable(**decisions.model_dump(), label=label, studies=int(own.sum()), auroc=area))
-    return tuple(tables)
-
-
-def macro_table(labels: ArrayLike, scores: NDArray[np.float64], tables: tuple[LabelTable, ...]) -> MacroTable:
-    """Accuracy, and the means of the occurring labels' ratios. Arguments as for `macro_auroc`."""
-    known = np.asarray(labels)
-    occur = [table for table in tables if table.studies]
-    return MacroTable(
-        accuracy=_ratio(int((scores.argmax(axis=1) == known).sum()), len(known)),
-        **{name: mean_of_tables(occur, name) for name in ("f1", "specificity", "sensitivity", "ppv", "npv")},
-    )
 
 
 def mean_of_tables(tables: Iterable[LabelTable], name: str) -> float | None:

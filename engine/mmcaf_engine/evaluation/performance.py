@@ -1,4 +1,4 @@
-"""How well a network tells its labels, by whichever rule its answer is said."""
+"""How well a network tells what its output decision asks about the studies of a cohort."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,27 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.accuracy import Estimate, Performance
-from ..manifest import Manifest
-from . import independent
-from .cases import Label
+from ..bundle.accuracy import DecisionTable, Estimate, LabelTable, MacroTable, Performance
+from ..result.decisions import Decision, Label
+from ..result.decisions.questions import Question, Questions
 from .intervals import bootstrap_interval
-from .metrics import (
-    Statistic,
-    auroc_of_draws,
-    both_labels,
-    decision_table,
-    label_tables,
-    macro_auroc_of_draws,
-    macro_table,
-    occurring,
-)
+from .metrics import Statistic, auroc, auroc_of_draws, decision_table, mean_auroc_of_draws, mean_of_tables, told_apart
 
 Labels = Sequence[Label]
 
-Rule = float | tuple[float, ...] | None
-"""How labels follow from probabilities: the threshold of label 1 of two; of independent labels, each one's threshold;
-None where the most probable of several is said."""
+_RATIOS = ("f1", "specificity", "sensitivity", "ppv", "npv")
 
 
 @dataclass(frozen=True)
@@ -38,84 +26,73 @@ class Area:
     strata: NDArray[np.int64]
 
 
-def rule_of(manifest: Manifest) -> Rule:
-    """The manifest's rule."""
-    return manifest.thresholds if manifest.activation == "independent" else manifest.threshold
-
-
-def decided(probabilities: NDArray[np.float64], rule: Rule) -> NDArray[np.int64]:
-    """What is said of each study: its label, [S]; of independent labels, 1 where each is present, [S, K].
+def performance(labels: Labels, probabilities: NDArray[np.float64], decision: Decision) -> Performance:
+    """AUROC with its interval, and the decisions, over the studies whose label is known.
 
     Args:
-        probabilities: [S] of label 1 where two labels are told apart by a threshold, else [S, K].
+        probabilities: as `Decision.arrays` gives them.
     """
-    said: NDArray[np.int64]
-    if rule is None:
-        said = probabilities.argmax(axis=1).astype(np.int64)
-    else:
-        said = (probabilities >= np.asarray(rule)).astype(np.int64)
-    return said
-
-
-def performance(labels: Labels, probabilities: NDArray[np.float64], rule: Rule) -> Performance:
-    """AUROC with its interval, and the decisions, over the studies whose label is known; scores as for `decided`."""
-    known, chosen = labelled(labels)
-    scores = probabilities[chosen]
-    if not len(chosen):
+    asked = questions_of(labels, probabilities, decision)
+    if asked is None or not asked.each:
         return Performance(auroc=None, decisions=None)
-    found = area_of(labels, probabilities, rule)
-    estimate = None
-    if found is not None:
-        low, high = bootstrap_interval(found.strata, found.of_draws)
-        estimate = Estimate(value=found.value, low=low, high=high)
-    if isinstance(rule, float):
-        return Performance(auroc=estimate, decisions=decision_table(known, scores, rule))
-    if rule is None:
-        tables = label_tables(known, scores)
-        return Performance(auroc=estimate, decisions=macro_table(known, scores, tables), per_label=tables)
-    tables = independent.label_tables(_truth(labels, rule), scores, rule)
-    return Performance(auroc=estimate, decisions=independent.macro_table(tables), per_label=tables)
+    area, estimate = _area(asked), None
+    if area is not None:
+        low, high = bootstrap_interval(area.strata, area.of_draws)
+        estimate = Estimate(value=area.value, low=low, high=high)
+    if decision.one_question:
+        return Performance(auroc=estimate, decisions=_table(asked.each[0]))
+    tables = tuple(_label_table(question, decision.alone) for question in asked.each)
+    return Performance(auroc=estimate, decisions=_macro_table(asked, tables), per_label=tables)
 
 
-def area_of(labels: Labels, probabilities: NDArray[np.float64], rule: Rule) -> Area | None:
-    """AUROC over the studies whose label is known; None where it is not defined.
-
-    Studies are drawn each label apart; of independent labels, which overlap, all together.
-    """
-    known, chosen = labelled(labels)
-    scores = probabilities[chosen]
-    if isinstance(rule, float):
-        if not both_labels(known):
-            return None
-        of_draws = auroc_of_draws(known, scores)
-    elif rule is None:
-        if not occurring(known):
-            return None
-        of_draws = macro_auroc_of_draws(known, scores)
-    else:
-        present = _truth(labels, rule)
-        if not independent.told_apart(present):
-            return None
-        of_draws = independent.mean_auroc_of_draws(present, scores)
-        known = np.zeros(len(present), np.int64)
-    return Area(float(of_draws(np.ones((1, len(chosen)), np.int64))[0]), of_draws, known)
+def area_of(labels: Labels, probabilities: NDArray[np.float64], decision: Decision) -> Area | None:
+    """AUROC over the studies whose label is known, of several questions its mean; None where it is not defined."""
+    asked = questions_of(labels, probabilities, decision)
+    return None if asked is None else _area(asked)
 
 
-def labelled(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The known labels, none where they are independent; and the positions of the studies with a known label."""
-    chosen = np.array([at for at, label in enumerate(labels) if label is not None], np.int64)
-    return np.array([label for label in labels if isinstance(label, int)], np.int64), chosen
+def questions_of(labels: Labels, probabilities: NDArray[np.float64], decision: Decision) -> Questions | None:
+    """What is asked about the studies whose label is known; None where no label is."""
+    chosen = [at for at, label in enumerate(labels) if label is not None]
+    return decision.questions([labels[at] for at in chosen], probabilities[chosen]) if chosen else None
 
 
-def why_no_auroc(labels: Labels, rule: Rule) -> str:
+def why_no_auroc(labels: Labels, decision: Decision) -> str:
     """In words why AUROC is not defined."""
-    known, chosen = labelled(labels)
-    if not len(chosen):
-        return "AUROC was not measured: the cohort has no labels."
-    if isinstance(rule, tuple):
-        return f"AUROC was not measured: each label is in all or none of the {len(chosen)} labelled studies."
-    return f"AUROC was not measured: all {len(known)} labelled studies are of label {known[0]}."
+    known = [label for label in labels if label is not None]
+    return f"AUROC was not measured: {decision.without_auroc(known) if known else 'the cohort has no labels'}."
 
 
-def _truth(labels: Labels, rule: tuple[float, ...]) -> independent.Truth:
-    return independent.truth([label for label in labels if isinstance(label, tuple)], len(rule))
+def _area(asked: Questions) -> Area | None:
+    truth = np.array([question.truth for question in asked.each]).T
+    if not asked.each or not told_apart(truth):
+        return None
+    of_draws = mean_auroc_of_draws(truth, np.array([question.score for question in asked.each]).T)
+    return Area(float(of_draws(np.ones((1, len(truth)), np.int64))[0]), of_draws, asked.strata)
+
+
+def _table(question: Question) -> DecisionTable:
+    return decision_table(question.truth, question.said.astype(np.float64), 0.5)
+
+
+def _label_table(question: Question, alone: bool) -> LabelTable:
+    area, interval = auroc(question.truth, question.score), None
+    if alone and area is not None:
+        low, high = bootstrap_interval(question.truth, auroc_of_draws(question.truth, question.score))
+        interval = Estimate(value=area, low=low, high=high)
+    return LabelTable(
+        **_table(question).model_dump(),
+        label=question.label,
+        studies=int(question.truth.sum()),
+        auroc=area,
+        interval=interval,
+        threshold=question.threshold,
+    )
+
+
+def _macro_table(asked: Questions, tables: tuple[LabelTable, ...]) -> MacroTable:
+    """Accuracy, and the means of the other ratios over the questions to which any study's answer is yes."""
+    occurring = [table for table in tables if table.studies]
+    right = asked.right
+    accuracy = mean_of_tables(tables, "accuracy") if right is None else int(right.sum()) / len(right)
+    return MacroTable(accuracy=accuracy, **{name: mean_of_tables(occurring, name) for name in _RATIOS})

@@ -9,9 +9,10 @@ from ..bundle.accuracy import Accuracy, Estimate, Performance
 from ..errors import Remedy, UsageError
 from ..machine.installation import install_command
 from ..manifest import Precision
+from ..result.decisions import Decision
 from .compare import CohortScores
 from .metrics import RocCurve, roc_curve
-from .performance import labelled
+from .performance import questions_of
 
 INCHES, DOTS_PER_INCH = 3.5, 300
 """Width and height of the figure: one column of a paper."""
@@ -49,14 +50,18 @@ def require_matplotlib() -> None:
         )
 
 
-def roc_curves(accuracy: Accuracy, outcome: CohortScores) -> list[Curve]:
-    """The curve of every precision over the studies whose label is known, FP32 first; none without both labels."""
+def roc_curves(accuracy: Accuracy, outcome: CohortScores, decision: Decision) -> list[Curve]:
+    """The curve of every precision over the studies whose label is known, FP32 first; none without both labels.
+
+    Args:
+        decision: one of a single question.
+    """
     performances: dict[Precision, Performance] = {"fp32": accuracy.reference.performance}
     performances |= {name: measured.performance for name, measured in accuracy.precisions.items()}
-    known, chosen = labelled(outcome.labels)
     curves = []
     for name, performance in performances.items():
-        points = roc_curve(known, outcome.scores[name].probabilities[chosen])
+        asked = questions_of(outcome.labels, outcome.scores[name].probabilities, decision)
+        points = None if asked is None else roc_curve(asked.each[0].truth, asked.each[0].score)
         if points is not None and performance.auroc is not None:
             curves.append(Curve(name, points, performance.auroc))
     return curves

@@ -32,8 +32,9 @@ from ..manifest import Manifest
 from ..record.clinical import Clinical, read_clinical
 from ..record.record import read_record
 from ..record.tokenizer import Tokenizer
+from ..result.decisions import BinaryDecision, Decision, Label, MulticlassDecision, MultilabelDecision
 from ..volume import Intensity, PatientHeader, Study, StudyFacts, Volume
-from .cases import Case, Cohort, Label
+from .cases import Case, Cohort
 
 PHANTOM_LABELS = ("adenocarcinoma", "squamous-cell carcinoma")
 """What label 0 and label 1 of a phantom are."""
@@ -43,6 +44,11 @@ MAX_PHANTOMS = 100_000
 Kind = Literal["lung", "liver", "chest"]
 """What synthetic patients have."""
 
+_LUNG = BinaryDecision(PHANTOM_LABELS, 0.5)
+_LIVER = MulticlassDecision(LIVER_LABELS)
+_CHEST = MultilabelDecision(CHEST_FINDINGS, (0.5,) * len(CHEST_FINDINGS))
+"""What is decided of them by a network of their own."""
+
 _AXES = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
 
 
@@ -51,7 +57,7 @@ class PhantomCase:
     """A synthetic patient, rendered in memory: the voxels and the record that `mmcaf demo` writes."""
 
     seed: int
-    labels: tuple[str, ...] = PHANTOM_LABELS
+    decision: Decision = _LUNG
 
     @property
     def id(self) -> str:
@@ -63,9 +69,9 @@ class PhantomCase:
         return make_patient(self.seed)
 
     @property
-    def label(self) -> int | None:
-        """Position of the phantom's label among `labels`; None where these are other diseases."""
-        return _label(self._patient.label, PHANTOM_LABELS, self.labels)
+    def label(self) -> Label:
+        """The phantom's, as the decision has it; None where that is about other diseases."""
+        return self.decision.label_of([PHANTOM_LABELS[self._patient.label]], PHANTOM_LABELS)
 
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Render it; see `Case.load`."""
@@ -90,7 +96,7 @@ class LiverCase:
     """A synthetic liver study, rendered in memory: the voxels that `mmcaf demo --kind liver` writes."""
 
     seed: int
-    labels: tuple[str, ...] = LIVER_LABELS
+    decision: Decision = _LIVER
 
     @property
     def id(self) -> str:
@@ -98,9 +104,9 @@ class LiverCase:
         return f"demo:{self.seed}"
 
     @cached_property
-    def label(self) -> int | None:
-        """Position of the lesion's label among `labels`; None where these are other diseases."""
-        return _label(liver_patient(self.seed).lesion.kind, LIVER_LABELS, self.labels)
+    def label(self) -> Label:
+        """The lesion's, as the decision has it; None where that is about other diseases."""
+        return self.decision.label_of([LIVER_LABELS[liver_patient(self.seed).lesion.kind]], LIVER_LABELS)
 
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Render it; see `Case.load`."""
@@ -121,7 +127,7 @@ class ChestCase:
     """A synthetic radiograph with record and report, rendered in memory: what `mmcaf demo --kind chest` writes."""
 
     seed: int
-    labels: tuple[str, ...] = CHEST_FINDINGS
+    decision: Decision = _CHEST
 
     @property
     def id(self) -> str:
@@ -134,10 +140,11 @@ class ChestCase:
 
     @property
     def label(self) -> Label:
-        """Positions of its findings among `labels`, or that of normal or abnormal; None where these are others."""
-        if set(CHEST_FINDINGS) <= set(self.labels):
-            return tuple(sorted(self.labels.index(name) for name in self._patient.names))
-        return _label(self._patient.label, CHEST_LABELS, self.labels)
+        """Its findings, or normal or abnormal, as the decision has it; None where that is about others."""
+        found = self.decision.label_of(self._patient.names, CHEST_FINDINGS)
+        if found is None:
+            found = self.decision.label_of([CHEST_LABELS[self._patient.label]], CHEST_LABELS)
+        return found
 
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Render it; see `Case.load`. The record holds no more than the network reads."""
@@ -164,10 +171,6 @@ def reads_liver(manifest: Manifest) -> bool:
     return manifest.modalities == ("MR",) and {spec.name for spec in manifest.volumes} <= set(PHASES)
 
 
-def _label(own: int, names: tuple[str, ...], wanted: tuple[str, ...]) -> int | None:
-    return wanted.index(names[own]) if set(wanted) == set(names) else None
-
-
 def _other_kind(name: str, kind: str, manifest: Manifest) -> StudyError:
     inputs = ", ".join(spec.name for spec in manifest.inputs if spec.kind in ("volume", "image")) or "nothing"
     read = " or ".join(manifest.modalities) or "no study"
@@ -177,11 +180,11 @@ def _other_kind(name: str, kind: str, manifest: Manifest) -> StudyError:
     )
 
 
-def demo_cohort(first_seed: int, count: int, labels: tuple[str, ...] | None = None, *, kind: Kind = "lung") -> Cohort:
+def demo_cohort(first_seed: int, count: int, decision: Decision | None = None, *, kind: Kind = "lung") -> Cohort:
     """Synthetic patients of consecutive seeds.
 
     Args:
-        labels: of the network; where they are not those of the synthetic diseases, the cohort is unlabelled.
+        decision: of the network; where it is not about the synthetic diseases, the cohort is unlabelled.
         kind: chest CT with a record, liver MR of eight phases, or chest radiographs with record and report.
 
     Raises:
@@ -192,11 +195,11 @@ def demo_cohort(first_seed: int, count: int, labels: tuple[str, ...] | None = No
     seeds = range(first_seed, first_seed + count)
     cases: tuple[Case, ...]
     if kind == "liver":
-        cases = tuple(LiverCase(seed, labels or LIVER_LABELS) for seed in seeds)
+        cases = tuple(LiverCase(seed, decision or _LIVER) for seed in seeds)
     elif kind == "chest":
-        cases = tuple(ChestCase(seed, labels or CHEST_FINDINGS) for seed in seeds)
+        cases = tuple(ChestCase(seed, decision or _CHEST) for seed in seeds)
     else:
-        cases = tuple(PhantomCase(seed, labels or PHANTOM_LABELS) for seed in seeds)
+        cases = tuple(PhantomCase(seed, decision or _LUNG) for seed in seeds)
     return Cohort(f"demo:{seeds[0]}-{seeds[-1]}", cases)
 
 

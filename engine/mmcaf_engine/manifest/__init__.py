@@ -1,5 +1,6 @@
 """The manifest: a bundle's declarative contract, as a versioned pydantic model."""
 
+from .activation import Activation
 from .body_part import BodyPartRule
 from .codes import Code
 from .image import ImageSpec, View
@@ -7,7 +8,6 @@ from .manifest import (
     DEFAULT_ACCURACY_BOUNDS,
     FORMAT_VERSION,
     AccuracyBound,
-    Activation,
     AggregationSpec,
     FileEntry,
     Manifest,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from .activation import OF_THE_FORMAT, provided
 from .image import ImageSpec
 from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
@@ -122,9 +123,16 @@ def check_shapes(inputs: Sequence[TensorSpec], image: ImageSpec | None, table: T
 
 
 def check_labels(activation: str, labels: Sequence[str], threshold: float | None, thresholds: Sequence[float]) -> None:
-    """Labels, activation and thresholds fit each other."""
+    """Labels, activation and thresholds fit each other; of other packages' decisions, that there is such a one."""
     if len(set(labels)) != len(labels):
         raise ValueError("two labels share a name")
+    if activation not in OF_THE_FORMAT:
+        if not provided(activation):
+            raise ValueError(
+                f"unknown output decision {activation!r} as activation: it is none of {', '.join(OF_THE_FORMAT)}, and "
+                "no installed package provides it"
+            )
+        return
     if activation == "sigmoid" and len(labels) != 2:
         raise ValueError("activation sigmoid tells two labels apart; softmax is for more")
     if activation == "softmax" and len(labels) < 2:
@@ -149,6 +157,10 @@ def check_outputs(outputs: Sequence[TensorSpec], activation: str, labels: Sequen
     score, attention = outputs[0], outputs[1:]
     if [spec.kind for spec in outputs] != ["score"] + ["attention"] * len(attention):
         raise ValueError("outputs must hold one score, and attention after it")
+    if activation not in OF_THE_FORMAT:
+        if len(score.shape) != 2:
+            raise ValueError(f"the output {score.name} must be [N, scores]")
+        return
     scores = 1 if activation == "sigmoid" else len(labels)
     if score.shape != ("N", scores):
         raise ValueError(f"the output {score.name} must be [N, {scores}] for these labels")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from . import consistency
+from .activation import OF_THE_FORMAT, STANDARD_NAMES, Activation
 from .base import Line, ManifestModel, newer_fields
 from .body_part import BodyPartRule
 from .codes import Code
@@ -33,19 +34,6 @@ from .text import TextSpec
 
 FORMAT_VERSION = 2
 """Bundles up to this format version are read; a newer one is refused by name."""
-
-Activation = Literal["sigmoid", "softmax", "independent"]
-"""sigmoid: one logit, which scores label 1 of two; softmax: one logit for each label, of which one holds; independent:
-one logit for each label, of which any may hold."""
-
-StandardName = Literal["binary", "multiclass", "multilabel"]
-"""What machine learning calls them; version 2 reads these names as well."""
-
-STANDARD_NAMES: dict[StandardName, Activation] = {
-    "binary": "sigmoid",
-    "multiclass": "softmax",
-    "multilabel": "independent",
-}
 
 Threshold = Annotated[float, Field(gt=0, lt=1)]
 
@@ -107,11 +95,7 @@ class Manifest(ManifestModel):
     )
     labels: tuple[str, ...] = Field(min_length=1, description="In the order of the network's classes, from 0.")
     label_codes: dict[str, Code] = Field(default_factory=dict, description="Label -> its code in a terminology.")
-    activation: Activation = Field(
-        default="sigmoid",
-        description="sigmoid, or binary: one logit, which scores label 1 of two; softmax, or multiclass: a logit for "
-        "each label, of which one holds; independent, or multilabel: a logit for each label, of which any may hold.",
-    )
+    activation: Activation = "sigmoid"
     aggregation: AggregationSpec
     threshold: Threshold | None = Field(
         default=None, description="For sigmoid: the answer is label 1 from this probability on."
@@ -139,12 +123,13 @@ class Manifest(ManifestModel):
         {"release", "version", "body_part", "identity", "label_codes", "module_titles"}
     )
 
-    @field_validator("activation", mode="before", json_schema_input_type=Activation | StandardName)
+    @field_validator("activation")
     @classmethod
-    def _canonical(cls, given: Any, found: ValidationInfo) -> Any:
-        """Version 1 does not know the standard names."""
-        new = found.data.get("format_version") != 1
-        return next((old for name, old in STANDARD_NAMES.items() if new and given == name), given)
+    def _canonical(cls, given: str, found: ValidationInfo) -> str:
+        """Version 1 knows neither the standard names nor other packages' decisions."""
+        if found.data.get("format_version") == 1 and given not in OF_THE_FORMAT:
+            raise ValueError(f"format version 1 knows {', '.join(OF_THE_FORMAT)}")
+        return STANDARD_NAMES.get(given, given)
 
     @field_validator("accuracy_bounds")
     @classmethod

@@ -1,6 +1,6 @@
 """The answer: from the network's outputs to what a person or a program reads."""
 
-from .aggregate import aggregate
+from .decisions import decision_for
 from .result import Result
 
-__all__ = ["aggregate", "Result"]
+__all__ = ["decision_for", "Result"]

@@ -8,9 +8,6 @@ from ..bundle.accuracy import AccuracySummary
 
 SCHEMA_VERSION = 1
 
-NONE_PRESENT = "none above its threshold"
-"""What is said where labels are independent and none is present."""
-
 WORD_PIECES = "word_pieces"
 """Under this name `RecordSummary.features` says how much of a report the network read; of its text it holds nothing."""
 
@@ -41,6 +38,19 @@ class Finding:
     logit: float
     threshold: float
     present: bool
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The answer as a person reads it; of texts, not of the JSON object.
+
+    headline: the verdict. rows: (name, text) of what stands behind it. windows: whether the windows that speak most for
+    it are worth naming.
+    """
+
+    headline: str
+    rows: tuple[tuple[str, str], ...]
+    windows: bool
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,7 @@ class Result:
     several labels of which one holds, label is the most probable, probability and logit are its own, and threshold is
     None. Where labels are independent, findings holds each with its own threshold, label names those that are present,
     and probability, logit and threshold are those of the most probable one.
-    probabilities holds every label; timing_ms is wall time per stage.
+    probabilities holds every label; timing_ms is wall time per stage. wording is no part of the JSON object.
     """
 
     label: str
@@ -131,12 +141,14 @@ class Result:
     timing_ms: dict[str, float]
     warnings: tuple[str, ...]
     disclaimer: str
+    wording: Wording
     findings: tuple[Finding, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, in the documented order of keys."""
         fields = asdict(self)
+        del fields["wording"]
         return {name: fields.pop(name) for name in _FIRST} | fields
 
     def to_json(self, *, indent: int | None = None) -> str:

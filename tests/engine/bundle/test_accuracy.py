@@ -25,11 +25,13 @@ from mmcaf_engine.errors import BundleError
 from mmcaf_engine.evaluation.compare import StudyScores, agreement
 from mmcaf_engine.evaluation.performance import performance
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS, AccuracyBound, Manifest
+from mmcaf_engine.result.decisions import BinaryDecision
 from several_precisions import add_precisions
 from tiny_bundle import tiny_manifest
 
 LABELS = (0, 1, 1, None)
 RUNTIME = Runtime(backend="openvino", version="2026.1", device="CPU")
+RULE = BinaryDecision(("quiet", "loud"), 0.5)
 
 
 def scores(*probabilities: float) -> StudyScores:
@@ -43,8 +45,8 @@ def accuracy() -> Accuracy:
     return Accuracy(
         cohort=CohortSummary(source="cohort.csv", studies=4, refused=1, labelled=3, positives=2),
         threshold=0.5,
-        reference=Reference(**RUNTIME.model_dump(), performance=performance(LABELS, exact.probabilities, 0.5)),
-        precisions={"int8": agreement(exact, other, LABELS, 0.5, DEFAULT_ACCURACY_BOUNDS["int8"])},
+        reference=Reference(**RUNTIME.model_dump(), performance=performance(LABELS, exact.probabilities, RULE)),
+        precisions={"int8": agreement(exact, other, LABELS, RULE, DEFAULT_ACCURACY_BOUNDS["int8"])},
     )
 
 

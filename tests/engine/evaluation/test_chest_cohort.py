@@ -13,6 +13,7 @@ from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.synthetic import ChestCase, demo_cohort
 from mmcaf_engine.inputs.prepare import prepare
 from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.result.decisions import MulticlassDecision, MultilabelDecision
 from tiny_image import make_tiny_image
 
 SEEDS = range(6, 12)
@@ -47,20 +48,25 @@ def test_the_record_is_that_of_the_file(with_table: Manifest, tmp_path: Path) ->
     assert rendered.record.features == from_file.record.features == {"age": (chest_patient(7).age - 20) / 100}
 
 
+def each_of(labels: tuple[str, ...]) -> MultilabelDecision:
+    return MultilabelDecision(labels, (0.5,) * len(labels))
+
+
 def test_labels_follow_the_network() -> None:
     patients = [chest_patient(seed) for seed in SEEDS]
-    findings = demo_cohort(SEEDS.start, len(SEEDS), CHEST_FINDINGS, kind="chest")
+    findings = demo_cohort(SEEDS.start, len(SEEDS), each_of(CHEST_FINDINGS), kind="chest")
     assert [case.label for case in findings] == [
         tuple(at for at, name in enumerate(CHEST_FINDINGS) if name in patient.names) for patient in patients
     ]
-    backwards = demo_cohort(SEEDS.start, len(SEEDS), ("Hernia", *CHEST_FINDINGS[::-1]), kind="chest")
+    backwards = demo_cohort(SEEDS.start, len(SEEDS), each_of(("Hernia", *CHEST_FINDINGS[::-1])), kind="chest")
     for case, patient in zip(backwards, patients, strict=True):
         assert {("Hernia", *CHEST_FINDINGS[::-1])[at] for at in case.label} == set(patient.names)
         assert list(case.label) == sorted(case.label)
-    two = demo_cohort(SEEDS.start, len(SEEDS), CHEST_LABELS[::-1], kind="chest")
+    two = demo_cohort(SEEDS.start, len(SEEDS), MulticlassDecision(CHEST_LABELS[::-1]), kind="chest")
     assert [case.label for case in two] == [int(not patient.names) for patient in patients]
-    others = demo_cohort(SEEDS.start, len(SEEDS), LIVER_LABELS, kind="chest")
-    assert {case.label for case in others} == {None}
+    for others in (MulticlassDecision(LIVER_LABELS), each_of(LIVER_LABELS), MulticlassDecision(CHEST_FINDINGS)):
+        cohort = demo_cohort(SEEDS.start, len(SEEDS), others, kind="chest")
+        assert {case.label for case in cohort} == {None}
 
 
 def test_a_network_of_radiographs_gets_radiographs(manifest: Manifest, tmp_path: Path) -> None:

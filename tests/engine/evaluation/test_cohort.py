@@ -16,6 +16,7 @@ from mmcaf_engine.evaluation.cohort_table import read_cohort
 from mmcaf_engine.evaluation.synthetic import PHANTOM_LABELS, PhantomCase, demo_cohort
 from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.result.decisions import BinaryDecision
 from mmcaf_engine.study import read_study
 
 SEED = 40_000
@@ -73,9 +74,9 @@ def test_demo_cohort() -> None:
 
 def test_labels_of_a_demo_cohort_follow_the_network() -> None:
     truth = [case.label for case in demo_cohort(SEED, 20)]
-    swapped = [case.label for case in demo_cohort(SEED, 20, PHANTOM_LABELS[::-1])]
+    swapped = [case.label for case in demo_cohort(SEED, 20, BinaryDecision(PHANTOM_LABELS[::-1], 0.5))]
     assert set(truth) == {0, 1} and swapped == [1 - label for label in truth if label is not None]
-    assert {case.label for case in demo_cohort(SEED, 20, ("quiet", "loud"))} == {None}
+    assert {case.label for case in demo_cohort(SEED, 20, BinaryDecision(("quiet", "loud"), 0.5))} == {None}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from mmcaf_engine.record.clinical import Clinical
 from mmcaf_engine.record.record import read_record
 from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.result.aggregate import sigmoid
+from mmcaf_engine.result.decisions import BinaryDecision
 from mmcaf_engine.session.session import open_session
 from mmcaf_engine.volume import PatientHeader, Study
 from several_precisions import add_precisions
@@ -27,6 +28,7 @@ from tiny_bundle import PLACES, SLICES, expected_logits
 LOOSE = AccuracyBound(probability_difference=1, flips=1, auroc_loss=1)
 REFERENCE = [0.1, 0.4, 0.45, 0.6, 0.8, 0.9]
 LABELS = [0, 0, 1, 0, 1, 1]
+RULE = BinaryDecision(("quiet", "loud"), 0.5)
 TOO_FEW = StudyError("too few slices.", "Send all.")
 
 
@@ -82,7 +84,7 @@ def bundle_path(tiny_bundle_source: Path, tmp_path_factory: pytest.TempPathFacto
 
 def test_agreement_by_hand() -> None:
     other = [0.1, 0.55, 0.4, 0.3, 0.8, 0.95]
-    found = agreement(scores(REFERENCE), scores(other), LABELS, 0.5, LOOSE)
+    found = agreement(scores(REFERENCE), scores(other), LABELS, RULE, LOOSE)
     assert found.max_probability_difference == pytest.approx(0.3)
     assert found.mean_probability_difference == pytest.approx((0.15 + 0.05 + 0.3 + 0.05) / 6)
     logits = [np.log(p / (1 - p)) for p in (0.6, 0.3)]
@@ -99,7 +101,7 @@ def test_agreement_by_hand() -> None:
 
 
 def test_a_probability_at_the_threshold_is_label_1() -> None:
-    found = agreement(scores([0.5, 0.2]), scores([0.4999, 0.2]), [1, 0], 0.5, LOOSE)
+    found = agreement(scores([0.5, 0.2]), scores([0.4999, 0.2]), [1, 0], RULE, LOOSE)
     assert (found.flips.to_label_0, found.flips.to_label_1) == (1, 0)
 
 
@@ -108,7 +110,7 @@ def test_identical_scores_cost_exactly_nothing() -> None:
         scores(REFERENCE),
         scores(REFERENCE),
         LABELS,
-        0.5,
+        RULE,
         AccuracyBound(probability_difference=0, flips=0, auroc_loss=0),
     )
     assert found.passed and found.max_logit_difference == found.max_probability_difference == 0
@@ -136,7 +138,7 @@ def test_identical_scores_cost_exactly_nothing() -> None:
 )
 def test_bounds(other: list[float], bound: dict[str, float], reasons: list[str]) -> None:
     applied = LOOSE.model_copy(update=bound)
-    found = agreement(scores(REFERENCE), scores(other), LABELS, 0.5, applied)
+    found = agreement(scores(REFERENCE), scores(other), LABELS, RULE, applied)
     assert found.passed == (not reasons) and found.bound == applied
     assert len(found.reasons) == len(reasons)
     assert all(part in reason for part, reason in zip(reasons, found.reasons, strict=True))
@@ -151,7 +153,7 @@ def test_bounds(other: list[float], bound: dict[str, float], reasons: list[str])
     ids=["unlabelled", "one label"],
 )
 def test_auroc_is_not_measured_without_both_labels(labels: list[int | None], note: str) -> None:
-    found = agreement(scores(REFERENCE), scores(REFERENCE[::-1]), labels, 0.5, LOOSE)
+    found = agreement(scores(REFERENCE), scores(REFERENCE[::-1]), labels, RULE, LOOSE)
     assert found.auroc_difference is None and found.performance.auroc is None
     assert found.auroc_note is not None and note in found.auroc_note
     assert (found.performance.decisions is None) == (set(labels) == {None})
@@ -160,7 +162,7 @@ def test_auroc_is_not_measured_without_both_labels(labels: list[int | None], not
 
 def test_auroc_is_over_the_labelled_studies() -> None:
     partly = [0, None, 1, None, 1, None]
-    found = agreement(scores(REFERENCE), scores(REFERENCE), partly, 0.5, LOOSE)
+    found = agreement(scores(REFERENCE), scores(REFERENCE), partly, RULE, LOOSE)
     assert found.performance.auroc is not None and found.performance.auroc.value == 1
     assert found.performance.decisions is not None and found.performance.decisions.false_negatives == 1
 
@@ -168,7 +170,7 @@ def test_auroc_is_over_the_labelled_studies() -> None:
 @pytest.mark.parametrize(("first", "second", "labels"), [(6, 5, 6), (6, 6, 5), (0, 0, 0)])
 def test_unequal_numbers_of_studies(first: int, second: int, labels: int) -> None:
     with pytest.raises(UsageError, match="cannot be compared"):
-        agreement(scores(REFERENCE[:first]), scores(REFERENCE[:second]), LABELS[:labels], 0.5, LOOSE)
+        agreement(scores(REFERENCE[:first]), scores(REFERENCE[:second]), LABELS[:labels], RULE, LOOSE)
 
 
 def test_scores_are_the_studies_answers(bundle_path: Path) -> None:

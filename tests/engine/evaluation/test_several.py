@@ -20,10 +20,11 @@ from mmcaf_engine.demo.liver import LIVER_LABELS, liver_patient
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import StudyScores, agreement, evaluate
-from mmcaf_engine.evaluation.metrics import macro_auroc, macro_auroc_of_draws
-from mmcaf_engine.evaluation.performance import performance
+from mmcaf_engine.evaluation.metrics import mean_auroc_of_draws
+from mmcaf_engine.evaluation.performance import area_of, performance
 from mmcaf_engine.evaluation.synthetic import LiverCase, demo_cohort
 from mmcaf_engine.manifest import AccuracyBound, Manifest
+from mmcaf_engine.result.decisions import BinaryDecision, MulticlassDecision
 from mmcaf_engine.session.session import open_session
 from tiny_bundle import tiny_manifest
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
@@ -43,6 +44,11 @@ def drawn(studies: int, labels: int, seed: int = 0, signal: float = 1.0) -> tupl
     return known.tolist(), powers / powers.sum(axis=1, keepdims=True)
 
 
+def among(probabilities: NDArray[np.float64]) -> MulticlassDecision:
+    """Labels named by their numbers."""
+    return MulticlassDecision(tuple(map(str, range(probabilities.shape[1]))))
+
+
 def scores(probabilities: NDArray[np.float64]) -> StudyScores:
     return StudyScores(Runtime(backend="none", version="1", device="CPU"), probabilities, np.log(probabilities))
 
@@ -50,7 +56,7 @@ def scores(probabilities: NDArray[np.float64]) -> StudyScores:
 @pytest.mark.parametrize(("studies", "labels"), [(40, 3), (80, 7), (13, 2)])
 def test_ratios_and_auroc_equal_scikit_learns(studies: int, labels: int) -> None:
     known, probabilities = drawn(studies, labels)
-    found = performance(known, probabilities, None)
+    found = performance(known, probabilities, among(probabilities))
     said = probabilities.argmax(axis=1)
     one_hot = np.eye(labels)[known]
     areas = [roc_auc_score(one_hot[:, label], probabilities[:, label]) for label in range(labels)]
@@ -71,7 +77,7 @@ def test_ratios_and_auroc_equal_scikit_learns(studies: int, labels: int) -> None
 def test_labels_that_do_not_occur_are_left_out_of_the_means() -> None:
     known, probabilities = drawn(30, 3)
     wide = np.concatenate([probabilities, np.zeros((30, 2))], axis=1)
-    narrow, found = performance(known, probabilities, None), performance(known, wide, None)
+    narrow, found = performance(known, probabilities, among(probabilities)), performance(known, wide, among(wide))
     assert found.auroc is not None and narrow.auroc is not None and found.auroc.value == narrow.auroc.value
     assert found.decisions == narrow.decisions
     assert found.per_label is not None and found.per_label[4].auroc is None and found.per_label[4].studies == 0
@@ -79,15 +85,15 @@ def test_labels_that_do_not_occur_are_left_out_of_the_means() -> None:
 
 def test_one_label_alone_has_no_auroc() -> None:
     _, probabilities = drawn(10, 3)
-    assert macro_auroc([1] * 10, probabilities) is None
-    found = agreement(scores(probabilities), scores(probabilities), [1] * 10, None, LOOSE)
+    assert area_of([1] * 10, probabilities, among(probabilities)) is None
+    found = agreement(scores(probabilities), scores(probabilities), [1] * 10, among(probabilities), LOOSE)
     assert found.auroc_difference is None and "all 10 labelled studies are of label 1" in (found.auroc_note or "")
 
 
 def test_draws_are_weighted_studies() -> None:
     known, probabilities = drawn(25, 3)
     counts = np.random.default_rng(4).integers(1, 4, (5, 25))
-    drawn_values = macro_auroc_of_draws(known, probabilities)(counts)
+    drawn_values = mean_auroc_of_draws(np.eye(3, dtype=np.int64)[known], probabilities)(counts)
     for row, value in zip(counts, drawn_values, strict=True):
         repeated = np.repeat(np.arange(25), row)
         expected = roc_auc_score(np.array(known)[repeated], probabilities[repeated], multi_class="ovr")
@@ -97,13 +103,13 @@ def test_draws_are_weighted_studies() -> None:
 def test_agreement_counts_changed_answers_and_the_largest_difference() -> None:
     reference = np.array([[0.6, 0.3, 0.1], [0.1, 0.5, 0.4], [0.2, 0.2, 0.6]])
     other = np.array([[0.5, 0.3, 0.2], [0.1, 0.42, 0.48], [0.2, 0.2, 0.6]])
-    found = agreement(scores(reference), scores(other), [0, 1, 2], None, LOOSE)
+    found = agreement(scores(reference), scores(other), [0, 1, 2], among(other), LOOSE)
     assert found.flips.count == found.flips.changed == 1 and found.flips.fraction == pytest.approx(1 / 3)
     assert found.max_probability_difference == pytest.approx(0.1)
     assert found.mean_probability_difference == pytest.approx((0.1 + 0.08 + 0.0) / 3)
     assert found.passed and found.auroc_difference is not None
     strict = AccuracyBound(probability_difference=0.05, flips=0.1, auroc_loss=0)
-    failed = agreement(scores(reference), scores(other), [0, 1, 2], None, strict)
+    failed = agreement(scores(reference), scores(other), [0, 1, 2], among(other), strict)
     assert not failed.passed and [reason.split(";")[0] for reason in failed.reasons[:2]] == [
         "a probability differs by 0.1000",
         "1 label(s) change, 33.33% of the studies",
@@ -112,7 +118,7 @@ def test_agreement_counts_changed_answers_and_the_largest_difference() -> None:
 
 def test_the_difference_of_equal_scores_is_exactly_0() -> None:
     known, probabilities = drawn(60, 7)
-    found = agreement(scores(probabilities), scores(probabilities.copy()), known, None, LOOSE)
+    found = agreement(scores(probabilities), scores(probabilities.copy()), known, among(probabilities), LOOSE)
     assert found.auroc_difference is not None
     assert (found.auroc_difference.value, found.auroc_difference.low, found.auroc_difference.high) == (0, 0, 0)
 
@@ -126,7 +132,7 @@ def test_the_manifest_decides_which_synthetic_studies_come() -> None:
     assert [case.label for case in liver] == [liver_patient(seed).lesion.kind for seed in range(3, 10)]
     lung = open_cohort("demo:3-9", Manifest.model_validate({**tiny_manifest(), "files": FILES}))
     assert not any(isinstance(case, LiverCase) for case in lung)
-    reversed_labels = demo_cohort(3, 7, LIVER_LABELS[::-1], kind="liver")
+    reversed_labels = demo_cohort(3, 7, MulticlassDecision(LIVER_LABELS[::-1]), kind="liver")
     assert [case.label for case in reversed_labels] == [6 - liver_patient(seed).lesion.kind for seed in range(3, 10)]
     unlike = LIVER.model_copy(update={"labels": tuple("abcdefg")})
     assert {case.label for case in open_cohort("demo:3-9", unlike)} == {None}
@@ -179,5 +185,5 @@ def test_the_file_holds_what_is_of_its_kind(outcome: Accuracy, tmp_path: Path) -
     assert "positives" not in stored["cohort"] and "per_label" in stored["cohort"]
     assert set(stored["precisions"]["fp16"]["flips"]) == {"changed", "fraction"}
     assert read_accuracy(tmp_path / "accuracy.json") == outcome
-    of_two = performance([0, 1], np.array([0.2, 0.7]), 0.5).model_dump(mode="json")
+    of_two = performance([0, 1], np.array([0.2, 0.7]), BinaryDecision(("a", "b"), 0.5)).model_dump(mode="json")
     assert "per_label" not in of_two

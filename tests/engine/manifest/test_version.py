@@ -121,7 +121,7 @@ def test_a_bundle_keeps_its_version_unless_it_needs_the_new_one(
 def test_activations_have_standard_names(document: dict[str, Any], standard: str) -> None:
     before = valid(document)
     assert valid(document, activation=standard) == before
-    with pytest.raises(ValidationError, match="Input should be 'sigmoid', 'softmax' or 'independent'"):
+    with pytest.raises(ValidationError, match="format version 1 knows sigmoid, softmax, independent"):
         valid(document, activation=standard, format_version=1)
 
 

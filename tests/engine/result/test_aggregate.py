@@ -7,7 +7,8 @@ import pytest
 
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.manifest import AggregationSpec, Manifest
-from mmcaf_engine.result.aggregate import StudyScore, aggregate, sigmoid, softmax
+from mmcaf_engine.result.aggregate import StudyScore, sigmoid, softmax
+from mmcaf_engine.result.decisions import decision_for
 from tiny_bundle import tiny_manifest
 from tiny_liver import tiny_liver_manifest
 
@@ -23,7 +24,7 @@ def scored(*logits: Any, method: str = "max", threshold: float = 0.5) -> StudySc
         fields["threshold"] = threshold
     manifest = Manifest.model_validate({**fields, "files": FILES})
     manifest = manifest.model_copy(update={"aggregation": AggregationSpec.model_validate({"method": method})})
-    return aggregate(starts, array.reshape(len(logits), -1), manifest)
+    return decision_for(manifest).aggregate(starts, array.reshape(len(logits), -1))
 
 
 def test_max_takes_the_highest_window() -> None:

@@ -13,11 +13,12 @@ from mmcaf_engine.bundle.accuracy import Accuracy, Runtime
 from mmcaf_engine.errors import BackendError, UsageError
 from mmcaf_engine.evaluation.cohort_table import read_cohort
 from mmcaf_engine.evaluation.compare import StudyScores, agreement
-from mmcaf_engine.evaluation.independent import mean_auroc_of_draws, told_apart, truth
-from mmcaf_engine.evaluation.performance import Labels, area_of, decided, performance
+from mmcaf_engine.evaluation.metrics import mean_auroc_of_draws, told_apart
+from mmcaf_engine.evaluation.performance import Labels, area_of, performance
 from mmcaf_engine.manifest import AccuracyBound, Manifest
-from mmcaf_engine.result.aggregate import aggregate
-from mmcaf_engine.result.result import NONE_PRESENT
+from mmcaf_engine.result.aggregate import StudyScore
+from mmcaf_engine.result.decisions import BinaryDecision, MulticlassDecision, MultilabelDecision, decision_for
+from mmcaf_engine.result.decisions.multilabel import NONE_PRESENT
 from tiny_report import LABELS, THRESHOLDS, report_manifest
 
 FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz", "vocabulary.txt")}
@@ -31,6 +32,20 @@ def manifest(**changes: Any) -> Manifest:
 
 ONE = manifest()
 ALONE = manifest(labels=["cancer"], thresholds=[0.5], outputs=[{"name": "logit", "kind": "score", "shape": ["N", 1]}])
+
+
+def aggregate(starts: tuple[int, ...], given: NDArray[np.float32], of: Manifest) -> StudyScore:
+    return decision_for(of).aggregate(starts, given)
+
+
+def by(*thresholds: float) -> MultilabelDecision:
+    """Labels named by their numbers."""
+    return MultilabelDecision(tuple(map(str, range(len(thresholds)))), thresholds)
+
+
+def truth(labels: Labels, count: int) -> NDArray[np.int64]:
+    """1 where a label is present, [S, K]."""
+    return np.array([[int(at in present) for at in range(count)] for present in labels])
 
 
 def logits(*rows: tuple[float, ...]) -> NDArray[np.float32]:
@@ -58,7 +73,7 @@ def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float64]:
 def test_what_is_present_is_said(shares: tuple[float, ...], said: str, most_probable: int) -> None:
     given = logits(shares)
     score = aggregate((0,), given, ONE)
-    assert score.said == said and score.label == most_probable
+    assert score.verdict == said and score.label == most_probable
     np.testing.assert_allclose(score.probabilities, sigmoid(given)[0], rtol=1e-12)
     assert [finding.label for finding in score.findings] == list(LABELS)
     assert [finding.threshold for finding in score.findings] == list(THRESHOLDS)
@@ -70,7 +85,7 @@ def test_what_is_present_is_said(shares: tuple[float, ...], said: str, most_prob
 @pytest.mark.parametrize(("share", "present"), [(0.5, True), (0.49, False)])
 def test_one_label_alone(share: float, present: bool) -> None:
     score = aggregate((0,), logits((share,)), ALONE)
-    assert score.said == ("cancer" if present else NONE_PRESENT)
+    assert score.verdict == ("cancer" if present else NONE_PRESENT)
     assert score.probability == score.probabilities[0] and score.findings[0].present is present
 
 
@@ -105,16 +120,16 @@ def drawn(studies: int, labels: int, seed: int = 0, share: float = 0.3) -> tuple
     return [tuple(np.flatnonzero(row).tolist()) for row in present], shares
 
 
-RULE = (0.4, 0.3, 0.5, 0.6)
+RULE = by(0.4, 0.3, 0.5, 0.6)
 
 
 def test_figures_are_sklearns() -> None:
     labels, shares = drawn(60, 4)
-    known = truth([label for label in labels if isinstance(label, tuple)], 4)
+    known = truth(labels, 4)
     found = performance(labels, shares, RULE)
     expected = [roc_auc_score(known[:, label], shares[:, label]) for label in range(4)]
     assert found.per_label is not None and found.auroc is not None
-    for table, area, threshold in zip(found.per_label, expected, RULE, strict=True):
+    for table, area, threshold in zip(found.per_label, expected, RULE.thresholds, strict=True):
         said = shares[:, table.label] >= threshold
         assert table.auroc == pytest.approx(area) and table.interval is not None
         assert table.interval.low <= area <= table.interval.high
@@ -124,13 +139,13 @@ def test_figures_are_sklearns() -> None:
     assert found.auroc.value == pytest.approx(np.mean(expected))
     assert found.auroc.low < found.auroc.value < found.auroc.high
     assert found.decisions is not None
-    assert found.decisions.accuracy == pytest.approx(((shares >= np.array(RULE)) == known).mean())
+    assert found.decisions.accuracy == pytest.approx(((shares >= np.array(RULE.thresholds)) == known).mean())
 
 
 def test_the_interval_follows_single_draws() -> None:
     """Against AUROC computed anew on each draw's own studies."""
     labels, shares = drawn(25, 3, seed=4)
-    known = truth([label for label in labels if isinstance(label, tuple)], 3)
+    known = truth(labels, 3)
     counts = np.random.default_rng(1).multinomial(25, [1 / 25] * 25, size=20)
     found = mean_auroc_of_draws(known, shares)(counts)
     for draw, value in zip(counts, found, strict=True):
@@ -146,7 +161,7 @@ def test_a_label_that_nobody_has_is_left_out_of_the_mean() -> None:
     assert told_apart(truth(without, 3)) == (0, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = performance(without, shares, (0.5, 0.5, 0.5))
+        found = performance(without, shares, by(0.5, 0.5, 0.5))
     assert found.per_label is not None and found.per_label[1].auroc is None and found.per_label[1].interval is None
     assert found.per_label[1].sensitivity is None and found.decisions is not None
     kept = [table.auroc for table in found.per_label if table.auroc is not None]
@@ -156,12 +171,12 @@ def test_a_label_that_nobody_has_is_left_out_of_the_mean() -> None:
 @pytest.mark.parametrize("labels", [[(), ()], [(0, 1), (0, 1)], [(0,), None]], ids=["none", "all", "one-labelled"])
 def test_without_a_label_that_some_have_and_others_not_there_is_no_auroc(labels: Labels) -> None:
     shares = np.array([[0.2, 0.4], [0.7, 0.3]])
-    assert area_of(labels, shares, (0.5, 0.5)) is None
-    assert performance(labels, shares, (0.5, 0.5)).auroc is None
+    assert area_of(labels, shares, by(0.5, 0.5)) is None
+    assert performance(labels, shares, by(0.5, 0.5)).auroc is None
 
 
 def test_a_cohort_without_labels() -> None:
-    found = performance([None, None], np.array([[0.2, 0.4], [0.7, 0.3]]), (0.5, 0.5))
+    found = performance([None, None], np.array([[0.2, 0.4], [0.7, 0.3]]), by(0.5, 0.5))
     assert found.auroc is None and found.decisions is None and found.per_label is None
 
 
@@ -172,12 +187,12 @@ def scores(values: NDArray[np.float64]) -> StudyScores:
 def test_a_study_changes_where_any_of_its_labels_does() -> None:
     before = np.array([[0.2, 0.6], [0.2, 0.6], [0.9, 0.6], [0.1, 0.1]])
     after = np.array([[0.6, 0.4], [0.2, 0.6], [0.9, 0.4], [0.1, 0.15]])
-    found = agreement(scores(before), scores(after), [(0,), (1,), (0, 1), ()], (0.5, 0.5), LOOSE)
+    found = agreement(scores(before), scores(after), [(0,), (1,), (0, 1), ()], by(0.5, 0.5), LOOSE)
     assert (found.flips.changed, found.flips.fraction, found.flips.count) == (2, 0.5, 2)
     assert found.flips.to_label_0 is None
     assert found.max_probability_difference == pytest.approx(0.4)
     assert found.mean_probability_difference == pytest.approx((0.4 + 0 + 0.2 + 0.05) / 4)
-    assert decided(after, (0.5, 0.5)).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
+    assert by(0.5, 0.5).decided(after).tolist() == [[1, 0], [0, 1], [1, 0], [0, 0]]
 
 
 def test_equal_scores_differ_by_nothing() -> None:
@@ -201,8 +216,8 @@ def tightened(bound: AccuracyBound, **changes: float) -> AccuracyBound:
 
 
 def test_what_only_independent_labels_have_is_left_out_for_others(tmp_path: Path) -> None:
-    of_two = performance([0, 1], np.array([0.2, 0.7]), 0.5)
-    several = performance([0, 1], np.array([[0.8, 0.2], [0.3, 0.7]]), None)
+    of_two = performance([0, 1], np.array([0.2, 0.7]), BinaryDecision(("a", "b"), 0.5))
+    several = performance([0, 1], np.array([[0.8, 0.2], [0.3, 0.7]]), MulticlassDecision(("a", "b")))
     assert "interval" not in several.model_dump(mode="json")["per_label"][0]
     assert "per_label" not in of_two.model_dump(mode="json")
     assert "thresholds" in Accuracy.model_fields

@@ -26,6 +26,7 @@ from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.machine.cpu import Processor
 from mmcaf_engine.machine.gpu import Gpu
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS
+from mmcaf_engine.result.decisions import BinaryDecision
 from mmcaf_engine.session.session import Session, choose
 from mmcaf_engine.session.timings import Timing, Tuning, read_tuning, tuned_for
 from mmcaf_engine.session.tune import WARM_UP_RUNS, run_ms, tune
@@ -34,6 +35,7 @@ from several_precisions import add_precisions
 THREADS = 1
 GPU = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:00.0", "580.65.06", (13, 0))
 RUNTIME = Runtime(backend="openvino", version="2026.1", device="CPU")
+RULE = BinaryDecision(("quiet", "loud"), 0.5)
 
 Times = dict[str, float]
 SetTimes = Callable[[Times], list[str]]
@@ -67,12 +69,12 @@ def with_int8(source: Path, output: Path, *, gate: str = "passed", offset: float
     """A bundle with int8, whose accuracy.json says that it passed or failed its gate, or nothing of it ("silent")."""
     exact = scores(0.2, 0.7, 0.9)
     int8 = agreement(
-        exact, scores(0.2, 0.7, 0.4 if gate == "failed" else 0.9), (0, 1, 1), 0.5, DEFAULT_ACCURACY_BOUNDS["int8"]
+        exact, scores(0.2, 0.7, 0.4 if gate == "failed" else 0.9), (0, 1, 1), RULE, DEFAULT_ACCURACY_BOUNDS["int8"]
     )
     accuracy = Accuracy(
         cohort=CohortSummary(source="cohort.csv", studies=3, refused=0, labelled=3, positives=2),
         threshold=0.5,
-        reference=Reference(**RUNTIME.model_dump(), performance=performance((0, 1, 1), exact.probabilities, 0.5)),
+        reference=Reference(**RUNTIME.model_dump(), performance=performance((0, 1, 1), exact.probabilities, RULE)),
         precisions={} if gate == "silent" else {"int8": int8},
     )
     if gate != "none":

@@ -20,6 +20,7 @@ from mmcaf_engine.inputs.prepare import prepare
 from mmcaf_engine.pipeline import infer
 from mmcaf_engine.profile.subject import synthetic_study
 from mmcaf_engine.record.tokenizer import open_tokenizer
+from mmcaf_engine.result.decisions import decision_for
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.report import ExportReport
 
@@ -104,7 +105,7 @@ def test_medfusionnet_has_what_training_chose(bundles: Bundles, study: tuple[Pat
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_case_in_memory_equals_its_files(bundles: Bundles, study: tuple[Path, Path, Path], name: str) -> None:
     manifest, tokenizer = bundles(name).manifest, open_tokenizer(bundles(name))
-    case = ChestCase(8, manifest.labels).load(manifest, tokenizer)
+    case = ChestCase(8, decision_for(manifest)).load(manifest, tokenizer)
     image, record, report = study
     files = (report, None) if name == "cmasg" else (record, report)
     read = prepare(image, files[0], manifest, report=files[1], tokenizer=tokenizer)

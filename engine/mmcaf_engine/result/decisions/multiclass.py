@@ -1,0 +1,86 @@
+"""One logit for each of several labels, of which one holds: the most probable is the answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...manifest import Manifest
+from ..aggregate import StudyScore, softmax
+from ..result import WindowScore, Wording
+from .base import Decision, Label, Method
+from .questions import Question, Questions
+
+
+@dataclass(frozen=True)
+class MulticlassDecision(Decision):
+    """One of several labels. Probability and logit, also the windows', are those of the label that is the answer.
+
+    With "max" the answer is that of the window that is surest of its own label, with "mean" of the mean probabilities.
+    Between equal labels the first is taken.
+    """
+
+    names: ClassVar[tuple[str, ...]] = ("softmax",)
+
+    labels: tuple[str, ...]
+    method: Method = "max"
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """See `Decision.of`."""
+        return cls(manifest.labels, manifest.aggregation.method)
+
+    def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
+        exact = logits.astype(np.float64)
+        shares = softmax(exact)
+        deciding = int(shares.max(axis=1).argmax())
+        of_study, chosen = shares[deciding], exact[deciding]
+        if self.method == "mean":
+            of_study = shares.mean(axis=0)
+            # With this constant, the logits of a single window are its own.
+            constant = (exact.max(axis=1) - np.log(shares.max(axis=1))).mean()
+            chosen = np.log(np.maximum(of_study, np.finfo(np.float64).tiny)) + constant
+        label = int(of_study.argmax())
+        if self.method == "mean":
+            deciding = int(shares[:, label].argmax())
+        return StudyScore(
+            label=label,
+            verdict=self.labels[label],
+            probability=float(of_study[label]),
+            probabilities=tuple(map(float, of_study)),
+            logit=float(chosen[label]),
+            logits=tuple(map(float, chosen)),
+            windows=tuple(
+                WindowScore(start, float(exact[at, label]), float(shares[at, label])) for at, start in enumerate(starts)
+            ),
+            deciding=deciding,
+        )
+
+    def wording(self, score: StudyScore) -> Wording:
+        """The verdict, and all probabilities, the highest first."""
+        shares = sorted(zip(self.labels, score.probabilities, strict=True), key=lambda share: -share[1])
+        return Wording(
+            score.verdict,
+            (("probability", "   ".join(f"{label} {probability:.3f}" for label, probability in shares)),),
+            windows=len(score.windows) > 1,
+        )
+
+    def rule(self) -> str:
+        """See `Decision.rule`."""
+        return f"{self.method} over windows, softmax; the most probable label"
+
+    def decided(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The label of each study, [S]."""
+        most_probable: NDArray[np.int64] = probabilities.argmax(axis=1).astype(np.int64)
+        return most_probable
+
+    def questions(self, labels: Sequence[Label], probabilities: NDArray[np.float64]) -> Questions:
+        """Of each label, whether a study is of it and of none of the others."""
+        known, said = np.array(labels, np.int64), self.decided(probabilities)
+        each = tuple(
+            Question(at, (known == at).astype(np.int64), probabilities[:, at], said == at)
+            for at in range(len(self.labels))
+        )
+        return Questions(each, strata=known, right=said == known)

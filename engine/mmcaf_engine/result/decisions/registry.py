@@ -1,0 +1,96 @@
+"""Which output decision a manifest's `activation` means: one of the format's own, or of another package."""
+
+from importlib.metadata import EntryPoint
+
+from ...errors import BundleError
+from ...manifest import Manifest
+from ...manifest.activation import STANDARD_NAMES, announce, entry_points_of, withdraw
+from .base import Decision
+from .binary import BinaryDecision
+from .multiclass import MulticlassDecision
+from .multilabel import MultilabelDecision
+
+_OF_THE_FORMAT: dict[str, type[Decision]] = {
+    name: kind for kind in (BinaryDecision, MulticlassDecision, MultilabelDecision) for name in kind.names
+}
+_REGISTERED: dict[str, type[Decision]] = {}
+
+
+def decision_for(manifest: Manifest) -> Decision:
+    """The decision that a manifest declares, after the decision's own check of it.
+
+    Raises:
+        BundleError: nothing provides it, what does cannot be used, or the manifest is not what it needs.
+    """
+    kind = _kind(manifest.activation)
+    try:
+        return kind.of(manifest)
+    except ValueError as reason:
+        raise BundleError(
+            f"{manifest.name}: not what the output decision {manifest.activation!r} needs: {reason}.",
+            "Export the bundle again with a manifest that fits.",
+        ) from None
+
+
+def register(kind: type[Decision]) -> None:
+    """Provide a decision in this process, under all its names.
+
+    Raises:
+        ValueError: one of them is that of another decision.
+    """
+    for name in kind.names:
+        if name in STANDARD_NAMES or (_OF_THE_FORMAT | _REGISTERED).get(name, kind) is not kind:
+            raise ValueError(f"there is another output decision {name!r}")
+    for name in kind.names:
+        _REGISTERED[name] = kind
+        announce(name)
+
+
+def unregister(kind: type[Decision]) -> None:
+    """Undo `register`."""
+    for name in kind.names:
+        _REGISTERED.pop(name, None)
+        withdraw(name)
+
+
+def _kind(name: str) -> type[Decision]:
+    found = _OF_THE_FORMAT.get(name) or _REGISTERED.get(name)
+    if found is not None:
+        return found
+    points = entry_points_of(name)
+    if not points:
+        raise BundleError(f"Unknown output decision {name!r}.", "Install the package that provides it.")
+    if len(points) > 1:
+        raise BundleError(
+            f"The output decision {name!r} is provided by several packages: {', '.join(map(_origin, points))}.",
+            "Leave one of them installed.",
+        )
+    return _loaded(points[0])
+
+
+def _loaded(point: EntryPoint) -> type[Decision]:
+    try:
+        kind = point.load()
+    except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
+        raise _unusable(point, _first_line(failure)) from None
+    if not (isinstance(kind, type) and issubclass(kind, Decision)):
+        raise _unusable(point, f"{point.value} is no subclass of {Decision.__name__}")
+    return kind
+
+
+def _unusable(point: EntryPoint, reason: str) -> BundleError:
+    return BundleError(
+        f"The output decision {point.name!r} of {_origin(point)} cannot be used: {reason}.",
+        "Install that package again, or another version of it.",
+    )
+
+
+def _first_line(failure: BaseException) -> str:
+    """The kind of an exception and the first line of its message, without control characters."""
+    lines = str(failure).strip().splitlines()
+    text = f"{type(failure).__name__}: {lines[0][:200]}" if lines else type(failure).__name__
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "a package of unknown name"
