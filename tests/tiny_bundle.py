@@ -101,6 +101,12 @@ def expected_logits(arrays: dict[str, NDArray[Any]]) -> NDArray[np.float64]:
     return answer
 
 
+def make_tiny_mr(output: Path) -> Path:
+    """The bundle as one that reads MR, of which there is no synthetic study."""
+    preprocessing = {**tiny_manifest()["preprocessing"], "modality": "MR", "intensity": "rescaled"}
+    return make_tiny_bundle(output, preprocessing=preprocessing)
+
+
 def _network() -> onnx.ModelProto:
     nodes = [
         helper.make_node("Mul", ["image", "places"], ["weighted"], name="weighted"),

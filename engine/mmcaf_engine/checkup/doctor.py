@@ -108,7 +108,7 @@ def _processor_kernels() -> Check:
     from ..backends.openvino.loops import kernels_missing
 
     reason = kernels_missing()
-    detail = f"{reason}; CMASG-Bi-LSTM's recurrent part takes longer" if reason else "gated_lstm, for openvino"
+    detail = f"{reason}; a gated LSTM takes longer" if reason else "gated_lstm, for openvino"
     return Check("backend", "processor kernels", "note" if reason else "ok", detail)
 
 

@@ -76,7 +76,7 @@ class PhantomCase:
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Render it; see `Case.load`."""
         spec = manifest.preprocessing
-        if spec is None or spec.modality != "CT" or len(manifest.volumes) != 1:
+        if spec is None or not reads_lung(manifest):
             raise _other_kind(self.id, "CT", manifest)
         clinical = None if manifest.table is None else read_record(record(self._patient), manifest.table)
         phantom = make_phantom(self.seed)
@@ -159,6 +159,11 @@ class ChestCase:
         facts = StudyFacts("DX", {}, PatientHeader(), 1, (0.0, study.spacing_mm, study.spacing_mm))
         image = image_input(grey.astype(np.float32), manifest.image)
         return Prepared((), clinical, PreparedImage(manifest.input("image").name, facts, image, self.id))
+
+
+def reads_lung(manifest: Manifest) -> bool:
+    """Whether a network reads one CT series, as the synthetic lung studies are."""
+    return manifest.modalities == ("CT",) and len(manifest.volumes) == 1
 
 
 def reads_chest(manifest: Manifest) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..bundle.bundle import Bundle
 from ..errors import RecordError, StudyError, UsageError
+from ..evaluation.synthetic import reads_chest, reads_liver, reads_lung
 from ..inputs.prepare import prepare
 from ..manifest import Manifest
 from ..record.tokenizer import open_tokenizer
@@ -45,11 +46,12 @@ def given_study(bundle: Bundle, study: Path | None, record: Path | None) -> Meas
 
 def synthetic_study(bundle: Bundle, folder: Path) -> Measured:
     """The study that `mmcaf demo` writes, written to a folder, if there is one for the network; else a golden case."""
-    writers = {"mmcaf": _write_lung, "lcadb": _write_liver, "cmasg": _write_chest, "medfusionnet": _write_chest}
-    writer = writers.get(bundle.manifest.network.name)
+    manifest = bundle.manifest
+    readers = {_write_lung: reads_lung, _write_liver: reads_liver, _write_chest: reads_chest}
+    writer = next((writer for writer, reads in readers.items() if reads(manifest)), None)
     if writer is None:
-        return _golden(bundle, f"There is no synthetic study for {bundle.manifest.network.name}")
-    study, record = writer(folder, bundle.manifest)
+        return _golden(bundle, f"There is no synthetic study for {manifest.network.name}")
+    study, record = writer(folder, manifest)
     try:
         return _prepared(bundle, study, record, "synthetic study")
     except (StudyError, RecordError, UsageError) as failure:

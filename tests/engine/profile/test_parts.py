@@ -20,7 +20,7 @@ from mmcaf_engine.profile.machine import machine_facts
 from mmcaf_engine.profile.report import SubjectFacts
 from mmcaf_engine.session.session import Session, open_session
 from mmcaf_engine.session.tune import one_window
-from tiny_bundle import SIZE
+from tiny_bundle import SIZE, make_tiny_mr
 
 RECORD = {"sex": "F", "age": 63}
 
@@ -260,8 +260,8 @@ def test_a_study_that_does_not_fit_is_refused(ct: Path, record: Path, tiny_bundl
         subject.given_study(bundle, None, record)
 
 
-def test_a_network_without_a_synthetic_study_gets_golden_cases(tiny_bundle: Path, tmp_path: Path) -> None:
-    bundle = load_bundle(tiny_bundle)
+def test_a_network_without_a_synthetic_study_gets_golden_cases(tmp_path: Path) -> None:
+    bundle = load_bundle(make_tiny_mr(tmp_path / "mr.mmcaf"))
     found = subject.synthetic_study(bundle, tmp_path)
     assert found.facts.kind == "golden cases" and not found.is_study
     assert "There is no synthetic study for tiny" in found.note and "no answer was measured" in found.note
@@ -272,8 +272,7 @@ def test_a_synthetic_study_that_does_not_fit_is_left_out_with_the_reason(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load_bundle(tiny_bundle)
-    monkeypatch.setattr(bundle.manifest.network, "__dict__", {**bundle.manifest.network.__dict__, "name": "lcadb"})
-    monkeypatch.setattr(subject, "_write_liver", lambda folder, manifest: (folder, None))
+    monkeypatch.setattr(subject, "_write_lung", lambda folder, manifest: (folder, None))
     found = subject.synthetic_study(bundle, tmp_path)
     assert found.facts.kind == "golden cases"
     assert found.note.startswith("The synthetic study does not fit the bundle (")

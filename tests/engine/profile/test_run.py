@@ -16,7 +16,7 @@ from mmcaf_engine.profile import profile_bundle, run
 from mmcaf_engine.profile.plan import Planned, plan
 from mmcaf_engine.profile.report import Configuration, ProfileReport, Samples, Steady, Throughput
 from several_precisions import add_precisions
-from tiny_bundle import SIZE
+from tiny_bundle import SIZE, make_tiny_mr
 
 CPU = ("openvino", "onnxruntime")
 RECORD = {"sex": "F", "age": 63}
@@ -179,7 +179,7 @@ def test_a_part_that_fails_is_noted_and_the_others_go_on(tiny_bundle: Path, monk
     failures = {"steady": BackendError("It broke.", "Buy another."), "layers": BackendError("None told.")}
     called = fake_measuring(monkeypatch, **failures)
     (one,) = profile_bundle(load_bundle(tiny_bundle), backends=("openvino",), concurrency=(1, 2)).configurations
-    assert called == ["roofline", "steady", "cold", "throughput", "throughput", "layers", "energy"]
+    assert called == ["roofline", "answer", "steady", "cold", "throughput", "throughput", "layers", "energy"]
     assert one.steady is None and one.skipped is None
     expected = ("Not measured, steady state: It broke.", "started", "Not measured, layers: None told.", "no counter")
     assert one.notes == expected
@@ -191,9 +191,9 @@ def test_a_bug_of_ours_is_no_note(tiny_bundle: Path, monkeypatch: pytest.MonkeyP
         profile_bundle(load_bundle(tiny_bundle), backends=("onnxruntime",))
 
 
-def test_golden_cases_have_no_answer_and_say_why(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_cases_have_no_answer_and_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called = fake_measuring(monkeypatch)
-    report = profile_bundle(load_bundle(tiny_bundle), backends=("onnxruntime",))
+    report = profile_bundle(load_bundle(make_tiny_mr(tmp_path / "mr.mmcaf")), backends=("onnxruntime",))
     assert "answer" not in called
     assert report.subject.kind == "golden cases"
     assert "no answer was measured from end to end" in report.notes[0]
