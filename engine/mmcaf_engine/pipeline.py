@@ -13,6 +13,7 @@ from .cancel import CancelToken, Progress, limited
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
 from .manifest import Precision
+from .outputs import Output, check_writable
 from .record.clinical import RecordSource
 from .record.tokenizer import Tokenizer, open_tokenizer
 from .result.aggregate import StudyScore
@@ -175,7 +176,8 @@ class Answerer:
             StudyError, RecordError, BundleError, BackendError: that part is refused; the message says why.
             StrictError: `strict` and the answer carries warnings.
             CancelledError, DeadlineError: ended by `cancel` or `deadline`.
-            UsageError: an argument is out of range, or a heat map of a network without attention.
+            UsageError: an argument is out of range, or a heat map of a network without attention, or
+                where nothing may be written.
         """
         watch = options.get("watch") or Stopwatch()
         with limited(options.get("cancel"), options.get("deadline")), watch.active():
@@ -187,6 +189,8 @@ class Answerer:
         manifest, heatmap, over = self.bundle.manifest, options.get("heatmap"), options.get("heatmap_over")
         if heatmap is not None:
             check_heatmap(manifest, over)
+            read = [path for path in (study, record, options.get("report")) if isinstance(path, str | Path)]
+            check_writable([Output("heatmap", Path(heatmap))], inputs=read, force=True)
         if record is None and not manifest.modalities and isinstance(study, str | Path | Mapping):
             study, record = None, study
         prepared = self._prepare(study, record, options)

@@ -423,6 +423,38 @@ def test_all_are_written_or_none(place: Path) -> None:
     assert (place / "first").read_text() == "new" and (place / "absent" / "second").read_bytes() == b"\x89PNG"
 
 
+def test_a_disk_that_fills_up_at_the_second_file_leaves_the_first_alone(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, files = os.fsync, iter(range(9))
+
+    def second_fails(descriptor: int) -> None:
+        if next(files) == 1:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    (place / "first").write_text("old")
+    monkeypatch.setattr(os, "fsync", second_fails)
+    with pytest.raises(UsageError, match="second: cannot be written: No space left on device"):
+        write_all([(Output("out", place / "first"), "new"), (Output("roc", place / "second"), "new")], force=True)
+    assert (place / "first").read_text() == "old" and names(place) == ["first"]
+
+
+def test_a_file_that_appears_while_ours_is_written_stays_without_force(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        sync(descriptor)
+        (place / "out").write_text("of another program")
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    with pytest.raises(UsageError, match="a file stands there"):
+        write_all([(Output("out", place / "out"), "new")])
+    assert (place / "out").read_text() == "of another program" and names(place) == ["out"]
+
+
 # Folders
 
 

@@ -150,6 +150,16 @@ def test_a_heat_map_of_a_study(tmp_path: Path) -> None:
     assert b"LIVER" not in files[0].read_bytes() and not list(tmp_path.glob(".*.tmp"))
 
 
+@pytest.mark.parametrize("named", ["dicom", "record.json", "absent/map.png"])
+def test_where_nothing_may_be_written_is_told_before_anything_is_read(tmp_path: Path, named: str) -> None:
+    bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
+    (tmp_path / "dicom").mkdir()
+    (tmp_path / "record.json").write_text("precious")
+    with pytest.raises(UsageError, match=r"never replaced|cannot be written"):
+        infer(tmp_path / "dicom", tmp_path / "record.json", bundle=bundle, heatmap=tmp_path / named)
+    assert (tmp_path / "record.json").read_text() == "precious"
+
+
 def test_nothing_is_drawn_where_nothing_is_answered(tmp_path: Path) -> None:
     bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
     series = write_mr_series(liver_study(SEED, slices=16, size=16), tmp_path / "dicom")
