@@ -338,7 +338,7 @@ def test_memory_is_of_the_process_alone(started: cold.ColdStart) -> None:
         assert started.memory.vram_peak_mb is None or started.memory.vram_peak_mb >= 0
 
 
-def test_the_users_cache_is_left_alone(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_users_cache_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
     seen: list[dict[str, str]] = []
@@ -349,7 +349,7 @@ def test_the_users_cache_is_left_alone(tiny_bundle: Path, monkeypatch: pytest.Mo
         return {**dict.fromkeys(names, 1.0), "cache": "loaded", "ram_peak_mb": 1.0, "vram_peak_mb": None}
 
     monkeypatch.setattr(cold, "_process", process)
-    bundle = load_bundle(tiny_bundle)
+    bundle = load_bundle(make_tiny_mr(tmp_path / "mr.mmcaf"))
     measured = subject.synthetic_study(bundle, tmp_path)
     rounds: list[int] = []
     found = cold.measure_cold(bundle, measured, "onnxruntime", "fp32", 2, 99, rounds.append)
