@@ -40,6 +40,7 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
     lines = [f"{manifest.name}   (bundle {sha256[:12]}, format {manifest.format_version})"]
     lines += [f"  DEMONSTRATION: {manifest.intended_use}"] if manifest.demonstration else []
     lines += [f"  {manifest.description}"] if manifest.description else []
+    lines += _release(manifest)
     lines += [
         f"  network       {network.name} ({config}), {network.parameters:,} weights",
         *(f"  input         {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.inputs),
@@ -47,10 +48,12 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
         *_image(manifest),
         *_volumes(manifest, manifest.preprocessing),
         *_text(manifest),
+        *_rules(manifest),
     ]
     lines += [f"  record        {_field(entry)}" for entry in (manifest.table.fields if manifest.table else ())]
     lines += [
         f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
+        *(f"  code          {label}: {code.scheme} {code.value}" for label, code in manifest.label_codes.items()),
         f"  study score   {decision_for(manifest).rule()}",
         *(f"  heat map      {entry.title}: {entry.grid[0]} x {entry.grid[1]} parts" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
@@ -63,6 +66,20 @@ def _describe(manifest: Manifest, sha256: str) -> list[str]:
         f"  intended use  {manifest.intended_use}",
     ]
     lines += [f"  file          {name}, {entry.size:,} bytes, hash matches" for name, entry in manifest.files.items()]
+    return lines
+
+
+def _release(manifest: Manifest) -> list[str]:
+    told = [f"release {manifest.release}"] if manifest.release is not None else []
+    told += [f"version {manifest.version}"] if manifest.version else []
+    return [f"  model         {', '.join(told)}"] if told else []
+
+
+def _rules(manifest: Manifest) -> list[str]:
+    """Which studies and records it takes."""
+    lines = ["  identity      study and record must say whose they are"] if manifest.identity == "required" else []
+    for what, values in () if manifest.body_part is None else manifest.body_part:
+        lines += [f"  body part     {what}: {', '.join(values)}"] if values else []
     return lines
 
 
@@ -162,6 +179,8 @@ def _shape(shape: tuple[int | str, ...]) -> str:
 
 def _field(entry: TableField) -> str:
     absent = f"if missing: {entry.missing.policy}"
+    if entry.max_age_days is not None:
+        absent += f"; observed at most {entry.max_age_days} days before the study"
     if isinstance(entry, CategoryField):
         return f"{entry.name}: {', '.join(entry.categories)} ({absent})"
     return f"{entry.name}: {entry.minimum:g} to {entry.maximum:g} {entry.unit} ({absent})"

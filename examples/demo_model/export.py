@@ -12,6 +12,7 @@ CHECKPOINT = Path(__file__).parent / "demo.safetensors"
 SETTINGS = {
     "name": "mmcaf-demo",
     "description": "DEMONSTRATION: a slim MMCAF-Net trained on synthetic chest-CT phantoms.",
+    "release": "1",
     "demonstration": "true",
     "licence": "Apache-2.0",
     "intended_use": "Demonstration, trained on synthetic phantoms: it says nothing about patients.",

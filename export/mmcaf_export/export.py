@@ -29,8 +29,9 @@ from .onnx_export import OPSET, export_onnx
 from .raw_case import draw_study
 from .report import ExportReport
 from .rewrites.rewrite import Applied, rewritten_with_costs
-from .settings import apply_settings, configure, split_settings
+from .settings import apply_settings, configure, split_settings, with_absent_fields
 from .text_parts import write_parts
+from .titles import module_titles
 from .verify import Case, verify
 from .vocabulary import VOCABULARY, copy_vocabulary, vocabulary_given
 
@@ -103,6 +104,7 @@ def _export(
         manifest["provenance"] |= _rewrites(applied)
         export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
         del lean
+        manifest["module_titles"] = module_titles(entry.module_titles, folder / MODEL)
         parts = write_parts({"fp32": folder / MODEL}, inputs) if text else None
         if text and parts:
             text["parts"] = parts.model_dump(mode="json")
@@ -178,7 +180,10 @@ def _manifest(
         described = entry.describe(config, network, checkpoint.metadata)
     except ValueError as failure:
         raise ExportError(f"{checkpoint.path}: {failure}.", "Correct the file's metadata.") from None
-    described = apply_settings(described, settings)
+    described = apply_settings(with_absent_fields(described), settings)
+    labels, codes = described.get("labels"), described["label_codes"]
+    if "label_codes" not in settings and isinstance(labels, list):  # An entry's own codes are of its own labels.
+        described["label_codes"] = {label: code for label, code in codes.items() if label in labels}
     vocabulary = vocabulary_given(described, settings, network)
     if vocabulary is not None:
         described["text"]["vocabulary"] = VOCABULARY

@@ -9,6 +9,14 @@ from typing import Any, TypeVar
 from mmcaf_engine.errors import ExportError, Remedy
 
 CONFIG_PREFIX = "network.config."
+_ABSENT: dict[str, Any] = {
+    "release": None,
+    "version": "",
+    "identity": "optional",
+    "body_part": None,
+    "label_codes": {},
+}
+_ABSENT_IN_FIELD = {"max_age_days": None}
 ConfigT = TypeVar("ConfigT")
 
 
@@ -42,6 +50,15 @@ def configure(config: ConfigT, settings: Mapping[str, str]) -> ConfigT:
         return dataclasses.replace(config, **changes)  # type: ignore[type-var]
     except ValueError as failure:
         raise ExportError(f"{failure}.") from None
+
+
+def with_absent_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of `document` with the fields that a manifest leaves out where they say nothing: settings find them so."""
+    full = copy.deepcopy({**document, **{name: value for name, value in _ABSENT.items() if name not in document}})
+    table = full.get("table")
+    if isinstance(table, dict):
+        table["fields"] = [{**_ABSENT_IN_FIELD, **field} for field in table["fields"]]
+    return full
 
 
 def apply_settings(document: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:

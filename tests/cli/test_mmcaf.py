@@ -23,6 +23,29 @@ def test_inspect_shows_the_contract(run: Command, tiny_bundle: Path) -> None:
         assert said in outcome.out
 
 
+def test_inspect_shows_what_version_2_added(run: Command, tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(
+        tmp_path / "tiny.mmcaf",
+        release=4,
+        version="4.0-rc1",
+        identity="required",
+        body_part={"accepted": ["CHEST", "LUNG"], "refused": ["HEAD"]},
+        label_codes={"loud": {"scheme": "99LAB", "value": "L", "meaning": "Loud"}},
+    )
+    lines = run("mmcaf", "inspect", bundle).out.splitlines()
+    for line in (
+        "  model         release 4, version 4.0-rc1",
+        "  identity      study and record must say whose they are",
+        "  body part     accepted: CHEST, LUNG",
+        "  body part     refused: HEAD",
+        "  code          loud: 99LAB L",
+    ):
+        assert line in lines
+    assert not any("warned" in line for line in lines)
+    plain = run("mmcaf", "inspect", make_tiny_bundle(tmp_path / "plain.mmcaf")).out
+    assert not any(word in plain for word in ("release", "identity", "body part", "  code"))
+
+
 def test_inspect_lists_the_exact_rewrites(run: Command, tmp_path: Path) -> None:
     saving = {"name": "merged_key", "description": "Two in one.", "flops_saved": 3_500_000_000, "parameters_saved": 12}
     provenance = {**tiny_manifest()["provenance"], "rewrites": [saving], "flops": 1_500_000_000}

@@ -1,5 +1,6 @@
 """Settings: where a dotted path leads, how its value is read, and what a wrong one is told."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from mmcaf_engine.errors import ExportError
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
-from mmcaf_export.settings import apply_settings, configure, split_settings
+from mmcaf_export.settings import apply_settings, configure, split_settings, with_absent_fields
 
 DEFAULT = MmcafEntry().manifest(MmcafConfig())
 
@@ -88,3 +89,30 @@ def test_impossible_configuration(name: str, text: str, message: str) -> None:
     with pytest.raises(ExportError) as caught:
         configure(MmcafConfig(), {name: text})
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "value"),
+    [
+        ({"release": "3"}, ("release",), 3),
+        ({"version": "3.1"}, ("version",), "3.1"),
+        ({"identity": "required"}, ("identity",), "required"),
+        ({"body_part": '{"accepted": ["CHEST"]}'}, ("body_part", "accepted"), ["CHEST"]),
+        ({"table.fields.weight.max_age_days": "90"}, ("table", "fields", 2, "max_age_days"), 90),
+        ({"label_codes.adenocarcinoma.value": "1"}, ("label_codes", "adenocarcinoma", "value"), "1"),
+    ],
+    ids=lambda given: next(iter(given)) if isinstance(given, dict) else None,
+)
+def test_what_a_manifest_leaves_out_can_be_set(settings: dict[str, str], path: tuple[Any, ...], value: Any) -> None:
+    found: Any = apply_settings(with_absent_fields(DEFAULT), settings)
+    for part in path:
+        found = found[part]
+    assert found == value
+
+
+def test_absent_fields_change_nothing() -> None:
+    before = copy.deepcopy(DEFAULT)
+    full = with_absent_fields(DEFAULT)
+    assert list(full)[: len(DEFAULT)] == list(DEFAULT)
+    full["label_codes"]["x"] = 1
+    assert before == DEFAULT and "x" not in with_absent_fields({})["label_codes"]

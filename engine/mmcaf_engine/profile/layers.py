@@ -50,8 +50,8 @@ def measure_layers(
             profiled += [_infer_ms(counting.infer, window) for _ in range(count)]
         taken = fmean(plain), fmean(profiled)
         nodes = counting.counted(max(taken[1] - taken[0], 0.0))
-    network = session.bundle.manifest.network.name
-    return assemble(nodes, network, session.precision, roofline, *taken, counting.source)
+    titles = session.bundle.manifest.module_titles
+    return assemble(nodes, titles, session.precision, roofline, *taken, counting.source)
 
 
 def open_counting(session: Session) -> Counting:
@@ -87,19 +87,23 @@ def open_counting(session: Session) -> Counting:
 
 def assemble(
     nodes: Sequence[NodeTime],
-    network: str,
+    titles: Mapping[str, str],
     precision: Precision,
     roofline: Roofline | None,
     infer_ms: float,
     profiled_ms: float,
     source: str,
 ) -> Layers:
-    """The report of these nodes; what a window took besides them is a row of its own."""
+    """The report of these nodes; what a window took besides them is a row of its own.
+
+    Args:
+        titles: the manifest's titles of modules.
+    """
     layers_ms = float(sum(node.ms for node in nodes))
     outside = max(infer_ms - layers_ms, 0.0)
     total = layers_ms + outside or 1.0
     least = [_least(node, precision, roofline) for node in nodes]
-    rows = [_row(node, network, bound, total) for node, bound in zip(nodes, least, strict=True)]
+    rows = [_row(node, titles, bound, total) for node, bound in zip(nodes, least, strict=True)]
     parts: dict[str, list[int]] = {}
     for at, row in enumerate(rows):
         parts.setdefault(row.module, []).append(at)
@@ -143,13 +147,13 @@ def _least(node: NodeTime, precision: Precision, roofline: Roofline | None) -> _
     return _Least(node.flops / roofline.gflops[precision] / 1e6, node.bytes / roofline.memory_gb_s / 1e6)
 
 
-def _row(node: NodeTime, network: str, least: _Least | None, total: float) -> LayerTime:
+def _row(node: NodeTime, titles: Mapping[str, str], least: _Least | None, total: float) -> LayerTime:
     path = module_path(_main(node))
     told = least is not None and least.ms > 0 and node.ms > 0
     return LayerTime(
         name=node.name,
         kind=node.kind,
-        module=module_name(network, path),
+        module=module_name(titles, path),
         path=path,
         ms=node.ms,
         share=node.ms / total,

@@ -29,6 +29,9 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     """Regular expressions of checkpoint keys that the answer does not depend on."""
     rewrites: ClassVar[tuple[Rewrite, ...]] = ()
     """What is applied, in this order, to a copy of the network before it is written as ONNX."""
+    module_titles: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Regular expressions of paths of modules, from their beginning, and what people call what lies there; the first
+    that fits counts. The title may refer to groups, as in "stage \\1". The manifest gets the modules that there are."""
     assumptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Setting -> what the default manifest assumes about it that no checkpoint tells."""
 

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from pydicom.sr.codedict import codes
 
-from example_exports import script
+from example_exports import EXAMPLES, script
 from mmcaf_engine.bundle.bundle import Bundle, file_sha256, load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.report import ExportReport
 
@@ -24,6 +26,27 @@ def test_labelled_a_demonstration(shipped: Bundle) -> None:
     manifest = shipped.manifest
     assert manifest.demonstration and "demo" in manifest.name
     assert "synthetic" in manifest.intended_use and "patients" in manifest.intended_use
+
+
+def test_what_version_2_has(shipped: Bundle) -> None:
+    manifest = shipped.manifest
+    assert (manifest.format_version, manifest.release) == (2, 1)
+    assert {label: (code.scheme, code.meaning) for label, code in manifest.label_codes.items()} == {
+        "adenocarcinoma": ("SCT", "Adenocarcinoma of lung"),
+        "squamous-cell carcinoma": ("SCT", "Squamous cell carcinoma of lung"),
+    }
+    for code in manifest.label_codes.values():
+        known = getattr(codes.SCT, code.meaning.title().replace(" Of ", "Of").replace(" ", ""))
+        assert (known.value, known.meaning) == (code.value, code.meaning)
+    assert manifest.module_titles["image_encoder.dcfb2"] == "E3D-MSCA stage 2"
+    raw = check_raw_case(shipped)
+    assert raw is not None and max(raw.windows, raw.features) <= 1e-6
+    assert manifest.files["golden.npz"].size < 1_000_000
+
+
+def test_pages_quote_it(shipped: Bundle) -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    assert f"{shipped.manifest.name}, bundle {shipped.sha256[:12]}" in readme
 
 
 def test_small_enough(shipped: Bundle) -> None:

@@ -32,6 +32,19 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
     signature = SIGNATURE
     dead = (r".*\.num_batches_tracked", UNREAD)
     rewrites = REWRITES
+    module_titles = (
+        (r"image_encoder\.(?:conv1|bn1)", "ResNet stem"),
+        (r"image_encoder\.layer(\d)", r"ResNet stage \1"),
+        (r"image_encoder", "ResNet stem"),
+        (r"image_projection", "image projection"),
+        (r"text_encoder\.embeddings", "BERT embeddings"),
+        (r"text_encoder\.encoder\.layer\.(\d+)", r"BERT layer \1"),
+        (r"text_projection", "text projection"),
+        (r"cross_attention", "cross-modal attention"),
+        (r"modality_softmax", "modality weights"),
+        (r"bilstm", "gated Bi-LSTM"),
+        (r"classifier", "classifier"),
+    )
     assumptions: ClassVar[Mapping[str, str]] = {
         "labels": "two classes are normal and abnormal, in this order, as the publication's data is usually labelled; "
         "others have no names. Give them with --set 'labels=[\"...\", ...]'",

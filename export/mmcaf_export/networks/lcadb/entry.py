@@ -29,6 +29,14 @@ class LcadbEntry(NetworkEntry[LcadbConfig]):
     signature = (_STEM, "conv1_compose.weight", "conv5.weight")
     dead = (r".*\.num_batches_tracked",)
     rewrites = REWRITES
+    module_titles = (
+        (r"(?:conv1|bn1)_patch_com", "patch stem"),
+        (r"layer(\d)_patch_com", r"patch stage \1"),
+        (r"(?:conv1|bn1)_compose", "image stem"),
+        (r"layer(\d)_compose", r"image stage \1"),
+        (r"image_attention", "image attention"),
+        (r"patch_attention", "patch attention"),
+    )
     assumptions: ClassVar[Mapping[str, str]] = {
         "labels": "the lesion classes have no names, because the published data give none; name them in the order of "
         "the training labels with --set 'labels=[\"...\", ...]'",

@@ -50,6 +50,20 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
     signature = _HEAD
     dead = (r".*\.num_batches_tracked",)
     rewrites = REWRITES
+    module_titles = (
+        (r"image_encoder\.features\.(?:conv0|norm0)", "DenseNet stem"),
+        (r"image_encoder\.features\.denseblock(\d)", r"dense block \1"),
+        (r"image_encoder\.features\.transition(\d)", r"transition \1"),
+        (r"image_encoder", "image features"),
+        (r"feature_pyramid", "feature pyramid"),
+        (r"metadata_tokenizer", "metadata tokens"),
+        (r"text_encoder\.embeddings", "BERT embeddings"),
+        (r"text_encoder\.encoder\.layer\.(\d+)", r"BERT layer \1"),
+        (r"text_encoder", "BERT"),
+        (r"text_projection", "text projection"),
+        (r"joint", "joint attention"),
+        (r"fusion|head|label_head", "classifier"),
+    )
     assumptions: ClassVar[Mapping[str, str]] = {
         "labels": "a network of 14 labels with images has those of ChestX-ray14, and one of 4 labels with clinical "
         "values alone those of the cervical data set, in alphabetical and in published order; others have no names. "

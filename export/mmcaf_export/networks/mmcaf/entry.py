@@ -10,6 +10,7 @@ from torch import Tensor
 from mmcaf_engine.manifest import (
     CategoryField,
     ClipScaleStep,
+    Code,
     FhirObservation,
     FhirPatient,
     NumberField,
@@ -47,6 +48,12 @@ SMOKING_ANSWERS = {  # SNOMED CT
     "77176002": "current",
 }
 
+LABEL_CODES = {
+    "adenocarcinoma": Code(scheme="SCT", value="254626006", meaning="Adenocarcinoma of lung"),
+    "squamous-cell carcinoma": Code(scheme="SCT", value="254634000", meaning="Squamous cell carcinoma of lung"),
+}
+"""The labels in the order of the classes, each with its code in SNOMED CT."""
+
 _STEM = "image_encoder.encoder.in_conv.0.weight"
 _HEAD = "fin_cls.weight"
 
@@ -65,6 +72,24 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
         r".*\.num_batches_tracked",
     )
     rewrites = REWRITES
+    module_titles = (
+        (r"image_encoder\.encoder\.(in_conv|max_pool)", "stem"),
+        (r"image_encoder\.encoder\.encoders\.0", "PENet stage 1"),
+        (r"image_encoder\.encoder\.encoders\.1", "PENet stage 2"),
+        (r"image_encoder\.encoder\.encoders\.2", "PENet stage 3"),
+        (r"image_encoder\.(?:cab|dcfb)(\d)", r"E3D-MSCA stage \1"),
+        (r"image_encoder\.sab", "E3D-MSCA spatial attention"),
+        (r"image_encoder\.ucb(\d)", r"up-convolution \1"),
+        (r"image_encoder\.scale(\d)", r"stage \1 norm"),
+        (r"image_encoder\.bfpu(\d)", r"BFPU \1"),
+        (r"image_encoder\.fc", "image features"),
+        (r"image_encoder", "image encoder"),
+        (r"kan", "KAN"),
+        (r"multiscale_fusion\.cross_attention(\d)", r"cross-attention \1"),
+        (r"multiscale_fusion\.SF(\d)", r"scale fusion \1"),
+        (r"multiscale_fusion", "multiscale fusion"),
+        (r"fin_cls", "classifier"),
+    )
     assumptions: ClassVar[Mapping[str, str]] = {
         "preprocessing.intensity": "it was trained on Hounsfield units. The authors' own HDF5 script stored raw pixel "
         "values; weights trained on its files need --set preprocessing.intensity=stored",
@@ -120,7 +145,8 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
             "description": "Lung cancer subtype from a chest CT and seven clinical values.",
             "preprocessing": _preprocessing(config).model_dump(mode="json"),
             "table": _table().model_dump(mode="json"),
-            "labels": ["adenocarcinoma", "squamous-cell carcinoma"],
+            "labels": list(LABEL_CODES),
+            "label_codes": {label: code.model_dump(mode="json") for label, code in LABEL_CODES.items()},
             "aggregation": {"method": "max"},
             "threshold": 0.5,
             "licence": "not stated; that of the checkpoint applies",
