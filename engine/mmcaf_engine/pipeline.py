@@ -14,7 +14,8 @@ from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
 from .manifest import Precision
 from .outputs import Output, check_writable
-from .record.clinical import RecordSource
+from .record.record import RecordSource
+from .record.report import ReportSource
 from .record.tokenizer import Tokenizer, open_tokenizer
 from .result.aggregate import StudyScore
 from .result.answer import Answer
@@ -57,7 +58,7 @@ STAGES = (
 class AnswerOptions(TypedDict, total=False):
     """How one study is answered; each may be left out.
 
-    report: path of a text file with the report, where the record does not hold it.
+    report: path of a text file with the report, or its content as bytes, where the record does not hold it.
     series: SeriesInstanceUID, number or path, instead of the best by the rule of docs/studies.md; for a network of
         several series, by input name: {"t2": "3"} or ["t2=3"].
     gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
@@ -71,7 +72,7 @@ class AnswerOptions(TypedDict, total=False):
     watch: a new stopwatch, for a caller who wants to know every span.
     """
 
-    report: str | Path | None
+    report: ReportSource | None
     series: Series | None
     gaps: Gaps
     tilt: Tilt
@@ -168,8 +169,8 @@ class Answerer:
                 to volume, each as a `Study` where patient and UIDs are known. For a network that reads a 2D image, a
                 single-frame DICOM, PNG or JPEG file in any of these, or data sets. A network that reads no study takes
                 None, or the record in its place.
-            record: path of a flat JSON record, or the parsed object; for a network with text and no table also a .txt
-                file. May be left out when the bundle has neither.
+            record: path of a flat JSON record, the JSON itself as bytes, or the parsed object; for a network with text
+                and no table also a .txt file. May be left out when the bundle has neither.
             options: see `AnswerOptions`.
 
         Raises:

@@ -1,10 +1,13 @@
 """What an export did, for programs and for people."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .rewrites.rewrite import Applied
 from .verify import Verification
+
+REPORT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,30 @@ class ExportReport:
     verifications: tuple[Verification, ...]
     sizes: dict[str, int]
     notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists and numbers."""
+        return {
+            "schema_version": REPORT_VERSION,
+            "bundle": str(self.output),
+            "bundle_sha256": self.sha256,
+            "network": self.network,
+            "config": self.config,
+            "parameters": self.parameters,
+            "ignored": list(self.ignored),
+            "rewrites": [
+                {
+                    "name": done.rewrite.name,
+                    "description": done.rewrite.description,
+                    "flops_before": done.before.flops,
+                    "flops_after": done.after.flops,
+                }
+                for done in self.rewrites
+            ],
+            "verifications": [asdict(done) for done in self.verifications],
+            "sizes": self.sizes,
+            "notes": list(self.notes),
+        }
 
     def summary(self) -> str:
         """The report as a few lines of text."""

@@ -61,8 +61,8 @@ def test_refusals(bundle: Path, study: Path, run: Command) -> None:
     stride = run("mmcaf-infer", study, "--bundle", bundle, "--stride", 2, "--gaps", "interpolate")
     assert stride.code == 2
     assert (
-        stride.error()
-        == "--gaps, --stride: of networks that read volumes; tiny image reads one 2D image. Leave it out."
+        stride.error() == "gaps, stride: for networks that read volumes; tiny image reads one 2D image. "
+        "Leave it out: --gaps. Leave it out: --stride"
     )
 
 

@@ -1,5 +1,6 @@
 """Checkpoint to bundle: what is written, that it repeats bit for bit, and that a wrong one is not written."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -93,6 +94,11 @@ def test_report(slim_export: Exported) -> None:
     assert report.sha256 == load_bundle(report.output).sha256
     assert [done.backend for done in report.verifications] == ["onnxruntime", "openvino"]
     assert all(done.max_abs_error <= TOLERANCE and done.batches == (1, 3) for done in report.verifications)
+    document = report.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
+    assert document["bundle_sha256"] == report.sha256 and document["network"] == report.network
+    assert [one["backend"] for one in document["verifications"]] == ["onnxruntime", "openvino"]
+    assert [one["flops_after"] for one in document["rewrites"]] == [done.after.flops for done in report.rewrites]
     text = report.summary()
     assert "mmcaf (slices 12, size 96, width 0.09375, fusion tokens), 904,328 parameters" in text
     assert "22 checkpoint entries do not affect the answer" in text

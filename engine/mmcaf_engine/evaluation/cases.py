@@ -44,6 +44,13 @@ class Cohort:
     def __iter__(self) -> Iterator[Case]:
         return iter(self.cases)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What lies on disk of its studies, records and reports."""
+        on_disk = (case for case in self.cases if isinstance(case, FileCase))
+        paths = (path for case in on_disk for path in (case.study, case.record, case.report))
+        return tuple(path for path in paths if path is not None)
+
     def first(self, count: int) -> "Cohort":
         """The first `count` cases."""
         if count >= len(self.cases):

@@ -6,12 +6,14 @@ from importlib.util import find_spec
 from io import BytesIO
 
 from ..bundle.accuracy import Accuracy, Estimate, Performance
-from ..errors import Remedy, UsageError
+from ..errors import Remedy, StudyError, UsageError
 from ..machine.installation import install_command
-from ..manifest import Precision
-from ..result.decisions import Decision
+from ..manifest import Manifest, Precision
+from ..result.decisions import Decision, decision_for
+from .cases import Cohort
 from .compare import CohortScores
-from .metrics import RocCurve, roc_curve
+from .evaluation import Evaluation
+from .metrics import RocCurve, both_labels, roc_curve
 from .performance import questions_of
 
 INCHES, DOTS_PER_INCH = 3.5, 300
@@ -48,6 +50,44 @@ def require_matplotlib() -> None:
             Remedy("Install it", command=install_command("plot")),
             Remedy("Or leave the curves out", option="roc"),
         )
+
+
+def check_roc(manifest: Manifest, cohort: Cohort) -> None:
+    """Refuse, before the work, curves that could not be drawn.
+
+    Raises:
+        UsageError: matplotlib is not installed, the network tells several labels apart, or no two labels are known.
+    """
+    require_matplotlib()
+    leave_out = Remedy("Leave it out", option="roc")
+    if not decision_for(manifest).one_question:
+        raise UsageError(
+            f"{manifest.name} tells {len(manifest.labels)} labels apart; a ROC curve is of two.",
+            leave_out,
+            "The report has each label's AUROC.",
+        )
+    if not both_labels([case.label for case in cohort if case.label is not None]):
+        raise UsageError(
+            f"{cohort.source}: no ROC curve without studies of both labels of {manifest.name}.",
+            "Fill in the column label.",
+            leave_out,
+        )
+
+
+def draw_evaluation(evaluation: Evaluation) -> bytes:
+    """The curves of every precision as a PNG; see `draw_roc`.
+
+    Raises:
+        StudyError: the studies that were refused leave none to draw.
+    """
+    curves = roc_curves(evaluation.accuracy, evaluation.outcome, decision_for(evaluation.bundle.manifest))
+    if not curves:
+        raise StudyError(
+            "The ROC curves are not drawn; the refusals left no studies of both labels.", "Resolve the refusals."
+        )
+    cohort = evaluation.accuracy.cohort
+    title = f"{evaluation.bundle.manifest.name}, {cohort.labelled} studies, {cohort.positives} positive"
+    return draw_roc(curves, title)
 
 
 def roc_curves(accuracy: Accuracy, outcome: CohortScores, decision: Decision) -> list[Curve]:

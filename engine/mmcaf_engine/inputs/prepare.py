@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +10,10 @@ from ..cancel import Progress
 from ..errors import Remedy, UsageError
 from ..image import open_image
 from ..manifest import ImageSpec, Manifest
-from ..record.clinical import Clinical, RecordSource, expect_clinical, read_clinical
+from ..record.clinical import Clinical, expect_clinical, read_clinical
 from ..record.identity import check_identity
-from ..record.record import Record
+from ..record.record import Record, RecordSource
+from ..record.report import ReportSource
 from ..record.tokenizer import Tokenizer
 from ..study import Duplicates, Gaps, InputSeries, Policies, Series, StudySource, Tilt, open_inputs
 from ..timing import span
@@ -107,7 +107,7 @@ def prepare(
     record: RecordSource | None,
     manifest: Manifest,
     *,
-    report: str | Path | None = None,
+    report: ReportSource | None = None,
     tokenizer: Tokenizer | None = None,
     series: Series | None = None,
     gaps: Gaps = "refuse",

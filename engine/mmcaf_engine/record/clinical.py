@@ -1,8 +1,6 @@
 """What a network reads beside the images: the record's table and the report, made ready."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,11 +8,9 @@ from numpy.typing import NDArray
 from ..errors import RecordError, Remedy
 from ..manifest import Manifest
 from ..volume import PatientHeader
-from .record import Record, check_patient, read_record
-from .report import read_report
+from .record import Record, RecordSource, check_patient, read_record
+from .report import ReportSource, read_report
 from .tokenizer import TokenisedText, Tokenizer
-
-RecordSource = str | Path | Mapping[str, Any]
 
 MOST_UNKNOWN = 0.25
 """A larger share of word pieces that the vocabulary lacks is remarked on: another language, or a damaged text."""
@@ -39,7 +35,7 @@ class Clinical:
         return arrays
 
 
-def expect_clinical(record: RecordSource | None, report: str | Path | None, manifest: Manifest) -> None:
+def expect_clinical(record: RecordSource | None, report: ReportSource | None, manifest: Manifest) -> None:
     """Compare what was given with what the network reads, before anything is read.
 
     Raises:
@@ -69,7 +65,7 @@ def expect_clinical(record: RecordSource | None, report: str | Path | None, mani
 
 def read_clinical(
     record: RecordSource | None,
-    report: str | Path | None,
+    report: ReportSource | None,
     manifest: Manifest,
     tokenizer: Tokenizer | None,
     patient: PatientHeader,
@@ -80,7 +76,7 @@ def read_clinical(
 
     Args:
         record: as for `read_record`; None if none was given.
-        report: path of a text file that holds the report; None if the record holds it.
+        report: path of a text file that holds the report, or its content; None if the record holds it.
         tokenizer: of the bundle; needed where the network reads text.
 
     Raises:
@@ -103,10 +99,10 @@ def read_clinical(
     if report is not None:
         if said is not None:
             raise RecordError(
-                f"{report}: a second report; the record holds one already.",
+                f"{'report' if isinstance(report, bytes) else report}: a second report; the record holds one already.",
                 Remedy("Take it out of the record, or leave this one out", option="report"),
             )
-        said = read_report(Path(report))
+        said = read_report(report)
     tokens, remarks = _tokenised(said, tokenizer, manifest)
     return Clinical(found, tokens, (*warnings, *remarks))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import RecordError, Remedy
 from ..manifest import CategoryField, Impute, NumberField, TableField, TableSpec, TextSpec
-from ..strict_json import read_json
+from ..strict_json import parse_json, read_json
 from ..volume import PatientHeader
 from .fhir import flatten_fhir
 from .report import read_report
@@ -57,8 +57,12 @@ class Record:
         return np.array([[*self.features.values(), *self.cuts.values()]], dtype=np.float32)
 
 
+RecordSource = str | Path | bytes | Mapping[str, Any]
+"""A record: the path of a file, JSON, or the parsed object."""
+
+
 def read_record(
-    source: str | Path | Mapping[str, Any],
+    source: RecordSource,
     spec: TableSpec | None,
     *,
     text: TextSpec | None = None,
@@ -67,7 +71,7 @@ def read_record(
     """Validate a flat JSON record, an HL7 FHIR R4 Bundle or, for a network without a table, a report.
 
     Args:
-        source: path of a JSON file, or of a text file whose name ends in .txt, or the parsed object.
+        source: path of a JSON file, or of a text file whose name ends in .txt; or JSON, or the parsed object.
         spec: the manifest's `table`.
         text: the manifest's `text`.
         study_date: when the study was made; the age of a FHIR Patient is that of this day.
@@ -78,17 +82,19 @@ def read_record(
             or comes alone where a table is needed.
     """
     fields = () if spec is None else spec.fields
-    if text is not None and not isinstance(source, Mapping) and Path(source).suffix.lower() == ".txt":
+    if text is not None and isinstance(source, str | Path) and Path(source).suffix.lower() == ".txt":
         if spec is not None:
             raise RecordError(
                 f"{source}: a report alone; this network also needs {', '.join(entry.name for entry in fields)}.",
                 Remedy("Pass these in a JSON record, and this file beside it", option="report", value=str(source)),
             )
         return Record({}, {}, report=read_report(Path(source)))
-    if isinstance(source, Mapping):
-        name, document = "record", dict(source)
+    name = str(source) if isinstance(source, str | Path) else "record"
+    if isinstance(source, bytes):
+        document = parse_json(source, name=name, error=RecordError, max_bytes=MAX_RECORD_BYTES)
+    elif isinstance(source, Mapping):
+        document = dict(source)
     else:
-        name = str(source)
         document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES)
     if not isinstance(document, dict):
         raise RecordError(

@@ -22,13 +22,21 @@ _OTHER_FORMATS = {
 """How a file that is no plain text may begin."""
 
 
-def read_report(path: Path) -> str:
+ReportSource = str | Path | bytes
+"""A report: the path of a text file, or what such a file holds."""
+
+
+def read_report(source: ReportSource) -> str:
     """Read a report; a byte order mark is dropped, all else is left as it is.
 
     Raises:
-        RecordError: the file is missing, too large, no plain text, or not UTF-8.
+        RecordError: the file is missing, or it is too large, no plain text, or not UTF-8.
     """
-    data = read_bounded(path, error=RecordError, max_bytes=MAX_REPORT_BYTES)
+    if isinstance(source, bytes):
+        path, data = Path("report"), source
+    else:
+        path = Path(source)
+        data = read_bounded(path, error=RecordError, max_bytes=MAX_REPORT_BYTES)
     if len(data) > MAX_REPORT_BYTES:
         raise RecordError(
             f"{path}: more than {MAX_REPORT_BYTES} bytes; a report was expected.", "Pass the report's text alone."

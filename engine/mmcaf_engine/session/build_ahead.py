@@ -5,10 +5,11 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..backends.tensorrt.builder import BuiltEngine, build_engine
-from ..backends.tensorrt.conv_precision import Product, products
+from ..backends.tensorrt.conv_precision import PRODUCTS, Product, flops_by_precision, products, share_in
 from ..backends.tensorrt.engine_key import Facts, engine_facts
 from ..backends.tensorrt.flavour import BUILD_AHEAD, Flavour, find_flavour
 from ..backends.tensorrt.layer_report import load_report
@@ -26,6 +27,7 @@ from ..machine.gpu import Gpu, find_gpus, first_gpu
 from ..manifest import Precision
 from ..manifest.text import text_lengths
 
+REPORT_VERSION = 1
 _log = logging.getLogger(__name__)
 
 
@@ -33,16 +35,40 @@ _log = logging.getLogger(__name__)
 class Ahead:
     """What was built ahead and where it is.
 
-    flavour: what built it; targets: what it can be loaded on; kept: folders of the cache, one for each target;
-    not_kept: why the cache does not hold it, in words, or None; package: what was written to `output`, or None.
+    bundle: what it is of; flavour: what built it; targets: what it can be loaded on; kept: folders of the cache, one
+    for each target; not_kept: why the cache does not hold it, in words, or None; package: what was written to `output`,
+    or None.
     """
 
+    bundle: Bundle
     flavour: Flavour
     engine: BuiltEngine
     targets: tuple[Target, ...]
     kept: tuple[Path, ...]
     not_kept: str | None
     package: Package | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain dicts, lists and numbers."""
+        engine, package = self.engine, self.package
+        return {
+            "schema_version": REPORT_VERSION,
+            "model": {"name": self.bundle.manifest.name, "bundle_sha256": self.bundle.sha256},
+            "runtime": self.flavour.name,
+            "version": self.flavour.version,
+            "precision": engine.precision,
+            "targets": [str(target) for target in self.targets],
+            "bytes": len(engine.plan),
+            "build_seconds": round(engine.seconds, 3),
+            "convolution_flops": flops_by_precision(engine.products),
+            "convolution_share": share_in(engine.products, engine.precision),
+            "product_flops": flops_by_precision(engine.products, PRODUCTS),
+            "product_share": share_in(engine.products, engine.precision, PRODUCTS),
+            "changed": None if engine.edit is None else str(engine.edit),
+            "kept": [str(folder) for folder in self.kept],
+            "not_kept": self.not_kept,
+            "package": None if package is None else {"folder": str(package.folder), "sha256": package.fingerprint},
+        }
 
 
 def build_ahead(
@@ -52,6 +78,7 @@ def build_ahead(
     *,
     flavour: str | None = None,
     output: Path | None = None,
+    force: bool = False,
     progress: Progress | None = None,
 ) -> Ahead:
     """Build an engine and keep it where a session on such a GPU finds it.
@@ -64,7 +91,8 @@ def build_ahead(
         precision: one that the bundle holds.
         targets: "sm_86"; none for the GPU at hand.
         flavour: "tensorrt_rtx" or "tensorrt"; by default what is installed.
-        output: a folder to write the engine and its signature to, for `signature.trust` on another machine.
+        output: a folder to write the engine and its signature to, for `trust_package` on another machine.
+        force: replace such a folder that stands there.
 
     Raises:
         BackendError: no TensorRT, no GPU where one is needed, the bundle lacks the precision, or the build failed.
@@ -82,7 +110,7 @@ def build_ahead(
         reached = choose_targets(found, [str(gpu.target)]) if found.builds_ahead else (gpu.target,)
     _check_units(held, reached)
     if output is not None:
-        check_output(output)
+        check_output(output, force=force)
     cache, not_kept = _cache()
     if cache is None and output is None:
         raise UsageError(f"The engine would be lost: {not_kept}.", Remedy("Name a folder for it", option="output"))
@@ -118,12 +146,13 @@ def build_ahead(
             bundle_sha256=bundle.sha256,
             built_by=f"mmcaf-infer {__version__}",
             notes=notes,
+            force=force,
         )
     elif not_kept is not None:
         raise UsageError(
             f"The engine was built and is lost: {not_kept}.", Remedy("Name a folder for it", option="output")
         )
-    return Ahead(found, engine, reached, kept, not_kept, package)
+    return Ahead(bundle, found, engine, reached, kept, not_kept, package)
 
 
 def held_precision(bundle: Bundle, wanted: str) -> Precision:

@@ -47,10 +47,16 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
         UsageError: as `read_settings`.
     """
     try:
-        return _open(bundle, backend)
+        opening = _open(bundle, backend)
     except BaseException:
         backend.close()
         raise
+    _log.info(
+        "%s: %s %s on %s, %d threads; engine: %s; self-test: within %.1e",
+        *(bundle.manifest.name, backend.name, backend.precision, backend.device, backend.threads),
+        *(opening.cache, opening.self_test.max_abs_error),
+    )
+    return opening
 
 
 def engine_facts(bundle: Bundle, backend: Backend) -> Facts:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from ..volume import Arrays
 from .session import Session, open_session
 from .timings import TUNING, Timing, Tuning, keep_tuning, tuned_for
 
+REPORT_VERSION = 1
 WARM_UP_RUNS = 2
 
 
@@ -36,11 +37,31 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The times, what was left out, and the file that keeps the times."""
+    """The times, what "auto" now takes, what was left out, and the file that keeps the times."""
 
     tuning: Tuning
+    choice: Timing
     left_out: tuple[LeftOut, ...]
     file: Path
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain dicts, lists and numbers; what was left out has no times but a reason."""
+        facts = self.tuning.facts
+        untimed = dict.fromkeys(("median_ms", "p95_ms", "device"))
+        return {
+            "schema_version": REPORT_VERSION,
+            "model": {"name": self.tuning.bundle, "bundle_sha256": facts.bundle_sha256},
+            "processor": facts.processor,
+            "gpu": facts.gpu,
+            "threads": facts.threads,
+            "runs": self.tuning.runs,
+            "candidates": [
+                *({**timing.model_dump(), "reason": None} for timing in self.tuning.timings),
+                *({**asdict(one), **untimed, "reason": one.reason} for one in self.left_out),
+            ],
+            "choice": {"backend": self.choice.backend, "precision": self.choice.precision},
+            "kept": str(self.file),
+        }
 
 
 def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress: Progress | None = None) -> Tuned:
@@ -86,7 +107,10 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
     )
     facts = tuned_for(bundle, threads or usable_cores())
     tuning = Tuning(bundle=bundle.manifest.name, facts=facts, runs=runs, timings=timings)
-    return Tuned(tuning, tuple(left_out), keep_tuning(tuning))
+    choice = tuning.pick()
+    if choice is None:
+        raise BackendError(f"Nothing of {bundle.manifest.name} was timed.", SEE_WHAT_RUNS)
+    return Tuned(tuning, choice, tuple(left_out), keep_tuning(tuning))
 
 
 def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:

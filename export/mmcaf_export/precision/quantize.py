@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 
@@ -25,10 +25,10 @@ from mmcaf_engine.record.tokenizer import open_tokenizer
 from ..golden import write_golden
 from ..text_parts import remove_parts, write_parts
 from .attempts import Attempts, Int8Attempts, TypedAttempts
-from .calibration import Method, Window
+from .calibration import METHODS, Window
 from .effects import LOGIT_BUDGETS
 from .gate import sessions
-from .int8 import Int8Plan, Processor, int8_judge
+from .int8 import PROCESSORS, Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
 from .spared import SparedPlan
 
@@ -37,17 +37,19 @@ CALIBRATION = "demo:50000-50031"
 
 WINDOWS_PER_STUDY = 4
 
+_Name = TypeVar("_Name", bound=str)
+
 
 def quantize_bundle(
     path: str | Path,
     output: str | Path | None = None,
     *,
-    precisions: Sequence[Precision] = ("int8",),
+    precisions: Sequence[str] = ("int8",),
     calibration: str | None = None,
     cohort: str | None = None,
-    method: Method | None = None,
+    method: str | None = None,
     logit_budget: float | None = None,
-    processor: Processor = "cpu",
+    processor: str = "cpu",
     force: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> QuantizeReport:
@@ -60,28 +62,30 @@ def quantize_bundle(
         calibration: studies that INT8's ranges are taken from, as `open_cohort` reads them; CALIBRATION by default.
         cohort: studies that every precision is compared with FP32 on; by default those of
             `calibration`, whose labels then do not count: AUROC is for a cohort that was chosen for it.
-        method: of calibration; by default the one that is measured to be best.
+        method: "minmax", "percentile" or "entropy"; by default the one that is measured to be best.
         logit_budget: root mean square of the logit error that a precision may be expected to add; the layers that
             exceed it stay FP32. By default those of LOGIT_BUDGETS in turn until the bounds are kept. FP16 and BF16 are
             tried in all layers first.
-        processor: what INT8's layers are chosen for; for "gpu" by their arithmetic, not by this machine's clock.
+        processor: "cpu" or "gpu", which INT8's layers are chosen for; for a GPU by their arithmetic, not by this
+            machine's clock.
         force: replace what stands at `output`.
         progress: called with a line of text at each step.
 
     Raises:
         BundleError: the bundle is refused.
-        UsageError: a cohort cannot be used, the budget is not positive, or nothing may be written at `output`.
+        UsageError: an unknown precision, method or processor, a cohort cannot be used, the budget is not positive, or
+            nothing may be written at `output`.
         ExportError: no precision passed; nothing is written.
     """
     tell = progress or (lambda _text: None)
+    chosen = _lower(precisions)
+    ranges_by = None if method is None else _one_of(METHODS, method, "calibration method")
+    made_for = _one_of(PROCESSORS, processor, "processor")
     bundle = load_bundle(path)
     bundle.verify()
     target = Path(path if output is None else output)
-    check_output(target, inputs=[calibration, cohort], force=force or output is None)
-    if not precisions or "fp32" in precisions:
-        raise UsageError(
-            "FP32 is what the others are compared with.", Remedy("Choose of fp16, bf16 and int8", option="precision")
-        )
+    source_bundle = None if output is None else path
+    check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
     if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
@@ -100,14 +104,14 @@ def quantize_bundle(
             network = models["fp32"], models[precision], manifest, windows
             if precision == "fp16" or precision == "bf16":
                 return TypedAttempts(*network, precision, budget=logit_budget, tell=tell)
-            return Int8Attempts(*network, method=method, budget=logit_budget, processor=processor, tell=tell)
+            return Int8Attempts(*network, method=ranges_by, budget=logit_budget, processor=made_for, tell=tell)
 
-        made = {precision: attempts(precision) for precision in precisions}
+        made = {precision: attempts(precision) for precision in chosen}
         golden = _golden(bundle)
-        accuracy = _judged(bundle, models, made, judges, int8_judge(processor), golden, scratch, tell)
+        accuracy = _judged(bundle, models, made, judges, int8_judge(made_for), golden, scratch, tell)
         failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
         failed = {name: (*reasons, *_most(made.get(name))) for name, reasons in failed.items()}
-        if set(failed) >= set(precisions):
+        if set(failed) >= set(chosen):
             for line in comparisons(accuracy):
                 tell(line)
             raise ExportError(
@@ -129,7 +133,7 @@ def quantize_bundle(
             document["text"]["parts"] = None if parts is None else parts.model_dump(mode="json")
         plans = {precision: made[precision].plan for precision in made if precision in models}
         document["provenance"] |= {
-            precision: _provenance(plans.get(precision), source, processor) for precision in precisions
+            precision: _provenance(plans.get(precision), source, made_for) for precision in chosen
         }
         tell(f"sealing {target}")
         sealed = write_bundle(folder, document, target, force=force or output is None)
@@ -200,6 +204,28 @@ def _golden(bundle: Bundle) -> dict[str, Any]:
     """Everything but what a precision answered of its own."""
     with open_golden(bundle) as arrays:
         return {name: arrays[name] for name in arrays if "@" not in name}
+
+
+def _lower(wanted: Sequence[str]) -> tuple[Precision, ...]:
+    """The precisions of these names, in order, each once.
+
+    Raises:
+        UsageError: none, an unknown one, or FP32.
+    """
+    lower = [name for name in get_args(Precision) if name != "fp32"]
+    choose = Remedy(f"Choose of {', '.join(lower)}", option="precision")
+    if not wanted or "fp32" in wanted:
+        raise UsageError("fp32 is what the others are compared with.", choose)
+    if unknown := [name for name in wanted if name not in lower]:
+        raise UsageError(f"Unknown lower precision {unknown[0]!r}.", choose)
+    return tuple(name for name in lower if name in wanted)
+
+
+def _one_of(known: tuple[_Name, ...], wanted: str, what: str) -> _Name:
+    for name in known:
+        if name == wanted:
+            return name
+    raise UsageError(f"Unknown {what} {wanted!r}.", f"Choose one of: {', '.join(known)}.")
 
 
 def _provenance(plan: Int8Plan | SparedPlan | None, cohort: Cohort, processor: Processor) -> dict[str, Any] | None:

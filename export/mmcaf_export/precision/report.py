@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmcaf_engine.bundle.accuracy import Accuracy
 from mmcaf_engine.manifest import Precision
 
 from .int8 import Int8Plan
 from .spared import SparedPlan
+
+REPORT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,23 @@ class QuantizeReport:
     refused: dict[Precision, tuple[str, ...]]
     plans: dict[Precision, Int8Plan | SparedPlan | None]
     sizes: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain dicts, lists and numbers."""
+        return {
+            "schema_version": REPORT_VERSION,
+            "bundle": str(self.output),
+            "bundle_sha256": self.sha256,
+            "written": list(self.written),
+            "refused": {precision: list(reasons) for precision, reasons in self.refused.items()},
+            "layers": {
+                precision: {"lowered": list(plan.layers), "kept": plan.kept}
+                for precision, plan in self.plans.items()
+                if plan is not None
+            },
+            "accuracy": self.accuracy.model_dump(mode="json"),
+            "sizes": self.sizes,
+        }
 
     def summary(self) -> str:
         """A few lines for the terminal."""

@@ -159,6 +159,15 @@ def test_refused_documents(tmp_path: Path, text: str, said: str) -> None:
     assert said in str(caught.value) and str(file) in str(caught.value)
 
 
+def test_the_content_of_a_file_is_read_as_the_file_is(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(GOOD))
+    assert read_record(json.dumps(GOOD).encode(), SPEC) == read_record(tmp_path / "record.json", SPEC)
+    with pytest.raises(RecordError, match=r"^record: not JSON"):
+        read_record(b"sex: M", SPEC)
+    with pytest.raises(RecordError, match=r"^record: a list at the top"):
+        read_record(b"[]", SPEC)
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such file"):
         read_record(tmp_path / "absent.json", SPEC)

@@ -51,7 +51,7 @@ def file(tmp_path: Path) -> Callable[..., Path]:
     return write
 
 
-def read(vocabulary: Path, record: Any, report: Path | None = None, spec: Manifest = BOTH) -> Clinical:
+def read(vocabulary: Path, record: Any, report: Path | bytes | None = None, spec: Manifest = BOTH) -> Clinical:
     """As `prepare` reads them."""
     assert spec.text is not None
     expect_clinical(record, report, spec)
@@ -160,9 +160,15 @@ REFUSED: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_no_text_is_refused(name: str, file: Callable[..., Path]) -> None:
     content, message = REFUSED[name]
-    with pytest.raises(RecordError, match=f"(?s){message}") as caught:
-        read_report(file(content))
-    assert SECRET not in str(caught.value)
+    for source in (file(content), content):
+        with pytest.raises(RecordError, match=f"(?s){message}") as caught:
+            read_report(source)
+        assert SECRET not in str(caught.value)
+
+
+def test_the_content_of_a_file_is_read_as_the_file_is(vocabulary: Path, file: Callable[..., Path]) -> None:
+    content = b"\xef\xbb\xbfNew nodule."
+    assert said(read(vocabulary, TABLE, content)) == said(read(vocabulary, TABLE, file(content))) == "new nodule ."
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -150,6 +150,16 @@ def test_auto_uses_what_was_tuned_and_named_options_win(several: Bundle, set_tim
     assert len(cached_items(("tuning",))) == 1
 
 
+def test_as_a_dict(several: Bundle, set_times: SetTimes) -> None:
+    set_times(ALL)
+    tuned = tune(several, runs=2, threads=THREADS)
+    document = tuned.to_dict()
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["choice"] == {"backend": "openvino", "precision": "int8"} and document["runs"] == 2
+    assert document["model"] == {"name": "tiny", "bundle_sha256": several.sha256}
+    assert {len(one) for one in document["candidates"]} == {6}
+
+
 def test_candidates_take_turns(several: Bundle, set_times: SetTimes) -> None:
     timed = set_times(ALL)
     tune(several, runs=3, threads=THREADS)
