@@ -138,7 +138,7 @@ def cold(arguments: argparse.Namespace) -> dict[str, str]:
     command: list[Any] = [Path(sys.executable).with_name("mmcaf-infer"), arguments.study / "study"]
     command += [file for file in [record_file(arguments.study, bundle)] if file is not None]
     command += ["--bundle", arguments.bundle, "--backend", arguments.backend, "--precision", arguments.precision]
-    command += ["--json", "--out", answer]
+    command += ["--json", "-o", answer, "--force"]
     spent, cpu, stages, peak = [], [], [], 0
     for _ in range(arguments.runs + 1):
         started = time.perf_counter()

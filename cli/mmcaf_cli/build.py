@@ -1,58 +1,51 @@
 """`mmcaf build BUNDLE`: an engine ahead of its first use; `mmcaf trust FOLDER`: one from another machine."""
 
-import json as json_format
 from pathlib import Path
 from typing import Any
 
-from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision, share_in
-from mmcaf_engine.backends.tensorrt.signature import Package, read_package, trust
+from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision
+from mmcaf_engine.backends.tensorrt.signature import SIGNATURE_NAME, Package, read_package
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.cache.cache import MAKE_ROOM
-from mmcaf_engine.cache.engines import ENGINES, EngineCache, EngineTooLargeError, cache_limit, switched_off
-from mmcaf_engine.errors import Remedy, UsageError
+from mmcaf_engine.outputs import Output
 from mmcaf_engine.session.build_ahead import Ahead, build_ahead
+from mmcaf_engine.session.trusting import trust_package
 
+from .console import to_json
 from .inspect_engine import shares
 from .progress import ProgressBar
-
-REPORT_VERSION = 1
+from .report import Report
 
 
 def build_command(
-    path: Path, targets: list[str], precision: str, flavour: str | None, output: Path | None, json: bool
+    path: Path, targets: list[str], precision: str, flavour: str | None, output: Path | None, report: Report
 ) -> None:
     """Build, and print what was built, in which types it computes, and where it is."""
-    bundle = load_bundle(path)
+    if output is not None:
+        report.check(Output("output", output, "whole", SIGNATURE_NAME), inputs=[path])
     with ProgressBar() as progress:
-        made = build_ahead(bundle, precision, targets, flavour=flavour, output=output, progress=progress)
-    if json:
-        print(json_format.dumps(_document(made, bundle.manifest.name, bundle.sha256), indent=2, allow_nan=False))
-    else:
-        print("\n".join(_lines(made, bundle.manifest.name)))
+        made = build_ahead(
+            load_bundle(path),
+            precision,
+            targets,
+            flavour=flavour,
+            output=output,
+            force=report.force,
+            progress=progress,
+        )
+    report.give(lambda: "\n".join(_lines(made, made.bundle.manifest.name)), lambda: to_json(made.to_dict()))
 
 
-def trust_command(folder: Path, fingerprint: str | None) -> None:
+def trust_command(folder: Path, fingerprint: str | None, report: Report) -> None:
     """Show a package; with its fingerprint named, check it and put its engine into the cache."""
-    package = read_package(folder)
-    if fingerprint is None:
-        print("\n".join([*_package_lines(package), *_how_to_trust(package)]))
-        return
-    limit = cache_limit()
-    if limit == 0:
-        raise UsageError(f"The cache is {switched_off()}.", "Set another limit.")
-    cache = EngineCache(ENGINES.folder(), limit)
-    try:
-        trust(package, fingerprint, cache)
-    except EngineTooLargeError as failure:
-        raise UsageError(
-            f"{folder}: {failure}.", Remedy("Raise the limit", command="export MMCAF_CACHE_LIMIT=MIB")
-        ) from None
-    except OSError as failure:
-        raise UsageError(
-            f"{cache.folder}: the engine cannot be kept: {failure.strerror or failure}.",
-            MAKE_ROOM,
-        ) from None
-    print("\n".join([*_package_lines(package), "trusted: every hash matches, and sessions on these GPUs now load it"]))
+    package = read_package(folder) if fingerprint is None else trust_package(folder, fingerprint)
+    more = _how_to_trust(package) if fingerprint is None else [_TRUSTED]
+    report.give(
+        lambda: "\n".join([*_package_lines(package), *more]),
+        lambda: to_json(_document(package, trusted=fingerprint is not None)),
+    )
+
+
+_TRUSTED = "trusted: every hash matches, and sessions on these GPUs now load it"
 
 
 def _lines(made: Ahead, name: str) -> list[str]:
@@ -78,27 +71,18 @@ def _lines(made: Ahead, name: str) -> list[str]:
     return lines
 
 
-def _document(made: Ahead, name: str, sha256: str) -> dict[str, Any]:
-    engine = made.engine
+def _document(package: Package, *, trusted: bool) -> dict[str, Any]:
+    signature = package.signature
     return {
-        "schema_version": REPORT_VERSION,
-        "model": {"name": name, "bundle_sha256": sha256},
-        "runtime": made.flavour.name,
-        "version": made.flavour.version,
-        "precision": engine.precision,
-        "targets": [str(target) for target in made.targets],
-        "bytes": len(engine.plan),
-        "build_seconds": round(engine.seconds, 3),
-        "convolution_flops": flops_by_precision(engine.products),
-        "convolution_share": share_in(engine.products, engine.precision),
-        "product_flops": flops_by_precision(engine.products, PRODUCTS),
-        "product_share": share_in(engine.products, engine.precision, PRODUCTS),
-        "changed": None if engine.edit is None else str(engine.edit),
-        "kept": [str(folder) for folder in made.kept],
-        "not_kept": made.not_kept,
-        "package": None
-        if made.package is None
-        else {"folder": str(made.package.folder), "sha256": made.package.fingerprint},
+        "model": {"name": signature.bundle, "bundle_sha256": signature.bundle_sha256},
+        "runtime": signature.engines[0].runtime,
+        "version": signature.engines[0].version,
+        "precision": signature.engines[0].precision,
+        "targets": [one.compute_capability for one in signature.engines],
+        "bytes": package.size,
+        "built_by": signature.built_by,
+        "package": {"folder": str(package.folder), "sha256": package.fingerprint},
+        "trusted": trusted,
     }
 
 

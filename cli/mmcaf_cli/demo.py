@@ -2,46 +2,83 @@
 
 import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mmcaf_engine.outputs import Output, check_writable, refused
+from mmcaf_engine.outputs import Output, commit_folder, refused, scratch_folder
+
+from .console import to_json
+from .report import Report
 
 Kind = Literal["lung", "liver", "chest"]
 
-_WRITTEN: dict[Kind, dict[str, Literal["file", "folder"]]] = {
-    "lung": {"study.dcm": "file", "series": "folder", "record.json": "file"},
-    "liver": {"dicom": "folder", "nifti": "folder"},
-    "chest": {"study.dcm": "file", "record.json": "file", "report.txt": "file"},
+_PARTS = {
+    "lung": ("study.dcm", "series", "record.json"),
+    "liver": ("dicom", "nifti"),
+    "chest": ("study.dcm", "record.json", "report.txt"),
 }
+"""Files and folders of each kind."""
 
 
-def demo_command(folder: Path, kind: Kind, seed: int, force: bool) -> None:
-    """Write one synthetic patient's files."""
-    place = Output("save", folder, "folder")
-    check_writable([place], force=True)
+@dataclass(frozen=True)
+class _Example:
+    """What the patient has, in words, and what mmcaf-infer answers it with.
+
+    arguments: options, and names within the folder. own_bundle: whether another bundle than the built-in one is needed.
+    """
+
+    description: str
+    arguments: tuple[str, ...]
+    own_bundle: bool = True
+
+
+def demo_command(folder: Path, kind: Kind, seed: int, report: Report) -> None:
+    """Write one synthetic patient's files, each whole or not at all."""
+    place = Output("output", folder, "folder")
+    parts = [Output("output", folder / name, "whole") for name in _PARTS[kind]]
+    report.check(place, *parts)
     with refused(place):
         folder.mkdir(parents=True, exist_ok=True)
-    check_writable([Output("save", folder / name, sort) for name, sort in _WRITTEN[kind].items()], force=force)
-    with refused(place):
-        {"lung": _write_lung, "liver": _write_liver, "chest": _write_chest}[kind](folder, seed)
+        with scratch_folder(folder) as scratch:
+            example = {"lung": _write_lung, "liver": _write_liver, "chest": _write_chest}[kind](scratch, seed)
+            for part in parts:
+                commit_folder(scratch / part.path.name, part.path, replace=report.force)
+    command = _command(folder, example)
+    files = ", ".join(f"{part.path}/" if part.path.is_dir() else str(part.path) for part in parts)
+    report.give(
+        lambda: f"Synthetic patient {seed}, {example.description}: {files}\nTry: {command}",
+        lambda: to_json(
+            {
+                "kind": kind,
+                "seed": seed,
+                "description": example.description,
+                "written": [str(part.path) for part in parts],
+                "command": command,
+            }
+        ),
+    )
 
 
-def _write_lung(folder: Path, seed: int) -> None:
+def _command(folder: Path, example: _Example) -> str:
+    words = [word if word.startswith("--") else str(folder / word) for word in example.arguments]
+    return shlex.join(["mmcaf-infer", *words]) + (" --bundle BUNDLE" if example.own_bundle else "")
+
+
+def _write_lung(folder: Path, seed: int) -> _Example:
     """The study in both DICOM forms, and the record."""
     from mmcaf_engine.demo.phantom import make_phantom, record
     from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
 
-    study, series, record_file = folder / "study.dcm", folder / "series", folder / "record.json"
     phantom = make_phantom(seed)
-    write_multiframe(phantom, study)
-    write_series(phantom, series)
-    record_file.write_text(json.dumps(record(phantom.patient), indent=2) + "\n", encoding="utf-8")
-    print(f"Synthetic patient {seed}: {study}, {series}{'/'} ({len(phantom.hu)} slices) and {record_file}")
-    print(f"Try: mmcaf-infer {shlex.quote(str(study))} {shlex.quote(str(record_file))}")
+    write_multiframe(phantom, folder / "study.dcm")
+    write_series(phantom, folder / "series")
+    document = json.dumps(record(phantom.patient), indent=2) + "\n"
+    (folder / "record.json").write_text(document, encoding="utf-8")
+    return _Example(f"chest CT of {len(phantom.hu)} slices", ("study.dcm", "record.json"), own_bundle=False)
 
 
-def _write_liver(folder: Path, seed: int) -> None:
+def _write_liver(folder: Path, seed: int) -> _Example:
     """The study as DICOM series and as NIfTI files."""
     from mmcaf_engine.demo.liver import LIVER_LABELS, PHASES, liver_study
     from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
@@ -49,19 +86,15 @@ def _write_liver(folder: Path, seed: int) -> None:
     study = liver_study(seed)
     write_mr_series(study, folder / "dicom")
     write_nifti(study, folder / "nifti")
-    print(f"Synthetic patient {seed}, {LIVER_LABELS[study.label]}, {len(PHASES)} phases: {folder / 'dicom'}{'/'} and")
-    print(f"{folder / 'nifti'}{'/'}")
-    print(f"Try: mmcaf-infer {shlex.quote(str(folder / 'dicom'))} --bundle BUNDLE")
+    return _Example(f"{LIVER_LABELS[study.label]}, {len(PHASES)} phases", ("dicom",))
 
 
-def _write_chest(folder: Path, seed: int) -> None:
+def _write_chest(folder: Path, seed: int) -> _Example:
     """A radiograph, the record and the report."""
     from mmcaf_engine.demo.radiograph import chest_study
     from mmcaf_engine.demo.write_dx import write_chest
 
     study = chest_study(seed)
-    image, record, report = write_chest(study, folder)
-    print(f"Synthetic patient {seed}, {', '.join(study.patient.names) or 'no finding'}: {image},")
-    print(f"{record} and {report}")
-    quoted = [shlex.quote(str(path)) for path in (image, record, report)]
-    print(f"Try: mmcaf-infer {quoted[0]} {quoted[1]} --report {quoted[2]} --bundle BUNDLE")
+    write_chest(study, folder)
+    findings = ", ".join(study.patient.names) or "no finding"
+    return _Example(findings, ("study.dcm", "record.json", "--report", "report.txt"))

@@ -1,16 +1,20 @@
 """`mmcaf doctor`, and its quick check."""
 
-import json as json_format
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.doctor import examine
-from mmcaf_engine.errors import BackendError, UsageError
+from mmcaf_engine.errors import BackendError, Remedy, UsageError
+
+from .console import to_json
+from .report import Report
 
 _MARKS = {"ok": "ok  ", "note": "note", "problem": "PROBLEM"}
 
 
-def doctor_command(json: bool, quick: bool = False, bundle: Path | None = None) -> None:
+def doctor_command(quick: bool, bundle: Path | None, report: Report) -> None:
     """Print the findings; exit code 6 if something stops the main job.
 
     Args:
@@ -18,7 +22,8 @@ def doctor_command(json: bool, quick: bool = False, bundle: Path | None = None) 
         bundle: check this one.
     """
     if bundle is not None and not quick:
-        raise UsageError("--bundle is for the quick check.", "Add --quick-check, or run: mmcaf verify BUNDLE")
+        raise UsageError("--bundle is for the quick check.", Remedy("Add it", option="quick_check"))
+    report.check(inputs=[bundle])
     if quick:
         from mmcaf_engine.checkup.quick_check import quick_check
 
@@ -26,15 +31,18 @@ def doctor_command(json: bool, quick: bool = False, bundle: Path | None = None) 
     else:
         findings = examine()
     problems = [finding.subject for finding in findings if finding.status == "problem"]
-    if json:
-        verdict = {"healthy": not problems} if quick else {}
-        print(json_format.dumps({**verdict, "findings": [asdict(finding) for finding in findings]}, indent=2))
-    else:
-        width = 26 if quick else 40
-        for finding in findings:
-            print(f"{_MARKS[finding.status]:8}{finding.area:16}{finding.subject:{width}}{finding.detail}")
-        if quick and not problems:
-            print("healthy")
+    verdict = {"healthy": not problems} if quick else {}
+    report.give(
+        lambda: "\n".join(_lines(findings, quick)),
+        lambda: to_json({**verdict, "findings": [asdict(finding) for finding in findings]}),
+    )
     if problems:
         said = "Not healthy" if quick else f"{len(problems)} problem(s) stop the main job"
         raise BackendError(f"{said}: {', '.join(problems)}.", "See the list above.")
+
+
+def _lines(findings: Sequence[Check], quick: bool) -> list[str]:
+    width = 26 if quick else 40
+    lines = [f"{_MARKS[one.status]:8}{one.area:16}{one.subject:{width}}{one.detail}" for one in findings]
+    healthy = quick and all(one.status != "problem" for one in findings)
+    return [*lines, "healthy"] if healthy else lines

@@ -1,12 +1,15 @@
 """`mmcaf export`."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmcaf_engine.errors import ExportError, Remedy, UsageError
 from mmcaf_engine.machine.installation import install_command
+from mmcaf_engine.outputs import Output
+
+from .console import note, to_json
+from .report import Report, refuse_stdout
 
 
 @contextmanager
@@ -21,7 +24,7 @@ def export_extra(command: str) -> Iterator[None]:
         ) from None
 
 
-def export_command(checkpoint: Path, output: Path, network: str | None, settings: list[str], force: bool) -> None:
+def export_command(checkpoint: Path, output: Path, network: str | None, settings: list[str], report: Report) -> None:
     """Export, and report what was verified on stdout."""
     parsed: dict[str, str] = {}
     for setting in settings:
@@ -29,14 +32,8 @@ def export_command(checkpoint: Path, output: Path, network: str | None, settings
         if not equals or not key:
             raise UsageError(f"--set {setting!r} is not KEY=VALUE.", "For example: --set threshold=0.4")
         parsed[key.strip()] = value
+    refuse_stdout(Output("output", output))
     with export_extra("export"):
         from mmcaf_export.export import export_bundle
-    report = export_bundle(
-        checkpoint,
-        output,
-        network=network,
-        settings=parsed,
-        force=force,
-        progress=lambda text: print(text, file=sys.stderr),
-    )
-    print(report.summary())
+    found = export_bundle(checkpoint, output, network=network, settings=parsed, force=report.force, progress=note)
+    report.give(found.summary, lambda: to_json(found.to_dict()))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, read_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
-from mmcaf_engine.errors import UsageError
+from mmcaf_engine.errors import Remedy, UsageError
 from mmcaf_engine.manifest import (
     CategoryField,
     Int8Entry,
@@ -16,22 +16,25 @@ from mmcaf_engine.manifest import (
 )
 from mmcaf_engine.result.decisions import decision_for
 
+from .report import Report
 
-def inspect_command(path: Path, engine: bool, precisions: list[str], json: bool) -> None:
+
+def inspect_command(path: Path, engine: bool, precisions: list[str], report: Report) -> None:
     """Print the manifest or, with `engine`, what TensorRT makes of it; as text or JSON."""
+    report.check(inputs=[path])
     if engine:
         from .inspect_engine import inspect_engine_command
 
-        inspect_engine_command(path, precisions, json)
+        inspect_engine_command(path, precisions, report)
         return
     if precisions:
-        raise UsageError("--precision belongs to --engine.", "Add --engine, or leave it out.")
+        raise UsageError("--precision belongs to --engine.", Remedy("Add it, or leave both out", option="engine"))
     bundle = load_bundle(path)
     bundle.verify()
-    if json:
-        print(bundle.manifest.model_dump_json(indent=2))
-    else:
-        print("\n".join([*_describe(bundle.manifest, bundle.sha256), *_accuracy(bundle)]))
+    report.give(
+        lambda: "\n".join([*_describe(bundle.manifest, bundle.sha256), *_accuracy(bundle)]),
+        lambda: bundle.manifest.model_dump_json(indent=2),
+    )
 
 
 def _describe(manifest: Manifest, sha256: str) -> list[str]:

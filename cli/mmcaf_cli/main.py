@@ -5,231 +5,297 @@ from typing import Annotated, Literal
 
 import typer
 
+from .options import App, Backend, Bundle, BundleOption, Force, Json, OldOutput, Output, Threads
 from .run import run
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Make, look at and check bundles. To answer a study: mmcaf-infer.",
-)
+app = App(group=True, help="Make, look at and check bundles. To answer a study: mmcaf-infer.")
 
-cache = typer.Typer(no_args_is_help=True, help="Look at and clear what is kept between runs.")
+cache = App(group=True, completion=False, help="Look at and clear what is kept between runs.")
 app.add_typer(cache, name="cache")
-
-BundleArgument = Annotated[Path, typer.Argument(help="Bundle directory or zip.", metavar="BUNDLE")]
 
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="PyTorch checkpoint (.pth, .pth.tar) or .safetensors.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle to write: NAME.mmcaf, or a .zip.")],
-    network: Annotated[str | None, typer.Option(help="Network of the checkpoint. Default: recognised.")] = None,
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="PyTorch checkpoint (.pth, .pth.tar) or .safetensors.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="BUNDLE", help="The bundle to write: NAME.mmcaf, or a .zip.")
+    ],
+    network: Annotated[
+        str | None, typer.Option(metavar="NETWORK", help="Network of the checkpoint. Default: recognised.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set", metavar="KEY=VALUE", help="Change a manifest entry, e.g. preprocessing.intensity=stored."
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")] = False,
+    json: Json = False,
+    force: Force = False,
 ) -> None:
     """Turn a checkpoint into a verified bundle (needs the export extra)."""
     from .export import export_command
+    from .report import Report
 
-    export_command(checkpoint, output, network, settings or [], force)
+    export_command(checkpoint, output, network, settings or [], Report(json, force=force))
 
 
 @app.command()
 def quantize(
-    bundle: BundleArgument,
+    bundle: Bundle,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The bundle to write. Default: replaces BUNDLE.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="BUNDLE", help="The bundle to write. Default: replaces BUNDLE."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp16, bf16 or int8; may be repeated. Default: int8.")
+        list[str] | None,
+        typer.Option(metavar="PRECISION", help="fp16, bf16 or int8; may be repeated. Default: int8."),
     ] = None,
     calibration: Annotated[
-        str | None, typer.Option(help="Studies for INT8's ranges: COHORT.csv, or demo:FIRST-LAST.", metavar="COHORT")
+        str | None, typer.Option(metavar="COHORT", help="Studies for INT8's ranges: COHORT.csv, or demo:FIRST-LAST.")
     ] = None,
     cohort: Annotated[
-        str | None, typer.Option(help="Studies to compare with FP32 on. Default: the calibration's.", metavar="COHORT")
+        str | None, typer.Option(metavar="COHORT", help="Studies to compare with FP32 on. Default: the calibration's.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="minmax, percentile or entropy. Default: what is measured to be best.")
+        str | None,
+        typer.Option(metavar="METHOD", help="minmax, percentile or entropy. Default: what is measured to be best."),
     ] = None,
     logit_budget: Annotated[
         float | None,
-        typer.Option(help="Logit error to allow; layers that add more stay FP32. Default: what the gate lets pass."),
+        typer.Option(
+            metavar="ERROR", help="Logit error to allow; layers that add more stay FP32. Default: what the gate passes."
+        ),
     ] = None,
     processor: Annotated[
-        str, typer.Option("--for", help="What INT8's layers are chosen for: cpu, by its clock, or gpu, by arithmetic.")
+        str,
+        typer.Option(
+            "--for",
+            metavar="PROCESSOR",
+            help="What INT8's layers are chosen for: cpu, by its clock, or gpu, by arithmetic.",
+        ),
     ] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Replace what stands at OUTPUT.")] = False,
+    json: Json = False,
+    force: Force = False,
 ) -> None:
     """Add lower precisions to a bundle, each behind the accuracy gate (needs the export extra)."""
     from .quantize import quantize_command
+    from .report import Report
 
-    quantize_command(bundle, output, precision or ["int8"], calibration, cohort, method, logit_budget, processor, force)
+    wanted = precision or ["int8"]
+    report = Report(json, force=force)
+    quantize_command(bundle, output, wanted, calibration, cohort, method, logit_budget, processor, report)
 
 
 @app.command()
 def inspect(
-    bundle: BundleArgument,
+    bundle: Bundle,
     engine: Annotated[
         bool, typer.Option("--engine", help="Show instead in which types TensorRT computes it (needs TensorRT).")
     ] = False,
     precision: Annotated[
-        list[str] | None, typer.Option(help="With --engine: this network only; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option(metavar="PRECISION", help="With --engine: this network only; may be repeated. Default: all."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON: the manifest, or with --engine the table.")] = False,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
 ) -> None:
     """Show what a bundle holds, after checking every hash."""
     from .inspect import inspect_command
+    from .report import Report
 
-    inspect_command(bundle, engine, precision or [], json)
+    inspect_command(bundle, engine, precision or [], Report(json, output, force))
 
 
 @app.command()
 def build(
-    bundle: BundleArgument,
+    bundle: Bundle,
     target: Annotated[
         list[str] | None,
-        typer.Option(help="GPU to build for, such as sm_86; may be repeated. Default: the GPU at hand.", metavar="SM"),
+        typer.Option(metavar="SM", help="GPU to build for, such as sm_86; may be repeated. Default: the GPU at hand."),
     ] = None,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, bf16 or int8, if the bundle holds it.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(metavar="PRECISION", help="fp32, fp16, bf16 or int8, if the bundle holds it.")
+    ] = "fp32",
     flavour: Annotated[
         Literal["tensorrt_rtx", "tensorrt"] | None, typer.Option(help="Which TensorRT. Default: what is installed.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write engine and signature to this folder.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Also write engine and signature to this folder."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
+    force: Force = False,
 ) -> None:
     """Build an engine for NVIDIA GPUs before its first use (needs the tensorrt extra)."""
     from .build import build_command
+    from .report import Report
 
-    build_command(bundle, target or [], precision, flavour, output, json)
+    build_command(bundle, target or [], precision, flavour, output, Report(json, force=force))
 
 
 @app.command()
 def trust(
-    folder: Annotated[Path, typer.Argument(help="Engine and signature, as mmcaf build --output wrote them.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Engine and signature, as mmcaf build --output wrote them.")
+    ],
     sha256: Annotated[
-        str | None, typer.Option(help="Fingerprint that mmcaf build printed; without it, the engine is only shown.")
+        str | None,
+        typer.Option(
+            metavar="SHA256", help="Fingerprint that mmcaf build printed; without it, the engine is only shown."
+        ),
     ] = None,
+    json: Json = False,
 ) -> None:
     """Look at an engine that another machine built, and have it used here."""
     from .build import trust_command
+    from .report import Report
 
-    trust_command(folder, sha256)
+    trust_command(folder, sha256, Report(json))
 
 
 @app.command()
 def verify(
-    bundle: BundleArgument,
-    backend: Annotated[str | None, typer.Option(help="Test this backend only. Default: all that can run.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    bundle: Bundle,
+    backend: Annotated[
+        str | None, typer.Option(metavar="BACKEND", help="Test this backend only. Default: all that can run.")
+    ] = None,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
 ) -> None:
     """Check every hash, then run the golden self-test on the backends of this machine."""
+    from .report import Report
     from .verify import verify_command
 
-    verify_command(bundle, backend, json)
+    verify_command(bundle, backend, Report(json, output, force))
 
 
 @app.command()
 def tune(
-    bundle: BundleArgument,
-    runs: Annotated[int, typer.Option(help="Timed runs of each backend and precision.")] = 10,
-    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    bundle: Bundle,
+    runs: Annotated[int, typer.Option(metavar="N", help="Timed runs of each backend and precision.")] = 10,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Cores to use; the times count for this number. Default: all that the process may."
+        ),
+    ] = None,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
 ) -> None:
     """Time what this machine offers for a bundle; auto then takes the fastest that passes."""
+    from .report import Report
     from .tune import tune_command
 
-    tune_command(bundle, runs, threads, json)
+    tune_command(bundle, runs, threads, Report(json, output, force))
 
 
-@app.command()
+@app.command(context_settings={"allow_extra_args": True})
 def profile(
-    bundle: BundleArgument,
+    context: typer.Context,
+    bundle: Bundle,
     study: Annotated[
-        Path | None, typer.Option(help="Study to answer. Default: a synthetic one, where one fits the bundle.")
+        Path | None,
+        typer.Option(metavar="STUDY", help="Study to answer. Default: a synthetic one, where one fits the bundle."),
     ] = None,
-    record: Annotated[Path | None, typer.Option(help="The study's record.")] = None,
+    record: Annotated[Path | None, typer.Option(metavar="RECORD", help="The study's record.")] = None,
     backend: Annotated[
-        list[str] | None, typer.Option(help="auto, all, or a backend's name; may be repeated. Default: auto.")
+        list[str] | None,
+        typer.Option(metavar="BACKEND", help="auto, all, or a backend's name; may be repeated. Default: auto."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="auto, all, or one of the bundle's; may be repeated. Default: auto.")
+        list[str] | None,
+        typer.Option(metavar="PRECISION", help="auto, all, or one of the bundle's; may be repeated. Default: auto."),
     ] = None,
-    runs: Annotated[int, typer.Option(help="Measured runs of each figure, after the warm-up.")] = 20,
-    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
-    batch: Annotated[int, typer.Option(help="Windows in one call.")] = 1,
+    runs: Annotated[int, typer.Option(metavar="N", help="Measured runs of each figure, after the warm-up.")] = 20,
+    threads: Threads = None,
+    batch: Annotated[int, typer.Option(metavar="N", help="Windows in one call.")] = 1,
     concurrency: Annotated[
-        list[int] | None, typer.Option(help="Callers at a time, for throughput; may be repeated. Default: 1, 2, 4.")
+        list[int] | None,
+        typer.Option(metavar="N", help="Callers at a time, for throughput; may be repeated. Default: 1, 2, 4."),
     ] = None,
-    json: Annotated[
-        str | None, typer.Option(help="Write the report as JSON; - prints it instead of the tables.", metavar="FILE")
-    ] = None,
-    trace: Annotated[Path | None, typer.Option(help="Write trace events, for ui.perfetto.dev.", metavar="FILE")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write one page with drawings.", metavar="FILE")] = None,
+    json: Json = False,
+    output: Output = None,
+    trace: Annotated[Path | None, typer.Option(metavar="FILE", help="Write trace events, for ui.perfetto.dev.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one page with drawings.")] = None,
+    force: Force = False,
     baseline: Annotated[
-        Path | None, typer.Option(help="Compare with a report that --json wrote.", metavar="FILE")
+        Path | None, typer.Option(metavar="FILE", help="Compare with a report that --output wrote.")
     ] = None,
     fail_over: Annotated[
         str | None,
-        typer.Option(help="With --baseline: exit code 7 if certainly slower by more than this.", metavar="PERCENT"),
+        typer.Option(metavar="PERCENT", help="With --baseline: exit code 7 if certainly slower by more than this."),
     ] = None,
 ) -> None:
     """Measure where the time goes: cold and warm, stage by stage, layer by layer."""
-    from .profile import Measuring, Writing, profile_command
+    from .profile import Comparing, Measuring, profile_command
+    from .report import Report, refuse_extra
 
+    refuse_extra(context.args, json)
     measuring = Measuring(study, record, backend or [], precision or [], runs, threads, batch, concurrency or [])
-    profile_command(bundle, measuring, Writing(json, trace, html), baseline, fail_over)
+    files = {"trace": trace, "html": html}
+    profile_command(bundle, measuring, Comparing(baseline, fail_over), files, Report(json, output, force))
 
 
 @app.command()
 def evaluate(
     cohort: Annotated[
         str,
-        typer.Argument(help="CSV with the columns study,record[,label][,id], or demo:FIRST-LAST.", metavar="COHORT"),
+        typer.Argument(metavar="COHORT", help="CSV with the columns study,record[,label][,id], or demo:FIRST-LAST."),
     ],
-    bundle: Annotated[Path | None, typer.Option(help="Bundle to evaluate. Default: as mmcaf-infer.")] = None,
+    bundle: BundleOption = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="Compare this one with fp32; may be repeated. Default: all that can run.")
+        list[str] | None,
+        typer.Option(
+            metavar="PRECISION", help="Compare this one with fp32; may be repeated. Default: all that can run."
+        ),
     ] = None,
-    backend: Annotated[str, typer.Option(help="auto, or a backend's name.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Cores to use. Default: all that the process may.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Also write the JSON object to this file.")] = None,
-    roc: Annotated[Path | None, typer.Option(help="Draw the ROC curves to this PNG (needs the plot extra).")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many studies.")] = None,
+    backend: Backend = "auto",
+    threads: Threads = None,
+    json: Json = False,
+    output: Output = None,
+    out: OldOutput = None,
+    roc: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw the ROC curves to this file (needs the plot extra).")
+    ] = None,
+    force: Force = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many studies.")] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 7 if a bound fails or a study was refused.")
     ] = False,
 ) -> None:
     """Compare every precision of a bundle with FP32 on a cohort of studies."""
     from .evaluate import evaluate_command
+    from .report import Report, one_output
 
-    evaluate_command(cohort, bundle, precision or [], backend, threads, json, out, roc, limit, strict)
+    report = Report(json, one_output(output, out), force)
+    evaluate_command(cohort, bundle, precision or [], backend, threads, roc, limit, strict, report)
 
 
 @app.command()
 def studies(
     path: Annotated[
-        Path, typer.Argument(help="DICOM or NIfTI file, directory, zip, or DICOMDIR; PNG or JPEG.", metavar="PATH")
+        Path, typer.Argument(metavar="STUDY", help="DICOM or NIfTI file, directory, zip, or DICOMDIR; PNG or JPEG.")
     ],
-    modality: Annotated[str | None, typer.Option(help="Rank series of this modality only, such as CT.")] = None,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Match the series to this bundle's inputs.", metavar="BUNDLE")
+    modality: Annotated[
+        str | None, typer.Option(metavar="MODALITY", help="Rank series of this modality only, such as CT.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Match the series to this bundle's inputs.")
+    ] = None,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
 ) -> None:
     """List the series of a study, which one would be read, and why."""
+    from .report import Report
     from .studies import studies_command
 
-    studies_command(path, modality, bundle, json)
+    studies_command(path, modality, bundle, Report(json, output, force))
 
 
 @app.command()
@@ -237,21 +303,27 @@ def doctor(
     quick_check: Annotated[
         bool, typer.Option("--quick-check", help="Ten seconds: is it healthy? Exit code 0 if so, else 6.")
     ] = False,
-    bundle: Annotated[Path | None, typer.Option(help="With --quick-check: this one. Default: as mmcaf-infer.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="With --quick-check: this one. Default: as mmcaf-infer.")
+    ] = None,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
 ) -> None:
     """Show what this installation can do and what it lacks."""
     from .doctor import doctor_command
+    from .report import Report
 
-    doctor_command(json, quick_check, bundle)
+    doctor_command(quick_check, bundle, Report(json, output, force))
 
 
 @cache.command("list")
-def cache_list(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def cache_list(json: Json = False, output: Output = None, force: Force = False) -> None:
     """List kept engines, passed self-tests, tunings, kernel caches and unpacked bundles."""
     from .cache import list_command
+    from .report import Report
 
-    list_command(json)
+    list_command(Report(json, output, force))
 
 
 @cache.command("clear")
@@ -263,16 +335,18 @@ def cache_clear(
     older_than: Annotated[
         float | None, typer.Option(min=0, metavar="DAYS", help="Remove only what was not used for so many days.")
     ] = None,
+    json: Json = False,
 ) -> None:
     """Remove what is kept between runs; it is made again when it is needed."""
     from .cache import clear_command
+    from .report import Report
 
-    clear_command(kind, older_than)
+    clear_command(kind, older_than, Report(json))
 
 
 @app.command()
 def demo(
-    save: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR")],
+    save: Annotated[Path, typer.Option("--output", "-o", "--save", metavar="DIR", help="Folder to write to.")],
     kind: Annotated[
         Literal["lung", "liver", "chest"],
         typer.Option(
@@ -280,35 +354,44 @@ def demo(
             "with a report and a record."
         ),
     ] = "lung",
-    seed: Annotated[int, typer.Option(min=0, help="Which synthetic patient.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier demo.")] = False,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Which synthetic patient.")] = 0,
+    json: Json = False,
+    force: Force = False,
 ) -> None:
     """Write a synthetic study to try mmcaf-infer on."""
     from .demo import demo_command
+    from .report import Report
 
-    demo_command(save, kind, seed, force)
+    demo_command(save, kind, seed, Report(json, force=force))
 
 
 @app.command("record-template")
 def record_template(
-    output: Annotated[Path, typer.Option("--output", "-o", help="The record to write.")] = Path("record.json"),
-    bundle: Annotated[Path | None, typer.Option(help="Bundle to write it for. Default: as mmcaf-infer.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="The record to write; - prints it.")
+    ] = Path("record.json"),
+    bundle: BundleOption = None,
+    json: Json = False,
+    force: Force = False,
 ) -> None:
     """Write a record to fill in, and its JSON Schema."""
     from .record_template import record_template_command
+    from .report import Report
 
-    record_template_command(bundle, output, force)
+    record_template_command(bundle, output, Report(json, force=force))
 
 
 @app.command()
-def version() -> None:
+def version(json: Json = False) -> None:
     """Print the version."""
     from mmcaf_engine import __version__
 
-    print(__version__)
+    from .console import to_json
+    from .report import Report
+
+    Report(json).give(lambda: __version__, lambda: to_json({"name": "mmcaf-infer", "version": __version__}))
 
 
 def main() -> None:
     """Entry point of `mmcaf`."""
-    run(app)
+    run(app, "mmcaf")

@@ -7,16 +7,18 @@ from typing import Any, Self
 
 import typer
 
+from .console import shows_progress
+
 QUIET_SECONDS = 1.0
 _STAGES = {"read": "reading", "decode": "decoding", "open": "opening the network", "infer": "windows"}
 
 
 class ProgressBar:
-    """Called with (stage, done, total). Nothing is shown in the first second, or when stderr is no terminal."""
+    """Called with (stage, done, total). Shows nothing in the first second, with -q, or where stderr is no terminal."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
-        self._shown = sys.stderr.isatty()
+        self._shown = shows_progress()
         self._stage = ""
         self._bar: Any = None
 

@@ -1,13 +1,12 @@
 """`mmcaf quantize`."""
 
-import sys
 from pathlib import Path
-from typing import get_args
 
-from mmcaf_engine.errors import UsageError
-from mmcaf_engine.manifest import Precision
+from mmcaf_engine.outputs import Output
 
+from .console import note, to_json
 from .export import export_extra
+from .report import Report, refuse_stdout
 
 
 def quantize_command(
@@ -19,35 +18,23 @@ def quantize_command(
     method: str | None,
     logit_budget: float | None,
     processor: str,
-    force: bool,
+    report: Report,
 ) -> None:
     """Quantise, and report what was written and what it costs on stdout."""
-    lower = [name for name in get_args(Precision) if name != "fp32"]
-    chosen: list[Precision] = [name for name in lower if name in precisions]
-    if unknown := set(precisions) - set(lower):
-        raise UsageError(
-            f"No lower precision is called {', '.join(sorted(unknown))}.", f"Choose of: {', '.join(lower)}."
-        )
+    if output is not None:
+        refuse_stdout(Output("output", output))
     with export_extra("quantize"):
-        from mmcaf_export.precision.calibration import METHODS
-        from mmcaf_export.precision.int8 import PROCESSORS
         from mmcaf_export.precision.quantize import quantize_bundle
-    picked = next((known for known in METHODS if known == method), None)
-    if method is not None and picked is None:
-        raise UsageError(f"No calibration method is called {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
-    chosen_for = next((known for known in PROCESSORS if known == processor), None)
-    if chosen_for is None:
-        raise UsageError(f"--for {processor}: no such processor.", f"Choose one of: {', '.join(PROCESSORS)}.")
-    report = quantize_bundle(
+    found = quantize_bundle(
         bundle,
         output,
-        precisions=chosen,
+        precisions=precisions,
         calibration=calibration,
         cohort=cohort,
-        method=picked,
+        method=method,
         logit_budget=logit_budget,
-        processor=chosen_for,
-        force=force,
-        progress=lambda text: print(text, file=sys.stderr),
+        processor=processor,
+        force=report.force,
+        progress=note,
     )
-    print(report.summary())
+    report.give(found.summary, lambda: to_json(found.to_dict()))

@@ -1,43 +1,56 @@
 """From exceptions to exit codes, for both commands."""
 
-import logging
+import errno
 import os
 import shlex
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
-from mmcaf_engine.errors import MmcafError, Remedy, paragraph
+from mmcaf_engine.errors import MmcafError, Remedy, UsageError, paragraph
 from mmcaf_engine.settings import debug
 
+from .console import Loudness, complain, detail, set_loudness
 
-def run(app: typer.Typer) -> None:
-    """Run a command; a user's mistake becomes one paragraph on stderr and a documented exit code."""
-    _show_log()
-    try:
-        app()
-    except MmcafError as failure:
-        _complain(f"error: {explain(failure)}")
-        sys.exit(failure.exit_code)
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of stdout has gone; point it elsewhere so that closing it does not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except Exception as failure:
-        _complain(f"internal error: {type(failure).__name__}: {failure}")
-        if debug():
-            traceback.print_exc()
-        else:
-            _complain("This is a bug of mmcaf-infer. Run again with MMCAF_DEBUG=1 and report the trace.")
-        sys.exit(1)
+READER_GONE = 128 + 13
+"""What a shell shows of a program that SIGPIPE ended, as it ends other tools whose reader has gone."""
 
-
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _POSITIONAL = {"study", "record"}
 """What the command line takes by its place."""
+
+
+def run(app: typer.Typer, program: str) -> NoReturn:
+    """Run a program; a user's mistake becomes one paragraph on stderr and a documented exit code."""
+    set_loudness(Loudness.NORMAL)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # A terminal without a character shows "?" for it.
+    sys.exit(_exit_code(app, program))
+
+
+def _exit_code(app: typer.Typer, program: str) -> int | str | None:
+    try:
+        app(prog_name=program)
+    except SystemExit as stop:
+        # Typer catches a closed pipe itself, and ends with 1.
+        return _reader_gone() if isinstance(stop.__context__, BrokenPipeError) else stop.code
+    except MmcafError as failure:
+        return _refused(failure)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        return _reader_gone()
+    except OSError as failure:
+        if failure.errno not in _NO_ROOM:
+            return _bug(failure)
+        what = failure.filename or "a file or standard output"
+        return _refused(UsageError(f"{what}: cannot be written: {failure.strerror}.", "Make room there."))
+    except Exception as failure:
+        return _bug(failure)
+    return 0
 
 
 def explain(failure: MmcafError) -> str:
@@ -54,18 +67,33 @@ def _argument(remedy: Remedy) -> str | None:
     return option if remedy.value is None else f"{option}={shlex.quote(remedy.value)}"
 
 
-class _OneLine(logging.Handler):
-    """Shows a record of the log as one line on stderr."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        _complain(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}")
-
-
-def _show_log() -> None:
-    logger = logging.getLogger("mmcaf_engine")
-    if not any(isinstance(handler, _OneLine) for handler in logger.handlers):
-        logger.addHandler(_OneLine(logging.WARNING))
+def _refused(failure: MmcafError) -> int:
+    complain(f"error: {explain(failure)}")
+    detail("error", failure.to_dict())
+    _drop_stdout()
+    return failure.exit_code
 
 
-def _complain(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _reader_gone() -> int:
+    _drop_stdout()
+    return READER_GONE
+
+
+def _bug(failure: Exception) -> int:
+    complain(f"internal error: {type(failure).__name__}: {failure}")
+    if debug():
+        traceback.print_exc()
+    else:
+        complain("This is a bug of mmcaf-infer. Run again with MMCAF_DEBUG=1 and report the trace.")
+    return 1
+
+
+def _drop_stdout() -> None:
+    """Let what could not be written go, so that the end of the process does not try and complain again."""
+    stdout = sys.__stdout__
+    if stdout is None:
+        return
+    try:
+        stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())

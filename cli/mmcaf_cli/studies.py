@@ -1,35 +1,24 @@
 """`mmcaf studies`."""
 
-import json as json_format
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.errors import Remedy, UsageError
-from mmcaf_engine.image import list_images
-from mmcaf_engine.study import SeriesEntry, SeriesList, list_series
+from mmcaf_engine.inputs.listing import list_study
+from mmcaf_engine.study import SeriesEntry, SeriesList
+
+from .console import to_json, warn
+from .report import Report
 
 
-def studies_command(path: Path, modality: str | None, bundle: Path | None, json: bool) -> None:
+def studies_command(path: Path, modality: str | None, bundle: Path | None, report: Report) -> None:
     """Print the series that could be read, as text or JSON; with a bundle, which input each would be."""
-    if bundle is None:
-        found = list_series(path, modality=modality)
-    else:
-        manifest = load_bundle(bundle).manifest
-        if not manifest.modalities:
-            raise UsageError(f"{manifest.name} reads no study.", Remedy("Leave it out", option="bundle"))
-        if manifest.image is not None:
-            spec = manifest.image
-            found = list_images(path, spec.model_copy(update={"modality": (modality,)}) if modality else spec)
-        else:
-            found = list_series(path, modality=modality or manifest.modalities[0], inputs=manifest.series)
+    report.check(inputs=[path, bundle])
+    manifest = None if bundle is None else load_bundle(bundle).manifest
+    found = list_study(path, manifest=manifest, modality=modality)
     for warning in found.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    if json:
-        print(json_format.dumps(asdict(found), indent=2))
-    else:
-        print("\n".join(_render(found)))
+        warn(warning)
+    report.give(lambda: "\n".join(_render(found)), lambda: to_json(asdict(found)))
 
 
 def _render(found: SeriesList) -> list[str]:

@@ -1,58 +1,28 @@
 """`mmcaf tune BUNDLE`: what runs it here, how fast, and what "auto" takes from now on."""
 
-import json as json_format
 from pathlib import Path
-from typing import Any
 
-from mmcaf_engine.backends.remedies import SEE_WHAT_RUNS
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.errors import BackendError
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.session.timings import Timing
 from mmcaf_engine.session.tune import Tuned, tune
 
+from .console import to_json
 from .progress import ProgressBar
+from .report import Report
 
-REPORT_VERSION = 1
 
-
-def tune_command(path: Path, runs: int, threads: int | None, json: bool) -> None:
+def tune_command(path: Path, runs: int, threads: int | None, report: Report) -> None:
     """Time all that may answer, keep the times, and print them with the choice."""
-    bundle = load_bundle(path)
+    report.check(inputs=[path])
     with ProgressBar() as progress:
-        tuned = tune(bundle, runs=runs, threads=threads, progress=progress)
-    choice = tuned.tuning.pick()
-    if choice is None:
-        raise BackendError(f"Nothing of {bundle.manifest.name} was timed.", SEE_WHAT_RUNS)
-    if json:
-        print(json_format.dumps(_document(tuned, choice), indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        print("\n".join(_lines(tuned, choice)))
+        tuned = tune(load_bundle(path), runs=runs, threads=threads, progress=progress)
+    report.give(lambda: "\n".join(_lines(tuned)), lambda: to_json(tuned.to_dict()))
 
 
-def _document(tuned: Tuned, choice: Timing) -> dict[str, Any]:
-    tuning = tuned.tuning
-    timed = [{**timing.model_dump(), "reason": None} for timing in tuning.timings]
-    nothing = dict.fromkeys(("median_ms", "p95_ms", "device"))
-    left_out = [
-        {"backend": one.backend, "precision": one.precision, **nothing, "reason": one.reason} for one in tuned.left_out
-    ]
-    return {
-        "schema_version": REPORT_VERSION,
-        "model": {"name": tuning.bundle, "bundle_sha256": tuning.facts.bundle_sha256},
-        "processor": tuning.facts.processor,
-        "gpu": tuning.facts.gpu,
-        "threads": tuning.facts.threads,
-        "runs": tuning.runs,
-        "candidates": timed + left_out,
-        "choice": {"backend": choice.backend, "precision": choice.precision},
-        "kept": str(tuned.file),
-    }
-
-
-def _lines(tuned: Tuned, choice: Timing) -> list[str]:
+def _lines(tuned: Tuned) -> list[str]:
     """The table, fastest first, then what is made of it."""
-    tuning = tuned.tuning
+    tuning, choice = tuned.tuning, tuned.choice
     threads = tuning.facts.threads
     rows = [("backend", "precision", "median ms", "p95 ms", "")]
     rows += [

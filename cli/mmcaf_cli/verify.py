@@ -1,20 +1,22 @@
 """`mmcaf verify`."""
 
-import json as json_format
 from pathlib import Path
 
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.checkup.verify import Verified, VerifyReport, verify_bundle
 
+from .console import to_json
 from .progress import ProgressBar
+from .report import Report
 
 
-def verify_command(path: Path, backend: str | None, json: bool) -> None:
+def verify_command(path: Path, backend: str | None, report: Report) -> None:
     """Print the report, as text or JSON; a failure ends with its exit code after that."""
+    report.check(inputs=[path])
     with ProgressBar() as progress:
-        report = verify_bundle(load_bundle(path), backend, progress=progress)
-    print(json_format.dumps(report.to_dict(), indent=2, allow_nan=False) if json else "\n".join(_lines(report)))
-    report.require_passed()
+        found = verify_bundle(load_bundle(path), backend, progress=progress)
+    report.give(lambda: "\n".join(_lines(found)), lambda: to_json(found.to_dict()))
+    found.require_passed()
 
 
 def _lines(report: VerifyReport) -> list[str]:

@@ -16,14 +16,23 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and FIFOs of P
 
 ABSENT = ("absent.dcm", "absent.json")
 COMMANDS = {
+    "infer": ("mmcaf-infer", *ABSENT, "--force", "-o", "OUT.json"),
     "infer --out": ("mmcaf-infer", *ABSENT, "--out", "OUT.json"),
-    "infer --heatmap": ("mmcaf-infer", *ABSENT, "--heatmap", "OUT.png"),
-    "profile --json": ("mmcaf", "profile", "absent.mmcaf", "--json", "OUT.json"),
-    "profile --trace": ("mmcaf", "profile", "absent.mmcaf", "--trace", "OUT.json"),
-    "profile --html": ("mmcaf", "profile", "absent.mmcaf", "--html", "OUT.html"),
-    "evaluate --out": ("mmcaf", "evaluate", "absent.csv", "--out", "OUT.json"),
+    "infer --heatmap": ("mmcaf-infer", *ABSENT, "--force", "--heatmap", "OUT.png"),
+    "profile": ("mmcaf", "profile", "absent.mmcaf", "--force", "-o", "OUT.json"),
+    "profile --trace": ("mmcaf", "profile", "absent.mmcaf", "--force", "--trace", "OUT.json"),
+    "profile --html": ("mmcaf", "profile", "absent.mmcaf", "--force", "--html", "OUT.html"),
+    "evaluate": ("mmcaf", "evaluate", "absent.csv", "--force", "-o", "OUT.json"),
+    "evaluate --roc": ("mmcaf", "evaluate", "absent.csv", "--force", "--roc", "OUT.png"),
+    "inspect": ("mmcaf", "inspect", "absent.mmcaf", "--force", "-o", "OUT.json"),
+    "verify": ("mmcaf", "verify", "absent.mmcaf", "--force", "-o", "OUT.json"),
+    "tune": ("mmcaf", "tune", "absent.mmcaf", "--force", "-o", "OUT.json"),
+    "studies": ("mmcaf", "studies", "absent.dcm", "--force", "-o", "OUT.json"),
+    "doctor": ("mmcaf", "doctor", "--force", "-o", "OUT.json"),
+    "cache list": ("mmcaf", "cache", "list", "--force", "-o", "OUT.json"),
+    "build": ("mmcaf", "build", "absent.mmcaf", "--force", "-o", "OUT"),
     "record-template": ("mmcaf", "record-template", "--force", "-o", "OUT.json"),
-    "demo": ("mmcaf", "demo", "--force", "--save", "OUT"),
+    "demo": ("mmcaf", "demo", "--force", "-o", "OUT"),
 }
 
 
@@ -36,6 +45,12 @@ def link(path: Path) -> None:
     path.symlink_to(path.parent / "elsewhere")
 
 
+def what_stands(path: Path) -> tuple[int, ...]:
+    """Which file it is, of which kind, and when it was written; looking at a link changes when it was read."""
+    found = path.lstat()
+    return (found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns)
+
+
 @pytest.mark.parametrize("make", [fifo, link])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_is_no_file_is_never_replaced(
@@ -45,16 +60,16 @@ def test_what_is_no_file_is_never_replaced(
     name, *arguments = COMMANDS[command]
     (out,) = [argument for argument in arguments if argument.startswith("OUT")]
     make(tmp_path / out)
-    before, left = (tmp_path / out).lstat(), sorted(tmp_path.iterdir())
+    before, left = what_stands(tmp_path / out), sorted(tmp_path.iterdir())
     outcome = run(name, *arguments)
     assert outcome.code == 2 and "which is never replaced" in outcome.error()
-    assert (tmp_path / out).lstat() == before and sorted(tmp_path.iterdir()) == left
+    assert what_stands(tmp_path / out) == before and sorted(tmp_path.iterdir()) == left
     assert make is fifo or (tmp_path / "elsewhere").read_text() == "precious"
 
 
 def test_a_link_in_place_of_a_file_of_a_demo(run: Command, tmp_path: Path) -> None:
     link(tmp_path / "record.json")
-    outcome = run("mmcaf", "demo", "--force", "--save", tmp_path)
+    outcome = run("mmcaf", "demo", "--force", "-o", tmp_path)
     assert outcome.code == 2 and "record.json: a link" in outcome.error()
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
@@ -63,14 +78,14 @@ def test_a_link_in_place_of_a_file_of_a_demo(run: Command, tmp_path: Path) -> No
 def test_the_answer_never_replaces_what_it_is_an_answer_to(run: Command, tmp_path: Path, named: str) -> None:
     for name in ("study.dcm", "record.json"):
         (tmp_path / name).write_text("precious")
-    outcome = run("mmcaf-infer", tmp_path / "study.dcm", tmp_path / "record.json", "--out", tmp_path / named)
+    outcome = run("mmcaf-infer", tmp_path / "study.dcm", tmp_path / "record.json", "--force", "-o", tmp_path / named)
     assert outcome.code == 2 and f"{named}: an input, which is never replaced" in outcome.error()
     assert (tmp_path / named).read_text() == "precious"
 
 
 def test_a_report_never_replaces_a_file_of_the_bundle(run: Command, tiny_bundle: Path) -> None:
     before = (tiny_bundle / "model.onnx").read_bytes()
-    outcome = run("mmcaf", "profile", tiny_bundle, "--json", tiny_bundle / "model.onnx")
+    outcome = run("mmcaf", "profile", tiny_bundle, "--force", "-o", tiny_bundle / "model.onnx")
     assert outcome.code == 2 and "part of the input" in outcome.error()
     assert (tiny_bundle / "model.onnx").read_bytes() == before
 
@@ -96,10 +111,10 @@ def test_a_bundle_never_replaces_what_is_neither_file_nor_folder(
     tmp_path: Path, make: Callable[[Path], None], name: str
 ) -> None:
     make(tmp_path / name)
-    before = (tmp_path / name).lstat()
+    before = what_stands(tmp_path / name)
     with pytest.raises(UsageError, match="never replaced"):
         write_bundle(source(tmp_path), tiny_manifest(), tmp_path / name, force=True)
-    assert (tmp_path / name).lstat() == before
+    assert what_stands(tmp_path / name) == before
 
 
 @pytest.mark.parametrize("name", ["tiny.mmcaf", "tiny.zip"])

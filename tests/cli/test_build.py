@@ -78,11 +78,23 @@ def test_an_engine_travels_and_is_trusted_by_its_fingerprint(
     shown = run("mmcaf", "trust", elsewhere)
     assert shown.code == 0 and fingerprint in shown.out and "Not trusted" in shown.out and not cached_items()
     assert "tiny fp32 for sm_86, sm_89, an engine of tensorrt_rtx" in shown.out.splitlines()[0]
+    document = json.loads(run("mmcaf", "trust", elsewhere, "--json").out)
+    assert document["trusted"] is False and document["targets"] == ["sm_86", "sm_89"] and not cached_items()
+    assert document["package"] == {"folder": str(elsewhere), "sha256": fingerprint}
     trusted = run("mmcaf", "trust", elsewhere, "--sha256", fingerprint)
     assert trusted.code == 0 and trusted.out.splitlines()[-1].startswith("trusted: ")
     assert {item.path.name: (item.path / "engine.bin").read_bytes() for item in cached_items(("engines",))} == engines
     entry = json.loads((cached_items(("engines",))[0].path / "entry.json").read_text())
     assert entry["origin"] == f"package {fingerprint}"
+
+
+def test_a_package_is_replaced_by_force_alone(run: Command, bundle: Path, tmp_path: Path) -> None:
+    arguments = ("mmcaf", "build", bundle, "--target", "sm_86", "-o", tmp_path / "package")
+    assert run(*arguments).code == 0
+    refused = run(*arguments)
+    assert refused.code == 2 and "package: exists already" in refused.error()
+    (tmp_path / "package" / "signature.json").write_text("{}")
+    assert run(*arguments, "--force").code == 0 and run("mmcaf", "trust", tmp_path / "package").code == 0
 
 
 def test_inspect_engine(run: Command, bundle: Path) -> None:

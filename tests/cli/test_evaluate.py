@@ -119,7 +119,7 @@ def test_equal_networks_cost_nothing(run: Command, cohort_folder: Path, exact: P
 
 def test_json_report(run: Command, cohort_folder: Path, several: Path, tmp_path: Path) -> None:
     table = cohort_folder / "cohort.csv"
-    outcome = run("mmcaf", "evaluate", table, "--bundle", several, "--json", "--out", tmp_path / "report.json")
+    outcome = run("mmcaf", "evaluate", table, "--bundle", several, "--json", "-o", tmp_path / "report.json")
     report = json.loads(outcome.out)
     assert json.loads((tmp_path / "report.json").read_text()) == report
     assert list(report) == REPORT_KEYS
@@ -131,6 +131,35 @@ def test_json_report(run: Command, cohort_folder: Path, several: Path, tmp_path:
     assert decisions["true_positives"] + decisions["false_negatives"] == 2
     assert decisions["true_negatives"] + decisions["false_positives"] == 2
     assert str(cohort_folder) not in outcome.out, "no folder of this machine in the report"
+
+
+def test_what_must_not_be_replaced(run: Command, cohort_folder: Path, several: Path, tmp_path: Path) -> None:
+    """Neither an older report, but with --force, nor what the cohort reads."""
+    old = tmp_path / "report.json"
+    old.write_text("{}")
+    table = cohort_folder / "cohort.csv"
+    arguments = ("mmcaf", "evaluate", table, "--bundle", several, "--limit", 1)
+    refused = run(*arguments, "-o", old)
+    assert (
+        refused.code == 2
+        and "report.json: exists already. Choose another path, or replace it: --force" in refused.error()
+    )
+    assert old.read_text() == "{}"
+    assert run(*arguments, "-o", old, "--force").code == 0 and json.loads(old.read_text())["schema_version"] == 1
+    for read in (table, cohort_folder / "record3.json", next((cohort_folder / "series2").iterdir())):
+        before = read.read_bytes()
+        refused = run("mmcaf", "evaluate", table, "--bundle", several, "-o", read, "--force")
+        assert refused.code == 2 and "input" in refused.error() and read.read_bytes() == before
+
+
+def test_out_is_the_old_name_of_output(run: Command, cohort_folder: Path, several: Path, tmp_path: Path) -> None:
+    table, file = cohort_folder / "cohort.csv", tmp_path / "report.json"
+    outcome = run("mmcaf", "evaluate", table, "--bundle", several, "--limit", 1, "--out", file)
+    assert outcome.code == 0 and json.loads(file.read_text())["accuracy"]["cohort"]["studies"] == 1
+    assert (
+        outcome.err
+        == "warning: --out is now called --output, or -o for short; the old name goes with the next release.\n"
+    )
 
 
 def test_scores_are_those_of_mmcaf_infer(run: Command, cohort_folder: Path, several: Path) -> None:
@@ -295,15 +324,17 @@ def test_roc_when_refusals_leave_one_label(run: Command, cohort_folder: Path, se
         (["absent.csv"], 2, "absent.csv: no such file"),
         (["demo:9-1"], 2, "names no synthetic patients"),
         (["demo:0-1", "--bundle", "absent.mmcaf"], 5, "absent.mmcaf: no such bundle"),
-        (["demo:0-1", "--precision", "fp8"], 2, "No precision is called 'fp8'. Choose among: fp32, fp16, bf16, int8."),
-        (["demo:0-1", "--precision", "auto"], 2, "No precision is called 'auto'"),
+        (["demo:0-1", "--precision", "fp8"], 2, "Unknown precision 'fp8'. Choose among: fp32, fp16, bf16, int8."),
+        (["demo:0-1", "--precision", "auto"], 2, "Unknown precision 'auto'"),
         (["demo:0-1", "--precision", "bf16"], 6, "several.mmcaf"),
         (["demo:0-1", "--backend", "abacus"], 6, "Unknown backend 'abacus'"),
         (["demo:0-1", "--threads", "0"], 2, "0 threads"),
-        (["demo:0-1", "--out", "absent/report.json"], 2, "absent/report.json: cannot be written: No such file"),
-        (["demo:0-1", "--out", "."], 2, ": a directory, which is never replaced. Choose another path"),
-        (["demo:0-1", "--roc", "absent/roc.png"], 2, "absent/roc.png: cannot be written: No such file"),
-        (["demo:0-1", "--roc", "roc.pdf"], 2, "roc.pdf: the ROC curves are drawn as PNG"),
+        (["demo:0-1", "-o", "absent/report.json"], 2, "absent/report.json: cannot be written: No such file"),
+        (["demo:0-1", "-o", "."], 2, ": a directory, which is never replaced. Choose another path: --output"),
+        (["demo:0-1", "--out", "a.json", "-o", "b.json"], 2, "--out is another name of --output"),
+        (["demo:0-1", "--roc", "absent/roc.png"], 2, "Choose another path: --roc"),
+        (["demo:0-1", "--roc", "roc.pdf"], 2, "roc.pdf: what --roc draws is a PNG file. Name it so: --roc=roc.png"),
+        (["demo:0-1", "--roc", "-"], 2, "--roc -: this cannot be printed"),
         (["demo:0-1", "--roc", "roc.png"], 2, "no ROC curve without studies of both labels of tiny"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -321,7 +352,7 @@ def test_refused_before_the_work(
         raise AssertionError("the cohort was run")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mmcaf_cli.evaluate.evaluate", no_work)
+    monkeypatch.setattr("mmcaf_engine.evaluation.run.evaluate", no_work)
     outcome = run("mmcaf", "evaluate", "--bundle", several, *arguments)
     expected = said.replace("several.mmcaf", "tiny holds no bf16 network")
     assert (outcome.code, expected in outcome.error()) == (code, True), outcome.err

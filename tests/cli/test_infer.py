@@ -127,9 +127,9 @@ def test_every_form_of_a_study_gives_the_same_numbers(
     assert answers[0] == answers[1] == answers[2]
 
 
-def test_out_is_the_same_object(run: Command, series: Path, record: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+def test_output_is_the_same_object(run: Command, series: Path, record: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     out = tmp_path / "answer.json"
-    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json", "--out", out)
+    outcome = run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json", "-o", out)
     assert json.loads(out.read_text()) == json.loads(outcome.out)
     assert [file.name for file in tmp_path.glob(".answer*")] == []
 
@@ -364,7 +364,10 @@ def test_wrong_bundle(
         (["--stride", "x"], 2),
         (["--nonsense"], 2),
         (["--series", "99"], 3),
-        (["--out", "/nonexistent/folder/answer.json"], 2),
+        (["-o", "/nonexistent/folder/answer.json"], 2),
+        (["--deadline", "0"], 2),
+        (["--deadline", "soon"], 2),
+        (["--quiet", "--verbose"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -381,7 +384,7 @@ def test_deidentify_leaves_uids_only(run: Command, own_series: Path, tiny_bundle
     (folder / "DOE_JANE_notes.dcm").write_text("no DICOM")
     given = write_record(tmp_path, {"sex": "F", "age": 25})
     out = tmp_path / "answer.json"
-    call = ["mmcaf-infer", folder, given, "--bundle", tiny_bundle, "--json", "--out", out]
+    call = ["mmcaf-infer", folder, given, "--bundle", tiny_bundle, "--json", "-o", out, "--force"]
     assert "DOE_JANE" in run(*call).out
     outcome = run(*call, "--deidentify")
     result = json.loads(outcome.out)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-import mmcaf_cli.evaluate
 from command import Command
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine.backends.split import IN_PARTS
+from mmcaf_engine.evaluation import run as evaluation
 from several_precisions import add_precisions
 from tiny_parts import make_tiny_parts
 from tiny_report import make_tiny_report
@@ -45,14 +45,14 @@ def cohort(tmp_path: Path) -> Path:
 def described(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the sessions of an evaluation say of themselves at its end, by precision."""
     found: dict[str, Any] = {}
-    evaluate = mmcaf_cli.evaluate.evaluate
+    evaluate = evaluation.evaluate
 
     def spied(cohort: Any, sessions: Any, **options: Any) -> Any:
         outcome = evaluate(cohort, sessions, **options)
         found.update({precision: session.describe() for precision, session in sessions.items()})
         return outcome
 
-    monkeypatch.setattr(mmcaf_cli.evaluate, "evaluate", spied)
+    monkeypatch.setattr(evaluation, "evaluate", spied)
     return found
 
 

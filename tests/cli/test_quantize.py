@@ -272,8 +272,14 @@ def test_wrong_arguments(
 def test_an_existing_output_is_replaced_with_force(run: Command, studies: Path, tmp_path: Path) -> None:
     source = make(tmp_path)
     output = make_convolution_bundle(tmp_path / "old.mmcaf")
-    done = run("mmcaf", "quantize", source, "-o", output, "--force", "--calibration", studies, "--method", "minmax")
+    options = ("--force", "--calibration", studies, "--method", "minmax")
+    done = run("mmcaf", "quantize", source, "-o", output, *options, "--json", "-q")
     assert done.code == 0 and set(held(output)) == {"fp32", "int8"} and set(held(source)) == {"fp32"}
+    report = json.loads(done.out)
+    assert (report["bundle"], report["written"], report["refused"], done.err) == (str(output), ["int8"], {}, "")
+    assert report["bundle_sha256"] == load_bundle(output).sha256 and len(report["layers"]["int8"]["lowered"]) == 2
+    onto_itself = run("mmcaf", "quantize", source, "-o", source, *options)
+    assert onto_itself.code == 2 and "an input, which is never replaced" in onto_itself.error()
 
 
 @pytest.mark.parametrize("damage", ["missing", "no bundle", "changed weights"])

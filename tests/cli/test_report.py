@@ -199,4 +199,4 @@ def test_a_cohort_is_evaluated_label_by_label(run: Command, several: Path, cohor
 
 def test_roc_curves_are_of_two_labels(run: Command, several: Path, cohort: Path, tmp_path: Path) -> None:
     outcome = run("mmcaf", "evaluate", cohort, "--bundle", several, "--roc", tmp_path / "roc.png")
-    assert outcome.code == 2 and "the report has each label's AUROC" in outcome.error()
+    assert outcome.code == 2 and "The report has each label's AUROC" in outcome.error()

@@ -1,0 +1,112 @@
+"""What a command says: its answer on stdout, everything else on stderr, as much of that as was asked for."""
+
+import json as json_format
+import logging
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from enum import IntEnum
+from typing import Any
+
+from mmcaf_engine.errors import UsageError
+
+STDOUT = "standard output"
+
+
+class Loudness(IntEnum):
+    """How much is said on stderr beside errors."""
+
+    QUIET = logging.ERROR
+    NORMAL = logging.WARNING
+    VERBOSE = logging.INFO
+
+
+_loudness = Loudness.NORMAL
+
+
+def set_loudness(loudness: Loudness) -> None:
+    """Say so much from now on; the packages' log is shown from the same level on."""
+    global _loudness
+    _loudness = loudness
+    for package in ("mmcaf_engine", "mmcaf_export"):
+        logger = logging.getLogger(package)
+        logger.setLevel(loudness)
+        if not any(isinstance(handler, _OneLine) for handler in logger.handlers):
+            logger.addHandler(_OneLine())
+
+
+def shows_progress() -> bool:
+    """Whether stderr is a terminal on which progress is wanted."""
+    return _loudness < Loudness.QUIET and sys.stderr is not None and sys.stderr.isatty()
+
+
+def answer(text: str) -> None:
+    """Print on stdout.
+
+    Raises:
+        UsageError: stdout is closed, or what it leads to is full or broken.
+        BrokenPipeError: its reader has gone.
+    """
+    if sys.stdout is None:
+        raise UsageError(f"{STDOUT}: closed; the answer has nowhere to go.", "Leave it open, or send it to a file.")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as failure:
+        raise UsageError(
+            f"{STDOUT}: cannot be written: {failure.strerror}.", "Make room there, or send it elsewhere."
+        ) from None
+
+
+def read_stdin(max_bytes: int) -> bytes:
+    """At most so many bytes of stdin, and one more where there are more.
+
+    Raises:
+        UsageError: it is closed or cannot be read.
+    """
+    if sys.stdin is None:
+        raise UsageError("standard input: closed; nothing can be read from it.", "Name a file in place of -.")
+    try:
+        return sys.stdin.buffer.read(max_bytes + 1)
+    except OSError as failure:
+        raise UsageError(f"standard input: cannot be read: {failure.strerror}.", "Name a file in place of -.") from None
+
+
+def to_json(document: object) -> str:
+    """The form in which every command prints JSON."""
+    return json_format.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def warn(text: str) -> None:
+    """Say on stderr what the user must know; -q leaves it out."""
+    _say(Loudness.NORMAL, f"warning: {text}")
+
+
+def note(text: str) -> None:
+    """Say on stderr how the work goes; -q leaves it out."""
+    _say(Loudness.NORMAL, text)
+
+
+def detail(name: str, values: Mapping[str, Any]) -> None:
+    """Show structured details on stderr as one line of JSON, with -v alone."""
+    _say(Loudness.VERBOSE, f"{name}: {json_format.dumps(values, ensure_ascii=False, default=str)}")
+
+
+def complain(text: str) -> None:
+    """Say on stderr what went wrong; nothing leaves that out."""
+    _say(Loudness.QUIET, text)
+
+
+def _say(least: Loudness, text: str) -> None:
+    if sys.stderr is None or least < _loudness:
+        return
+    with suppress(OSError):  # There would be nowhere left to say it.
+        print(text, file=sys.stderr, flush=True)
+
+
+class _OneLine(logging.Handler):
+    """Shows a record of the log as one line on stderr; which records come here, the loggers' level says."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}")

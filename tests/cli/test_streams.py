@@ -1,0 +1,277 @@
+"""stdin, stdout and stderr of the commands, and how one ends whose stdout has gone, is full or closed."""
+
+import errno
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from command import Command
+from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.demo.phantom import Phantom, make_phantom
+from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.errors import CancelledError, DeadlineError, StudyError
+from mmcaf_engine.record.record import MAX_RECORD_BYTES
+from tiny_report import make_tiny_report
+
+FULL = Path("/dev/full")
+PRINTING = {
+    "version": ["mmcaf", "version"],
+    "help": ["mmcaf", "--help"],
+    "long": ["mmcaf", "inspect", str(demo_bundle())],
+    "json": ["mmcaf", "cache", "list", "--json"],
+    "answering-help": ["mmcaf-infer", "-h"],
+}
+
+
+def process(arguments: list[str], **options: Any) -> "subprocess.Popen[str]":
+    module = {"mmcaf": "main", "mmcaf-infer": "infer"}[arguments[0]]
+    code = f"import sys; sys.argv = {arguments!r}; from mmcaf_cli.{module} import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
+
+
+@pytest.fixture(scope="module")
+def phantom() -> Phantom:
+    return make_phantom(3, size=64)
+
+
+@pytest.fixture(scope="module")
+def series(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of single-frame CT files; read it, do not change it."""
+    folder = tmp_path_factory.mktemp("study") / "series"
+    write_series(phantom, folder)
+    return folder
+
+
+@pytest.fixture
+def record(phantom: Phantom) -> dict[str, Any]:
+    return {"sex": phantom.patient.sex, "age": phantom.patient.age}
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
+    """Gives a command these bytes on stdin."""
+    return lambda content: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+
+@pytest.mark.parametrize("arguments", PRINTING.values(), ids=PRINTING)
+def test_a_reader_that_has_gone_ends_it_as_it_ends_other_tools(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with process(arguments, stdout=writer) as started:
+        os.close(writer)
+        _, said = started.communicate()
+    assert (started.returncode, said) == (128 + 13, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", PRINTING.values(), ids=PRINTING)
+def test_a_full_disk_is_no_bug(arguments: list[str]) -> None:
+    with FULL.open("w") as full, process(arguments, stdout=full) as started:
+        _, said = started.communicate()
+    assert started.returncode == 2 and said.count("\n") == 1
+    assert said.startswith("error: ") and "standard output: cannot be written: No space left on device" in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor as a shell does")
+def test_a_closed_stdout_is_an_error() -> None:
+    with process(["mmcaf", "version"], preexec_fn=lambda: os.close(1)) as started:
+        _, said = started.communicate()
+    assert started.returncode == 2 and said.startswith("error: standard output: closed")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor as a shell does")
+def test_without_stderr_the_exit_code_is_all_there_is(tmp_path: Path) -> None:
+    arguments = ["mmcaf", "inspect", str(tmp_path / "nowhere.mmcaf")]
+    with process(arguments, stdout=subprocess.PIPE, preexec_fn=lambda: os.close(2)) as started:
+        printed, _ = started.communicate()
+    assert (started.returncode, printed) == (5, "")
+
+
+def test_a_file_that_cannot_grow_is_no_bug_and_the_answer_is_printed(tmp_path: Path) -> None:
+    """As on a full disk: the process may write no more than 1000 bytes to a file."""
+    file = tmp_path / "manifest.json"
+    arguments = ["mmcaf", "inspect", str(demo_bundle()), "-o", str(file)]
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    with process(arguments, stdout=subprocess.PIPE, preexec_fn=limit) as started:
+        printed, said = started.communicate()
+    assert started.returncode == 2 and said.count("\n") == 1
+    assert said.startswith(f"error: {file}: cannot be written: File too large.")
+    assert "intended use" in printed and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            2,
+            "error: a file or standard output: cannot be written: No",
+        ),
+        (OSError(errno.ENOSPC, "No space left on device", "/x/y"), 2, "error: /x/y: cannot be written: No space"),
+        (OSError(errno.EIO, "Input/output error"), 1, "internal error: OSError"),
+        (DeadlineError("No answer within 3 s."), 124, "error: No answer within 3 s."),
+        (CancelledError("Cancelled."), 130, "error: Cancelled."),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=["full", "full-with-a-name", "other", "deadline", "cancelled", "interrupted"],
+)
+def test_exit_codes(run: Command, monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int, said: str) -> None:
+    def work(path: Path) -> None:
+        raise raised
+
+    monkeypatch.setattr("mmcaf_cli.inspect.load_bundle", work)
+    outcome = run("mmcaf", "inspect", "x")
+    assert outcome.code == code and outcome.out == "" and outcome.err.startswith(said), outcome.err
+    assert ("This is a bug" in outcome.err) == (code == 1)
+
+
+def test_deadline(run: Command, series: Path, tiny_bundle: Path, tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    arguments = ("mmcaf-infer", series, tmp_path / "record.json", "--bundle", tiny_bundle)
+    outcome = run(*arguments, "--deadline", "0.001")
+    assert outcome.code == 124 and "no answer within the deadline of 0.001 s" in outcome.error()
+    assert run(*arguments, "--deadline", "60").code == 0
+
+
+def test_record_from_stdin(
+    run: Command,
+    series: Path,
+    tiny_bundle: Path,
+    record: dict[str, Any],
+    stdin: Callable[[bytes], None],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    named = json.loads(run("mmcaf-infer", series, tmp_path / "record.json", "--bundle", tiny_bundle, "--json").out)
+    stdin(json.dumps(record).encode())
+    outcome = run("mmcaf-infer", series, "-", "--bundle", tiny_bundle, "--json", "--deidentify")
+    piped = json.loads(outcome.out)
+    assert outcome.code == 0 and piped["windows"] == named["windows"] and piped["probability"] == named["probability"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "record: not JSON"),
+        (b"sex: M", "record: not JSON"),
+        (b"[1]", "record: a list at the top"),
+        (b'{"sex": "M"}', "age: missing"),
+        (b'{"sex": "M", "age": NaN}', "NaN is not a number"),
+        (b"\xff\xfe{", "record: not UTF-8 text"),
+        (b" " * (MAX_RECORD_BYTES + 1), f"at most {MAX_RECORD_BYTES} are read"),
+    ],
+    ids=["empty", "words", "list", "lacks-a-field", "nan", "utf-16", "huge"],
+)
+def test_wrong_record_on_stdin(
+    run: Command, series: Path, tiny_bundle: Path, stdin: Callable[[bytes], None], content: bytes, said: str
+) -> None:
+    stdin(content)
+    outcome = run("mmcaf-infer", series, "-", "--bundle", tiny_bundle)
+    assert outcome.code == 4 and said in outcome.error()
+
+
+def test_report_from_stdin(
+    run: Command, series: Path, record: dict[str, Any], stdin: Callable[[bytes], None], tmp_path: Path
+) -> None:
+    bundle, file = make_tiny_report(tmp_path / "tiny.mmcaf"), tmp_path / "report.txt"
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    file.write_text("no effusion in the left lung.")
+    arguments = ("mmcaf-infer", series, tmp_path / "record.json", "--bundle", bundle, "--json")
+    named = json.loads(run(*arguments, "--report", file).out)
+    stdin(file.read_bytes())
+    piped = json.loads(run(*arguments, "--report", "-").out)
+    assert piped["findings"] == named["findings"] and piped["record"] == named["record"]
+    stdin(b"%PDF-1.7")
+    outcome = run(*arguments, "--report", "-")
+    assert outcome.code == 4 and "report: a PDF document; plain text was expected" in outcome.error()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-", "RECORD"], "a study is not read from standard input"),
+        (["-", "-"], "a study is not read from standard input"),
+        (["SERIES", "-", "--report", "-"], "RECORD and --report: standard input can be only one of them"),
+        (["-", "--report", "-"], "RECORD and --report: standard input can be only one of them"),
+        (["-"], "reads a study; none was given"),
+    ],
+    ids=["study", "study-and-record", "record-and-report", "alone-and-report", "alone"],
+)
+def test_what_stdin_cannot_be(
+    run: Command, series: Path, tiny_bundle: Path, stdin: Callable[[bytes], None], arguments: list[str], said: str
+) -> None:
+    stdin(b"{}")
+    paths = {"SERIES": series, "RECORD": "record.json"}
+    outcome = run("mmcaf-infer", *[paths.get(one, one) for one in arguments], "--bundle", tiny_bundle)
+    assert outcome.code == 2 and said in outcome.error()
+
+
+def test_closed_stdin(run: Command, series: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    outcome = run("mmcaf-infer", series, "-", "--bundle", tiny_bundle)
+    assert outcome.code == 2 and "standard input: closed" in outcome.error()
+
+
+def test_output_dash_is_stdout(run: Command, tiny_bundle: Path) -> None:
+    printed = run("mmcaf", "inspect", tiny_bundle, "--json").out
+    assert json.loads(printed)["name"] == "tiny"
+    assert run("mmcaf", "inspect", tiny_bundle, "-o", "-").out == printed
+    assert run("mmcaf", "inspect", tiny_bundle, "--json", "-o", "-").out == printed
+    template = json.loads(run("mmcaf", "record-template", "--bundle", tiny_bundle, "-o", "-").out)
+    assert template == {"patient_id": None, "sex": None, "age": None}
+
+
+@pytest.mark.parametrize("command", [["export", "x.pth"], ["quantize", "BUNDLE"], ["build", "BUNDLE"], ["demo"]])
+def test_what_cannot_be_printed(run: Command, tiny_bundle: Path, command: list[str]) -> None:
+    outcome = run("mmcaf", *[tiny_bundle if one == "BUNDLE" else one for one in command], "-o", "-")
+    assert outcome.code == 2 and "--output -: this cannot be printed" in outcome.error()
+
+
+@pytest.mark.parametrize("before", [[], ["mmcaf"]], ids=["after-the-command", "before-it"])
+def test_quiet_leaves_errors(run: Command, tmp_path: Path, before: list[str]) -> None:
+    quiet = ["mmcaf", "-q", "inspect"] if before else ["mmcaf", "inspect", "-q"]
+    outcome = run(*quiet, tmp_path / "nowhere.mmcaf")
+    assert outcome.code == 5 and "no such bundle" in outcome.error()
+
+
+def test_quiet_leaves_warnings_out(run: Command, series: Path, record: dict[str, Any], tmp_path: Path) -> None:
+    from mmcaf_engine.demo.phantom import record as clinical_record
+
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(clinical_record(make_phantom(3, size=64).patient)))
+    loud = run("mmcaf-infer", series, file, "--json")
+    assert loud.code == 0 and "warning: no bundle was named" in loud.err
+    quiet = run("mmcaf-infer", series, file, "--json", "-q")
+    assert (quiet.code, quiet.err) == (0, "")
+    assert json.loads(quiet.out)["warnings"] == json.loads(loud.out)["warnings"]
+
+
+def test_verbose_shows_the_log_and_the_details(
+    run: Command, series: Path, tiny_bundle: Path, record: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    arguments = ("mmcaf-infer", series, tmp_path / "record.json", "--bundle", tiny_bundle, "--backend", "onnxruntime")
+    outcome = run(*arguments, "-v")
+    opened, timed = outcome.err.splitlines()
+    assert opened.startswith("info: tiny: onnxruntime fp32 on CPU, ") and "self-test: within" in opened
+    assert {"read", "infer", "total"} <= set(json.loads(timed.removeprefix("timing_ms: ")))
+    assert run(*arguments).err == "", "and a command after it is not verbose"
+
+
+def test_verbose_shows_an_error_in_detail(run: Command, tmp_path: Path) -> None:
+    outcome = run("mmcaf-infer", tmp_path / "nowhere.dcm", "-v", "--bundle", demo_bundle(), "/dev/null")
+    paragraph, detail = outcome.err.splitlines()
+    assert paragraph.startswith("error: ") and outcome.code == 3
+    told = json.loads(detail.removeprefix("error: "))
+    assert (told["error"], told["exit_code"]) == (StudyError.__name__, 3) and "nowhere.dcm" in told["problem"]
