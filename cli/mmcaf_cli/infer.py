@@ -78,7 +78,8 @@ def infer(
         typer.Option(metavar="FILE.png", help="Also draw the network's attention over the slices, to this file."),
     ] = None,
     heatmap_over: Annotated[
-        str | None, typer.Option(metavar="INPUT", help="Input whose slices the heat map shows. Default: the first.")
+        str | None,
+        typer.Option(metavar="INPUT", help="Input to draw the heat map over. Default: what it is about."),
     ] = None,
     force: Force = False,
     deadline: Annotated[

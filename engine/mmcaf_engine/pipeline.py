@@ -66,7 +66,7 @@ class AnswerOptions(TypedDict, total=False):
     allow_id_mismatch: accept a record whose patient id differs from the study's.
     strict: raise instead of answering with warnings.
     heatmap: also draw the network's attention over the slices, to this PNG file.
-    heatmap_over: the volume input whose slices are drawn; the first without it.
+    heatmap_over: the input whose slices are drawn; without it, that which the attention weighs.
     progress: told of each stage, on the caller's thread, but for an engine that is built, see `BackgroundSession`.
     cancel: ends the work from another thread. deadline: ends it after so many seconds.
     watch: a new stopwatch, for a caller who wants to know every span.

@@ -72,7 +72,7 @@ def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: 
         (["--series", "c_a=99"], 3, "series 99 is not in the study"),
         (["--heatmap", "map.jpg"], 2, "Name it so: --heatmap=map.png"),
         (["--heatmap-over", "t2"], 2, "--heatmap-over belongs to --heatmap"),
-        (["--heatmap", "map.png", "--heatmap-over", "c_v"], 2, "Unknown volume input 'c_v'"),
+        (["--heatmap", "map.png", "--heatmap-over", "c_v"], 2, "Unknown input 'c_v'"),
         (["--stride", "4"], 2, "whole series"),
     ],
 )

@@ -39,17 +39,17 @@ def check_heatmap(manifest: Manifest, over: str | None = None) -> None:
     """Refuse what cannot be drawn before any work is done.
 
     Raises:
-        UsageError: the network has no attention outputs, or `over` is none of its volume inputs.
+        UsageError: the network has no attention outputs, or `over` is none of the inputs that they are drawn over.
     """
     if not manifest.attention:
         raise UsageError(
             f"{manifest.name} has no attention outputs, so that there is no heat map of it.",
             Remedy("Leave it out", option="heatmap"),
         )
-    names = [spec.name for spec in manifest.volumes]
+    names = [spec.name for spec in manifest.inputs if spec.kind in ("volume", "image")]
     if over is not None and over not in names:
         raise UsageError(
-            f"Unknown volume input {over!r}; the heat map can be drawn over {', '.join(names)}.",
+            f"Unknown input {over!r}; the heat map can be drawn over {', '.join(names)}.",
             Remedy("For example", option="heatmap_over", value=names[0]),
         )
 
@@ -62,14 +62,14 @@ def draw_heatmap(
     *,
     over: str | None = None,
 ) -> Picture:
-    """Draw every attention output over the slices of one window, side by side.
+    """Draw every attention output over the slices of one window, or over the image, side by side.
 
     Slices run from the feet upwards, line by line, each seen from the feet: the patient's right is on the left.
 
     Args:
         outputs: of all windows, by name, as `run_windows` gives them.
         window: which one.
-        over: the volume input whose slices are drawn; the first without it.
+        over: the input whose slices are drawn; without it, that which the attention weighs.
 
     Returns:
         RGB, uint8 [H, W, 3].
@@ -78,23 +78,27 @@ def draw_heatmap(
         UsageError: as `check_heatmap`.
     """
     check_heatmap(manifest, over)
-    series = next(entry for entry in prepared.series if over in (None, entry.input))
-    start = series.windows.starts[window]
-    slices = series.windows.slices[start : start + series.windows.depth]
-    shown = _shown(len(slices))
-    grey = _grey(slices)[shown]
-    axes = manifest.of_volumes.axes
-    panels = [
-        _panel(grey, shown, weight_map(spec, outputs[spec.output][window], axes), spec, series.input)
-        for spec in manifest.attention
-    ]
+    axes = None if manifest.preprocessing is None else manifest.preprocessing.axes
+    panels = []
+    for spec in manifest.attention:
+        name = over or manifest.weighed(spec).name
+        slices = _slices(prepared, name, window)
+        shown = _shown(len(slices))
+        weights = weight_map(spec, outputs[spec.output][window], axes)
+        panels.append(_panel(_grey(slices)[shown], shown, weights, spec, name))
     height = max(len(panel) for panel in panels)
     picture: Picture = np.concatenate([_padded(panel, height) for panel in panels], axis=1)
     return picture
 
 
-def weight_map(spec: AttentionSpec, weights: NDArray[np.float32], axes: str) -> NDArray[np.float32]:
-    """The weights [rows * columns] of one window as [R, C] over a slice, toward the back and the left."""
+def weight_map(spec: AttentionSpec, weights: NDArray[np.float32], axes: str | None) -> NDArray[np.float32]:
+    """The weights [rows * columns] of one window as [R, C]: over a slice, toward the back and the left, or the image.
+
+    Args:
+        axes: of the volume inputs; None of an image.
+    """
+    if axes is None:
+        return weights.reshape(spec.grid)
     shape = [*spec.grid]
     shape.insert(next(at for at, letter in enumerate(axes) if letter in "SI"), 1)
     over: NDArray[np.float32] = canonical(weights.reshape(shape), axes)[0]
@@ -110,6 +114,15 @@ def write_png(file: Path, picture: Picture) -> None:
     import imagecodecs
 
     write_all([(Output("heatmap", file), bytes(imagecodecs.png_encode(picture, level=6)))], force=True)
+
+
+def _slices(prepared: Prepared, name: str, window: int) -> NDArray[np.float32]:
+    """What the network saw as one input, [D, H, W]: the slices of one window, or the image as one."""
+    if prepared.image is not None:
+        return prepared.image.values[0, :1]
+    windows = next(entry.windows for entry in prepared.series if entry.input == name)
+    start = windows.starts[window]
+    return windows.slices[start : start + windows.depth]
 
 
 def _grey(slices: NDArray[np.float32]) -> NDArray[np.float64]:

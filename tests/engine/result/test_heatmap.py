@@ -12,13 +12,15 @@ from mmcaf_engine.demo.liver import liver_study
 from mmcaf_engine.demo.write_mr import write_mr_series
 from mmcaf_engine.errors import StrictError, UsageError
 from mmcaf_engine.evaluation.synthetic import LiverCase
-from mmcaf_engine.inputs.prepare import Prepared
+from mmcaf_engine.inputs.prepare import Prepared, PreparedImage
 from mmcaf_engine.manifest import AttentionSpec, Manifest
 from mmcaf_engine.orientation import oriented
 from mmcaf_engine.pipeline import infer
 from mmcaf_engine.result.heatmap import check_heatmap, draw_heatmap, excess, weight_map, write_png
 from mmcaf_engine.result.pixel_font import text_mask
+from mmcaf_engine.volume import PatientHeader, StudyFacts
 from tiny_bundle import tiny_manifest
+from tiny_image import tiny_image_manifest
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
 
 FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz")}
@@ -126,6 +128,37 @@ def test_the_chosen_input_is_drawn(prepared: Prepared) -> None:
     assert (pictures["t2"] != pictures["c_a"]).any()
 
 
+def test_an_output_is_drawn_over_the_input_that_it_weighs(prepared: Prepared) -> None:
+    fields = MANIFEST.model_dump(mode="json")
+    fields["attention"][1]["input"] = "c_a"
+    outputs = {"alpha": EVEN, "upper": EVEN}
+    found = draw_heatmap(Manifest.model_validate(fields), prepared, outputs)
+    over = {name: draw_heatmap(MANIFEST, prepared, outputs, over=name) for name in ("t2", "c_a")}
+    half = found.shape[1] // 2
+    assert (found[:, :half] == over["t2"][:, :half]).all() and (found[:, half:] == over["c_a"][:, half:]).all()
+
+
+@pytest.mark.parametrize("part", [0, 1, 3, 5])
+def test_attention_over_an_image(part: int) -> None:
+    fields = tiny_image_manifest()
+    fields["outputs"].append({"name": "alpha", "kind": "attention", "shape": ["N", 6]})
+    fields["attention"] = [{"output": "alpha", "title": "parts", "grid": [2, 3], "input": "image"}]
+    manifest = Manifest.model_validate({**fields, "files": FILES})
+    values = np.random.default_rng(0).normal(size=(1, 3, 12, 16)).astype(np.float32)
+    facts = StudyFacts("DX", {}, PatientHeader(), 1, (0.0, 1.0, 1.0))
+    radiograph = Prepared((), image=PreparedImage("image", facts, values))
+    weights = np.full((1, 6), 0.02, np.float32)
+    weights[0, part] = 0.9
+    picture = draw_heatmap(manifest, radiograph, {"alpha": weights})
+    assert (picture == draw_heatmap(manifest, radiograph, {"alpha": weights}, over="image")).all()
+    rows, columns = np.nonzero(colourful(picture[:-50]))
+    factor = 11  # of 12 x 16 pixels, so that the shorter side has 128 at least
+    assert (rows.min() - 56, columns.min() - 8) == (part // 3 * 6 * factor, (part % 3 * 16 + 2) // 3 * factor)
+    assert rows.max() - rows.min() + 1 == 6 * factor
+    with pytest.raises(UsageError, match="Unknown input 'table'; the heat map can be drawn over image"):
+        draw_heatmap(manifest, radiograph, {"alpha": weights}, over="table")
+
+
 def test_texts_are_pixels() -> None:
     shown = ["".join("#" if pixel else "." for pixel in row) for row in text_mask("T1", 1)]
     assert shown == ["###..#..", ".#..##..", ".#...#..", ".#...#..", ".#..###."]
@@ -172,7 +205,7 @@ def test_nothing_is_drawn_where_nothing_is_answered(tmp_path: Path) -> None:
 def test_a_network_without_attention_has_none() -> None:
     with pytest.raises(UsageError, match="tiny has no attention outputs"):
         check_heatmap(Manifest.model_validate({**tiny_manifest(), "files": FILES}))
-    with pytest.raises(UsageError, match=r"Unknown volume input 'c_v'; .* over t2, dwi, c_a"):
+    with pytest.raises(UsageError, match=r"Unknown input 'c_v'; .* over t2, dwi, c_a"):
         check_heatmap(MANIFEST, "c_v")
 
 
