@@ -1,6 +1,7 @@
 """Who may import whom: the one table, and what the imports of today look like beside it.
 
-python tests/import_rules.py    prints levels, arrows, circles and what runs upward
+python tests/import_rules.py               prints levels, arrows, circles and what runs upward
+python tests/import_rules.py CHECKOUT      of another checkout, such as a git worktree of an older commit
 """
 
 import ast
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = {
-    "mmcaf_cli": ROOT / "cli" / "mmcaf_cli",
-    "mmcaf_engine": ROOT / "engine" / "mmcaf_engine",
-    "mmcaf_export": ROOT / "export" / "mmcaf_export",
-    "mmcaf_kernels": ROOT / "kernels" / "mmcaf_kernels",
-}
+
+
+def packages(checkout: Path) -> dict[str, Path]:
+    """Package -> its folder."""
+    return {f"mmcaf_{name}": checkout / name / f"mmcaf_{name}" for name in ("cli", "engine", "export", "kernels")}
+
+
+PACKAGES = packages(ROOT)
 
 MAY_IMPORT: dict[str, set[str]] = {
     "mmcaf_cli": {"mmcaf_engine", "mmcaf_export"},
@@ -65,10 +68,10 @@ class Import:
     line: int
 
 
-def modules() -> dict[str, Path]:
+def modules(checkout: Path = ROOT) -> dict[str, Path]:
     """Dotted name -> file, of all packages."""
     found = {}
-    for package, folder in PACKAGES.items():
+    for package, folder in packages(checkout).items():
         for file in sorted(folder.rglob("*.py")):
             parts = file.relative_to(folder).with_suffix("").parts
             found[".".join([package, *parts]).removesuffix(".__init__")] = file
@@ -114,12 +117,18 @@ def rank(name: str) -> int:
     raise ValueError(f"{name} stands in no group of tests/import_rules.py")
 
 
+def within_engine(found: Sequence[Import]) -> list[Import]:
+    """Imports of the engine's modules by each other; what its `__init__` hands on to callers is no part of that."""
+    return [
+        one for one in found if one.importer.startswith("mmcaf_engine.") and one.imported.startswith("mmcaf_engine.")
+    ]
+
+
 def upward(found: Sequence[Import]) -> list[Import]:
     """Imports within the engine that run to a room of the same rank or above."""
     return [
         one
-        for one in found
-        if one.importer.startswith("mmcaf_engine.") and one.imported.startswith("mmcaf_engine.")
+        for one in within_engine(found)
         if room(one.importer) != room(one.imported) and rank(room(one.importer)) <= rank(room(one.imported))
     ]
 
@@ -157,10 +166,12 @@ def circles(arrows: set[tuple[str, str]]) -> list[set[str]]:
 
 
 def levels(arrows: set[tuple[str, str]]) -> int:
-    """Nodes on the longest chain of imports; circles must be gone."""
+    """Nodes on the longest chain of imports; a circle counts as one."""
+    circle = {node: min(group) for group in circles(arrows) for node in group}
     after: dict[str, set[str]] = {}
     for source, target in arrows:
-        after.setdefault(source, set()).add(target)
+        if (start := circle.get(source, source)) != (end := circle.get(target, target)):
+            after.setdefault(start, set()).add(end)
     depth: dict[str, int] = {}
 
     def of(node: str) -> int:
@@ -175,8 +186,7 @@ def room_arrows(found: Sequence[Import]) -> set[tuple[str, str]]:
     """Arrows between rooms and loose modules of the engine."""
     return {
         (room(one.importer), room(one.imported))
-        for one in found
-        if one.importer.startswith("mmcaf_engine.") and one.imported.startswith("mmcaf_engine.")
+        for one in within_engine(found)
         if room(one.importer) != room(one.imported)
     }
 
@@ -184,22 +194,27 @@ def room_arrows(found: Sequence[Import]) -> set[tuple[str, str]]:
 def main() -> None:
     """Print what there is to say of the engine's imports."""
     sys.setrecursionlimit(10_000)
-    found = imports(modules())
-    within = {
-        (one.importer, one.imported)
-        for one in found
-        if one.importer.startswith("mmcaf_engine.") and one.imported.startswith("mmcaf_engine.")
-    }
+    checkout = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
+    known = modules(checkout)
+    found = imports(known)
+    if not within_engine(found):
+        sys.exit(f"{checkout}: no engine/mmcaf_engine in it")
     rooms = room_arrows(found)
-    circular = circles(rooms)
-    print(f"rooms and loose modules: {len({name for arrow in rooms for name in arrow})}")
+    names = {name for arrow in rooms for name in arrow}
+    placed = {name for group in (*GROUND, *ROOMS) for name in group}
+    wrong = upward([one for one in found if {room(one.importer), room(one.imported)} <= placed])
+    print(f"rooms and loose modules: {len(names)}")
     print(f"arrows between them: {len(rooms)}")
-    print(f"levels: {'circular' if circular else levels(rooms)}")
-    print(f"circles between rooms: {len(circular)}{''.join(f' {sorted(group)}' for group in circular)}")
-    print(f"circles between files: {len(circles(within))}{''.join(f' {sorted(g)}' for g in circles(within))}")
-    print(f"upward arrows: {len(upward(found))}")
-    for one in upward(found):
+    print(f"levels: {levels(rooms)}")
+    files = {(one.importer, one.imported) for one in within_engine(found)}
+    for title, arrows in (("rooms", rooms), ("files", files)):
+        groups = sorted(sorted(group) for group in circles(arrows))
+        print(f"circles between {title}: {len(groups)}{''.join(f' {group}' for group in groups)}")
+    print(f"upward arrows: {len(wrong)}")
+    for one in wrong:
         print(f"  {one.importer}:{one.line} imports {one.imported}")
+    if names - placed:
+        print(f"without a place in the table, so that nothing is upward of them: {len(names - placed)}")
 
 
 if __name__ == "__main__":

@@ -68,6 +68,36 @@ def test_an_import_that_runs_upward_is_found(tmp_path: Path) -> None:
     }
     assert import_rules.circles({("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")}) == [{"a", "b", "c"}]
     assert import_rules.levels({("a", "b"), ("b", "c"), ("a", "c")}) == 3
+    assert import_rules.levels({("a", "b"), ("b", "a"), ("b", "c"), ("d", "a")}) == 3
+
+
+def test_the_script_measures_this_checkout_or_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["import_rules.py"])
+    import_rules.main()
+    said = capsys.readouterr().out
+    assert "circles between rooms: 0\ncircles between files: 0\nupward arrows: 0\n" in said
+    other = tmp_path / "engine" / "mmcaf_engine"
+    other.mkdir(parents=True)
+    (other / "errors.py").write_text("from . import cancel\nfrom .old import name\n")
+    (other / "cancel.py").write_text("def late():\n    from .errors import MmcafError\n")
+    (other / "old.py").write_text("")
+    monkeypatch.setattr(sys, "argv", ["import_rules.py", str(tmp_path)])
+    import_rules.main()
+    assert capsys.readouterr().out.splitlines() == [
+        "rooms and loose modules: 3",
+        "arrows between them: 3",
+        "levels: 2",
+        "circles between rooms: 1 ['cancel', 'errors']",
+        "circles between files: 1 ['mmcaf_engine.cancel', 'mmcaf_engine.errors']",
+        "upward arrows: 1",
+        "  mmcaf_engine.errors:1 imports mmcaf_engine.cancel",
+        "without a place in the table, so that nothing is upward of them: 1",
+    ]
+    monkeypatch.setattr(sys, "argv", ["import_rules.py", str(tmp_path / "absent")])
+    with pytest.raises(SystemExit, match="no engine/mmcaf_engine in it"):
+        import_rules.main()
 
 
 def test_engine_never_imports_torch_at_module_level() -> None:

@@ -1,16 +1,33 @@
 """What the documentation says is what the code does."""
 
+import ast
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import mmcaf_engine
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.profile.report import report_schema
 
 ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_python_examples_use_public_names_alone() -> None:
+    """What a page imports from the engine itself is what `dir` shows of it."""
+    public = set(dir(mmcaf_engine))
+    used = set()
+    for page in PAGES:
+        for example in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for node in ast.walk(ast.parse(example)):
+                if isinstance(node, ast.ImportFrom) and node.module == "mmcaf_engine":
+                    used |= {alias.name for alias in node.names}
+    assert used >= {"infer", "Answerer", "load_bundle", "open_session"}
+    assert used <= public
 
 
 @pytest.mark.parametrize(
