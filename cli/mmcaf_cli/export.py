@@ -35,5 +35,5 @@ def export_command(checkpoint: Path, output: Path, network: str | None, settings
     refuse_stdout(Output("output", output))
     with export_extra("export"):
         from mmcaf_export.export import export_bundle
-    found = export_bundle(checkpoint, output, network=network, settings=parsed, force=report.force, progress=note)
+    found = export_bundle(checkpoint, output, network=network, settings=parsed, force=report.force, tell=note)
     report.give(found.summary, lambda: to_json(found.to_dict()))

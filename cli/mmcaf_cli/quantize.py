@@ -35,6 +35,6 @@ def quantize_command(
         logit_budget=logit_budget,
         processor=processor,
         force=report.force,
-        progress=note,
+        tell=note,
     )
     report.give(found.summary, lambda: to_json(found.to_dict()))

@@ -46,7 +46,7 @@ def export_bundle(
     network: str | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
-    progress: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> ExportReport:
     """Export a trained checkpoint as a bundle, verified against the source network.
 
@@ -56,13 +56,12 @@ def export_bundle(
         network: the network's name, if it is not to be recognised.
         settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}.
         force: replace what stands at `output`.
-        progress: called with a line of text at each step.
+        tell: called with a line of text at each step.
 
     Raises:
         ExportError: the checkpoint, a setting or the outcome is refused; nothing is left behind.
         UsageError: nothing may be written at `output`; see `check_output`.
     """
-    tell = progress or (lambda _text: None)
     output = Path(output)
     check_output(output, inputs=[checkpoint_path], force=force)
     tell(f"reading {checkpoint_path}")

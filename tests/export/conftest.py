@@ -69,7 +69,7 @@ def slim_export(slim_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     """The narrow network's bundle; read it, do not change it."""
     told: list[str] = []
     output = tmp_path_factory.mktemp("exports") / "slim.mmcaf"
-    report = export_bundle(slim_checkpoint, output, settings=SLIM_SETTINGS, progress=told.append)
+    report = export_bundle(slim_checkpoint, output, settings=SLIM_SETTINGS, tell=told.append)
     return Exported(report, told)
 
 

@@ -51,7 +51,7 @@ def quantize_bundle(
     logit_budget: float | None = None,
     processor: str = "cpu",
     force: bool = False,
-    progress: Callable[[str], None] | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
 ) -> QuantizeReport:
     """Add precisions to a bundle; what fails the manifest's bounds is not written.
 
@@ -69,7 +69,7 @@ def quantize_bundle(
         processor: "cpu" or "gpu", which INT8's layers are chosen for; for a GPU by their arithmetic, not by this
             machine's clock.
         force: replace what stands at `output`.
-        progress: called with a line of text at each step.
+        tell: called with a line of text at each step.
 
     Raises:
         BundleError: the bundle is refused.
@@ -77,7 +77,6 @@ def quantize_bundle(
             nothing may be written at `output`.
         ExportError: no precision passed; nothing is written.
     """
-    tell = progress or (lambda _text: None)
     chosen = _lower(precisions)
     ranges_by = None if method is None else _one_of(METHODS, method, "calibration method")
     made_for = _one_of(PROCESSORS, processor, "processor")
