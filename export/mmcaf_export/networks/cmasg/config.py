@@ -92,8 +92,3 @@ class CmasgConfig:
     def channels(self) -> Normalisation:
         """How training normalised the image's channels."""
         return NORMALISATIONS[self.normalisation]
-
-    @property
-    def image_tokens(self) -> int:
-        """Regions of the image: 49 at 224 x 224."""
-        return (self.size // CELL) ** 2
