@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,23 @@ def test_python_examples_use_public_names_alone() -> None:
 def test_published_schema_is_current(name: str, schema: Callable[[], dict[str, Any]]) -> None:
     published = json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))
     assert published == schema(), "write it again: make schema"
+
+
+def functions_behind_commands() -> list[str]:
+    """Dotted names of the table in docs/python.md."""
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    table = text.partition("| command | function |")[2].partition("## ")[0]
+    return re.findall(r"`((?:\w+\.)+\w+)`", table)
+
+
+@pytest.mark.parametrize("name", functions_behind_commands())
+def test_functions_behind_the_commands_exist(name: str) -> None:
+    module, _, function = name.rpartition(".")
+    if module.startswith("mmcaf_export"):
+        pytest.importorskip("torch")
+    module = module if module.startswith("mmcaf_export") else f"mmcaf_engine.{module}"
+    assert callable(getattr(import_module(module), function))
+
+
+def test_the_table_of_functions_is_found() -> None:
+    assert len(functions_behind_commands()) == 11

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from command import Command
+from mmcaf_cli.console import Loudness, set_loudness
+from mmcaf_cli.progress import ProgressBar
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.demo.phantom import Phantom, make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
@@ -236,6 +238,31 @@ def test_output_dash_is_stdout(run: Command, tiny_bundle: Path) -> None:
 def test_what_cannot_be_printed(run: Command, tiny_bundle: Path, command: list[str]) -> None:
     outcome = run("mmcaf", *[tiny_bundle if one == "BUNDLE" else one for one in command], "-o", "-")
     assert outcome.code == 2 and "--output -: this cannot be printed" in outcome.error()
+
+
+@pytest.mark.parametrize(
+    ("loudness", "terminal", "shown"),
+    [
+        (Loudness.NORMAL, True, True),
+        (Loudness.NORMAL, False, False),
+        (Loudness.QUIET, True, False),
+        (Loudness.VERBOSE, True, True),
+    ],
+    ids=["terminal", "file", "quiet", "verbose"],
+)
+def test_progress(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, loudness: Loudness, terminal: bool, shown: bool
+) -> None:
+    stderr = io.StringIO()
+    monkeypatch.setattr(stderr, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr("sys.stderr", stderr)
+    monkeypatch.setattr("mmcaf_cli.progress.QUIET_SECONDS", -1.0)
+    request.addfinalizer(lambda: set_loudness(Loudness.NORMAL))
+    set_loudness(loudness)
+    with ProgressBar() as progress:
+        for done in range(4):
+            progress("decode", done, 3)
+    assert ("decoding" in stderr.getvalue()) == shown
 
 
 @pytest.mark.parametrize("before", [[], ["mmcaf"]], ids=["after-the-command", "before-it"])

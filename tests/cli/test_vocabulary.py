@@ -1,7 +1,9 @@
 """The options that mean the same everywhere: each command is asked whether it has them."""
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,3 +113,17 @@ def test_quiet_and_verbose_contradict_each_other(run: Command, name: str) -> Non
         needed = ["-o", "x"] if name in ("mmcaf export", "mmcaf demo") else []
         outcome = run(*name.split(), "-q", "-v", *arguments, *needed)
     assert outcome.code == 2 and outcome.out == "" and "contradict each other" in outcome.err
+
+
+def test_one_module_writes_to_the_streams() -> None:
+    """So that -q, a full disk and a reader that has gone are the same for every command."""
+    folder = Path(main.__file__).parent
+    calls = {
+        file.name: [node.lineno for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if prints(node)]
+        for file in folder.glob("*.py")
+    }
+    assert calls.pop("console.py") and not {name: lines for name, lines in calls.items() if lines}
+
+
+def prints(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"

@@ -19,7 +19,7 @@ from ..manifest import Precision
 from ..strict_json import parse_json
 
 REPORT_VERSION: Literal[1] = 1
-_MEASURE_AGAIN = Remedy("Measure again", command=program("profile", "BUNDLE", "--json"))
+_MEASURE_AGAIN = Remedy("Measure again", command=program("profile", "BUNDLE", "-o", "REPORT.json"))
 MAX_REPORT_BYTES = 64 * 1024 * 1024
 FAR_OUT = 3.0
 """Interquartile ranges above p75 beyond which a run counts as an outlier (Tukey's outer fence)."""
