@@ -58,4 +58,4 @@ def test_export(folder: Path) -> None:
     assert manifest.network.parameters == 135_685_186
     assert manifest.provenance.flops is not None and manifest.text is not None
     assert manifest.text.max_tokens == 128 and manifest.text.buckets == (32, 64, 96, 128)
-    assert manifest.files["golden.npz"].size < 100_000
+    assert manifest.files["golden.npz"].size < 200_000
