@@ -270,12 +270,13 @@ def session_case(backend: str, precision: str, subject: Subject, folder: Path, r
 def plain_case(backend: str, precision: str, file: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """One window through the same backend, of the network exported without the rewrites."""
     from mmcaf_engine import load_bundle
+    from mmcaf_engine.backends.factory import Network, make_backend
     from mmcaf_engine.backends.registry import backend_class
     from mmcaf_engine.machine.cpu import usable_cores
 
     manifest = load_bundle(folder / "full.mmcaf").manifest
-    kind: Any = backend_class(backend)
-    with kind.of(manifest, folder / file, usable_cores(), precision) as opened:
+    network = Network.of(manifest, folder, "fp32", folder / file)
+    with make_backend(backend_class(backend), network, usable_cores(), precision) as opened:
         score = manifest.score.name
         return _measure(lambda inputs: opened.infer(inputs)[score], subject, folder, runs, precision)
 

@@ -161,3 +161,10 @@ class CancelledError(MmcafError):
     """The caller ended the work before it was done."""
 
     exit_code = 130
+
+
+def printable(text: str, limit: int = 64) -> str:
+    """Foreign text on one line, without control characters, cut to `limit` characters."""
+    flat = "".join(character if character.isprintable() else " " for character in text)
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 3]}..."

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from mmcaf_engine import __version__
+from mmcaf_engine.backends.factory import Network, Parts
 from mmcaf_engine.bundle.bundle import check_output, describe_validation, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
 from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
@@ -114,8 +115,9 @@ def _export(
             cases.append(Case(drawn, reference(source, drawn, names)))
         raw, raw_case = _raw_case(source, checked, folder)
         cases.append(raw_case)
-        lengths = text["buckets"] if text else ()
-        verifications, skipped = verify(folder / MODEL, inputs, outputs, cases, lengths=lengths, parts=parts)
+        lengths = tuple(text["buckets"]) if text else ()
+        network = Network(folder / MODEL, inputs, outputs, lengths, Parts.of(parts, folder, "fp32"))
+        verifications, skipped = verify(network, cases)
         last = cases[len(VERIFIED_BATCHES) - 1]
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
         write_golden(folder / GOLDEN_NAME, stored | raw_arrays(raw))

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
-from mmcaf_engine.backends.split import IN_PARTS
 from mmcaf_engine.errors import ExportError, Remedy, program
 from mmcaf_engine.machine.cpu import usable_cores
-from mmcaf_engine.manifest import ReportParts, TensorSpec
 from mmcaf_engine.session.self_test import TOLERANCE
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -47,23 +46,14 @@ class Verification:
     max_abs_error: float
 
 
-def verify(
-    model: Path,
-    inputs: tuple[TensorSpec, ...],
-    outputs: tuple[TensorSpec, ...],
-    cases: Sequence[Case],
-    *,
-    lengths: Sequence[int] = (),
-    parts: ReportParts | None = None,
-) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
+def verify(network: Network, cases: Sequence[Case]) -> tuple[tuple[Verification, ...], tuple[str, ...]]:
     """Run the cases on each available runtime and compare with the source network.
 
     The backends run a batch window by window; ONNX Runtime is also given each batch whole, since the
     network's batch is dynamic and other programs may use it so. Cases may differ in the length of their texts.
 
     Args:
-        lengths: of a network with a text input, the manifest's text.buckets.
-        parts: the network's two parts beside it, which must answer as well where the runtime runs them.
+        network: as a whole; where it has two parts beside it, those must answer as well where the runtime runs them.
 
     Returns:
         One verification per runtime, and in words which runtimes could not be tried and why.
@@ -84,23 +74,14 @@ def verify(
                 )
             skipped.append(f"{name} was not tried: {answer.reason}")
             continue
-        with runtime(model, inputs, outputs, usable_cores(), lengths=lengths) as backend:
-            worst = max(_difference(backend.infer(case.arrays()), case.outputs) for case in cases)
-        if parts is not None and name in IN_PARTS:
-            files = parts.models["fp32"]
-            with IN_PARTS[name](
-                model,
-                inputs,
-                outputs,
-                usable_cores(),
-                lengths=lengths,
-                text=model.with_name(files.text),
-                rest=model.with_name(files.rest),
-                words=parts.words,
-            ) as backend:
+        worst = 0.0
+        for reports in (0, 1) if network.parts is not None and runtime.can_split else (0,):
+            with make_backend(runtime, network, usable_cores(), reports=reports) as backend:
                 worst = max(worst, *(_difference(backend.infer(case.arrays()), case.outputs) for case in cases))
         if name == REQUIRED:
-            worst = max(worst, *(_difference(answer, case.outputs) for case, answer in _whole_batches(model, cases)))
+            worst = max(
+                worst, *(_difference(answer, case.outputs) for case, answer in _whole_batches(network.model, cases))
+            )
         tolerance = TOLERANCE["fp32"]
         if not worst <= tolerance:
             raise ExportError(

@@ -327,7 +327,7 @@ def test_roc_when_refusals_leave_one_label(run: Command, cohort_folder: Path, se
         (["demo:0-1", "--precision", "fp8"], 2, "Unknown precision 'fp8'. Choose among: fp32, fp16, bf16, int8."),
         (["demo:0-1", "--precision", "auto"], 2, "Unknown precision 'auto'"),
         (["demo:0-1", "--precision", "bf16"], 6, "several.mmcaf"),
-        (["demo:0-1", "--backend", "abacus"], 6, "Unknown backend 'abacus'"),
+        (["demo:0-1", "--backend", "abacus"], 2, "Unknown backend 'abacus'"),
         (["demo:0-1", "--threads", "0"], 2, "0 threads"),
         (["demo:0-1", "-o", "absent/report.json"], 2, "absent/report.json: cannot be written: No such file"),
         (["demo:0-1", "-o", "."], 2, ": a directory, which is never replaced. Choose another path: --output"),

@@ -356,7 +356,7 @@ def test_wrong_bundle(
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        (["--backend", "abacus"], 6),
+        (["--backend", "abacus"], 2),
         (["--precision", "int8"], 6),
         (["--stride", "0"], 2),
         (["--stride", "5"], 2),

@@ -83,7 +83,7 @@ def test_verify_damaged(run: Command, tiny_bundle: Path) -> None:
 
 def test_verify_unknown_backend(run: Command, tiny_bundle: Path) -> None:
     outcome = run("mmcaf", "verify", tiny_bundle, "--backend", "abacus")
-    assert outcome.code == 6 and "Unknown backend 'abacus'" in outcome.err
+    assert outcome.code == 2 and "Unknown backend 'abacus'" in outcome.err
 
 
 def test_doctor_is_well_here(run: Command) -> None:
@@ -95,7 +95,7 @@ def test_doctor_is_well_here(run: Command) -> None:
 
 
 def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcaf_engine.backends.openvino.loops.kernels_missing", lambda: "not built; no compiler")
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_missing", lambda: "not built; no compiler")
     outcome = run("mmcaf", "doctor")
     assert outcome.code == 0
     (line,) = (line for line in outcome.out.splitlines() if "processor kernels" in line)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from backends_here import SPLIT
 from command import Command
 from dicom_factory import ct_series, hounsfield, save
-from mmcaf_engine.backends.split import IN_PARTS
 from mmcaf_engine.evaluation import run as evaluation
 from several_precisions import add_precisions
 from tiny_parts import make_tiny_parts
@@ -56,7 +56,7 @@ def described(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("backend", sorted(IN_PARTS))
+@pytest.mark.parametrize("backend", SPLIT)
 def test_a_cohort_finds_its_reports_again(
     run: Command, bundle: Path, whole: Path, cohort: Path, backend: str, described: dict[str, Any]
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_precision_or_backend_without_parts_runs_as_a_whole(
 
 def test_verify_tests_the_parts_together(run: Command, bundle: Path, whole: Path) -> None:
     lines = run("mmcaf", "verify", bundle).out.splitlines()
-    for backend in IN_PARTS:
+    for backend in SPLIT:
         assert any(line.startswith(f"{backend} fp32 in two parts: 3 golden cases within") for line in lines)
         assert any(line.startswith(f"{backend} fp32: 3 golden cases within") for line in lines)
     assert not any(line.startswith("torch fp32 in two parts") for line in lines)

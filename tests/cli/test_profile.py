@@ -363,7 +363,7 @@ def test_wrong_usage(run: Command, tiny_bundle: Path, arguments: list[str]) -> N
         (["BUNDLE", "--concurrency", "0"], 2, "concurrency: expected numbers of at least 1, got 0"),
         (["BUNDLE", "--precision", "int8"], 6, "holds no int8 network"),
         (["BUNDLE", "--precision", "int9"], 6, "int9"),
-        (["BUNDLE", "--backend", "abacus"], 6, "Unknown backend 'abacus'"),
+        (["BUNDLE", "--backend", "abacus"], 2, "Unknown backend 'abacus'"),
         (["BUNDLE", "--study", "nowhere.dcm", "--record", "RECORD"], 3, "nowhere.dcm: no such file"),
         (["BUNDLE", "--study", "nowhere.dcm"], 4, "needs a record with the fields sex, age"),
         (["BUNDLE", "--record", "RECORD"], 2, "study"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from backends_here import only
 from command import Command
 from engine.session.test_tune import ALL, with_int8
 from mmcaf_engine import load_bundle, open_session
@@ -18,7 +19,7 @@ from mmcaf_engine.machine.gpu import Gpu
 def fixed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A private cache, two backends, and times that nobody measured."""
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmcaf_engine.session.tune.BACKENDS", ("openvino", "onnxruntime"))
+    only(monkeypatch, "openvino", "onnxruntime")
     monkeypatch.setattr(
         "mmcaf_engine.session.tune.run_ms", lambda session, inputs: ALL[f"{session.backend} {session.precision}"]
     )

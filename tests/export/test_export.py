@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.torch import save_file
 
+from backends_here import BUILT_IN
 from export.conftest import SLIM_SETTINGS, Exported
 from export.fill import image, table
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.backends.registry import BACKENDS
 from mmcaf_engine.bundle.bundle import file_sha256, load_bundle
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, UsageError
@@ -138,7 +138,7 @@ def test_the_raw_case_is_the_source_networks_answer(slim_export: Exported, slim_
 @pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_backends_answer_as_the_source(backend: str, batch: int, slim_export: Exported, slim_network: MmcafNet) -> None:
-    assert backend in BACKENDS
+    assert backend in BUILT_IN
     pixels, rows = image(7, (batch, 1, 12, 96, 96)), table(*range(batch))
     with torch.inference_mode():
         expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()

@@ -15,8 +15,9 @@ from onnx import TensorProto, numpy_helper
 from safetensors.torch import save_file
 
 from all_precisions import write_precision
+from backends_here import BUILT_IN, SPLIT
 from export import cmasg_networks, medfusionnet_networks
-from mmcaf_engine.backends.split import IN_PARTS
+from mmcaf_engine.backends.split import SplitNetwork
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle, write_bundle
 from mmcaf_engine.errors import BundleError
 from mmcaf_engine.manifest import Manifest, Precision, TensorSpec
@@ -159,22 +160,25 @@ def test_a_value_in_fp16_is_float32_between_the_parts(cut: Cut) -> None:
 @pytest.mark.parametrize(
     ("backend", "precision"),
     [
-        *((backend, precision) for backend in sorted(IN_PARTS) for precision in ("fp32", "int8")),
+        *((backend, precision) for backend in SPLIT for precision in ("fp32", "int8")),
         ("openvino", "fp16"),  # computed in FP32, as on a processor without such units
         ("openvino", "bf16"),
     ],
 )
 def test_the_parts_answer_as_the_network(cut: Cut, backend: str, precision: str) -> None:
-    manifest, kind = cut.manifest, IN_PARTS[backend]
+    manifest, kind = cut.manifest, BUILT_IN[backend]
     assert manifest.text is not None and manifest.parts is not None
     model = cut.folder / f"{_stem(precision)}.onnx"
     fixed: Any = (model, manifest.inputs, manifest.outputs, 1, "int8" if precision == "int8" else "fp32")
     lengths = manifest.text.buckets
-    files = {part: model.with_name(f"{model.stem}.{part}.onnx") for part in ("text", "rest")}
+    files = {
+        "text_part": model.with_name(f"{model.stem}.text.onnx"),
+        "image_part": model.with_name(f"{model.stem}.rest.onnx"),
+    }
     words = manifest.parts.words
     with (
-        kind.whole(*fixed, lengths=lengths) as whole,
-        kind(*fixed, lengths=lengths, words=words, **files) as parts,
+        kind(*fixed, lengths=lengths) as whole,
+        SplitNetwork(kind, *fixed, lengths=lengths, embeddings=words, **files) as parts,
     ):
         for length in (1, 7, lengths[-1]):
             given = cut.given(length)
@@ -227,7 +231,7 @@ def test_a_bundle_whose_weights_lie_beside_the_model(cut: Cut, tmp_path: Path, m
     weights = bytearray((bundle.folder / "model.onnx.data").read_bytes())
     weights[-1] ^= 1
     (bundle.folder / "model.onnx.data").write_bytes(weights)
-    for backend in sorted(IN_PARTS):
+    for backend in SPLIT:
         monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / f"cache-{backend}"))
         with pytest.raises(BundleError, match=r"model\.onnx\.data is damaged or altered"):
             open_session(load_bundle(bundle.folder), backend=backend, reports=2)

@@ -1,7 +1,9 @@
 """What every backend is: open, infer, describe, close."""
 
+import hashlib
 import mmap
 import platform
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,18 +20,19 @@ from .. import cancel
 from ..errors import BackendError, MmcafError, Remedy, UsageError, paragraph
 from ..machine.cpu import processor
 from ..machine.installation import install_package
-from ..manifest import Manifest, Precision, TensorSpec
-from ..manifest.text import text_lengths
+from ..manifest import Precision, TensorSpec
 from ..timing import span, waiting
 from ..volume import Arrays
 from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
+from .node_time import Counting
 from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
 
 _Given = TypeVar("_Given")
+_Kind = TypeVar("_Kind", bound="Backend")
 _Outcome = TypeVar("_Outcome")
 
 
@@ -45,6 +48,15 @@ class Availability:
         return paragraph(self.reason, str(self.remedy or ""))
 
 
+@dataclass(frozen=True)
+class Detail:
+    """One thing of a backend that `mmcaf doctor` shows: what it is about, whether it is there, and more in words."""
+
+    subject: str
+    present: bool
+    text: str
+
+
 class Backend(ABC):
     """One network, loaded in one runtime.
 
@@ -53,14 +65,26 @@ class Backend(ABC):
     overlap windows has its own `_infer_all`.
     A subclass only talks to its runtime, through `_open`, `_infer` and `_close`. If what the runtime builds from
     a model is worth keeping, `keeps_engines` is True and `_export` and `_import` are there too.
+    Everything else that the engine knows of a backend it asks the class: nothing is said of one anywhere else.
 
     Args:
         lengths: that texts are padded to, ascending; the last is the longest "L" of a text input.
     """
 
-    name: ClassVar[str]
+    name: str
+    packages: ClassVar[tuple[str, ...]] = ()
+    """Distributions of which one must be installed, beside the one that the class comes from."""
+    optional: ClassVar[bool] = True
+    """Whether an installation is whole without it."""
+    needs_gpu: ClassVar[bool] = False
+    rank: ClassVar[int] = 100
+    """Place in lists, the lowest first."""
+    can_split: ClassVar[bool] = False
+    """Whether it also runs a network in two parts, each in a backend of this class: `split.SplitNetwork`."""
+    origin: ClassVar[str] = ""
+    """The package that it comes from, with version, where that is another one; set by the registry."""
     device: str = "CPU"
-    keeps_engines: ClassVar[bool] = False
+    keeps_engines: bool = False
     windows_per_call: ClassVar[int] = 1
     """Windows that one call of `infer` should be given where there are several."""
     progress: Callable[[str, int, int], None] | None = None
@@ -78,6 +102,8 @@ class Backend(ABC):
     ):
         if not lengths and any("L" in spec.shape for spec in inputs):
             raise ValueError("a network with a text input needs the lengths of its texts")
+        self.kind: type[Backend] = type(self)
+        """What is asked about the runtime."""
         self.model = model
         self.inputs = inputs
         self.outputs = outputs
@@ -90,10 +116,9 @@ class Backend(ABC):
         self._is_open = False
 
     @classmethod
-    def of(cls, manifest: Manifest, model: Path, threads: int, precision: Precision = "fp32") -> Self:
-        """A backend, not yet open, for a bundle's network."""
-        lengths = text_lengths(manifest.text)
-        return cls(model, manifest.inputs, manifest.outputs, threads, precision, lengths=lengths)
+    def title(cls) -> str:
+        """What messages call it."""
+        return f"Backend {cls.name} of the package {cls.origin}" if cls.origin else f"Backend {cls.name}"
 
     @classmethod
     def availability(cls) -> Availability:
@@ -116,9 +141,19 @@ class Backend(ABC):
         return Availability(True, f"{cls.name} runs {precision}")
 
     @classmethod
-    def no_speed_here(cls) -> str | None:
+    def auto_rank(cls) -> int | None:
+        """Place among what "auto" tries here where nothing was measured, the lowest first; None: it is not tried."""
+        return None
+
+    @classmethod
+    def excluded_from_auto(cls) -> str | None:
         """Why "auto" and tuning leave it aside on this machine although it can run; None if they do not."""
         return None
+
+    @classmethod
+    def details(cls) -> Sequence[Detail]:
+        """What else there is to know of it on this machine, such as a package or kernels that it uses."""
+        return ()
 
     @classmethod
     def runtime(cls) -> Any:
@@ -135,10 +170,33 @@ class Backend(ABC):
         """The runtime's version, without its build."""
         return cls.build().split("-")[0]
 
+    @classmethod
+    def code(cls) -> str:
+        """What tells one state of another package's class from the next: package, version, SHA-256 of its module."""
+        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
+        return (
+            f"{cls.origin} {hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ''}" if cls.origin else ""
+        )
+
     @property
     def parts(self) -> tuple["Backend", ...]:
         """What has a model and an engine of its own: itself alone, unless the network lies in parts."""
         return (self,)
+
+    def layers(self) -> Counting:
+        """One like this, not open, that also tells the time of every node.
+
+        Raises:
+            BackendError: this runtime does not tell.
+        """
+        raise BackendError(f"{self.kind.title()} does not tell the times of its layers.", OTHER_BACKEND)
+
+    def _like(self, kind: type[_Kind]) -> _Kind:
+        """A backend of another class for the same network."""
+        return kind(self.model, self.inputs, self.outputs, self.threads, self.precision, lengths=self.lengths)
+
+    def forget(self) -> None:  # noqa: B027
+        """Drop what is kept of inputs; most keep nothing."""
 
     def open(self) -> Self:
         """Load the network from its model.
@@ -172,7 +230,7 @@ class Backend(ABC):
         """What an engine depends on besides the model's bytes and the processor, as JSON."""
         return {
             "runtime": self.name,
-            "build": self.build(),
+            "build": self.kind.build(),
             "device": self.device,
             "precision": self.precision,
             "threads": self.threads,
@@ -263,7 +321,7 @@ class Backend(ABC):
         return {
             "backend": self.name,
             "device": self.device,
-            "version": self.version(),
+            "version": self.kind.version(),
             "threads": self.threads,
             "kernels": self._kernels() if self._is_open else {},
         }
@@ -342,7 +400,7 @@ class Backend(ABC):
             return BackendError(f"{self.name}: out of memory while {doing} {self.model.name}.", "Close other programs.")
         first_line = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
         return BackendError(
-            f"{self.name} {self.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
+            f"{self.name} {self.kind.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
             OTHER_BACKEND,
             SEE_WHAT_RUNS,
         )

@@ -27,9 +27,15 @@ class NodeTime:
 
 
 class Counting(Protocol):
-    """A backend that counts; see `openvino_layers`, `onnxruntime_layers`, `tensorrt_layers`."""
+    """A backend that also tells the time of every node: what `Backend.layers` gives.
+
+    source: where the times are from, in words.
+    """
 
     source: str
+
+    def open(self) -> object:
+        """Load the network; as of every backend."""
 
     def infer(self, arrays: Any) -> Any:
         """One window; as of every backend."""

@@ -1,71 +1,131 @@
-"""The runtimes that can run a bundle's network, by name, and the rule that chooses between them."""
+"""The runtimes that can run a bundle's network: those of this package, and those that other packages add.
 
-import platform
-from dataclasses import dataclass
+A built-in backend is a folder of this package whose `backend.py` defines one subclass of `Backend`. Another package
+names its subclass under the entry-point group `mmcaf.backends`; one that cannot be used harms no other.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, TypeVar
 
-from ..errors import BackendError, Remedy
-from ..machine.gpu import find_gpus
-from ..machine.installation import install_package
+from ..errors import BackendError, Remedy, UsageError
 from ..manifest import Precision
-from .base import Availability, Backend
-from .remedies import ANY_BACKEND, ANY_PRECISION, SEE_WHAT_RUNS
+from .base import Availability, Backend, Detail
+from .plugins import BrokenPlugin, installed, said
+from .remedies import ANY_BACKEND, SEE_WHAT_RUNS
 
-_CLASSES = {
-    "tensorrt": ("tensorrt.backend", "TensorRtBackend"),
-    "openvino": ("openvino.backend", "OpenVinoBackend"),
-    "onnxruntime": ("onnxruntime.backend", "OnnxRuntimeBackend"),
-    "torch": ("torch.backend", "TorchBackend"),
-}
-BACKENDS = tuple(_CLASSES)
-OPTIONAL = ("tensorrt", "torch")
-"""What an installation is whole without."""
-
-_PACKAGES = {
-    "tensorrt": ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx", "tensorrt"),
-    "openvino": ("openvino",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "torch": ("torch",),
-}
-"""For each backend, the packages of which one is enough."""
+_Asked = TypeVar("_Asked")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The backend to use; fallback says in words why a preferred one was passed over, or is None."""
+class Backends:
+    """The backends of this installation, and what each says of this machine; each is asked once, and asked safely."""
 
-    backend: type[Backend]
-    fallback: str | None
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, str, str], Any] = {}
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, type[Backend]], tuple[BrokenPlugin, ...]]:
+        classes = {name: _built_in(name) for name in built_in_names()}
+        added, broken = installed(taken=classes)
+        ordered = sorted((classes | added).values(), key=lambda kind: (kind.rank, bool(kind.origin), kind.name))
+        return {kind.name: kind for kind in ordered}, broken
+
+    @property
+    def classes(self) -> Mapping[str, type[Backend]]:
+        """Name -> class of every backend that can be asked, in the order of lists."""
+        return self._found[0]
+
+    @property
+    def broken(self) -> tuple[BrokenPlugin, ...]:
+        """What other packages add and cannot be used."""
+        return self._found[1]
+
+    def named(self, name: str) -> type[Backend]:
+        """The backend's class; its runtime is imported only when it is asked whether it is available.
+
+        Raises:
+            UsageError: no backend of that name.
+            BackendError: it is another package's, and cannot be used.
+        """
+        if name in built_in_names():
+            return _built_in(name)
+        if name in self.classes:
+            return self.classes[name]
+        reasons = [f"that of the package {one.origin}: {one.reason}" for one in self.broken if one.name == name]
+        if reasons:
+            raise BackendError(
+                f"Backend {name} cannot be used: {'; '.join(reasons)}.", "Update or remove the package.", SEE_WHAT_RUNS
+            )
+        choices = Remedy(f"Choose one of auto, {', '.join(self.classes)}", option="backend")
+        raise UsageError(f"Unknown backend {name!r}.", choices)
+
+    def availability(self, kind: type[Backend]) -> Availability:
+        """`Backend.availability`."""
+        return self._ask(kind, "availability", "", lambda: _expected(kind.availability()), _failed)
+
+    def can_run(self, kind: type[Backend], precision: Precision) -> Availability:
+        """`Backend.can_run`."""
+        return self._ask(kind, "can_run", precision, lambda: _expected(kind.can_run(precision)), _failed)
+
+    def excluded_from_auto(self, kind: type[Backend]) -> str | None:
+        """`Backend.excluded_from_auto`."""
+        return self._ask(kind, "excluded", "", kind.excluded_from_auto, lambda failure: _failed(failure).reason)
+
+    def details(self, kind: type[Backend]) -> Sequence[Detail]:
+        """`Backend.details`."""
+        return self._ask(kind, "details", "", lambda: tuple(kind.details()), lambda failure: ())
+
+    def in_auto_order(self) -> list[type[Backend]]:
+        """What "auto" tries on this machine where nothing was measured, the first first."""
+        ranked = []
+        for kind in self.classes.values():
+            rank = self._ask(kind, "rank", "", kind.auto_rank, lambda failure: None)
+            ranked += [] if rank is None else [(rank, kind)]
+        return [kind for _, kind in sorted(ranked, key=lambda one: one[0])]  # of equal ones, as they are listed
+
+    def _ask(
+        self,
+        kind: type[Backend],
+        question: str,
+        about: str,
+        ask: Callable[[], _Asked],
+        otherwise: Callable[[Exception], _Asked],
+    ) -> _Asked:
+        """The answer, also to the same question later; of another package's class that fails at it, `otherwise`."""
+        key = (kind.name, question, about)
+        if key not in self._answers:
+            try:
+                self._answers[key] = ask()
+            except Exception as failure:
+                if not kind.origin:
+                    raise
+                self._answers[key] = otherwise(failure)
+        answer: _Asked = self._answers[key]
+        return answer
+
+
+def built_in_names() -> tuple[str, ...]:
+    """The names of the backends of this package: of its folders here."""
+    return tuple(module.name for module in iter_modules([str(Path(__file__).parent)]) if module.ispkg)
 
 
 def backend_class(name: str) -> type[Backend]:
-    """The backend's class; its runtime is imported only when it is asked whether it is available.
-
-    Raises:
-        BackendError: no backend of that name.
-    """
-    if name not in _CLASSES:
-        raise BackendError(
-            f"Unknown backend {name!r}.", Remedy(f"Choose one of auto, {', '.join(BACKENDS)}", option="backend")
-        )
-    module, attribute = _CLASSES[name]
-    found: type[Backend] = getattr(import_module(f".{module}", __package__), attribute)
-    return found
-
-
-def availability() -> dict[str, Availability]:
-    """For each backend, whether this machine can run it and why or why not."""
-    return {name: backend_class(name).availability() for name in BACKENDS}
+    """As `Backends.named`."""
+    return Backends().named(name)
 
 
 def installed_packages() -> dict[str, str]:
     """For each backend whose package is installed, that package and its version; no runtime is imported."""
     found = {}
-    for backend, packages in _PACKAGES.items():
-        versions = [f"{name} {held}" for name in packages if (held := installed_version(name))]
+    for name, kind in Backends().classes.items():
+        own = [kind.origin] if kind.origin else []
+        versions = own + [f"{package} {held}" for package in kind.packages if (held := installed_version(package))]
         if versions:
-            found[backend] = ", ".join(versions)
+            found[name] = ", ".join(versions)
     return found
 
 
@@ -77,63 +137,26 @@ def installed_version(package: str) -> str | None:
         return None
 
 
-def unavailable(name: str, answer: Availability) -> BackendError:
+def unavailable(kind: type[Backend], answer: Availability) -> BackendError:
     """The refusal of a backend that was named and cannot run here."""
     return BackendError(
-        f"Backend {name} cannot run here: {answer.reason}.",
+        f"{kind.title()} cannot run here: {answer.reason}.",
         *((answer.remedy,) if answer.remedy is not None else ()),
         ANY_BACKEND,
         SEE_WHAT_RUNS,
     )
 
 
-def choose_backend(name: str, precision: Precision = "fp32") -> Choice:
-    """Resolve a backend's name, for a precision.
-
-    "auto" takes TensorRT where the NVIDIA driver shows a GPU, else OpenVINO on x86-64 and ONNX Runtime elsewhere; if
-    that one is not available, or cannot usefully run the precision here, the next, and `fallback` says so.
-
-    Raises:
-        BackendError: the named backend, or with "auto" every backend, cannot run it; the message lists why.
-    """
-    if name != "auto":
-        found = backend_class(name)
-        if not (answer := found.availability()).available:
-            raise unavailable(name, answer)
-        if not (answer := found.can_run(precision)).available:
-            raise BackendError(
-                f"Backend {name} does not run {precision} here: {answer.reason}.", ANY_PRECISION, SEE_WHAT_RUNS
-            )
-        return Choice(found, None)
-    on_gpu = ("tensorrt",) if find_gpus().found else ()
-    return _first_of((*on_gpu, *_on_processor()), precision)
+def _built_in(name: str) -> type[Backend]:
+    found: type[Backend] = import_module(f".{name}.backend", __package__).BACKEND
+    return found
 
 
-def processor_backend(precision: Precision) -> type[Backend]:
-    """What "auto" takes on a machine without a GPU.
-
-    Raises:
-        BackendError: no backend runs the precision on this processor; the message lists why.
-    """
-    return _first_of(_on_processor(), precision).backend
+def _expected(answer: Availability) -> Availability:
+    if not isinstance(answer, Availability):
+        raise TypeError(f"expected an Availability, got {type(answer).__name__}")
+    return answer
 
 
-def _first_of(candidates: tuple[str, ...], precision: Precision) -> Choice:
-    passed_over: list[str] = []
-    none_available = True
-    for candidate in candidates:
-        found = backend_class(candidate)
-        answer = found.can_run(precision)
-        if answer.available:
-            return Choice(found, "; ".join(passed_over) or None)
-        passed_over.append(f"{candidate}: {answer.reason}")
-        none_available = none_available and not found.availability().available
-    if none_available:
-        install = Remedy("Install one", command=install_package("onnxruntime"))
-        raise BackendError(f"No backend can run here: {'; '.join(passed_over)}.", install)
-    raise BackendError(f"No backend runs {precision} here: {'; '.join(passed_over)}.", ANY_PRECISION, SEE_WHAT_RUNS)
-
-
-def _on_processor() -> tuple[str, ...]:
-    x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return ("openvino", "onnxruntime") if x86 else ("onnxruntime", "openvino")
+def _failed(failure: Exception) -> Availability:
+    return Availability(False, f"it failed when asked: {said(failure)}")

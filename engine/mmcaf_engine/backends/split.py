@@ -3,42 +3,38 @@
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError
-from ..manifest import Manifest, Precision, TensorSpec
+from ..manifest import Precision, TensorSpec
 from ..manifest.tensors import TEXT_KINDS
-from ..manifest.text import text_lengths
 from ..volume import Arrays
-from .base import Availability, Backend, Window
-from .onnxruntime.backend import OnnxRuntimeBackend
-from .openvino.backend import OpenVinoBackend
+from .base import Backend, Window
 
 _Report = tuple[bytes, ...]
 """The text inputs of one window, byte by byte; texts of unequal length differ in it too."""
 
 
-class InParts(Backend):
-    """Two backends, one for each part of the network, which answer as one.
+class SplitNetwork(Backend):
+    """Two backends of one class, one for each part of the network, which answer as one.
 
     A report that was not found is encoded by the first; every answer then comes from the second. So the same input has
     the same bits whether its report was found or not. What is kept lies in memory alone, until `close`.
 
     Args:
-        text, rest: the models of the two parts; `model` is that of the whole network, which is not read.
-        words: what goes from one to the other.
+        kind: what runs each of the two.
+        model: of the whole network, which is not read.
+        text_part, image_part: the models of the two parts.
+        embeddings: what goes from one to the other.
+        reports: encoded reports that are kept; the least recently used goes first.
     """
-
-    whole: ClassVar[type[Backend]]
-    """What runs each of the two."""
-    reports: int = 1
-    """Encoded reports that are kept; the least recently used goes first."""
 
     def __init__(
         self,
+        kind: type[Backend],
         model: Path,
         inputs: tuple[TensorSpec, ...],
         outputs: tuple[TensorSpec, ...],
@@ -46,56 +42,26 @@ class InParts(Backend):
         precision: Precision = "fp32",
         *,
         lengths: Sequence[int] = (),
-        text: Path,
-        rest: Path,
-        words: TensorSpec,
+        text_part: Path,
+        image_part: Path,
+        embeddings: TensorSpec,
+        reports: int = 1,
     ):
         super().__init__(model, inputs, outputs, threads, precision, lengths=lengths)
+        self.kind = kind
+        self.name, self.keeps_engines, self.reports = kind.name, kind.keeps_engines, reports
         texts = tuple(spec for spec in inputs if spec.kind in TEXT_KINDS)
-        others = tuple(words if spec.kind == "tokens" else spec for spec in inputs)
-        self._words = words
-        self._text = self.whole(text, texts, (words,), threads, precision, lengths=lengths)
-        self._rest = self.whole(rest, others, outputs, threads, precision, lengths=lengths)
-        self.device = self._rest.device
+        others = tuple(embeddings if spec.kind == "tokens" else spec for spec in inputs)
+        self._embeddings = embeddings
+        self._text = kind(text_part, texts, (embeddings,), threads, precision, lengths=lengths)
+        self._image = kind(image_part, others, outputs, threads, precision, lengths=lengths)
+        self.device = self._image.device
         self.forget()
-
-    @classmethod
-    def of(cls, manifest: Manifest, model: Path, threads: int, precision: Precision = "fp32") -> Self:
-        """A backend, not yet open, for a bundle's network; the bundle is known to have the parts of this precision."""
-        if manifest.parts is None:
-            raise ValueError(f"{manifest.name} has no parts")
-        files = manifest.parts.models[precision]
-        folder = model.parents[manifest.models[precision].count("/")]
-        return cls(
-            model,
-            manifest.inputs,
-            manifest.outputs,
-            threads,
-            precision,
-            lengths=text_lengths(manifest.text),
-            text=folder / files.text,
-            rest=folder / files.rest,
-            words=manifest.parts.words,
-        )
-
-    @classmethod
-    def runtime(cls) -> Any:
-        """As of the whole network."""
-        return cls.whole.runtime()
-
-    @classmethod
-    def build(cls) -> str:
-        """As of the whole network."""
-        return cls.whole.build()
-
-    @classmethod
-    def _can_run(cls, precision: Precision) -> Availability:
-        return cls.whole._can_run(precision)
 
     @property
     def parts(self) -> tuple[Backend, ...]:
         """The two of them, the text's first."""
-        return self._text, self._rest
+        return self._text, self._image
 
     def forget(self) -> None:
         """Drop every encoded report, and count from none again."""
@@ -124,54 +90,35 @@ class InParts(Backend):
             part.open()
 
     def _infer(self, window: Window) -> Arrays:
-        given = {spec.name: window[spec.name] for spec in self._rest.inputs if spec is not self._words}
-        given[self._words.name] = self._encode({spec.name: window[spec.name] for spec in self._text.inputs})
-        return self._rest._in_turn(self._rest._infer, given)
+        given = {spec.name: window[spec.name] for spec in self._image.inputs if spec is not self._embeddings}
+        given[self._embeddings.name] = self._encode({spec.name: window[spec.name] for spec in self._text.inputs})
+        return self._image._in_turn(self._image._infer, given)
 
     def _encode(self, texts: Window) -> NDArray[Any]:
-        """The words of one window, found or computed; called by one thread at a time."""
+        """The embeddings of one window, found or computed; called by one thread at a time."""
         report = tuple(np.asarray(array).tobytes() for array in texts.values())
         if report in self._kept:
             self._kept.move_to_end(report)
             self._found += 1
             return self._kept[report]
-        words = self._text._in_turn(self._text._infer, texts)[self._words.name]
-        self._expect_words(words, np.asarray(next(iter(texts.values()))).shape[1])
+        encoded = self._text._in_turn(self._text._infer, texts)[self._embeddings.name]
+        self._expect_embeddings(encoded, np.asarray(next(iter(texts.values()))).shape[1])
         self._encoded += 1
-        self._kept[report] = words
+        self._kept[report] = encoded
         while len(self._kept) > self.reports:
             self._kept.popitem(last=False)
-        return words
+        return encoded
 
-    def _expect_words(self, words: NDArray[Any], length: int) -> None:
-        free = {"N": 1, "L": length}
-        expected = tuple(free[axis] if isinstance(axis, str) else axis for axis in self._words.shape)
-        if words.dtype == np.dtype(self._words.dtype) and words.shape == expected:
+    def _expect_embeddings(self, encoded: NDArray[Any], length: int) -> None:
+        name, free = self._embeddings.name, {"N": 1, "L": length}
+        expected = tuple(free[axis] if isinstance(axis, str) else axis for axis in self._embeddings.shape)
+        if encoded.dtype == np.dtype(self._embeddings.dtype) and encoded.shape == expected:
             return
         raise BundleError(
-            f"{self._text.model.name} puts out {self._words.name} as {words.dtype} {list(words.shape)}; the manifest "
-            f"says {self._words.dtype} {list(expected)}.",
+            f"{self._text.model.name}: output {name}: expected {self._embeddings.dtype} {list(expected)}, as the "
+            f"manifest says, got {encoded.dtype} {list(encoded.shape)}.",
             "Export the bundle again.",
         )
 
     def _close(self) -> None:
         """Nothing is open but the parts."""
-
-
-class OpenVinoInParts(InParts):
-    """Both parts in OpenVINO."""
-
-    name = "openvino"
-    keeps_engines = True
-    whole = OpenVinoBackend
-
-
-class OnnxRuntimeInParts(InParts):
-    """Both parts in ONNX Runtime."""
-
-    name = "onnxruntime"
-    whole = OnnxRuntimeBackend
-
-
-IN_PARTS: dict[str, type[InParts]] = {kind.name: kind for kind in (OpenVinoInParts, OnnxRuntimeInParts)}
-"""By the backend's name; the others run a network as a whole only."""

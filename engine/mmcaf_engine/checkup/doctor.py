@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from .. import __version__
-from ..errors import BackendError, MmcafError, paragraph
+from ..errors import MmcafError, paragraph
 from ..machine.installation import install_command, install_package
 from ..settings import home_folder, read_settings
 from .check import Check
 
 if TYPE_CHECKING:
+    from ..backends.registry import Backends
     from ..bundle.bundle import Bundle
 
 PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino", "torch", "onnx")
@@ -20,14 +21,15 @@ PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime
 
 def examine() -> list[Check]:
     """Look at the machine, packages, GPU, backends and their precisions, DICOM decoders, cache and default bundle."""
+    from ..backends.registry import Backends
+
+    backends = Backends()
     return [
         *_machine(),
         *_packages(),
         *_gpus(),
-        *_tensorrt(),
-        *_backends(),
-        _processor_kernels(),
-        *_precisions(),
+        *_backends(backends),
+        *_precisions(backends),
         *_decoders(),
         *_settings(),
         *_cache(),
@@ -70,56 +72,31 @@ def _gpus() -> list[Check]:
     return checks
 
 
-def _tensorrt() -> list[Check]:
-    """Which TensorRT, and cuda-python, with the command that installs what is missing."""
-    from ..backends.registry import installed_version
-    from ..backends.tensorrt.flavour import find_flavour
-    from ..backends.tensorrt.targets import supported_targets
-    from ..machine.gpu import find_gpus
-
-    optional = "" if find_gpus().found else "optional, for NVIDIA GPUs only; "
-    install = f"{optional}install: {install_command('tensorrt')}"
-    try:
-        flavour = find_flavour()
-    except BackendError as failure:
-        tensorrt = Check("gpu", "TensorRT", "note", paragraph(failure.problem, install))
-    else:
-        targets = ", ".join(map(str, supported_targets(flavour))) or "the GPU at hand"
-        detail = f"{flavour.name} {flavour.version}, builds engines for {targets}"
-        tensorrt = Check("gpu", "TensorRT", "ok", detail)
-    python = installed_version("cuda-python") or installed_version("cuda-bindings")
-    detail = python or f"not installed; {install}"
-    return [tensorrt, Check("gpu", "cuda-python", "ok" if python else "note", detail)]
-
-
-def _backends() -> list[Check]:
-    from ..backends.registry import OPTIONAL, availability
-
-    answers = availability()
+def _backends(backends: "Backends") -> list[Check]:
+    """Each backend, what else it says of itself, and those of other packages that cannot be used."""
+    answers = {name: backends.availability(kind) for name, kind in backends.classes.items()}
     missing: Literal["note", "problem"] = "note" if any(a.available for a in answers.values()) else "problem"
-    return [
-        Check("backend", name, "ok" if answer.available else "note" if name in OPTIONAL else missing, str(answer))
-        for name, answer in answers.items()
-    ]
+    checks = []
+    for name, kind in backends.classes.items():
+        answer = answers[name]
+        origin = f"; of the package {kind.origin}" if kind.origin else ""
+        status: Literal["ok", "note", "problem"] = "ok" if answer.available else "note" if kind.optional else missing
+        checks.append(Check("backend", name, status, paragraph(f"{answer.reason}{origin}", str(answer.remedy or ""))))
+        for detail in backends.details(kind):
+            checks.append(Check("backend", detail.subject, "ok" if detail.present else "note", detail.text))
+    for broken in backends.broken:
+        said = f"of the package {broken.origin}, cannot be used: {broken.reason}"
+        checks.append(Check("backend", broken.name, "note", said))
+    return checks
 
 
-def _processor_kernels() -> Check:
-    """Whether a gated LSTM runs as one kernel in OpenVINO, or operator by operator."""
-    from ..backends.openvino.loops import kernels_missing
-
-    reason = kernels_missing()
-    detail = f"{reason}; a gated LSTM takes longer" if reason else "gated_lstm, for openvino"
-    return Check("backend", "processor kernels", "note" if reason else "ok", detail)
-
-
-def _precisions() -> list[Check]:
-    from ..backends.registry import availability, backend_class
+def _precisions(backends: "Backends") -> list[Check]:
     from ..manifest import Precision
 
     checks = []
-    for name, backend in availability().items():
-        for precision in get_args(Precision) if backend.available else ():
-            answer = backend_class(name).can_run(precision)
+    for name, kind in backends.classes.items():
+        for precision in get_args(Precision) if backends.availability(kind).available else ():
+            answer = backends.can_run(kind, precision)
             status: Literal["ok", "note"] = "ok" if answer.available else "note"
             checks.append(Check("precision", f"{name} {precision}", status, str(answer)))
     return checks
@@ -188,18 +165,16 @@ def _bundle() -> list[Check]:
 
 def _choice(bundle: "Bundle") -> list[Check]:
     """What backend and precision `auto` takes for a bundle, and what it passed over."""
-    from ..machine.cpu import usable_cores
-    from ..session.session import choose
-    from ..session.timings import read_tuning
+    from ..session.choice import choose
 
-    tuning = read_tuning(bundle, usable_cores())
     try:
-        backend, precision, passed_over = choose(bundle, "auto", "auto", tuning)
+        choice = choose(bundle)
     except MmcafError as failure:
         return [Check("bundle", "auto", "note", str(failure))]
-    why = "by mmcaf tune" if tuning is not None and passed_over is None else "not tuned; to measure: mmcaf tune BUNDLE"
-    said = f"; passed over: {passed_over}" if passed_over else ""
-    return [Check("bundle", "auto", "note" if passed_over else "ok", f"{backend.name} {precision}, {why}{said}")]
+    why = "by mmcaf tune" if choice.tuned else "not tuned; to measure: mmcaf tune BUNDLE"
+    said = f"; passed over: {choice.fallback}" if choice.fallback else ""
+    detail = f"{choice.backend.name} {choice.precision}, {why}{said}"
+    return [Check("bundle", "auto", "note" if choice.fallback else "ok", detail)]
 
 
 def _shown(path: Path) -> str:

@@ -6,16 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backends.base import Backend
 from ..bundle.bundle import Bundle, load_bundle
 from ..bundle.default import default_bundle
 from ..errors import MmcafError, UsageError
 from ..machine.cpu import usable_cores
 from ..machine.gpu import first_gpu, free_memory
 from ..machine.memory import available_memory
-from ..session.opening import open_backend
-from ..session.self_test import run_self_test
-from ..session.session import Session, choose
+from ..session.session import Session, open_session
 from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_for
 from ..session.tune import WARM_UP_RUNS, one_window, run_ms
 from ..settings import read_settings
@@ -72,17 +69,16 @@ def _answers(bundle: Bundle) -> list[Check]:
     """What "auto" takes: that it answers the golden cases now, and how long it takes for a window."""
     threads = usable_cores()
     try:
-        chosen, precision, passed_over = choose(bundle, "auto", "auto", read_tuning(bundle, threads))
-        backend = chosen.of(bundle.manifest, bundle.folder / bundle.manifest.models[precision], threads, precision)
-        found = [Check("engine", "backend", "note", f"passed over: {passed_over}")] if passed_over else []
-        with Session(bundle, backend, passed_over, open_backend(bundle, backend)) as session:
-            outcome = run_self_test(bundle, backend)
+        with open_session(bundle, threads=threads) as session:
+            passed_over = session.fallback
+            found = [Check("engine", "backend", "note", f"passed over: {passed_over}")] if passed_over else []
+            outcome = session.run_self_test()
             detail = (
-                f"{backend.name} {precision} on {backend.device}: {outcome.cases} golden cases within "
+                f"{session.backend} {session.precision} on {session.device}: {outcome.cases} golden cases within "
                 f"{outcome.max_abs_error:.1e} (at most {outcome.tolerance:g})"
             )
             found += [Check("engine", "self-test", "ok", detail), _raw_case(session)]
-            found += [_latency(session, threads), *_gpu_memory(backend)]
+            found += [_latency(session, threads), *_gpu_memory(session)]
     except MmcafError as failure:
         return [Check("engine", "self-test", "problem", str(failure))]
     return found
@@ -168,9 +164,9 @@ def _record(session: Session, threads: int, taken: list[float]) -> Check:
     return Check("engine", "latency", "note", f"one window {median:.3g} ms; {said}")
 
 
-def _gpu_memory(backend: Backend) -> list[Check]:
+def _gpu_memory(session: Session) -> list[Check]:
     gpu = first_gpu()
-    free = None if backend.device == "CPU" or gpu is None else free_memory(gpu)
+    free = None if session.device == "CPU" or gpu is None else free_memory(gpu)
     return [] if free is None else [_left("GPU memory", free, LEAST_MEMORY, "End other programs that use the GPU")]
 
 

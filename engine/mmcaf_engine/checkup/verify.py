@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..backends.base import Backend
-from ..backends.registry import BACKENDS, backend_class
-from ..backends.split import IN_PARTS
+from ..backends.registry import Backends, unavailable
 from ..bundle.bundle import Bundle
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UnsupportedNetworkError, program
-from ..machine.cpu import usable_cores
-from ..manifest import Manifest, Precision
+from ..manifest import Precision
+from ..session.choice import Choice, backend_for, splits
 from ..session.self_test import SelfTest, run_self_test
 from .raw_case import PREPARED_TOLERANCE, RawCheck, check_raw_case
 
@@ -106,50 +104,47 @@ def verify_bundle(bundle: Bundle, backend: str | None = None, *, progress: Progr
 
     Raises:
         BundleError: a file is damaged, the golden cases cannot be used, or the raw case does not become what it did.
-        BackendError: there is no such backend, or it cannot run here.
+        BackendError: the backend that was named cannot run here.
+        UsageError: there is none of that name.
     """
     bundle.verify()
     raw = check_raw_case(bundle)
-    planned = list(_planned(bundle.manifest, backend))
+    planned = list(_planned(bundle, backend))
     verified = []
-    for done, (one, kind) in enumerate(planned):
+    for done, (one, choice) in enumerate(planned):
         if progress is not None:
             progress(one.title, done, len(planned))
-        if kind is not None and one.precision is not None:
-            one = _tested(bundle, raw, one, one.precision, kind)
-        verified.append(one)
+        verified.append(one if choice is None else _tested(bundle, raw, one, choice))
     return VerifyReport(bundle, raw, tuple(verified))
 
 
-def _planned(manifest: Manifest, only: str | None) -> Iterator[tuple[Verified, type[Backend] | None]]:
-    """What is to be tested and the class that runs it, or None where the reason is known already."""
-    for name in BACKENDS if only is None else (only,):
-        backend = backend_class(name)
-        answer = backend.availability()
+def _planned(bundle: Bundle, only: str | None) -> Iterator[tuple[Verified, Choice | None]]:
+    """What is to be tested and what runs it, or None where the reason is known already."""
+    backends = Backends()
+    for kind in backends.classes.values() if only is None else [backends.named(only)]:
+        name = kind.name
+        answer = backends.availability(kind)
         if not answer.available:
             if only is not None:
-                see = Remedy("See what can", command=program("doctor"))
-                raise BackendError(f"Backend {name} cannot run here: {answer.reason}.", see)
+                raise unavailable(kind, answer)
             yield Verified(name, None, not_tested=answer.reason), None
             continue
-        for precision in manifest.models:
-            answer = backend.can_run(precision)
+        for precision in bundle.manifest.models:
+            answer = backends.can_run(kind, precision)
             if not answer.available:
                 yield Verified(name, precision, not_tested=answer.reason), None
                 continue
-            yield Verified(name, precision), backend
-            if manifest.parts is not None and precision in manifest.parts.models and name in IN_PARTS:
-                yield Verified(name, precision, in_parts=True), IN_PARTS[name]
+            choice = Choice(kind, precision)
+            yield Verified(name, precision), choice
+            if splits(bundle, choice).available:
+                yield Verified(name, precision, in_parts=True), choice
 
 
-def _tested(
-    bundle: Bundle, raw: RawCheck | None, planned: Verified, precision: Precision, kind: type[Backend]
-) -> Verified:
-    model = bundle.file(bundle.manifest.models[precision])
+def _tested(bundle: Bundle, raw: RawCheck | None, planned: Verified, choice: Choice) -> Verified:
     try:
-        with kind.of(bundle.manifest, model, usable_cores(), precision) as opened:
+        with backend_for(bundle, choice, reports=int(planned.in_parts)) as opened:
             passed = run_self_test(bundle, opened)
-            error = None if raw is None else raw.answer_error(opened.infer, precision)
+            error = None if raw is None else raw.answer_error(opened.infer, choice.precision)
             return replace(planned, self_test=passed, raw_case=error)
     except UnsupportedNetworkError as failure:
         return replace(planned, not_tested=failure.problem.removesuffix("."))

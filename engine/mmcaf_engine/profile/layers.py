@@ -9,8 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..backends.node_names import module_name, module_path
-from ..backends.node_time import PRODUCTS, Counting, NodeTime
-from ..errors import BackendError
+from ..backends.node_time import PRODUCTS, NodeTime
+from ..backends.plugins import attributing_errors
 from ..manifest import Precision
 from ..session.session import Session
 from ..timing import Stopwatch
@@ -37,9 +37,10 @@ def measure_layers(
     """
     plain: list[float] = []
     profiled: list[float] = []
-    with ExitStack() as opened:
-        counting = open_counting(session)
+    with attributing_errors(session.choice.backend, "telling the times of its layers"), ExitStack() as opened:
+        counting = session.layers()
         opened.callback(counting.close)
+        counting.open()
         for _ in range(WARM_UP_RUNS):
             session.run(window)
             counting.infer(window)
@@ -52,37 +53,6 @@ def measure_layers(
         nodes = counting.counted(max(taken[1] - taken[0], 0.0))
     titles = session.bundle.manifest.module_titles
     return assemble(nodes, titles, session.precision, roofline, *taken, counting.source)
-
-
-def open_counting(session: Session) -> Counting:
-    """A second backend like the session's, that counts.
-
-    Raises:
-        BackendError: that runtime cannot count.
-    """
-    bundle = session.bundle
-    model = bundle.folder / bundle.manifest.models[session.precision]
-    threads = session.describe()["threads"] or 1
-    backend: Any
-    if session.backend == "openvino":
-        from ..backends.openvino.layers import CountingOpenVino
-
-        backend = CountingOpenVino.of(bundle.manifest, model, threads, session.precision)
-    elif session.backend == "onnxruntime":
-        from ..backends.onnxruntime.layers import CountingOnnxRuntime
-
-        backend = CountingOnnxRuntime.of(bundle.manifest, model, threads, session.precision)
-    elif session.backend == "tensorrt":
-        from ..backends.tensorrt.layers import CountingTensorRt
-
-        backend = CountingTensorRt.of(bundle.manifest, model, threads, session.precision)
-    else:
-        raise BackendError(
-            f"Backend {session.backend} does not tell the times of its layers.",
-            "Profile openvino, onnxruntime or tensorrt for them.",
-        )
-    found: Counting = backend.open()
-    return found
 
 
 def assemble(

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..backends.registry import BACKENDS, backend_class, unavailable
+from ..backends.registry import Backends, unavailable
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
 from ..errors import BackendError, Remedy, program
 from ..manifest import Precision
-from ..session.session import choose
-from ..session.timings import read_tuning
+from ..session.choice import choose
 
 ALL = "all"
 """As a backend: every one; as a precision: every one that the bundle holds."""
@@ -28,16 +27,16 @@ def plan(bundle: Bundle, backends: Sequence[str], precisions: Sequence[str], thr
     """Every pair of what was asked for, each once, of which at least one can be measured.
 
     Raises:
-        BackendError: a backend that was named is unknown or not available, the bundle holds no such precision, or no
-            pair can be measured.
+        BackendError: a backend that was named is not available, the bundle holds no such precision, or no pair can be
+            measured.
+        UsageError: a backend that was named is unknown.
     """
     found: dict[tuple[str, Precision], Planned] = {}
-    tuning = read_tuning(bundle, threads)
     for precision in _precisions(bundle, precisions):
         for backend in _backends(backends):
             try:
-                kind, held, _ = choose(bundle, backend, precision or "auto", tuning)
-                one = Planned(kind.name, held, None)
+                choice = choose(bundle, backend=backend, precision=precision or "auto", threads=threads)
+                one = Planned(choice.backend.name, choice.precision, None)
             except BackendError as failure:
                 one = Planned(backend, precision or "fp32", failure.problem.rstrip("."))
             found.setdefault((one.backend, one.precision), one)
@@ -50,10 +49,13 @@ def plan(bundle: Bundle, backends: Sequence[str], precisions: Sequence[str], thr
 
 def _backends(wanted: Sequence[str]) -> list[str]:
     names: list[str] = []
+    backends = Backends()
     for name in wanted or ("auto",):
-        if name not in ("auto", ALL) and not (answer := backend_class(name).availability()).available:
-            raise unavailable(name, answer)
-        names += BACKENDS if name == ALL else [name]
+        if name not in ("auto", ALL):
+            kind = backends.named(name)
+            if not (answer := backends.availability(kind)).available:
+                raise unavailable(kind, answer)
+        names += backends.classes if name == ALL else [name]
     return list(dict.fromkeys(names))
 
 

@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Opening:
-    """How a backend was opened: whether from a kept engine, what the cache did in words, and the self-test."""
+    """How a backend was opened: whether from a kept engine, what the cache did in words, and the self-test, if any."""
 
     cache_hit: bool
     cache: str
-    self_test: SelfTest
+    self_test: SelfTest | None
 
 
 def open_backend(bundle: Bundle, backend: Backend) -> Opening:
@@ -51,10 +51,12 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
     except BaseException:
         backend.close()
         raise
+    backend.forget()  # what the self-test has read
+    tested = "not run" if opening.self_test is None else f"within {opening.self_test.max_abs_error:.1e}"
     _log.info(
-        "%s: %s %s on %s, %d threads; engine: %s; self-test: within %.1e",
+        "%s: %s %s on %s, %d threads; engine: %s; self-test: %s",
         *(bundle.manifest.name, backend.name, backend.precision, backend.device, backend.threads),
-        *(opening.cache, opening.self_test.max_abs_error),
+        *(opening.cache, tested),
     )
     return opening
 
@@ -63,6 +65,8 @@ def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
     """All that an engine depends on; see `engine_cache`. On the CPU, that is also the processor and the system."""
     model = backend.model.relative_to(bundle.folder).as_posix()
     facts = {**backend.engine_facts(), "model": model_hashes(bundle, backend.precision, model)}
+    if code := backend.kind.code():
+        facts["code"] = code
     if backend.device != "CPU":
         return facts
     name, instructions = astuple(processor())

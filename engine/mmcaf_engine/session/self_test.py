@@ -3,8 +3,10 @@
 import hashlib
 import json
 import logging
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,12 +39,48 @@ SELF_TESTS = CacheKind("self-tests", "self-test", r"[0-9a-f]{32}\.json", _descri
 
 @dataclass(frozen=True)
 class SelfTest:
-    """Outcome of the golden cases; `remembered` is True when an earlier process ran them."""
+    """Outcome of the golden cases.
 
-    max_abs_error: float
+    errors: output -> largest |difference| from the stored one, infinite if anything is not finite; max_abs_error: the
+    largest of them; remembered: an earlier process ran the cases.
+    """
+
+    errors: dict[str, float]
     tolerance: float
     cases: int
     remembered: bool
+
+    @property
+    def max_abs_error(self) -> float:
+        """The largest error of any output."""
+        return max(self.errors.values())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output is within the tolerance in every case."""
+        return self.cases > 0 and all(0 <= error <= self.tolerance for error in self.errors.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `Session.describe`."""
+        return {
+            "passed": self.passed,
+            "max_abs_error": self.max_abs_error,
+            "errors": self.errors,
+            "tolerance": self.tolerance,
+            "cases": self.cases,
+            "remembered": self.remembered,
+        }
+
+
+NOT_TESTED: dict[str, Any] = {
+    "passed": None,
+    "max_abs_error": None,
+    "errors": {},
+    "tolerance": None,
+    "cases": 0,
+    "remembered": False,
+}
+"""For `Session.describe` of a session that was opened without a self-test."""
 
 
 def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
@@ -53,32 +91,43 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
         BundleError: golden.npz does not hold the manifest's inputs and outputs.
     """
     cases = _golden_cases(bundle, backend.precision)
-    tolerance = TOLERANCE[backend.precision]
     count = len(cases[bundle.manifest.inputs[0].name])
-    worst = _largest_error(bundle, backend, cases)
+    errors = _errors(bundle, backend, cases)
     for at in range(count) if bundle.manifest.text is not None else ():
         one = {name: array[at : at + 1] for name, array in cases.items()}
         if (shorter := _unpadded(one, bundle.manifest)) is not None:
-            worst = max(worst, _largest_error(bundle, backend, shorter))
-    if worst > tolerance:
+            for name, error in _errors(bundle, backend, shorter).items():
+                errors[name] = max(errors[name], error)
+    outcome = SelfTest(errors, TOLERANCE[backend.precision], count, remembered=False)
+    if not outcome.passed:
+        wrong = max(errors, key=lambda name: errors[name])
         raise BackendError(
-            f"{backend.name} {backend.version()} in {backend.precision} fails the self-test of {bundle.manifest.name}: "
-            f"its answer to a stored case is off by {worst:.2g}; at most {tolerance:g} is allowed. It will not answer.",
+            f"{backend.name} {backend.kind.version()} in {backend.precision} fails the self-test of "
+            f"{bundle.manifest.name}: its {wrong} of a stored case is off by {outcome.max_abs_error:.2g}; at most "
+            f"{outcome.tolerance:g} is allowed. It will not answer.",
             OTHER_BACKEND,
             Remedy("Or another precision", option="precision"),
             Remedy("Report what this machine has", command=program("doctor")),
         )
-    return SelfTest(worst, tolerance, count, remembered=False)
+    return outcome
 
 
-def _largest_error(bundle: Bundle, backend: Backend, cases: Arrays) -> float:
-    """Largest |difference| of an output from the stored one; infinite if anything is not finite."""
+def _errors(bundle: Bundle, backend: Backend, cases: Arrays) -> dict[str, float]:
+    """Output -> largest |difference| from the stored one; infinite if anything is not finite."""
     answers = backend.infer({spec.name: cases[spec.name] for spec in bundle.manifest.inputs})
-    worst = 0.0
+    found = {}
     for spec in bundle.manifest.outputs:
-        difference = np.abs(answers[spec.name].astype(np.float64) - cases[spec.name])
-        worst = max(worst, float(difference.max(initial=0.0)) if np.isfinite(difference).all() else np.inf)
-    return worst
+        answer, stored = answers[spec.name], cases[spec.name]
+        if (answer.dtype, answer.shape) != (np.dtype(np.float32), stored.shape):
+            raise BackendError(
+                f"{backend.name} {backend.kind.version()}: output {spec.name}: expected float32 {list(stored.shape)}, "
+                f"got {answer.dtype} {list(answer.shape)}. It will not answer.",
+                OTHER_BACKEND,
+                Remedy("Report what this machine has", command=program("doctor")),
+            )
+        difference = np.abs(answer.astype(np.float64) - stored)
+        found[spec.name] = float(difference.max(initial=0.0)) if np.isfinite(difference).all() else math.inf
+    return found
 
 
 def _unpadded(case: Arrays, manifest: Manifest) -> Arrays | None:
@@ -116,10 +165,11 @@ def _remembered(stamp: Path, tolerance: float) -> SelfTest | None:
     try:
         with open_own(stamp) as stream:
             stored = json.loads(stream.read(4096))
-        outcome = SelfTest(float(stored["max_abs_error"]), tolerance, int(stored["cases"]), True)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        errors = {str(name): float(error) for name, error in stored["errors"].items()}
+        outcome = SelfTest(errors, tolerance, int(stored["cases"]), remembered=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if not 0 <= outcome.max_abs_error <= outcome.tolerance:
+    if not errors or not outcome.passed:
         return None
     mark_used(stamp)
     return outcome
@@ -130,7 +180,7 @@ def _remember(stamp: Path, outcome: SelfTest, bundle: Bundle, backend: Backend) 
         "bundle": bundle.manifest.name,
         "backend": backend.name,
         "precision": backend.precision,
-        "max_abs_error": outcome.max_abs_error,
+        "errors": outcome.errors,
         "cases": outcome.cases,
     }
     try:
@@ -161,5 +211,7 @@ def _golden_cases(bundle: Bundle, precision: Precision) -> Arrays:
 
 
 def _key(bundle: Bundle, backend: Backend, engine: str) -> str:
-    facts = [bundle.sha256, backend.name, backend.build(), backend.device, backend.precision, backend.threads, engine]
+    kind = backend.kind
+    facts = [bundle.sha256, backend.name, kind.build(), backend.device, backend.precision, backend.threads, engine]
+    facts += [code] if (code := kind.code()) else []
     return hashlib.sha256(json.dumps([*facts, *backend.machine()]).encode()).hexdigest()[:32]

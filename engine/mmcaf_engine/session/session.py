@@ -6,28 +6,23 @@ from typing import Any, NoReturn, Self
 
 from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
-from ..backends.registry import choose_backend
-from ..backends.remedies import ANY_PRECISION
-from ..backends.split import IN_PARTS, InParts
+from ..backends.node_time import Counting
 from ..bundle.bundle import Bundle
 from ..cancel import CancelToken, leave_behind, limited
-from ..errors import BackendError, Remedy, UsageError
-from ..machine.cpu import usable_cores
-from ..manifest import Manifest, Precision
+from ..errors import UsageError
+from ..manifest import Precision
 from ..volume import Arrays
+from .choice import Choice, backend_for, choose, splits
 from .opening import Opening, open_backend
-from .timings import Tuning, read_tuning
+from .self_test import NOT_TESTED, SelfTest, run_self_test
 
 
 class Session:
     """Answers arrays with arrays. A context manager; safe to call from several threads; same input, same bits."""
 
-    def __init__(
-        self, bundle: Bundle, backend: Backend, fallback: str | None, opening: Opening, *, tuned: bool = False
-    ) -> None:
+    def __init__(self, bundle: Bundle, choice: Choice, backend: Backend, opening: Opening) -> None:
         self.bundle = bundle
-        self.fallback = fallback
-        self.tuned = tuned
+        self.choice = choice
         self._backend = backend
         self._opening = opening
 
@@ -40,6 +35,11 @@ class Session:
     def backend(self) -> str:
         """The backend's name."""
         return self._backend.name
+
+    @property
+    def fallback(self) -> str | None:
+        """In words, why a preferred backend or precision was passed over, or None."""
+        return self.choice.fallback
 
     @property
     def windows_per_call(self) -> int:
@@ -76,6 +76,8 @@ class Session:
     def describe(self) -> dict[str, Any]:
         """Backend, precision, device, version, threads, kernels, fallback, tuned, cache, self_test, inputs and outputs.
 
+        self_test: "passed" is None where the session was opened without one; "errors" are those of each output, where
+        they are known.
         cache_hit: whether an engine that an earlier process built was loaded; cache: what became of it, in words.
         tuned: whether "auto" was resolved by what `mmcaf tune` measured here.
         kernels: those of this project that the network runs with -> how many layers each is.
@@ -83,24 +85,34 @@ class Session:
         was found or had to be encoded since the session was opened.
         """
         manifest = self.bundle.manifest
-        self_test = self._opening.self_test
         return {
             **self._backend.describe(),
             "precision": self.precision,
             "fallback": self.fallback,
-            "tuned": self.tuned,
+            "tuned": self.choice.tuned,
             "cache_hit": self._opening.cache_hit,
             "cache": self._opening.cache,
-            "self_test": {
-                "passed": True,
-                "max_abs_error": self_test.max_abs_error,
-                "tolerance": self_test.tolerance,
-                "cases": self_test.cases,
-                "remembered": self_test.remembered,
-            },
+            "self_test": NOT_TESTED if self._opening.self_test is None else self._opening.self_test.to_dict(),
             "inputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.inputs},
             "outputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.outputs},
         }
+
+    def run_self_test(self) -> SelfTest:
+        """Run the golden cases now, whatever is remembered of them.
+
+        Raises:
+            BackendError: an output differs by more than the precision's tolerance, or is not finite.
+            BundleError: golden.npz does not hold the manifest's inputs and outputs.
+        """
+        return run_self_test(self.bundle, self._backend)
+
+    def layers(self) -> Counting:
+        """A second backend like this session's, not open, that also tells the time of every node.
+
+        Raises:
+            BackendError: its runtime does not tell.
+        """
+        return self._backend.layers()
 
     def close(self) -> None:
         """Release the network; closing twice is harmless."""
@@ -152,26 +164,16 @@ def open_session(
         BundleError: the model or the golden cases are damaged.
         BackendError: backend or precision unavailable, or the self-test failed.
         CancelledError, DeadlineError: ended by `cancel` or `deadline`.
-        UsageError: threads below 1, reports below 0, reports asked of what cannot keep any, or wrong settings
-            (`read_settings`).
+        UsageError: no backend of that name, threads below 1, reports below 0, reports asked of what cannot keep any,
+            or wrong settings (`read_settings`).
     """
     if reports < 0:
         raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")
-    cores = _cores(threads)
-    (chosen, held, fallback), tuned = _resolve(bundle, backend, precision, cores)
-    manifest = bundle.manifest
-    runtime = (_in_parts(manifest, chosen, held) if reports else chosen).of(
-        manifest, bundle.folder / manifest.models[held], cores, held
-    )
-    runtime.progress = progress
-    if isinstance(runtime, InParts):
-        runtime.reports = reports
 
     def opened() -> Session:
-        opening = open_backend(bundle, runtime)
-        if isinstance(runtime, InParts):
-            runtime.forget()  # what the self-test has read
-        return Session(bundle, runtime, fallback, opening, tuned=tuned)
+        choice = choose(bundle, backend=backend, precision=precision, threads=threads)
+        made = backend_for(bundle, choice, threads=threads, reports=reports, progress=progress)
+        return Session(bundle, choice, made, open_backend(bundle, made))
 
     with limited(cancel, deadline):
         return leave_behind(opened, name="open", discard=Session.close)
@@ -184,87 +186,6 @@ def keeps_reports(
 
     Raises:
         BackendError: backend or precision unavailable.
-        UsageError: threads below 1.
+        UsageError: threads below 1, or no backend of that name.
     """
-    (chosen, held, _), _ = _resolve(bundle, backend, precision, _cores(threads))
-    try:
-        _in_parts(bundle.manifest, chosen, held)
-    except UsageError as failure:
-        return Availability(False, failure.problem)
-    return Availability(True, f"{chosen.name} runs {held} in two parts")
-
-
-def choose(
-    bundle: Bundle, backend: str, precision: str, tuning: Tuning | None = None
-) -> tuple[type[Backend], Precision, str | None]:
-    """The backend and the precision to run a bundle with, and why a preferred one was passed over, if it was.
-
-    What is named is taken, or refused. What is "auto" is chosen from `tuning`, the times kept for this bundle, machine
-    and number of threads, among those that fit what is named: the fastest, but FP32 unless a lower precision takes at
-    least 5 % less time. Without times that fit, an "auto" precision is FP32 and an "auto" backend the first that runs
-    it in the order of `choose_backend`; so also if what the times favour is no longer available, which is then said.
-
-    Raises:
-        BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here.
-    """
-    pick = tuning.pick(backend, precision) if tuning is not None else None
-    passed_over: list[str] = []
-    if pick is not None:
-        try:
-            held = _held(bundle, pick.precision)
-            return choose_backend(pick.backend, held).backend, held, None
-        except BackendError as failure:
-            passed_over.append(
-                f"{pick.backend} {pick.precision}, the fastest as measured here: {failure.problem.rstrip('.')}"
-            )
-    held = _held(bundle, "fp32" if precision == "auto" else precision)
-    choice = choose_backend(backend, held)
-    passed_over += [choice.fallback] if choice.fallback else []
-    return choice.backend, held, "; ".join(passed_over) or None
-
-
-def _resolve(
-    bundle: Bundle, backend: str, precision: str, cores: int
-) -> tuple[tuple[type[Backend], Precision, str | None], bool]:
-    """As `choose` with the times kept for so many cores; and whether the outcome is what they favour."""
-    tuning = read_tuning(bundle, cores) if "auto" in (backend, precision) else None
-    chosen, held, fallback = choose(bundle, backend, precision, tuning)
-    pick = tuning.pick(backend, precision) if tuning is not None else None
-    return (chosen, held, fallback), pick is not None and (pick.backend, pick.precision) == (chosen.name, held)
-
-
-def _in_parts(manifest: Manifest, chosen: type[Backend], held: Precision) -> type[InParts]:
-    """What runs a network in two parts and keeps encoded reports.
-
-    Raises:
-        UsageError: the bundle or the backend cannot.
-    """
-    if manifest.parts is None or held not in manifest.parts.models:
-        raise UsageError(
-            f"{manifest.name} has no {held} network in parts, with which encoded reports could be kept.",
-            Remedy("Export the bundle again if its network reads a report, or leave this out", option="reports"),
-        )
-    found = IN_PARTS.get(chosen.name)
-    if found is None:
-        raise UsageError(
-            f"{chosen.name} does not run a network in parts, with which encoded reports could be kept.",
-            Remedy(f"Choose one that does: {', '.join(IN_PARTS)}", option="backend"),
-            Remedy("Or leave this out", option="reports"),
-        )
-    return found
-
-
-def _cores(threads: int | None) -> int:
-    if threads is not None and threads < 1:
-        raise UsageError(f"{threads} threads; at least 1 is needed.")
-    return threads or usable_cores()
-
-
-def _held(bundle: Bundle, wanted: str) -> Precision:
-    for held in bundle.manifest.models:
-        if held == wanted:
-            return held
-    raise BackendError(
-        f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
-        ANY_PRECISION,
-    )
+    return splits(bundle, choose(bundle, backend=backend, precision=precision, threads=threads))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.registry import BACKENDS, backend_class
+from ..backends.registry import Backends
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import ACCURACY_NAME, Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
@@ -65,7 +65,7 @@ class Tuned:
 
 
 def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress: Progress | None = None) -> Tuned:
-    """Time a bundle's networks on one window, the first golden case, and keep the times for `session.choose`.
+    """Time a bundle's networks on one window, the first golden case, and keep the times for `choose`.
 
     Only what may answer is timed: the backend runs the precision here, the bundle's accuracy.json says that a
     precision below FP32 passed its gate, and the session passes the self-test. All sessions are open at once and take
@@ -133,11 +133,12 @@ def _open_all(
     accuracy = read_accuracy(bundle.file(ACCURACY_NAME)) if ACCURACY_NAME in bundle.manifest.files else None
     sessions: list[Session] = []
     left_out: list[LeftOut] = []
-    for backend in BACKENDS:
+    backends = Backends()
+    for backend, kind in backends.classes.items():
         for precision in bundle.manifest.models:
-            kind = backend_class(backend)
-            answer = kind.can_run(precision)
-            reason = kind.no_speed_here() or _gate(accuracy, precision) if answer.available else answer.reason
+            answer = backends.can_run(kind, precision)
+            reason = backends.excluded_from_auto(kind) or _gate(accuracy, precision)
+            reason = reason if answer.available else answer.reason
             if reason is None:
                 try:
                     session = open_session(

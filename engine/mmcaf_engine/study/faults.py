@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import MmcafError, StudyError
+from ..errors import printable as printable
 
 MAX_DETAIL = 160
 
@@ -37,10 +38,3 @@ def doing(what: str, *, remedy: str = "Send the study again.", quote: bool = Fal
     except Exception as failure:
         detail = f": {printable(str(failure).strip(), MAX_DETAIL)}" if quote and str(failure).strip() else ""
         raise StudyError(f"{what}: damaged ({type(failure).__name__}{detail}).", remedy) from failure
-
-
-def printable(text: str, limit: int = 64) -> str:
-    """Foreign text on one line, without control characters, cut to `limit` characters."""
-    flat = "".join(character if character.isprintable() else " " for character in text)
-    flat = " ".join(flat.split())
-    return flat if len(flat) <= limit else f"{flat[: limit - 3]}..."

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine.backends.base import Backend
+from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Manifest, Precision
 
@@ -44,7 +45,8 @@ class Trial:
 
     def _scores(self, model: Path) -> NDArray[np.float64]:
         manifest = self.manifest
-        with self.judge.of(manifest, model, usable_cores(), self.precision) as opened:
+        network = Network.of(manifest, model.parent, self.precision, model)
+        with make_backend(self.judge, network, usable_cores(), self.precision) as opened:
             answers = [opened.infer(dict(window)) for window in self.windows]
         return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)
 

@@ -7,16 +7,15 @@ from pathlib import Path
 from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.bundle import Bundle
-from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Precision
+from mmcaf_engine.session.choice import Choice, backend_for
 from mmcaf_engine.session.opening import Opening
-from mmcaf_engine.session.self_test import SelfTest
 from mmcaf_engine.session.session import Session
 
 from ..onnx_files import load_model, save_model
 from .typed import simulate_precision
 
-_UNTESTED = Opening(False, "not kept: being judged", SelfTest(0.0, 0.0, 0, False))
+_UNTESTED = Opening(False, "not kept: being judged", self_test=None)
 
 
 @contextmanager
@@ -33,7 +32,6 @@ def sessions(
     rounded through the type, which judges the network alike on every machine; the units of a processor
     that has them are held to the golden cases when a session is opened there.
     """
-    manifest = bundle.manifest
     with ExitStack() as stack:
         opened: dict[Precision, Session] = {}
         for precision, model in models.items():
@@ -45,7 +43,7 @@ def sessions(
                 kind = backend_class("onnxruntime")
             else:
                 kind = processor
-            backend = kind.of(manifest, model, usable_cores(), precision)
-            stack.enter_context(backend)
-            opened[precision] = Session(bundle, backend, None, _UNTESTED)
+            choice = Choice(kind, precision)
+            backend = stack.enter_context(backend_for(bundle, choice, model=model))
+            opened[precision] = Session(bundle, choice, backend, _UNTESTED)
         yield opened

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mmcaf_engine.backends.base import Backend
-from mmcaf_engine.backends.registry import backend_class, processor_backend
+from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.session.choice import processor_backend
 
 from ..onnx_files import load_model, save_model
 from . import one_pass_variance

@@ -19,7 +19,7 @@ from fake_cuda import FakeGpu
 from mmcaf_engine import infer, load_bundle, open_session
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
-from mmcaf_engine.backends.registry import backend_class, choose_backend
+from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.backends.remedies import ANY_BACKEND, SEE_WHAT_RUNS
 from mmcaf_engine.backends.tensorrt.backend import TensorRtBackend, _usable
 from mmcaf_engine.backends.tensorrt.cuda import Cuda
@@ -33,6 +33,7 @@ from mmcaf_engine.errors import BackendError, StudyError
 from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.machine.gpu import Gpu, Gpus, ask_driver, find_gpus
 from mmcaf_engine.machine.installation import install_command
+from mmcaf_engine.session.choice import choose
 from mmcaf_engine.session.self_test import ensure_self_test
 
 RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:00.0", "580.65.06", (13, 0))
@@ -45,7 +46,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def give_gpus(monkeypatch: pytest.MonkeyPatch, gpus: Gpus) -> None:
     """Let the machine have these GPUs, as far as the driver says."""
-    for module in ("backends.registry", "backends.tensorrt.backend", "machine.gpu"):
+    for module in ("backends.tensorrt.backend", "machine.gpu"):
         monkeypatch.setattr(f"mmcaf_engine.{module}.find_gpus", lambda: gpus)
 
 
@@ -54,7 +55,7 @@ def test_without_a_gpu_tensorrt_is_refused_and_auto_says_nothing_of_it(tiny_bund
     with pytest.raises(BackendError, match="Backend tensorrt cannot run here: no NVIDIA driver") as caught:
         open_session(load_bundle(tiny_bundle), backend="tensorrt")
     assert caught.value.exit_code == 6 and caught.value.remedies == (ANY_BACKEND, SEE_WHAT_RUNS)
-    choice = choose_backend("auto")
+    choice = choose(load_bundle(tiny_bundle))
     assert choice.backend.name != "tensorrt" and choice.fallback is None
 
 
@@ -66,12 +67,12 @@ def test_the_command_without_a_gpu(run: Command, tiny_bundle: Path, tmp_path: Pa
     assert outcome.code == 6 and "Backend tensorrt cannot run here: no NVIDIA driver" in outcome.error()
 
 
-def test_a_gpu_without_tensorrt_is_worth_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_tensorrt_is_worth_a_word(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     give_gpus(monkeypatch, Gpus((RTX_4090,), "", True))
     for package in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend._usable", _usable.__wrapped__)
-    choice = choose_backend("auto")
+    choice = choose(load_bundle(tiny_bundle))
     assert choice.backend.name != "tensorrt"
     assert choice.fallback is not None and choice.fallback.startswith("tensorrt: NVIDIA GeForce RTX 4090: ")
     assert "pip install" not in choice.fallback
@@ -89,7 +90,9 @@ def test_a_gpu_without_tensorrt_is_worth_a_word(monkeypatch: pytest.MonkeyPatch)
     ],
     ids=["fits", "old-driver", "data-centre", "command", "old-gpu"],
 )
-def test_what_a_gpu_must_be(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str | None) -> None:
+def test_what_a_gpu_must_be(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], said: str | None
+) -> None:
     pytest.importorskip("tensorrt_rtx")
     pytest.importorskip("cuda.bindings")
     monkeypatch.setitem(sys.modules, "tensorrt", None)
@@ -98,7 +101,7 @@ def test_what_a_gpu_must_be(monkeypatch: pytest.MonkeyPatch, change: dict[str, A
     answer = TensorRtBackend.availability()
     assert answer.available is (said is None) and (said or "on NVIDIA GeForce RTX 4090") in str(answer)
     if said is None:
-        assert choose_backend("auto").backend is TensorRtBackend
+        assert choose(load_bundle(tiny_bundle)).backend is TensorRtBackend
 
 
 def test_precisions_that_a_gpu_has_units_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.machine.installation import install_command
-from mmcaf_engine.session.session import choose
+from mmcaf_engine.session.choice import choose
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, expected_logits
 
@@ -53,7 +53,7 @@ def test_another_network_runs_without_kernels(tiny_bundle: Path, batch: int) -> 
 
 @on_processor
 def test_auto_does_not_choose_it_on_the_processor(tiny_bundle: Path) -> None:
-    assert choose(load_bundle(tiny_bundle), "auto", "auto")[0].name != "torch"
+    assert choose(load_bundle(tiny_bundle)).backend.name != "torch"
     answer = backend_class("torch").availability()
     assert answer.available and "on the processor" in answer.reason and "slow" in answer.reason
 

@@ -25,7 +25,7 @@ def bundle(monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> None:
 
 def findings(monkeypatch: pytest.MonkeyPatch, gpus: Gpus, *, packages: bool = True) -> dict[str, Check]:
     """The doctor's findings by subject on a machine with these GPUs, with or without TensorRT's packages."""
-    for module in ("backends.registry", "backends.tensorrt.backend", "machine.gpu"):
+    for module in ("backends.tensorrt.backend", "machine.gpu"):
         monkeypatch.setattr(f"mmcaf_engine.{module}.find_gpus", lambda: gpus)
     monkeypatch.setattr("mmcaf_engine.machine.gpu.free_memory", lambda gpu: 20 * GIB)
     monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend._usable", _usable.__wrapped__)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends_here import only
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.checkup import quick_check
@@ -29,7 +30,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=TIB))
     monkeypatch.setattr(quick_check, "available_memory", lambda: TIB)
-    monkeypatch.setattr("mmcaf_engine.session.tune.BACKENDS", ("openvino", "onnxruntime"))
+    only(monkeypatch, "openvino", "onnxruntime")
 
 
 @pytest.fixture

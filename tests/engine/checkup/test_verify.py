@@ -13,7 +13,7 @@ from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.checkup.verify import verify_bundle
-from mmcaf_engine.errors import BackendError, BundleError
+from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from raw_cases import seal, unsealed, with_raw_case
 from several_precisions import add_precisions
 from tiny_bundle import make_tiny_bundle, tiny_manifest
@@ -112,7 +112,7 @@ def test_one_backend(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(OnnxRuntimeBackend, "availability", classmethod(lambda cls: Availability(False, "gone")))
     with pytest.raises(BackendError, match=r"Backend onnxruntime cannot run here: gone\."):
         verify_bundle(load_bundle(tiny_bundle), "onnxruntime")
-    with pytest.raises(BackendError, match="abacus"):
+    with pytest.raises(UsageError, match="Unknown backend 'abacus'"):
         verify_bundle(load_bundle(tiny_bundle), "abacus")
 
 

@@ -133,11 +133,11 @@ def test_layers_of_an_engine_have_onnx_nodes_and_operations(monkeypatch: pytest.
     products = (Product("kan/MatMul", "matrix product", ("FP16", "FP16"), 700),)
     monkeypatch.setattr(tensorrt_layers, "products", lambda parsed: products)
 
-    class Counting(tensorrt_layers.CountingTensorRt):
+    class Counting(tensorrt_backend.CountingTensorRt):
         def __init__(self) -> None:
             self.model, self.inputs, self.outputs = "model.onnx", INPUTS, OUTPUTS
             self._runner, self._spent = opened(gpu), {}
-            self._report = self._runner.report_layers(self._profiler())
+            self._report = self._runner.report_layers(tensorrt_layers.profiler(gpu.flavour.module, self._spent))
 
         @classmethod
         def runtime(cls) -> Any:

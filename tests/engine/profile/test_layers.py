@@ -12,10 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from mmcaf_engine import load_bundle, open_session
+from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.node_names import module_name, module_path
 from mmcaf_engine.backends.node_time import NodeTime, convolution_flops, product_flops, transposed_flops
-from mmcaf_engine.backends.onnxruntime.layers import CountingOnnxRuntime, read_profile
-from mmcaf_engine.backends.openvino.layers import CountingOpenVino
+from mmcaf_engine.backends.onnxruntime.backend import CountingOnnxRuntime
+from mmcaf_engine.backends.onnxruntime.layers import read_profile
+from mmcaf_engine.backends.openvino.backend import CountingOpenVino
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.manifest import TensorSpec
@@ -120,7 +122,7 @@ def test_warm_up_windows_are_left_out(kind: Any) -> None:
     """Each node's mean is over the windows after the warm-up: it is no more than the windows' own time."""
     bundle = load_bundle(demo_bundle())
     window = one_window(bundle)
-    backend = kind.of(bundle.manifest, bundle.folder / "model.onnx", 1).open()
+    backend = make_backend(kind, Network.of(bundle.manifest, bundle.folder, "fp32"), 1).open()
     try:
         backend.infer(window)
         backend.start_counting()
@@ -339,7 +341,10 @@ def test_a_profile_that_lacks_something_is_refused(document: bytes) -> None:
         read_profile(document, 1, 2)
 
 
-def test_a_backend_that_does_not_count_says_so(monkeypatch: pytest.MonkeyPatch, demo: Session) -> None:
-    monkeypatch.setattr(type(demo), "backend", "torch")
-    with pytest.raises(BackendError, match="torch does not tell the times of its layers"):
-        measure_layers(demo, one_window(demo.bundle), 1, None)
+def test_a_backend_that_does_not_count_says_so(tiny_bundle: Path) -> None:
+    pytest.importorskip("torch")
+    with (
+        open_session(load_bundle(tiny_bundle), backend="torch") as session,
+        pytest.raises(BackendError, match="torch does not tell the times of its layers"),
+    ):
+        measure_layers(session, one_window(session.bundle), 1, None)

@@ -9,12 +9,13 @@ import pytest
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import load_bundle
 from mmcaf_engine.backends.base import Availability
-from mmcaf_engine.backends.registry import BACKENDS, backend_class, processor_backend
+from mmcaf_engine.backends.registry import Backends, backend_class
 from mmcaf_engine.errors import BackendError, MmcafError, RecordError, StudyError, UsageError
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.profile import profile_bundle, run
 from mmcaf_engine.profile.plan import Planned, plan
 from mmcaf_engine.profile.report import Configuration, ProfileReport, Samples, Steady, Throughput
+from mmcaf_engine.session.choice import processor_backend
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, make_tiny_mr
 
@@ -223,7 +224,7 @@ def test_a_session_that_fails_its_self_test_is_skipped(tiny_bundle: Path, monkey
         ({"threads": 0}, UsageError, "threads: expected at least 1, got 0"),
         ({"concurrency": ()}, UsageError, "concurrency: expected numbers of at least 1, got none"),
         ({"concurrency": (1, 0)}, UsageError, "concurrency: expected numbers of at least 1, got 1, 0"),
-        ({"backends": ("openvina",)}, BackendError, "Unknown backend 'openvina'"),
+        ({"backends": ("openvina",)}, UsageError, "Unknown backend 'openvina'"),
         ({"precisions": ("int8",)}, BackendError, "holds no int8 network; it holds fp32"),
         ({"precisions": ("fp32", "fp8")}, BackendError, "holds no fp8 network"),
         ({"study": Path("nowhere"), "record": RECORD}, StudyError, "nowhere"),
@@ -256,7 +257,7 @@ def test_of_all_backends_those_that_are_missing_are_skipped(tiny_bundle: Path, m
         missing = classmethod(lambda cls: Availability(False, "it is not installed"))
         monkeypatch.setattr(backend_class(name), "availability", missing)
     planned = plan(load_bundle(tiny_bundle), ("all",), ("auto",), 1)
-    assert [one.backend for one in planned] == list(BACKENDS)
+    assert [one.backend for one in planned] == list(Backends().classes)
     assert [one.backend for one in planned if one.skipped is None] == ["onnxruntime"]
     assert all("it is not installed" in str(one.skipped) for one in planned if one.backend != "onnxruntime")
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends_here import SPLIT
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.backends.split import IN_PARTS, InParts
+from mmcaf_engine.backends.split import SplitNetwork
 from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.checkup.kept import cached_items
@@ -21,7 +22,7 @@ from several_precisions import add_precisions
 from tiny_parts import make_tiny_parts
 from tiny_report import example_arrays, expected_logits
 
-on_each = pytest.mark.parametrize("backend", sorted(IN_PARTS))
+on_each = pytest.mark.parametrize("backend", SPLIT)
 
 
 @pytest.fixture(autouse=True)
@@ -279,8 +280,8 @@ def test_small_caches(bundle: Bundle, limit: str, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_refused_part_leaves_no_draft_and_nothing_open(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[InParts] = []
-    monkeypatch.setattr(InParts, "_infer", lambda self, window: opened.append(self) or 1 / 0)
+    opened: list[SplitNetwork] = []
+    monkeypatch.setattr(SplitNetwork, "_infer", lambda self, window: opened.append(self) or 1 / 0)
     with pytest.raises(BackendError, match="division by zero"):
         open_session(bundle, backend="openvino", reports=2)
     assert list(cache_folder("engines").iterdir()) == []

@@ -4,22 +4,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backends_here import ON_PROCESSOR, backends
 from mmcaf_engine import load_bundle, open_session
-from mmcaf_engine.backends.base import Availability
+from mmcaf_engine.backends.base import Availability, Backend
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.backends.registry import backend_class, choose_backend
+from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.backends.remedies import ANY_PRECISION
 from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.errors import BackendError, UsageError
 from mmcaf_engine.machine.gpu import Gpus
 from mmcaf_engine.machine.installation import install_command, install_package
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.session.session import choose
+from mmcaf_engine.session.choice import Choice, choose
+from mmcaf_engine.session.timings import Timing, Tuning, tuned_for
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, expected_logits, make_tiny_bundle, tiny_manifest
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
@@ -28,7 +31,7 @@ from tiny_liver import make_tiny_liver, tiny_liver_manifest
 @pytest.fixture(autouse=True)
 def auto_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """What "auto" chooses here is the same with and without a GPU; that it prefers one, test_tensorrt_backend holds."""
-    monkeypatch.setattr("mmcaf_engine.backends.registry.find_gpus", lambda: Gpus((), "hidden by the test", False))
+    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend.find_gpus", lambda: Gpus((), "hidden", False))
 
 
 every_backend = pytest.mark.parametrize("backend", list(backends()))
@@ -168,22 +171,23 @@ def test_network_that_the_runtime_refuses(tmp_path: Path, backend: str) -> None:
 
 def test_unknown_backend_and_precision(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
-    with pytest.raises(BackendError, match="Unknown backend 'abacus'"):
+    with pytest.raises(UsageError, match="Unknown backend 'abacus'") as caught:
         open_session(bundle, backend="abacus")
+    assert "auto, tensorrt, openvino, onnxruntime, torch" in caught.value.remedy and caught.value.exit_code == 2
     with pytest.raises(BackendError, match="holds no int8 network; it holds fp32"):
         open_session(bundle, precision="int8")
     with pytest.raises(UsageError, match="0 threads"):
         open_session(bundle, threads=0)
 
 
-def test_fallback_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fallback_is_said_in_words(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle(tiny_bundle)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    assert choose_backend("auto").backend.name == "openvino"
+    assert choose(bundle) == Choice(OpenVinoBackend, "fp32")
     monkeypatch.setattr(OpenVinoBackend, "availability", classmethod(lambda cls: Availability(False, "not here")))
-    choice = choose_backend("auto")
-    assert choice.backend.name == "onnxruntime" and choice.fallback == "openvino: not here"
+    assert choose(bundle) == Choice(OnnxRuntimeBackend, "fp32", fallback="openvino: not here")
     with pytest.raises(BackendError, match="openvino cannot run here: not here"):
-        choose_backend("openvino")
+        choose(bundle, backend="openvino")
 
 
 def with_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
@@ -209,18 +213,26 @@ def with_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
     ],
 )
 def test_which_precisions_run(
-    backend: str, precision: Precision, units: tuple[str, ...], reason: str | None, monkeypatch: pytest.MonkeyPatch
+    backend: str,
+    precision: Precision,
+    units: tuple[str, ...],
+    reason: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+    tiny_bundle: Path,
+    tmp_path: Path,
 ) -> None:
     with_units(monkeypatch, *units)
+    others = {} if precision == "fp32" else {precision: 0.0}
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", others))
     answer = backend_class(backend).can_run(precision)
     assert answer.available is (reason is None) and (reason or precision) in answer.reason
     if reason is None:
-        assert choose_backend(backend, precision).backend.name == backend
+        assert choose(bundle, backend=backend, precision=precision) == Choice(backend_class(backend), precision)
     else:
         with pytest.raises(
             BackendError, match=f"Backend {backend} does not run {precision} here: .*{reason}"
         ) as caught:
-            choose_backend(backend, precision)
+            choose(bundle, backend=backend, precision=precision)
         assert caught.value.exit_code == 6 and caught.value.remedies[0] == ANY_PRECISION
 
 
@@ -244,11 +256,9 @@ def test_a_backend_is_passed_over_for_a_precision_and_that_is_said(
     monkeypatch.setattr("platform.machine", lambda: "arm64")
     monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "BF16"]))
     bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0, "int8": 0.0}))
-    chosen, precision, fallback = choose(bundle, "auto", "bf16")
-    assert (chosen.name, precision) == ("openvino", "bf16")
-    assert fallback == "onnxruntime: its CPU provider has no BF16 convolutions"
-    chosen, precision, fallback = choose(bundle, "auto", "auto")
-    assert (chosen.name, precision, fallback) == ("onnxruntime", "fp32", None)
+    passed_over = "onnxruntime: its CPU provider has no BF16 convolutions"
+    assert choose(bundle, precision="bf16") == Choice(OpenVinoBackend, "bf16", fallback=passed_over)
+    assert choose(bundle) == Choice(OnnxRuntimeBackend, "fp32")
 
 
 @every_backend
@@ -297,15 +307,45 @@ def test_a_runtime_calls_nobody(tiny_bundle: Path, backend: str) -> None:
     assert done.stdout.strip() == "[] False"
 
 
-def test_onnxruntime_is_preferred_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxruntime_is_preferred_elsewhere(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    assert choose_backend("auto").backend.name == "onnxruntime"
+    assert choose(load_bundle(tiny_bundle)) == Choice(OnnxRuntimeBackend, "fp32")
+
+
+def test_each_backend_is_asked_once_for_a_choice(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where what was measured cannot run any more, so that the others are asked."""
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0}))
+    timings = [Timing(backend="onnxruntime", precision="bf16", median_ms=1, p95_ms=1)]
+    monkeypatch.setattr(
+        "mmcaf_engine.session.choice.read_tuning",
+        lambda bundle, threads: Tuning(bundle="b", facts=tuned_for(bundle, threads), runs=1, timings=tuple(timings)),
+    )
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    with_capabilities = classmethod(lambda cls: ["FP32", "BF16"])
+    monkeypatch.setattr(OpenVinoBackend, "_capabilities", with_capabilities)
+    asked: list[tuple[str, str]] = []
+    for kind in (OpenVinoBackend, OnnxRuntimeBackend):
+        original = kind.can_run
+
+        def can_run(cls: type[Backend], precision: Precision, original: Any = original) -> Availability:
+            asked.append((cls.name, precision))
+            return original(precision)
+
+        monkeypatch.setattr(kind, "can_run", classmethod(can_run))
+    choice = choose(bundle, precision="bf16")
+    assert choice.backend is OpenVinoBackend and not choice.tuned
+    assert choice.fallback is not None and choice.fallback.count("no BF16 convolutions") == 2
+    assert sorted(asked) == [("onnxruntime", "bf16"), ("openvino", "bf16")]
 
 
 @pytest.mark.parametrize("backend", ON_PROCESSOR)
-def test_a_runtime_that_is_not_installed_says_how_to_install_it(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_runtime_that_is_not_installed_says_how_to_install_it(
+    tiny_bundle: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, backend, None)
     install = install_command("kernels") if backend == "torch" else install_package(backend)
     with pytest.raises(BackendError, match=f"{backend} cannot be imported ") as caught:
-        choose_backend(backend)
+        choose(load_bundle(tiny_bundle), backend=backend)
     assert [remedy.command for remedy in caught.value.remedies] == [install, None, "mmcaf doctor"]

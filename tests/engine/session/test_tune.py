@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from backends_here import only
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -27,7 +28,8 @@ from mmcaf_engine.machine.cpu import Processor
 from mmcaf_engine.machine.gpu import Gpu
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS
 from mmcaf_engine.result.decisions import BinaryDecision
-from mmcaf_engine.session.session import Session, choose
+from mmcaf_engine.session.choice import choose
+from mmcaf_engine.session.session import Session
 from mmcaf_engine.session.timings import Timing, Tuning, read_tuning, tuned_for
 from mmcaf_engine.session.tune import WARM_UP_RUNS, run_ms, tune
 from several_precisions import add_precisions
@@ -44,7 +46,7 @@ SetTimes = Callable[[Times], list[str]]
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmcaf_engine.session.tune.BACKENDS", ("openvino", "onnxruntime"))
+    only(monkeypatch, "openvino", "onnxruntime")
     return tmp_path / "cache"
 
 
@@ -373,8 +375,8 @@ def test_a_session_makes_no_folder_for_a_bundle_that_was_never_tuned(several: Bu
 
 
 def test_choose_without_times(several: Bundle) -> None:
-    chosen, precision, _ = choose(several, "onnxruntime", "auto")
-    assert (chosen.name, precision) == ("onnxruntime", "fp32")
+    choice = choose(several, backend="onnxruntime", threads=THREADS)
+    assert (choice.backend.name, choice.precision) == ("onnxruntime", "fp32")
 
 
 @pytest.mark.parametrize(

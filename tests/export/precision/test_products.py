@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
+from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.machine.cpu import processor
@@ -286,7 +287,8 @@ def test_the_groups_of_a_bert(bert: Path) -> None:
 def test_runtimes_answer_a_quantised_bert_alike(bert: Path, bert_int8: Path, windows: list[Any]) -> None:
     exact = [answer(bert, window) for window in windows]
     for name in ("openvino", "onnxruntime"):
-        with backend_class(name).of(text_manifest(), bert_int8, 1, "int8") as opened:
+        network = Network.of(text_manifest(), bert_int8.parent, "int8", bert_int8)
+        with make_backend(backend_class(name), network, 1, "int8") as opened:
             for window, expected in zip(windows, exact, strict=True):
                 found = opened.infer(window)["logit"]
                 np.testing.assert_allclose(found, answer(bert_int8, window), rtol=0, atol=0.02)

@@ -1,11 +1,16 @@
 """ONNX Runtime on the CPU."""
 
 import os
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from ...manifest import Precision
 from ...volume import Arrays
 from ..base import Availability, Backend
+from ..node_time import NodeTime
+from .layers import SOURCE, read_profile
 
 
 class OnnxRuntimeBackend(Backend):
@@ -15,6 +20,15 @@ class OnnxRuntimeBackend(Backend):
     """
 
     name = "onnxruntime"
+    packages = ("onnxruntime", "onnxruntime-gpu")
+    optional = False
+    rank = 30
+    can_split = True
+
+    @classmethod
+    def auto_rank(cls) -> int | None:
+        """Between the places that OpenVINO has on x86-64 and elsewhere."""
+        return 2
 
     @classmethod
     def runtime(cls) -> Any:
@@ -27,6 +41,10 @@ class OnnxRuntimeBackend(Backend):
         if precision in ("fp16", "bf16"):
             return Availability(False, f"its CPU provider has no {precision.upper()} convolutions")
         return super()._can_run(precision)
+
+    def layers(self) -> "CountingOnnxRuntime":
+        """With its profiler on."""
+        return self._like(CountingOnnxRuntime)
 
     def _open(self) -> None:
         session = self.runtime().InferenceSession
@@ -60,3 +78,38 @@ class OnnxRuntimeBackend(Backend):
 
     def _close(self) -> None:
         del self._session
+
+
+class CountingOnnxRuntime(OnnxRuntimeBackend):
+    """The backend with its profiler on, which writes to a folder of its own that is removed with the session."""
+
+    source = SOURCE
+    _windows = 0
+    _left_out = 0
+
+    def start_counting(self) -> None:
+        """Leave out all windows until now."""
+        self._left_out = self._windows
+
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
+        """Every node, on the mean of the windows since; ends the profile."""
+        file = Path(self._session.end_profiling())
+        return read_profile(file.read_bytes(), self._left_out, self._windows, extra_ms)
+
+    def _options(self) -> Any:
+        self._folder = tempfile.mkdtemp(prefix="mmcaf-profile-")
+        options = super()._options()
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(self._folder) / "layers")
+        return options
+
+    def _infer(self, window: Arrays) -> Arrays:
+        self._windows += 1
+        return super()._infer(window)
+
+    def _close(self) -> None:
+        super()._close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+BACKEND = OnnxRuntimeBackend

@@ -1,56 +1,21 @@
 """Layers on ONNX Runtime: the file that its profiler writes, in the trace event format, with shapes of every node."""
 
 import json
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ...errors import BackendError, Remedy
-from ...volume import Arrays
 from ..node_time import NodeTime, convolution_flops, product_flops, transposed_flops
-from .backend import OnnxRuntimeBackend
+
+SOURCE = "ONNX Runtime's profiler, less what it takes itself for a node that moves no data"
 
 _SUFFIX = "_kernel_time"
 _IN_PLACE = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape")
 """Operators that move no data: their output lies where their input does."""
 _LOOPS = ("Scan", "Loop", "If")
-
-
-class CountingOnnxRuntime(OnnxRuntimeBackend):
-    """The backend with its profiler on, which writes to a folder of its own that is removed with the session."""
-
-    source = "ONNX Runtime's profiler, less what it takes itself for a node that moves no data"
-    _windows = 0
-    _left_out = 0
-
-    def start_counting(self) -> None:
-        """Leave out all windows until now."""
-        self._left_out = self._windows
-
-    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
-        """Every node, on the mean of the windows since; ends the profile."""
-        file = Path(self._session.end_profiling())
-        return read_profile(file.read_bytes(), self._left_out, self._windows, extra_ms)
-
-    def _options(self) -> Any:
-        self._folder = tempfile.mkdtemp(prefix="mmcaf-profile-")
-        options = super()._options()
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(self._folder) / "layers")
-        return options
-
-    def _infer(self, window: Arrays) -> Arrays:
-        self._windows += 1
-        return super()._infer(window)
-
-    def _close(self) -> None:
-        super()._close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def read_profile(document: bytes, first: int, end: int, extra_ms: float = 0.0) -> list[NodeTime]:

@@ -2,7 +2,9 @@
 
 import io
 import mmap
+import platform
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -12,7 +14,9 @@ from ...cancel import are_limits
 from ...manifest import Precision
 from ...timing import span
 from ...volume import Arrays
-from ..base import Availability, Backend
+from ..base import Availability, Backend, Detail
+from ..node_time import NodeTime
+from .layers import SOURCE, Counters, node_times
 from .loops import add_operators, kernels_fingerprint, kernels_in, kernels_missing, replace_loops
 
 _CONVERTER = "openvino.tools.ovc"
@@ -27,8 +31,24 @@ class OpenVinoBackend(Backend):
     """
 
     name = "openvino"
+    packages = ("openvino",)
+    optional = False
+    rank = 20
+    can_split = True
     keeps_engines = True
     _held: tuple[Any, ...] = ()
+
+    @classmethod
+    def auto_rank(cls) -> int | None:
+        """Before ONNX Runtime on x86-64, whose vector units it uses best; after it elsewhere."""
+        return 1 if platform.machine().lower() in ("x86_64", "amd64") else 3
+
+    @classmethod
+    def details(cls) -> Sequence[Detail]:
+        """Whether a gated LSTM runs as one kernel, or operator by operator."""
+        reason = kernels_missing()
+        text = f"{reason}; a gated LSTM takes longer" if reason else "gated_lstm, for openvino"
+        return (Detail("processor kernels", not reason, text),)
 
     @classmethod
     def runtime(cls) -> Any:
@@ -56,6 +76,10 @@ class OpenVinoBackend(Backend):
     def engine_facts(self) -> dict[str, Any]:
         """As every backend, with the kernels that an engine may hold."""
         return super().engine_facts() | {"kernels": kernels_fingerprint()}
+
+    def layers(self) -> "CountingOpenVino":
+        """With its counters on."""
+        return self._like(CountingOpenVino)
 
     def _kernels(self) -> dict[str, int]:
         return kernels_in(self._compiled)
@@ -129,6 +153,32 @@ class OpenVinoBackend(Backend):
         self._held = ()
 
 
+class CountingOpenVino(OpenVinoBackend):
+    """The backend with its counters on."""
+
+    source = SOURCE
+
+    def start_counting(self) -> None:
+        """Leave out all windows until now."""
+        self._counters.start()
+
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
+        """Every node that was executed, on the mean of the windows since."""
+        return node_times(self._compiled, self._counters)
+
+    def _configuration(self) -> dict[str, Any]:
+        return {**super()._configuration(), "PERF_COUNT": True}
+
+    def _start(self, compiled: Any) -> None:
+        super()._start(compiled)
+        self._counters = Counters(self._request)
+
+    def _infer(self, window: Arrays) -> Arrays:
+        answer = super()._infer(window)
+        self._counters.windows += 1
+        return answer
+
+
 class _ToFile(io.BytesIO):
     """What OpenVINO takes for memory and is a file, so that an engine is never in memory as a whole."""
 
@@ -151,3 +201,6 @@ class _ToFile(io.BytesIO):
 
     def tell(self) -> int:
         return self._output.tell()
+
+
+BACKEND = OpenVinoBackend

@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ...volume import Arrays
 from ..node_time import NodeTime, convolution_flops, product_flops, transposed_flops
-from .backend import OpenVinoBackend
+
+SOURCE = "OpenVINO's performance counters"
 
 
 class Counters:
@@ -48,31 +48,10 @@ class Counters:
         return [entry.real_time.total_seconds() * 1e3 * self.windows for entry in self._request.profiling_info]
 
 
-class CountingOpenVino(OpenVinoBackend):
-    """The backend with its counters on."""
-
-    source = "OpenVINO's performance counters"
-
-    def start_counting(self) -> None:
-        """Leave out all windows until now."""
-        self._counters.start()
-
-    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
-        """Every node that was executed, on the mean of the windows since."""
-        graph = {node.get_friendly_name(): node for node in self._compiled.get_runtime_model().get_ordered_ops()}
-        return [_described(entry, graph.get(entry.node_name), ms) for entry, ms in self._counters.means()]
-
-    def _configuration(self) -> dict[str, Any]:
-        return {**super()._configuration(), "PERF_COUNT": True}
-
-    def _start(self, compiled: Any) -> None:
-        super()._start(compiled)
-        self._counters = Counters(self._request)
-
-    def _infer(self, window: Arrays) -> Arrays:
-        answer = super()._infer(window)
-        self._counters.windows += 1
-        return answer
+def node_times(compiled: Any, counters: Counters) -> list[NodeTime]:
+    """Every node of a compiled network that was executed, on the mean of the windows since `Counters.start`."""
+    graph = {node.get_friendly_name(): node for node in compiled.get_runtime_model().get_ordered_ops()}
+    return [_described(entry, graph.get(entry.node_name), ms) for entry, ms in counters.means()]
 
 
 def _described(entry: Any, node: Any, ms: float) -> NodeTime:

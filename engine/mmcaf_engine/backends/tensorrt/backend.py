@@ -9,15 +9,16 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...errors import BackendError, Remedy, UsageError
+from ...errors import BackendError, Remedy, UsageError, paragraph
 from ...machine.compute_capability import BF16_FROM, TURING, Target
 from ...machine.gpu import Gpu, find_gpus, first_gpu
 from ...machine.installation import install_command
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
-from ..base import Availability, Backend, Window
+from ..base import Availability, Backend, Detail, Window
 from ..device_arrays import device_array, lies_on_device
 from ..inputs import Adopted, Input
+from ..node_time import NodeTime
 from ..registry import installed_version
 from ..remedies import SEE_WHAT_RUNS
 from .cuda import Cuda
@@ -25,6 +26,7 @@ from .cuda_errors import CudaError, in_words
 from .engine_key import engine_facts
 from .flavour import FLAVOURS, INSTALL, Flavour, find_flavour
 from .kernel_cache import KernelCache
+from .layers import SOURCE, node_times, profiler
 from .loading import Place, Plan
 from .runner import CAPTURED, Runner
 from .targets import supported_targets
@@ -40,6 +42,9 @@ class TensorRtBackend(Backend):
     """
 
     name = "tensorrt"
+    packages = ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx", "tensorrt")
+    needs_gpu = True
+    rank = 10
     keeps_engines = True
     windows_per_call = 8  # So that the next window is copied while one is computed.
     _runner: Runner
@@ -71,6 +76,26 @@ class TensorRtBackend(Backend):
         if isinstance(found, Availability):
             return replace(found, reason=f"{gpu.name}: {found.reason}")
         return Availability(True, f"{cls.build()} on {gpu.name}, compute capability {gpu.compute_capability}")
+
+    @classmethod
+    def auto_rank(cls) -> int | None:
+        """The first where the driver shows a GPU; without one nobody misses it."""
+        return 0 if find_gpus().found else None
+
+    @classmethod
+    def details(cls) -> Sequence[Detail]:
+        """Which TensorRT, and cuda-python, with the command that installs what is missing."""
+        optional = "" if find_gpus().found else "optional, for NVIDIA GPUs only; "
+        install = f"{optional}install: {install_command('tensorrt')}"
+        try:
+            flavour = find_flavour()
+        except BackendError as failure:
+            found = Detail("TensorRT", False, paragraph(failure.problem, install))
+        else:
+            targets = ", ".join(map(str, supported_targets(flavour))) or "the GPU at hand"
+            found = Detail("TensorRT", True, f"{flavour.name} {flavour.version}, builds engines for {targets}")
+        python = installed_version("cuda-python") or installed_version("cuda-bindings")
+        return found, Detail("cuda-python", python is not None, python or f"not installed; {install}")
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
@@ -133,6 +158,10 @@ class TensorRtBackend(Backend):
             "driver": gpu.driver,
             "graph": self._runner.graph if self._is_open else "closed",
         }
+
+    def layers(self) -> "CountingTensorRt":
+        """With TensorRT's profiler on."""
+        return self._like(CountingTensorRt)
 
     def _open(self) -> None:
         from .builder import build_engine
@@ -206,6 +235,34 @@ class TensorRtBackend(Backend):
         if isinstance(failure, CudaError):
             return in_words(failure, f"{doing} {self.model.name} on {self.device}")
         return super()._foreign(doing, failure)
+
+
+class CountingTensorRt(TensorRtBackend):
+    """The backend with TensorRT's profiler on, which launches without CUDA graphs, and waits for each window."""
+
+    source = SOURCE
+    _windows = 0
+
+    def start_counting(self) -> None:
+        """Leave out all windows until now."""
+        self._windows = 0
+        self._spent.clear()
+
+    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
+        """Every layer of the engine, on the mean of the windows since."""
+        return node_times(self._spent, self._windows, self._report, self.model, self.inputs, self.outputs)
+
+    def _start(self, plan: Plan) -> None:
+        super()._start(plan)
+        self._spent: dict[str, float] = {}
+        self._report = self._runner.report_layers(profiler(self.runtime(), self._spent))
+
+    def _infer_windows(self, windows: Sequence[Window]) -> list[Arrays]:
+        self._windows += len(windows)
+        return super()._infer_windows(windows)
+
+
+BACKEND = TensorRtBackend
 
 
 def _gpu() -> Gpu:

@@ -1,58 +1,54 @@
 """Layers on TensorRT: its profiler's times, its inspector's ONNX nodes, and the operations of the parsed network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from ...manifest import TensorSpec
 from ..node_time import NodeTime
-from .backend import TensorRtBackend
 from .conv_precision import products
 from .flavour import find_flavour
 from .layer_report import read_report
-from .loading import Plan
 from .network import parse_network
 
+SOURCE = "TensorRT's profiler"
 
-class CountingTensorRt(TensorRtBackend):
-    """The backend with TensorRT's profiler on, which launches without CUDA graphs, and waits for each window."""
 
-    source = "TensorRT's profiler"
-    _windows = 0
+def node_times(
+    spent: Mapping[str, float],
+    windows: int,
+    report: str,
+    model: Path,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> list[NodeTime]:
+    """Every layer of an engine, on the mean of so many windows.
 
-    def start_counting(self) -> None:
-        """Leave out all windows until now."""
-        self._windows = 0
-        self._spent.clear()
+    Args:
+        spent: layer -> milliseconds of all windows, as a `profiler` adds them up.
+        report: the inspector's, of the same engine.
+        model: the ONNX file that it was built from.
+    """
+    parsed = parse_network(find_flavour(), model, inputs, outputs)
+    flops = {product.name: product.flops for product in products(parsed)}
+    layers = {layer.name: layer for layer in read_report(report)}
+    found = []
+    for name, ms in spent.items():
+        layer = layers.get(name)
+        onnx = layer.nodes if layer is not None else ()
+        kind = layer.kind if layer is not None and layer.kind else "layer"
+        operations = sum(flops.get(node, 0) for node in onnx) if onnx else None
+        found.append(NodeTime(name, kind, onnx, ms / windows, operations, None))
+    return found
 
-    def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
-        """Every layer of the engine, on the mean of the windows since."""
-        parsed = parse_network(find_flavour(), self.model, self.inputs, self.outputs)
-        flops = {product.name: product.flops for product in products(parsed)}
-        layers = {layer.name: layer for layer in read_report(self._report)}
-        found = []
-        for name, spent in self._spent.items():
-            layer = layers.get(name)
-            onnx = layer.nodes if layer is not None else ()
-            kind = layer.kind if layer is not None and layer.kind else "layer"
-            operations = sum(flops.get(node, 0) for node in onnx) if onnx else None
-            found.append(NodeTime(name, kind, onnx, spent / self._windows, operations, None))
-        return found
 
-    def _start(self, plan: Plan) -> None:
-        super()._start(plan)
-        self._spent: dict[str, float] = {}
-        self._report = self._runner.report_layers(self._profiler())
+def profiler(trt: Any, spent: dict[str, float]) -> Any:
+    """What TensorRT calls after a window, with each layer's milliseconds; they are added up in `spent`."""
 
-    def _infer_windows(self, windows: Sequence[Any]) -> list[Any]:
-        self._windows += len(windows)
-        return super()._infer_windows(windows)
+    class Profiler(trt.IProfiler):  # type: ignore[misc]
+        """TensorRT's interface."""
 
-    def _profiler(self) -> Any:
-        spent = self._spent
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            spent[layer_name] = spent.get(layer_name, 0.0) + ms
 
-        class Profiler(self.runtime().IProfiler):  # type: ignore[misc]
-            """What TensorRT calls after a window, with each layer's milliseconds."""
-
-            def report_layer_time(self, layer_name: str, ms: float) -> None:
-                spent[layer_name] = spent.get(layer_name, 0.0) + ms
-
-        return Profiler()
+    return Profiler()

@@ -30,6 +30,8 @@ class TorchBackend(Backend):
     """
 
     name = "torch"
+    packages = ("torch",)
+    rank = 40
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class TorchBackend(Backend):
         return super()._can_run(precision)
 
     @classmethod
-    def no_speed_here(cls) -> str | None:
+    def excluded_from_auto(cls) -> str | None:
         """On the processor it runs the kernels' references."""
         return None if _gpu() else "its kernels are for NVIDIA GPUs; on the processor it runs their references"
 
@@ -152,3 +154,6 @@ def _gpu() -> str | None:
     """The name of the first GPU that PyTorch can use."""
     cuda = import_module("torch").cuda
     return str(cuda.get_device_name(0)) if cuda.is_available() else None
+
+
+BACKEND = TorchBackend

@@ -1,0 +1,99 @@
+"""Backends of other packages: found by entry point, checked one by one, so that a broken one harms no other."""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+
+from ..errors import BackendError, MmcafError, printable
+from .base import Backend
+
+GROUP = "mmcaf.backends"
+"""The entry-point group under which a package names its backends: name -> class."""
+
+RESERVED = ("auto", "all")
+"""What people write in a backend's place."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,40}")
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A backend that another package adds and that cannot be used: its name, the package with version, and why."""
+
+    name: str
+    origin: str
+    reason: str
+
+
+def installed(taken: Collection[str]) -> tuple[dict[str, type[Backend]], tuple[BrokenPlugin, ...]]:
+    """The backends of all other packages by name, and those that cannot be used; of two with one name, neither can.
+
+    Args:
+        taken: names of this package's backends.
+    """
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, _origin(point)))
+    added: dict[str, type[Backend]] = {}
+    broken: list[BrokenPlugin] = []
+    for point in points:
+        others = [_origin(other) for other in points if other.name == point.name and other is not point]
+        try:
+            if point.name in taken or point.name in RESERVED:
+                raise ValueError(f"the name {point.name!r} is taken")
+            if others:
+                raise ValueError(f"the name {point.name!r} is also used by {', '.join(others)}")
+            kind = _load(point)
+            kind.origin = _origin(point)
+            added[point.name] = kind
+        except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
+            broken.append(
+                BrokenPlugin(printable(point.name), _origin(point), f"{printable(point.value)}: {said(failure)}")
+            )
+    return added, tuple(broken)
+
+
+@contextmanager
+def attributing_errors(kind: type[Backend], doing: str) -> Iterator[None]:
+    """Report what goes wrong within another package's backend as that package's fault.
+
+    Raises:
+        BackendError: in place of an exception that is not one of ours.
+    """
+    try:
+        yield
+    except MmcafError:
+        raise
+    except Exception as failure:
+        if not kind.origin:
+            raise
+        raise BackendError(
+            f"{kind.title()} failed while {doing}: {said(failure)}.",
+            "Update or remove the package, or report it to its authors.",
+        ) from failure
+
+
+def said(failure: BaseException) -> str:
+    """The kind of an exception and its message."""
+    message = printable(str(failure), 200)
+    return f"{type(failure).__name__}: {message}" if message else type(failure).__name__
+
+
+def _load(point: EntryPoint) -> type[Backend]:
+    kind = point.load()
+    if not (isinstance(kind, type) and issubclass(kind, Backend)):
+        raise TypeError(f"expected a subclass of Backend, got {kind!r}")
+    if missing := sorted(kind.__abstractmethods__):
+        raise TypeError(f"{kind.__name__} lacks {', '.join(missing)}")
+    if kind.name != point.name or not _NAME.fullmatch(point.name):
+        raise ValueError(
+            f"expected one name of lower-case letters, digits and - _ . for both, got {point.name!r} for the entry "
+            f"point and {kind.name!r} for the class"
+        )
+    if not isinstance(kind.rank, int) or not all(isinstance(package, str) for package in kind.packages):
+        raise TypeError(f"expected an integer as rank and names as packages, got {kind.rank!r} and {kind.packages!r}")
+    return kind
+
+
+def _origin(point: EntryPoint) -> str:
+    return printable(f"{point.dist.name} {point.dist.version}") if point.dist is not None else "of unknown name"

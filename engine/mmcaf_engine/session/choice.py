@@ -1,0 +1,174 @@
+"""Which backend runs a bundle, and in which precision: by name, by what `mmcaf tune` measured, or the usual one."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..backends.base import Availability, Backend
+from ..backends.factory import Network, make_backend
+from ..backends.registry import Backends, unavailable
+from ..backends.remedies import ANY_PRECISION, SEE_WHAT_RUNS
+from ..bundle.bundle import Bundle
+from ..cancel import Progress
+from ..errors import BackendError, Remedy, UsageError
+from ..machine.cpu import usable_cores
+from ..machine.installation import install_package
+from ..manifest import Precision
+from .timings import read_tuning
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend, and a precision that it runs here.
+
+    fallback: in words, why a preferred one was passed over, or None. tuned: whether "auto" was settled by what
+    `mmcaf tune` measured here.
+    """
+
+    backend: type[Backend]
+    precision: Precision
+    fallback: str | None = None
+    tuned: bool = False
+
+
+def choose(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int | None = None) -> Choice:
+    """What to run a bundle with.
+
+    What is named is taken, or refused. What is "auto" is chosen by the times kept for this bundle, machine and number
+    of threads, among those that fit what is named: the fastest, but FP32 unless a lower precision takes at least 5 %
+    less time. Without times that fit, an "auto" precision is FP32, and an "auto" backend the first that runs it:
+    TensorRT where the NVIDIA driver shows a GPU, else OpenVINO on x86-64 and ONNX Runtime elsewhere. So also if what
+    the times favour is no longer available, which is then said. Every backend is asked once what it can run.
+
+    Args:
+        threads: as of `open_session`.
+
+    Raises:
+        BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here.
+        UsageError: no backend of that name, or threads below 1.
+    """
+    cores = core_count(threads)
+    backends = Backends()
+    tuning = read_tuning(bundle, cores) if "auto" in (backend, precision) else None
+    pick = tuning.pick(backend, precision) if tuning is not None else None
+    passed_over: list[str] = []
+    if pick is not None:
+        try:
+            held = _held(bundle, pick.precision)
+            return Choice(_named(backends, pick.backend, held), held, tuned=True)
+        except (BackendError, UsageError) as failure:
+            passed_over.append(
+                f"{pick.backend} {pick.precision}, the fastest as measured here: {failure.problem.rstrip('.')}"
+            )
+    held = _held(bundle, "fp32" if precision == "auto" else precision)
+    if backend == "auto":
+        chosen, reasons = _first_of(backends, backends.in_auto_order(), held)
+        passed_over += reasons
+    else:
+        chosen = _named(backends, backend, held)
+    return Choice(chosen, held, "; ".join(passed_over) or None)
+
+
+def processor_backend(precision: Precision) -> type[Backend]:
+    """What "auto" takes on a machine without a GPU.
+
+    Raises:
+        BackendError: no backend runs the precision on this processor; the message lists why.
+    """
+    backends = Backends()
+    return _first_of(backends, [kind for kind in backends.in_auto_order() if not kind.needs_gpu], precision)[0]
+
+
+def backend_for(
+    bundle: Bundle,
+    choice: Choice,
+    *,
+    threads: int | None = None,
+    reports: int = 0,
+    model: Path | None = None,
+    progress: Progress | None = None,
+) -> Backend:
+    """A backend, not yet open, that runs a bundle's network as chosen; nothing of the bundle is read or checked yet.
+
+    Args:
+        threads: as of `open_session`.
+        reports: encoded reports to keep; with 0 the network runs as a whole.
+        model: another file with the same inputs and outputs, in place of the bundle's.
+        progress: told of an engine that must be built first, from any thread.
+
+    Raises:
+        UsageError: threads below 1, or reports are to be kept and `splits` says that none can be.
+        BackendError: another package's class cannot be made.
+    """
+    network = Network.of(bundle.manifest, bundle.folder, choice.precision, model)
+    if reports and not (answer := splits(bundle, choice)).available:
+        able = [name for name, kind in Backends().classes.items() if kind.can_split]
+        raise UsageError(
+            answer.reason,
+            *(() if choice.backend.can_split else [Remedy(f"Choose one of {', '.join(able)}", option="backend")]),
+            Remedy("Export the bundle again if its network reads a report, or leave this out", option="reports"),
+        )
+    return make_backend(
+        choice.backend, network, core_count(threads), choice.precision, reports=reports, progress=progress
+    )
+
+
+def splits(bundle: Bundle, choice: Choice) -> Availability:
+    """Whether a choice can run in two parts, with which encoded reports can be kept, and why or why not."""
+    name, manifest, held = choice.backend.name, bundle.manifest, choice.precision
+    if manifest.parts is None or held not in manifest.parts.models:
+        reason = f"{manifest.name} has no {held} network in parts, with which encoded reports could be kept."
+        return Availability(False, reason)
+    if not choice.backend.can_split:
+        return Availability(False, f"{name} does not run a network in parts, with which encoded reports could be kept.")
+    return Availability(True, f"{name} runs {held} in two parts")
+
+
+def core_count(threads: int | None) -> int:
+    """So many cores; all that this process may use for None.
+
+    Raises:
+        UsageError: below 1.
+    """
+    if threads is not None and threads < 1:
+        raise UsageError(f"{threads} threads; at least 1 is needed.")
+    return threads or usable_cores()
+
+
+def _named(backends: Backends, name: str, precision: Precision) -> type[Backend]:
+    kind = backends.named(name)
+    if not (answer := backends.availability(kind)).available:
+        raise unavailable(kind, answer)
+    if not (answer := backends.can_run(kind, precision)).available:
+        raise BackendError(
+            f"{kind.title()} does not run {precision} here: {answer.reason}.", ANY_PRECISION, SEE_WHAT_RUNS
+        )
+    return kind
+
+
+def _first_of(
+    backends: Backends, candidates: Iterable[type[Backend]], precision: Precision
+) -> tuple[type[Backend], list[str]]:
+    """The first that runs the precision here, and why those before it were passed over."""
+    passed_over: list[str] = []
+    none_available = True
+    for kind in candidates:
+        answer = backends.can_run(kind, precision)
+        if answer.available:
+            return kind, passed_over
+        passed_over.append(f"{kind.name}: {answer.reason}")
+        none_available = none_available and not backends.availability(kind).available
+    if none_available:
+        install = Remedy("Install one", command=install_package("onnxruntime"))
+        raise BackendError(f"No backend can run here: {'; '.join(passed_over)}.", install)
+    raise BackendError(f"No backend runs {precision} here: {'; '.join(passed_over)}.", ANY_PRECISION, SEE_WHAT_RUNS)
+
+
+def _held(bundle: Bundle, wanted: str) -> Precision:
+    for held in bundle.manifest.models:
+        if held == wanted:
+            return held
+    raise BackendError(
+        f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
+        ANY_PRECISION,
+    )
