@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmcaf_engine.errors import ExportError, Remedy, UsageError
+from mmcaf_engine.errors import BackendError, Remedy, UsageError
 from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.outputs import Output
 
@@ -18,7 +18,7 @@ def export_extra(command: str) -> Iterator[None]:
     try:
         yield
     except ImportError as failure:
-        raise ExportError(
+        raise BackendError(
             f"mmcaf {command} needs {failure.name}, which is not installed.",
             Remedy("Install it", command=install_command("export")),
         ) from None

@@ -1,7 +1,11 @@
 """How the command line says what to do: options in its spelling, commands as they are, one paragraph."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
+from command import Command
 from mmcaf_cli.run import explain
 from mmcaf_engine.errors import BackendError, Remedy, StudyError, UsageError, program
 
@@ -30,3 +34,12 @@ def test_several_remedies_are_sentences() -> None:
 
 def test_nothing_helps() -> None:
     assert explain(UsageError("It is full.")) == "It is full."
+
+
+def test_a_missing_package_is_exit_code_6(run: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    for module in [name for name in sys.modules if name.startswith("mmcaf_export")]:
+        monkeypatch.delitem(sys.modules, module)
+    outcome = run("mmcaf", "export", tmp_path / "checkpoint.pth", "-o", tmp_path / "new.mmcaf")
+    assert outcome.code == 6 and "mmcaf export needs torch, which is not installed" in outcome.error()
+    assert "[export]" in outcome.error()

@@ -294,7 +294,7 @@ def test_roc_needs_matplotlib(
     )
     roc = tmp_path / "roc.png"
     outcome = run("mmcaf", "evaluate", cohort_folder / "cohort.csv", "--bundle", several, "--roc", roc)
-    assert outcome.code == 2 and f"Install it: {install_command('plot')}" in outcome.error()
+    assert outcome.code == 6 and f"Install it: {install_command('plot')}" in outcome.error()
 
 
 def test_matplotlib_is_only_imported_for_a_figure(

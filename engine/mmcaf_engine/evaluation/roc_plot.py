@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from io import BytesIO
 
 from ..bundle.accuracy import Accuracy, Estimate, Performance
-from ..errors import Remedy, StudyError, UsageError
+from ..errors import BackendError, Remedy, StudyError, UsageError
 from ..machine.installation import install_command
 from ..manifest import Manifest, Precision
 from ..result.decisions import Decision, decision_for
@@ -42,10 +42,10 @@ def require_matplotlib() -> None:
     """Ask for it before long work begins.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        BackendError: matplotlib is not installed.
     """
     if find_spec("matplotlib") is None:
-        raise UsageError(
+        raise BackendError(
             "Drawing the ROC curves needs matplotlib, which is not installed.",
             Remedy("Install it", command=install_command("plot")),
             Remedy("Or leave the curves out", option="roc"),
@@ -56,7 +56,8 @@ def check_roc(manifest: Manifest, cohort: Cohort) -> None:
     """Refuse, before the work, curves that could not be drawn.
 
     Raises:
-        UsageError: matplotlib is not installed, the network tells several labels apart, or no two labels are known.
+        BackendError: matplotlib is not installed.
+        UsageError: the network tells several labels apart, or no two labels are known.
     """
     require_matplotlib()
     leave_out = Remedy("Leave it out", option="roc")
