@@ -17,7 +17,7 @@ from mmcaf_engine.pipeline import infer
 from mmcaf_engine.session.session import open_session
 
 ENGINE = PACKAGES["mmcaf_engine"]
-EXEMPT = {"service", "checkup"}
+EXEMPT = {"service"}
 """Rooms whose words are read by those who sit at the command line alone."""
 
 FOR_THE_COMMAND_LINE = {"program", "install_packages"}

@@ -1,15 +1,15 @@
 """`mmcaf doctor`, and its quick check."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.doctor import examine
-from mmcaf_engine.errors import BackendError, Remedy, UsageError
+from mmcaf_engine.errors import BackendError, Remedy, UsageError, paragraph
 
 from .console import to_json
 from .report import Report
+from .run import advice
 
 _MARKS = {"ok": "ok  ", "note": "note", "problem": "PROBLEM"}
 
@@ -34,7 +34,7 @@ def doctor_command(quick: bool, bundle: Path | None, report: Report) -> None:
     verdict = {"healthy": not problems} if quick else {}
     report.give(
         lambda: "\n".join(_lines(findings, quick)),
-        lambda: to_json({**verdict, "findings": [asdict(finding) for finding in findings]}),
+        lambda: to_json({**verdict, "findings": [finding.to_dict() for finding in findings]}),
     )
     if problems:
         said = "Not healthy" if quick else f"{len(problems)} problem(s) stop the main job"
@@ -43,6 +43,9 @@ def doctor_command(quick: bool, bundle: Path | None, report: Report) -> None:
 
 def _lines(findings: Sequence[Check], quick: bool) -> list[str]:
     width = 26 if quick else 40
-    lines = [f"{_MARKS[one.status]:8}{one.area:16}{one.subject:{width}}{one.detail}" for one in findings]
+    lines = [
+        f"{_MARKS[one.status]:8}{one.area:16}{one.subject:{width}}{paragraph(one.detail, advice(one.remedies))}"
+        for one in findings
+    ]
     healthy = quick and all(one.status != "problem" for one in findings)
     return [*lines, "healthy"] if healthy else lines

@@ -5,6 +5,7 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import NoReturn
 
 import typer
@@ -55,7 +56,12 @@ def _exit_code(app: typer.Typer, program: str) -> int | str | None:
 
 def explain(failure: MmcafError) -> str:
     """Problem and remedies as one paragraph, with options spelled as the command line has them: --gaps=interpolate."""
-    return f"{failure.problem} {paragraph(*(remedy.render(_argument(remedy)) for remedy in failure.remedies))}".strip()
+    return f"{failure.problem} {advice(failure.remedies)}".strip()
+
+
+def advice(remedies: Iterable[Remedy]) -> str:
+    """Remedies as sentences, with options spelled as the command line has them; empty without any."""
+    return paragraph(*(remedy.render(_argument(remedy)) for remedy in remedies))
 
 
 def _argument(remedy: Remedy) -> str | None:

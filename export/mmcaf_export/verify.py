@@ -70,7 +70,7 @@ def verify(network: Network, cases: Sequence[Case]) -> tuple[tuple[Verification,
             if name == REQUIRED:
                 raise ExportError(
                     f"The exported network cannot be verified: {answer.reason}.",
-                    *((answer.remedy,) if answer.remedy is not None else ()),
+                    *answer.remedies,
                 )
             skipped.append(f"{name} was not tried: {answer.reason}")
             continue

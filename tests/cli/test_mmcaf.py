@@ -1,6 +1,7 @@
 """`mmcaf inspect | verify | doctor | export`: what they print, and the exit codes."""
 
 import json
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.bundle import write_bundle
+from mmcaf_engine.machine.installation import install_command, install_package
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 
 
@@ -104,7 +106,7 @@ def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatc
 
 def test_doctor_as_json(run: Command) -> None:
     findings = json.loads(run("mmcaf", "doctor", "--json").out)["findings"]
-    assert {"area", "subject", "status", "detail"} == set(findings[0])
+    assert {"area", "subject", "status", "detail", "remedies"} == set(findings[0])
 
 
 def test_doctor_without_any_backend(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,3 +151,19 @@ def test_a_bug_is_said_to_be_one(run: Command, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("mmcaf_cli.inspect.load_bundle", broken)
     outcome = run("mmcaf", "inspect", "x")
     assert outcome.code == 1 and "internal error: KeyError" in outcome.err and "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("package", ["numpy", "torch"])
+def test_doctor_says_how_to_install_what_is_missing(
+    run: Command, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def version(name: str) -> str:
+        if name == package:
+            raise PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr("mmcaf_engine.checkup.doctor.version", version)
+    install = install_package("numpy") if package == "numpy" else install_command("export")
+    said = "not installed" if package == "numpy" else "not installed; export needs it"
+    [line] = [line for line in run("mmcaf", "doctor").out.splitlines() if line.split()[1:3] == ["package", package]]
+    assert line.endswith(f"{said}. Install it: {install}")

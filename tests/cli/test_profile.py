@@ -389,7 +389,7 @@ def test_wrong_input(
 def test_missing_backend(run: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was named and is not installed is refused before anything is measured."""
     missing = classmethod(
-        lambda cls: Availability(False, "openvino cannot be imported", Remedy("Install it", command="pip x"))
+        lambda cls: Availability(False, "openvino cannot be imported", (Remedy("Install it", command="pip x"),))
     )
     monkeypatch.setattr(OpenVinoBackend, "availability", missing)
     file = tmp_path / "out.json"

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 import numpy as np
 
 from .. import cancel
-from ..errors import BackendError, MmcafError, Remedy, UsageError, paragraph
+from ..errors import BackendError, MmcafError, Remedy, UsageError
 from ..machine.cpu import processor
 from ..machine.installation import install_package
 from ..manifest import Precision, TensorSpec
@@ -42,19 +42,18 @@ class Availability:
 
     available: bool
     reason: str
-    remedy: Remedy | None = None
-
-    def __str__(self) -> str:
-        return paragraph(self.reason, str(self.remedy or ""))
+    remedies: tuple[Remedy, ...] = ()
 
 
 @dataclass(frozen=True)
 class Detail:
-    """One thing of a backend that `mmcaf doctor` shows: what it is about, whether it is there, and more in words."""
+    """One thing of a backend that `mmcaf doctor` shows: what it is about, whether it is there, more in words, and what
+    would help."""
 
     subject: str
     present: bool
     text: str
+    remedies: tuple[Remedy, ...] = ()
 
 
 class Backend(ABC):
@@ -127,7 +126,7 @@ class Backend(ABC):
             return Availability(True, f"{cls.name} {cls.version()}")
         except ImportError as failure:
             install = Remedy("Install it", command=install_package(cls.name))
-            return Availability(False, f"{cls.name} cannot be imported ({failure})", install)
+            return Availability(False, f"{cls.name} cannot be imported ({failure})", (install,))
 
     @classmethod
     def can_run(cls, precision: Precision) -> Availability:

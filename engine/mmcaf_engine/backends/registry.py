@@ -141,7 +141,7 @@ def unavailable(kind: type[Backend], answer: Availability) -> BackendError:
     """The refusal of a backend that was named and cannot run here."""
     return BackendError(
         f"{kind.title()} cannot run here: {answer.reason}.",
-        *((answer.remedy,) if answer.remedy is not None else ()),
+        *answer.remedies,
         ANY_BACKEND,
         SEE_WHAT_RUNS,
     )

@@ -19,8 +19,8 @@ from ..settings import read_settings
 LEFT_BEHIND_SECONDS = 3600
 """What was being written so long ago is of a process that was killed."""
 
-_OTHER_FOLDER = Remedy("Name a folder of your own", command="export MMCAF_CACHE=/path/to/folder")
-MAKE_ROOM = replace(_OTHER_FOLDER, text="Make room there, or name another folder")
+OTHER_FOLDER = Remedy("Name a folder of your own", command="export MMCAF_CACHE=/path/to/folder")
+MAKE_ROOM = replace(OTHER_FOLDER, text="Make room there, or name another folder")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def cache_folder(kind: str) -> Path:
     except OSError as failure:
         raise UsageError(
             f"{folder}: cannot make the cache folder: {failure.strerror}.",
-            _OTHER_FOLDER,
+            OTHER_FOLDER,
         ) from None
     if stat.S_ISLNK(found.st_mode):
         raise UsageError(
@@ -122,7 +122,7 @@ def cache_folder(kind: str) -> Path:
     if not _is_own(found):
         raise UsageError(
             f"{folder}: the cache folder belongs to another user (id {found.st_uid}).",
-            _OTHER_FOLDER,
+            OTHER_FOLDER,
         )
     if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise UsageError(
@@ -140,7 +140,7 @@ def cache_root() -> Path:
     """
     root = read_settings().cache
     if root is None:
-        raise UsageError("Nothing can be kept between runs: this user has no home folder.", _OTHER_FOLDER)
+        raise UsageError("Nothing can be kept between runs: this user has no home folder.", OTHER_FOLDER)
     return root
 
 

@@ -1,7 +1,11 @@
 """One line of what a checkup found."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
+
+from ..errors import MmcafError, Remedy
+
+Status = Literal["ok", "note", "problem"]
 
 
 @dataclass(frozen=True)
@@ -13,5 +17,15 @@ class Check:
 
     area: str
     subject: str
-    status: Literal["ok", "note", "problem"]
+    status: Status
     detail: str
+    remedies: tuple[Remedy, ...] = ()
+
+    @classmethod
+    def refused(cls, area: str, subject: str, status: Status, failure: MmcafError) -> Self:
+        """What an error says."""
+        return cls(area, subject, status, failure.problem, failure.remedies)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**vars(self), "remedies": [remedy.to_dict() for remedy in self.remedies]}

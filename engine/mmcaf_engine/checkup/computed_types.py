@@ -94,7 +94,7 @@ def _layers(bundle: Bundle, precision: Precision, flavour: Flavour) -> tuple[tup
         cache = EngineCache(ENGINES.folder(), cache_limit())
         kept = cache.load(facts)
         if kept is None:
-            return (), f"none is kept for this GPU; mmcaf build BUNDLE --precision {precision}"
+            return (), f"none of {precision} is cached for this GPU; one must be built first"
         return read_report(cache.note(facts, LAYERS_NAME) or load_report(flavour, kept.blob)), ""
     except MmcafError as failure:
         return (), failure.problem

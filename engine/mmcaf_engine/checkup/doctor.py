@@ -4,13 +4,13 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from .. import __version__
-from ..errors import MmcafError, paragraph
+from ..errors import MmcafError, Remedy, program
 from ..machine.installation import install_command, install_package
 from ..settings import home_folder, read_settings
-from .check import Check
+from .check import Check, Status
 
 if TYPE_CHECKING:
     from ..backends.registry import Backends
@@ -48,42 +48,49 @@ def _packages() -> list[Check]:
         try:
             checks.append(Check("package", name, "ok", version(name)))
         except PackageNotFoundError:
-            extra = name in ("torch", "onnx")
-            install = f"export needs it: {install_command('export')}" if extra else install_package(name)
-            checks.append(Check("package", name, "note" if extra else "problem", f"not installed; {install}"))
+            if name in ("torch", "onnx"):
+                install = Remedy("Install it", command=install_command("export"))
+                checks.append(Check("package", name, "note", "not installed; export needs it", (install,)))
+            else:
+                install = Remedy("Install it", command=install_package(name))
+                checks.append(Check("package", name, "problem", "not installed", (install,)))
     return checks
 
 
 def _gpus() -> list[Check]:
     """Each GPU with its memory, driver and CUDA version; the first is the one that is used."""
-    from ..machine.gpu import find_gpus, free_memory
+    from ..machine.gpu import DRIVER_REMEDY, find_gpus, free_memory
 
     gpus = find_gpus()
     if not gpus.found:
         what = "" if gpus.present else "; the processor answers"
-        return [Check("gpu", "NVIDIA GPU", "note", f"{gpus.reason}{what}")]
+        return [Check("gpu", "NVIDIA GPU", "note", f"{gpus.reason}{what}", gpus.remedies)]
     checks = []
     for gpu in gpus.found:
         free = free_memory(gpu)
         memory = f"{gpu.memory / 2**20:.0f} MiB" + ("" if free is None else f", {free / 2**20:.0f} MiB free")
         facts = f"compute capability {gpu.compute_capability}, {memory}, driver {gpu.driver}, CUDA "
-        detail = gpu.too_old or f"{facts}{gpu.cuda[0]}.{gpu.cuda[1]}"
-        checks.append(Check("gpu", gpu.name, "note" if gpu.too_old else "ok", detail))
+        if gpu.too_old:
+            checks.append(Check("gpu", gpu.name, "note", gpu.too_old, (DRIVER_REMEDY,)))
+        else:
+            checks.append(Check("gpu", gpu.name, "ok", f"{facts}{gpu.cuda[0]}.{gpu.cuda[1]}"))
     return checks
 
 
 def _backends(backends: "Backends") -> list[Check]:
     """Each backend, what else it says of itself, and those of other packages that cannot be used."""
     answers = {name: backends.availability(kind) for name, kind in backends.classes.items()}
-    missing: Literal["note", "problem"] = "note" if any(a.available for a in answers.values()) else "problem"
+    missing: Status = "note" if any(a.available for a in answers.values()) else "problem"
     checks = []
     for name, kind in backends.classes.items():
         answer = answers[name]
         origin = f"; of the package {kind.origin}" if kind.origin else ""
-        status: Literal["ok", "note", "problem"] = "ok" if answer.available else "note" if kind.optional else missing
-        checks.append(Check("backend", name, status, paragraph(f"{answer.reason}{origin}", str(answer.remedy or ""))))
+        status: Status = "ok" if answer.available else "note" if kind.optional else missing
+        checks.append(Check("backend", name, status, f"{answer.reason}{origin}", answer.remedies))
         for detail in backends.details(kind):
-            checks.append(Check("backend", detail.subject, "ok" if detail.present else "note", detail.text))
+            checks.append(
+                Check("backend", detail.subject, "ok" if detail.present else "note", detail.text, detail.remedies)
+            )
     for broken in backends.broken:
         said = f"of the package {broken.origin}, cannot be used: {broken.reason}"
         checks.append(Check("backend", broken.name, "note", said))
@@ -97,8 +104,8 @@ def _precisions(backends: "Backends") -> list[Check]:
     for name, kind in backends.classes.items():
         for precision in get_args(Precision) if backends.availability(kind).available else ():
             answer = backends.can_run(kind, precision)
-            status: Literal["ok", "note"] = "ok" if answer.available else "note"
-            checks.append(Check("precision", f"{name} {precision}", status, str(answer)))
+            status: Status = "ok" if answer.available else "note"
+            checks.append(Check("precision", f"{name} {precision}", status, answer.reason, answer.remedies))
     return checks
 
 
@@ -106,7 +113,8 @@ def _decoders() -> list[Check]:
     from ..study.dicom.transfer_syntaxes import decoders
 
     return [
-        Check("transfer syntax", entry.name, "ok" if entry.plugins else "note", entry.detail) for entry in decoders()
+        Check("transfer syntax", entry.name, "ok" if entry.plugins else "note", entry.detail, entry.remedies)
+        for entry in decoders()
     ]
 
 
@@ -115,7 +123,7 @@ def _settings() -> list[Check]:
     try:
         settings = read_settings()
     except MmcafError as failure:
-        return [Check("settings", "config.toml", "problem", str(failure))]
+        return [Check.refused("settings", "config.toml", "problem", failure)]
     if settings.config is None:
         found = Check("settings", "config.toml", "note", "none can be: this user has no home folder")
     else:
@@ -133,6 +141,7 @@ def _settings() -> list[Check]:
 
 
 def _cache() -> list[Check]:
+    from ..cache.cache import OTHER_FOLDER
     from ..cache.engines import ENGINES
     from .kept import cached_items
 
@@ -140,10 +149,9 @@ def _cache() -> list[Check]:
         folder = ENGINES.folder()
         size = sum(item.size for item in cached_items()) / 2**20
     except MmcafError as failure:
-        return [Check("cache", "folder", "note", str(failure))]
+        return [Check.refused("cache", "folder", "note", failure)]
     if not os.access(folder, os.W_OK):
-        detail = f"{folder} is not writable; set MMCAF_CACHE to a folder that is"
-        return [Check("cache", "folder", "note", detail)]
+        return [Check("cache", "folder", "note", f"{folder} is not writable", (OTHER_FOLDER,))]
     detail = f"{folder.parent}, {size:.0f} MiB"
     return [Check("cache", "folder", "ok", detail)]
 
@@ -157,7 +165,7 @@ def _bundle() -> list[Check]:
         bundle = load_bundle(default.path)
         bundle.verify()
     except MmcafError as failure:
-        return [Check("bundle", "default", "problem", str(failure))]
+        return [Check.refused("bundle", "default", "problem", failure)]
     origin = f"{_shown(default.path)} ({default.source})"
     kind = "demonstration, " if bundle.manifest.demonstration else ""
     return [Check("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"), *_choice(bundle)]
@@ -170,11 +178,12 @@ def _choice(bundle: "Bundle") -> list[Check]:
     try:
         choice = choose(bundle)
     except MmcafError as failure:
-        return [Check("bundle", "auto", "note", str(failure))]
-    why = "by mmcaf tune" if choice.tuned else "not tuned; to measure: mmcaf tune BUNDLE"
+        return [Check.refused("bundle", "auto", "note", failure)]
+    why = "the fastest as tuned here" if choice.tuned else "not tuned"
     said = f"; passed over: {choice.fallback}" if choice.fallback else ""
     detail = f"{choice.backend.name} {choice.precision}, {why}{said}"
-    return [Check("bundle", "auto", "note" if choice.fallback else "ok", detail)]
+    tune = () if choice.tuned else (Remedy("Measure what is fastest", command=program("tune", "BUNDLE")),)
+    return [Check("bundle", "auto", "note" if choice.fallback else "ok", detail, tune)]
 
 
 def _shown(path: Path) -> str:

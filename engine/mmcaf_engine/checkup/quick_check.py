@@ -8,7 +8,7 @@ import numpy as np
 
 from ..bundle.bundle import Bundle, load_bundle
 from ..bundle.default import default_bundle
-from ..errors import MmcafError, UsageError
+from ..errors import MmcafError, Remedy, UsageError, program
 from ..machine.cpu import usable_cores
 from ..machine.gpu import first_gpu, free_memory
 from ..machine.memory import available_memory
@@ -34,7 +34,10 @@ LEAST_MEMORY = 500_000_000
 MEASURE_SECONDS = 2.0
 FEWEST_RUNS, MOST_RUNS = 5, 50
 
-_FORGET = "mmcaf cache clear --kind tuning, or mmcaf tune BUNDLE"
+_RECORD_ANEW = (
+    Remedy("After a change for good, forget the record", command=program("cache", "clear", "--kind", "tuning")),
+    Remedy("Or tune again", command=program("tune", "BUNDLE")),
+)
 
 
 def quick_check(path: Path | None = None) -> list[Check]:
@@ -51,7 +54,7 @@ def quick_check(path: Path | None = None) -> list[Check]:
         bundle, found = _bundle(path)
         found += _answers(bundle)
     except MmcafError as failure:
-        found = [Check("bundle", str(path or "default"), "problem", str(failure))]
+        found = [Check.refused("bundle", str(path or "default"), "problem", failure)]
     return [*found, *_disk(), _memory()]
 
 
@@ -80,7 +83,7 @@ def _answers(bundle: Bundle) -> list[Check]:
             found += [Check("engine", "self-test", "ok", detail), _raw_case(session)]
             found += [_latency(session, threads), *_gpu_memory(session)]
     except MmcafError as failure:
-        return [Check("engine", "self-test", "problem", str(failure))]
+        return [Check.refused("engine", "self-test", "problem", failure)]
     return found
 
 
@@ -92,7 +95,7 @@ def _raw_case(session: Session) -> Check:
             return Check("engine", "raw case", "note", "the bundle has none: its preprocessing was not checked")
         error = raw.answer_error(session.run, session.precision)
     except MmcafError as failure:
-        return Check("engine", "raw case", "problem", str(failure))
+        return Check.refused("engine", "raw case", "problem", failure)
     return Check("engine", "raw case", "ok", f"{raw.in_words()}, its probability within {error:.1e}")
 
 
@@ -112,12 +115,10 @@ def _latency(session: Session, threads: int) -> Check:
         "healthy"
     )
     if median > highest:
-        remedy = "See what else runs, how warm the machine is, and its power settings"
-        return Check(
-            "engine", "latency", "problem", f"{detail}. {remedy}; to record anew after a change for good: {_FORGET}"
-        )
+        look = Remedy("See what else runs, how warm the machine is, and its power settings.")
+        return Check("engine", "latency", "problem", detail, (look, *_RECORD_ANEW))
     if median < FASTEST * before.median_ms:
-        return Check("engine", "latency", "note", f"{detail}. Much faster; to record anew: {_FORGET}")
+        return Check("engine", "latency", "note", f"{detail}; it is much faster now", _RECORD_ANEW)
     return Check("engine", "latency", "ok", detail)
 
 
@@ -135,7 +136,7 @@ def _measure(session: Session) -> list[float]:
 def _recorded(session: Session, threads: int) -> tuple[Timing, str] | None:
     """What was recorded for this backend and precision, and by what; `mmcaf tune` before an earlier check."""
     for record, source in (
-        (read_tuning(session.bundle, threads), "mmcaf tune"),
+        (read_tuning(session.bundle, threads), "tuning"),
         (read_tuning(session.bundle, threads, "quick check"), "an earlier quick check"),
     ):
         for timing in record.timings if record is not None else ():
@@ -158,10 +159,12 @@ def _record(session: Session, threads: int, taken: list[float]) -> Check:
     try:
         keep_tuning(record, "quick check")
     except UsageError as failure:
-        said = f"nothing to compare it with, and it cannot be recorded: {failure}"
+        said = f"nothing to compare it with, and it cannot be recorded: {failure.problem}"
+        remedies = failure.remedies
     else:
         said = "recorded now, since nothing was for this bundle, machine and installation"
-    return Check("engine", "latency", "note", f"one window {median:.3g} ms; {said}")
+        remedies = ()
+    return Check("engine", "latency", "note", f"one window {median:.3g} ms; {said}", remedies)
 
 
 def _gpu_memory(session: Session) -> list[Check]:
@@ -199,4 +202,8 @@ def _memory() -> Check:
 
 def _left(name: str, free: int, least: int, remedy: str) -> Check:
     detail = f"{free / 1e9:.1f} GB left, at least {least / 1e9:.1f} GB needed"
-    return Check("room", name, "ok", detail) if free >= least else Check("room", name, "problem", f"{detail}. {remedy}")
+    return (
+        Check("room", name, "ok", detail)
+        if free >= least
+        else Check("room", name, "problem", detail, (Remedy(remedy),))
+    )

@@ -12,13 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import Remedy
 from .compute_capability import Target
 
 OLDEST_CUDA = 13
 """The major CUDA version that a driver must support: that of the packages which `pip install` brings."""
 
-DRIVER_REMEDY = (
-    "install NVIDIA driver 580 or newer: sudo ubuntu-drivers install (Ubuntu), or https://www.nvidia.com/drivers"
+DRIVER_REMEDY = Remedy(
+    "Install NVIDIA driver 580 or newer, from https://www.nvidia.com/drivers or, on Ubuntu",
+    command="sudo ubuntu-drivers install",
 )
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
@@ -53,11 +55,11 @@ class Gpu:
 
     @property
     def too_old(self) -> str | None:
-        """What is wrong with the driver and what to do, or None."""
+        """What is wrong with the driver, or None; `DRIVER_REMEDY` is what to do."""
         if self.cuda[0] >= OLDEST_CUDA:
             return None
         found = ".".join(map(str, self.cuda))
-        return f"driver {self.driver} supports CUDA {found}, and {OLDEST_CUDA}.0 is needed; {DRIVER_REMEDY}"
+        return f"driver {self.driver} supports CUDA {found}, and {OLDEST_CUDA}.0 is needed"
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,13 @@ class Gpus:
     """The visible GPUs; `reason` says in words why there is none, or is empty.
 
     present: whether an NVIDIA card is in the machine, usable or not, as far as the system says.
+    remedies: what would help, where that is known.
     """
 
     found: tuple[Gpu, ...]
     reason: str
     present: bool
+    remedies: tuple[Remedy, ...] = ()
 
 
 @cache
@@ -88,7 +92,8 @@ def ask_driver(library: Any, driver: str, on_bus: Callable[[], bool] | None = No
     card = (on_bus or _card_on_bus)()
     if library is None:
         if card:
-            return Gpus((), f"an NVIDIA card is in this machine, but no NVIDIA driver (libcuda); {DRIVER_REMEDY}", True)
+            reason = "an NVIDIA card is in this machine, but no NVIDIA driver (libcuda)"
+            return Gpus((), reason, True, (DRIVER_REMEDY,))
         return Gpus((), "no NVIDIA driver was found (libcuda)", False)
     try:
         if code := library.cuInit(0):

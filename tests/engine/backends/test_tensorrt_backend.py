@@ -31,7 +31,7 @@ from mmcaf_engine.backends.tensorrt.targets import supported_targets
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.errors import BackendError, StudyError
 from mmcaf_engine.machine.compute_capability import Target
-from mmcaf_engine.machine.gpu import Gpu, Gpus, ask_driver, find_gpus
+from mmcaf_engine.machine.gpu import DRIVER_REMEDY, Gpu, Gpus, ask_driver, find_gpus
 from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.session.choice import choose
 from mmcaf_engine.session.self_test import ensure_self_test
@@ -76,7 +76,8 @@ def test_a_gpu_without_tensorrt_is_worth_a_word(tiny_bundle: Path, monkeypatch: 
     assert choice.backend.name != "tensorrt"
     assert choice.fallback is not None and choice.fallback.startswith("tensorrt: NVIDIA GeForce RTX 4090: ")
     assert "pip install" not in choice.fallback
-    assert install_command("tensorrt") in str(TensorRtBackend.availability())
+    [install] = TensorRtBackend.availability().remedies
+    assert install.command == install_command("tensorrt")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,10 @@ def test_what_a_gpu_must_be(
     gpu = Gpu(**{**vars(RTX_4090), **change})
     give_gpus(monkeypatch, Gpus((gpu,), "", True))
     answer = TensorRtBackend.availability()
-    assert answer.available is (said is None) and (said or "on NVIDIA GeForce RTX 4090") in str(answer)
+    assert (
+        answer.available is (said is None)
+        and (said or "on NVIDIA GeForce RTX 4090") in f"{answer.reason} {answer.remedies}"
+    )
     if said is None:
         assert choose(load_bundle(tiny_bundle)).backend is TensorRtBackend
 
@@ -379,7 +383,7 @@ def test_the_gpus_of_a_driver() -> None:
 def test_why_there_is_no_gpu(library: Any, card: bool, said: str) -> None:
     found = ask_driver(library, "580.65", lambda: card)
     assert found.found == () and said in found.reason and found.present is card
-    assert ("sudo ubuntu-drivers install" in found.reason) is (library is None and card)
+    assert found.remedies == ((DRIVER_REMEDY,) if library is None and card else ())
 
 
 def test_no_driver_library_is_an_error_of_ours() -> None:

@@ -40,16 +40,19 @@ def findings(monkeypatch: pytest.MonkeyPatch, gpus: Gpus, *, packages: bool = Tr
 def test_a_machine_without_a_gpu_is_well(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(monkeypatch, NONE, packages=False)
     assert found["NVIDIA GPU"] == Check("gpu", "NVIDIA GPU", "note", "no NVIDIA driver; the processor answers")
-    assert "optional, for NVIDIA GPUs only; install: pip install" in found["TensorRT"].detail
+    assert "optional, for NVIDIA GPUs only" in found["cuda-python"].detail
+    assert [remedy.command for remedy in found["TensorRT"].remedies] == [install_command("tensorrt")]
     assert found["tensorrt"].status == "note" and "problem" not in {one.status for one in found.values()}
     assert found["auto"].status == "ok" and "tensorrt" not in found["auto"].detail
-    assert found["auto"].detail.endswith("fp32, not tuned; to measure: mmcaf tune BUNDLE")
+    assert found["auto"].detail.endswith("fp32, not tuned")
+    assert [remedy.command for remedy in found["auto"].remedies] == ["mmcaf tune BUNDLE"]
 
 
 def test_a_card_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = f"an NVIDIA card is in this machine, but no NVIDIA driver (libcuda); {DRIVER_REMEDY}"
-    found = findings(monkeypatch, Gpus((), reason, True))
-    assert "sudo ubuntu-drivers install" in found["NVIDIA GPU"].detail
+    reason = "an NVIDIA card is in this machine, but no NVIDIA driver (libcuda)"
+    found = findings(monkeypatch, Gpus((), reason, True, (DRIVER_REMEDY,)))
+    assert found["NVIDIA GPU"] == Check("gpu", "NVIDIA GPU", "note", reason, (DRIVER_REMEDY,))
+    assert found["tensorrt"].remedies == (DRIVER_REMEDY,)
     assert found["auto"].status == "ok"
 
 
@@ -63,7 +66,8 @@ def test_a_gpu_with_its_facts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_gpu_without_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(monkeypatch, Gpus((RTX_4090,), "", True), packages=False)
     for subject in ("TensorRT", "cuda-python", "tensorrt"):
-        assert found[subject].status == "note" and install_command("tensorrt") in found[subject].detail
+        assert found[subject].status == "note" and "not " in found[subject].detail
+        assert [remedy.command for remedy in found[subject].remedies] == [install_command("tensorrt")]
     assert found["auto"].status == "note" and "passed over: tensorrt: NVIDIA GeForce RTX 4090" in found["auto"].detail
 
 
@@ -71,7 +75,7 @@ def test_a_driver_that_is_too_old(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(monkeypatch, Gpus((OLD_DRIVER,), "", True))
     gpu = found["NVIDIA GeForce RTX 4090"]
     assert gpu.status == "note" and "driver 550.54 supports CUDA 12.4, and 13.0 is needed" in gpu.detail
-    assert "install NVIDIA driver 580 or newer" in found["tensorrt"].detail
+    assert gpu.remedies == found["tensorrt"].remedies == (DRIVER_REMEDY,)
 
 
 def test_a_gpu_with_everything_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

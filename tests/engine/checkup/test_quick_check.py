@@ -122,7 +122,7 @@ def test_what_tune_measured_is_the_record(
     tune(load_bundle(tiny_bundle), runs=3)
     takes(45.0)
     detail = check(tiny_bundle)["latency"].detail
-    assert "recorded by mmcaf tune: 40 ms, and up to 50 ms" in detail
+    assert "recorded by tuning: 40 ms, and up to 50 ms" in detail
 
 
 def test_its_record_does_not_choose_for_auto(tiny_bundle: Path, takes: Callable[..., None]) -> None:

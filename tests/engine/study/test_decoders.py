@@ -255,4 +255,4 @@ def test_names_the_package_when_a_decoder_is_missing(tmp_path: Path, monkeypatch
     assert "need a decoder that is not installed: imagecodecs (OpenJPEG)" in message
     assert "pip install 'imagecodecs>=" in message
     detail = {entry.name: entry for entry in decoders()}["JPEG2000Lossless"]
-    assert detail.plugins == () and "pip install 'imagecodecs>=" in detail.detail
+    assert detail.plugins == () and "pip install 'imagecodecs>=" in str(detail.remedies[0].command)

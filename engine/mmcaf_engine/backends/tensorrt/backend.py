@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...errors import BackendError, Remedy, UsageError, paragraph
+from ...errors import BackendError, Remedy, UsageError
 from ...machine.compute_capability import BF16_FROM, TURING, Target
-from ...machine.gpu import Gpu, find_gpus, first_gpu
+from ...machine.gpu import DRIVER_REMEDY, Gpu, find_gpus, first_gpu
 from ...machine.installation import install_command
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
@@ -69,9 +69,9 @@ class TensorRtBackend(Backend):
         """Whether driver, GPU and packages are there and fit each other."""
         gpu = first_gpu()
         if gpu is None:
-            return Availability(False, find_gpus().reason)
+            return Availability(False, find_gpus().reason, find_gpus().remedies)
         if gpu.too_old:
-            return Availability(False, f"{gpu.name}: {gpu.too_old}")
+            return Availability(False, f"{gpu.name}: {gpu.too_old}", (DRIVER_REMEDY,))
         found = _usable(gpu)
         if isinstance(found, Availability):
             return replace(found, reason=f"{gpu.name}: {found.reason}")
@@ -85,17 +85,17 @@ class TensorRtBackend(Backend):
     @classmethod
     def details(cls) -> Sequence[Detail]:
         """Which TensorRT, and cuda-python, with the command that installs what is missing."""
-        optional = "" if find_gpus().found else "optional, for NVIDIA GPUs only; "
-        install = f"{optional}install: {install_command('tensorrt')}"
+        missing = "not installed" if find_gpus().found else "not installed; optional, for NVIDIA GPUs only"
+        install = (Remedy("Install it", command=install_command("tensorrt")),)
         try:
             flavour = find_flavour()
         except BackendError as failure:
-            found = Detail("TensorRT", False, paragraph(failure.problem, install))
+            found = Detail("TensorRT", False, failure.problem, install)
         else:
             targets = ", ".join(map(str, supported_targets(flavour))) or "the GPU at hand"
             found = Detail("TensorRT", True, f"{flavour.name} {flavour.version}, builds engines for {targets}")
         python = installed_version("cuda-python") or installed_version("cuda-bindings")
-        return found, Detail("cuda-python", python is not None, python or f"not installed; {install}")
+        return found, Detail("cuda-python", python is not None, python or missing, () if python else install)
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
@@ -268,7 +268,7 @@ BACKEND = TensorRtBackend
 def _gpu() -> Gpu:
     gpu = first_gpu()
     if gpu is None:
-        raise BackendError(f"TensorRT needs a GPU: {find_gpus().reason}.", SEE_WHAT_RUNS)
+        raise BackendError(f"TensorRT needs a GPU: {find_gpus().reason}.", *find_gpus().remedies, SEE_WHAT_RUNS)
     return gpu
 
 
@@ -282,7 +282,7 @@ def _flavour() -> Flavour:
 @cache
 def _usable(gpu: Gpu) -> Flavour | Availability:
     """The first flavour that is installed and runs on a GPU, or why there is none and what to do."""
-    install = Remedy("Install it", command=install_command("tensorrt"))
+    install = (Remedy("Install it", command=install_command("tensorrt")),)
     if installed_version("cuda-bindings") is None:
         return Availability(False, "cuda-python is not installed", install)
     reasons, installed = [], False
@@ -300,5 +300,5 @@ def _usable(gpu: Gpu) -> Flavour | Availability:
         reasons.append(f"{name} {flavour.version} runs on compute capability {runs}, not on {gpu.compute_capability}")
     if gpu.target < _OLDEST_GPU:
         return Availability(False, f"{'; '.join(reasons)}; no TensorRT runs on this GPU")
-    other = Remedy("Install the other TensorRT", command=INSTALL["tensorrt"])
+    other = (Remedy("Install the other TensorRT", command=INSTALL["tensorrt"]),)
     return Availability(False, "; ".join(reasons), other if installed else install)

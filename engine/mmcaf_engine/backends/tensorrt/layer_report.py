@@ -51,7 +51,9 @@ def load_report(flavour: Flavour, plan: Plan) -> str:
         BackendError: there is no GPU or driver, or the engine is not for this GPU.
     """
     if not find_gpus().found:
-        raise BackendError(f"An engine can only be loaded on a GPU: {find_gpus().reason}.", SEE_WHAT_RUNS)
+        raise BackendError(
+            f"An engine can only be loaded on a GPU: {find_gpus().reason}.", *find_gpus().remedies, SEE_WHAT_RUNS
+        )
     trt, log = flavour.module, captured_log(flavour)
     with log.errors() as said:
         engine = trt.Runtime(log.logger).deserialize_cuda_engine(plan)

@@ -55,7 +55,7 @@ class TorchBackend(Backend):
                 import_module(package)
         except (ImportError, OSError) as failure:
             install = Remedy("Install it", command=install_command("kernels"))
-            return Availability(False, f"{cls.name} cannot be imported ({failure})", install)
+            return Availability(False, f"{cls.name} cannot be imported ({failure})", (install,))
         place = f"on {_gpu()}" if _gpu() else "on the processor, where it runs the kernels' references: exact, but slow"
         return Availability(True, f"torch {found} {place}")
 

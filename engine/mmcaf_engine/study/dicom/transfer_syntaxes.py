@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 from pydicom import uid
 
+from ...errors import Remedy
 from ...machine.installation import install_package
 from .decoders import CODECS
 
@@ -31,11 +32,12 @@ TRANSFER_SYNTAXES = (
 
 @dataclass(frozen=True)
 class Decoder:
-    """One transfer syntax: its name, what decodes it here, and that or what is lacking in words."""
+    """One transfer syntax: its name, what decodes it here, that or what is lacking in words, and what would help."""
 
     name: str
     plugins: tuple[str, ...]
     detail: str
+    remedies: tuple[Remedy, ...] = ()
 
 
 def decoders() -> list[Decoder]:
@@ -50,7 +52,7 @@ def _describe(syntax: uid.UID) -> Decoder:
     try:
         codec.load()
     except ImportError as failure:
-        install = install_package(codec.package)
-        return Decoder(syntax.keyword, (), f"{syntax}, cannot be decoded: {failure}. Install it: {install}")
+        install = Remedy("Install it", command=install_package(codec.package))
+        return Decoder(syntax.keyword, (), f"{syntax}, cannot be decoded: {failure}", (install,))
     came = f" {version(codec.package)}" if codec.package else ""
     return Decoder(syntax.keyword, (codec.name,), f"{syntax}, by {codec.name}{came}")
