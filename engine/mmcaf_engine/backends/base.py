@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, ClassVar, Self, TypeVar
 import numpy as np
 
 from .. import cancel
+from ..cancel import Progress
 from ..errors import BackendError, MmcafError, Remedy, UsageError
 from ..machine.cpu import processor
 from ..machine.installation import install_package
@@ -86,7 +87,7 @@ class Backend(ABC):
     keeps_engines: bool = False
     windows_per_call: ClassVar[int] = 1
     """Windows that one call of `infer` should be given where there are several."""
-    progress: Callable[[str, int, int], None] | None = None
+    progress: Progress | None = None
     """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
 
     def __init__(

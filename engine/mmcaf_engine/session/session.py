@@ -1,6 +1,6 @@
 """A session: one bundle, opened in one backend at one precision, self-tested."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -8,7 +8,7 @@ from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
 from ..backends.node_time import Counting
 from ..bundle.bundle import Bundle
-from ..cancel import CancelToken, leave_behind, limited
+from ..cancel import CancelToken, Progress, leave_behind, limited
 from ..errors import UsageError
 from ..manifest import Precision
 from ..volume import Arrays
@@ -139,7 +139,7 @@ def open_session(
     backend: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
     reports: int = 0,
     cancel: CancelToken | None = None,
     deadline: float | None = None,
