@@ -2,6 +2,7 @@
 
 python tests/import_rules.py               prints levels, arrows, circles and what runs upward
 python tests/import_rules.py CHECKOUT      of another checkout, such as a git worktree of an older commit
+python tests/import_rules.py --table       prints the rooms of docs/architecture.md
 """
 
 import ast
@@ -191,9 +192,26 @@ def room_arrows(found: Sequence[Import]) -> set[tuple[str, str]]:
     }
 
 
+def room_table() -> list[str]:
+    """The engine's rooms in Markdown, the lowest first, each with the first line of its own text."""
+    lines = ["| | room | what it does |", "|---|---|---|"]
+    for at, group in enumerate((*GROUND, *ROOMS)):
+        for name in group:
+            folder = PACKAGES["mmcaf_engine"] / name
+            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            if file.exists():
+                said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+                shown = f"{name}/" if folder.is_dir() else f"{name}.py"
+                lines.append(f"| {at} | `{shown}` | {said.splitlines()[0]} |")
+    return lines
+
+
 def main() -> None:
     """Print what there is to say of the engine's imports."""
     sys.setrecursionlimit(10_000)
+    if sys.argv[1:] == ["--table"]:
+        print(*room_table(), sep="\n")
+        return
     checkout = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT
     known = modules(checkout)
     found = imports(known)

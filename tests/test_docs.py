@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 import mmcaf_engine
+from import_rules import room_table
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.profile.report import report_schema
 
 ROOT = Path(__file__).parent.parent
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -29,6 +31,16 @@ def test_python_examples_use_public_names_alone() -> None:
                     used |= {alias.name for alias in node.names}
     assert used >= {"infer", "Answerer", "load_bundle", "open_session"}
     assert used <= public
+
+
+def test_the_table_of_rooms_is_current() -> None:
+    """Whoever adds a room, moves one or says something else of it writes the page again."""
+    assert "\n".join(room_table()) in ARCHITECTURE, "write it again: python tests/import_rules.py --table"
+
+
+@pytest.mark.parametrize("path", re.findall(r"`((?:engine|export|kernels|cli|tests)/[\w/.]+)`", ARCHITECTURE))
+def test_what_the_page_on_the_layout_names_is_there(path: str) -> None:
+    assert (ROOT / path).exists()
 
 
 @pytest.mark.parametrize(
