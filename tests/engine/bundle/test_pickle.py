@@ -7,26 +7,17 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from engine.bundle.test_bundle import edit_manifest, flip, zip_folder
+from in_another_process import answered, refuse
 from mmcaf_engine import Answerer, load_bundle, open_session
-from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.errors import BundleError, Remedy
-from tiny_bundle import SIZE, SLICES
-
-INPUTS = {"image": np.ones((1, 1, SLICES, SIZE, SIZE), np.float32), "table": np.ones((1, 2), np.float32)}
 
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
-
-
-def answered(bundle: Bundle) -> tuple[str, bytes]:
-    with open_session(bundle, backend="onnxruntime", threads=1) as session:
-        return bundle.sha256, session.run(INPUTS)["logit"].tobytes()
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -89,11 +80,6 @@ def test_another_content_is_refused(tiny_bundle: Path, damage: object, said: str
     damage(tiny_bundle)
     with pytest.raises(BundleError, match=said):
         pickle.loads(data)
-
-
-def refuse(bundle: Bundle) -> None:
-    flip(bundle.folder / "model.onnx")
-    open_session(bundle, backend="onnxruntime")
 
 
 def test_what_another_process_refuses_comes_back_as_it_was(tiny_bundle: Path) -> None:

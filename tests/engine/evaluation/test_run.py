@@ -78,7 +78,7 @@ def test_a_fallback_is_logged_and_a_failure(
     [
         ({"precisions": ["fp8"]}, UsageError, "Unknown precision 'fp8'"),
         ({"precisions": ["bf16"]}, BackendError, "bf16"),
-        ({"backend": "abacus"}, BackendError, "abacus"),
+        ({"backend": "abacus"}, UsageError, "abacus"),
         ({"threads": 0}, UsageError, "0 threads"),
     ],
     ids=["unknown-precision", "not-held", "unknown-backend", "no-threads"],
