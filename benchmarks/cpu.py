@@ -275,7 +275,7 @@ def plain_case(backend: str, precision: str, file: str, subject: Subject, folder
     from mmcaf_engine.machine.cpu import usable_cores
 
     manifest = load_bundle(folder / "full.mmcaf").manifest
-    network = Network.of(manifest, folder, "fp32", folder / file)
+    network = Network.whole(manifest, folder / file)
     with make_backend(backend_class(backend), network, usable_cores(), precision) as opened:
         score = manifest.score.name
         return _measure(lambda inputs: opened.infer(inputs)[score], subject, folder, runs, precision)

@@ -1,6 +1,6 @@
 """The one place where a backend is made: for a network as a whole, or in two parts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -43,11 +43,15 @@ class Network:
     parts: Parts | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest, folder: Path, precision: Precision, model: Path | None = None) -> Self:
-        """The network that a bundle in this folder holds in a precision; in another file, if one is given."""
-        parts = Parts.of(manifest.parts, folder, precision)
-        model = model or folder / manifest.models[precision]
-        return cls(model, manifest.inputs, manifest.outputs, text_lengths(manifest.text), parts)
+    def of(cls, manifest: Manifest, folder: Path, precision: Precision) -> Self:
+        """The network that a bundle in this folder holds in a precision."""
+        whole = cls.whole(manifest, folder / manifest.models[precision])
+        return replace(whole, parts=Parts.of(manifest.parts, folder, precision))
+
+    @classmethod
+    def whole(cls, manifest: Manifest, model: Path) -> Self:
+        """A file with a manifest's inputs and outputs."""
+        return cls(model, manifest.inputs, manifest.outputs, text_lengths(manifest.text))
 
 
 def make_backend(

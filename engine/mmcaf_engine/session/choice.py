@@ -93,14 +93,13 @@ def backend_for(
     Args:
         threads: as of `open_session`.
         reports: encoded reports to keep; with 0 the network runs as a whole.
-        model: another file with the same inputs and outputs, in place of the bundle's.
+        model: another file with the same inputs and outputs, in place of the bundle's; it runs as a whole.
         progress: told of an engine that must be built first, from any thread.
 
     Raises:
         UsageError: threads below 1, or reports are to be kept and `splits` says that none can be.
         BackendError: another package's class cannot be made.
     """
-    network = Network.of(bundle.manifest, bundle.folder, choice.precision, model)
     if reports and not (answer := splits(bundle, choice)).available:
         able = [name for name, kind in Backends().classes.items() if kind.can_split]
         raise UsageError(
@@ -108,6 +107,8 @@ def backend_for(
             *(() if choice.backend.can_split else [Remedy(f"Choose one of {', '.join(able)}", option="backend")]),
             Remedy("Export the bundle again if its network reads a report, or leave this out", option="reports"),
         )
+    manifest = bundle.manifest
+    network = Network.whole(manifest, model) if model else Network.of(manifest, bundle.folder, choice.precision)
     return make_backend(
         choice.backend, network, core_count(threads), choice.precision, reports=reports, progress=progress
     )

@@ -28,11 +28,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Opening:
-    """How a backend was opened: whether from a kept engine, what the cache did in words, and the self-test, if any."""
+    """How a backend was opened: whether from a kept engine, what the cache did in words, and the self-test."""
 
     cache_hit: bool
     cache: str
-    self_test: SelfTest | None
+    self_test: SelfTest
 
 
 def open_backend(bundle: Bundle, backend: Backend) -> Opening:
@@ -52,11 +52,10 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
         backend.close()
         raise
     backend.forget()  # what the self-test has read
-    tested = "not run" if opening.self_test is None else f"within {opening.self_test.max_abs_error:.1e}"
     _log.info(
-        "%s: %s %s on %s, %d threads; engine: %s; self-test: %s",
+        "%s: %s %s on %s, %d threads; engine: %s; self-test: within %.1e",
         *(bundle.manifest.name, backend.name, backend.precision, backend.device, backend.threads),
-        *(opening.cache, tested),
+        *(opening.cache, opening.self_test.max_abs_error),
     )
     return opening
 

@@ -18,9 +18,14 @@ from .self_test import NOT_TESTED, SelfTest, run_self_test
 
 
 class Session:
-    """Answers arrays with arrays. A context manager; safe to call from several threads; same input, same bits."""
+    """Answers arrays with arrays. A context manager; safe to call from several threads; same input, same bits.
 
-    def __init__(self, bundle: Bundle, choice: Choice, backend: Backend, opening: Opening) -> None:
+    Args:
+        backend: open.
+        opening: how it was opened; None where that was without cache and self-test, as for networks that are judged.
+    """
+
+    def __init__(self, bundle: Bundle, choice: Choice, backend: Backend, opening: Opening | None = None) -> None:
         self.bundle = bundle
         self.choice = choice
         self._backend = backend
@@ -84,15 +89,15 @@ class Session:
         reports: only of a session that keeps encoded reports: how many are kept, the limit of that, and how often one
         was found or had to be encoded since the session was opened.
         """
-        manifest = self.bundle.manifest
+        manifest, opening = self.bundle.manifest, self._opening
         return {
             **self._backend.describe(),
             "precision": self.precision,
             "fallback": self.fallback,
             "tuned": self.choice.tuned,
-            "cache_hit": self._opening.cache_hit,
-            "cache": self._opening.cache,
-            "self_test": NOT_TESTED if self._opening.self_test is None else self._opening.self_test.to_dict(),
+            "cache_hit": opening is not None and opening.cache_hit,
+            "cache": "not used" if opening is None else opening.cache,
+            "self_test": NOT_TESTED if opening is None else opening.self_test.to_dict(),
             "inputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.inputs},
             "outputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.outputs},
         }

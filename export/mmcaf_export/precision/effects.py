@@ -45,7 +45,7 @@ class Trial:
 
     def _scores(self, model: Path) -> NDArray[np.float64]:
         manifest = self.manifest
-        network = Network.of(manifest, model.parent, self.precision, model)
+        network = Network.whole(manifest, model)
         with make_backend(self.judge, network, usable_cores(), self.precision) as opened:
             answers = [opened.infer(dict(window)) for window in self.windows]
         return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)

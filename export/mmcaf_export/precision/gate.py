@@ -9,13 +9,10 @@ from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.choice import Choice, backend_for
-from mmcaf_engine.session.opening import Opening
 from mmcaf_engine.session.session import Session
 
 from ..onnx_files import load_model, save_model
 from .typed import simulate_precision
-
-_UNTESTED = Opening(False, "not kept: being judged", self_test=None)
 
 
 @contextmanager
@@ -45,5 +42,5 @@ def sessions(
                 kind = processor
             choice = Choice(kind, precision)
             backend = stack.enter_context(backend_for(bundle, choice, model=model))
-            opened[precision] = Session(bundle, choice, backend, _UNTESTED)
+            opened[precision] = Session(bundle, choice, backend)
         yield opened

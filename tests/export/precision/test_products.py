@@ -287,7 +287,7 @@ def test_the_groups_of_a_bert(bert: Path) -> None:
 def test_runtimes_answer_a_quantised_bert_alike(bert: Path, bert_int8: Path, windows: list[Any]) -> None:
     exact = [answer(bert, window) for window in windows]
     for name in ("openvino", "onnxruntime"):
-        network = Network.of(text_manifest(), bert_int8.parent, "int8", bert_int8)
+        network = Network.whole(text_manifest(), bert_int8)
         with make_backend(backend_class(name), network, 1, "int8") as opened:
             for window, expected in zip(windows, exact, strict=True):
                 found = opened.infer(window)["logit"]
