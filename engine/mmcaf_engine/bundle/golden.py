@@ -64,8 +64,8 @@ class RawCase:
     """A study and record, and what became of them when the bundle was exported.
 
     windows: volume or image input -> values of all windows. starts: first slice of each window of a longer series of
-    `LONGER` slices. features: every other input -> its array [1, ...]. probabilities: of each label, by the source
-    network. own: precision -> probabilities by its own network, where these are what to compare with.
+    three windows and a slice. features: every other input -> its array [1, ...]. probabilities: of each label, by the
+    source network. own: precision -> probabilities by its own network, where these are what to compare with.
     """
 
     study: RawStudy
@@ -152,9 +152,9 @@ def read_raw_case(bundle: Bundle) -> RawCase | None:
             windows={name: _sample(arrays, name) for name in seen},
             starts=tuple(map(int, arrays[f"{RAW}starts"])),
             features={spec.name: arrays[f"{RAW}features.{spec.name}"].astype(spec.dtype) for spec in others},
-            probabilities=_probabilities(arrays, f"{RAW}probabilities", manifest),
+            probabilities=_probabilities(arrays, f"{RAW}probabilities"),
             own={
-                precision: _probabilities(arrays, own_probabilities(precision), manifest)
+                precision: _probabilities(arrays, own_probabilities(precision))
                 for precision in manifest.models
                 if own_probabilities(precision) in arrays
             },
@@ -200,10 +200,10 @@ def _sample(arrays: Mapping[str, NDArray[Any]], name: str) -> Sample:
     return Sample(shape, stride, values)
 
 
-def _probabilities(arrays: Mapping[str, NDArray[Any]], name: str, manifest: Manifest) -> NDArray[np.float64]:
+def _probabilities(arrays: Mapping[str, NDArray[Any]], name: str) -> NDArray[np.float64]:
     values = arrays[name].astype(np.float64)
-    if values.shape != (len(manifest.labels),):
-        raise ValueError(f"{name} holds {values.size} values for {len(manifest.labels)} labels")
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"{name} is {list(values.shape)}")
     return values
 
 

@@ -57,7 +57,8 @@ class RawCheck:
         Raises:
             BackendError: it is more than the precision's tolerance, or no number.
         """
-        difference = np.abs(self.probabilities(infer) - self.case.expected(precision))
+        found, expected = self.probabilities(infer), self.case.expected(precision)
+        difference = np.abs(found - expected) if found.shape == expected.shape else np.array([np.inf])
         worst = float(difference.max()) if np.isfinite(difference).all() else np.inf
         if worst > (tolerance := TOLERANCE[precision]):
             raise BackendError(

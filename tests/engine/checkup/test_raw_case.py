@@ -181,7 +181,8 @@ DAMAGED: dict[str, dict[str, NDArray[Any] | None]] = {
     "no-stride": {"raw__stride__image": np.array(0)},
     "negative-shape": {"raw__shape__image": np.array([1, 1, -4, 16, 16])},
     "flat-volume": {"raw__volume__image": np.zeros((4, 4), np.int16)},
-    "other-labels": {"raw__probabilities": np.zeros(3)},
+    "no-vector": {"raw__probabilities": np.zeros((2, 2))},
+    "no-probability": {"raw__probabilities": np.zeros(0)},
     "unknown-intensity": {"raw__intensity__image": np.frombuffer(b"loud", np.uint8)},
 }
 
@@ -193,6 +194,14 @@ def test_a_damaged_raw_case(
     bundle = resealed(made("volume"), tmp_path / "damaged.mmcaf", **arrays)
     with pytest.raises(BundleError, match=r"golden\.npz cannot be used"):
         check_raw_case(load_bundle(bundle))
+
+
+def test_probabilities_of_other_labels(made: Callable[[str], Path], tmp_path: Path) -> None:
+    bundle = resealed(made("volume"), tmp_path / "other.mmcaf", raw__probabilities=np.full(3, 1 / 3))
+    with open_session(load_bundle(bundle), backend="onnxruntime") as session:
+        for infer in (session.run, shifted(np.inf)(lambda arrays: {"logit": np.zeros((1, 1), np.float32)})):
+            with pytest.raises(BackendError):
+                checked(bundle).answer_error(infer, "fp32")
 
 
 def test_a_bundle_without_one(tiny_bundle: Path) -> None:
