@@ -197,7 +197,7 @@ class Answerer:
         prepared = self._prepare(study, record, options)
         session = self._opened()
         with span("infer"):
-            outputs = run_windows(session, prepared, options.get("progress"))
+            outputs = run_windows(session, prepared, options.get("progress"), optional=heatmap is not None)
         with span("aggregate"):
             score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
             warnings = self._warnings(session, prepared)

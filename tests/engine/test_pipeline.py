@@ -219,7 +219,7 @@ def test_the_study_is_refused_first_when_the_session_fails_too(tmp_path: Path, t
 
 def test_a_session_that_cannot_open_is_the_error_of_a_sound_study(tmp_path: Path, tiny_bundle: Path) -> None:
     study = save(ct_series(hounsfield(13, SIZE, SIZE)), tmp_path / "study")
-    with pytest.raises(BackendError, match="no such backend"):
+    with pytest.raises(UsageError, match="no such backend"):
         infer(study, RECORD, bundle=tiny_bundle, backend="no such backend")
     assert not left_behind()
 
@@ -270,7 +270,7 @@ def test_an_interrupt_leaves_nothing_running_or_open(
 def test_a_network_that_fails_closes_the_session(
     tmp_path: Path, tiny_bundle: Path, opened: list[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing(self: Session, inputs: object) -> None:
+    def failing(self: Session, inputs: object, **options: object) -> None:
         raise BackendError("the runtime failed")
 
     study = save(ct_series(hounsfield(13, SIZE, SIZE)), tmp_path / "study")

@@ -245,13 +245,14 @@ class Backend(ABC):
         name, instructions = astuple(processor())
         return [platform.machine(), platform.system(), platform.release(), name, *instructions]
 
-    def infer(self, arrays: Mapping[str, Input]) -> Arrays:
+    def infer(self, arrays: Mapping[str, Input], *, optional: bool = False) -> Arrays:
         """Run the network on every window of a batch.
 
         Args:
             arrays: input name -> array of the manifest's shape and type, int32 also for int64; N is free, and L up to
                 the longest text, but each the same for all. Where the backend runs on a GPU, an array may lie in its
                 memory; it is taken without a copy to the host, and so is not searched for NaN.
+            optional: also return the outputs that the manifest calls optional.
 
         Returns:
             Output name -> float32 array of the manifest's shape.
@@ -264,12 +265,18 @@ class Backend(ABC):
             checked = checked_inputs(arrays, self.inputs, self.lengths, self._adopt)
             batch = len(next(iter(checked.values())))
             windows = [{name: array[at : at + 1] for name, array in checked.items()} for at in range(batch)]
-        answers = self._infer_all(windows)
+        wanted = [spec for spec in self.outputs if optional or not spec.optional]
+        every = len(wanted) == len(self.outputs)
+        answers = self._infer_all(windows) if every else self._infer_some(windows, wanted)
         with span("copy_out"):
-            return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in self.outputs}
+            return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in wanted}
 
     def _infer_all(self, windows: Sequence[Window]) -> list[Arrays]:
         return [self._in_turn(self._infer, window) for window in windows]
+
+    def _infer_some(self, windows: Sequence[Window], outputs: Sequence[TensorSpec]) -> list[Arrays]:
+        """As `_infer_all`, of these outputs at least; a runtime that can leaves out what only others need."""
+        return self._infer_all(windows)
 
     def _in_turn(self, work: Callable[[_Given], _Outcome], given: _Given) -> _Outcome:
         """Do a runtime's work while no other thread does.

@@ -9,8 +9,14 @@ from ..volume import Arrays
 from .session import Session
 
 
-def run_windows(session: Session, prepared: Prepared, progress: Progress | None = None) -> Arrays:
-    """Every output for every window, float32 [N, ...] by name; as many windows in flight as suit the backend."""
+def run_windows(
+    session: Session, prepared: Prepared, progress: Progress | None = None, *, optional: bool = False
+) -> Arrays:
+    """Every output for every window, float32 [N, ...] by name; as many windows in flight as suit the backend.
+
+    Args:
+        optional: also those that the manifest calls optional.
+    """
     answers = []
     for start in range(0, len(prepared), session.windows_per_call):
         check()
@@ -22,7 +28,7 @@ def run_windows(session: Session, prepared: Prepared, progress: Progress | None 
                 if len(windows) == 1
                 else {name: np.concatenate([w[name] for w in windows]) for name in windows[0]}
             )
-        answers.append(session.run(batch))
+        answers.append(session.run(batch, optional=optional))
         if progress is not None:
             progress("infer", end, len(prepared))
     with span("copy_out"):

@@ -61,13 +61,14 @@ class Session:
         """In words, why it is slower than it should be on its device, or None."""
         return self._backend.degraded
 
-    def run(self, inputs: Mapping[str, Input]) -> Arrays:
+    def run(self, inputs: Mapping[str, Input], *, optional: bool = False) -> Arrays:
         """Run the network.
 
         Args:
             inputs: name -> float32 array, e.g. image [N, 1, D, H, W] and table [N, F]; for text int64, input_ids and
                 attention_mask [N, L] with any L from 1 to text.max_tokens. On a GPU an array of CuPy, PyCUDA, torch or
                 others may lie in its memory; it is then not copied to the host, nor searched for NaN.
+            optional: also return the outputs that the manifest calls optional.
 
         Returns:
             name -> float32 array, e.g. logit [N, 1].
@@ -76,7 +77,7 @@ class Session:
             UsageError: an input is missing, unknown, or of the wrong shape or type, or not finite.
             BackendError: the session is closed, or the runtime failed.
         """
-        return self._backend.infer(inputs)
+        return self._backend.infer(inputs, optional=optional)
 
     def describe(self) -> dict[str, Any]:
         """Backend, precision, device, version, threads, kernels, fallback, tuned, cache, self_test, inputs and outputs.

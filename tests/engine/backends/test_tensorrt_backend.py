@@ -133,7 +133,7 @@ def test_a_remembered_self_test_is_that_of_gpu_and_driver(tiny_bundle: Path, mon
     bundle = load_bundle(tiny_bundle)
     runs: list[str] = []
 
-    def answers(self: TensorRtBackend, arrays: Any) -> dict[str, np.ndarray]:
+    def answers(self: TensorRtBackend, arrays: Any, **options: bool) -> dict[str, np.ndarray]:
         runs.append(self._gpu.driver)
         return {"logit": np.load(bundle.file("golden.npz"))["logit"].astype(np.float32)}
 

@@ -141,8 +141,8 @@ def test_a_self_test_that_passed_before_is_run_anew(
     check(tiny_bundle)
     real = OpenVinoBackend.infer
 
-    def wrong(self: OpenVinoBackend, inputs: Any) -> Any:
-        return {name: array + np.float32(0.5) for name, array in real(self, inputs).items()}
+    def wrong(self: OpenVinoBackend, inputs: Any, **options: bool) -> Any:
+        return {name: array + np.float32(0.5) for name, array in real(self, inputs, **options).items()}
 
     monkeypatch.setattr(OpenVinoBackend, "infer", wrong)
     found = check(tiny_bundle)

@@ -229,7 +229,7 @@ def test_other_errors_end_the_run(bundle_path: Path, failure: Exception) -> None
 
 def test_a_number_that_is_not_finite_ends_the_run(bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_session(load_bundle(bundle_path)) as fp32:
-        monkeypatch.setattr(fp32, "run", lambda inputs: {"logit": np.full((1, 1), np.nan, np.float32)})
+        monkeypatch.setattr(fp32, "run", lambda inputs, **options: {"logit": np.full((1, 1), np.nan, np.float32)})
         with pytest.raises(BackendError, match="no number"):
             evaluate(COHORT, {"fp32": fp32})
 

@@ -3,12 +3,13 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...manifest import Precision
+from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
-from ..base import Availability, Backend
+from ..base import Availability, Backend, Window
 from ..node_time import NodeTime
 from .layers import SOURCE, read_profile
 
@@ -68,7 +69,13 @@ class OnnxRuntimeBackend(Backend):
         return options
 
     def _infer(self, window: Arrays) -> Arrays:
-        names = [spec.name for spec in self.outputs]
+        return self._answer(window, self.outputs)
+
+    def _infer_some(self, windows: Sequence[Window], outputs: Sequence[TensorSpec]) -> list[Arrays]:
+        return [self._in_turn(lambda given: self._answer(given, outputs), window) for window in windows]
+
+    def _answer(self, window: Window, outputs: Sequence[TensorSpec]) -> Arrays:
+        names = [spec.name for spec in outputs]
         self._run = self.runtime().RunOptions()
         return dict(zip(names, self._session.run(names, window, self._run), strict=True))
 
@@ -103,9 +110,9 @@ class CountingOnnxRuntime(OnnxRuntimeBackend):
         options.profile_file_prefix = str(Path(self._folder) / "layers")
         return options
 
-    def _infer(self, window: Arrays) -> Arrays:
+    def _answer(self, window: Window, outputs: Sequence[TensorSpec]) -> Arrays:
         self._windows += 1
-        return super()._infer(window)
+        return super()._answer(window, outputs)
 
     def _close(self) -> None:
         super()._close()

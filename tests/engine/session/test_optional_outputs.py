@@ -1,0 +1,95 @@
+"""Optional outputs: computed and returned when a caller asks, and compared by every self-test."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.demo.liver import liver_study
+from mmcaf_engine.demo.write_mr import write_mr_series
+from mmcaf_engine.errors import BackendError
+from mmcaf_engine.manifest import TensorSpec
+from mmcaf_engine.pipeline import infer
+from mmcaf_engine.session.session import open_session
+from mmcaf_engine.session.tune import one_window
+from raw_cases import seal, unsealed
+from tiny_liver import make_tiny_liver, tiny_liver_manifest
+
+ON_PROCESSOR = ("openvino", "onnxruntime", "torch")
+
+
+def document() -> dict[str, Any]:
+    """The tiny liver's, whose attention is optional."""
+    fields = tiny_liver_manifest()
+    score, *weights = fields["outputs"]
+    return {**fields, "outputs": [score, *({**spec, "optional": True} for spec in weights)]}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_liver(tmp_path_factory.mktemp("optional") / "liver.mmcaf", outputs=document()["outputs"])
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The outputs that ONNX Runtime is asked for, call by call."""
+    names: list[list[str]] = []
+    answer = OnnxRuntimeBackend._answer
+
+    def note(backend: OnnxRuntimeBackend, window: Any, outputs: Sequence[TensorSpec]) -> Any:
+        names.append([spec.name for spec in outputs])
+        return answer(backend, window, outputs)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_answer", note)
+    return names
+
+
+@pytest.mark.parametrize("backend", ON_PROCESSOR)
+def test_they_come_when_asked_for(bundle: Path, backend: str) -> None:
+    if backend == "torch":
+        pytest.importorskip("torch")
+    loaded = load_bundle(bundle)
+    with open_session(loaded, backend=backend) as session:
+        window = one_window(loaded)
+        few, every = session.run(window), session.run(window, optional=True)
+    assert list(few) == ["logits"] and list(every) == ["logits", "alpha", "upper"]
+    assert np.array_equal(few["logits"], every["logits"])
+
+
+def test_a_runtime_that_can_computes_no_others(bundle: Path, asked: list[list[str]]) -> None:
+    loaded = load_bundle(bundle)
+    with open_session(loaded, backend="onnxruntime") as session:
+        asked.clear()
+        session.run(one_window(loaded))
+        session.run(one_window(loaded), optional=True)
+    assert asked == [["logits"], ["logits", "alpha", "upper"]]
+
+
+def test_without_optional_outputs_nothing_changes(tmp_path: Path, asked: list[list[str]]) -> None:
+    loaded = load_bundle(make_tiny_liver(tmp_path / "plain.mmcaf"))
+    with open_session(loaded, backend="onnxruntime") as session:
+        found = session.run(one_window(loaded))
+    assert list(found) == ["logits", "alpha", "upper"] and asked[-1] == list(found)
+
+
+def test_a_wrong_optional_output_fails_the_self_test(bundle: Path, tmp_path: Path) -> None:
+    draft = unsealed(bundle, tmp_path / "wrong.mmcaf")
+    with np.load(draft / "golden.npz") as arrays:
+        stored = {**arrays, "upper": arrays["upper"] + np.float32(0.01)}
+    np.savez(draft / "golden.npz", **stored)
+    wrong = load_bundle(seal(draft, document(), tmp_path / "wrong.mmcaf"))
+    with pytest.raises(BackendError, match="fails the self-test of tiny liver"):
+        open_session(wrong, backend="onnxruntime")
+
+
+def test_a_heat_map_asks_for_them(bundle: Path, tmp_path: Path, asked: list[list[str]]) -> None:
+    write_mr_series(liver_study(5, slices=16, size=16), tmp_path / "dicom")
+    plain = infer(tmp_path / "dicom", bundle=bundle, backend="onnxruntime")
+    assert asked[-1] == ["logits"]
+    drawn = infer(tmp_path / "dicom", bundle=bundle, backend="onnxruntime", heatmap=tmp_path / "map.png")
+    assert asked[-1] == ["logits", "alpha", "upper"] and (tmp_path / "map.png").is_file()
+    assert (drawn.label, drawn.probabilities) == (plain.label, plain.probabilities)
