@@ -24,6 +24,7 @@ def list_command(report: Report) -> None:
 
 def clear_command(kind: str | None, older_than: float | None, report: Report) -> None:
     """Remove what is kept, and say what that freed."""
+    cache_root()  # Refuses where there can be none, before "removed nothing" would be said.
     before = None if older_than is None else time.time() - older_than * 86400
     chosen = [
         item for item in cached_items(KINDS if kind is None else (kind,)) if before is None or item.last_used < before

@@ -91,8 +91,8 @@ def test_the_network(slim_bundle: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"precisions": ()}, "FP32 is what the others are compared with"),
-        ({"precisions": ("int8", "fp32")}, "FP32 is what the others are compared with"),
+        ({"precisions": ()}, "fp32 is what the others are compared with"),
+        ({"precisions": ("int8", "fp32")}, "fp32 is what the others are compared with"),
         ({"calibration": "nowhere.csv"}, "nowhere.csv"),
         ({"cohort": "demo:2-1"}, "demo:2-1"),
         ({"logit_budget": 0.0}, "budget of 0.0"),
