@@ -27,6 +27,7 @@ from ..volume import Arrays
 from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
 from .node_time import Counting
+from .outputs import joined
 from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 Window = Mapping[str, Adopted]
@@ -122,12 +123,12 @@ class Backend(ABC):
 
     @classmethod
     def availability(cls) -> Availability:
-        """Whether this machine can run it, and why or why not. Imports the runtime, whose package is named as this."""
+        """Whether this machine can run it, and why or why not. Imports the runtime."""
         try:
             return Availability(True, f"{cls.name} {cls.version()}")
         except ImportError as failure:
-            install = Remedy("Install it", command=install_package(cls.name))
-            return Availability(False, f"{cls.name} cannot be imported ({failure})", (install,))
+            install = [Remedy("Install it", command=install_package(package)) for package in cls.packages[:1]]
+            return Availability(False, f"{cls.name} cannot be imported ({failure})", tuple(install))
 
     @classmethod
     def can_run(cls, precision: Precision) -> Availability:
@@ -269,7 +270,7 @@ class Backend(ABC):
         every = len(wanted) == len(self.outputs)
         answers = self._infer_all(windows) if every else self._infer_some(windows, wanted)
         with span("copy_out"):
-            return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in wanted}
+            return joined(answers, wanted, self.kind.title())
 
     def _infer_all(self, windows: Sequence[Window]) -> list[Arrays]:
         return [self._in_turn(self._infer, window) for window in windows]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import BackendError, MmcafError, printable
+from ..machine.plugins import origin, raised
 from .base import Backend
 
 GROUP = "mmcaf.backends"
@@ -33,22 +34,22 @@ def installed(taken: Collection[str]) -> tuple[dict[str, type[Backend]], tuple[B
     Args:
         taken: names of this package's backends.
     """
-    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, _origin(point)))
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, origin(point)))
     added: dict[str, type[Backend]] = {}
     broken: list[BrokenPlugin] = []
     for point in points:
-        others = [_origin(other) for other in points if other.name == point.name and other is not point]
+        others = [origin(other) for other in points if other.name == point.name and other is not point]
         try:
             if point.name in taken or point.name in RESERVED:
                 raise ValueError(f"the name {point.name!r} is taken")
             if others:
                 raise ValueError(f"the name {point.name!r} is also used by {', '.join(others)}")
             kind = _load(point)
-            kind.origin = _origin(point)
+            kind.origin = origin(point)
             added[point.name] = kind
         except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
             broken.append(
-                BrokenPlugin(printable(point.name), _origin(point), f"{printable(point.value)}: {said(failure)}")
+                BrokenPlugin(printable(point.name), origin(point), f"{printable(point.value)}: {raised(failure)}")
             )
     return added, tuple(broken)
 
@@ -68,15 +69,9 @@ def attributing_errors(kind: type[Backend], doing: str) -> Iterator[None]:
         if not kind.origin:
             raise
         raise BackendError(
-            f"{kind.title()} failed while {doing}: {said(failure)}.",
+            f"{kind.title()} failed while {doing}: {raised(failure)}.",
             "Update or remove the package, or report it to its authors.",
         ) from failure
-
-
-def said(failure: BaseException) -> str:
-    """The kind of an exception and its message."""
-    message = printable(str(failure), 200)
-    return f"{type(failure).__name__}: {message}" if message else type(failure).__name__
 
 
 def _load(point: EntryPoint) -> type[Backend]:
@@ -93,7 +88,3 @@ def _load(point: EntryPoint) -> type[Backend]:
     if not isinstance(kind.rank, int) or not all(isinstance(package, str) for package in kind.packages):
         raise TypeError(f"expected an integer as rank and names as packages, got {kind.rank!r} and {kind.packages!r}")
     return kind
-
-
-def _origin(point: EntryPoint) -> str:
-    return printable(f"{point.dist.name} {point.dist.version}") if point.dist is not None else "of unknown name"

@@ -13,9 +13,10 @@ from pkgutil import iter_modules
 from typing import Any, TypeVar
 
 from ..errors import BackendError, Remedy, UsageError
+from ..machine.plugins import raised
 from ..manifest import Precision
 from .base import Availability, Backend, Detail
-from .plugins import BrokenPlugin, installed, said
+from .plugins import BrokenPlugin, installed
 from .remedies import ANY_BACKEND, SEE_WHAT_RUNS
 
 _Asked = TypeVar("_Asked")
@@ -68,7 +69,9 @@ class Backends:
         return self._ask(kind, "availability", "", lambda: _expected(kind.availability()), _failed)
 
     def can_run(self, kind: type[Backend], precision: Precision) -> Availability:
-        """`Backend.can_run`."""
+        """`Backend.can_run`, where the backend is available at all."""
+        if not (answer := self.availability(kind)).available:
+            return answer
         return self._ask(kind, "can_run", precision, lambda: _expected(kind.can_run(precision)), _failed)
 
     def excluded_from_auto(self, kind: type[Backend]) -> str | None:
@@ -159,4 +162,4 @@ def _expected(answer: Availability) -> Availability:
 
 
 def _failed(failure: Exception) -> Availability:
-    return Availability(False, f"it failed when asked: {said(failure)}")
+    return Availability(False, f"it failed when asked: {raised(failure)}")

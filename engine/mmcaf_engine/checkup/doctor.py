@@ -33,7 +33,7 @@ def examine() -> list[Check]:
         *_decoders(),
         *_settings(),
         *_cache(),
-        *_bundle(),
+        *_bundle(backends),
     ]
 
 
@@ -156,7 +156,7 @@ def _cache() -> list[Check]:
     return [Check("cache", "folder", "ok", detail)]
 
 
-def _bundle() -> list[Check]:
+def _bundle(backends: "Backends") -> list[Check]:
     from ..bundle.bundle import load_bundle
     from ..bundle.default import default_bundle
 
@@ -168,7 +168,11 @@ def _bundle() -> list[Check]:
         return [Check.refused("bundle", "default", "problem", failure)]
     origin = f"{_shown(default.path)} ({default.source})"
     kind = "demonstration, " if bundle.manifest.demonstration else ""
-    return [Check("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"), *_choice(bundle)]
+    return [
+        Check("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"),
+        *_choice(bundle),
+        *_claims(bundle, backends),
+    ]
 
 
 def _choice(bundle: "Bundle") -> list[Check]:
@@ -184,6 +188,28 @@ def _choice(bundle: "Bundle") -> list[Check]:
     detail = f"{choice.backend.name} {choice.precision}, {why}{said}"
     tune = () if choice.tuned else (Remedy("Measure what is fastest", command=program("tune", "BUNDLE")),)
     return [Check("bundle", "auto", "note" if choice.fallback else "ok", detail, tune)]
+
+
+def _claims(bundle: "Bundle", backends: "Backends") -> list[Check]:
+    """Whether backends of other packages load the bundle in every precision that they say they run.
+
+    Not where an engine is built first, which takes long: `mmcaf verify` tries those, and the answers of all.
+    """
+    from ..session.choice import Choice, backend_for
+
+    checks = []
+    for name, kind in backends.classes.items():
+        for precision in bundle.manifest.models if kind.origin and not kind.keeps_engines else ():
+            if not backends.can_run(kind, precision).available:
+                continue
+            subject = f"{name} {precision}"
+            try:
+                with backend_for(bundle, Choice(kind, precision)):
+                    checks.append(Check("bundle", subject, "ok", f"loads {bundle.manifest.name}"))
+            except MmcafError as failure:
+                said = f"says that it runs {precision}, and does not: {failure.problem} Of the package {kind.origin}"
+                checks.append(Check("bundle", subject, "note", said, failure.remedies))
+    return checks
 
 
 def _shown(path: Path) -> str:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from mmcaf_engine.machine.plugins import origin, raised
+
 from .entry import NetworkEntry
 
 GROUP = "mmcaf_export.networks"
@@ -30,18 +32,12 @@ def installed() -> tuple[list[Plugin], list[Faulty]]:
     """The networks of all installed packages, by name of the package, and those that cannot be used."""
     found: list[Plugin] = []
     faulty: list[Faulty] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (_origin(point), point.name)):
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (origin(point), point.name)):
         try:
-            found.append(Plugin(_origin(point), _load(point)))
+            found.append(Plugin(origin(point), _load(point)))
         except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
-            faulty.append(Faulty(_origin(point), f"{point.value}: {first_line(failure)}"))
+            faulty.append(Faulty(origin(point), f"{point.value}: {raised(failure)}"))
     return found, faulty
-
-
-def first_line(failure: BaseException) -> str:
-    """The kind of an exception and the first line of its message."""
-    lines = str(failure).strip().splitlines()
-    return f"{type(failure).__name__}: {lines[0][:200]}" if lines else type(failure).__name__
 
 
 def _load(point: EntryPoint) -> NetworkEntry[Any]:
@@ -53,7 +49,3 @@ def _load(point: EntryPoint) -> NetworkEntry[Any]:
         if not getattr(entry, attribute, None):
             raise TypeError(f"its {attribute} is missing or empty")
     return entry
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "of unknown name"

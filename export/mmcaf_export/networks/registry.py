@@ -7,13 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from mmcaf_engine.errors import ExportError, MmcafError, Remedy
+from mmcaf_engine.machine.plugins import raised
 
 from .cmasg.entry import CmasgEntry
 from .entry import NetworkEntry
 from .lcadb.entry import LcadbEntry
 from .medfusionnet.entry import MedFusionEntry
 from .mmcaf.entry import MmcafEntry
-from .plugins import GROUP, Faulty, first_line, installed
+from .plugins import GROUP, Faulty, installed
 
 BUILT_IN: tuple[NetworkEntry[Any], ...] = (MmcafEntry(), LcadbEntry(), CmasgEntry(), MedFusionEntry())
 
@@ -66,7 +67,7 @@ class Networks:
             if self.origins[name] == _OWN:
                 raise
             raise ExportError(
-                f"The network {name!r} of the package {self.origins[name]} failed: {first_line(failure)}.",
+                f"The network {name!r} of the package {self.origins[name]} failed: {raised(failure)}.",
                 "Report it to the package's authors, or update it with pip.",
             ) from failure
 

@@ -3,6 +3,7 @@
 from importlib.metadata import EntryPoint
 
 from ...errors import BundleError
+from ...machine.plugins import origin, raised
 from ...manifest import Manifest
 from ...manifest.activation import STANDARD_NAMES, announce, entry_points_of, withdraw
 from .base import Decision
@@ -62,7 +63,7 @@ def _kind(name: str) -> type[Decision]:
         raise BundleError(f"Unknown output decision {name!r}.", "Install the package that provides it.")
     if len(points) > 1:
         raise BundleError(
-            f"The output decision {name!r} is provided by several packages: {', '.join(map(_origin, points))}.",
+            f"The output decision {name!r} is provided by several packages: {', '.join(map(origin, points))}.",
             "Leave one of them installed.",
         )
     return _loaded(points[0])
@@ -72,7 +73,7 @@ def _loaded(point: EntryPoint) -> type[Decision]:
     try:
         kind = point.load()
     except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
-        raise _unusable(point, _first_line(failure)) from None
+        raise _unusable(point, raised(failure)) from None
     if not (isinstance(kind, type) and issubclass(kind, Decision)):
         raise _unusable(point, f"{point.value} is no subclass of {Decision.__name__}")
     return kind
@@ -80,17 +81,6 @@ def _loaded(point: EntryPoint) -> type[Decision]:
 
 def _unusable(point: EntryPoint, reason: str) -> BundleError:
     return BundleError(
-        f"The output decision {point.name!r} of {_origin(point)} cannot be used: {reason}.",
+        f"The output decision {point.name!r} of {origin(point)} cannot be used: {reason}.",
         "Install that package again, or another version of it.",
     )
-
-
-def _first_line(failure: BaseException) -> str:
-    """The kind of an exception and the first line of its message, without control characters."""
-    lines = str(failure).strip().splitlines()
-    text = f"{type(failure).__name__}: {lines[0][:200]}" if lines else type(failure).__name__
-    return "".join(character if character.isprintable() else " " for character in text)
-
-
-def _origin(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else "a package of unknown name"
