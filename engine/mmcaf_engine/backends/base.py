@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,8 @@ from ..machine.installation import install_package
 from ..manifest import Precision, TensorSpec
 from ..timing import span, waiting
 from ..volume import Arrays
+from .availability import Availability as Availability
+from .availability import Detail as Detail
 from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
 from .node_time import Counting
@@ -36,26 +38,6 @@ Window = Mapping[str, Adopted]
 _Given = TypeVar("_Given")
 _Kind = TypeVar("_Kind", bound="Backend")
 _Outcome = TypeVar("_Outcome")
-
-
-@dataclass(frozen=True)
-class Availability:
-    """Whether a backend, or a precision on it, can run on this machine, the reason in words, and what would help."""
-
-    available: bool
-    reason: str
-    remedies: tuple[Remedy, ...] = ()
-
-
-@dataclass(frozen=True)
-class Detail:
-    """One thing of a backend that `mmcaf doctor` shows: what it is about, whether it is there, more in words, and what
-    would help."""
-
-    subject: str
-    present: bool
-    text: str
-    remedies: tuple[Remedy, ...] = ()
 
 
 class Backend(ABC):
