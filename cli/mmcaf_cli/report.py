@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcaf_engine.errors import Remedy, UsageError
+from mmcaf_engine.errors import MmcafError, Remedy, UsageError
 from mmcaf_engine.outputs import Output, check_writable, write_all
 
 from .console import answer, warn
@@ -35,7 +35,9 @@ class Report:
         """
         for other in others:
             refuse_stdout(other)
-        check_writable([*self._file(), *others], inputs=inputs, force=self.force)
+        outputs = [*self._file(), *others]
+        if outputs:
+            check_writable(outputs, inputs=[*inputs, *_read_by_settings()], force=self.force)
 
     def give(
         self,
@@ -120,3 +122,15 @@ def png(option: str, file: Path) -> Output:
             Remedy("Name it so", option=option, value=f"{file.stem or option}.png"),
         )
     return output
+
+
+def _read_by_settings() -> list[Path]:
+    """What a command reads without being told: the configuration, and the bundle that it or the environment names."""
+    from mmcaf_engine.bundle.default import default_bundle
+    from mmcaf_engine.settings import read_settings
+
+    try:
+        read = [read_settings().config, default_bundle().path]
+    except MmcafError:  # Whatever needs them says so.
+        return []
+    return [path for path in read if path is not None]

@@ -113,6 +113,7 @@ def infer(
     Raises:
         BundleError, BackendError: refused; the message says why. And what `Answerer.answer` raises.
     """
+    _refuse_unknown(options)
     watch = options["watch"] = options.get("watch") or Stopwatch()
     with ExitStack() as stack:
         stack.enter_context(limited(options.get("cancel"), options.get("deadline")))
@@ -180,6 +181,7 @@ class Answerer:
             UsageError: an argument is out of range, or a heat map of a network without attention, or
                 where nothing may be written.
         """
+        _refuse_unknown(options)
         watch = options.get("watch") or Stopwatch()
         with limited(options.get("cancel"), options.get("deadline")), watch.active():
             return self._answer(study, record, watch, options)
@@ -269,6 +271,13 @@ class Answerer:
             wording=self.decision.wording(score),
             findings=score.findings,
         )
+
+
+def _refuse_unknown(options: AnswerOptions) -> None:
+    """A misspelt option must not be one that is left out: strict would not be."""
+    if unknown := sorted(options.keys() - AnswerOptions.__annotations__.keys()):
+        known = ", ".join(AnswerOptions.__annotations__)
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}; options are {known}")
 
 
 def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:

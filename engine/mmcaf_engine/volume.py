@@ -80,6 +80,11 @@ class PatientHeader:
     weight: float | None = field(default=None, repr=False)
     study_date: date | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        """A blank identifier is none."""
+        if self.patient_id is not None and not self.patient_id.strip():
+            object.__setattr__(self, "patient_id", None)
+
 
 @dataclass(frozen=True)
 class StudyFacts:

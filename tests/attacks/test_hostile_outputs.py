@@ -1,6 +1,7 @@
 """Paths to write to that would destroy something: every command refuses them before it reads anything else."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -139,3 +140,22 @@ def test_a_bundle_is_never_lost_while_it_is_replaced(
         write_bundle(second, {**tiny_manifest(), "name": "other"}, target, force=True)
     monkeypatch.undo()
     assert load_bundle(target).sha256 == before and [path.name for path in target.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("by", ["environment", "configuration"])
+@pytest.mark.parametrize("target", ["zip", "manifest", "configuration"])
+def test_what_the_settings_name_is_an_input_too(
+    by: str, target: str, run: Command, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    config = tmp_path / "config" / "mmcaf-infer" / "config.toml"
+    config.parent.mkdir(parents=True)
+    bundle = Path(shutil.make_archive(str(tmp_path / "own"), "zip", tiny_bundle)) if target == "zip" else tiny_bundle
+    config.write_text(f'bundle = "{bundle}"\n' if by == "configuration" else "", encoding="utf-8")
+    if by == "environment":
+        monkeypatch.setenv("MMCAF_BUNDLE", str(bundle))
+    file = {"zip": bundle, "manifest": tiny_bundle / "manifest.json", "configuration": config}[target]
+    before = file.read_bytes()
+    outcome = run("mmcaf-infer", tmp_path / "study", tmp_path / "record.json", "-o", file, "--force")
+    assert outcome.code == 2 and "never replaced" in outcome.error()
+    assert file.read_bytes() == before

@@ -1,8 +1,10 @@
 """One session for many studies: what an answer keeps, the forms of a study, and calls from several threads."""
 
+import copy
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
 from dicom_factory import change, compress, ct_series, enhanced_ct, hounsfield, save
 from mmcaf_engine import Answerer, Study, Volume, infer, load_bundle, open_session
 from mmcaf_engine.errors import MmcafError, RecordError, StrictError, StudyError, UsageError
 from mmcaf_engine.study import read_study
 from mmcaf_engine.volume import PatientHeader, SourceImage
-from tiny_bundle import SIZE, SLICES
+from tiny_bundle import SIZE, SLICES, make_tiny_bundle
 from tiny_image import make_tiny_image
 from tiny_liver import make_tiny_liver
 
@@ -263,3 +266,67 @@ def test_what_is_per_bundle_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_pa
         for report in ("No nodule.", "A nodule."):
             answerer.answer(study, {**RECORD, "findings": report})
     assert made == ["tokenizer", "accuracy"]
+
+
+def big_endian(images: list[Dataset], **changes: Any) -> list[Dataset]:
+    """As a network layer hands them over from an Explicit VR Big Endian association: bytes swapped, no file meta."""
+    received = []
+    for image in images:
+        stream = BytesIO()
+        swapped = copy.deepcopy(image)
+        swapped.PixelData = np.frombuffer(image.PixelData, "<u2").byteswap().tobytes()
+        swapped.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        pydicom.dcmwrite(stream, swapped, enforce_file_format=True)
+        stream.seek(0)
+        dataset = pydicom.dcmread(stream)
+        if changes.get("syntax") is None:
+            del dataset.file_meta
+        else:
+            dataset.file_meta.TransferSyntaxUID = changes["syntax"]
+        received.append(dataset)
+    return received
+
+
+def test_big_endian_data_sets_as_they_come_over_the_network(answerer: Answerer, tmp_path: Path) -> None:
+    images = ct_series(HU)
+    expected = same(answerer.answer(save(images, tmp_path / "study"), RECORD).result)
+    assert same(answerer.answer(big_endian(images), RECORD).result) == expected
+    assert same(answerer.answer(big_endian(images, syntax=ExplicitVRBigEndian), RECORD).result) == expected
+    with pytest.raises(StudyError, match=r"data set 1: decoded from big endian values, but \(0002,0010\)"):
+        answerer.answer(big_endian(images, syntax=ExplicitVRLittleEndian), RECORD)
+
+
+@pytest.mark.parametrize("name", ["strickt", "dedline", "alow_id_mismatch"])
+def test_a_misspelt_option_is_no_option_left_out(name: str, answerer: Answerer, tiny_bundle: Path) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        answerer.answer(volume(), RECORD, **{name: True})
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+        infer(volume(), RECORD, bundle=tiny_bundle, **{name: True})
+
+
+def test_a_masked_array_is_refused(answerer: Answerer) -> None:
+    with pytest.raises(UsageError, match="a masked array"):
+        answerer.answer(volume(np.ma.masked_greater(HU, 0)), RECORD)
+
+
+def test_source_images_belong_to_slices(answerer: Answerer) -> None:
+    images = tuple(SourceImage("1.2", f"1.2.{at}") for at in range(len(HU)))
+    flipped = volume(HU[::-1], direction=((0, 0, -1), (0, 1, 0), (1, 0, 0)))
+    answer = answerer.answer(Study(flipped, "CT", {}, PatientHeader(), images=images), RECORD)
+    assert answer.source_images["image"] == images[::-1]
+    sagittal = volume(HU.transpose(2, 0, 1), direction=((1, 0, 0), (0, 0, 1), (0, 1, 0)), spacing_mm=(0.7, 2.5, 0.7))
+    named = tuple(SourceImage("1.2", f"1.2.{at}") for at in range(SIZE))
+    with pytest.raises(UsageError, match="source images are of slices along the first axis"):
+        answerer.answer(Study(sagittal, "CT", {}, PatientHeader(), images=named), RECORD)
+
+
+def test_a_blank_identifier_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
+    assert PatientHeader(patient_id="  ").patient_id is None
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "named.mmcaf", format_version=2, identity="required"))
+    with open_session(bundle, backend="onnxruntime") as session:
+        nobody = Study(volume(), "CT", {}, PatientHeader(patient_id=""))
+        with pytest.raises(StudyError, match="PatientID"):
+            Answerer(session).answer(nobody, {**RECORD, "patient_id": ""})
+        somebody = Study(volume(), "CT", {}, PatientHeader(patient_id="A"))
+        with pytest.raises(RecordError, match="has no patient_id"):
+            Answerer(session).answer(somebody, {**RECORD, "patient_id": " "})

@@ -272,7 +272,8 @@ def _patient_id(raw: Any, name: str) -> tuple[str, ...]:
         return ()
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise RecordError(f"{name}: patient_id is a {_json_type(raw)}; a string was expected.")
-    return (str(raw).strip(),)
+    identifier = str(raw).strip()
+    return (identifier,) if identifier else ()
 
 
 def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:

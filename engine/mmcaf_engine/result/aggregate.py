@@ -76,3 +76,30 @@ def refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> N
             Remedy("Try another precision", option="precision", value="fp32"),
             Remedy("Or another backend", option="backend", value="onnxruntime"),
         )
+
+
+def refuse_impossible(score: StudyScore, labels: int) -> None:
+    """Never an answer that no network can have given, whoever's decision made it.
+
+    Raises:
+        BackendError: a number is not finite, a probability is not one, or label, window or verdict is none.
+    """
+    windows = [value for window in score.windows for value in (window.logit, window.probability)]
+    numbers = [score.probability, score.logit, *score.probabilities, *score.logits, *windows]
+    possible = (
+        all(math.isfinite(number) for number in numbers)
+        and all(-_ROUNDING <= probability <= 1 + _ROUNDING for probability in score.probabilities)
+        and len(score.probabilities) == labels
+        and 0 <= score.deciding < len(score.windows)
+        and score.verdict.isprintable()
+    )
+    if not possible:
+        raise BackendError(
+            f"The output decision gave an impossible answer: probabilities {list(score.probabilities)} of {labels} "
+            f"labels, from window {score.deciding + 1} of {len(score.windows)}.",
+            "Update or remove the package that the decision comes from.",
+        )
+
+
+_ROUNDING = 1e-9
+"""Means of probabilities may miss 1 by so much."""

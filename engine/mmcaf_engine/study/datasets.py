@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..cancel import check
 from ..errors import StudyError, UsageError
-from .faults import doing
+from .faults import doing, printable
 from .files import MAX_FILES, Found, Source
 
 if TYPE_CHECKING:
@@ -67,10 +67,18 @@ def _encoded(dataset: "Dataset", name: str) -> bytes:
 
 def _file_meta(dataset: "Dataset", name: str) -> "FileMetaDataset":
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 
     meta = FileMetaDataset()
     meta.update(getattr(dataset, "file_meta", None) or {})
+    _, little = dataset.original_encoding  # of what it was decoded from; None where it was made in memory
+    if "TransferSyntaxUID" in meta and little not in (None, meta.TransferSyntaxUID.is_little_endian):
+        kinds = {True: "little", False: "big"}
+        raise StudyError(
+            f"{name}: decoded from {kinds[bool(little)]} endian values, but (0002,0010) TransferSyntaxUID is "
+            f"{printable(meta.TransferSyntaxUID.name)}.",
+            "Set dataset.file_meta.TransferSyntaxUID to the syntax that the data set came in.",
+        )
     if "TransferSyntaxUID" not in meta:
         pixels = dataset.get_item("PixelData") if "PixelData" in dataset else None
         if pixels is not None and getattr(pixels, "is_undefined_length", False):
@@ -78,7 +86,7 @@ def _file_meta(dataset: "Dataset", name: str) -> "FileMetaDataset":
                 f"{name}: its pixels are compressed, and (0002,0010) TransferSyntaxUID is missing from its file meta.",
                 "Set dataset.file_meta.TransferSyntaxUID to the syntax that the pixels are in.",
             )
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.TransferSyntaxUID = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID", "")
     meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID", "")
     return meta

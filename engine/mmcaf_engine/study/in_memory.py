@@ -118,11 +118,18 @@ def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: st
     check_affine(affine, np.asarray(volume.spacing_mm, np.float64), name, by="spacing_mm", remedy=_REMEDY)
     shape = (values.shape[0], values.shape[1], values.shape[2])
     orientation, placement = place(affine, shape, name)
+    if study.images and int(orientation[0][0]) != 0:
+        raise UsageError(
+            f"{name}: source images are of slices along the first axis, which does not run along the patient here.",
+            "Give the slices first, or leave the source images out.",
+        )
     return OpenVolume(replace(study, volume=replace(volume, values=values)), orientation, placement)
 
 
 def _numbers(values: object, name: str) -> NDArray[np.int16] | NDArray[np.float32]:
     """[D, H, W] in a type that the engine works on; integers that fit int16 stay exact."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise UsageError(f"{name}: a masked array; nothing says what its masked voxels are.", "Fill them in first.")
     if not isinstance(values, np.ndarray) or values.dtype.kind not in "iuf":
         kind = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
         raise UsageError(f"{name}: expected a numpy array of int16 or float32, got {kind}.")

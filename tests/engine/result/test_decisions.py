@@ -4,6 +4,7 @@ import ast
 import math
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import BackendError, BundleError
 from mmcaf_engine.evaluation.compare import StudyScores, agreement
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS, Manifest
-from mmcaf_engine.result.aggregate import StudyScore
+from mmcaf_engine.result.aggregate import StudyScore, refuse_impossible
 from mmcaf_engine.result.decisions import (
     BinaryDecision,
     Decision,
@@ -499,3 +500,23 @@ def test_a_predicted_value_is_compared_between_precisions() -> None:
     assert (found.flips.count, found.auroc_difference, found.performance.decisions) == (3, None, None)
     assert found.auroc_note == "AUROC was not measured: a value is told, not a label."
     assert not found.passed and found.reasons == ("3 label(s) change, 100.00% of the studies; at most 1.00%",)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"probability": float("nan")},
+        {"logit": float("inf")},
+        {"probabilities": (2.5, -1.5)},
+        {"probabilities": (0.5,)},
+        {"verdict": "none\x1b[31m"},
+        {"deciding": 3},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any]) -> None:
+    window = WindowScore(0, 0.0, 0.5)
+    score = StudyScore(1, "loud", 0.5, (0.5, 0.5), 0.0, (0.0,), (window,), 0)
+    refuse_impossible(score, 2)
+    with pytest.raises(BackendError, match="an impossible answer"):
+        refuse_impossible(replace(score, **changes), 2)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary, Flips
 from ...manifest import Manifest
-from ..aggregate import StudyScore, refuse_not_finite
+from ..aggregate import StudyScore, refuse_impossible, refuse_not_finite
 from ..result import Wording
 from .questions import Questions
 
@@ -59,10 +59,12 @@ class Decision(ABC):
             logits: float32 [N, scores].
 
         Raises:
-            BackendError: a logit is not finite.
+            BackendError: a logit is not finite, or the answer is impossible.
         """
         refuse_not_finite(starts, logits)
-        return self._aggregate(starts, logits)
+        score = self._aggregate(starts, logits)
+        refuse_impossible(score, len(self.labels))
+        return score
 
     @abstractmethod
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:

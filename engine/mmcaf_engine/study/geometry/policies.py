@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import Remedy, UsageError
 
 Gaps = Literal["refuse", "interpolate"]
 Tilt = Literal["refuse", "resample"]
@@ -43,6 +43,6 @@ class Policies:
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(
-                    f'{name}: "{value}" came; {" or ".join(choices)} was expected.',
-                    f"Choose --{name}={choices[0]} or --{name}={choices[1]}.",
+                    f"{name}: expected {' or '.join(choices)}, got {value!r:.40}.",
+                    Remedy("The one that refuses is", option=name, value=choices[0]),
                 )
