@@ -5,7 +5,7 @@ names its subclass under the entry-point group `mmcaf.backends`; one that cannot
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,7 +86,7 @@ class Backends:
         """What "auto" tries on this machine where nothing was measured, the first first."""
         ranked = []
         for kind in self.classes.values():
-            rank = self._ask(kind, "rank", "", kind.auto_rank, lambda failure: None)
+            rank = self._ask(kind, "rank", "", partial(_auto_rank, kind), lambda failure: None)
             ranked += [] if rank is None else [(rank, kind)]
         return [kind for _, kind in sorted(ranked, key=lambda one: one[0])]  # of equal ones, as they are listed
 
@@ -159,6 +159,13 @@ def _expected(answer: Availability) -> Availability:
     if not isinstance(answer, Availability):
         raise TypeError(f"expected an Availability, got {type(answer).__name__}")
     return answer
+
+
+def _auto_rank(kind: type[Backend]) -> int | None:
+    rank = kind.auto_rank()
+    if rank is not None and not isinstance(rank, int):
+        raise TypeError(f"expected an integer or None as place in the order of auto, got {type(rank).__name__}")
+    return rank
 
 
 def _failed(failure: Exception) -> Availability:

@@ -268,3 +268,10 @@ def test_a_missing_runtime_names_what_it_is_in(add: Add, bundle: Bundle, monkeyp
     with pytest.raises(BackendError, match="reference cannot be imported") as caught:
         open_session(bundle, backend="reference")
     assert caught.value.remedies[0].command == "pip install onnx"
+
+
+def test_a_place_in_the_order_that_is_no_number_leaves_auto_as_it_is(add: Add, bundle: Bundle) -> None:
+    add(example(more="    @classmethod\n    def auto_rank(cls):\n        return 'first'\n"))
+    assert "reference" not in [kind.name for kind in Backends().in_auto_order()]
+    with open_session(bundle) as session:
+        assert session.backend in BUILT_IN

@@ -520,3 +520,19 @@ def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any]
     refuse_impossible(score, 2)
     with pytest.raises(BackendError, match="an impossible answer"):
         refuse_impossible(replace(score, **changes), 2)
+
+
+class Failing(Always):
+    """A package's mistake."""
+
+    names = ("failing",)
+
+    def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
+        raise SystemExit(0)
+
+
+def test_what_a_decision_raises_is_attributed_to_it() -> None:
+    decision = object.__new__(Failing)
+    decision.labels = ("a", "b")
+    with pytest.raises(BackendError, match=r"The output decision failing of .* failed: SystemExit"):
+        decision.aggregate((0,), np.zeros((1, 1), np.float32))

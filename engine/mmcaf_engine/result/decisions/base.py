@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary, Flips
+from ...errors import BackendError, MmcafError
+from ...machine.plugins import raised
 from ...manifest import Manifest
 from ..aggregate import StudyScore, refuse_impossible, refuse_not_finite
 from ..result import Wording
@@ -62,8 +64,16 @@ class Decision(ABC):
             BackendError: a logit is not finite, or the answer is impossible.
         """
         refuse_not_finite(starts, logits)
-        score = self._aggregate(starts, logits)
-        refuse_impossible(score, len(self.labels))
+        try:
+            score = self._aggregate(starts, logits)
+            refuse_impossible(score, len(self.labels))
+        except MmcafError:
+            raise
+        except (Exception, SystemExit) as failure:  # whatever another package's decision does
+            raise BackendError(
+                f"The output decision {self.names[0]} of {type(self).__module__} failed: {raised(failure)}.",
+                "Update or remove the package that it comes from, or report it to its authors.",
+            ) from failure
         return score
 
     @abstractmethod
