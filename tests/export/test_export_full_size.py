@@ -46,7 +46,7 @@ INFER = f"""
 import json, sys
 import numpy as np
 from mmcaf_engine.bundle import load_bundle
-from mmcaf_engine.backends import backend_class
+from mmcaf_engine.backends.registry import backend_class
 {PEAK}
 bundle = load_bundle(sys.argv[1])
 manifest = bundle.manifest
