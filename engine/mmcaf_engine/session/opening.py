@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import astuple, dataclass
 
 from ..backends.base import Backend
+from ..backends.plugins import attributing_errors
 from ..bundle.bundle import Bundle
 from ..bundle.models import model_files, model_hashes
 from ..cache.engines import (
@@ -47,7 +48,8 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
         UsageError: as `read_settings`.
     """
     try:
-        opening = _open(bundle, backend)
+        with attributing_errors(backend.kind, "being opened"):
+            opening = _open(bundle, backend)
     except BaseException:
         backend.close()
         raise

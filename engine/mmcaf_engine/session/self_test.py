@@ -59,7 +59,8 @@ class SelfTest:
     @property
     def passed(self) -> bool:
         """Whether every output is within the tolerance in every case."""
-        return self.cases > 0 and all(0 <= error <= self.tolerance for error in self.errors.values())
+        within = [0 <= error <= self.tolerance for error in self.errors.values()]
+        return self.cases > 0 and bool(within) and all(within)
 
     def to_dict(self) -> dict[str, Any]:
         """For `Session.describe`."""

@@ -218,6 +218,15 @@ def test_one_that_fails_when_it_is_asked(add: Add, bundle: Bundle, name: str, bo
     assert said in left_out[0].reason and choose(bundle, threads=2) == before
 
 
+def test_one_that_does_not_know_its_version(add: Add, bundle: Bundle) -> None:
+    code = classmethod_of("availability", "return Availability(True, 'here')")
+    add(example(more=code + classmethod_of("build", "raise RuntimeError('no version')")))
+    with pytest.raises(BackendError, match=r"acme 2\.1 failed while being opened: RuntimeError: no version"):
+        open_session(bundle, backend="reference")
+    left_out = [one.reason for one in tune(bundle, runs=1, threads=1).left_out if one.backend == "reference"]
+    assert ["no version" in reason for reason in left_out] == [True]
+
+
 @pytest.mark.parametrize("name", ["auto_rank", "details", "excluded_from_auto"])
 def test_one_that_fails_at_what_may_be_left_out(add: Add, bundle: Bundle, name: str) -> None:
     before = choose(bundle)

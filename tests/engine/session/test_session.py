@@ -21,7 +21,9 @@ from mmcaf_engine.errors import BackendError, UsageError
 from mmcaf_engine.machine.gpu import Gpus
 from mmcaf_engine.machine.installation import install_command, install_package
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.session.choice import Choice, choose
+from mmcaf_engine.session.choice import Choice, backend_for, choose
+from mmcaf_engine.session.self_test import SelfTest
+from mmcaf_engine.session.session import Session
 from mmcaf_engine.session.timings import Timing, Tuning, tuned_for
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, expected_logits, make_tiny_bundle, tiny_manifest
@@ -157,6 +159,41 @@ def test_a_passed_self_test_is_remembered_but_not_a_failed_one(tmp_path: Path) -
     for expected in (False, True):
         with open_session(bundle, backend="onnxruntime") as session:
             assert session.describe()["self_test"]["remembered"] is expected
+
+
+@pytest.mark.parametrize(
+    ("errors", "cases", "passed"),
+    [
+        ({"logit": 0.0}, 1, True),
+        ({"logit": 1e-4, "attention": 9e-5}, 2, True),
+        ({"logit": 9e-5, "attention": 1.1e-4}, 2, False),
+        ({"logit": float("inf")}, 2, False),
+        ({"logit": float("nan"), "attention": 0.0}, 2, False),
+        ({"attention": 0.0, "logit": float("nan")}, 2, False),
+        ({"logit": 0.0}, 0, False),
+        ({}, 2, False),
+    ],
+)
+def test_a_self_test_passed_if_every_output_did(errors: dict[str, float], cases: int, passed: bool) -> None:
+    assert SelfTest(errors, 1e-4, cases, remembered=False).passed is passed
+
+
+def test_a_session_says_what_its_self_test_found(tmp_path: Path) -> None:
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "fresh.mmcaf", name="told"))
+    for remembered in (False, True):
+        with open_session(bundle, backend="onnxruntime") as session:
+            told = session.describe()["self_test"]
+            assert told == {**session.run_self_test().to_dict(), "remembered": remembered}
+    assert list(told["errors"]) == ["logit"] and 0 <= told["errors"]["logit"] == told["max_abs_error"] <= 1e-4
+
+
+def test_a_session_that_was_opened_untested_says_so(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    choice = Choice(OnnxRuntimeBackend, "fp32")
+    with backend_for(bundle, choice) as backend:
+        told = Session(bundle, choice, backend).describe()
+    assert told["self_test"]["passed"] is None and told["self_test"]["cases"] == 0
+    assert (told["cache_hit"], told["cache"]) == (False, "not used")
 
 
 @every_backend
