@@ -2,10 +2,11 @@
 
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any
 
-from .errors import MmcafError
+from .errors import MmcafError, Remedy
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
@@ -66,7 +67,7 @@ def parse_json(data: bytes, *, name: str, error: type[MmcafError], max_bytes: in
     except json.JSONDecodeError as failure:
         raise error(
             f"{name}: not JSON: {failure.msg} at line {failure.lineno}, column {failure.colno}.",
-            f"Check it with: python -m json.tool {name}",
+            Remedy("Check it", command=shlex.join(["python", "-m", "json.tool", name])),
         ) from None
     except RecursionError:
         raise error(f"{name}: nested too deeply; at most {MAX_DEPTH} levels are read.") from None

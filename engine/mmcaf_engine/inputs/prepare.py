@@ -168,7 +168,7 @@ def prepare(
 
 def _given(study: StudySource | None, manifest: Manifest) -> StudySource:
     if study is None:
-        raise UsageError(f"{manifest.name} reads a study; none was given.", "Give it before the record.")
+        raise UsageError(f"{manifest.name} reads a study; none was given.", Remedy("Give one", option="study"))
     return study
 
 
