@@ -179,7 +179,7 @@ class OpenNifti:
 
     def _intensities(self, stored: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:
         image = self.image
-        rescaled = self.intensity == "rescaled" and (image.slope, image.intercept) != (1.0, 0.0)
+        rescaled = self.intensity != "stored" and (image.slope, image.intercept) != (1.0, 0.0)
         if not rescaled and np.can_cast(stored.dtype, np.int16):
             return np.ascontiguousarray(stored, np.int16)
         values = stored * np.float64(image.slope) + np.float64(image.intercept) if rescaled else stored

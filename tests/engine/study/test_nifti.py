@@ -14,6 +14,7 @@ from mmcaf_engine.demo.liver import liver_study
 from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import open_study, read_study
+from mmcaf_engine.volume import Intensity
 
 VALUES = np.random.default_rng(2).integers(0, 2000, (4, 5, 6)).astype(np.int16)
 """[D, H, W] to the head, back and left."""
@@ -84,8 +85,11 @@ def test_the_rescale_is_applied_or_not(tmp_path: Path) -> None:
     made.header.set_slope_inter(0.5, 3.0)
     path = tmp_path / "t2.nii"
     path.write_bytes(raw(made))
-    read = {kind: read_study(path, intensity=kind).volume.values for kind in ("rescaled", "stored")}  # type: ignore[arg-type]
-    assert np.array_equal(read["stored"], VALUES) and np.allclose(read["rescaled"], VALUES * 0.5 + 3)
+    kinds: tuple[Intensity, ...] = ("hounsfield", "rescaled", "stored")
+    read = {kind: read_study(path, intensity=kind).volume.values for kind in kinds}
+    assert np.array_equal(read["stored"], VALUES)
+    for kind in ("hounsfield", "rescaled"):
+        assert np.allclose(read[kind], VALUES * 0.5 + 3), kind
 
 
 def test_trailing_axes_of_one_are_no_series(tmp_path: Path) -> None:
