@@ -12,13 +12,17 @@ import fcntl
 import json
 import os
 import select
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from counterparts import find
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+"""What the browser is called."""
 
 WIDTH = 1120
 SECONDS = 60.0
@@ -36,11 +40,6 @@ _FLAGS = (
     "--remote-debugging-pipe",
 )
 _FIRST_FREE = 10
-
-
-def chromium() -> str | None:
-    """Path of the browser, if one is installed (Debian: apt-get install chromium)."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page:
@@ -173,9 +172,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=WIDTH)
     parser.add_argument("--height", type=int)
     given = parser.parse_args()
-    program = chromium()
+    program = find(*CHROMIUM)
     if program is None:
-        parser.error("no Chromium is installed: apt-get install chromium")
+        parser.error("no Chromium is installed; tests/counterparts/install brings it")
     with browser(program) as page:
         page.open(given.page.resolve().as_uri(), dark=given.dark, width=given.width)
         given.picture.write_bytes(page.picture(height=given.height))

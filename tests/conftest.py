@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from mmcaf_export.report import ExportReport
 
 
+pytest_plugins = ("strict_skips",)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test reads or writes the user's cache or configuration."""

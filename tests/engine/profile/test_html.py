@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import profile_reports
-from browser import Page, browser, chromium
+from browser import CHROMIUM, Page, browser
+from counterparts import need
 from mmcaf_engine.profile.compare import compare, judge
 from mmcaf_engine.profile.html import html_page
 from mmcaf_engine.profile.page.markup import Markup, join, tag
@@ -20,8 +21,6 @@ from mmcaf_engine.profile.report import ProfileReport, Samples
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=https://example.org/x onerror=alert(2)>&amp;"
 VOID = {"meta", "link", "br"}
-
-PROGRAM = chromium()
 
 
 class Reader(HTMLParser):
@@ -257,9 +256,7 @@ def test_every_drawing_has_a_name_or_is_told_beside(report: ProfileReport) -> No
 
 @pytest.fixture(scope="module")
 def tab() -> Iterator[Page]:
-    if PROGRAM is None:
-        pytest.skip("no Chromium is installed: apt-get install chromium")
-    with browser(PROGRAM) as page:
+    with browser(need(*CHROMIUM)) as page:
         yield page
 
 

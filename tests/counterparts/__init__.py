@@ -1,0 +1,31 @@
+"""Programs of others that tests compare with; `tests/counterparts/install` brings them, tests never do."""
+
+import shutil
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+_FOLDER = Path(__file__).parents[2] / "build" / "counterparts"
+
+
+def find(*names: str) -> str | None:
+    """Path of the first of these programs that is installed."""
+    brought = (shutil.which(name, path=str(_FOLDER / "venv" / "bin")) or shutil.which(name) for name in names)
+    return next(filter(None, brought), None)
+
+
+def need(*names: str) -> str:
+    """Path of the first of these programs that is installed; without any, the test is skipped."""
+    return find(*names) or _skip(names[0])
+
+
+def need_npm(package: str) -> Path:
+    """The folder in which Node.js finds a package; without it, the test is skipped."""
+    need("node")
+    folder = _FOLDER / "npm"
+    return folder if (folder / "node_modules" / package).is_dir() else _skip(package)
+
+
+def _skip(name: str) -> NoReturn:
+    pytest.skip(f"{name} is not installed; tests/counterparts/install brings it")
