@@ -34,7 +34,9 @@ LAZY = {("mmcaf_cli", "mmcaf_export"), ("mmcaf_engine", "mmcaf_kernels")}
 
 GROUND = (
     ("errors",),
-    ("cancel", "strict_json", "volume", "orientation", "settings", "timing"),
+    ("cancel",),
+    ("files", "volume", "orientation", "timing"),
+    ("strict_json", "settings"),
     ("outputs", "workers"),
 )
 """Loose modules of the engine, the lowest first: each imports only what stands before its group, and errors."""

@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from mmcaf_engine.errors import UsageError
+from mmcaf_engine.files import read_stream
 
 STDOUT = "standard output"
 
@@ -64,11 +65,12 @@ def read_stdin(max_bytes: int) -> bytes:
 
     Raises:
         UsageError: it is closed or cannot be read.
+        CancelledError, DeadlineError: as `cancel.check`.
     """
     if sys.stdin is None:
         raise UsageError("standard input: closed; nothing can be read from it.", "Name a file in place of -.")
     try:
-        return sys.stdin.buffer.read(max_bytes + 1)
+        return read_stream(sys.stdin.fileno(), max_bytes)
     except OSError as failure:
         raise UsageError(f"standard input: cannot be read: {failure.strerror}.", "Name a file in place of -.") from None
 

@@ -94,6 +94,7 @@ def infer(
     ] = False,
 ) -> None:
     """Answer one study with a multimodal fusion network."""
+    from mmcaf_engine.cancel import limited
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.pipeline import infer as answer
 
@@ -109,8 +110,8 @@ def infer(
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
     wanted.check(*drawings, inputs=[study, record, report, bundle, *named])
-    given = given_inputs(study, record, report)
-    with ProgressBar() as progress:
+    with limited(deadline=deadline), ProgressBar() as progress:
+        given = given_inputs(study, record, report)
         result = answer(
             given.study,
             given.record,
@@ -128,7 +129,6 @@ def infer(
             strict=strict,
             heatmap=heatmap,
             heatmap_over=heatmap_over,
-            deadline=deadline,
             progress=progress,
         )
     detail("timing_ms", result.timing_ms)

@@ -1,7 +1,6 @@
 """What the user has set: environment variables, else config.toml. Nothing else of this program reads either."""
 
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import Remedy, UsageError
+from .files import read_bounded, reading
 
 KEYS = ("bundle", "cache", "cache_limit")
 """What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and $MMCAF_CACHE_LIMIT come before it."""
@@ -118,13 +118,16 @@ def _read(file: Path) -> dict[str, Any]:
     """The file's keys and values; none without a file."""
     import tomllib
 
+    with reading(file, UsageError):
+        try:
+            file.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+    data = read_bounded(file, error=UsageError, max_bytes=_MAX_BYTES)
+    if len(data) > _MAX_BYTES:
+        raise UsageError(f"{file}: more than the {_MAX_BYTES // 1024} KiB that are read.", _CORRECT)
     try:
-        text = _bytes(file).decode("utf-8-sig")
-        found = tomllib.loads(text)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    except OSError as failure:
-        raise UsageError(f"{file}: cannot be read: {failure.strerror}.", _CORRECT) from None
+        found = tomllib.loads(data.decode("utf-8-sig"))
     except RecursionError:
         raise UsageError(f"{file}: nested too deeply.", _CORRECT) from None
     except UnicodeDecodeError:
@@ -137,17 +140,6 @@ def _read(file: Path) -> dict[str, Any]:
         what = "unknown key" if len(unknown) == 1 else f"{len(unknown)} unknown keys, the first of them"
         raise UsageError(f"{file}: {what} {keys}; known are {', '.join(KEYS)}.", _CORRECT)
     return found
-
-
-def _bytes(file: Path) -> bytes:
-    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UsageError(f"{file}: expected a file, found something else.", "Remove it, or make it a file.")
-        data = stream.read(_MAX_BYTES + 1)
-    if len(data) > _MAX_BYTES:
-        raise UsageError(f"{file}: more than the {_MAX_BYTES // 1024} KiB that are read.", _CORRECT)
-    return data
 
 
 def _configured(file: Path, name: str, value: Any) -> Path | int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MmcafError, Remedy
+from .files import read_bounded
 
 MAX_JSON_BYTES = 4 * 1024 * 1024
 MAX_DEPTH = 64
@@ -76,28 +77,17 @@ def parse_json(data: bytes, *, name: str, error: type[MmcafError], max_bytes: in
     return document
 
 
-def read_json(path: Path, *, error: type[MmcafError], max_bytes: int = MAX_JSON_BYTES) -> Any:
+def read_json(path: Path, *, error: type[MmcafError], max_bytes: int = MAX_JSON_BYTES, streams: bool = False) -> Any:
     """Read and parse one JSON file; see `parse_json`.
+
+    Args:
+        streams: as `files.read_bounded`.
 
     Raises:
         error: the file is missing, unreadable, or refused by `parse_json`.
     """
-    return parse_json(
-        read_bounded(path, error=error, max_bytes=max_bytes), name=str(path), error=error, max_bytes=max_bytes
-    )
-
-
-def read_bounded(path: Path, *, error: type[MmcafError], max_bytes: int) -> bytes:
-    """Read at most `max_bytes` + 1 bytes of a file, mapping system errors to `error`."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(max_bytes + 1)
-    except FileNotFoundError:
-        raise error(f"{path}: no such file.", "Check the path.") from None
-    except IsADirectoryError:
-        raise error(f"{path}: a directory; a file was expected.") from None
-    except OSError as failure:
-        raise error(f"{path}: cannot be read: {failure.strerror}.") from None
+    data = read_bounded(path, error=error, max_bytes=max_bytes, streams=streams)
+    return parse_json(data, name=str(path), error=error, max_bytes=max_bytes)
 
 
 def _depth_exceeds(document: Any, limit: int) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmcaf_engine.bundle.bundle import file_sha256
 from mmcaf_engine.errors import ExportError
+from mmcaf_engine.files import reading, require_file
 
 TRAINING, STATE_DICT, SAFETENSORS = "training checkpoint", "state_dict", "safetensors"
 
@@ -50,12 +51,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         ExportError: missing, damaged, no checkpoint, or a pickle that holds more than data.
     """
     path = Path(path)
-    try:
+    require_file(path, error=ExportError)  # It is read more than once.
+    with reading(path, ExportError):
         with path.open("rb") as stream:
             start = stream.read(16)
         sha256 = file_sha256(path)
-    except OSError as failure:
-        raise ExportError(f"{path}: cannot be read: {failure.strerror}.", "Check the path.") from None
     if start.startswith(b"PK\x03\x04"):
         kind, raw, metadata = _read_torch(path)
     elif start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= _MAX_HEADER:

@@ -126,7 +126,7 @@ def test_doctor_with_a_damaged_default_bundle(run: Command, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["export", "absent.pth", "-o", "out.mmcaf"], 5, "absent.pth: cannot be read: No such file"),
+        (["export", "absent.pth", "-o", "out.mmcaf"], 5, "absent.pth: no such file"),
         (["export", "absent.pth", "-o", "out.mmcaf", "--set", "threshold"], 2, "is not KEY=VALUE"),
         (["inspect", "absent.mmcaf"], 5, "no such bundle"),
         (["verify", "absent.mmcaf"], 5, "no such bundle"),

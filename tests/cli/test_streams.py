@@ -5,8 +5,11 @@ import io
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +63,14 @@ def record(phantom: Phantom) -> dict[str, Any]:
 @pytest.fixture
 def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     """Gives a command these bytes on stdin."""
-    return lambda content: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    def give(content: bytes) -> None:
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        file.write(content)
+        file.seek(0)
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(file))
+
+    return give
 
 
 @pytest.mark.parametrize("arguments", PRINTING.values(), ids=PRINTING)
@@ -217,6 +227,39 @@ def test_what_stdin_cannot_be(
     paths = {"SERIES": series, "RECORD": "record.json"}
     outcome = run("mmcaf-infer", *[paths.get(one, one) for one in arguments], "--bundle", tiny_bundle)
     assert outcome.code == 2 and said in outcome.error()
+
+
+@pytest.mark.parametrize("where", ["fifo", "stdin"])
+@pytest.mark.parametrize("ending", ["Ctrl-C", "deadline"])
+def test_a_record_that_does_not_come(where: str, ending: str, series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    """Nobody writes to what it is read from; the command still ends."""
+    os.mkfifo(tmp_path / "fifo")
+    arguments = ["mmcaf-infer", str(series), "-" if where == "stdin" else str(tmp_path / "fifo")]
+    arguments += ["--bundle", str(tiny_bundle), *(["--deadline", "1"] if ending == "deadline" else ["-v"])]
+    source, target = os.pipe()
+    with process(arguments, stdin=source, stdout=subprocess.PIPE) as answering:
+        try:
+            if ending == "Ctrl-C":
+                _wait_until_it_polls(answering.pid)
+                answering.send_signal(signal.SIGINT)
+            _, err = answering.communicate(timeout=60)
+        finally:
+            answering.kill()
+            os.close(source)
+            os.close(target)
+    expected = {"Ctrl-C": (130, ""), "deadline": (124, "within the deadline of 1 s")}[ending]
+    assert (answering.returncode, expected[1] in err) == (expected[0], True), err
+
+
+def _wait_until_it_polls(process_id: int) -> None:
+    """Until a process has done no work for a while, as one does that waits for its input."""
+    ends, quiet, before = time.monotonic() + 60, 0, -1.0
+    while quiet < 10 and time.monotonic() < ends:
+        time.sleep(0.1)
+        used = sum(map(int, Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:13]))
+        quiet = quiet + 1 if used <= before + 1 and used > 10 else 0
+        before = float(used)
+    assert quiet
 
 
 def test_closed_stdin(run: Command, series: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

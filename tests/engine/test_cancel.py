@@ -3,6 +3,7 @@
 What is slow is made so; how long the end takes is measured from the moment when the work is to end to the return.
 """
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,10 +16,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dicom_factory import ct_series, hounsfield, save
-from mmcaf_engine import Answerer, CancelToken, infer, load_bundle, open_session
+from mmcaf_engine import Answerer, CancelToken, files, infer, load_bundle, open_session
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.cancel import check, leave_behind, limited
 from mmcaf_engine.errors import CancelledError, DeadlineError, MmcafError, UsageError
+from mmcaf_engine.record.report import read_report
 from tiny_bundle import SIZE, SLICES, make_tiny_bundle
 
 RECORD = {"sex": "F", "age": 63}
@@ -26,6 +28,7 @@ WITHIN = 0.3
 """Seconds from the end of the caller's patience to the return."""
 STARTED = 20.0
 """Seconds after which a stage that was not reached is a failure."""
+posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs of POSIX")
 ONE_STEP = 0.02
 """Seconds that a step of a slow stage takes: a file, a slice, a window."""
 
@@ -127,6 +130,63 @@ def test_cancelled_at_each_stage_of_one_call(
         lambda token: infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", cancel=token),
     )
     assert taken < WITHIN
+
+
+@posix
+@pytest.mark.parametrize("given", ["record", "report"])
+@pytest.mark.parametrize("begun", [False, True], ids=["no-writer", "slow-writer"])
+def test_cancelled_while_a_record_or_a_report_is_waited_for(
+    given: str, begun: bool, study: Path, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    writer = os.open(fifo, os.O_RDWR) if begun else None  # RDWR, so that opening it does not wait for the reader.
+    if writer is not None:
+        os.write(writer, b'{"sex": ')
+    watched = Slow(monkeypatch, files, "read_stream", 0.0)
+    work: dict[str, Callable[[CancelToken], object]] = {
+        "record": lambda token: infer(study, fifo, bundle=tiny_bundle, backend="onnxruntime", cancel=token),
+        "report": lambda token: _limited(token, lambda: read_report(fifo)),
+    }
+    try:
+        assert until(CancelledError, watched.reached, work[given]) < WITHIN
+    finally:
+        if writer is not None:
+            os.close(writer)
+
+
+def _limited(token: CancelToken, work: Callable[[], object]) -> object:
+    with limited(token):
+        return work()
+
+
+@posix
+def test_a_deadline_while_a_record_is_waited_for(study: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    started = time.monotonic()
+    with pytest.raises(DeadlineError, match=r"within the deadline of 0.4 s"):
+        infer(study, tmp_path / "fifo", bundle=tiny_bundle, backend="onnxruntime", deadline=0.4)
+    assert 0.4 <= time.monotonic() - started < 0.4 + WITHIN
+
+
+@posix
+def test_a_record_that_comes_late_and_in_pieces_is_read(study: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+
+    def write() -> None:
+        time.sleep(4 * ONE_STEP)
+        with fifo.open("wb", buffering=0) as stream:
+            for piece in (b'{"sex": "F"', b', "age": ', b"63}"):
+                stream.write(piece)
+                time.sleep(4 * ONE_STEP)
+
+    expected = infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime").logit
+    writer = threading.Thread(target=write)
+    writer.start()
+    answered = infer(study, fifo, bundle=tiny_bundle, backend="onnxruntime", deadline=STARTED)
+    writer.join()
+    assert answered.logit == expected
 
 
 @pytest.mark.parametrize("stage", [windows, one_window], ids=lambda stage: stage.__name__)

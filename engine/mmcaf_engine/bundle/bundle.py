@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import stat
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +16,11 @@ from pydantic import ValidationError
 
 from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, read_own_json
 from ..errors import BundleError, Remedy, UsageError, program
+from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
 from ..outputs import Output, check_writable, commit_folder, refused, remove, staged_folder
-from ..strict_json import parse_json, read_bounded
+from ..strict_json import parse_json
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
@@ -65,7 +67,7 @@ class Bundle:
         """
         if name not in self.manifest.files:
             raise BundleError(f"{self._shown}: the manifest lists no file {name}.")
-        with self._lock:
+        with self._lock, reading(self._shown, BundleError):
             for part in (name, f"{name}.data"):
                 if part in self.manifest.files and part not in self._verified:
                     self._verify(part)
@@ -77,7 +79,7 @@ class Bundle:
         Raises:
             BundleError: one is missing, damaged or altered.
         """
-        with self._lock:
+        with self._lock, reading(self._shown, BundleError):
             for name in self.manifest.files:
                 self._verify(name)
             if self.archive is not None:
@@ -111,11 +113,17 @@ def load_bundle(path: str | Path) -> Bundle:
         BundleError: missing, incomplete, a newer format version, or an invalid manifest.
     """
     path = Path(path)
-    if path.is_dir():
-        return _load_folder(path)
-    if path.is_file():
-        return _load_zip(path)
-    raise BundleError(f"{path}: no such bundle.", Remedy("Check the path, or make one", command=_MAKE_ONE))
+    found = look_at(path, BundleError)
+    if found is None:
+        raise BundleError(
+            f"{shown_path(path)}: no such bundle.", Remedy("Check the path, or make one", command=_MAKE_ONE)
+        )
+    with reading(path, BundleError):
+        if stat.S_ISDIR(found.st_mode):
+            return _load_folder(path)
+        if stat.S_ISREG(found.st_mode):
+            return _load_zip(path)
+    raise BundleError(f"{path}: expected the directory of a bundle or a zip, got {in_words(found)}.", "Check the path.")
 
 
 def _load_same(path: Path, sha256: str) -> Bundle:

@@ -2,13 +2,14 @@
 
 import csv
 import io
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files import in_words, look_at, read_bounded, reason
 from ..manifest import Manifest
 from ..result.decisions import Decision, decision_for
-from ..strict_json import read_bounded
 from .cases import Cohort, FileCase
 
 COLUMNS = ("study", "record", "report", "label", "id")
@@ -33,7 +34,8 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
         UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
             file, an unknown label, an id that stands already. One error names the first few such lines.
     """
-    if path.is_dir():
+    found = look_at(path, UsageError)
+    if found is not None and stat.S_ISDIR(found.st_mode):
         raise UsageError(f"{path}: a directory; a cohort's CSV table was expected.", _EXAMPLE)
     lines = _lines(path, _text(path))
     _, header = next(lines, (0, []))
@@ -62,7 +64,7 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
 
 
 def _text(path: Path) -> str:
-    data = read_bounded(path, error=UsageError, max_bytes=MAX_TABLE_BYTES)
+    data = read_bounded(path, error=UsageError, max_bytes=MAX_TABLE_BYTES, streams=True)
     if len(data) > MAX_TABLE_BYTES:
         raise UsageError(f"{path}: above {MAX_TABLE_BYTES} bytes, more than a cohort's table is read.")
     try:
@@ -129,12 +131,16 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
 
 
 def _existing(folder: Path, cell: str, column: str) -> Path:
+    """The path that a cell names: of a file, or of a directory where a study is."""
     if not cell:
         raise _UnusableRowError(f"no {column}")
     path = folder / cell
     try:
-        if path.exists():
-            return path
+        found = path.stat()
+    except FileNotFoundError:
+        raise _UnusableRowError(f"the {column} {cell!r} does not exist") from None
     except (OSError, ValueError) as failure:
-        raise _UnusableRowError(f"the {column} {cell[:80]!r} is no path ({failure})") from None
-    raise _UnusableRowError(f"the {column} {cell!r} does not exist")
+        raise _UnusableRowError(f"the {column} {cell[:80]!r} cannot be read ({reason(failure)})") from None
+    if not (stat.S_ISREG(found.st_mode) or (column == "study" and stat.S_ISDIR(found.st_mode))):
+        raise _UnusableRowError(f"the {column} {cell[:80]!r} is {in_words(found)}")
+    return path

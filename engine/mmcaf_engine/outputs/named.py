@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import Remedy, UsageError
-from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, in_words, staging_path
+from ..files import in_words
+from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, staging_path
 
 
 @dataclass(frozen=True)

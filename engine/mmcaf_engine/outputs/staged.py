@@ -11,6 +11,8 @@ from errno import EBADF, EEXIST, EINVAL
 from pathlib import Path
 from typing import BinaryIO
 
+from ..files import in_words
+
 PRIVATE = 0o600
 """Rights of a file that this program keeps for itself."""
 
@@ -18,15 +20,6 @@ PUBLIC = 0o666
 """Rights of a file that somebody asked for: those that the umask leaves, or those of the file that it replaces."""
 
 _STAGING = re.compile(r"\.mmcaf-[0-9a-f]{32}\.staging")
-_KINDS = {
-    stat.S_IFLNK: "a link",
-    stat.S_IFDIR: "a directory",
-    stat.S_IFREG: "a file",
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 class StagedFile:
@@ -231,11 +224,6 @@ def found_at(path: Path) -> os.stat_result | None:
         return path.lstat()
     except FileNotFoundError:
         return None
-
-
-def in_words(found: os.stat_result) -> str:
-    """What kind of thing it is."""
-    return _KINDS.get(stat.S_IFMT(found.st_mode), "something that is no file")
 
 
 def _replaceable(target: Path, replace: bool) -> os.stat_result | None:

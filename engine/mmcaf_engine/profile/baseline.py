@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import Remedy, StrictError, UsageError
-from ..strict_json import read_bounded
+from ..files import read_bounded
 from .compare import Comparison, check_baseline, compare, judge, parse_limit
 from .machine import machine_facts
 from .report import MAX_REPORT_BYTES, ProfileReport
@@ -55,7 +55,7 @@ def read_baseline(file: Path, *, runs: int, limit: str | None = None) -> Baselin
         UsageError: it is no report, or with a limit one that no verdict could be based on here.
     """
     allowed = None if limit is None else parse_limit(limit)
-    data = read_bounded(file, error=UsageError, max_bytes=MAX_REPORT_BYTES)
+    data = read_bounded(file, error=UsageError, max_bytes=MAX_REPORT_BYTES, streams=True)
     report = ProfileReport.from_json(data, name=str(file))
     if allowed is not None:
         check_baseline(report, machine_facts(), runs, name=str(file))

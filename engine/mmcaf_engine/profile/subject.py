@@ -7,6 +7,7 @@ from pathlib import Path
 from ..bundle.bundle import Bundle
 from ..errors import RecordError, StudyError, UsageError
 from ..evaluation.synthetic import reads_chest, reads_liver, reads_lung
+from ..files import require_file
 from ..inputs.prepare import prepare
 from ..manifest import Manifest
 from ..record.tokenizer import open_tokenizer
@@ -41,6 +42,8 @@ def given_study(bundle: Bundle, study: Path | None, record: Path | None) -> Meas
         StudyError, RecordError: refused; the message says why.
         UsageError: one of the two is missing.
     """
+    if record is not None:  # It is read once for each answer, so that nothing that is gone once it is read will do.
+        require_file(record, error=RecordError)
     return _prepared(bundle, study, record, "given study")
 
 

@@ -95,7 +95,7 @@ def read_record(
     elif isinstance(source, Mapping):
         document = dict(source)
     else:
-        document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES)
+        document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES, streams=True)
     if not isinstance(document, dict):
         raise RecordError(
             f"{name}: a {_json_type(document)} at the top; one JSON object with the fields "

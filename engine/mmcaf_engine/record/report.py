@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ..errors import RecordError
-from ..strict_json import read_bounded
+from ..files import read_bounded
 
 MAX_REPORT_BYTES = 1024 * 1024
 
@@ -36,7 +36,7 @@ def read_report(source: ReportSource) -> str:
         path, data = Path("report"), source
     else:
         path = Path(source)
-        data = read_bounded(path, error=RecordError, max_bytes=MAX_REPORT_BYTES)
+        data = read_bounded(path, error=RecordError, max_bytes=MAX_REPORT_BYTES, streams=True)
     if len(data) > MAX_REPORT_BYTES:
         raise RecordError(
             f"{path}: more than {MAX_REPORT_BYTES} bytes; a report was expected.", "Pass the report's text alone."

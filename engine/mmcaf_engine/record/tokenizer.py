@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
 from ..errors import BundleError
+from ..files import read_bounded
 from ..manifest.text import TextSpec
-from ..strict_json import read_bounded
 
 START, END, PADDING, UNKNOWN = "[CLS]", "[SEP]", "[PAD]", "[UNK]"
 """Pieces that every vocabulary has, at whatever number."""

@@ -19,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...bundle.bundle import describe_validation, file_sha256
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
+from ...files import read_bounded
 from ...manifest import FileEntry, Precision
 from ...outputs import Output, check_writable, refused, staged_folder
-from ...strict_json import parse_json, read_bounded
+from ...strict_json import parse_json
 from .engine_key import Facts, differences
 from .flavour import INSTALL, FlavourName, find_flavour
 
