@@ -46,8 +46,7 @@ def unreadable(path: str | Path, failure: OSError | ValueError, error: type[Mmca
         return error(f"{at}: no such file.", "Check the path.")
     if isinstance(failure, IsADirectoryError):
         return error(f"{at}: expected a file, got a directory.", "Check the path.")
-    remedy = _REMEDIES.get(failure.errno or 0, "Check the path and the rights of this user.")
-    return error(f"{at}: cannot be read: {reason(failure)}.", remedy)
+    return error(f"{at}: cannot be read: {reason(failure)}.", cure(failure))
 
 
 def reason(failure: OSError | ValueError) -> str:
@@ -55,6 +54,11 @@ def reason(failure: OSError | ValueError) -> str:
     if isinstance(failure, ValueError):
         return "not a path that a file can have"
     return failure.strerror or type(failure).__name__
+
+
+def cure(failure: OSError) -> str:
+    """What to do about it."""
+    return _REMEDIES.get(failure.errno or 0, "Check the path and the rights of this user.")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
 from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
 from mmcaf_engine.errors import BundleError, ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.manifest import Manifest
-from mmcaf_engine.outputs import scratch_folder
+from mmcaf_engine.outputs import Output, scratch_beside
 from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.result.decisions import decision_for
 
@@ -64,7 +64,7 @@ def export_bundle(
         UsageError: nothing may be written at `output`; see `check_output`.
     """
     output = Path(output)
-    check_output(output, inputs=[checkpoint_path], force=force)
+    place = check_output(output, inputs=[checkpoint_path], force=force)
     tell(f"reading {checkpoint_path}")
     checkpoint = load_checkpoint(checkpoint_path)
     networks = Networks()
@@ -72,14 +72,14 @@ def export_bundle(
     entry = networks.entry(name)
     with networks.blamed(name):
         checkpoint = dataclasses.replace(checkpoint, state=entry.own_names(checkpoint.state))
-        return _export(entry, config, checkpoint, output, settings, force, tell)
+        return _export(entry, config, checkpoint, place, settings, force, tell)
 
 
 def _export(
     entry: NetworkEntry[Any],
     config: Any,
     checkpoint: Checkpoint,
-    output: Path,
+    place: Output,
     settings: Mapping[str, str],
     force: bool,
     tell: Callable[[str], None],
@@ -89,8 +89,7 @@ def _export(
     source, matched = _fill(entry, config, checkpoint)
     manifest, checked, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(output.parent) as scratch:
+    with scratch_beside(place) as scratch:
         folder = scratch / "bundle"
         folder.mkdir()
         tell(f"writing {entry.title} as ONNX")
@@ -121,10 +120,10 @@ def _export(
         last = cases[len(VERIFIED_BATCHES) - 1]
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
         write_golden(folder / GOLDEN_NAME, stored | raw_arrays(raw))
-        tell(f"sealing {output}")
-        bundle = write_bundle(folder, manifest, output, force=force)
+        tell(f"sealing {place.path}")
+        bundle = write_bundle(folder, manifest, place.path, force=force)
     return ExportReport(
-        output=output,
+        output=place.path,
         sha256=bundle.sha256,
         network=entry.name,
         config=dict(bundle.manifest.network.config),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import Remedy, UsageError
+from ..files import look_at
 from ..outputs import is_staging, remove
 from ..settings import read_settings
 
@@ -51,6 +52,15 @@ class CacheKind:
         """As `cache_folder`."""
         return cache_folder(self.name)
 
+    def is_made(self) -> bool:
+        """Whether its folder is there; nothing is made for that.
+
+        Raises:
+            UsageError: the cache cannot be looked at.
+        """
+        root = read_settings().cache
+        return root is not None and look_at(root / self.name, UsageError) is not None
+
     def items(self, folder: Path | None = None) -> list[CachedItem]:
         """Everything of this kind, what was left behind half written included, the least recently used first.
 
@@ -61,8 +71,7 @@ class CacheKind:
             UsageError: as `cache_folder`.
         """
         if folder is None:
-            root = read_settings().cache
-            if root is None or not (root / self.name).exists():
+            if not self.is_made():
                 return []
             folder = self.folder()
         found = [self._item(path) for path in folder.iterdir() if self._fits(path.name)]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import BackendError
+from ..files import reason
 from ..outputs import commit_folder, is_staging, new_staging_folder, remove
 from ..settings import read_settings
 from ..strict_json import parse_json
@@ -85,6 +86,8 @@ class EngineCache:
             found = entry.lstat()
         except FileNotFoundError:
             return None
+        except OSError as failure:
+            raise _unfit(reason(failure)) from None
         try:
             engine = _read(entry, found, facts)
         except BackendError:

@@ -1,6 +1,6 @@
 """Where an answer goes: what must not be replaced is refused before the work, and nothing is left half written."""
 
-from .named import Output, check_writable, refused, write_all
+from .named import Output, check_writable, refused, scratch_beside, write_all
 from .staged import (
     PRIVATE,
     PUBLIC,
@@ -26,6 +26,7 @@ __all__ = [
     "new_staging_folder",
     "refused",
     "remove",
+    "scratch_beside",
     "scratch_folder",
     "staged_file",
     "staged_folder",

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ..errors import Remedy, UsageError
 from ..files import in_words
-from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, staging_path
+from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, new_staging_folder, remove, staging_path
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,22 @@ def refused(output: Output) -> Iterator[None]:
         yield
     except OSError as failure:
         raise _refusal(output, f"cannot be written: {failure.strerror or failure}") from None
+
+
+@contextmanager
+def scratch_beside(output: Output) -> Iterator[Path]:
+    """A folder beside the place of what is made in it, gone after the block; missing folders above are made.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    with refused(output):
+        output.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = new_staging_folder(output.path.parent)
+    try:
+        yield folder
+    finally:
+        remove(folder)
 
 
 def write_all(contents: Sequence[tuple[Output, str | bytes]], *, force: bool = False) -> None:

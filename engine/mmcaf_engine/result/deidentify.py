@@ -50,6 +50,6 @@ def _names(source: Path) -> Iterator[str]:
     yield source.name
     if source.is_dir():
         yield from (path.name for path in source.rglob("*"))
-    elif zipfile.is_zipfile(source):
+    elif source.is_file() and zipfile.is_zipfile(source):  # A FIFO would be waited for.
         with zipfile.ZipFile(source) as archive:
             yield from (Path(name).name for name in archive.namelist())

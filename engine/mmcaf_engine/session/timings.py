@@ -22,7 +22,6 @@ from ..machine.cpu import processor
 from ..machine.gpu import first_gpu
 from ..manifest import Precision
 from ..outputs import write_file
-from ..settings import read_settings
 from ..strict_json import parse_json
 
 LEAST_GAIN = 0.05
@@ -123,11 +122,10 @@ def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuni
 
     One that is damaged, made for something else or another user's is not used, and logged as a warning.
     """
-    root = read_settings().cache
-    if root is None or not (root / TUNING.name).exists():
-        return None
     facts = tuned_for(bundle, threads)
     try:
+        if not TUNING.is_made():
+            return None
         file = TUNING.folder() / _name(facts, purpose)
         with open_own(file) as stream:
             data = stream.read(_MAX_BYTES + 1)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ..errors import MmcafError, StudyError
 from ..errors import printable as printable
+from ..files import cure, reason
 
 MAX_DETAIL = 160
 
@@ -33,8 +34,7 @@ def doing(what: str, *, remedy: str = "Send the study again.", quote: bool = Fal
     except (zipfile.BadZipFile, zlib.error, EOFError) as failure:
         raise StudyError(f"{what}: the data end early or are damaged.", remedy) from failure
     except OSError as failure:
-        reason = failure.strerror or type(failure).__name__
-        raise StudyError(f"{what}: cannot be read: {reason}.", "Check the path and its permissions.") from failure
+        raise StudyError(f"{what}: cannot be read: {reason(failure)}.", cure(failure)) from failure
     except Exception as failure:
         detail = f": {printable(str(failure).strip(), MAX_DETAIL)}" if quote and str(failure).strip() else ""
         raise StudyError(f"{what}: damaged ({type(failure).__name__}{detail}).", remedy) from failure

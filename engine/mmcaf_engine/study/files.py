@@ -1,6 +1,7 @@
 """From a path to the files that may hold images: one file, a directory, or a zip read in memory."""
 
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,7 @@ from typing import BinaryIO, cast
 
 from ..cancel import check
 from ..errors import StudyError
+from ..files import in_words, look_at, shown_path
 from .faults import doing, printable
 
 MAX_FILES = 50_000
@@ -66,12 +68,16 @@ def open_path(path: Path) -> Iterator[Found]:
 
 
 def _list(path: Path, stack: ExitStack) -> Found:
-    if not path.exists():
-        raise StudyError(f"{path}: no such file or directory.", "Check the path.")
-    if path.is_dir():
+    found = look_at(path, StudyError)
+    if found is None:
+        raise StudyError(f"{shown_path(path)}: no such file or directory.", "Check the path.")
+    if stat.S_ISDIR(found.st_mode):
         return _directory(path)
-    if not path.is_file():
-        raise StudyError(f"{path}: neither a file nor a directory.", "Give a DICOM file, a directory or a zip.")
+    if not stat.S_ISREG(found.st_mode):
+        raise StudyError(
+            f"{path}: neither a file nor a directory, but {in_words(found)}.",
+            "Give a DICOM file, a directory or a zip.",
+        )
     if _starts_as_zip(path):
         return _members(stack.enter_context(zipfile.ZipFile(path)), path)
     return Found("file", (file_source(path),))

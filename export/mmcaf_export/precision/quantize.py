@@ -19,7 +19,7 @@ from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import Manifest, Precision
-from mmcaf_engine.outputs import scratch_folder
+from mmcaf_engine.outputs import scratch_beside
 from mmcaf_engine.record.tokenizer import open_tokenizer
 
 from ..golden import write_golden
@@ -84,14 +84,13 @@ def quantize_bundle(
     bundle.verify()
     target = Path(path if output is None else output)
     source_bundle = None if output is None else path
-    check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
+    place = check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
     if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with scratch_folder(target.parent) as scratch:
+    with scratch_beside(place) as scratch:
         folder = scratch / "bundle"
         shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST_NAME, ACCURACY_NAME))
         models = {held: folder / file for held, file in manifest.models.items()}

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ...bundle.bundle import describe_validation, file_sha256
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
-from ...files import read_bounded
+from ...files import in_words, look_at, read_bounded, reason, shown_path
 from ...manifest import FileEntry, Precision
 from ...outputs import Output, check_writable, refused, staged_folder
 from ...strict_json import parse_json
@@ -150,9 +150,11 @@ def read_package(folder: Path) -> Package:
     Raises:
         BackendError: it is none, or its signature is not of the form that this version knows.
     """
-    if not folder.is_dir():
+    found = look_at(folder, BackendError)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        what = "no such folder" if found is None else f"expected a folder, got {in_words(found)}"
         raise BackendError(
-            f"{folder}: no such folder.",
+            f"{shown_path(folder)}: {what}.",
             Remedy("Make one", command=program("build", "BUNDLE", "--target", "sm_86", "--output", "FOLDER")),
         )
     file = folder / SIGNATURE_NAME
@@ -259,7 +261,7 @@ def _signed_file(package: Package, name: FileName) -> Iterator[BinaryIO]:
     try:
         stream = os.fdopen(os.open(package.folder / name, os.O_RDONLY | sum(flags)), "rb")
     except OSError as failure:
-        raise BackendError(f"{package.folder}: {name} cannot be read: {failure.strerror}.", _COPY_AGAIN) from None
+        raise BackendError(f"{package.folder}: {name} cannot be read: {reason(failure)}.", _COPY_AGAIN) from None
     with stream:
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             raise BackendError(f"{package.folder}: {name} is not a regular file.", _COPY_AGAIN)
