@@ -157,7 +157,7 @@ def test_one_that_claims_a_precision_and_refuses_it(add: Add, run: Command, tiny
     refusing = "raise ValueError('not this one'); self.runtime()"
     code = named(CODE, "boaster").replace("self._evaluator = self.runtime()", refusing)
     add("boaster", code, "boaster")
-    with pytest.raises(BackendError, match=r"failed while loading model\.onnx: not this one"):
+    with pytest.raises(BackendError, match=r"package boaster 2\.1 failed in _open: ValueError: not this one"):
         open_session(load_bundle(tiny_bundle), backend="boaster")
     tuned = json.loads(run("mmcaf", "tune", tiny_bundle, "--runs", "1", "--json").out)
     (reason,) = [one["reason"] for one in tuned["candidates"] if one["backend"] == "boaster"]

@@ -12,15 +12,17 @@ from dataclasses import astuple
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, ClassVar, Self, TypeVar
+from typing import Annotated, Any, BinaryIO, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from .. import cancel
 from ..cancel import Progress
-from ..errors import BackendError, MmcafError, Remedy, UsageError
+from ..errors import BackendError, MmcafError, Remedy, UsageError, printable
 from ..machine.cpu import processor
+from ..machine.declared import JsonObject, Limit, Positive
 from ..machine.installation import install_package
+from ..machine.plugins import may_raise
 from ..manifest import Precision, TensorSpec
 from ..timing import span, waiting
 from ..volume import Arrays
@@ -29,15 +31,26 @@ from .availability import Detail as Detail
 from .device_arrays import lies_on_device
 from .inputs import Adopted, Input, checked_inputs
 from .node_time import Counting
-from .outputs import joined
+from .outputs import Given, joined
 from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
 
+DESCRIBED = ("backend", "device", "version", "threads", "kernels")
+"""The keys that every `Backend.describe` has."""
+
 _Given = TypeVar("_Given")
 _Kind = TypeVar("_Kind", bound="Backend")
 _Outcome = TypeVar("_Outcome")
+_Described = Annotated[
+    JsonObject, Limit(f"the keys {', '.join(DESCRIBED)}", lambda facts: facts.keys() >= {*DESCRIBED})
+]
+
+
+def called(name: str, origin: str) -> str:
+    """What messages call a backend, with the package that it comes from where that is another one."""
+    return f"Backend {name} of the package {origin}" if origin else f"Backend {name}"
 
 
 class Backend(ABC):
@@ -49,12 +62,22 @@ class Backend(ABC):
     A subclass only talks to its runtime, through `_open`, `_infer` and `_close`. If what the runtime builds from
     a model is worth keeping, `keeps_engines` is True and `_export` and `_import` are there too.
     Everything else that the engine knows of a backend it asks the class: nothing is said of one anywhere else.
+    What another package's class raises is that package's fault, and what it gives back is checked against the types
+    declared here (`machine.plugins.guard`).
 
     Args:
         lengths: that texts are padded to, ascending; the last is the longest "L" of a text input.
     """
 
     name: str
+    kind: type["Backend"]
+    """What is asked about the runtime."""
+    model: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    threads: int
+    precision: Precision
+    lengths: tuple[int, ...]
     packages: ClassVar[tuple[str, ...]] = ()
     """Distributions of which one must be installed, beside the one that the class comes from."""
     optional: ClassVar[bool] = True
@@ -68,7 +91,7 @@ class Backend(ABC):
     """The package that it comes from, with version, where that is another one; set by the registry."""
     device: str = "CPU"
     keeps_engines: bool = False
-    windows_per_call: ClassVar[int] = 1
+    windows_per_call: ClassVar[Positive] = 1
     """Windows that one call of `infer` should be given where there are several."""
     progress: Progress | None = None
     """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
@@ -85,13 +108,12 @@ class Backend(ABC):
     ):
         if not lengths and any("L" in spec.shape for spec in inputs):
             raise ValueError("a network with a text input needs the lengths of its texts")
-        self.kind: type[Backend] = type(self)
-        """What is asked about the runtime."""
+        self.kind = type(self)
         self.model = model
         self.inputs = inputs
         self.outputs = outputs
         self.threads = threads
-        self.precision: Precision = precision
+        self.precision = precision
         self.lengths = tuple(lengths)
         self._lock = threading.Lock()
         self._changing_turns = threading.Lock()
@@ -101,16 +123,21 @@ class Backend(ABC):
     @classmethod
     def title(cls) -> str:
         """What messages call it."""
-        return f"Backend {cls.name} of the package {cls.origin}" if cls.origin else f"Backend {cls.name}"
+        return called(cls.name, cls.origin)
 
     @classmethod
     def availability(cls) -> Availability:
         """Whether this machine can run it, and why or why not. Imports the runtime."""
         try:
             return Availability(True, f"{cls.name} {cls.version()}")
-        except ImportError as failure:
+        except (ImportError, BackendError) as failure:
+            missing = failure.__cause__ if isinstance(failure, BackendError) else failure
+            if not isinstance(missing, ImportError):
+                raise
             install = [Remedy("Install it", command=install_package(package)) for package in cls.packages[:1]]
-            return Availability(False, f"{cls.name} cannot be imported ({failure})", tuple(install))
+            return Availability(
+                False, f"{cls.name} cannot be imported ({printable(str(missing), 300)})", tuple(install)
+            )
 
     @classmethod
     def can_run(cls, precision: Precision) -> Availability:
@@ -197,6 +224,7 @@ class Backend(ABC):
         """
         return self._load("loading the kept engine of", lambda: self._import(engine))
 
+    @may_raise(OSError)
     def export_engine(self, output: BinaryIO) -> None:
         """Write what the runtime built from the model, for `open_engine` of a backend with equal `engine_facts`.
 
@@ -209,7 +237,7 @@ class Backend(ABC):
             with self._mapped("exporting", OSError):
                 self._export(output)
 
-    def engine_facts(self) -> dict[str, Any]:
+    def engine_facts(self) -> JsonObject:
         """What an engine depends on besides the model's bytes and the processor, as JSON."""
         return {
             "runtime": self.name,
@@ -228,6 +256,7 @@ class Backend(ABC):
         name, instructions = astuple(processor())
         return [platform.machine(), platform.system(), platform.release(), name, *instructions]
 
+    @may_raise(UsageError)
     def infer(self, arrays: Mapping[str, Input], *, optional: bool = False) -> Arrays:
         """Run the network on every window of a batch.
 
@@ -252,12 +281,12 @@ class Backend(ABC):
         every = len(wanted) == len(self.outputs)
         answers = self._infer_all(windows) if every else self._infer_some(windows, wanted)
         with span("copy_out"):
-            return joined(answers, wanted, self.kind.title())
+            return joined(answers, batch, wanted, self.kind.title())
 
-    def _infer_all(self, windows: Sequence[Window]) -> list[Arrays]:
+    def _infer_all(self, windows: Sequence[Window]) -> Sequence[Given]:
         return [self._in_turn(self._infer, window) for window in windows]
 
-    def _infer_some(self, windows: Sequence[Window], outputs: Sequence[TensorSpec]) -> list[Arrays]:
+    def _infer_some(self, windows: Sequence[Window], outputs: Sequence[TensorSpec]) -> Sequence[Given]:
         """As `_infer_all`, of these outputs at least; a runtime that can leaves out what only others need."""
         return self._infer_all(windows)
 
@@ -306,7 +335,7 @@ class Backend(ABC):
         """In words, why it is slower than it should be on this device, or None; known once it is open."""
         return None
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> _Described:
         """Backend, device, version, threads; and this project's kernels in use, with how many layers each is."""
         return {
             "backend": self.name,
@@ -347,7 +376,7 @@ class Backend(ABC):
     def _open(self) -> None: ...
 
     @abstractmethod
-    def _infer(self, window: Any) -> Arrays:
+    def _infer(self, window: Any) -> Given:
         """One window, N = 1; what is returned must not change with the next call."""
 
     @abstractmethod
@@ -360,10 +389,11 @@ class Backend(ABC):
     def _interrupt(self) -> None:  # noqa: B027 - a runtime that cannot be asked is waited for
         """Ask the runtime to give up the window that it works on; called from another thread than that window's."""
 
-    def _configuration(self) -> dict[str, Any]:
+    def _configuration(self) -> JsonObject:
         """What the runtime is told, as JSON."""
         return {}
 
+    @may_raise(OSError)
     def _export(self, output: BinaryIO) -> None:
         raise NotImplementedError
 
@@ -371,6 +401,7 @@ class Backend(ABC):
         """As `_open`, from an engine; `engine` stays valid and unchanged until `_close`."""
         raise NotImplementedError
 
+    @may_raise(UsageError)
     def _adopt(self, name: str, given: Input) -> Adopted:
         """An input as the runtime can take it."""
         if lies_on_device(given):

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Self
 
 from ..cancel import Progress
+from ..machine.plugins import attributing_errors
 from ..manifest import Manifest, Precision, ReportParts, TensorSpec
 from ..manifest.text import text_lengths
 from .base import Backend
-from .plugins import attributing_errors
 from .split import SplitNetwork
 
 
@@ -73,7 +73,7 @@ def make_backend(
         BackendError: another package's class cannot be made.
     """
     lengths = network.lengths
-    with attributing_errors(kind, "being set up"):
+    with attributing_errors(kind, "while being set up"):
         if not reports:
             made = kind(network.model, network.inputs, network.outputs, threads, precision, lengths=lengths)
         elif network.parts is None or not kind.can_split:
@@ -92,5 +92,5 @@ def make_backend(
                 embeddings=network.parts.embeddings,
                 reports=reports,
             )
-    made.progress = progress
+        made.progress = progress
     return made

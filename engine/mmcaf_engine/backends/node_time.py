@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm", "Einsum")
 """Operators of ONNX that multiply; of nodes made one, the one that multiplies gives its module to all."""
@@ -26,6 +26,7 @@ class NodeTime:
     bytes: int | None
 
 
+@runtime_checkable
 class Counting(Protocol):
     """A backend that also tells the time of every node: what `Backend.layers` gives.
 

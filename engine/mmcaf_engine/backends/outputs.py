@@ -1,6 +1,7 @@
 """What a runtime gives back, checked against the manifest's outputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -9,23 +10,29 @@ from ..manifest import TensorSpec
 from ..volume import Arrays
 from .remedies import OTHER_BACKEND
 
+Given = Mapping[str, Any]
+"""What a runtime gives back for one window: by name, arrays of N = 1 unless it is wrong."""
 
-def joined(answers: Sequence[Arrays], specs: Sequence[TensorSpec], called: str) -> Arrays:
+
+def joined(answers: Sequence[Given], windows: int, specs: Sequence[TensorSpec], called: str) -> Arrays:
     """The outputs of several windows, each with N = 1, in one array each.
 
     Args:
+        windows: how many there are.
         called: the backend, in an error.
 
     Raises:
-        BackendError: an output is missing, or of the wrong shape or type.
+        BackendError: a window or an output is missing, or an output of the wrong shape or type.
     """
+    if len(answers) != windows:
+        raise BackendError(f"{called}: expected outputs of {windows} windows, got {len(answers)}.", OTHER_BACKEND)
     for spec in specs:
         for answer in answers:
             _check(answer, spec, called)
     return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in specs}
 
 
-def _check(answer: Arrays, spec: TensorSpec, called: str) -> None:
+def _check(answer: Given, spec: TensorSpec, called: str) -> None:
     found: object = answer.get(spec.name)
     free = {"N": 1}
     expected = [free.get(axis, axis) if isinstance(axis, str) else axis for axis in spec.shape]

@@ -1,14 +1,13 @@
 """Backends of other packages: found by entry point, checked one by one, so that a broken one harms no other."""
 
 import re
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 
-from ..errors import BackendError, MmcafError, printable
-from ..machine.plugins import origin, raised
-from .base import Backend
+from ..errors import printable
+from ..machine.plugins import PluginError, contained, guard, origin
+from .base import Backend, called
 
 GROUP = "mmcaf.backends"
 """The entry-point group under which a package names its backends: name -> class."""
@@ -40,51 +39,26 @@ def installed(taken: Collection[str]) -> tuple[dict[str, type[Backend]], tuple[B
     for point in points:
         others = [origin(other) for other in points if other.name == point.name and other is not point]
         try:
-            if point.name in taken or point.name in RESERVED:
-                raise ValueError(f"the name {point.name!r} is taken")
-            if others:
-                raise ValueError(f"the name {point.name!r} is also used by {', '.join(others)}")
-            kind = _load(point)
-            kind.origin = origin(point)
-            added[point.name] = kind
-        except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
-            broken.append(
-                BrokenPlugin(printable(point.name), origin(point), f"{printable(point.value)}: {raised(failure)}")
-            )
+            with contained():
+                if point.name in taken or point.name in RESERVED:
+                    raise ValueError(f"the name {point.name!r} is taken")
+                if others:
+                    raise ValueError(f"the name {point.name!r} is also used by {', '.join(others)}")
+                added[point.name] = _load(point)
+        except PluginError as fault:
+            broken.append(BrokenPlugin(printable(point.name), origin(point), f"{printable(point.value)}: {fault}"))
     return added, tuple(broken)
-
-
-@contextmanager
-def attributing_errors(kind: type[Backend], doing: str) -> Iterator[None]:
-    """Report what goes wrong within another package's backend as that package's fault.
-
-    Raises:
-        BackendError: in place of an exception that is not one of ours.
-    """
-    try:
-        yield
-    except MmcafError:
-        raise
-    except Exception as failure:
-        if not kind.origin:
-            raise
-        raise BackendError(
-            f"{kind.title()} failed while {doing}: {raised(failure)}.",
-            "Update or remove the package, or report it to its authors.",
-        ) from failure
 
 
 def _load(point: EntryPoint) -> type[Backend]:
     kind = point.load()
     if not (isinstance(kind, type) and issubclass(kind, Backend)):
         raise TypeError(f"expected a subclass of Backend, got {kind!r}")
-    if missing := sorted(kind.__abstractmethods__):
-        raise TypeError(f"{kind.__name__} lacks {', '.join(missing)}")
     if kind.name != point.name or not _NAME.fullmatch(point.name):
         raise ValueError(
             f"expected one name of lower-case letters, digits and - _ . for both, got {point.name!r} for the entry "
             f"point and {kind.name!r} for the class"
         )
-    if not isinstance(kind.rank, int) or not all(isinstance(package, str) for package in kind.packages):
-        raise TypeError(f"expected an integer as rank and names as packages, got {kind.rank!r} and {kind.packages!r}")
+    kind.origin = origin(point)
+    guard(kind, Backend, called(kind.name, kind.origin))
     return kind

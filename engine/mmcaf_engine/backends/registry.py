@@ -4,6 +4,7 @@ A built-in backend is a folder of this package whose `backend.py` defines one su
 names its subclass under the entry-point group `mmcaf.backends`; one that cannot be used harms no other.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
@@ -20,6 +21,8 @@ from .plugins import BrokenPlugin, installed
 from .remedies import ANY_BACKEND, SEE_WHAT_RUNS
 
 _Asked = TypeVar("_Asked")
+
+_log = logging.getLogger(__name__)
 
 
 class Backends:
@@ -66,27 +69,27 @@ class Backends:
 
     def availability(self, kind: type[Backend]) -> Availability:
         """`Backend.availability`."""
-        return self._ask(kind, "availability", "", lambda: _expected(kind.availability()), _failed)
+        return self._ask(kind, "availability", "", kind.availability, partial(_failed, kind))
 
     def can_run(self, kind: type[Backend], precision: Precision) -> Availability:
         """`Backend.can_run`, where the backend is available at all."""
         if not (answer := self.availability(kind)).available:
             return answer
-        return self._ask(kind, "can_run", precision, lambda: _expected(kind.can_run(precision)), _failed)
+        return self._ask(kind, "can_run", precision, lambda: kind.can_run(precision), partial(_failed, kind))
 
     def excluded_from_auto(self, kind: type[Backend]) -> str | None:
         """`Backend.excluded_from_auto`."""
-        return self._ask(kind, "excluded", "", kind.excluded_from_auto, lambda failure: _failed(failure).reason)
+        return self._ask(kind, "excluded", "", kind.excluded_from_auto, lambda failure: _failed(kind, failure).reason)
 
     def details(self, kind: type[Backend]) -> Sequence[Detail]:
         """`Backend.details`."""
-        return self._ask(kind, "details", "", lambda: tuple(kind.details()), lambda failure: ())
+        return self._ask(kind, "details", "", kind.details, lambda failure: (_undetailed(kind, failure),))
 
     def in_auto_order(self) -> list[type[Backend]]:
         """What "auto" tries on this machine where nothing was measured, the first first."""
         ranked = []
         for kind in self.classes.values():
-            rank = self._ask(kind, "rank", "", partial(_auto_rank, kind), lambda failure: None)
+            rank = self._ask(kind, "rank", "", kind.auto_rank, _unranked)
             ranked += [] if rank is None else [(rank, kind)]
         return [kind for _, kind in sorted(ranked, key=lambda one: one[0])]  # of equal ones, as they are listed
 
@@ -96,14 +99,14 @@ class Backends:
         question: str,
         about: str,
         ask: Callable[[], _Asked],
-        otherwise: Callable[[Exception], _Asked],
+        otherwise: Callable[[BackendError], _Asked],
     ) -> _Asked:
         """The answer, also to the same question later; of another package's class that fails at it, `otherwise`."""
         key = (kind.name, question, about)
         if key not in self._answers:
             try:
                 self._answers[key] = ask()
-            except Exception as failure:
+            except BackendError as failure:
                 if not kind.origin:
                     raise
                 self._answers[key] = otherwise(failure)
@@ -155,18 +158,14 @@ def _built_in(name: str) -> type[Backend]:
     return found
 
 
-def _expected(answer: Availability) -> Availability:
-    if not isinstance(answer, Availability):
-        raise TypeError(f"expected an Availability, got {type(answer).__name__}")
-    return answer
+def _failed(kind: type[Backend], failure: BackendError) -> Availability:
+    said = raised(failure.__cause__ or failure)
+    return Availability(False, f"it failed when asked: {said} (of the package {kind.origin})")
 
 
-def _auto_rank(kind: type[Backend]) -> int | None:
-    rank = kind.auto_rank()
-    if rank is not None and not isinstance(rank, int):
-        raise TypeError(f"expected an integer or None as place in the order of auto, got {type(rank).__name__}")
-    return rank
+def _undetailed(kind: type[Backend], failure: BackendError) -> Detail:
+    return Detail(kind.name, False, failure.problem, failure.remedies)
 
 
-def _failed(failure: Exception) -> Availability:
-    return Availability(False, f"it failed when asked: {raised(failure)}")
+def _unranked(failure: BackendError) -> None:
+    _log.warning("%s The automatic choice leaves it aside.", failure.problem)

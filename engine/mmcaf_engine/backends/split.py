@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..errors import BundleError
 from ..manifest import Precision, TensorSpec
 from ..manifest.tensors import TEXT_KINDS
-from ..volume import Arrays
 from .base import Backend, Window
+from .outputs import Given, joined
 
 _Report = tuple[bytes, ...]
 """The text inputs of one window, byte by byte; texts of unequal length differ in it too."""
@@ -89,7 +89,7 @@ class SplitNetwork(Backend):
         for part in self.parts:
             part.open()
 
-    def _infer(self, window: Window) -> Arrays:
+    def _infer(self, window: Window) -> Given:
         given = {spec.name: window[spec.name] for spec in self._image.inputs if spec is not self._embeddings}
         given[self._embeddings.name] = self._encode({spec.name: window[spec.name] for spec in self._text.inputs})
         return self._image._in_turn(self._image._infer, given)
@@ -101,7 +101,10 @@ class SplitNetwork(Backend):
             self._kept.move_to_end(report)
             self._found += 1
             return self._kept[report]
-        encoded = self._text._in_turn(self._text._infer, texts)[self._embeddings.name]
+        given = self._text._in_turn(self._text._infer, texts)
+        encoded: NDArray[Any] | None = given.get(self._embeddings.name)
+        if not isinstance(encoded, np.ndarray):
+            encoded = joined([given], 1, [self._embeddings], self.kind.title())[self._embeddings.name]  # refuses it
         self._expect_embeddings(encoded, np.asarray(next(iter(texts.values()))).shape[1])
         self._encoded += 1
         self._kept[report] = encoded

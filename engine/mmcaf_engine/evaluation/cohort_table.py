@@ -6,8 +6,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import UsageError, printable
 from ..files import in_words, look_at, read_bounded, reason
+from ..machine.plugins import said
 from ..manifest import Manifest
 from ..result.decisions import Decision, decision_for
 from .cases import Cohort, FileCase
@@ -126,7 +127,7 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
     try:
         label = decision.read_label(row.get("label"))
     except ValueError as reason:
-        raise _UnusableRowError(str(reason)) from None
+        raise _UnusableRowError(printable(said(reason), 300)) from None
     return FileCase(row.get("id") or row["study"], label, study, record, report)
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ..bundle.accuracy import Accuracy, CohortSummary, Estimate, Flips, PrecisionAccuracy, Reference, Runtime
 from ..cancel import Progress
 from ..errors import RecordError, StudyError, UsageError
+from ..machine.plugins import attributing_errors
 from ..manifest import AccuracyBound, Precision
 from ..record.tokenizer import open_tokenizer
 from ..result.aggregate import StudyScore
@@ -78,20 +79,21 @@ def evaluate(
         )
     reference = outcome.scores["fp32"]
     decision = decision_for(manifest)
-    accuracy = Accuracy(
-        cohort=_summary(cohort, outcome, decision),
-        threshold=decision.threshold,
-        thresholds=decision.thresholds,
-        reference=Reference(
-            **reference.runtime.model_dump(),
-            performance=performance(outcome.labels, reference.probabilities, decision),
-        ),
-        precisions={
-            precision: agreement(reference, scores, outcome.labels, decision, manifest.accuracy_bounds[precision])
-            for precision, scores in outcome.scores.items()
-            if precision != "fp32"
-        },
-    )
+    with attributing_errors(type(decision), "while judging a cohort"):
+        accuracy = Accuracy(
+            cohort=_summary(cohort, outcome, decision),
+            threshold=decision.threshold,
+            thresholds=decision.thresholds,
+            reference=Reference(
+                **reference.runtime.model_dump(),
+                performance=performance(outcome.labels, reference.probabilities, decision),
+            ),
+            precisions={
+                precision: agreement(reference, scores, outcome.labels, decision, manifest.accuracy_bounds[precision])
+                for precision, scores in outcome.scores.items()
+                if precision != "fp32"
+            },
+        )
     return accuracy, outcome
 
 
@@ -137,8 +139,16 @@ def score_cohort(
     for precision, session in sessions.items():
         facts = session.describe()
         runtime = Runtime(backend=facts["backend"], version=facts["version"], device=facts["device"])
-        scores[precision] = StudyScores(runtime, *decision.arrays(found[precision]))
+        scores[precision] = StudyScores(runtime, *_arrays(decision, found[precision]))
     return CohortScores(tuple(ids), tuple(labels), scores, tuple(refused), tuple(warnings))
+
+
+def _arrays(decision: Decision, scores: list[StudyScore]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    probabilities, logits = decision.arrays(scores)
+    with attributing_errors(type(decision), "in arrays"):
+        if not len(probabilities) == len(logits) == len(scores):
+            raise ValueError(f"expected {len(scores)} studies, got {len(probabilities)} and {len(logits)}")
+    return probabilities, logits
 
 
 def _summary(cohort: Cohort, outcome: CohortScores, decision: Decision) -> CohortSummary:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.accuracy import DecisionTable, Estimate, LabelTable, MacroTable, Performance
+from ..machine.plugins import attributing_errors
 from ..result.decisions import Decision, Label
 from ..result.decisions.questions import Question, Questions
 from .intervals import bootstrap_interval
@@ -54,7 +55,15 @@ def area_of(labels: Labels, probabilities: NDArray[np.float64], decision: Decisi
 def questions_of(labels: Labels, probabilities: NDArray[np.float64], decision: Decision) -> Questions | None:
     """What is asked about the studies whose label is known; None where no label is."""
     chosen = [at for at, label in enumerate(labels) if label is not None]
-    return decision.questions([labels[at] for at in chosen], probabilities[chosen]) if chosen else None
+    if not chosen:
+        return None
+    asked = decision.questions([labels[at] for at in chosen], probabilities[chosen])
+    with attributing_errors(type(decision), "in questions"):
+        arrays = [array for one in asked.each for array in (one.truth, one.score, one.said)]
+        arrays += [asked.strata] if asked.right is None else [asked.strata, asked.right]
+        if any(array.shape != (len(chosen),) for array in arrays):
+            raise ValueError(f"expected arrays of {len(chosen)} studies, got {sorted({*map(np.shape, arrays)})}")
+    return asked
 
 
 def why_no_auroc(labels: Labels, decision: Decision) -> str:

@@ -8,6 +8,7 @@ from io import BytesIO
 from ..bundle.accuracy import Accuracy, Estimate, Performance
 from ..errors import BackendError, Remedy, StudyError, UsageError
 from ..machine.installation import install_command
+from ..machine.plugins import attributing_errors
 from ..manifest import Manifest, Precision
 from ..result.decisions import Decision, decision_for
 from .cases import Cohort
@@ -81,7 +82,9 @@ def draw_evaluation(evaluation: Evaluation) -> bytes:
     Raises:
         StudyError: the studies that were refused leave none to draw.
     """
-    curves = roc_curves(evaluation.accuracy, evaluation.outcome, decision_for(evaluation.bundle.manifest))
+    decision = decision_for(evaluation.bundle.manifest)
+    with attributing_errors(type(decision), "while its ROC curves were computed"):
+        curves = roc_curves(evaluation.accuracy, evaluation.outcome, decision)
     if not curves:
         raise StudyError(
             "The ROC curves are not drawn; the refusals left no studies of both labels.", "Resolve the refusals."

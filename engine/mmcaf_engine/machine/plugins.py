@@ -1,8 +1,24 @@
-"""What other packages add through entry points: in the messages about it, where it is from and what it raised."""
+"""What other packages add through entry points: whatever their code does wrong is their fault, and said to be.
 
+`guard` is the one place through which calls of such code go; `attributing_errors` is for what is made of its answers.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, wraps
 from importlib.metadata import EntryPoint
+from types import FunctionType
+from typing import Any, ClassVar, NoReturn, Self, TypeVar, get_origin, get_type_hints
 
-from ..errors import printable
+from ..errors import BackendError, CancelledError, DeadlineError, MmcafError, UnsupportedNetworkError, printable
+from .declared import expect
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class PluginError(Exception):
+    """What another package's code raised, in words; the cause is the exception itself."""
 
 
 def origin(point: EntryPoint) -> str:
@@ -14,5 +30,187 @@ def origin(point: EntryPoint) -> str:
 
 def raised(failure: BaseException) -> str:
     """The kind of an exception and the first line of its message."""
-    lines = str(failure).strip().splitlines()
+    lines = said(failure).splitlines()
     return f"{type(failure).__name__}: {printable(lines[0], 200)}" if lines else type(failure).__name__
+
+
+def said(failure: BaseException) -> str:
+    """The message of an exception of another package, which may fail even at that."""
+    try:
+        return str(failure).strip()
+    except Exception:
+        return ""
+
+
+@contextmanager
+def contained(*passed: type[BaseException]) -> Iterator[None]:
+    """Whatever another package's code raises becomes a `PluginError`, also what would end the program.
+
+    A KeyboardInterrupt is the user's, and stays; so does what is `passed`.
+
+    Raises:
+        PluginError: in place of any other exception.
+    """
+    try:
+        yield
+    except BaseException as failure:
+        if isinstance(failure, (KeyboardInterrupt, GeneratorExit, *passed)):
+            raise
+        raise PluginError(raised(failure)) from failure
+
+
+def attributing_errors(kind: type, doing: str) -> AbstractContextManager[None]:
+    """Report what goes wrong while something is done with another package's class as that package's fault.
+
+    Of a class of this package, errors stay what they are.
+
+    Args:
+        kind: the class, or one derived from it. doing: after "failed".
+
+    Raises:
+        BackendError: in place of an exception that is not one of ours.
+    """
+    title = getattr(kind, "_guarded", None)
+    return nullcontext() if title is None else _attributing(title, doing, MmcafError)
+
+
+@contextmanager
+def _attributing(title: str, doing: str, *passed: type[BaseException]) -> Iterator[None]:
+    """As `attributing_errors`, of code of this title.
+
+    Args:
+        passed: what it may raise besides a BackendError, which is a refusal that needs only the package's name, and
+            the end of the caller's limits.
+    """
+    try:
+        with contained(BackendError, CancelledError, DeadlineError, *passed):
+            yield
+    except PluginError as fault:
+        _blame(title, doing, fault, fault.__cause__)
+    except BackendError as refusal:
+        if type(refusal) not in (BackendError, UnsupportedNetworkError):
+            _blame(title, doing, raised(refusal), refusal)  # of a class of its own, which may lack what ours have
+        if title in refusal.problem or MmcafError in passed:
+            raise
+        raise type(refusal)(f"{title}: {printable(refusal.problem, 500)}", *refusal.remedies) from refusal
+
+
+def _blame(title: str, doing: str, reason: object, cause: BaseException | None) -> NoReturn:
+    lacks_memory = isinstance(cause, MemoryError)
+    remedy = "Update or remove the package, or report it to its authors."
+    raise BackendError(
+        f"{title} failed {doing}: {reason}.", "Close other programs." if lacks_memory else remedy
+    ) from cause
+
+
+def may_raise(*kinds: type[Exception]) -> Callable[[_Function], _Function]:
+    """Of a method that other packages override: these exceptions are an answer, and no fault."""
+
+    def mark(function: _Function) -> _Function:
+        function.__dict__["may_raise"] = kinds
+        return function
+
+    return mark
+
+
+def guard(kind: type, base: type, title: str) -> None:
+    """Let every call of another package's class pass through one place, which attributes errors and checks answers.
+
+    Every member that `base` declares is replaced: what its code raises becomes a BackendError that names the package,
+    and what it gives back must be of the type that `base` declares. So must the attributes be, of the class now, and of
+    an instance when it is made or gives itself back. A class of this package is left as it is.
+
+    Args:
+        kind: subclass of `base`; changed in place, since its own code refers to it by name.
+        title: what messages call it, with its package.
+
+    Raises:
+        TypeError: a method is missing, or an attribute of the class is not of the declared type.
+    """
+    if kind.__module__.partition(".")[0] == __name__.partition(".")[0] or "_guarded" in vars(kind):
+        return
+    if missing := sorted(getattr(kind, "__abstractmethods__", ())):
+        raise TypeError(f"{kind.__name__} lacks {', '.join(missing)}")
+    for name, hint in _attributes(base).items():
+        found = inspect.getattr_static(kind, name, None)
+        if get_origin(hint) is ClassVar:
+            _expect_of_class(kind, name, hint)
+        elif _binds(found):
+            setattr(kind, name, _property(name, found, hint, title))
+    for name, declared in vars(base).items():
+        found = inspect.getattr_static(kind, name)
+        if (name.startswith("__") and name != "__init__") or (found is declared and name.startswith("_")):
+            continue  # What is private and not overridden calls only what is guarded.
+        if isinstance(declared, property):
+            setattr(kind, name, _property(name, found, _returned(declared.fget), title))
+        elif isinstance(declared, classmethod | FunctionType):
+            setattr(kind, name, _method(name, found, declared, base, title))
+    kind._guarded = title  # type: ignore[attr-defined]
+
+
+def _expect_of_class(kind: type, name: str, hint: Any) -> None:
+    value = getattr(kind, name)
+    try:
+        expect(value, hint, name)
+    except TypeError as failure:
+        raise TypeError(f"{failure} {value!r}") from None
+
+
+def _method(name: str, found: Any, declared: Any, base: type, title: str) -> Any:
+    of_class = isinstance(declared, classmethod)
+    function = declared.__func__ if of_class else declared
+    hint = _returned(function)
+    passed = function.__dict__.get("may_raise", ()) + ((MmcafError,) if found is declared else ())
+
+    @wraps(function, updated=())
+    def call(self: Any, *arguments: Any, **options: Any) -> Any:
+        with _attributing(title, f"in {name}", *passed):
+            answer = _bound(found, None if of_class else self, self if of_class else type(self))(*arguments, **options)
+            if name == "__init__":
+                _expect_attributes(self, base)
+            elif hint is Self:
+                expect(answer, base)
+                _expect_attributes(answer, base)
+            elif hint is not type(None):
+                expect(answer, hint)
+        return answer
+
+    return classmethod(call) if of_class else call
+
+
+def _property(name: str, found: Any, hint: Any, title: str) -> property:
+    def get(self: Any) -> Any:
+        with _attributing(title, f"in {name}"):
+            value = _bound(found, self, type(self))
+            expect(value, hint)
+        return value
+
+    def change(self: Any, value: Any) -> None:
+        found.__set__(self, value)
+
+    return property(get, change if hasattr(type(found), "__set__") else None)
+
+
+def _binds(found: object) -> bool:
+    return hasattr(type(found), "__get__")
+
+
+def _bound(found: Any, instance: object, owner: type) -> Any:
+    return found.__get__(instance, owner) if _binds(found) else found
+
+
+def _expect_attributes(instance: object, base: type) -> None:
+    for name, hint in _attributes(base).items():
+        if not hasattr(instance, name):
+            raise TypeError(f"{name} is not set, as of a {base.__name__} whose own __init__ was not called")
+        expect(getattr(instance, name), hint, name)
+
+
+@cache
+def _attributes(base: type) -> dict[str, Any]:
+    """Name -> declared type of what instances have besides methods."""
+    return get_type_hints(base, include_extras=True)
+
+
+def _returned(function: Any) -> Any:
+    return get_type_hints(function, include_extras=True).get("return", Any)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..backends.node_names import module_name, module_path
 from ..backends.node_time import PRODUCTS, NodeTime
-from ..backends.plugins import attributing_errors
+from ..machine.plugins import attributing_errors
 from ..manifest import Precision
 from ..session.session import Session
 from ..timing import Stopwatch
@@ -37,7 +37,7 @@ def measure_layers(
     """
     plain: list[float] = []
     profiled: list[float] = []
-    with attributing_errors(session.choice.backend, "telling the times of its layers"), ExitStack() as opened:
+    with attributing_errors(session.choice.backend, "while telling the times of its layers"), ExitStack() as opened:
         counting = session.layers()
         opened.callback(counting.close)
         counting.open()

@@ -78,25 +78,29 @@ def refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> N
         )
 
 
-def refuse_impossible(score: StudyScore, labels: int) -> None:
+def refuse_impossible(score: StudyScore, labels: int, windows: int, called: str) -> None:
     """Never an answer that no network can have given, whoever's decision made it.
 
+    Args:
+        labels, windows: how many there are. called: the decision, in the error.
+
     Raises:
-        BackendError: a number is not finite, a probability is not one, or label, window or verdict is none.
+        BackendError: a number is not finite, a probability is not one, a window is missing or too many, or label,
+            deciding window or verdict is none.
     """
-    windows = [value for window in score.windows for value in (window.logit, window.probability)]
-    numbers = [score.probability, score.logit, *score.probabilities, *score.logits, *windows]
+    of_windows = [value for window in score.windows for value in (window.logit, window.probability)]
+    numbers = [score.probability, score.logit, *score.probabilities, *score.logits, *of_windows]
     possible = (
         all(math.isfinite(number) for number in numbers)
         and all(-_ROUNDING <= probability <= 1 + _ROUNDING for probability in score.probabilities)
         and len(score.probabilities) == labels
-        and 0 <= score.deciding < len(score.windows)
+        and 0 <= score.deciding < windows == len(score.windows)
         and score.verdict.isprintable()
     )
     if not possible:
         raise BackendError(
-            f"The output decision gave an impossible answer: probabilities {list(score.probabilities)} of {labels} "
-            f"labels, from window {score.deciding + 1} of {len(score.windows)}.",
+            f"{called} gave an impossible answer: probabilities {list(score.probabilities)} of {labels} "
+            f"labels, from window {score.deciding + 1} of {len(score.windows)}, where {windows} were scored.",
             "Update or remove the package that the decision comes from.",
         )
 

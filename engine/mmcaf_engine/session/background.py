@@ -69,11 +69,15 @@ class BackgroundSession:
     ) -> None:
         self._left = True
         self._thread.shutdown(wait=not isinstance(failure, CancelledError | DeadlineError))
-        if self._session is not None:
-            self._session.add_done_callback(_close)
+        if self._session is None:
+            return
+        if failure is None and self._session.done() and self._session.exception() is None:
+            self._session.result().close()
+        else:
+            self._session.add_done_callback(_discard)
 
 
-def _close(opened: "Future[Session]") -> None:
+def _discard(opened: "Future[Session]") -> None:
     """Release a session, whoever left it; one that failed to open has released itself."""
     if not opened.cancelled() and opened.exception() is None:
-        opened.result().close()
+        opened.result().discard()

@@ -3,11 +3,10 @@
 import logging
 import platform
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass
 
 from ..backends.base import Backend
-from ..backends.plugins import attributing_errors
 from ..bundle.bundle import Bundle
 from ..bundle.models import model_files, model_hashes
 from ..cache.engines import (
@@ -22,6 +21,7 @@ from ..cache.engines import (
 )
 from ..errors import BackendError, UsageError
 from ..machine.cpu import processor
+from ..machine.plugins import attributing_errors
 from .self_test import SelfTest, ensure_self_test, run_self_test
 
 _log = logging.getLogger(__name__)
@@ -48,10 +48,11 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
         UsageError: as `read_settings`.
     """
     try:
-        with attributing_errors(backend.kind, "being opened"):
+        with attributing_errors(backend.kind, "while being opened"):
             opening = _open(bundle, backend)
     except BaseException:
-        backend.close()
+        with suppress(BackendError):  # Of another package's backend: what it failed at first is what counts.
+            backend.close()
         raise
     backend.forget()  # what the self-test has read
     _log.info(

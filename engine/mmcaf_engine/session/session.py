@@ -1,5 +1,6 @@
 """A session: one bundle, opened in one backend at one precision, self-tested."""
 
+import logging
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -9,12 +10,14 @@ from ..backends.inputs import Input
 from ..backends.node_time import Counting
 from ..bundle.bundle import Bundle
 from ..cancel import CancelToken, Progress, leave_behind, limited
-from ..errors import UsageError
+from ..errors import BackendError, UsageError
 from ..manifest import Precision
 from ..volume import Arrays
 from .choice import Choice, backend_for, choose, splits
 from .opening import Opening, open_backend
 from .self_test import NOT_TESTED, SelfTest, run_self_test
+
+_log = logging.getLogger(__name__)
 
 
 class Session:
@@ -121,8 +124,19 @@ class Session:
         return self._backend.layers()
 
     def close(self) -> None:
-        """Release the network; closing twice is harmless."""
+        """Release the network; closing twice is harmless.
+
+        Raises:
+            BackendError: another package's backend fails at it.
+        """
         self._backend.close()
+
+    def discard(self) -> None:
+        """As `close`, where something else has failed, or nobody waits any more; a failure is logged."""
+        try:
+            self.close()
+        except BackendError as failure:
+            _log.warning("%s", failure.problem)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -182,7 +196,7 @@ def open_session(
         return Session(bundle, choice, made, open_backend(bundle, made))
 
     with limited(cancel, deadline):
-        return leave_behind(opened, name="open", discard=Session.close)
+        return leave_behind(opened, name="open", discard=Session.discard)
 
 
 def keeps_reports(

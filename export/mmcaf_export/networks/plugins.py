@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from mmcaf_engine.machine.plugins import origin, raised
+from mmcaf_engine.machine.plugins import PluginError, contained, origin
 
 from .entry import NetworkEntry
 
@@ -34,9 +34,10 @@ def installed() -> tuple[list[Plugin], list[Faulty]]:
     faulty: list[Faulty] = []
     for point in sorted(entry_points(group=GROUP), key=lambda point: (origin(point), point.name)):
         try:
-            found.append(Plugin(origin(point), _load(point)))
-        except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
-            faulty.append(Faulty(origin(point), f"{point.value}: {raised(failure)}"))
+            with contained():
+                found.append(Plugin(origin(point), _load(point)))
+        except PluginError as fault:
+            faulty.append(Faulty(origin(point), f"{point.value}: {fault}"))
     return found, faulty
 
 

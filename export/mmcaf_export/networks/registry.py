@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from mmcaf_engine.errors import ExportError, MmcafError, Remedy
-from mmcaf_engine.machine.plugins import raised
+from mmcaf_engine.machine.plugins import PluginError, contained
 
 from .cmasg.entry import CmasgEntry
 from .entry import NetworkEntry
@@ -59,17 +59,17 @@ class Networks:
         Raises:
             ExportError: in place of an exception that is not one of ours.
         """
-        try:
+        if self.origins[name] == _OWN:
             yield
-        except MmcafError:
-            raise
-        except Exception as failure:
-            if self.origins[name] == _OWN:
-                raise
+            return
+        try:
+            with contained(MmcafError):
+                yield
+        except PluginError as fault:
             raise ExportError(
-                f"The network {name!r} of the package {self.origins[name]} failed: {raised(failure)}.",
+                f"The network {name!r} of the package {self.origins[name]} failed: {fault}.",
                 "Report it to the package's authors, or update it with pip.",
-            ) from failure
+            ) from fault.__cause__
 
     def recognise(
         self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None

@@ -511,15 +511,16 @@ def test_a_predicted_value_is_compared_between_precisions() -> None:
         {"probabilities": (0.5,)},
         {"verdict": "none\x1b[31m"},
         {"deciding": 3},
+        {"windows": (WindowScore(0, 0.0, 0.5), WindowScore(0, 0.0, 0.5))},
     ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any]) -> None:
     window = WindowScore(0, 0.0, 0.5)
     score = StudyScore(1, "loud", 0.5, (0.5, 0.5), 0.0, (0.0,), (window,), 0)
-    refuse_impossible(score, 2)
-    with pytest.raises(BackendError, match="an impossible answer"):
-        refuse_impossible(replace(score, **changes), 2)
+    refuse_impossible(score, 2, 1, "The output decision x")
+    with pytest.raises(BackendError, match="The output decision x gave an impossible answer"):
+        refuse_impossible(replace(score, **changes), 2, 1, "The output decision x")
 
 
 class Failing(Always):
@@ -532,7 +533,12 @@ class Failing(Always):
 
 
 def test_what_a_decision_raises_is_attributed_to_it() -> None:
-    decision = object.__new__(Failing)
-    decision.labels = ("a", "b")
-    with pytest.raises(BackendError, match=r"The output decision failing of .* failed: SystemExit"):
-        decision.aggregate((0,), np.zeros((1, 1), np.float32))
+    register(Failing)
+    try:
+        decision = Failing(("a", "b"))
+        with pytest.raises(
+            BackendError, match=r"The output decision failing of the package .* failed in _aggregate: SystemExit"
+        ):
+            decision.aggregate((0,), np.zeros((1, 1), np.float32))
+    finally:
+        unregister(Failing)

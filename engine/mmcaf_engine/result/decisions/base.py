@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary, Flips
-from ...errors import BackendError, MmcafError
-from ...machine.plugins import raised
+from ...machine.plugins import may_raise
 from ...manifest import Manifest
 from ..aggregate import StudyScore, refuse_impossible, refuse_not_finite
 from ..result import Wording
@@ -23,27 +22,37 @@ Method = Literal["max", "mean"]
 """How windows become a study."""
 
 
+def called(name: str, origin: str) -> str:
+    """What messages call a decision, with the package that it comes from where that is another one."""
+    return f"The output decision {name} of the package {origin}" if origin else f"The output decision {name}"
+
+
 class Decision(ABC):
     """What a network's scores mean. A subclass is the only place that knows its kind.
 
     names: what a manifest's `activation` may call it.
     one_question: the answer is that to a single question by yes or no, label 1 or label 0, which has a ROC curve.
     alone: each label is a question of its own, with a threshold of its own.
-    labels: the manifest's. method: how windows become a study.
+    origin: the package that it comes from, with version, where that is another one; set by the registry.
+    labels: the manifest's.
     threshold, thresholds: as reports repeat them; None where the answer follows from none.
+
+    What another package's class raises is that package's fault, and what it gives back is checked against the types
+    declared here (`machine.plugins.guard`).
     """
 
     names: ClassVar[tuple[str, ...]]
+    origin: ClassVar[str] = ""
     one_question: ClassVar[bool] = False
     alone: ClassVar[bool] = False
 
     labels: tuple[str, ...]
-    method: Method
     threshold: float | None = None
     thresholds: tuple[float, ...] | None = None
 
     @classmethod
     @abstractmethod
+    @may_raise(ValueError)
     def of(cls, manifest: Manifest) -> Self:
         """The decision that a manifest declares.
 
@@ -64,16 +73,8 @@ class Decision(ABC):
             BackendError: a logit is not finite, or the answer is impossible.
         """
         refuse_not_finite(starts, logits)
-        try:
-            score = self._aggregate(starts, logits)
-            refuse_impossible(score, len(self.labels))
-        except MmcafError:
-            raise
-        except (Exception, SystemExit) as failure:  # whatever another package's decision does
-            raise BackendError(
-                f"The output decision {self.names[0]} of {type(self).__module__} failed: {raised(failure)}.",
-                "Update or remove the package that it comes from, or report it to its authors.",
-            ) from failure
+        score = self._aggregate(starts, logits)
+        refuse_impossible(score, len(self.labels), len(starts), called(self.names[0], self.origin))
         return score
 
     @abstractmethod
@@ -90,6 +91,7 @@ class Decision(ABC):
 
     # What is known of studies
 
+    @may_raise(ValueError)
     def read_label(self, cell: str | None) -> Label:
         """A study's label from a table's cell; None, or an empty one, is not known.
 

@@ -2,11 +2,12 @@
 
 from importlib.metadata import EntryPoint
 
-from ...errors import BundleError
-from ...machine.plugins import origin, raised
+from ...errors import BundleError, printable
+from ...machine.declared import expect
+from ...machine.plugins import PluginError, contained, guard, origin, said
 from ...manifest import Manifest
 from ...manifest.activation import STANDARD_NAMES, announce, entry_points_of, withdraw
-from .base import Decision
+from .base import Decision, called
 from .binary import BinaryDecision
 from .multiclass import MulticlassDecision
 from .multilabel import MultilabelDecision
@@ -22,13 +23,15 @@ def decision_for(manifest: Manifest) -> Decision:
 
     Raises:
         BundleError: nothing provides it, what does cannot be used, or the manifest is not what it needs.
+        BackendError: another package's fails at making it.
     """
     kind = _kind(manifest.activation)
     try:
         return kind.of(manifest)
     except ValueError as reason:
+        needs = printable(said(reason), 300)
         raise BundleError(
-            f"{manifest.name}: not what the output decision {manifest.activation!r} needs: {reason}.",
+            f"{manifest.name}: not what the output decision {manifest.activation!r} needs: {needs}.",
             "Export the bundle again with a manifest that fits.",
         ) from None
 
@@ -38,10 +41,12 @@ def register(kind: type[Decision]) -> None:
 
     Raises:
         ValueError: one of them is that of another decision.
+        TypeError: a method is missing, or an attribute of the class is not of the declared type.
     """
     for name in kind.names:
         if name in STANDARD_NAMES or (_OF_THE_FORMAT | _REGISTERED).get(name, kind) is not kind:
             raise ValueError(f"there is another output decision {name!r}")
+    _guard(kind, kind.__module__.partition(".")[0])
     for name in kind.names:
         _REGISTERED[name] = kind
         announce(name)
@@ -71,16 +76,21 @@ def _kind(name: str) -> type[Decision]:
 
 def _loaded(point: EntryPoint) -> type[Decision]:
     try:
-        kind = point.load()
-    except (Exception, SystemExit) as failure:  # whatever a foreign module does when it is imported
-        raise _unusable(point, raised(failure)) from None
-    if not (isinstance(kind, type) and issubclass(kind, Decision)):
-        raise _unusable(point, f"{point.value} is no subclass of {Decision.__name__}")
+        with contained():
+            kind = point.load()
+            if not (isinstance(kind, type) and issubclass(kind, Decision)):
+                raise TypeError(f"{point.value} is no subclass of {Decision.__name__}")
+            _guard(kind, origin(point))
+    except PluginError as fault:
+        raise BundleError(
+            f"The output decision {point.name!r} of {origin(point)} cannot be used: {fault}.",
+            "Install that package again, or another version of it.",
+        ) from None
     return kind
 
 
-def _unusable(point: EntryPoint, reason: str) -> BundleError:
-    return BundleError(
-        f"The output decision {point.name!r} of {origin(point)} cannot be used: {reason}.",
-        "Install that package again, or another version of it.",
-    )
+def _guard(kind: type[Decision], package: str) -> None:
+    if kind not in _OF_THE_FORMAT.values():
+        expect(kind.names, tuple[str, ...], "names")
+        kind.origin = package
+        guard(kind, Decision, called(kind.names[0], package))
