@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
 
+from .arguments import checked, expect
 from .bundle.accuracy import AccuracySummary, accuracy_summary
 from .bundle.bundle import Bundle, load_bundle
 from .bundle.default import default_bundle
@@ -113,7 +114,9 @@ def infer(
     Raises:
         BundleError, BackendError: refused; the message says why. And what `Answerer.answer` raises.
     """
-    _refuse_unknown(options)
+    options = _checked(options)
+    expect("bundle", bundle, (str, Path, Bundle, type(None)))
+    expect("session", session, (Session, type(None)), "Open one with open_session, or leave it out.")
     watch = options["watch"] = options.get("watch") or Stopwatch()
     with ExitStack() as stack:
         stack.enter_context(limited(options.get("cancel"), options.get("deadline")))
@@ -139,9 +142,11 @@ class Answerer:
 
     Raises:
         BundleError: nothing here provides the bundle's output decision.
+        UsageError: no session.
     """
 
     def __init__(self, session: Session | BackgroundSession, *, notice: str | None = None) -> None:
+        expect("session", session, (Session, BackgroundSession), "Open one with open_session.")
         self.bundle = session.bundle
         self.decision = decision_for(self.bundle.manifest)
         self._session = session
@@ -181,7 +186,7 @@ class Answerer:
             UsageError: an argument is out of range, or a heat map of a network without attention, or
                 where nothing may be written.
         """
-        _refuse_unknown(options)
+        options = _checked(options)
         watch = options.get("watch") or Stopwatch()
         with limited(options.get("cancel"), options.get("deadline")), watch.active():
             return self._answer(study, record, watch, options)
@@ -273,11 +278,27 @@ class Answerer:
         )
 
 
-def _refuse_unknown(options: AnswerOptions) -> None:
-    """A misspelt option must not be one that is left out: strict would not be."""
+def _checked(options: AnswerOptions) -> AnswerOptions:
+    """The options, each of the type that it should be.
+
+    Raises:
+        TypeError: one of another name; a misspelt option must not be one that is left out: strict would not be.
+        UsageError: a value of another type.
+    """
     if unknown := sorted(options.keys() - AnswerOptions.__annotations__.keys()):
         known = ", ".join(AnswerOptions.__annotations__)
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}; options are {known}")
+    types = _option_types()
+    found: AnswerOptions = {**options}
+    found.update(checked({name: value for name, value in options.items() if name in types}, types))  # type: ignore[typeddict-item]
+    return found
+
+
+@cache
+def _option_types() -> dict[str, Any]:
+    """Name -> type of each option, but of those that are one of a few words: `Policies` knows these."""
+    hints = get_type_hints(AnswerOptions)
+    return {name: hint for name, hint in hints.items() if get_origin(hint) is not Literal}
 
 
 def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:

@@ -82,7 +82,7 @@ class PatientHeader:
 
     def __post_init__(self) -> None:
         """A blank identifier is none."""
-        if self.patient_id is not None and not self.patient_id.strip():
+        if isinstance(self.patient_id, str) and not self.patient_id.strip():
             object.__setattr__(self, "patient_id", None)
 
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
+from ..arguments import expect
 from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, read_own_json
 from ..errors import BundleError, Remedy, UsageError, program
 from ..files import in_words, look_at, read_bounded, reading, shown_path
@@ -111,7 +112,9 @@ def load_bundle(path: str | Path) -> Bundle:
 
     Raises:
         BundleError: missing, incomplete, a newer format version, or an invalid manifest.
+        UsageError: no path.
     """
+    expect("bundle", path, (str, Path))
     path = Path(path)
     found = look_at(path, BundleError)
     if found is None:

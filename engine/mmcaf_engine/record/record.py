@@ -1,6 +1,7 @@
 """The clinical record: JSON or a report in, validated and scaled features and the report's text out."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import checked, plain_scalars
 from ..errors import RecordError, Remedy
 from ..manifest import CategoryField, Impute, NumberField, TableField, TableSpec, TextSpec
 from ..strict_json import parse_json, read_json
@@ -81,6 +83,7 @@ def read_record(
             finite number, or outside its plausible range; one error names every such field. A report that is no text,
             or comes alone where a table is needed.
     """
+    checked({"record": source}, {"record": RecordSource}, error=RecordError)
     fields = () if spec is None else spec.fields
     if text is not None and isinstance(source, str | Path) and Path(source).suffix.lower() == ".txt":
         if spec is not None:
@@ -93,7 +96,7 @@ def read_record(
     if isinstance(source, bytes):
         document = parse_json(source, name=name, error=RecordError, max_bytes=MAX_RECORD_BYTES)
     elif isinstance(source, Mapping):
-        document = dict(source)
+        document = plain_scalars(dict(source))
     else:
         document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES, streams=True)
     if not isinstance(document, dict):
@@ -241,9 +244,15 @@ def _number(entry: NumberField, raw: Any) -> float:
 def _finite(raw: Any, expected: str) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise _UnusableValueError(f"a {_json_type(raw)} came, {expected}")
-    if not math.isfinite(raw):
-        raise _UnusableValueError(f"{raw} came, {expected}")
-    return float(raw)
+    try:
+        number = float(raw)
+    except OverflowError:
+        raise _UnusableValueError(
+            f"a number of more than {sys.float_info.max_10_exp} digits came, {expected}"
+        ) from None
+    if not math.isfinite(number):
+        raise _UnusableValueError(f"{number} came, {expected}")
+    return number
 
 
 def _factor(entry: NumberField, unit: Any) -> float:
@@ -292,4 +301,4 @@ def _fold(text: str) -> str:
 
 def _json_type(value: Any) -> str:
     names = {str: "string", bool: "true/false value", dict: "nested object", list: "list", type(None): "null"}
-    return names.get(type(value), "number")
+    return names.get(type(value), "number" if isinstance(value, int | float) else type(value).__name__)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ..arguments import checked
 from ..errors import RecordError
 from ..files import read_bounded
 
@@ -32,6 +33,7 @@ def read_report(source: ReportSource) -> str:
     Raises:
         RecordError: the file is missing, or it is too large, no plain text, or not UTF-8.
     """
+    checked({"report": source}, {"report": ReportSource}, error=RecordError)
     if isinstance(source, bytes):
         path, data = Path("report"), source
     else:

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, get_type_hints
 
+from ..arguments import checked, expect
 from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
 from ..backends.node_time import Counting
@@ -187,6 +188,10 @@ def open_session(
         UsageError: no backend of that name, threads below 1, reports below 0, reports asked of what cannot keep any,
             or wrong settings (`read_settings`).
     """
+    expect("bundle", bundle, (Bundle,), "Load it first, with load_bundle.")
+    given: dict[str, Any] = {"backend": backend, "precision": precision, "threads": threads, "reports": reports}
+    given |= {"progress": progress, "cancel": cancel, "deadline": deadline}
+    checked(given, get_type_hints(open_session))
     if reports < 0:
         raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")
 

@@ -1,11 +1,13 @@
 """Volumes that a caller holds in memory, checked and turned as files are."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import checked, expect
 from ..cancel import Progress
 from ..errors import StudyError, UsageError
 from ..timing import span
@@ -101,7 +103,7 @@ def open_volumes(
 def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: str) -> OpenVolume:
     if not isinstance(given, Volume | Study):
         raise UsageError(f"study: expected a Volume or a Study for {name}, got {type(given).__name__}.")
-    study = given if isinstance(given, Study) else Study(given, modality, {}, PatientHeader())
+    study = _described(given, name) if isinstance(given, Study) else Study(given, modality, {}, PatientHeader())
     if study.modality != modality:
         raise UsageError(f"{name}: expected a volume of {modality}, got one of {study.modality}.")
     volume = study.volume
@@ -112,10 +114,11 @@ def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: st
     values = _numbers(volume.values, name)
     if study.images and len(study.images) != len(values):
         raise UsageError(f"{name}: {len(study.images)} source images of {len(values)} slices; one each was expected.")
-    if len(volume.spacing_mm) != 3 or not all(np.isfinite(step) and step > 0 for step in volume.spacing_mm):
-        raise StudyError(f"{name}: expected three spacings above 0 mm, got {by_axes(volume.spacing_mm)}.", _REMEDY)
-    affine = _affine(volume, name)
-    check_affine(affine, np.asarray(volume.spacing_mm, np.float64), name, by="spacing_mm", remedy=_REMEDY)
+    spacing = _array(volume.spacing_mm, (3,), f"{name}: expected three spacings above 0 mm")
+    if not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise StudyError(f"{name}: expected three spacings above 0 mm, got {by_axes(spacing)}.", _REMEDY)
+    affine = _affine(volume, spacing, name)
+    check_affine(affine, spacing, name, by="spacing_mm", remedy=_REMEDY)
     shape = (values.shape[0], values.shape[1], values.shape[2])
     orientation, placement = place(affine, shape, name)
     if study.images and int(orientation[0][0]) != 0:
@@ -124,6 +127,17 @@ def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: st
             "Give the slices first, or leave the source images out.",
         )
     return OpenVolume(replace(study, volume=replace(volume, values=values)), orientation, placement)
+
+
+def _described(given: Study, name: str) -> Study:
+    """What a caller says of a volume, each of the type that it should be; messages name no value of it."""
+    expect(f"{name}.volume", given.volume, (Volume,))
+    of_study, of_patient = get_type_hints(Study), get_type_hints(PatientHeader)
+    facts = {part.name: getattr(given, part.name) for part in fields(Study) if part.name != "volume"}
+    found = checked(facts, of_study, error=StudyError, where=f"{name}.")
+    patient = {part.name: getattr(found["patient"], part.name) for part in fields(PatientHeader)}
+    found["patient"] = PatientHeader(**checked(patient, of_patient, error=StudyError, where=f"{name}.patient."))
+    return Study(given.volume, **found)
 
 
 def _numbers(values: object, name: str) -> NDArray[np.int16] | NDArray[np.float32]:
@@ -147,12 +161,24 @@ def _numbers(values: object, name: str) -> NDArray[np.int16] | NDArray[np.float3
     return values.astype(np.float32, copy=False)
 
 
-def _affine(volume: Volume, name: str) -> NDArray[np.float64]:
+def _affine(volume: Volume, spacing: NDArray[np.float64], name: str) -> NDArray[np.float64]:
     """[4, 4], from slice, row and column to mm, RAS."""
-    direction, origin = np.asarray(volume.direction, np.float64), np.asarray(volume.origin_mm, np.float64)
-    if direction.shape != (3, 3) or origin.shape != (3,):
-        raise StudyError(f"{name}: expected a 3 x 3 direction and an origin of 3 values in mm.", _REMEDY)
+    expected = f"{name}: expected a 3 x 3 direction and an origin of 3 values in mm"
+    direction, origin = _array(volume.direction, (3, 3), expected), _array(volume.origin_mm, (3,), expected)
     affine = np.eye(4)
-    affine[:3, :3] = LPS_RAS @ (direction.T * np.asarray(volume.spacing_mm, np.float64))
+    affine[:3, :3] = LPS_RAS @ (direction.T * spacing)
     affine[:3, 3] = LPS_RAS @ origin
     return affine
+
+
+def _array(given: object, shape: tuple[int, ...], expected: str) -> NDArray[np.float64]:
+    """Real numbers in this shape."""
+    try:
+        values = np.asarray(given)
+    except ValueError:  # rows of different lengths
+        values = np.asarray(None)
+    if values.dtype.kind not in "iuf":
+        raise StudyError(f"{expected}, got what is no array of numbers ({type(given).__name__}).", _REMEDY)
+    if values.shape != shape:
+        raise StudyError(f"{expected}, got an array of shape {values.shape}.", _REMEDY)
+    return values.astype(np.float64)
