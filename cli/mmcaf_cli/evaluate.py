@@ -4,11 +4,10 @@ from pathlib import Path
 
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import default_bundle
-from mmcaf_engine.errors import Remedy, StrictError
+from mmcaf_engine.errors import MmcafError, Remedy, StrictError
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.roc_plot import check_roc, draw_evaluation
 from mmcaf_engine.evaluation.run import evaluate_bundle
-from mmcaf_engine.outputs import write_all
 
 from .console import to_json, warn
 from .evaluate_text import render
@@ -41,9 +40,15 @@ def evaluate_command(
         found = evaluate_bundle(
             bundle, cohort, precisions=precisions, backend=backend, threads=threads, progress=progress
         )
-    report.give(lambda: render(found), lambda: to_json(found.to_dict()))
+    pictures, failure = [], None
     if drawing is not None:
-        write_all([(drawing, draw_evaluation(found))], force=report.force)
+        try:
+            pictures = [(drawing, draw_evaluation(found))]
+        except MmcafError as raised:  # What was measured is given all the same.
+            failure = raised
+    report.give(lambda: render(found), lambda: to_json(found.to_dict()), others=pictures)
+    if failure is not None:
+        raise failure
     if strict and found.failures():
         raise StrictError(
             f"--strict: {'; '.join(found.failures())}.", Remedy("Resolve it, or leave this out", option="strict")

@@ -1,5 +1,6 @@
 """`mmcaf-infer STUDY [RECORD]`: the answer on stdout, everything else on stderr."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -96,6 +97,7 @@ def infer(
     """Answer one study with a multimodal fusion network."""
     from mmcaf_engine.cancel import limited
     from mmcaf_engine.errors import Remedy, UsageError
+    from mmcaf_engine.outputs import scratch_beside
     from mmcaf_engine.pipeline import infer as answer
 
     from .console import detail, warn
@@ -110,7 +112,9 @@ def infer(
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
     wanted.check(*drawings, inputs=[study, record, report, bundle, *named])
-    with limited(deadline=deadline), ProgressBar() as progress:
+    beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
+    with limited(deadline=deadline), ExitStack() as stack, ProgressBar() as progress:
+        drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
         given = given_inputs(study, record, report)
         result = answer(
             given.study,
@@ -127,10 +131,11 @@ def infer(
             threads=threads,
             allow_id_mismatch=allow_id_mismatch,
             strict=strict,
-            heatmap=heatmap,
+            heatmap=drawn[0] if drawn else None,
             heatmap_over=heatmap_over,
             progress=progress,
         )
+        pictures = [(drawing, file.read_bytes()) for drawing, file in zip(drawings, drawn, strict=True)]
     detail("timing_ms", result.timing_ms)
     if without_patient:
         from mmcaf_engine.result.deidentify import deidentify
@@ -140,7 +145,7 @@ def infer(
     if wanted.json_on_stdout:
         for warning in result.warnings:
             warn(warning)
-    wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json)
+    wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json, others=pictures)
 
 
 def main() -> None:

@@ -298,7 +298,7 @@ def studies(
     studies_command(path, modality, bundle, Report(json, output, force))
 
 
-@app.command()
+@app.command(whatever_is_set=True)
 def doctor(
     quick_check: Annotated[
         bool, typer.Option("--quick-check", help="Ten seconds: is it healthy? Exit code 0 if so, else 6.")
@@ -381,7 +381,7 @@ def record_template(
     record_template_command(bundle, output, Report(json, force=force))
 
 
-@app.command()
+@app.command(whatever_is_set=True)
 def version(json: Json = False) -> None:
     """Print the version."""
     from mmcaf_engine import __version__

@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from mmcaf_engine.settings import read_settings
+
 from .console import Loudness, answer, set_loudness
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -61,12 +63,18 @@ class App(typer.Typer):
         if group:
             self.callback(help=help)(_with_common_options(_nothing))
 
-    def command(self, name: str | None = None, **settings: Any) -> Callable[[_Function], _Function]:
-        """As `typer.Typer.command`, with the options that all commands take."""
+    def command(
+        self, name: str | None = None, *, whatever_is_set: bool = False, **settings: Any
+    ) -> Callable[[_Function], _Function]:
+        """As `typer.Typer.command`, with the options that all commands take.
+
+        Args:
+            whatever_is_set: whether it also works with wrong settings, as what looks for such must.
+        """
         register = super().command(name, **settings)
 
         def add(function: _Function) -> _Function:
-            register(_with_common_options(function))
+            register(_with_common_options(function, with_settings=not whatever_is_set))
             return function
 
         return add
@@ -103,14 +111,16 @@ def _common(
         set_loudness(Loudness.QUIET if quiet else Loudness.VERBOSE)
 
 
-def _with_common_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function with the parameters of `_common` behind its own."""
+def _with_common_options(function: Callable[..., Any], *, with_settings: bool = False) -> Callable[..., Any]:
+    """The function with the parameters of `_common` behind its own; with settings, it refuses wrong ones."""
     common = inspect.signature(_common).parameters
     own = inspect.signature(function)
 
     @wraps(function)
     def command(**given: Any) -> Any:
         _common(**{name: given.pop(name) for name in common})
+        if with_settings:
+            read_settings()
         return function(**given)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.parameters.values()]

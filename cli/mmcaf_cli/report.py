@@ -45,7 +45,7 @@ class Report:
         document: Callable[[], str],
         *,
         printed: Callable[[], str] | None = None,
-        others: Sequence[tuple[Output, str]] = (),
+        others: Sequence[tuple[Output, str | bytes]] = (),
     ) -> None:
         """Write what is to be written, all or none of it, then print; printed even if it cannot be written.
 

@@ -12,6 +12,8 @@ from .cancel import POLL_SECONDS, check
 from .errors import MmcafError, printable
 
 _BLOCK_BYTES = 1 << 20
+_NAME_MAX = 255
+"""Characters of a file's name that a file system takes at most."""
 _SHOWN = 160
 """Characters of a path that cannot be opened; what was meant as a text may have come as a path."""
 
@@ -41,7 +43,13 @@ def unreadable(path: str | Path, failure: OSError | ValueError, error: type[Mmca
     """
     if isinstance(failure, ValueError):
         return error(f"{shown_path(path)}: {reason(failure)}.", "Check the path.")
-    at = shown_path(os.fsdecode(failure.filename) if isinstance(failure.filename, str | bytes) else path)
+    name = os.fsdecode(failure.filename) if isinstance(failure.filename, str | bytes) else str(path)
+    at = shown_path(name)
+    if _is_text(name):
+        return error(
+            f"{at}: expected a path, which this is not ({reason(failure)}).",
+            "Save it to a file, and give the path of that; in Python, what a file holds may be given as bytes.",
+        )
     if isinstance(failure, FileNotFoundError):
         return error(f"{at}: no such file.", "Check the path.")
     if isinstance(failure, IsADirectoryError):
@@ -94,18 +102,28 @@ def in_words(found: os.stat_result) -> str:
 
 
 def shown_path(path: str | Path) -> str:
-    """As messages say it: on one line and not too long."""
-    return printable(str(path), _SHOWN)
+    """As messages say it: on one line and not too long; what is JSON or a text in place of a path is not quoted."""
+    text = str(path)
+    return f"<a text of {len(text)} characters>" if _is_text(text) else printable(text, _SHOWN)
 
 
-def require_file(path: Path, *, error: type[MmcafError]) -> None:
+def _is_text(path: str) -> bool:
+    return path.lstrip()[:1] in ("{", "[") or "\n" in path or any(len(part) > _NAME_MAX for part in path.split("/"))
+
+
+def require_file(path: Path, *, error: type[MmcafError], if_there: bool = False) -> None:
     """Refuse what is no regular file, without opening it.
+
+    Args:
+        if_there: leave a path where nothing is to those who read it.
 
     Raises:
         error: nothing is there, it cannot be looked at, or it is no file.
     """
     found = look_at(path, error)
     if found is None:
+        if if_there:
+            return
         raise error(f"{shown_path(path)}: no such file.", "Check the path.")
     _refuse_others(path, found, error)
 

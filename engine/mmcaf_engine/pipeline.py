@@ -13,7 +13,7 @@ from .bundle.default import default_bundle
 from .cancel import CancelToken, Progress, limited
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
-from .manifest import Precision
+from .manifest import Precision, named_precision
 from .outputs import Output, check_writable
 from .record.record import RecordSource
 from .record.report import ReportSource
@@ -116,6 +116,8 @@ def infer(
     """
     options = _checked(options)
     expect("bundle", bundle, (str, Path, Bundle, type(None)))
+    if precision != "auto":
+        named_precision(precision)
     expect("session", session, (Session, type(None)), "Open one with open_session, or leave it out.")
     watch = options["watch"] = options.get("watch") or Stopwatch()
     with ExitStack() as stack:

@@ -50,12 +50,12 @@ def read_settings() -> Settings:
     origins = dict.fromkeys(KEYS, "default")
     for name in KEYS:
         variable = f"MMCAF_{name.upper()}"
+        if file is not None and name in configured:  # Also where the variable counts: a wrong file is to be mended.
+            origins[name] = str(file)
+            values[name] = _configured(file, name, configured[name])
         if text := os.environ.get(variable):
             origins[name] = f"${variable}"
             values[name] = _limit_of(text) if name == "cache_limit" else _expanded(text, origins[name])
-        elif file is not None and name in configured:
-            origins[name] = str(file)
-            values[name] = _configured(file, name, configured[name])
     return Settings(
         bundle=values.get("bundle"),
         cache=values.get("cache") or _default_cache(),
@@ -116,13 +116,13 @@ def _folder(variable: str | None, *below_home: str) -> Path | None:
 
 def _read(file: Path) -> dict[str, Any]:
     """The file's keys and values; none without a file."""
-    import tomllib
-
     with reading(file, UsageError):
         try:
             file.stat()
         except (FileNotFoundError, NotADirectoryError):
             return {}
+    import tomllib
+
     data = read_bounded(file, error=UsageError, max_bytes=_MAX_BYTES)
     if len(data) > _MAX_BYTES:
         raise UsageError(f"{file}: more than the {_MAX_BYTES // 1024} KiB that are read.", _CORRECT)

@@ -121,7 +121,7 @@ def test_inspect_engine_json(run: Command, bundle: Path) -> None:
     [
         (["build", "nowhere.mmcaf", "--target", "sm_86"], 5, "nowhere.mmcaf: no such bundle"),
         (["build", "TINY", "--target", "sm_86", "--precision", "fp16"], 6, "tiny holds no fp16 network"),
-        (["build", "BUNDLE", "--target", "sm_86", "--precision", "fp8"], 6, "holds no fp8 network; it holds fp32"),
+        (["build", "BUNDLE", "--target", "sm_86", "--precision", "fp8"], 2, "Unknown precision 'fp8'"),
         (["build", "BUNDLE", "--target", "rtx4090"], 2, "No GPU target is called 'rtx4090'"),
         (["build", "BUNDLE", "--target", "sm_90"], 2, "cannot build for sm_90: it builds for sm_75, sm_80, sm_86"),
         (["build", "BUNDLE", "--target", "sm_75", "--target", "sm_86"], 2, "sm_75 cannot share an engine with sm_86"),

@@ -357,11 +357,15 @@ def test_an_input_is_never_replaced(place: Path, spelled: Callable[[Path], Path]
     assert (study / "1.dcm").read_bytes() == b"slice"
 
 
-def test_what_lies_in_an_input_folder_is_never_replaced_but_something_may_be_added(place: Path) -> None:
+def test_what_lies_in_an_input_folder_is_never_replaced_and_nothing_is_added(place: Path) -> None:
     (place / "1.dcm").write_bytes(b"slice")
     with pytest.raises(UsageError, match=r"1\.dcm: part of the input .*place"):
         check_writable([Output("out", place / "1.dcm")], inputs=[place], force=True)
-    check_writable([Output("out", place / "result.json")], inputs=[place])
+    for option, name in (("out", "result.json"), ("output", "further/new.mmcaf")):
+        (place / name).parent.mkdir(exist_ok=True)
+        with pytest.raises(UsageError, match=rf"{name}: within the input .*place, to which nothing is added"):
+            check_writable([Output(option, place / name)], inputs=[place], force=True)
+    check_writable([Output("out", place.parent / "result.json")], inputs=[place])
 
 
 def test_a_folder_that_holds_an_input_is_never_replaced(place: Path) -> None:

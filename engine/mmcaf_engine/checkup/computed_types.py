@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, get_args
+from typing import Any
 
 from ..backends.tensorrt.conv_precision import CONVOLUTIONS, PRODUCTS, Product, flops_by_precision, share_in
 from ..backends.tensorrt.flavour import Flavour, find_flavour
@@ -12,7 +12,7 @@ from ..bundle.bundle import Bundle
 from ..cache.engines import ENGINES, EngineCache, cache_limit
 from ..errors import MmcafError
 from ..machine.gpu import find_gpus, first_gpu
-from ..manifest import Precision
+from ..manifest import PRECISIONS, Precision
 from ..session.build_ahead import held_precision, key_facts, products_of
 
 REPORT_VERSION = 1
@@ -76,7 +76,7 @@ def computed_types(bundle: Bundle, precisions: Sequence[str] = ()) -> ComputedTy
         BundleError: a model is damaged.
     """
     flavour = find_flavour()
-    in_order = sorted(bundle.manifest.models, key=get_args(Precision).index)
+    in_order = sorted(bundle.manifest.models, key=PRECISIONS.index)
     networks = []
     for precision in [held_precision(bundle, name) for name in precisions or in_order]:
         products = products_of(bundle, precision, flavour)

@@ -4,7 +4,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import MmcafError, Remedy, program
@@ -98,11 +98,11 @@ def _backends(backends: "Backends") -> list[Check]:
 
 
 def _precisions(backends: "Backends") -> list[Check]:
-    from ..manifest import Precision
+    from ..manifest import PRECISIONS
 
     checks = []
     for name, kind in backends.classes.items():
-        for precision in get_args(Precision) if backends.availability(kind).available else ():
+        for precision in PRECISIONS if backends.availability(kind).available else ():
             answer = backends.can_run(kind, precision)
             status: Status = "ok" if answer.available else "note"
             checks.append(Check("precision", f"{name} {precision}", status, answer.reason, answer.remedies))
@@ -123,7 +123,7 @@ def _settings() -> list[Check]:
     try:
         settings = read_settings()
     except MmcafError as failure:
-        return [Check.refused("settings", "config.toml", "problem", failure)]
+        return [Check.refused("settings", "settings", "problem", failure)]
     if settings.config is None:
         found = Check("settings", "config.toml", "note", "none can be: this user has no home folder")
     else:

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import get_args
 
 from ..bundle.bundle import Bundle
 from ..cancel import Progress
-from ..errors import BackendError, UsageError
-from ..manifest import Precision
+from ..errors import BackendError
+from ..manifest import PRECISIONS, Precision, named_precision
 from ..session.session import Session, keeps_reports, open_session
 from .cases import Cohort
 from .compare import evaluate
@@ -17,7 +16,6 @@ from .evaluation import Evaluation
 KEPT_REPORTS = 64
 """Encoded reports that a session keeps: enough for a cohort in which the images of a report stand together."""
 
-_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +48,7 @@ def evaluate_bundle(
     sessions: dict[Precision, Session] = {}
     not_run: dict[Precision, str] = {}
     with ExitStack() as opened:
-        for precision in wanted or sorted(bundle.manifest.models, key=_PRECISIONS.index):
+        for precision in wanted or sorted(bundle.manifest.models, key=PRECISIONS.index):
             try:
                 session = opened.enter_context(_open(bundle, precision, backend, threads))
             except BackendError as failure:
@@ -72,10 +70,8 @@ def known_precisions(given: Sequence[str]) -> tuple[Precision, ...]:
     Raises:
         UsageError: there is no such precision.
     """
-    unknown = [name for name in given if name not in _PRECISIONS]
-    if unknown:
-        raise UsageError(f"Unknown precision {unknown[0]!r}.", f"Choose among: {', '.join(_PRECISIONS)}.")
-    return tuple(name for name in _PRECISIONS if name in given or name == "fp32") if given else ()
+    wanted = [named_precision(name) for name in given]
+    return tuple(name for name in PRECISIONS if name in wanted or name == "fp32") if given else ()
 
 
 def _open(bundle: Bundle, precision: Precision, backend: str, threads: int | None) -> Session:

@@ -40,7 +40,7 @@ from .table import (
     TableField,
     TableSpec,
 )
-from .tensors import AttentionSpec, NetworkSpec, Precision, TensorSpec
+from .tensors import PRECISIONS, AttentionSpec, NetworkSpec, Precision, TensorSpec, named_precision
 from .text import TextSpec
 
 __all__ = [
@@ -48,7 +48,9 @@ __all__ = [
     "NetworkSpec",
     "TensorSpec",
     "FileEntry",
+    "PRECISIONS",
     "Precision",
+    "named_precision",
     "FORMAT_VERSION",
     "written_version",
     "Code",

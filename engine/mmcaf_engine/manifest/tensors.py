@@ -1,13 +1,16 @@
 """The manifest's network: what it is, and the tensors that go in and come out."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from ..errors import UsageError
 from .base import Line, ManifestModel
 
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 InputKind = Literal["volume", "image", "tokens", "token_mask", "table"]
 OutputKind = Literal["score", "attention"]
@@ -16,6 +19,18 @@ Axis = Annotated[int, Field(ge=1)] | Literal["N", "L"]
 """N: the batch. L: word pieces of the longest text, from 1 to text.max_tokens."""
 
 TEXT_KINDS = ("tokens", "token_mask")
+
+
+def named_precision(name: str) -> Precision:
+    """The precision of this name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for known in PRECISIONS:
+        if known == name:
+            return known
+    raise UsageError(f"Unknown precision {name!r:.40}.", f"Choose among: {', '.join(PRECISIONS)}.")
 
 
 class TensorSpec(ManifestModel):

@@ -38,7 +38,8 @@ _FITTING: dict[str, Callable[[int], bool]] = {
 def check_writable(outputs: Sequence[Output], *, inputs: Iterable[str | Path | None] = (), force: bool = False) -> None:
     """Refuse what could not or must not be written, before the work and without touching what stands there.
 
-    A link, device, FIFO or socket is never written to, nor is an input, nor what lies in a folder that is one.
+    A link, device, FIFO or socket is never written to, nor is an input; in a folder that is one nothing is replaced,
+    and nothing added to it.
 
     Args:
         inputs: what is read; None and paths that do not exist count for nothing.
@@ -135,16 +136,16 @@ def _check_place(output: Output, force: bool) -> None:
 
 def _check_inputs(output: Output, inputs: Sequence[Path]) -> None:
     found = found_at(output.path)
-    if found is None:
-        return
     place = output.path.resolve()
     for path in inputs:
         with suppress(OSError, ValueError):  # What cannot be looked at is refused by those who read it.
-            if os.path.samestat(path.stat(), found):
+            read = path.stat()
+            if found is not None and os.path.samestat(read, found):
                 raise _refusal(output, "an input, which is never replaced")
             if place.is_relative_to(path.resolve()):
-                raise _refusal(output, f"part of the input {path}, which is never replaced")
-            if output.kind == "whole" and path.resolve().is_relative_to(place):
+                what = f"within the input {path}, to which nothing is added"
+                raise _refusal(output, what if found is None else f"part of the input {path}, which is never replaced")
+            if found is not None and output.kind == "whole" and path.resolve().is_relative_to(place):
                 raise _refusal(output, f"it holds the input {path}, which is never replaced")
 
 

@@ -7,7 +7,7 @@ from ..backends.registry import Backends, unavailable
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
 from ..errors import BackendError, Remedy, program
-from ..manifest import Precision
+from ..manifest import Precision, named_precision
 from ..session.choice import choose
 
 ALL = "all"
@@ -29,7 +29,7 @@ def plan(bundle: Bundle, backends: Sequence[str], precisions: Sequence[str], thr
     Raises:
         BackendError: a backend that was named is not available, the bundle holds no such precision, or no pair can be
             measured.
-        UsageError: a backend that was named is unknown.
+        UsageError: a backend or precision that was named is unknown.
     """
     found: dict[tuple[str, Precision], Planned] = {}
     for precision in _precisions(bundle, precisions):
@@ -61,15 +61,15 @@ def _backends(wanted: Sequence[str]) -> list[str]:
 
 def _precisions(bundle: Bundle, wanted: Sequence[str]) -> list[Precision | None]:
     """None for "auto"."""
-    held: dict[str, Precision] = {name: name for name in bundle.manifest.models}
+    held = bundle.manifest.models
     names: list[Precision | None] = []
     for name in wanted or ("auto",):
         if name == ALL:
-            names += held.values()
+            names += held
         elif name == "auto":
             names.append(None)
-        elif name in held:
-            names.append(held[name])
+        elif (precision := named_precision(name)) in held:
+            names.append(precision)
         else:
             raise BackendError(
                 f"{bundle.manifest.name} holds no {name} network; it holds {', '.join(held)}.",

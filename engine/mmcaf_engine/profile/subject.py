@@ -42,8 +42,8 @@ def given_study(bundle: Bundle, study: Path | None, record: Path | None) -> Meas
         StudyError, RecordError: refused; the message says why.
         UsageError: one of the two is missing.
     """
-    if record is not None:  # It is read once for each answer, so that nothing that is gone once it is read will do.
-        require_file(record, error=RecordError)
+    if isinstance(record, str | Path):  # It is read once for each answer: what is gone when it is read will not do.
+        require_file(Path(record), error=RecordError, if_there=True)
     return _prepared(bundle, study, record, "given study")
 
 

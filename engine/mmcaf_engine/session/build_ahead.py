@@ -24,7 +24,7 @@ from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError, program
 from ..machine.compute_capability import BF16_FROM, WHICH_TARGET, Target
 from ..machine.gpu import Gpu, find_gpus, first_gpu
-from ..manifest import Precision
+from ..manifest import Precision, named_precision
 from ..manifest.text import text_lengths
 
 REPORT_VERSION = 1
@@ -160,10 +160,10 @@ def held_precision(bundle: Bundle, wanted: str) -> Precision:
 
     Raises:
         BackendError: it does not.
+        UsageError: there is no such precision.
     """
-    for held in bundle.manifest.models:
-        if held == wanted:
-            return held
+    if (held := named_precision(wanted)) in bundle.manifest.models:
+        return held
     raise BackendError(
         f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
         Remedy("Add it", command=program("quantize", "BUNDLE", "--precision", wanted)),

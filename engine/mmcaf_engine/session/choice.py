@@ -13,7 +13,7 @@ from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..machine.installation import install_package
-from ..manifest import Precision
+from ..manifest import Precision, named_precision
 from .timings import read_tuning
 
 
@@ -45,7 +45,7 @@ def choose(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", th
 
     Raises:
         BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here.
-        UsageError: no backend of that name, or threads below 1.
+        UsageError: no backend or precision of that name, or threads below 1.
     """
     cores = core_count(threads)
     backends = Backends()
@@ -166,9 +166,8 @@ def _first_of(
 
 
 def _held(bundle: Bundle, wanted: str) -> Precision:
-    for held in bundle.manifest.models:
-        if held == wanted:
-            return held
+    if (held := named_precision(wanted)) in bundle.manifest.models:
+        return held
     raise BackendError(
         f"{bundle.manifest.name} holds no {wanted} network; it holds {', '.join(bundle.manifest.models)}.",
         ANY_PRECISION,

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, Us
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
-from mmcaf_engine.manifest import Manifest, Precision
+from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision
 from mmcaf_engine.outputs import scratch_beside
 from mmcaf_engine.record.tokenizer import open_tokenizer
 
@@ -211,7 +211,7 @@ def _lower(wanted: Sequence[str]) -> tuple[Precision, ...]:
     Raises:
         UsageError: none, an unknown one, or FP32.
     """
-    lower = [name for name in get_args(Precision) if name != "fp32"]
+    lower = [name for name in PRECISIONS if name != "fp32"]
     choose = Remedy(f"Choose of {', '.join(lower)}", option="precision")
     if not wanted or "fp32" in wanted:
         raise UsageError("fp32 is what the others are compared with.", choose)

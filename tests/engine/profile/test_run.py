@@ -226,7 +226,7 @@ def test_a_session_that_fails_its_self_test_is_skipped(tiny_bundle: Path, monkey
         ({"concurrency": (1, 0)}, UsageError, "concurrency: expected numbers of at least 1, got 1, 0"),
         ({"backends": ("openvina",)}, UsageError, "Unknown backend 'openvina'"),
         ({"precisions": ("int8",)}, BackendError, "holds no int8 network; it holds fp32"),
-        ({"precisions": ("fp32", "fp8")}, BackendError, "holds no fp8 network"),
+        ({"precisions": ("fp32", "fp8")}, UsageError, "Unknown precision 'fp8'"),
         ({"study": Path("nowhere"), "record": RECORD}, StudyError, "nowhere"),
         ({"study": Path("nowhere")}, RecordError, "needs a record"),
         ({"record": Path("record.json")}, UsageError, "reads a study; none was given"),
