@@ -17,6 +17,9 @@ MmcafError
 import shlex
 from dataclasses import asdict, dataclass
 
+CAUSE_CHARACTERS = 4096
+"""So much of a foreign exception's message is shown, where it is shown whole."""
+
 
 @dataclass(frozen=True)
 class Remedy:
@@ -97,6 +100,20 @@ class MmcafError(Exception):
             "problem": self.problem,
             "remedies": [remedy.to_dict() for remedy in self.remedies],
         }
+
+
+def with_cause(failure: MmcafError) -> MmcafError:
+    """The error with the whole message of the foreign exception behind it: only where no patient's data was in hand."""
+    cause = failure.__cause__
+    if cause is None or isinstance(cause, MmcafError):
+        return failure
+    try:
+        said = printable(str(cause), CAUSE_CHARACTERS)
+    except Exception:  # One of another package's may fail even at that.
+        return failure
+    if not said or f": {said}" in failure.problem:
+        return failure
+    return type(failure)(f"{failure.problem.removesuffix('.')}: {said}", *failure.remedies)
 
 
 class UsageError(MmcafError):

@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save, save_zip, write
-from mmcaf_engine import infer
-from mmcaf_engine.errors import MmcafError
+from mmcaf_engine import Answerer, infer, load_bundle, open_session
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.errors import BackendError, MmcafError
 from tiny_report import make_tiny_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # as at import, which pytest undoes
@@ -260,3 +261,33 @@ def test_of_the_records_text(
     study = STUDIES["sound"](tmp_path)
     outcome = check(study, {**RECORD, **TEXT_FIELDS[name]}, tmp_path, report_bundle, said, capfd, monkeypatch)
     assert outcome == ("answered" if name in ("fields", "unknown-field") else "RecordError")
+
+
+def test_a_runtime_that_quotes_what_it_was_given_is_not_quoted(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: OnnxRuntimeBackend, window: object) -> None:
+        raise RuntimeError(f"cannot cast {NAME}")
+
+    study = save(images(), tmp_path / "study")
+    with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
+        answerer = Answerer(session)
+        assert answerer.answer(study, RECORD).result.probability > 0
+        monkeypatch.setattr(OnnxRuntimeBackend, "_infer", fail)
+        with pytest.raises(BackendError) as caught:
+            answerer.answer(study, RECORD)
+    assert "RuntimeError" in str(caught.value) and "model.onnx" in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in SECRETS)
+
+
+def test_of_stored_cases_a_runtime_is_quoted_whole(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: OnnxRuntimeBackend, window: object) -> None:
+        raise RuntimeError("node 7:\n\x1b[31m" + "x" * 10_000)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_infer", fail)
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))  # where no passed self-test is remembered
+    with pytest.raises(BackendError, match=r"RuntimeError: node 7: \[31mx{1000}") as caught:
+        open_session(load_bundle(tiny_bundle), backend="onnxruntime")
+    assert len(str(caught.value)) < 5000 and "\x1b" not in str(caught.value)

@@ -22,7 +22,7 @@ from ..errors import BackendError, MmcafError, Remedy, UsageError, printable
 from ..machine.cpu import processor
 from ..machine.declared import JsonObject, Limit, Positive
 from ..machine.installation import install_package
-from ..machine.plugins import may_raise
+from ..machine.plugins import holds_study, may_raise, raised
 from ..manifest import Precision, TensorSpec
 from ..timing import span, waiting
 from ..volume import Arrays
@@ -36,6 +36,9 @@ from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
+
+RUNNING = "running"
+"""What a backend does while it holds a study; see `Backend._foreign`."""
 
 DESCRIBED = ("backend", "device", "version", "threads", "kernels")
 """The keys that every `Backend.describe` has."""
@@ -256,6 +259,7 @@ class Backend(ABC):
         name, instructions = astuple(processor())
         return [platform.machine(), platform.system(), platform.release(), name, *instructions]
 
+    @holds_study
     @may_raise(UsageError)
     def infer(self, arrays: Mapping[str, Input], *, optional: bool = False) -> Arrays:
         """Run the network on every window of a batch.
@@ -283,13 +287,16 @@ class Backend(ABC):
         with span("copy_out"):
             return joined(answers, batch, wanted, self.kind.title())
 
+    @holds_study
     def _infer_all(self, windows: Sequence[Window]) -> Sequence[Given]:
         return [self._in_turn(self._infer, window) for window in windows]
 
+    @holds_study
     def _infer_some(self, windows: Sequence[Window], outputs: Sequence[TensorSpec]) -> Sequence[Given]:
         """As `_infer_all`, of these outputs at least; a runtime that can leaves out what only others need."""
         return self._infer_all(windows)
 
+    @holds_study
     def _in_turn(self, work: Callable[[_Given], _Outcome], given: _Given) -> _Outcome:
         """Do a runtime's work while no other thread does.
 
@@ -304,7 +311,7 @@ class Backend(ABC):
                 with self._changing_turns:
                     self._turn = turn
                 try:
-                    with span("infer"), self._mapped("running"):
+                    with span("infer"), self._mapped(RUNNING):
                         return work(given)
                 finally:
                     with self._changing_turns:
@@ -376,6 +383,7 @@ class Backend(ABC):
     def _open(self) -> None: ...
 
     @abstractmethod
+    @holds_study
     def _infer(self, window: Any) -> Given:
         """One window, N = 1; what is returned must not change with the next call."""
 
@@ -401,6 +409,7 @@ class Backend(ABC):
         """As `_open`, from an engine; `engine` stays valid and unchanged until `_close`."""
         raise NotImplementedError
 
+    @holds_study
     @may_raise(UsageError)
     def _adopt(self, name: str, given: Input) -> Adopted:
         """An input as the runtime can take it."""
@@ -416,12 +425,12 @@ class Backend(ABC):
         return np.asarray(given)
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
-        """The one place where a runtime's exception becomes ours."""
+        """The one place where a runtime's exception becomes ours; it is not quoted where a study was in hand."""
         if isinstance(failure, MemoryError):
             return BackendError(f"{self.name}: out of memory while {doing} {self.model.name}.", "Close other programs.")
-        first_line = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+        reason = type(failure).__name__ if doing == RUNNING else raised(failure)
         return BackendError(
-            f"{self.name} {self.kind.version()} failed while {doing} {self.model.name}: {first_line[:300]}",
+            f"{self.name} {self.kind.version()} failed while {doing} {self.model.name}: {reason}.",
             OTHER_BACKEND,
             SEE_WHAT_RUNS,
         )

@@ -12,6 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, 
 import numpy as np
 
 
+class UndeclaredTypeError(TypeError):
+    """A value is not of the declared type; its message holds types and names of ours, never the value's text."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """What must hold of a value besides its type; stands in `Annotated`.
@@ -45,7 +49,7 @@ def expect(value: object, declared: Any, at: str = "") -> None:
         at: where in the whole it lies, for the message.
 
     Raises:
-        TypeError: expected this, got that; the value itself is not shown.
+        UndeclaredTypeError: expected this, got that; the value itself is not shown.
     """
     origin, arguments = get_origin(declared), get_args(declared)
     if declared is Any or isinstance(declared, TypeVar | str):
@@ -85,7 +89,7 @@ def _expect_one_of(value: object, alternatives: tuple[Any, ...], at: str) -> Non
     for alternative in alternatives:
         try:
             expect(value, alternative, at)
-        except TypeError as failure:
+        except UndeclaredTypeError as failure:
             failures.append((alternative, failure))
         else:
             return
@@ -100,13 +104,15 @@ def _expect_array(value: object, declared: Any, at: str) -> None:
     wanted = None if kind is Any or isinstance(kind, TypeVar) else np.dtype(kind)
     if not isinstance(value, np.ndarray) or (wanted is not None and value.dtype.kind != wanted.kind):
         got = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise TypeError(f"{at and f'{at}: '}expected an array{'' if wanted is None else f' of {wanted}'}, got {got}")
+        raise UndeclaredTypeError(
+            f"{at and f'{at}: '}expected an array{'' if wanted is None else f' of {wanted}'}, got {got}"
+        )
 
 
 def _expect_entries(value: Any, origin: type, arguments: tuple[Any, ...], at: str) -> None:
     several = origin is tuple and arguments[-1] is not ...
     if several and len(value) != len(arguments):
-        raise TypeError(f"{at and f'{at}: '}expected {len(arguments)} values, got {len(value)}")
+        raise UndeclaredTypeError(f"{at and f'{at}: '}expected {len(arguments)} values, got {len(value)}")
     for index, entry in enumerate(value):
         expect(entry, arguments[index if several else 0], f"{at}[{index}]")
 
@@ -123,7 +129,7 @@ def _expect_plain(value: object, kind: type, at: str) -> None:
     if kind is float and isinstance(value, float) and not isfinite(value):
         raise _unexpected("a finite number", value, at, shown=True)
     if isinstance(value, str) and any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        raise TypeError(f"{at and f'{at}: '}expected text without control characters")
+        raise UndeclaredTypeError(f"{at and f'{at}: '}expected text without control characters")
     if is_dataclass(kind):
         hints = _field_hints(kind)
         for field in fields(kind):
@@ -135,10 +141,10 @@ def _field_hints(kind: type) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _unexpected(expected: str, value: object, at: str, *, shown: bool = False) -> TypeError:
+def _unexpected(expected: str, value: object, at: str, *, shown: bool = False) -> UndeclaredTypeError:
     article = "" if not expected[:1].isupper() else "an " if expected[0] in "AEIOU" else "a "
     got = f"{value}" if shown else type(value).__name__
-    return TypeError(f"{at and f'{at}: '}expected {article}{expected}, got {got}")
+    return UndeclaredTypeError(f"{at and f'{at}: '}expected {article}{expected}, got {got}")
 
 
 def _name(declared: Any) -> str:

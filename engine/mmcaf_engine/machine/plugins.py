@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, get_origin, get_type_hints
 
 from ..errors import BackendError, CancelledError, DeadlineError, MmcafError, UnsupportedNetworkError, printable
-from .declared import expect
+from .declared import UndeclaredTypeError, expect
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -29,7 +29,9 @@ def origin(point: EntryPoint) -> str:
 
 
 def raised(failure: BaseException) -> str:
-    """The kind of an exception and the first line of its message."""
+    """The kind of an exception and the first line of its message; of a wrong type, what was expected and came."""
+    if isinstance(failure, UndeclaredTypeError):
+        return str(failure)
     lines = said(failure).splitlines()
     return f"{type(failure).__name__}: {printable(lines[0], 200)}" if lines else type(failure).__name__
 
@@ -75,10 +77,11 @@ def attributing_errors(kind: type, doing: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _attributing(title: str, doing: str, *passed: type[BaseException]) -> Iterator[None]:
+def _attributing(title: str, doing: str, *passed: type[BaseException], quiet: bool = False) -> Iterator[None]:
     """As `attributing_errors`, of code of this title.
 
     Args:
+        quiet: say the kind of an exception alone, since its message may quote the study that was in hand.
         passed: what it may raise besides a BackendError, which is a refusal that needs only the package's name, and
             the end of the caller's limits.
     """
@@ -86,7 +89,9 @@ def _attributing(title: str, doing: str, *passed: type[BaseException]) -> Iterat
         with contained(BackendError, CancelledError, DeadlineError, *passed):
             yield
     except PluginError as fault:
-        _blame(title, doing, fault, fault.__cause__)
+        cause = fault.__cause__
+        hidden = quiet and not isinstance(cause, UndeclaredTypeError)
+        _blame(title, doing, type(cause).__name__ if hidden else fault, cause)
     except BackendError as refusal:
         if type(refusal) not in (BackendError, UnsupportedNetworkError):
             _blame(title, doing, raised(refusal), refusal)  # of a class of its own, which may lack what ours have
@@ -111,6 +116,12 @@ def may_raise(*kinds: type[Exception]) -> Callable[[_Function], _Function]:
         return function
 
     return mark
+
+
+def holds_study(function: _Function) -> _Function:
+    """Of a method that other packages override: what it is given is a patient's, so no exception of it is quoted."""
+    function.__dict__["holds_study"] = True
+    return function
 
 
 def guard(kind: type, base: type, title: str) -> None:
@@ -161,10 +172,11 @@ def _method(name: str, found: Any, declared: Any, base: type, title: str) -> Any
     function = declared.__func__ if of_class else declared
     hint = _returned(function)
     passed = function.__dict__.get("may_raise", ()) + ((MmcafError,) if found is declared else ())
+    quiet = "holds_study" in function.__dict__
 
     @wraps(function, updated=())
     def call(self: Any, *arguments: Any, **options: Any) -> Any:
-        with _attributing(title, f"in {name}", *passed):
+        with _attributing(title, f"in {name}", *passed, quiet=quiet):
             answer = _bound(found, None if of_class else self, self if of_class else type(self))(*arguments, **options)
             if name == "__init__":
                 _expect_attributes(self, base)

@@ -15,7 +15,7 @@ from ..backends.remedies import OTHER_BACKEND
 from ..bundle.bundle import Bundle
 from ..bundle.golden import open_golden
 from ..cache.cache import CacheKind, mark_used, open_own, read_own_json
-from ..errors import BackendError, BundleError, Remedy, UsageError, program
+from ..errors import BackendError, BundleError, Remedy, UsageError, program, with_cause
 from ..manifest import Manifest, Precision
 from ..outputs import write_file
 from ..volume import Arrays
@@ -116,7 +116,10 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
 
 def _errors(bundle: Bundle, backend: Backend, cases: Arrays) -> dict[str, float]:
     """Output -> largest |difference| from the stored one; infinite if anything is not finite."""
-    answers = backend.infer({spec.name: cases[spec.name] for spec in bundle.manifest.inputs}, optional=True)
+    try:
+        answers = backend.infer({spec.name: cases[spec.name] for spec in bundle.manifest.inputs}, optional=True)
+    except BackendError as failure:
+        raise with_cause(failure) from failure.__cause__
     found = {}
     for spec in bundle.manifest.outputs:
         difference = np.abs(answers[spec.name].astype(np.float64) - cases[spec.name])
