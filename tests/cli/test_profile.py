@@ -303,7 +303,7 @@ def test_malformed_baseline(
         (["--baseline", "nowhere.json"], "nowhere.json: no such file"),
         (["--baseline", "."], ".: expected a file, got a directory"),
         (["-o", "nowhere/out.json"], "nowhere/out.json: cannot be written: No such file or directory"),
-        (["--html", "."], ".: expected a file, got a directory"),
+        (["--html", "."], ".: a directory"),
         (["--trace", "fifo", "--force"], "fifo: a FIFO, which is never replaced"),
         (["--trace", "-"], "--trace -: this cannot be printed"),
         (["--html", "-"], "--html -: this cannot be printed"),
