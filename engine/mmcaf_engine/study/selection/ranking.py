@@ -117,7 +117,11 @@ def choose(
 
 def counted(reasons: Counter[str]) -> str:
     """What was left out, as messages say it."""
-    return ", ".join(f"{count} {reason}{'' if count == 1 else 's'}" for reason, count in sorted(reasons.items()))
+    told = []
+    for reason, count in sorted(reasons.items()):
+        noun, bracket, code = reason.partition(" (")
+        told.append(f"{count} {noun}{'' if count == 1 else 's'}{bracket}{code}")
+    return ", ".join(told)
 
 
 def _plane_class(entry: Candidate) -> int:

@@ -194,9 +194,9 @@ def _why_not(instance: Instance) -> str:
     if LOCALIZER & set(tags.texts("ImageType")):
         return "localizer"
     if instance.pixels is None or not tags.whole("Rows"):
-        return "object without pixel data"
+        return "non-image object"
     if instance.pixels.keyword != "PixelData":
-        return "image of floating-point pixels"
+        return "floating-point image"
     if (tags.whole("SamplesPerPixel") or 1) > 1:
         return "colour image"
     return ""
