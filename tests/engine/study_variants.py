@@ -31,6 +31,7 @@ from dicom_factory import (
     STUDY_UID,
     ct_series,
 )
+from refusals import Fact
 from study_edits import (
     CONSTANT,
     CORONAL,
@@ -99,7 +100,8 @@ class Variant:
     build: writes the study under a folder and returns the path to read.
     expected: the volume [D, H, W]; None where the study is refused.
     tolerance: largest difference, HU; 0 but where values are resampled or compressed with loss.
-    refused: parts of the message.
+    refused: the facts of the refusal.
+    remedy: the option and value of one of its remedies.
     warnings: a part of each warning, in order.
     options: of `read_study`.
     """
@@ -108,7 +110,8 @@ class Variant:
     build: Callable[[Path], Path]
     expected: Values | None = None
     tolerance: float = 0.0
-    refused: tuple[str, ...] = ()
+    refused: tuple[Fact, ...] = ()
+    remedy: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -160,12 +163,16 @@ PLACES: dict[str, Place] = {
     "folder-of-dicomdir": medium_folder,
     "odd-suffix": partial(folder, pattern="{}.1.2.840"),
 }
+GAPS_ACCEPTED = {"option": "gaps", "value": "interpolate"}
+FIRST_ACCEPTED = {"option": "duplicates", "value": "first"}
+TILT_ACCEPTED = {"option": "tilt", "value": "resample"}
+SERIES_CHOSEN = {"option": "series", "value": "1"}
 GAPS, TILT, FIRST = {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}
 SHEARED = straightened(REFERENCE, 1)
 LOCALIZER = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 DERIVED = ["DERIVED", "SECONDARY", "AXIAL"]
 REPEATED = again(5)
-GAP = "1 slice missing between z=-90.0 and z=-85.0 mm (found 5.00); expected spacing 2.50 mm"
+GAP: dict[str, Any] = {"refused": (1, -90, -85, 5, 2.5), "remedy": GAPS_ACCEPTED}
 
 SINGLE = [
     variant("plain"),
@@ -195,18 +202,18 @@ SINGLE = [
     variant("enhanced", enhanced, place=one_file),
     variant("enhanced-shared", partial(enhanced, per_frame=False), place=one_file),
     variant("enhanced-legacy-converted", partial(enhanced, legacy=True), place=one_file),
-    variant("multi-frame-without-groups", without_groups, place=one_file, refused=("12 frames without functional",)),
+    variant("multi-frame-without-groups", without_groups, place=one_file, refused=(12, "(5200,9230)")),
     variant("monochrome1", tagged(PhotometricInterpretation="MONOCHROME1"), refused=("MONOCHROME1",)),
-    variant("colour", tagged(SamplesPerPixel=3), refused=("12 colour images",)),
+    variant("colour", tagged(SamplesPerPixel=3), refused=(12, "colour")),
     variant("modality-lut", lookup_table, refused=("(0028,3000) ModalityLUTSequence", "RescaleSlope")),
-    variant("no-rescale", tagged(RescaleIntercept=None), refused=("(0028,1052) RescaleIntercept is missing",)),
+    variant("no-rescale", tagged(RescaleIntercept=None), refused=("(0028,1052) RescaleIntercept", "missing")),
     # Positions
-    variant("one-missing", without(5), refused=(GAP, "gaps=interpolate")),
+    variant("one-missing", without(5), **GAP),
     variant("one-missing-interpolated", without(5), expected=filled(REFERENCE, 5, 5), warnings=(FILLED,), options=GAPS),
-    variant("two-missing", without(5, 6), refused=("2 slices missing", "10% of the 12"), options=GAPS),
+    variant("two-missing", without(5, 6), refused=(2, -90, -82.5, "10%", 12), options=GAPS),
     variant("first-and-last-gone", without(0, 11), expected=REFERENCE[1:-1]),
-    variant("irregular", moved(5, [0, 0, 0.9]), refused=("irregular slice spacing: 2 of 11",), options=GAPS),
-    variant("repeated", REPEATED, refused=("1 of 13 slices repeat a position", "duplicates=first")),
+    variant("irregular", moved(5, [0, 0, 0.9]), refused=(2, 11, 2.5, 0.1), options=GAPS),
+    variant("repeated", REPEATED, refused=(1, 13, "IM0000", "IM0006", -87.5), remedy=FIRST_ACCEPTED),
     variant("repeated-first", REPEATED, warnings=(FIRST_KEPT,), options=FIRST),
     variant(
         "repeated-with-other-pixels",
@@ -214,9 +221,9 @@ SINGLE = [
         warnings=(FIRST_KEPT, "2 of the 2 repeated slices differ"),
         options=FIRST,
     ),
-    variant("repeated-aside", again(5), moved(0, [2, 0, 0]), refused=("2.0 mm apart in-plane",), options=FIRST),
-    variant("all-at-one-place", tagged(ImagePositionPatient=[0, 0, 0]), refused=("all at one place",), options=FIRST),
-    variant("tilted", tilt(1), refused=("slices shift in-plane by 15.6 degrees", "tilt=resample")),
+    variant("repeated-aside", again(5), moved(0, [2, 0, 0]), refused=(1, 13, "2.0 mm", "in-plane"), options=FIRST),
+    variant("all-at-one-place", tagged(ImagePositionPatient=[0, 0, 0]), refused=(11, 12, "all"), options=FIRST),
+    variant("tilted", tilt(1), refused=("15.6 degrees",), remedy=TILT_ACCEPTED),
     variant("tilted-resampled", tilt(1), expected=SHEARED, warnings=(f"{STRAIGHTENED} 15.6",), options=TILT),
     variant(
         "tilted-back-resampled",
@@ -226,13 +233,17 @@ SINGLE = [
         options=TILT,
     ),
     variant("drift-resampled", tilt(1, table=False), expected=SHEARED, warnings=(STRAIGHTENED,), options=TILT),
-    variant("tilted-too-far", tilt(2.2), refused=("31.6 degrees", "is the most that is resampled"), options=TILT),
-    variant("oblique-30-degrees", turn(30), refused=("not axial: their normal is 30.0 degrees",), options=TILT),
-    variant("sagittal", SAGITTAL, refused=("not axial: their normal is 90.0 degrees",)),
-    variant("coronal", CORONAL, refused=("not axial: their normal is 90.0 degrees",)),
-    variant("one-shifted", moved(5, [2, 0, 0]), refused=("IM0005 is shifted in-plane by 2.0 mm",)),
-    variant("one-without-position", without_position(5), refused=("ImagePositionPatient is missing in 1 of",)),
-    variant("no-orientation", tagged(ImageOrientationPatient=None), refused=("ImageOrientationPatient is missing",)),
+    variant("tilted-too-far", tilt(2.2), refused=("31.6 degrees", "30 degrees"), options=TILT),
+    variant("oblique-30-degrees", turn(30), refused=("axial", "30.0 degrees", 5), options=TILT),
+    variant("sagittal", SAGITTAL, refused=("axial", "90.0 degrees", 5)),
+    variant("coronal", CORONAL, refused=("axial", "90.0 degrees", 5)),
+    variant("one-shifted", moved(5, [2, 0, 0]), refused=("IM0005", "in-plane", "2.0 mm")),
+    variant("one-without-position", without_position(5), refused=("(0020,0032) ImagePositionPatient", 1, 12, "IM0005")),
+    variant(
+        "no-orientation",
+        tagged(ImageOrientationPatient=None),
+        refused=("(0020,0037) ImageOrientationPatient", 12),
+    ),
     variant("one-slice", without(*range(1, 12)), expected=REFERENCE[:1], warnings=("a single slice came",)),
     # Series
     variant("with-localizer", beside(REFERENCE[:1], ImageType=LOCALIZER)),
@@ -249,15 +260,15 @@ SINGLE = [
     variant("with-fragment", beside(REFERENCE[:3]), warnings=("covers 5.0 mm, less than half of 27.5 mm",)),
     variant("with-oblique", beside(REFERENCE, turn(20)), warnings=("oblique by 20.0 degrees",)),
     variant("with-wider-spacing", beside(REFERENCE, spacing=5.0), warnings=("wider spacing than 2.50 mm",)),
-    variant("with-one-slice-fewer", beside(REFERENCE[:-1]), refused=("2 series could be the volume", "series=1")),
-    variant("with-its-equal", beside(REFERENCE), refused=("none better than the others", "series=1")),
-    variant("with-its-equal-chosen", beside(REFERENCE[::-1]), expected=REFERENCE[::-1], options={"series": "2"}),
-    variant("two-phases", second_acquisition, refused=("2 series could be the volume",)),
-    variant("two-phases-chosen", second_acquisition, options={"series": "1"}),
     variant(
-        "two-studies", beside(REFERENCE[:3], StudyInstanceUID=f"{STUDY_UID}.8"), refused=("2 studies or patients",)
+        "with-one-slice-fewer", beside(REFERENCE[:-1]), refused=(2, "12 slices", "11 slices"), remedy=SERIES_CHOSEN
     ),
-    variant("two-patients", beside(REFERENCE[:3], PatientID="PHI-4712"), refused=("2 studies or patients",)),
+    variant("with-its-equal", beside(REFERENCE), refused=(2, "series 2", "12 slices"), remedy=SERIES_CHOSEN),
+    variant("with-its-equal-chosen", beside(REFERENCE[::-1]), expected=REFERENCE[::-1], options={"series": "2"}),
+    variant("two-phases", second_acquisition, refused=(2, "12 slices"), remedy=SERIES_CHOSEN),
+    variant("two-phases-chosen", second_acquisition, options={"series": "1"}),
+    variant("two-studies", beside(REFERENCE[:3], StudyInstanceUID=f"{STUDY_UID}.8"), refused=(2, "patients")),
+    variant("two-patients", beside(REFERENCE[:3], PatientID="PHI-4712"), refused=(2, "patients")),
 ]
 
 
@@ -312,7 +323,14 @@ def _pairs() -> list[Variant]:
             warnings=(FIRST_KEPT, FILLED),
             options={**GAPS, **FIRST},
         ),
-        variant("missing+repeated-refused", again(2), without(6), refused=("slice missing",), options=FIRST),
+        variant(
+            "missing+repeated-refused",
+            again(2),
+            without(6),
+            refused=(1, -90, -85, 5, 2.5),
+            remedy=GAPS_ACCEPTED,
+            options=FIRST,
+        ),
         variant(
             "missing+tilted",
             tilt(1),
@@ -321,7 +339,9 @@ def _pairs() -> list[Variant]:
             warnings=(STRAIGHTENED, FILLED),
             options={**GAPS, **TILT},
         ),
-        variant("missing+tilted-refused", tilt(1), without(5), refused=("gantry was tilted",), options=GAPS),
+        variant(
+            "missing+tilted-refused", tilt(1), without(5), refused=("15.6 degrees",), remedy=TILT_ACCEPTED, options=GAPS
+        ),
         variant(
             "repeated+tilted",
             tilt(1),
@@ -336,13 +356,13 @@ def _pairs() -> list[Variant]:
             "tilted+irregular",
             tilt(1),
             moved(5, [0, 0, 0.9]),
-            refused=("irregular slice spacing",),
+            refused=(2, 11, 2.5, 0.1),
             options={**TILT, **GAPS},
         ),
         variant(
             "missing+oblique", turn(4), without(5), expected=filled(REFERENCE, 5, 5), warnings=(FILLED,), options=GAPS
         ),
-        variant("missing+derived-beside", without(5), beside(REFERENCE, ImageType=DERIVED), refused=(GAP,)),
+        variant("missing+derived-beside", without(5), beside(REFERENCE, ImageType=DERIVED), **GAP),
         variant(
             "missing+shorter-beside",
             without(5),
@@ -375,12 +395,12 @@ def _pairs() -> list[Variant]:
             warnings=(FILLED,),
             options=GAPS,
         ),
-        variant("enhanced+repeated", again(5), enhanced, place=one_file, refused=("1 of 13 slices repeat",)),
+        variant("enhanced+repeated", again(5), enhanced, place=one_file, refused=(1, 13), remedy=FIRST_ACCEPTED),
         variant("no-preamble+feet-first", feet_first, place=bare, warnings=("lack the preamble", TURNED)),
         variant(
             "no-preamble+cut-short",
             place=cut_short,
-            refused=("PixelData is truncated: 2076 bytes came, 2176 were expected",),
+            refused=("PixelData", "2076 bytes", 2176),
         ),
     ]
 

@@ -34,6 +34,7 @@ from mmcaf_engine.study.dicom.codestream import frame_header, refuse_costly_layo
 from mmcaf_engine.study.dicom.decoders import CODECS
 from mmcaf_engine.study.dicom.run_length import decode_rle
 from mmcaf_engine.study.dicom.transfer_syntaxes import TRANSFER_SYNTAXES, decoders
+from refusals import check_facts, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -58,9 +59,9 @@ def read(image: FileDataset, folder: Path) -> NDArray[Any]:
 
 
 def refusal(image: FileDataset, folder: Path) -> str:
-    with pytest.raises(StudyError) as caught:
+    with refused(StudyError, "slice") as caught:
         read_study(write(image, folder / "slice"))
-    return str(caught.value)
+    return caught.value.problem
 
 
 @pytest.mark.parametrize("name", IMAGES)
@@ -142,11 +143,11 @@ def test_run_lengths() -> None:
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ([1, 64], "1 RLE segments; 2 were expected"),
+        ([1, 64], "1 RLE .*2"),
         ([2, 64, 20], "out of order"),
         ([2, 0, 64], "out of order"),
         ([2, 64, 4000], "out of order"),
-        ([2, 64, 66], "unpacks to 1 bytes; 6 were"),
+        ([2, 64, 66], "1 bytes.* 6"),
     ],
     ids=["segments", "order", "in-the-header", "beyond-the-end", "too-short"],
 )
@@ -177,14 +178,14 @@ def test_a_frame_cut_short_anywhere_is_refused(syntax: UID, tmp_path: Path) -> N
     """At the end of a cut JPEG-LS stream its decoder waits for ever; others complete the picture."""
     sound = stream(syntax)
     for kept in range(1, len(sound) - 1, max(1, len(sound) // 40)):
-        assert "slice: " in refusal(packed(sound[:kept], syntax, NOISE), tmp_path)
+        check_facts(refusal(packed(sound[:kept], syntax, NOISE), tmp_path), "slice")
 
 
 @pytest.mark.parametrize("syntax", STREAMS, ids=lambda uid: uid.keyword)
 def test_a_frame_of_another_syntax_is_refused(syntax: UID, tmp_path: Path) -> None:
     for other in STREAMS:
         if other != syntax:
-            assert "decoding pixels" in refusal(packed(stream(other), syntax, NOISE), tmp_path)
+            check_facts(refusal(packed(stream(other), syntax, NOISE), tmp_path), syntax.name, "JPEG")
 
 
 @pytest.mark.parametrize("syntax", STREAMS, ids=lambda uid: uid.keyword)
@@ -196,15 +197,15 @@ def test_padding_after_the_end_is_no_damage(syntax: UID, tmp_path: Path) -> None
 def test_refuses_a_second_jpeg_frame_header() -> None:
     sound = stream(JPEGLosslessSV1)
     twice = sound[:2] + sound[2:15] + sound[2:]
-    with pytest.raises(ValueError, match="2 JPEG frame headers"):
+    with pytest.raises(ValueError, match="2 JPEG"):
         frame_header(twice, JPEGLosslessSV1)
 
 
 @pytest.mark.parametrize(
     ("at", "value", "said"),
     [
-        (24, b"\0\0\0\0", "tiles of 0 x"),
-        (24, b"\0\0\0\1\0\0\0\1", "at most 1024 tiles"),
+        (24, b"\0\0\0\0", "tiles.* 0 x"),
+        (24, b"\0\0\0\1\0\0\0\1", "1024 tiles"),
     ],
     ids=["no-tiles", "tiny-tiles"],
 )
@@ -219,7 +220,7 @@ def test_refuses_costly_tiles(at: int, value: bytes, said: str) -> None:
 def test_refuses_costly_code_blocks(change_at: tuple[int, int]) -> None:
     data = bytearray(stream(JPEG2000Lossless))
     data[data.index(b"\xff\x52") + change_at[0]] = change_at[1]
-    with pytest.raises(ValueError, match="less than 16 x 16 samples"):
+    with pytest.raises(ValueError, match="16 x 16"):
         refuse_costly_layout(bytes(data), JPEG2000Lossless)
 
 
@@ -231,7 +232,7 @@ def test_refuses_costly_precincts() -> None:
     style[4] |= 1
     precincts = bytes([0x11] * (style[9] + 1))
     style[2:4] = (length + len(precincts)).to_bytes(2, "big")
-    with pytest.raises(ValueError, match="less than 16 x 16 samples"):
+    with pytest.raises(ValueError, match="16 x 16"):
         refuse_costly_layout(data[:at] + style + precincts + data[at + 2 + length :], JPEG2000Lossless)
 
 
@@ -250,9 +251,10 @@ def test_names_the_package_when_a_decoder_is_missing(tmp_path: Path, monkeypatch
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(pixel_format.CODECS[JPEG2000Lossless].load.__globals__["importlib"], "import_module", missing)
-    message = refusal(packed(stream(JPEG2000Lossless), JPEG2000Lossless, NOISE), tmp_path)
-    assert "JPEG 2000" in message
-    assert "need a decoder that is not installed: imagecodecs (OpenJPEG)" in message
-    assert "pip install 'imagecodecs>=" in message
+    image = packed(stream(JPEG2000Lossless), JPEG2000Lossless, NOISE)
+    with refused(StudyError, "slice", "JPEG 2000", JPEG2000Lossless, "imagecodecs") as caught:
+        read_study(write(image, tmp_path / "slice"))
+    [remedy] = caught.value.remedies
+    assert remedy.command and remedy.command.startswith("pip install 'imagecodecs>=")
     detail = {entry.name: entry for entry in decoders()}["JPEG2000Lossless"]
     assert detail.plugins == () and "pip install 'imagecodecs>=" in str(detail.remedies[0].command)

@@ -15,6 +15,7 @@ from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import open_study, read_study
 from mmcaf_engine.volume import Intensity
+from refusals import Fact, refused
 
 VALUES = np.random.default_rng(2).integers(0, 2000, (4, 5, 6)).astype(np.int16)
 """[D, H, W] to the head, back and left."""
@@ -123,28 +124,28 @@ def turn(matrix: NDArray[np.float64]) -> None:
     matrix[:3] = np.array([[1, 0, 0], [0, c, -s], [0, s, c]]) @ matrix[:3]
 
 
-BAD_HEADERS = {
-    "not finite": (affine(lambda m: m.__setitem__((0, 3), np.nan)), "not finite"),
-    "far away": (affine(lambda m: m.__setitem__((0, 3), 1e7)), "above 100000 mm"),
-    "singular": (affine(lambda m: m.__setitem__((slice(0, 3), 1), m[:3, 0])), "singular"),
-    "an axis of length 0": (affine(lambda m: m.__setitem__((slice(0, 3), 2), 0)), "singular"),
-    "sheared": (affine(shear), r"sheared by 9\.\d degrees; at most 0\.5"),
-    "oblique": (affine(turn), r"leans by 12\.0 degrees, at most 5"),
-    "another spacing than pixdim": (put(pixdim=[1, 1.5, 1.25, 9, 1, 1, 1, 1]), r"x 9 mm by pixdim, but .* x 7\.5 mm"),
-    "no orientation": (put(sform_code=0, qform_code=0), "neither sform_code nor qform_code"),
-    "metres": (put(xyzt_units=1), "lengths in mm"),
-    "no axes": (put(dim=[0, 6, 5, 4, 1, 1, 1, 1]), "which no volume has"),
-    "negative axis": (put(dim=[3, 6, -5, 4, 1, 1, 1, 1]), "which no volume has"),
-    "two axes": (put(dim=[2, 6, 5, 1, 1, 1, 1, 1]), "6 x 5 voxels; a volume"),
-    "a single slice": (put(dim=[3, 6, 5, 1, 1, 1, 1, 1]), "6 x 5 x 1 voxels; a volume"),
-    "a time series": (put(dim=[4, 6, 5, 2, 2, 1, 1, 1]), "4 axes, 6 x 5 x 2 x 2; one volume"),
-    "huge": (put(dim=[3, 4096, 4096, 4096, 1, 1, 1, 1]), "bytes are read"),
-    "colour": (put(datatype=128, bitpix=24), "whole or real numbers"),
-    "two files": (put(magic=b"ni1"), "no NIfTI file"),
-    "voxels before the header's end": (put(vox_offset=100), "begin at byte 100"),
+BAD_HEADERS: dict[str, tuple[Callable[[Any], None], tuple[Fact, ...]]] = {
+    "not finite": (affine(lambda m: m.__setitem__((0, 3), np.nan)), ("affine", "finite")),
+    "far away": (affine(lambda m: m.__setitem__((0, 3), 1e7)), ("affine", "100000 mm")),
+    "singular": (affine(lambda m: m.__setitem__((slice(0, 3), 1), m[:3, 0])), ("affine", "singular")),
+    "an axis of length 0": (affine(lambda m: m.__setitem__((slice(0, 3), 2), 0)), ("affine", "singular")),
+    "sheared": (affine(shear), ("affine", "9.1 degrees", 0.5)),
+    "oblique": (affine(turn), ("12.0 degrees", 5)),
+    "another spacing than pixdim": (put(pixdim=[1, 1.5, 1.25, 9, 1, 1, 1, 1]), ("pixdim", "9 mm", "7.5 mm")),
+    "no orientation": (put(sform_code=0, qform_code=0), ("sform_code", "qform_code")),
+    "metres": (put(xyzt_units=1), ("xyzt_units", 1, "mm")),
+    "no axes": (put(dim=[0, 6, 5, 4, 1, 1, 1, 1]), ("0 axes", 6, 5, 4)),
+    "negative axis": (put(dim=[3, 6, -5, 4, 1, 1, 1, 1]), ("3 axes", -5)),
+    "two axes": (put(dim=[2, 6, 5, 1, 1, 1, 1, 1]), ("6 x 5", 2, 3)),
+    "a single slice": (put(dim=[3, 6, 5, 1, 1, 1, 1, 1]), ("6 x 5 x 1", 2, 3)),
+    "a time series": (put(dim=[4, 6, 5, 2, 2, 1, 1, 1]), ("4 axes", "6 x 5 x 2 x 2", 3)),
+    "huge": (put(dim=[3, 4096, 4096, 4096, 1, 1, 1, 1]), ("4096 x 4096 x 4096", 2 * 4096**3, "bytes")),
+    "colour": (put(datatype=128, bitpix=24), ("voxels", "u1")),
+    "two files": (put(magic=b"ni1"), ("NIfTI", 348, "n+1")),
+    "voxels before the header's end": (put(vox_offset=100), ("byte 100",)),
     "too few voxels": (
         put(dim=[3, 6, 5, 40, 1, 1, 1, 1], pixdim=[1, 1.5, 1.25, 7.5, 1, 1, 1, 1]),
-        "bytes of voxels came",
+        ("240 bytes", 2400, "6 x 5 x 40"),
     ),
 }
 
@@ -152,43 +153,49 @@ BAD_HEADERS = {
 @pytest.mark.parametrize("name", BAD_HEADERS)
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
 def test_a_bad_header_is_refused_in_words(tmp_path: Path, name: str, packed: bool) -> None:
-    edit, said = BAD_HEADERS[name]
+    edit, facts = BAD_HEADERS[name]
     made = image()
     data = raw(made)
     edit(made)
     data = bytes(made.header.binaryblock) + data[348:]
     path = tmp_path / ("t2.nii.gz" if packed else "t2.nii")
     path.write_bytes(gzip.compress(data) if packed else data)
-    with pytest.raises(StudyError, match=said) as caught:
+    with refused(StudyError, path.name, *facts) as caught:
         read_study(path, intensity="rescaled", modality="MR")
-    assert "t2.nii" in str(caught.value) and caught.value.remedy
+    assert caught.value.remedy
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"nonsense", bytes(400), gzip.compress(b"nonsense"), b"\x1f\x8bnonsense"],
+    ("data", "fact"),
+    [
+        (b"", "n+1"),
+        (b"nonsense", "n+1"),
+        (bytes(400), "n+1"),
+        (gzip.compress(b"nonsense"), "n+1"),
+        (b"\x1f\x8bnonsense", "BadGzipFile"),
+    ],
     ids=["empty", "nonsense", "zeros", "packed nonsense", "cut gzip"],
 )
-def test_what_is_no_nifti_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_what_is_no_nifti_is_refused(tmp_path: Path, data: bytes, fact: str) -> None:
     path = tmp_path / "t2.nii.gz"
     path.write_bytes(data)
-    with pytest.raises(StudyError, match=r"t2\.nii\.gz: (no NIfTI file|reading its header)"):
+    with refused(StudyError, "t2.nii.gz", fact):
         read_study(path, intensity="rescaled")
 
 
 def test_a_file_cut_short_is_refused(tmp_path: Path) -> None:
     path = save(image(), tmp_path, "t2.nii")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(StudyError, match="230 bytes of voxels came; 240 were expected, for 6 x 5 x 4 of 2 bytes"):
+    with refused(StudyError, "t2.nii", "230 bytes", 240, "6 x 5 x 4", "2 bytes"):
         read_study(path, intensity="rescaled")
     packed = save(image(), tmp_path, "other.nii.gz")
     packed.write_bytes(packed.read_bytes()[:-30])
-    with pytest.raises(StudyError, match="end early or are damaged"):
+    with refused(StudyError, "other.nii.gz", "damaged"):
         read_study(packed, intensity="rescaled")
 
 
 def test_a_ct_network_reads_no_nifti(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="NIfTI study for a CT network"):
+    with refused(StudyError, "NIfTI", "CT"):
         read_study(save(image(), tmp_path), modality="CT")
 
 
@@ -197,5 +204,5 @@ def test_a_damaged_file_beside_a_good_one_is_not_taken(tmp_path: Path) -> None:
     (tmp_path / "zzz.nii").write_bytes(b"nonsense")
     with open_study(tmp_path, intensity="rescaled", modality="MR", series="1") as opened:
         assert opened.read().slices == 4
-    with pytest.raises(StudyError, match="no NIfTI file"), open_study(tmp_path, modality="MR", series="zzz.nii"):
+    with refused(StudyError, "zzz.nii", "NIfTI", "n+1"), open_study(tmp_path, modality="MR", series="zzz.nii"):
         pass

@@ -18,13 +18,14 @@ from dicom_factory import save as save_ct
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.demo.liver import LiverStudy, liver_study
 from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
-from mmcaf_engine.errors import MmcafError, StudyError, UsageError
+from mmcaf_engine.errors import RecordError, StudyError, UsageError
 from mmcaf_engine.inputs.prepare import prepare
 from mmcaf_engine.manifest import Manifest, SeriesRule, SeriesSpec
 from mmcaf_engine.pipeline import infer
 from mmcaf_engine.study import list_series, open_inputs
 from mmcaf_engine.study.selection.inputs import choices
 from mmcaf_engine.study.selection.matching import b_in_words, words
+from refusals import Fact, refused
 from tiny_liver import INPUTS, SERIES, expected, make_tiny_liver, tiny_liver_manifest
 
 SLICES, SIZE = 16, 16
@@ -284,16 +285,16 @@ def test_all_series_can_be_named(sources: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("series", "said"),
+    ("series", "facts"),
     [
-        ("4", "4 is no input of this network; its inputs are t2, dwi, c_a"),
-        (["c_v=4"], "c_v is no input"),
-        (["t2=1", "t2=2"], "t2 is named twice"),
-        ({"nonsense": "1"}, "nonsense is no input"),
+        ("4", ("series", 4, "t2", "dwi", "c_a")),
+        (["c_v=4"], ("series", "c_v", "t2")),
+        (["t2=1", "t2=2"], ("t2", "twice")),
+        ({"nonsense": "1"}, ("series", "nonsense", "t2")),
     ],
 )
-def test_wrong_names_are_refused(sources: Path, series: Any, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_wrong_names_are_refused(sources: Path, series: Any, facts: tuple[Fact, ...]) -> None:
+    with refused(UsageError, *facts, option="series", value="t2=3"):
         found(sources / "dicom", MANIFEST, series)
 
 
@@ -302,9 +303,9 @@ def test_a_network_of_one_input_needs_no_name() -> None:
     assert choices(None, ["image"]) == {}
 
 
-@pytest.mark.parametrize(("value", "said"), [("99", "series 99 is not in the study"), ("1.2.9", "1.2.9 is not in")])
-def test_a_series_that_is_not_there(sources: Path, value: str, said: str) -> None:
-    with pytest.raises(StudyError, match=said) as caught:
+@pytest.mark.parametrize("value", ["99", "1.2.9"])
+def test_a_series_that_is_not_there(sources: Path, value: str) -> None:
+    with refused(StudyError, f"series {value}") as caught:
         found(sources / "dicom", MANIFEST, [f"t2={value}"])
     assert [(one.option, one.value) for one in caught.value.remedies] == [("series", "t2=1")]
 
@@ -313,8 +314,8 @@ def test_a_series_that_is_not_there(sources: Path, value: str, said: str) -> Non
 
 
 @contextmanager
-def refused(said: str) -> Iterator[None]:
-    with pytest.raises(StudyError, match=said) as caught:
+def study_refused(*facts: Fact, **remedy: str) -> Iterator[None]:
+    with refused(StudyError, *facts, **remedy) as caught:
         yield
     assert PHI not in str(caught.value) and "PHANTOM" not in str(caught.value) and caught.value.remedy
 
@@ -326,18 +327,20 @@ def test_a_missing_phase(request: pytest.FixtureRequest, form: str) -> None:
         shutil.rmtree(path / FOLDERS["dwi"])
     else:
         (path / "dwi.nii.gz").unlink()
-    with refused(r"no series is dwi \(diffusion-weighted\)\. Looked for: none of \*adc\*, b-value 500 to 1500"):
+    with study_refused("dwi", "diffusion-weighted", "*adc*", "b-value", 500, 1500):
         found(path)
 
 
 def test_two_candidates_for_one_phase(dicom: Path, nifti: Path) -> None:
     copy = shutil.copytree(dicom / FOLDERS["t2"], dicom / "again")
     edit(copy, put(SeriesInstanceUID="1.2.3", SeriesNumber=40))
-    with refused(r"2 series could be t2 \(T2-weighted\), by a word of t2\*, none of \*diff\*:\n  1: series 2"):
+    with study_refused(
+        2, "t2", "T2-weighted", "t2*", "*diff*", 1, "series 2", "series 40", option="series", value="t2=1"
+    ):
         found(dicom)
     (nifti / "t2.nii.gz").rename(nifti / "t2 haste.nii.gz")
     shutil.copy(nifti / "t2 haste.nii.gz", nifti / "T2_tse.nii.gz")
-    with refused(r"2 series could be t2 .*\n.*NIfTI file T2_tse\.nii\.gz"):
+    with study_refused(2, "t2", "T2_tse.nii.gz", "t2 haste.nii.gz", option="series", value="t2=1"):
         found(nifti)
     assert found(nifti, series=["t2=T2_tse.nii.gz"])["t2"] == "as asked"
 
@@ -347,14 +350,14 @@ def test_slices_and_spacing_decide_nothing_between_candidates(dicom: Path) -> No
     edit(copy, put(SeriesInstanceUID="1.2.3", SeriesNumber=40))
     for file in sorted(copy.iterdir())[12:]:
         file.unlink()
-    with refused("2 series could be t2"):
+    with study_refused(2, "t2", "16 slices", "12 slices", option="series", value="t2=1"):
         found(dicom)
 
 
 def test_one_series_for_two_inputs(sources: Path) -> None:
-    with refused("could be t2 .* as well as dwi .*; a series of its own was expected for each"):
+    with study_refused("series 2", "t2", "dwi", '"t2*"', option="series", value="dwi=NUMBER"):
         found(sources / "dicom", with_rules(dwi=[{"words": ["t2"]}]))
-    with refused("could be t2 .* as well as dwi"):
+    with study_refused("series 2", "t2", "dwi", option="series", value="dwi=NUMBER"):
         found(sources / "dicom", MANIFEST, ["t2=1", "dwi=1"])
 
 
@@ -377,19 +380,19 @@ def turned(image: Any) -> None:
 
 
 OTHER_GEOMETRY = {
-    "another field of view": (squeezed, r"t2 covers 372\.0 mm from front to back, dwi 186\.0 mm.*at least 90%"),
-    "shifted along the patient": (moved(2, 60), r"head to feet, dwi 192\.0 mm, and they share 132\.0 mm"),
-    "shifted across the patient": (moved(0, -80), r"left to right, .* share 292\.0 mm"),
-    "turned": (turned, r"dwi is turned by 15\.0 degrees against t2; at most 5"),
-    "positioned anew": (put(FrameOfReferenceUID="1.2.3"), "different frames of reference"),
+    "another field of view": (squeezed, ("t2", 372, "dwi", 186, "mm", "90%")),
+    "shifted along the patient": (moved(2, 60), ("head", "feet", "dwi", 192, 132, "mm")),
+    "shifted across the patient": (moved(0, -80), ("left", "right", "t2", "dwi", 372, 292, "mm")),
+    "turned": (turned, ("dwi", "15.0 degrees", "t2", 5)),
+    "positioned anew": (put(FrameOfReferenceUID="1.2.3"), ("t2", "dwi", "(0020,0052)")),
 }
 
 
 @pytest.mark.parametrize("name", OTHER_GEOMETRY)
 def test_phases_of_different_geometry(dicom: Path, name: str) -> None:
-    change, said = OTHER_GEOMETRY[name]
+    change, facts = OTHER_GEOMETRY[name]
     edit(dicom / FOLDERS["dwi"], change)
-    with refused(said):
+    with study_refused(*facts):
         found(dicom)
 
 
@@ -398,7 +401,7 @@ def test_nifti_phases_of_different_geometry(nifti: Path) -> None:
     matrix = image.affine.copy()  # type: ignore[attr-defined]
     matrix[2, 3] += 100
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), matrix), nifti / "dwi.nii.gz")  # type: ignore[attr-defined]
-    with refused(r"dwi 192\.0 mm, and they share 92\.0 mm"):
+    with study_refused("t2", "dwi", 192, 92, "mm"):
         found(nifti)
 
 
@@ -411,10 +414,10 @@ def test_a_shift_of_a_few_millimetres_is_breathing(dicom: Path) -> None:
 def test_a_series_of_another_patient(dicom: Path, tmp_path: Path, where: str) -> None:
     other = shutil.move(dicom / FOLDERS["dwi"], tmp_path / "other" if where == "named" else dicom / "other")
     edit(Path(other), put(PatientID="SOMEONE"))
-    with refused(r"t2 and dwi are of different patients by \(0010,0020\)"):
+    with study_refused("t2", "dwi", "(0010,0020) PatientID"):
         found(dicom, series=[f"dwi={other}"] if where == "named" else None)
     edit(Path(other), put(PatientID=PHI, StudyInstanceUID="1.2.3"))
-    with refused(r"t2 and dwi are of different studies by \(0020,000D\)"):
+    with study_refused("t2", "dwi", "(0020,000D) StudyInstanceUID"):
         found(dicom, series=[f"dwi={other}"] if where == "named" else None)
 
 
@@ -422,7 +425,7 @@ def test_a_series_of_another_patient(dicom: Path, tmp_path: Path, where: str) ->
 def test_a_volume_of_another_size(nifti: Path, shape: tuple[int, ...]) -> None:
     made = nib.Nifti1Image(np.ones(shape, np.int16), nib.load(nifti / "t2.nii.gz").affine)  # type: ignore[attr-defined]
     nib.save(made, nifti / "t2.nii.gz")
-    with refused(r"t2: t2\.nii\.gz: .*(a volume with at least 2|one volume of 3 was expected)"):
+    with study_refused("t2", "t2.nii.gz", " x ".join(map(str, shape)), 3):
         found(nifti)
 
 
@@ -431,19 +434,19 @@ def test_a_bad_affine(nifti: Path) -> None:
     matrix = image.affine.copy()  # type: ignore[attr-defined]
     matrix[0, 1] = 9.0
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), matrix), nifti / "dwi.nii.gz")  # type: ignore[attr-defined]
-    with refused(r"dwi: dwi\.nii\.gz: its affine is sheared"):
+    with study_refused("dwi", "dwi.nii.gz", "affine", "21.2 degrees", 0.5):
         found(nifti)
 
 
 def test_a_ct_study(tmp_path: Path) -> None:
-    with refused("no series is t2 .* No other series could be read"):
+    with study_refused("t2", "T2-weighted", "t2*", "*diff*"):
         found(save_ct(ct_series(hounsfield()), tmp_path / "ct"))
 
 
 def test_a_record_and_a_stride_are_refused(sources: Path) -> None:
-    with pytest.raises(MmcafError, match="takes no record"):
+    with refused(RecordError, MANIFEST.name, option="record"):
         prepare(sources / "dicom", {"age": 60}, MANIFEST)
-    with pytest.raises(UsageError, match="whole series"):
+    with refused(UsageError, "stride", option="stride"):
         prepare(sources / "dicom", None, MANIFEST, stride=4)
 
 
@@ -491,17 +494,17 @@ def changed(**fields: Any) -> dict[str, Any]:
 
 VOLUME = {"kind": "volume", "shape": ["N", 1, 16, 16, 8]}
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
-    "no rules for several series": ({"series": []}, "series must tell"),
-    "rules in another order": ({"series": SERIES[::-1]}, "series must tell"),
-    "threshold of several labels": ({"threshold": 0.5}, "threshold belongs to activation sigmoid"),
-    "sigmoid of several labels": ({"activation": "sigmoid"}, "softmax is for more"),
-    "too few labels": ({"labels": ["a", "b"]}, r"must be \[N, 2\]"),
-    "two labels alike": ({"labels": ["a"] * 7}, "two labels share a name"),
-    "attention that nothing explains": ({"attention": []}, "attention must tell"),
-    "a name twice": ({"inputs": [{**VOLUME, "name": "t2"}] * 3}, "share a name"),
+    "no rules for several series": ({"series": []}, "series"),
+    "rules in another order": ({"series": SERIES[::-1]}, "series"),
+    "threshold of several labels": ({"threshold": 0.5}, "threshold.*sigmoid"),
+    "sigmoid of several labels": ({"activation": "sigmoid"}, "softmax"),
+    "too few labels": ({"labels": ["a", "b"]}, r"\[N, 2\]"),
+    "two labels alike": ({"labels": ["a"] * 7}, "labels"),
+    "attention that nothing explains": ({"attention": []}, "attention"),
+    "a name twice": ({"inputs": [{**VOLUME, "name": "t2"}] * 3}, "names?"),
     "another shape": (
         {"inputs": [{**VOLUME, "name": name, "shape": ["N", 1, 8, 16, 16]} for name in INPUTS]},
-        "resize_volume gives",
+        "resize_volume",
     ),
 }
 
@@ -516,9 +519,9 @@ def test_contradictions_in_the_manifest(name: str) -> None:
 @pytest.mark.parametrize(
     ("attention", "said"),
     [
-        ({"grid": [4, 5]}, "one weight for each"),
-        ({"slices": [4, 9]}, "not within 8"),
-        ({"slices": [4, 4]}, "not within"),
+        ({"grid": [4, 5]}, r"\D4, 5\D"),
+        ({"slices": [4, 9]}, "8"),
+        ({"slices": [4, 4]}, "8"),
     ],
 )
 def test_attention_that_does_not_fit(attention: dict[str, Any], said: str) -> None:

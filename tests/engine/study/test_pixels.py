@@ -20,6 +20,7 @@ from dicom_factory import PHI, change, ct_series, ct_slice, enhanced_ct, hounsfi
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import read_study
 from mmcaf_engine.study.dicom import pixels
+from refusals import Fact, check_facts, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -42,13 +43,12 @@ def one(values: NDArray[Any], path: Path, *, bits: int = 16, intensity: Any = "h
 
 
 def refusal(image: FileDataset, folder: Path, **options: Any) -> str:
-    with pytest.raises(StudyError) as caught:
+    with refused(StudyError, "slice") as caught:
         read_study(write(image, folder / "slice"), **options)
     message = str(caught.value)
-    assert "slice: " in message
     assert not [word for word in PHI.values() if word in message]
     assert caught.value.remedy
-    return message
+    return caught.value.problem
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_other_depths(raw: NDArray[Any], bits: int, expected: list[float], tmp_p
 def test_32_bits_that_would_wrap_are_refused(tmp_path: Path) -> None:
     raw = np.array([[0xFFFFFFFF, 0]], np.uint32)
     image = stored(ct_slice(np.zeros(raw.shape, np.int16)), raw, 32, BitsAllocated=32)
-    assert "beyond the limit of 1e+06" in refusal(image, tmp_path)
+    check_facts(refusal(image, tmp_path), "(0028,1053) RescaleSlope", -1024, 1e6)
 
 
 def test_compressed_values_beyond_the_stored_bits_do_not_wrap(tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_a_lookup_table_beside_a_rescale_is_refused(tmp_path: Path) -> None:
     table = Dataset()
     change(table, LUTDescriptor=[4, 0, 16], ModalityLUTType="HU", LUTData=bytes(8))
     image = ct_slice(VALUES[0], ModalityLUTSequence=[table])
-    assert "ModalityLUTSequence stands beside (0028,1053) RescaleSlope" in refusal(image, tmp_path)
+    check_facts(refusal(image, tmp_path), "(0028,3000) ModalityLUTSequence", "(0028,1053) RescaleSlope")
     change(image, RescaleSlope=None)
-    assert "RescaleSlope is missing, and (0028,3000) ModalityLUTSequence" in refusal(image, tmp_path)
+    check_facts(refusal(image, tmp_path), "(0028,1053) RescaleSlope", "missing", "(0028,3000) ModalityLUTSequence")
 
 
 def test_each_slice_has_its_own_rescale(tmp_path: Path) -> None:
@@ -214,35 +214,38 @@ def test_an_unspecified_unit_is_worth_a_warning(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [
-        ({"PhotometricInterpretation": "MONOCHROME1"}, "(0028,0004) PhotometricInterpretation is MONOCHROME1"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "is not MONOCHROME2"),
-        ({"BitsAllocated": 12}, "(0028,0100) BitsAllocated is 12; 8 or 16 or 32 was expected"),
-        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "2310 bytes came, 1155 were expected"),
-        ({"BitsStored": 17}, "(0028,0101) BitsStored is 17; 1 to 16 was expected"),
-        ({"HighBit": 15}, "(0028,0102) HighBit is 15; 11 was expected with 12 bits stored"),
-        ({"PixelRepresentation": 2}, "(0028,0103) PixelRepresentation is 2"),
-        ({"RescaleSlope": None}, "(0028,1053) RescaleSlope is missing"),
-        ({"RescaleIntercept": None}, "(0028,1052) RescaleIntercept is missing"),
-        ({"RescaleSlope": 0}, "RescaleSlope is 0"),
-        ({"RescaleSlope": 1e9}, "beyond the limit of 1e+06"),
-        ({"RescaleType": "MGML"}, '(0028,1054) RescaleType is "MGML"; "HU" was expected'),
-        ({"Rows": 65535, "Columns": 65535}, "(0028,0010) Rows is 65535; 1 to 4096 are read"),
-        ({"Columns": 4097}, "(0028,0011) Columns is 4097"),
-        ({"NumberOfFrames": 2000000}, "(0028,0008) NumberOfFrames is 2000000; 1 to 4096"),
-        ({"NumberOfFrames": -1}, "NumberOfFrames is -1"),
-        ({"Rows": 34}, "2310 bytes came, 2380 were expected for 34 x 35 pixels of 2 bytes"),
-        ({"Rows": 4096, "Columns": 4096}, "2310 bytes came, 33554432 were expected"),
-        ({"Rows": 16}, "holds more than (0028,0008) NumberOfFrames says"),
+        ({"PhotometricInterpretation": "MONOCHROME1"}, ("(0028,0004) PhotometricInterpretation", "MONOCHROME1")),
+        ({"PhotometricInterpretation": "PALETTE COLOR"}, ("(0028,0004) PhotometricInterpretation", "MONOCHROME2")),
+        ({"BitsAllocated": 12}, ("(0028,0100) BitsAllocated", 12, 8, 16, 32)),
+        (
+            {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7},
+            ("PixelData", "(0028,0008) NumberOfFrames", "2310 bytes", 1155),
+        ),
+        ({"BitsStored": 17}, ("(0028,0101) BitsStored", 17, 1, 16)),
+        ({"HighBit": 15}, ("(0028,0102) HighBit", 15, 11, 12)),
+        ({"PixelRepresentation": 2}, ("(0028,0103) PixelRepresentation", 2)),
+        ({"RescaleSlope": None}, ("(0028,1053) RescaleSlope", "missing")),
+        ({"RescaleIntercept": None}, ("(0028,1052) RescaleIntercept", "missing")),
+        ({"RescaleSlope": 0}, ("(0028,1053) RescaleSlope", 0)),
+        ({"RescaleSlope": 1e9}, ("(0028,1053) RescaleSlope", 1e9, 1e6)),
+        ({"RescaleType": "MGML"}, ("(0028,1054) RescaleType", "MGML", "HU")),
+        ({"Rows": 65535, "Columns": 65535}, ("(0028,0010) Rows", 65535, 1, 4096)),
+        ({"Columns": 4097}, ("(0028,0011) Columns", 4097, 4096)),
+        ({"NumberOfFrames": 2000000}, ("(0028,0008) NumberOfFrames", 2000000, 1, 4096)),
+        ({"NumberOfFrames": -1}, ("(0028,0008) NumberOfFrames", -1)),
+        ({"Rows": 34}, ("PixelData", "truncated", "2310 bytes", 2380, "34 x 35", "2 bytes")),
+        ({"Rows": 4096, "Columns": 4096}, ("PixelData", "truncated", "2310 bytes", 33554432)),
+        ({"Rows": 16}, ("PixelData", "(0028,0008) NumberOfFrames", "2310 bytes", 1120)),
     ],
     ids=lambda value: "-".join(f"{key}={entry}" for key, entry in value.items()) if isinstance(value, dict) else "",
 )
-def test_refuses(elements: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    assert expected in refusal(ct_slice(VALUES[0], **elements), tmp_path)
+def test_refuses(elements: dict[str, Any], expected: tuple[Fact, ...], tmp_path: Path) -> None:
+    check_facts(refusal(ct_slice(VALUES[0], **elements), tmp_path), *expected)
 
 
 def test_refuses_more_voxels_than_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixels, "MAX_VOXELS", VALUES.size - 1)
-    with pytest.raises(StudyError, match=f"3 slices of 33 x 35; at most 4096 slices and {VALUES.size - 1} voxels"):
+    with refused(StudyError, "3 slices", "33 x 35", 4096, VALUES.size - 1):
         read_study(save(ct_series(VALUES), tmp_path / "study"))
 
 
@@ -256,16 +259,15 @@ def test_refuses_truncated_pixel_data(syntax: UID, lost: int, tmp_path: Path) ->
         image.compress(syntax)
     path = write(image, tmp_path / "slice")
     path.write_bytes(path.read_bytes()[:-lost])
-    with pytest.raises(StudyError, match=r"slice: \(7FE0,0010\) PixelData is truncated: \d+ bytes"):
+    with refused(StudyError, "slice", "(7FE0,0010) PixelData", "truncated", "bytes"):
         read_study(path)
 
 
 def test_refuses_a_truncated_multi_frame_file(tmp_path: Path) -> None:
     path = write(enhanced_ct(VALUES), tmp_path / "enhanced")
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(
-        StudyError, match=f"{VALUES.size * 2 - 10} bytes came, {VALUES.size * 2} were expected .* 3 frames"
-    ):
+    size = VALUES.size * 2
+    with refused(StudyError, "enhanced", "PixelData", "truncated", f"{size - 10} bytes", size, "3 frames"):
         read_study(path)
 
 
@@ -275,7 +277,7 @@ def test_refuses_missing_frames(tmp_path: Path) -> None:
     image.NumberOfFrames = 3
     image.PerFrameFunctionalGroupsSequence = enhanced_ct(VALUES).PerFrameFunctionalGroupsSequence
     path = write(image, tmp_path / "enhanced")
-    with pytest.raises(StudyError, match="enhanced: "):
+    with refused(StudyError, "enhanced", "(7FE0,0010) PixelData", 1, "3 frames"):
         read_study(path)
 
 
@@ -290,7 +292,7 @@ def test_refuses_corrupt_frames(syntax: UID, at: int, tmp_path: Path) -> None:
     data = bytearray(image.PixelData)
     data[at : at + 250] = b"\x80" * 250
     image.PixelData = bytes(data)
-    assert "slice: decoding pixels" in refusal(image, tmp_path)
+    check_facts(refusal(image, tmp_path), syntax.name, "ValueError")
 
 
 def test_refuses_a_compressed_frame_of_another_size(tmp_path: Path) -> None:
@@ -302,7 +304,7 @@ def test_refuses_a_compressed_frame_of_another_size(tmp_path: Path) -> None:
     at = data.index(b"\xff\x4f\xff\x51")
     data[at + 8 : at + 16] = (60000).to_bytes(4, "big") * 2
     image.PixelData = bytes(data)
-    assert "compressed frame is 60000 x 60000 with 1 components; the header says 33 x 35" in refusal(image, tmp_path)
+    check_facts(refusal(image, tmp_path), "60000 x 60000", 1, "33 x 35")
 
 
 def test_refuses_encapsulated_data_in_an_uncompressed_syntax(tmp_path: Path) -> None:
@@ -310,7 +312,7 @@ def test_refuses_encapsulated_data_in_an_uncompressed_syntax(tmp_path: Path) -> 
     image.compress(RLELossless)
     path = write(image, tmp_path / "slice")
     path.write_bytes(path.read_bytes().replace(RLELossless.encode(), b"1.2.840.10008.1.2.1"))
-    with pytest.raises(StudyError, match="PixelData is encapsulated, but the transfer syntax is Explicit VR"):
+    with refused(StudyError, "(7FE0,0010) PixelData", "encapsulated", "Explicit VR Little Endian"):
         read_study(path)
 
 
@@ -318,7 +320,7 @@ def test_refuses_a_transfer_syntax_that_is_no_image(tmp_path: Path) -> None:
     image = ct_slice(VALUES[0])
     image.compress(RLELossless)
     image.file_meta.TransferSyntaxUID = MPEG2MPML
-    assert "TransferSyntaxUID is MPEG2" in refusal(image, tmp_path)
+    check_facts(refusal(image, tmp_path), "(0002,0010) TransferSyntaxUID", "MPEG2")
 
 
 def test_the_same_bits_from_any_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pydicom.tag import Tag
 
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study.dicom.tags import Tags
+from refusals import refused
 
 
 def header() -> Tags:
@@ -54,6 +55,6 @@ def test_numbers_or_none() -> None:
 
 @pytest.mark.parametrize("read", [Tags.text, Tags.whole], ids=["text", "whole"])
 def test_what_must_be_readable_is_refused_by_its_tag(read: object) -> None:
-    with pytest.raises(StudyError, match=r"study\.dcm: \(0028,0010\) Rows cannot be read") as caught:
+    with refused(StudyError, "study.dcm", "(0028,0010) Rows") as caught:
         read(header(), "Rows")  # type: ignore[operator]
     assert "abc" not in str(caught.value)

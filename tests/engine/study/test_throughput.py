@@ -22,6 +22,7 @@ from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import CenterCropStep, ClipScaleStep, PreprocessingSpec, ResizeStep
 from mmcaf_engine.study import list_series, open_study, read_study
 from mmcaf_engine.workers import Scratch, in_order
+from refusals import refused
 from study_variants import VARIANTS, Variant
 
 FLOAT32 = np.dtype(np.float32)
@@ -114,7 +115,7 @@ def test_the_first_broken_slice_is_named(threads: int, monkeypatch: pytest.Monke
     values[[17, 18, 50], 2, 1] = np.nan
     monkeypatch.setattr(workers, "WORKERS", threads)
     for _ in range(5):
-        with pytest.raises(StudyError, match="slice 18 of 60: 1 of 4096 pixels"):
+        with refused(StudyError, 18, 60, 1, "4096 pixels"):
             preprocess(make_volume(values), make_spec(resize(16)))
 
 
@@ -183,7 +184,7 @@ def test_a_receiver_that_fails_ends_the_reading(tmp_path: Path) -> None:
         if slot == 3:
             raise StudyError("slice 4 is odd")
 
-    with open_study(path) as opened, pytest.raises(StudyError, match="slice 4 is odd"):
+    with open_study(path) as opened, refused(StudyError, "slice 4 is odd"):
         opened.stream(receive)
     assert {0, 1, 2, 3} <= set(seen)
     assert not left_behind()
@@ -198,7 +199,7 @@ def test_the_same_bytes_in_another_character_set_are_another_text(tmp_path: Path
     change(cyrillic, SpecificCharacterSet="ISO_IR 144", PatientID="\u0424")
     files = [write(image, tmp_path / name) for image, name in ((latin, "first"), (cyrillic, "second"))]
     assert all(b"\xc4" in file.read_bytes() for file in files)
-    with pytest.raises(StudyError, match=r"2 different values of .*PatientID"):
+    with refused(StudyError, 2, "(0010,0020) PatientID"):
         read_study(tmp_path)
 
 
