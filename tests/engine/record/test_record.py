@@ -11,6 +11,7 @@ from mmcaf_engine.errors import RecordError
 from mmcaf_engine.manifest import TableSpec
 from mmcaf_engine.record.record import check_patient, read_record
 from mmcaf_engine.volume import PatientHeader
+from refusals import Fact, refused
 
 SPEC = TableSpec.model_validate(
     {
@@ -113,63 +114,61 @@ def test_unknown_keys_are_remarked_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "facts"),
     [
-        ({"age": None}, "age: missing"),
-        ({"t_stage": "9z"}, "t_stage: '9z' is not known (accepted: is, 1, 1a, 1b, 2a)"),
-        ({"age": "55"}, "age: a string came, a number in years from 0 to 120 was expected"),
-        ({"age": 500}, "age: 500 years came"),
-        ({"age": True}, "age: a true/false value came"),
-        ({"sex": {"code": "M"}}, "sex: a nested object came"),
-        ({"age": float("nan")}, "age: nan came"),
+        ({"age": None}, ("age", "missing")),
+        ({"t_stage": "9z"}, ("t_stage", "'9z'", "is", 1, "1a", "1b", "2a")),
+        ({"age": "55"}, ("age", "string", "years", 0, 120)),
+        ({"age": 500}, ("age", "500 years", 0, 120)),
+        ({"age": True}, ("age", "true/false", "years", 0, 120)),
+        ({"sex": {"code": "M"}}, ("sex", "nested", "M", "F")),
+        ({"age": float("nan")}, ("age", "nan", "years", 0, 120)),
     ],
     ids=["missing", "unknown-category", "string-for-number", "age-500", "bool", "nested", "nan-in-python"],
 )
-def test_unusable_field_is_named(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(RecordError) as caught:
+def test_unusable_field_is_named(change: dict[str, Any], facts: tuple[Fact, ...]) -> None:
+    with refused(RecordError, "record", *facts) as caught:
         read_record({**GOOD, **change}, SPEC)
-    assert said in str(caught.value)
     assert caught.value.exit_code == 4
 
 
 def test_all_problems_come_in_one_error() -> None:
-    with pytest.raises(RecordError, match=r"3 fields are not usable. sex: .*; age: .*; t_stage: "):
+    with refused(RecordError, 3, "sex", "age", "t_stage", "missing"):
         read_record({"weight": 80}, SPEC)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "facts"),
     [
-        ("not json", "not JSON"),
-        ("[1, 2]", "a list at the top"),
-        ('{"age": NaN}', "NaN is not a number that JSON allows"),
-        ('{"age": -Infinity}', "-Infinity is not a number"),
-        ('{"age": 1e999}', "too large"),
-        ('{"age": 5, "age": 6}', '"age" appears twice'),
-        ('{"age": 5, "Age": 6}', "two keys spell the same field"),
-        ("", "not JSON"),
+        ("not json", ("JSON", "line 1", "column 1")),
+        ("[1, 2]", ("list", "JSON", "sex", "age", "weight", "t_stage")),
+        ('{"age": NaN}', ("NaN", "JSON")),
+        ('{"age": -Infinity}', ("-Infinity", "JSON")),
+        ('{"age": 1e999}', ("1e999",)),
+        ('{"age": 5, "age": 6}', ('"age"', "twice")),
+        ('{"age": 5, "Age": 6}', ("two", "'Age'")),
+        ("", ("JSON", "line 1", "column 1")),
     ],
     ids=["text", "list", "nan", "infinity", "overflow", "duplicate-key", "folded-duplicate", "empty"],
 )
-def test_refused_documents(tmp_path: Path, text: str, said: str) -> None:
+def test_refused_documents(tmp_path: Path, text: str, facts: tuple[Fact, ...]) -> None:
     file = tmp_path / "record.json"
     file.write_text(text)
-    with pytest.raises(RecordError) as caught:
+    with refused(RecordError, str(file), *facts):
         read_record(file, SPEC)
-    assert said in str(caught.value) and str(file) in str(caught.value)
 
 
 def test_the_content_of_a_file_is_read_as_the_file_is(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text(json.dumps(GOOD))
     assert read_record(json.dumps(GOOD).encode(), SPEC) == read_record(tmp_path / "record.json", SPEC)
-    with pytest.raises(RecordError, match=r"^record: not JSON"):
+    with refused(RecordError, "record", "JSON", "line 1", "column 1"):
         read_record(b"sex: M", SPEC)
-    with pytest.raises(RecordError, match=r"^record: a list at the top"):
+    with refused(RecordError, "record", "list", "JSON", "sex", "age"):
         read_record(b"[]", SPEC)
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such file"):
+    with refused(RecordError, "absent.json", "no such file"):
         read_record(tmp_path / "absent.json", SPEC)
 
 
@@ -181,7 +180,7 @@ def test_byte_order_mark_is_read(tmp_path: Path) -> None:
 
 def test_another_patients_record_is_refused_without_naming_anyone() -> None:
     record = read_record({**GOOD, "patient_id": "ALPHA"}, SPEC)
-    with pytest.raises(RecordError, match="different patients") as caught:
+    with refused(RecordError, "(0010,0020)", "PatientID", "patient_id", option="allow_id_mismatch") as caught:
         check_patient(record, SPEC, PatientHeader(patient_id="BETA"))
     assert "ALPHA" not in str(caught.value) and "BETA" not in str(caught.value)
     assert check_patient(record, SPEC, PatientHeader(patient_id="BETA"), allow_id_mismatch=True)

@@ -10,6 +10,7 @@ from mmcaf_engine.errors import RecordError
 from mmcaf_engine.manifest import TableSpec
 from mmcaf_engine.record.record import read_record
 from mmcaf_engine.record.template import record_schema, record_template
+from refusals import refused
 
 AGE: dict[str, Any] = {
     "kind": "number",
@@ -86,23 +87,25 @@ def test_fields_that_are_ignored_are_not_remarked_on_and_unknown_ones_are() -> N
     assert list(record.features) == ["age", "sex", "height", "view"]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "63", True], ids=str)
-def test_what_is_no_number_is_refused(value: Any) -> None:
-    with pytest.raises(RecordError, match=r"age: .* came, a number in years from 0 to 120 was expected"):
+@pytest.mark.parametrize(
+    ("value", "came"), [(float("nan"), "nan"), (float("inf"), "inf"), ("63", "string"), (True, "true/false")], ids=str
+)
+def test_what_is_no_number_is_refused(value: Any, came: str) -> None:
+    with refused(RecordError, "age", came, "years", 0, 120):
         read_record({**GOOD, "age": value}, SPEC)
 
 
 @pytest.mark.parametrize(
     ("field", "message"),
     [
-        ({**AGE, "lower": 20}, "scaling standardise needs mean and std, and neither lower nor upper"),
-        ({**AGE, "std": None}, "scaling standardise needs mean and std"),
-        ({**AGE, "std": 0}, "greater than 0"),
-        ({**AGE, "scaling": "min_max"}, "scaling min_max needs lower and upper, and neither mean nor std"),
-        ({**HEIGHT, "upper": 1}, "lower must be below upper"),
+        ({**AGE, "lower": 20}, "standardise.* mean .*std.* lower .*upper"),
+        ({**AGE, "std": None}, "standardise.* mean .*std"),
+        ({**AGE, "std": 0}, "std\n.* 0 "),
+        ({**AGE, "scaling": "min_max"}, "min_max.* lower .*upper.* mean .*std"),
+        ({**HEIGHT, "upper": 1}, "lower .*upper"),
         ({**AGE, "cut": {"value": 50, "direction": "over"}}, "'above' or 'below'"),
         ({**AGE, "cut": {"direction": "above"}}, "value"),
-        ({**AGE, "cut": {"value": float("nan"), "direction": "above"}}, "finite number"),
+        ({**AGE, "cut": {"value": float("nan"), "direction": "above"}}, "value\n.*finite"),
     ],
     ids=["both", "half", "zero", "other", "reversed", "direction", "no-value", "nan"],
 )
@@ -112,7 +115,7 @@ def test_a_field_that_cannot_be_is_refused(field: dict[str, Any], message: str) 
 
 
 def test_a_field_cannot_be_read_and_ignored() -> None:
-    with pytest.raises(ValidationError, match=r"fields that are read cannot be ignored: \['age'\]"):
+    with pytest.raises(ValidationError, match=r"\['age'\]"):
         TableSpec.model_validate({"fields": [AGE], "ignored": ["bmi", "age"]})
 
 

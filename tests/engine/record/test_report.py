@@ -14,6 +14,7 @@ from mmcaf_engine.record.clinical import Clinical, expect_clinical, read_clinica
 from mmcaf_engine.record.report import MAX_REPORT_BYTES, read_report
 from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.volume import PatientHeader
+from refusals import Fact, check_facts, refused
 from tiny_bundle import tiny_manifest
 from tiny_report import PIECES, make_tiny_report, report_manifest
 
@@ -118,12 +119,11 @@ EMPTY_REPORTS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("fields", [*EMPTY_REPORTS.values(), {}], ids=[*EMPTY_REPORTS, "absent"])
 def test_an_empty_report_is_refused(vocabulary: Path, fields: dict[str, Any]) -> None:
-    reason = "holds no word" if fields else "is not in the record"
-    with pytest.raises(RecordError, match=rf"The report {reason}; tiny-report does not answer without one") as caught:
+    with refused(RecordError, "report", "tiny-report", "word" if fields else "record") as caught:
         read(vocabulary, {**TABLE, **fields})
     [remedy] = caught.value.remedies
     assert (remedy.option, remedy.value) == ("report", "FILE.txt")
-    assert "the record as findings and impression" in remedy.text
+    check_facts(remedy.text, "record", "findings", "impression")
 
 
 @pytest.mark.parametrize("fields", [*EMPTY_REPORTS.values(), {}], ids=[*EMPTY_REPORTS, "absent"])
@@ -135,34 +135,40 @@ def test_an_empty_report_is_read_so_where_the_bundle_says(vocabulary: Path, fiel
 
 
 def test_an_empty_file_is_refused(vocabulary: Path, file: Callable[..., Path]) -> None:
-    with pytest.raises(RecordError, match="The report holds no word"):
+    with refused(RecordError, "report", "word", "tiny-report", option="report", value="FILE.txt"):
         read(vocabulary, TABLE, file(""))
 
 
 SECRET_TEXT = f"{SECRET} hat einen Erguß"
 
-REFUSED: dict[str, tuple[bytes, str]] = {
+REFUSED: dict[str, tuple[bytes, tuple[Fact, ...], str]] = {
     "latin-1": (
         SECRET_TEXT.encode("latin-1"),
-        r"not UTF-8 text \(byte 0xdf at offset 22\).*iconv -f WINDOWS-1252 -t UTF-8",
+        ("UTF-8", "0xdf", "offset 22"),
+        "iconv -f WINDOWS-1252 -t UTF-8",
     ),
-    "utf-16": (SECRET_TEXT.encode("utf-16"), "text in UTF-16LE; UTF-8 was expected.*iconv -f UTF-16LE"),
-    "utf-16-be": (b"\xfe\xff" + SECRET_TEXT.encode("utf-16-be"), "text in UTF-16BE"),
-    "utf-16-without-mark": (SECRET.encode("utf-16-le"), "a zero byte at offset 1"),
-    "zero-byte": (f"{SECRET}\0".encode(), "a zero byte at offset 7"),
-    "pdf": (b"%PDF-1.7 " + SECRET.encode(), "a PDF document; plain text was expected"),
-    "docx": (b"PK\x03\x04" + SECRET.encode(), "a zip, such as DOCX and ODT are"),
-    "rtf": (b"{\\rtf1 " + SECRET.encode(), "an RTF document"),
-    "huge": (SECRET.encode() * (MAX_REPORT_BYTES // 7 + 1), f"more than {MAX_REPORT_BYTES} bytes"),
+    "utf-16": (SECRET_TEXT.encode("utf-16"), ("UTF-16LE", "UTF-8"), "iconv -f UTF-16LE -t UTF-8"),
+    "utf-16-be": (
+        b"\xfe\xff" + SECRET_TEXT.encode("utf-16-be"),
+        ("UTF-16BE", "UTF-8"),
+        "iconv -f UTF-16BE -t UTF-8",
+    ),
+    "utf-16-without-mark": (SECRET.encode("utf-16-le"), ("zero byte", "offset 1"), "UTF-8"),
+    "zero-byte": (f"{SECRET}\0".encode(), ("zero byte", "offset 7"), "UTF-8"),
+    "pdf": (b"%PDF-1.7 " + SECRET.encode(), ("PDF",), "UTF-8"),
+    "docx": (b"PK\x03\x04" + SECRET.encode(), ("zip", "DOCX"), "UTF-8"),
+    "rtf": (b"{\\rtf1 " + SECRET.encode(), ("RTF",), "UTF-8"),
+    "huge": (SECRET.encode() * (MAX_REPORT_BYTES // 7 + 1), (f"{MAX_REPORT_BYTES} bytes",), "text"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_no_text_is_refused(name: str, file: Callable[..., Path]) -> None:
-    content, message = REFUSED[name]
-    for source in (file(content), content):
-        with pytest.raises(RecordError, match=f"(?s){message}") as caught:
+    content, facts, remedy = REFUSED[name]
+    for source, said in ((file(content), "report.txt"), (content, "report")):
+        with refused(RecordError, said, *facts) as caught:
             read_report(source)
+        check_facts(caught.value.remedy, remedy)
         assert SECRET not in str(caught.value)
 
 
@@ -172,47 +178,49 @@ def test_the_content_of_a_file_is_read_as_the_file_is(vocabulary: Path, file: Ca
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match="no such file"):
+    with refused(RecordError, "report.txt", "no such file"):
         read_report(tmp_path / "report.txt")
-    with pytest.raises(RecordError, match="a directory"):
+    with refused(RecordError, str(tmp_path), "file", "directory"):
         read_report(tmp_path)
 
 
 def test_two_reports_are_refused(vocabulary: Path, file: Callable[..., Path]) -> None:
-    with pytest.raises(RecordError, match="a second report; the record holds one already") as caught:
+    with refused(RecordError, "report.txt", "record", "second", option="report") as caught:
         read(vocabulary, {**TABLE, "findings": SECRET}, file("clear"))
     assert SECRET not in str(caught.value)
 
 
 def test_a_report_that_is_no_string_is_refused(vocabulary: Path) -> None:
-    with pytest.raises(RecordError, match="findings is a list; a string was expected") as caught:
+    with refused(RecordError, "record", "findings", "list", "string") as caught:
         read(vocabulary, {**TABLE, "findings": [SECRET]})
     assert SECRET not in str(caught.value)
 
 
 def test_a_text_file_for_a_record_that_also_has_a_table_is_refused(vocabulary: Path, file: Callable[..., Path]) -> None:
-    with pytest.raises(RecordError, match=r"a report alone; this network also needs sex, age.*report=.*report.txt"):
-        read(vocabulary, file("clear"))
+    path = file("clear")
+    with refused(RecordError, "report.txt", "sex", "age", option="report", value=str(path)):
+        read(vocabulary, path)
 
 
 @pytest.mark.parametrize(
-    ("record", "report", "spec", "message"),
+    ("record", "report", "spec", "facts", "remedy"),
     [
-        (None, None, ALONE, r"reads a report; none was given.*report=FILE\.txt"),
-        (None, "report.txt", BOTH, "needs a record with the fields sex, age"),
+        (None, None, ALONE, ("tiny-report", "report"), {"option": "report", "value": "FILE.txt"}),
+        (None, "report.txt", BOTH, ("tiny-report", "record", "sex", "age"), {"option": "record"}),
         (
             TABLE,
             "report.txt",
             Manifest.model_validate({**tiny_manifest(), "files": FILES}),
-            "tiny reads no report, but one was given.*Leave it out: report",
+            ("tiny", "report"),
+            {"option": "report"},
         ),
     ],
     ids=["nothing", "report-without-table", "no-text-network"],
 )
 def test_what_was_not_asked_for_or_not_given_is_said_at_once(
-    record: Any, report: str | None, spec: Manifest, message: str
+    record: Any, report: str | None, spec: Manifest, facts: tuple[Fact, ...], remedy: dict[str, str]
 ) -> None:
-    with pytest.raises(RecordError, match=f"(?s){message}"):
+    with refused(RecordError, *facts, **remedy):
         expect_clinical(record, report, spec)
 
 
@@ -276,13 +284,13 @@ def test_a_fhir_bundle_holds_the_report(name: str, vocabulary: Path, tmp_path: P
     ids=["none", "pdf", "cancelled"],
 )
 def test_a_fhir_bundle_without_a_report_is_refused(reports: tuple[dict[str, Any], ...], vocabulary: Path) -> None:
-    with pytest.raises(RecordError, match="The report is not in the record"):
+    with refused(RecordError, "report", "record", option="report", value="FILE.txt"):
         read(vocabulary, fhir(*reports), spec=ALONE)
 
 
 @pytest.mark.parametrize("data", ["####", base64.b64encode(SECRET_TEXT.encode("latin-1")).decode()])
 def test_a_fhir_report_that_is_no_text_is_refused(data: str, vocabulary: Path) -> None:
     record = fhir({"presentedForm": [{"contentType": "text/plain", "data": data}]})
-    with pytest.raises(RecordError, match=r"presentedForm\.data is not Base64 of UTF-8 text") as caught:
+    with refused(RecordError, "presentedForm.data", "Base64", "UTF-8") as caught:
         read(vocabulary, record, spec=ALONE)
     assert SECRET not in str(caught.value)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from mmcaf_engine.errors import BundleError
 from mmcaf_engine.manifest import TextSpec
 from mmcaf_engine.record.tokenizer import Tokenizer
+from refusals import Fact, refused
 from tiny_report import PIECES
 from wordpiece import pieces
 
@@ -159,38 +160,38 @@ def test_windows_line_ends_mean_nothing(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "facts"),
     [
-        (b"", r"1 lines without \[PAD\], \[UNK\], \[CLS\], \[SEP\]"),
-        (b"[PAD]\n[UNK]\n[CLS]\nlung\n", r"4 lines without \[SEP\]"),
-        (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nlung\nthe\nlung\n", "lines 5 and 7 hold the same word piece"),
-        (b"[PAD]\n\xff\n", "not UTF-8 text at offset 6"),
-        (b'{"version": "1.0", "model": {"type": "WordPiece"}}', "a WordPiece vocabulary was expected"),
+        (b"", (1, "[PAD]", "[UNK]", "[CLS]", "[SEP]")),
+        (b"[PAD]\n[UNK]\n[CLS]\nlung\n", (4, "[SEP]")),
+        (b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nlung\nthe\nlung\n", (5, 7, "lines")),
+        (b"[PAD]\n\xff\n", ("UTF-8", "offset 6")),
+        (b'{"version": "1.0", "model": {"type": "WordPiece"}}', ("WordPiece", 1, "[SEP]")),
     ],
     ids=["empty", "no-sep", "twice", "latin-1", "json"],
 )
-def test_a_vocabulary_that_is_none_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_vocabulary_that_is_none_is_refused(content: bytes, facts: tuple[Fact, ...], tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.txt"
     path.write_bytes(content)
-    with pytest.raises(BundleError, match=message):
+    with refused(BundleError, str(path), *facts):
         Tokenizer(spec(), path)
 
 
 def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="no such file"):
+    with refused(BundleError, "vocabulary.txt", "no such file"):
         Tokenizer(spec(), tmp_path / "vocabulary.txt")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"buckets": (8, 64)}, "ascend to max_tokens, 512"),
-        ({"buckets": (64, 8, 512)}, "ascend to max_tokens"),
-        ({"buckets": (8, 8, 512)}, "ascend to max_tokens"),
+        ({"buckets": (8, 64)}, "max_tokens, 512"),
+        ({"buckets": (64, 8, 512)}, "max_tokens"),
+        ({"buckets": (8, 8, 512)}, "max_tokens"),
         ({"buckets": ()}, "buckets"),
-        ({"buckets": (1, 512)}, "greater than or equal to 2"),
-        ({"max_tokens": 5000, "buckets": (5000,)}, "less than or equal to 4096"),
-        ({"fields": ("report", "report")}, "two text fields share a name"),
+        ({"buckets": (1, 512)}, r"buckets.*\n.* 2 "),
+        ({"max_tokens": 5000, "buckets": (5000,)}, r"max_tokens\n.* 4096 "),
+        ({"fields": ("report", "report")}, "fields"),
         ({"fields": ()}, "fields"),
         ({"remove": ("",)}, "remove"),
         ({"missing": "guess"}, "missing"),
