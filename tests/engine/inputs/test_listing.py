@@ -9,6 +9,7 @@ from dicom_factory import ct_series, save
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.inputs.listing import list_study
+from refusals import refused
 from tiny_bundle import make_tiny_bundle
 from tiny_image import make_tiny_image
 
@@ -41,8 +42,8 @@ def test_a_network_of_an_image_does_not_read_the_series(study: Path, tmp_path: P
 
 def test_refused(tmp_path: Path) -> None:
     manifest = load_bundle(make_tiny_bundle(tmp_path / "tiny.mmcaf")).manifest
-    with pytest.raises(StudyError, match="no DICOM image"):
+    with refused(StudyError, "tiny.mmcaf", "DICOM", "3 files"):
         list_study(tmp_path / "tiny.mmcaf", manifest=manifest)
     table_alone = manifest.model_copy(update={"preprocessing": None})
-    with pytest.raises(UsageError, match="tiny reads no study"):
+    with refused(UsageError, "tiny", "study", option="bundle"):
         list_study(tmp_path, manifest=table_alone)

@@ -15,6 +15,7 @@ from mmcaf_engine.inputs.windows import lay_out, preprocess
 from mmcaf_engine.manifest import PreprocessingSpec
 from mmcaf_engine.orientation import canonical, oriented
 from mmcaf_engine.volume import Volume
+from refusals import refused
 
 GOLDEN = np.load(Path(__file__).parents[2] / "data" / "preproc.npz")
 SAMPLE_TOLERANCE = 2e-6
@@ -133,16 +134,16 @@ def test_windows_can_have_other_axes_too() -> None:
 def test_a_whole_volume_has_no_stride_and_more_than_one_slice() -> None:
     spec = make_spec(*PUBLISHED)
     assert lay_out((23, 110, 97), spec).shape == (16, 128, 128)
-    with pytest.raises(UsageError, match="whole series"):
+    with refused(UsageError, "stride", option="stride"):
         lay_out((23, 110, 97), spec, stride=4)
-    with pytest.raises(StudyError, match="single slice"):
+    with refused(StudyError, "single slice", "volume"):
         lay_out((1, 110, 97), spec)
 
 
 def test_not_a_number_is_refused() -> None:
     values = drawn(3, 4, 4)
     values[1, 2, 3] = np.nan
-    with pytest.raises(StudyError, match="slice 2 of 3: 1 of 16 pixels"):
+    with refused(StudyError, 2, 3, 1, "16 pixels"):
         preprocess(make_volume(values), make_spec(*PUBLISHED))
 
 
@@ -152,16 +153,16 @@ WINDOWS = {"slices": 3, "stride": 3, "pad_value": 0}
 @pytest.mark.parametrize(
     ("steps", "changes", "said"),
     [
-        ((), {}, "either windows or one resize_volume"),
-        (PUBLISHED[1:], {}, "either windows or one resize_volume"),
-        (PUBLISHED, {"windows": WINDOWS}, "either windows or one resize_volume"),
-        (PUBLISHED[1:], {"windows": WINDOWS}, "of whole volumes"),
-        (PUBLISHED[:1] * 2, {}, "more than one resize_volume"),
-        ((*PUBLISHED, {"step": "center_crop", "rows": 2, "columns": 2}), {}, "must come before resize_volume"),
-        (PUBLISHED, {"axes": "LRS"}, "one of L and R"),
-        (PUBLISHED, {"axes": "DHW"}, "String should match"),
-        (({"step": "resize_volume", "size": [128, 128]},), {}, "Field required"),
-        (({"step": "resize_volume", "size": [128, 128, 0]},), {}, "greater than or equal to 1"),
+        ((), {}, "windows.*resize_volume"),
+        (PUBLISHED[1:], {}, "windows.*resize_volume"),
+        (PUBLISHED, {"windows": WINDOWS}, "windows.*resize_volume"),
+        (PUBLISHED[1:], {"windows": WINDOWS}, "volumes"),
+        (PUBLISHED[:1] * 2, {}, "one resize_volume"),
+        ((*PUBLISHED, {"step": "center_crop", "rows": 2, "columns": 2}), {}, "resize_volume"),
+        (PUBLISHED, {"axes": "LRS"}, "L and R"),
+        (PUBLISHED, {"axes": "DHW"}, "axes"),
+        (({"step": "resize_volume", "size": [128, 128]},), {}, r"size\.2\n"),
+        (({"step": "resize_volume", "size": [128, 128, 0]},), {}, r"size.*\n.* 1 "),
     ],
 )
 def test_contradictions_are_refused(steps: tuple[dict[str, Any], ...], changes: dict[str, Any], said: str) -> None:
