@@ -7,6 +7,7 @@ import pytest
 from mmcaf_engine.bundle.default import default_bundle, demo_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.settings import config_file
+from refusals import Fact, refused
 
 
 @pytest.fixture
@@ -37,8 +38,10 @@ def test_then_the_demonstration_with_a_notice(config: Path) -> None:
     assert default.path == demo_bundle() and default.notice is not None and "$MMCAF_BUNDLE" in default.notice
 
 
-@pytest.mark.parametrize("text", ["bundle = ", "bundle = 3", "\x00"])
-def test_unusable_configuration(config: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "facts"), [("bundle = ", ("TOML",)), ("bundle = 3", ("bundle", 3)), ("\x00", ("TOML", "line 1"))]
+)
+def test_unusable_configuration(config: Path, text: str, facts: tuple[Fact, ...]) -> None:
     config.write_text(text)
-    with pytest.raises(UsageError, match=r"config\.toml"):
+    with refused(UsageError, "config.toml", *facts):
         default_bundle()

@@ -13,6 +13,7 @@ from engine.bundle.test_bundle import edit_manifest, flip, zip_folder
 from in_another_process import answered, refuse
 from mmcaf_engine import Answerer, load_bundle, open_session
 from mmcaf_engine.errors import BundleError, Remedy
+from refusals import Fact, refused
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def test_each_copy_checks_the_files_for_itself(tiny_bundle: Path) -> None:
     bundle.file("model.onnx")
     data = pickle.dumps(bundle)
     flip(tiny_bundle / "model.onnx")
-    with pytest.raises(BundleError, match=r"model\.onnx is damaged or altered"):
+    with refused(BundleError, "tiny.mmcaf", "model.onnx", "SHA-256"):
         pickle.loads(data).file("model.onnx")
 
 
@@ -71,14 +72,14 @@ def cut_short(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
-    [(gone, "no such bundle"), (renamed, "not the bundle that was handed over"), (cut_short, "not JSON")],
+    ("damage", "facts"),
+    [(gone, ("tiny.mmcaf", "no such")), (renamed, ("tiny.mmcaf", "SHA-256")), (cut_short, ("manifest.json", "JSON"))],
 )
-def test_another_content_is_refused(tiny_bundle: Path, damage: object, said: str) -> None:
+def test_another_content_is_refused(tiny_bundle: Path, damage: object, facts: tuple[Fact, ...]) -> None:
     assert callable(damage)
     data = pickle.dumps(load_bundle(tiny_bundle))
     damage(tiny_bundle)
-    with pytest.raises(BundleError, match=said):
+    with refused(BundleError, *facts):
         pickle.loads(data)
 
 
@@ -96,8 +97,6 @@ def test_a_session_says_why_it_is_not_pickled_and_what_to_do(tiny_bundle: Path, 
         for one in (session, [session], Answerer(session)):
             if take is copy.copy and one is not session:
                 continue  # It copies no further than the outermost.
-            with pytest.raises(
-                TypeError, match=r"^A session cannot be pickled.*open_session\(bundle\) in each process"
-            ):
+            with pytest.raises(TypeError, match=r"open_session\(bundle\)"):
                 take(one)
         assert take(session.bundle)

@@ -14,6 +14,7 @@ from mmcaf_engine.bundle.bundle import file_sha256, load_bundle
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import BundleError
 from record_answers import BACKENDS, VERSION_1, outputs_of, recorded_machines, same_bits
+from refusals import refused
 
 ARCHIVES = sorted(VERSION_1.glob("*.zip"))
 ELSEWHERE = 1e-5
@@ -68,7 +69,7 @@ def test_a_field_of_version_2_in_it_is_refused_by_name(tmp_path: Path) -> None:
         files.extractall(folder)
     manifest = folder / "manifest.json"
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "release": 2}))
-    with pytest.raises(BundleError, match="format version 2 added release; this manifest says version 1"):
+    with refused(BundleError, "old.mmcaf", 2, "release", 1):
         load_bundle(folder)
 
 

@@ -48,7 +48,7 @@ def test_image_text_and_table_together() -> None:
 def test_what_reads_no_study() -> None:
     manifest = image(inputs=[*TOKENS, AGE], text=TEXT, table=TABLE, image=None)
     assert manifest.modalities == ()
-    with pytest.raises(ValueError, match="tiny image takes no volume"):
+    with pytest.raises(ValueError, match="tiny image"):
         _ = manifest.of_volumes
 
 
@@ -57,7 +57,7 @@ def test_a_table_with_cuts_is_wider() -> None:
     fields = {"fields": [{**TABLE["fields"][0], "cut": cut}]}
     wide = {**AGE, "shape": ["N", 2]}
     assert image(inputs=[IMAGE, wide], table=fields).input("table").shape == ("N", 2)
-    with pytest.raises(ValidationError, match="width differs from the number of table fields and cuts, 2"):
+    with pytest.raises(ValidationError, match=r"table.*\D2\b"):
         image(inputs=[IMAGE, AGE], table=fields)
 
 
@@ -88,55 +88,55 @@ WRONG: dict[str, tuple[Any, str]] = {
             inputs=[IMAGE, {**tiny_manifest()["inputs"][0], "name": "ct"}],
             preprocessing=tiny_manifest()["preprocessing"],
         ),
-        "volumes or one image, not both",
+        "inputs.*volumes.*image",
     ),
-    "two-images": (lambda: image(inputs=[IMAGE, {**IMAGE, "name": "other"}]), "more than one input of the kind image"),
+    "two-images": (lambda: image(inputs=[IMAGE, {**IMAGE, "name": "other"}]), "one input.* image"),
     "image-without-its-part": (
         lambda: image(image=None),
-        "of the kind image and the manifest's image must come together",
+        "inputs.* image.* image",
     ),
     "volume-without-its-part": (
         lambda: valid(tiny_manifest(), preprocessing=None),
-        "the manifest's preprocessing must",
+        "inputs.* volume.* preprocessing",
     ),
-    "part-without-image": (lambda: image(inputs=[AGE], table=TABLE), "the manifest's image must come together"),
-    "text-without-part": (lambda: image(inputs=[IMAGE, *TOKENS]), "the manifest's text must come together"),
-    "part-without-text": (lambda: image(text=TEXT), "the manifest's text must come together"),
-    "tokens-without-mask": (lambda: image(inputs=[IMAGE, TOKENS[0]], text=TEXT), "kind token_mask and"),
-    "other-size": (lambda: image(image={**SPEC, "size": [12, 12]}), r"channels and size of image give"),
+    "part-without-image": (lambda: image(inputs=[AGE], table=TABLE), "inputs.* image.* image"),
+    "text-without-part": (lambda: image(inputs=[IMAGE, *TOKENS]), "inputs.* tokens.* text"),
+    "part-without-text": (lambda: image(text=TEXT), "inputs.* tokens.* text"),
+    "tokens-without-mask": (lambda: image(inputs=[IMAGE, TOKENS[0]], text=TEXT), "inputs.* token_mask.* text"),
+    "other-size": (lambda: image(image={**SPEC, "size": [12, 12]}), r"input image.*image"),
     "other-channels": (
         lambda: image(image={**SPEC, "channels": 1, "mean": [0.5], "std": [0.2]}),
-        "channels and size of image give",
+        "input image.*image",
     ),
-    "two-channels": (lambda: image(image={**SPEC, "channels": 2}), "Input should be 1 or 3"),
-    "one-mean-for-three": (lambda: image(image={**SPEC, "mean": [0.5]}), "one value for each of 3 channels"),
-    "std-of-0": (lambda: image(image={**SPEC, "std": [0.1, 0, 0.1]}), "greater than 0"),
-    "no-modality": (lambda: image(image={**SPEC, "modality": []}), "at least 1 item"),
+    "two-channels": (lambda: image(image={**SPEC, "channels": 2}), "image.channels\n.*1 or 3"),
+    "one-mean-for-three": (lambda: image(image={**SPEC, "mean": [0.5]}), "mean.*std.* 3 "),
+    "std-of-0": (lambda: image(image={**SPEC, "std": [0.1, 0, 0.1]}), "image.std.*\n.* 0 "),
+    "no-modality": (lambda: image(image={**SPEC, "modality": []}), "image.modality\n.* 1 "),
     "unknown-view": (lambda: image(image={**SPEC, "view": "oblique"}), "'frontal', 'lateral' or 'any'"),
-    "score-as-input": (lambda: image(inputs=[{**IMAGE, "kind": "score"}]), "no input can be of the kind score"),
-    "float-tokens": (lambda: image(inputs=[{**TOKENS[0], "dtype": "float32"}]), 'tokens must be int64 \\["N", "L"\\]'),
-    "fixed-tokens": (lambda: image(inputs=[{**TOKENS[0], "shape": ["N", 64]}]), 'tokens must be int64 \\["N", "L"\\]'),
-    "integer-image": (lambda: image(inputs=[{**IMAGE, "dtype": "int64"}]), "image must be float32"),
-    "image-of-L": (lambda: image(inputs=[{**IMAGE, "shape": ["N", 3, "L", 16]}]), 'axis "L" belongs to tokens'),
+    "score-as-input": (lambda: image(inputs=[{**IMAGE, "kind": "score"}]), "input.* score"),
+    "float-tokens": (lambda: image(inputs=[{**TOKENS[0], "dtype": "float32"}]), 'tokens.*int64 \\["N", "L"\\]'),
+    "fixed-tokens": (lambda: image(inputs=[{**TOKENS[0], "shape": ["N", 64]}]), 'tokens.*int64 \\["N", "L"\\]'),
+    "integer-image": (lambda: image(inputs=[{**IMAGE, "dtype": "int64"}]), "image.*float32"),
+    "image-of-L": (lambda: image(inputs=[{**IMAGE, "shape": ["N", 3, "L", 16]}]), '"L".*tokens'),
     "no-vocabulary": (
         lambda: image(inputs=[IMAGE, *TOKENS], text={**TEXT, "vocabulary": "words.txt"}),
-        "files does not list words.txt",
+        "files.*words.txt",
     ),
     "field-of-both": (
         lambda: image(inputs=[IMAGE, *TOKENS, AGE], text={**TEXT, "fields": ["age"]}, table=TABLE),
-        "age: a field of the record is either the table's or the text's",
+        "age.*table.*text",
     ),
-    "attention-on-an-image": (attended, "attention weighs parts of a volume input, and there is none"),
-    "no-thresholds": (lambda: multi_label(thresholds=[]), "needs one for each label"),
-    "too-few-thresholds": (lambda: multi_label(thresholds=[0.5]), "needs one for each label"),
-    "threshold-of-1": (lambda: multi_label(thresholds=[0.5, 1, 0.5]), "less than 1"),
-    "both-thresholds": (lambda: multi_label(threshold=0.5), "threshold belongs to activation sigmoid"),
-    "thresholds-of-sigmoid": (lambda: image(thresholds=[0.5, 0.5]), "thresholds belongs to activation independent"),
+    "attention-on-an-image": (attended, "attention.*volume"),
+    "no-thresholds": (lambda: multi_label(thresholds=[]), "thresholds.*independent"),
+    "too-few-thresholds": (lambda: multi_label(thresholds=[0.5]), "thresholds.*independent"),
+    "threshold-of-1": (lambda: multi_label(thresholds=[0.5, 1, 0.5]), "thresholds.1\n.* 1 "),
+    "both-thresholds": (lambda: multi_label(threshold=0.5), "threshold .*sigmoid"),
+    "thresholds-of-sigmoid": (lambda: image(thresholds=[0.5, 0.5]), "thresholds.*independent"),
     "softmax-of-one": (
         lambda: multi_label(labels=["mass"], activation="softmax", thresholds=[]),
-        "softmax tells two labels or more apart",
+        "softmax.*independent",
     ),
-    "unequal-scores": (lambda: multi_label(labels=["a", "b"], thresholds=[0.5, 0.5]), r"must be \[N, 2\]"),
+    "unequal-scores": (lambda: multi_label(labels=["a", "b"], thresholds=[0.5, 0.5]), r"\[N, 2\]"),
 }
 
 

@@ -80,14 +80,14 @@ def test_what_version_2_adds(document: dict[str, Any], path: str) -> None:
 
 @pytest.mark.parametrize(("document", "path"), NEW.values(), ids=NEW.keys())
 def test_version_1_does_not_know_it(document: dict[str, Any], path: str) -> None:
-    with pytest.raises(ValidationError, match=rf"format version 2 added .*{path}.*this manifest says version 1"):
+    with pytest.raises(ValidationError, match=rf"2 .*{path}.* 1\b"):
         valid(document, format_version=1)
 
 
 @pytest.mark.parametrize("name", ["release", "version", "body_part", "identity", "label_codes", "module_titles"])
 def test_a_default_is_no_less_a_new_field(name: str) -> None:
     default = Manifest.model_fields[name].get_default(call_default_factory=True)
-    with pytest.raises(ValidationError, match=f"format version 2 added {name}"):
+    with pytest.raises(ValidationError, match=rf"2 .*{name}"):
         valid(tiny_manifest(), format_version=1, **{name: default})
     assert name not in valid(tiny_manifest(), **{name: default}).model_dump(mode="json")
 
@@ -121,7 +121,7 @@ def test_a_bundle_keeps_its_version_unless_it_needs_the_new_one(
 def test_activations_have_standard_names(document: dict[str, Any], standard: str) -> None:
     before = valid(document)
     assert valid(document, activation=standard) == before
-    with pytest.raises(ValidationError, match="format version 1 knows sigmoid, softmax, independent"):
+    with pytest.raises(ValidationError, match=r"1 .*sigmoid, softmax, independent"):
         valid(document, activation=standard, format_version=1)
 
 
@@ -134,34 +134,40 @@ def test_several_exclusive_labels_by_their_standard_name() -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
-    "release-0": ({**tiny_manifest(), "release": 0}, "greater than or equal to 1"),
-    "version-of-two-lines": ({**tiny_manifest(), "version": "1\n2"}, "one line of printable characters"),
-    "code-of-no-label": ({**tiny_manifest(), "label_codes": {"deaf": CODE}}, "label_codes names deaf, which is no"),
+    "release-0": ({**tiny_manifest(), "release": 0}, "release\n.* 1 "),
+    "version-of-two-lines": ({**tiny_manifest(), "version": "1\n2"}, "version\n.*printable"),
+    "code-of-no-label": ({**tiny_manifest(), "label_codes": {"deaf": CODE}}, "label_codes.*deaf"),
     "code-without-meaning": ({**tiny_manifest(), "label_codes": {"loud": {"scheme": "SCT", "value": "1"}}}, "meaning"),
     "code-with-backslash": ({**tiny_manifest(), "label_codes": {"loud": {**CODE, "value": "1\\2"}}}, "backslash"),
-    "long-scheme": ({**tiny_manifest(), "label_codes": {"loud": {**CODE, "scheme": "9" * 17}}}, "at most 16"),
-    "title-of-a-pattern": ({**tiny_manifest(), "module_titles": {r"encoder\.\d": "stem"}}, "should match pattern"),
+    "long-scheme": ({**tiny_manifest(), "label_codes": {"loud": {**CODE, "scheme": "9" * 17}}}, "scheme\n.*16"),
+    "title-of-a-pattern": (
+        {**tiny_manifest(), "module_titles": {r"encoder\.\d": "stem"}},
+        "module_titles.*\n.*pattern",
+    ),
     "title-with-escape": ({**tiny_manifest(), "module_titles": {"encoder": "\x1b[31m"}}, "printable"),
     "unknown-identity": ({**tiny_manifest(), "identity": "asked"}, "'required' or 'optional'"),
-    "empty-body-part": ({**tiny_manifest(), "body_part": {}}, "a rule of body parts must name one"),
+    "empty-body-part": ({**tiny_manifest(), "body_part": {}}, "body_part\n"),
     "body-part-twice": (
         {**tiny_manifest(), "body_part": {"accepted": ["chest"], "refused": ["CHEST"]}},
-        "CHEST: named twice",
+        "CHEST.*twice",
     ),
-    "body-part-no-code-string": ({**tiny_manifest(), "body_part": {"refused": ["CHEST\\HEAD"]}}, "match pattern"),
-    "age-limit-of-no-observation": (with_field(max_age_days=90), "belongs to a field that a FHIR Observation holds"),
-    "age-limit-of-0-days": (with_field(dicom=None, fhir=WEIGHT_FHIR, max_age_days=0), "greater than or equal to 1"),
+    "body-part-no-code-string": (
+        {**tiny_manifest(), "body_part": {"refused": ["CHEST\\HEAD"]}},
+        "body_part.refused.*\n.*pattern",
+    ),
+    "age-limit-of-no-observation": (with_field(max_age_days=90), "max_age_days.*Observation"),
+    "age-limit-of-0-days": (with_field(dicom=None, fhir=WEIGHT_FHIR, max_age_days=0), "max_age_days\n.* 1 "),
     "optional-score": (
         {**tiny_manifest(), "outputs": [{**tiny_manifest()["outputs"][0], "optional": True}]},
-        "optional belongs to outputs other than the score",
+        "optional.*outputs.*score",
     ),
     "optional-input": (
         {**tiny_manifest(), "inputs": [{**spec, "optional": True} for spec in tiny_manifest()["inputs"]]},
-        "optional belongs to outputs",
+        "optional.*outputs",
     ),
-    "attention-on-a-table": (attending(input="table"), "weighs parts of table, a volume or the image, and there is"),
-    "attention-on-an-unnamed-image": (attending(input=None), "weighs parts of a volume input, and there is none"),
-    "slices-of-an-image": (attending(slices=[0, 1]), "an image has no slices"),
+    "attention-on-a-table": (attending(input="table"), "attention.*table"),
+    "attention-on-an-unnamed-image": (attending(input=None), "attention.*volume"),
+    "slices-of-an-image": (attending(slices=[0, 1]), "attention alpha.*slices"),
     "unknown-between": (with_int8(between="int4"), "'fp32', 'fp16', 'bf16' or 'int8'"),
 }
 
