@@ -252,7 +252,7 @@ def test_missing_file_is_named(tiny_bundle: Path, name: str, facts: tuple[Fact, 
     ],
     ids=["newer", "text-version", "unknown-field", "threshold", "labels", "no-fp32", "unlisted-model", "no-table"],
 )
-def test_invalid_manifest(tiny_bundle: Path, changes: dict[str, Any], said: str) -> None:
+def test_invalid_manifest(tiny_bundle: Path, changes: dict[str, Any], facts: tuple[Fact, ...]) -> None:
     edit_manifest(tiny_bundle, **changes)
     with refused(BundleError, *facts) as caught:
         load_bundle(tiny_bundle)

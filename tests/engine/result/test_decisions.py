@@ -36,6 +36,7 @@ from mmcaf_engine.result.decisions import (
 )
 from mmcaf_engine.result.decisions.questions import Questions
 from mmcaf_engine.result.result import WindowScore, Wording
+from refusals import Fact, refused
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 from tiny_liver import tiny_liver_manifest
 from tiny_report import report_manifest
@@ -151,7 +152,7 @@ WIDTHS = {"binary": 1, "multiclass": 3, "multilabel": 3}
 def test_no_answer_from_what_is_no_number(kind: str, value: float) -> None:
     logits = np.zeros((2, WIDTHS[kind]), np.float32)
     logits[1, -1] = value
-    with pytest.raises(BackendError, match=r"window at slice 12 is .*, no number"):
+    with refused(BackendError, "slice 12", str(value), option="precision", value="fp32"):
         KINDS[kind].aggregate((0, 12), logits)
 
 
@@ -224,9 +225,9 @@ def test_labels_of_cells(kind: str, cell: str | None, label: Any) -> None:
         ("binary", "maybe", r"'maybe' is not known \(accepted: no, yes, 0, 1\)"),
         ("binary", "2", "'2' is not known"),
         ("multiclass", "d", r"'d' is not known \(accepted: a, b, c, 0 to 2\)"),
-        ("multiclass", "a;b", "'a;b' is not known"),
-        ("multilabel", "a;A", "a label stands twice in 'a;A'"),
-        ("multilabel", "a;", "the label '' is not known"),
+        ("multiclass", "a;b", "'a;b'"),
+        ("multilabel", "a;A", "twice.*'a;A'"),
+        ("multilabel", "a;", "''"),
     ],
 )
 def test_cells_that_name_no_label(kind: str, cell: str, said: str) -> None:
@@ -291,24 +292,24 @@ def always() -> Iterator[None]:
 
 
 def test_no_bundle_is_loaded_whose_decision_nothing_provides(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="unknown output decision 'always' as activation"):
+    with refused(BundleError, "'always'", "activation", "sigmoid", "softmax", "independent"):
         make_tiny_bundle(tmp_path / "tiny.mmcaf", activation="always", threshold=None)
     register(Always)
     path = make_tiny_bundle(tmp_path / "again.mmcaf", activation="always", threshold=None)
     assert isinstance(decision_for(load_bundle(path).manifest), Always)
     unregister(Always)
-    with pytest.raises(BundleError, match="unknown output decision 'always' as activation"):
+    with refused(BundleError, "'always'", "activation", "sigmoid", "softmax", "independent"):
         load_bundle(path)
 
 
 @pytest.mark.usefixtures("always")
 def test_the_decision_checks_the_manifest_itself() -> None:
-    with pytest.raises(BundleError, match=r"tiny: not what the output decision 'always' needs: it looks at no thresh"):
+    with refused(BundleError, "tiny", "'always'", "threshold"):
         decision_for(manifest(activation="always"))
 
 
 def test_the_first_format_knows_its_own_three_alone(always: None) -> None:
-    with pytest.raises(ValueError, match="format version 1 knows sigmoid, softmax, independent"):
+    with pytest.raises(ValueError, match=r"1 .*sigmoid, softmax, independent"):
         manifest(activation="always", threshold=None, format_version=1)
     assert manifest(activation="always", threshold=None).activation == "always"
 
@@ -333,7 +334,7 @@ def test_a_name_means_one_decision() -> None:
         names = ("multilabel",)
 
     for kind, name in ((Other, "always"), (Sigmoid, "sigmoid"), (Standard, "multilabel")):
-        with pytest.raises(ValueError, match=f"there is another output decision '{name}'"):
+        with pytest.raises(ValueError, match=f"'{name}'"):
             register(kind)
 
 
@@ -351,7 +352,7 @@ def shares() -> Manifest:
 
 
 def test_a_package_provides_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="unknown output decision 'shares'"):
+    with pytest.raises(ValueError, match="'shares'"):
         shares()
     add_package(monkeypatch, tmp_path, "shares-package", WORKING, "mmcaf.decisions", "shares", "Shares")
     assert type(decision_for(shares())).__name__ == "Shares"
@@ -361,9 +362,9 @@ def test_a_package_provides_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("code", "reason"),
     [
         ("import nonsense_that_is_not_there", "ModuleNotFoundError: No module named 'nonsense_that_is_not_there'"),
-        ("raise SystemExit('go\\x1b[31m away')", r"SystemExit: go \[31m away"),
-        ("def Shares(): ...", "is no subclass of Decision"),
-        ("class Shares: ...", "is no subclass of Decision"),
+        ("raise SystemExit('go\\x1b[31m away')", "SystemExit: go [31m away"),
+        ("def Shares(): ...", "Decision"),
+        ("class Shares: ...", "Decision"),
         ("", "AttributeError"),
     ],
     ids=["import", "exit", "function", "class", "nothing"],
@@ -371,16 +372,14 @@ def test_a_package_provides_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_a_broken_package_is_named(code: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_package(monkeypatch, tmp_path, "broken-shares", code, "mmcaf.decisions", "shares", "Shares")
     found = shares()
-    with pytest.raises(
-        BundleError, match=rf"The output decision 'shares' of broken-shares 2\.1 cannot be used: .*{reason}"
-    ):
+    with refused(BundleError, "'shares'", "broken-shares", 2.1, reason):
         decision_for(found)
 
 
 def test_two_packages_of_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("first-shares", "second-shares"):
         add_package(monkeypatch, tmp_path / name, name, WORKING, "mmcaf.decisions", "shares", "Shares")
-    with pytest.raises(BundleError, match=r"several packages: (first|second)-shares 2\.1, (first|second)-shares 2\.1"):
+    with refused(BundleError, "'shares'", "first-shares", "second-shares", 2.1):
         decision_for(shares())
 
 
@@ -503,23 +502,23 @@ def test_a_predicted_value_is_compared_between_precisions() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "facts"),
     [
-        {"probability": float("nan")},
-        {"logit": float("inf")},
-        {"probabilities": (2.5, -1.5)},
-        {"probabilities": (0.5,)},
-        {"verdict": "none\x1b[31m"},
-        {"deciding": 3},
-        {"windows": (WindowScore(0, 0.0, 0.5), WindowScore(0, 0.0, 0.5))},
+        ({"probability": float("nan")}, ()),
+        ({"logit": float("inf")}, ()),
+        ({"probabilities": (2.5, -1.5)}, ("[2.5, -1.5]",)),
+        ({"probabilities": (0.5,)}, ("[0.5]", "2 labels")),
+        ({"verdict": "none\x1b[31m"}, ()),
+        ({"deciding": 3}, ("window 4", 1)),
+        ({"windows": (WindowScore(0, 0.0, 0.5), WindowScore(0, 0.0, 0.5))}, (2, 1)),
     ],
-    ids=lambda changes: next(iter(changes)),
+    ids=lambda changes: next(iter(changes), "") if isinstance(changes, dict) else "",
 )
-def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any]) -> None:
+def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any], facts: tuple[Fact, ...]) -> None:
     window = WindowScore(0, 0.0, 0.5)
     score = StudyScore(1, "loud", 0.5, (0.5, 0.5), 0.0, (0.0,), (window,), 0)
     refuse_impossible(score, 2, 1, "The output decision x")
-    with pytest.raises(BackendError, match="The output decision x gave an impossible answer"):
+    with refused(BackendError, "decision x", *facts):
         refuse_impossible(replace(score, **changes), 2, 1, "The output decision x")
 
 
@@ -536,9 +535,7 @@ def test_what_a_decision_raises_is_attributed_to_it() -> None:
     register(Failing)
     try:
         decision = Failing(("a", "b"))
-        with pytest.raises(
-            BackendError, match=r"The output decision failing of the package .* failed in _aggregate: SystemExit"
-        ):
+        with refused(BackendError, "failing", "tests", "_aggregate", "SystemExit"):
             decision.aggregate((0,), np.zeros((1, 1), np.float32))
     finally:
         unregister(Failing)

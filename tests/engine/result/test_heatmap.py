@@ -19,6 +19,7 @@ from mmcaf_engine.pipeline import infer
 from mmcaf_engine.result.heatmap import check_heatmap, draw_heatmap, excess, weight_map, write_png
 from mmcaf_engine.result.pixel_font import text_mask
 from mmcaf_engine.volume import PatientHeader, StudyFacts
+from refusals import refused
 from tiny_bundle import tiny_manifest
 from tiny_image import tiny_image_manifest
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
@@ -155,7 +156,7 @@ def test_attention_over_an_image(part: int) -> None:
     factor = 11  # of 12 x 16 pixels, so that the shorter side has 128 at least
     assert (rows.min() - 56, columns.min() - 8) == (part // 3 * 6 * factor, (part % 3 * 16 + 2) // 3 * factor)
     assert rows.max() - rows.min() + 1 == 6 * factor
-    with pytest.raises(UsageError, match="Unknown input 'table'; the heat map can be drawn over image"):
+    with refused(UsageError, "'table'", "image", option="heatmap_over", value="image"):
         draw_heatmap(manifest, radiograph, {"alpha": weights}, over="table")
 
 
@@ -183,12 +184,15 @@ def test_a_heat_map_of_a_study(tmp_path: Path) -> None:
     assert b"LIVER" not in files[0].read_bytes() and not list(tmp_path.glob(".*.tmp"))
 
 
-@pytest.mark.parametrize("named", ["dicom", "record.json", "absent/map.png"])
-def test_where_nothing_may_be_written_is_told_before_anything_is_read(tmp_path: Path, named: str) -> None:
+@pytest.mark.parametrize(
+    ("named", "why"),
+    [("dicom", "directory"), ("record.json", "input"), ("absent/map.png", "No such file or directory")],
+)
+def test_where_nothing_may_be_written_is_told_before_anything_is_read(tmp_path: Path, named: str, why: str) -> None:
     bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
     (tmp_path / "dicom").mkdir()
     (tmp_path / "record.json").write_text("precious")
-    with pytest.raises(UsageError, match=r"never replaced|cannot be written"):
+    with refused(UsageError, str(tmp_path / named), why, option="heatmap"):
         infer(tmp_path / "dicom", tmp_path / "record.json", bundle=bundle, heatmap=tmp_path / named)
     assert (tmp_path / "record.json").read_text() == "precious"
 
@@ -203,12 +207,12 @@ def test_nothing_is_drawn_where_nothing_is_answered(tmp_path: Path) -> None:
 
 
 def test_a_network_without_attention_has_none() -> None:
-    with pytest.raises(UsageError, match="tiny has no attention outputs"):
+    with refused(UsageError, "tiny", "attention", option="heatmap"):
         check_heatmap(Manifest.model_validate({**tiny_manifest(), "files": FILES}))
-    with pytest.raises(UsageError, match=r"Unknown input 'c_v'; .* over t2, dwi, c_a"):
+    with refused(UsageError, "'c_v'", "t2", "dwi", "c_a", option="heatmap_over", value="t2"):
         check_heatmap(MANIFEST, "c_v")
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written"):
+    with refused(UsageError, "map.png", "No such file or directory", option="heatmap"):
         write_png(tmp_path / "nowhere" / "map.png", np.zeros((4, 4, 3), np.uint8))
