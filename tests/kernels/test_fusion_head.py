@@ -4,25 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from kernels.cases_fusion_head import CASES, LARGE, Case, measure
-from kernels.conftest import Interpreter
-from kernels.harness import DTYPES, hold, name, random, relative_error
+from kernels.harness import random, relative_error
 from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
 from mmcaf_kernels.fusion_head import fusion_head, pack
 from mmcaf_kernels.fusion_head.reference import parameter_count
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES, ids=name)
-def test_matches_reference(interpreter: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(interpreter(measure, case, dtype), dtype)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES + LARGE, ids=name)
-def test_matches_reference_on_gpu(gpu: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(gpu(measure, case, dtype), dtype)
 
 
 @pytest.mark.parametrize("fusion", ["tokens", "mean"])

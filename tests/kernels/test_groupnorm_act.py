@@ -4,24 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from kernels.cases_groupnorm_act import CASES, LARGE, Case, layers, measure
-from kernels.conftest import Interpreter
-from kernels.harness import DTYPES, hold, name, random, relative_error
+from kernels.cases_groupnorm_act import layers
+from kernels.harness import random, relative_error
 from mmcaf_export.networks.mmcaf.penet import Bottleneck
 from mmcaf_kernels.groupnorm_act import groupnorm_act
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES, ids=name)
-def test_matches_reference(interpreter: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(interpreter(measure, case, dtype), dtype)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES + LARGE, ids=name)
-def test_matches_reference_on_gpu(gpu: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(gpu(measure, case, dtype), dtype)
 
 
 def test_references_make_up_the_networks_bottleneck() -> None:

@@ -3,24 +3,10 @@
 import pytest
 import torch
 
-from kernels.cases_kan import CASES, LARGE, Case, layer, measure
-from kernels.conftest import Interpreter
-from kernels.harness import DTYPES, hold, name, random, relative_error
+from kernels.cases_kan import Case, layer
+from kernels.harness import random, relative_error
 from mmcaf_export.networks.mmcaf.kan import KanLayer
 from mmcaf_kernels.kan import fold, kan
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES, ids=name)
-def test_matches_reference(interpreter: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(interpreter(measure, case, dtype), dtype)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES + LARGE, ids=name)
-def test_matches_reference_on_gpu(gpu: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(gpu(measure, case, dtype), dtype)
 
 
 def test_reference_is_the_networks_layer() -> None:

@@ -4,24 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from kernels.cases_msca_attention import CASES, LARGE, Case, measure, weights
-from kernels.conftest import Interpreter
-from kernels.harness import DTYPES, hold, name, random, relative_error
+from kernels.cases_msca_attention import weights
+from kernels.harness import random, relative_error
 from mmcaf_export.networks.mmcaf.attention import ChannelAttention, SpatialAttention
 from mmcaf_kernels.msca_attention import msca_attention
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES, ids=name)
-def test_matches_reference(interpreter: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(interpreter(measure, case, dtype), dtype)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES + LARGE, ids=name)
-def test_matches_reference_on_gpu(gpu: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(gpu(measure, case, dtype), dtype)
 
 
 def test_reference_is_the_networks_pair_of_blocks() -> None:

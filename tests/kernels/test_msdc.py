@@ -4,25 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.cases_msdc import CASES, LARGE, Case, measure
-from kernels.conftest import Interpreter
-from kernels.harness import DTYPES, hold, name, random, relative_error
+from kernels.harness import random, relative_error
 from mmcaf_export.networks.mmcaf.attention import MultiKernelDepthwise
 from mmcaf_export.networks.mmcaf.layers import even_then_odd as shuffle
 from mmcaf_kernels.msdc import even_then_odd, fold, msdc
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES, ids=name)
-def test_matches_reference(interpreter: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(interpreter(measure, case, dtype), dtype)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("dtype", DTYPES, ids=name)
-@pytest.mark.parametrize("case", CASES + LARGE, ids=name)
-def test_matches_reference_on_gpu(gpu: Interpreter, case: Case, dtype: torch.dtype) -> None:
-    hold(gpu(measure, case, dtype), dtype)
 
 
 def test_reference_is_the_networks_block() -> None:

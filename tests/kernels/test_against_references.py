@@ -1,0 +1,40 @@
+"""Every Triton kernel against its float64 reference: interpreted on the processor, and compiled on a GPU."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from kernels.conftest import Interpreter
+from kernels.harness import DTYPES, Measure, hold, name
+
+KERNELS = sorted(file.stem.removeprefix("cases_") for file in Path(__file__).parent.glob("cases_*.py"))
+
+
+def cases(*, large: bool) -> list[Any]:
+    """Each kernel's cases in each type, as parameters; the large ones take the interpreter hours."""
+    modules = {kernel: import_module(f"kernels.cases_{kernel}") for kernel in KERNELS}
+    return [
+        pytest.param(module.measure, case, dtype, id=f"{kernel}-{case}-{name(dtype)}")
+        for kernel, module in modules.items()
+        for case in module.CASES + (module.LARGE if large else [])
+        for dtype in DTYPES
+    ]
+
+
+@pytest.mark.parametrize(("measure", "case", "dtype"), cases(large=False))
+def test_interpreted(interpreter: Interpreter, measure: Measure, case: object, dtype: torch.dtype) -> None:
+    hold(interpreter(measure, case, dtype), dtype)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("measure", "case", "dtype"), cases(large=True))
+def test_on_gpu(gpu: Interpreter, measure: Measure, case: object, dtype: torch.dtype) -> None:
+    hold(gpu(measure, case, dtype), dtype)
+
+
+def test_every_kernel_has_cases() -> None:
+    package = Path(import_module("mmcaf_kernels").__path__[0])
+    assert sorted({file.parent.name for file in package.glob("*/kernel.py")} - {"channels"}) == KERNELS  # a part of two
