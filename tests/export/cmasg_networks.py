@@ -1,11 +1,16 @@
-"""CMASG-Bi-LSTM with weights that follow from their names, and slim ones that every test can afford."""
+"""CMASG-Bi-LSTM with weights that follow from their names, and a slim one that is exported once in a run."""
 
 import dataclasses
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from export.fill import fill
+from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.cmasg import CmasgConfig, CmasgNet
+from mmcaf_export.report import ExportReport
+from shared import Shared
 
 SLIM = CmasgConfig(
     size=64,
@@ -21,6 +26,7 @@ SLIM = CmasgConfig(
     hidden_reverse=24,
 )
 PRUNED = (1, 4, 5, 9, 14, 15, 17, 20, 22, 23)  # units that are not kept; of the backward direction one fewer
+TOLD = ("gate_value", "gate_state", "output_gate_source", "pooling", "size", "text_heads")
 SWITCHES: dict[str, dict[str, object]] = {
     "as recommended": {},
     "no cross-attention": {"cross_attention": False},
@@ -70,3 +76,26 @@ def vocabulary(pieces: int) -> str:
     """A vocabulary of so many word pieces, as vocab.txt holds it."""
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "no", "acute", "disease", "the", "lungs", "are", "clear", "##s", "."]
     return "\n".join([*words, *(f"word{number}" for number in range(len(words), pieces))]) + "\n"
+
+
+def metadata(config: CmasgConfig) -> dict[str, str]:
+    """What its weights do not tell, as its checkpoint's file does."""
+    return {name: str(getattr(config, name)) for name in TOLD}
+
+
+def save_slim(folder: Path) -> dict[str, str]:
+    """Write the slim network's checkpoint, weights.safetensors, and its vocabulary; the settings of its export."""
+    said = metadata(SLIM) | {"labels": '["clear", "not clear"]'}
+    save_file(filled().state_dict(), folder / "weights.safetensors", said)
+    (folder / "vocab.txt").write_text(vocabulary(SLIM.text_vocabulary), encoding="utf-8")
+    return {"text.vocabulary": str(folder / "vocab.txt")}
+
+
+def slim_export(shared: Shared) -> ExportReport:
+    """The slim network's bundle; read it, do not change it."""
+
+    def export(folder: Path) -> ExportReport:
+        settings = save_slim(folder)
+        return export_bundle(folder / "weights.safetensors", folder / "cmasg.mmcaf", settings=settings)
+
+    return shared("slim-cmasg", export)

@@ -18,8 +18,9 @@ from onnx import numpy_helper
 from safetensors.torch import save_file
 
 from backends_here import BUILT_IN
-from export.conftest import SLIM_SETTINGS, Exported
+from export import cmasg_networks, mmcaf_networks
 from export.fill import image, table
+from export.mmcaf_networks import SLIM_SETTINGS, Exported
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
@@ -31,6 +32,7 @@ from mmcaf_export import export
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.networks.mmcaf.rewrites import REWRITES
+from shared import Shared
 
 TOLERANCE = 1e-4  # |d logit| of an FP32 export, on every backend
 ROOT = Path(__file__).parents[2]
@@ -55,7 +57,7 @@ def reuse(slim_export: Exported, monkeypatch: pytest.MonkeyPatch) -> Callable[[f
     return replace
 
 
-def test_bundle_holds_what_it_should(slim_export: Exported, slim_checkpoint: Path) -> None:
+def test_bundle_holds_what_it_should(slim_export: Exported) -> None:
     bundle = load_bundle(slim_export.report.output)
     assert sorted(path.name for path in bundle.folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
     assert [path.name for path in bundle.folder.parent.iterdir()] == ["slim.mmcaf"]
@@ -64,7 +66,7 @@ def test_bundle_holds_what_it_should(slim_export: Exported, slim_checkpoint: Pat
     assert manifest.network.config == {"slices": 12, "size": 96, "width": 0.09375, "fusion": "tokens"}
     assert manifest.network.parameters == 904_328
     assert manifest.models == {"fp32": "model.onnx"}
-    assert manifest.provenance.checkpoint_sha256 == file_sha256(slim_checkpoint)
+    assert manifest.provenance.checkpoint_sha256 == file_sha256(slim_export.checkpoint)
     assert manifest.provenance.checkpoint_format == "training checkpoint"
     assert manifest.provenance.dead_keys_ignored == 22
     origin = manifest.provenance
@@ -147,22 +149,28 @@ def test_backends_answer_as_the_source(backend: str, batch: int, slim_export: Ex
     assert np.abs(found - expected).max() <= TOLERANCE
 
 
-def test_another_process_writes_the_same_bytes(slim_export: Exported, slim_checkpoint: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copy(slim_checkpoint, tmp_path / "elsewhere.pt"))
+@pytest.mark.parametrize("network", ["cmasg", pytest.param("mmcaf", marks=pytest.mark.full)])
+def test_another_process_writes_the_same_bytes(network: str, shared: Shared, tmp_path: Path) -> None:
+    if network == "mmcaf":
+        slim = mmcaf_networks.slim_export(shared)
+        first, checkpoint, settings = slim.report.output, slim.checkpoint, SLIM_SETTINGS
+    else:
+        first = cmasg_networks.slim_export(shared).output
+        checkpoint, settings = first.parent / "weights.safetensors", cmasg_networks.save_slim(tmp_path)
     code = (
         "import sys, json; from mmcaf_export.export import export_bundle; "
         "export_bundle(sys.argv[1], sys.argv[2], settings=json.loads(sys.argv[3]))"
     )
-    settings = str(SLIM_SETTINGS).replace("'", '"')
     subprocess.run(
-        [sys.executable, "-c", code, copy, "again.mmcaf", settings],
+        [sys.executable, "-c", code, shutil.copy(checkpoint, tmp_path / f"elsewhere{checkpoint.suffix}"), "again.mmcaf"]
+        + [json.dumps(settings)],
         cwd=tmp_path,
         env=os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "PYTHONPATH": import_path()},
         check=True,
     )
-    again = tmp_path / "again.mmcaf"
-    for name in ("model.onnx", "golden.npz", "manifest.json"):
-        assert (again / name).read_bytes() == (slim_export.report.output / name).read_bytes(), name
+    again = {file.name: file.read_bytes() for file in (tmp_path / "again.mmcaf").iterdir()}
+    assert {"model.onnx", "golden.npz", "manifest.json"} <= again.keys() == {file.name for file in first.iterdir()}
+    assert [name for name, content in again.items() if content != (first / name).read_bytes()] == []
 
 
 @pytest.mark.parametrize("shift", [2e-4, -2e-4, np.nan, np.inf], ids=str)

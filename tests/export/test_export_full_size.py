@@ -26,7 +26,7 @@ SHAPE = (1, 12, 192, 192)
 log = logging.getLogger(__name__)
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its peak memory from /proc"),
 ]
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.conftest import SLIM, Exported
 from export.fill import image, table
+from export.mmcaf_networks import SLIM, Exported
 from mmcaf_export import onnx_files
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry

@@ -20,7 +20,6 @@ from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.report import ExportReport
 
 pytest.importorskip("tensorrt_rtx")
-pytestmark = pytest.mark.slow
 
 log = logging.getLogger(__name__)
 INPUTS = tuple(
@@ -42,6 +41,7 @@ def model(full_network: MmcafNet, tmp_path_factory: pytest.TempPathFactory) -> I
     shutil.rmtree(folder)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("targets", [(Target(8, 9), Target(12, 0)), (TURING,)], ids=lambda one: "+".join(map(str, one)))
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_engines(precision: Precision, targets: tuple[Target, ...], model: Path) -> None:

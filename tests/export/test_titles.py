@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from export.conftest import Exported
+from export.mmcaf_networks import Exported
 from mmcaf_engine.backends.node_names import module_name
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_export.networks.registry import BUILT_IN

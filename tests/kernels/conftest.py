@@ -1,14 +1,18 @@
-"""Fixtures of the kernel tests: Triton's interpreter in a process of its own, and the GPU."""
+"""Fixtures of the kernel tests: Triton's interpreter in a process of its own, the GPU, and what is compiled for one."""
 
+import io
 import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from kernels.harness import Measure, measured
+from shared import Shared
 
 Interpreter = Callable[[Measure, Any, torch.dtype], float]
 
@@ -38,3 +42,19 @@ def gpu() -> Callable[[Measure, Any, torch.dtype], float]:
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that torch can use")
     return lambda measure, case, dtype: measured(measure, case, dtype, "cuda")
+
+
+@pytest.fixture(scope="session")
+def compiled(shared: Shared) -> tuple[Path, str]:
+    """The folder of every kernel in FP16 for sm_89, and what was printed about them; read it, do not change it."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    from mmcaf_kernels import aot
+
+    def compile_all(folder: Path) -> tuple[Path, str]:
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+            patch.setenv("TRITON_CACHE_DIR", str(folder / "triton"))
+            assert aot.main(["--out", str(folder / "kernels"), "--target", "sm_89", "--precision", "fp16"]) == 0
+        return folder / "kernels", printed.getvalue()
+
+    return shared("kernels-sm_89-fp16", compile_all)

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from numpy.typing import NDArray
 
-from export.fill import fill
-from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
+from export.mmcaf_networks import filled
+from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.registry import BUILT_IN
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model, save_model
@@ -18,17 +17,7 @@ from mmcaf_export.precision.typed import Low, lower_precision
 from mmcaf_export.rewrites.rewrite import rewritten
 
 Feed = dict[str, NDArray[np.float32]]
-SLIM = MmcafConfig(slices=12, size=96, width=0.09375)
 MEAN = MmcafConfig(slices=4, size=32, width=0.125, fusion="mean")
-
-
-def filled(config: MmcafConfig) -> MmcafNet:
-    """A network with golden weights, in evaluation mode."""
-    with torch.device("meta"):
-        network = MmcafNet(config)
-    state = {key: torch.from_numpy(fill(key, tuple(value.shape))) for key, value in network.state_dict().items()}
-    network.load_state_dict(state, assign=True)
-    return network.eval()
 
 
 def exported(config: MmcafConfig, path: Path) -> Path:
@@ -39,9 +28,9 @@ def exported(config: MmcafConfig, path: Path) -> Path:
     return path
 
 
-def lowered(source: Path, precision: Low) -> Path:
-    """The network beside it in FP16 or BF16."""
-    path = source.with_suffix(f".{precision}.onnx")
+def lowered(source: Path, precision: Low, folder: Path) -> Path:
+    """The network in FP16 or BF16, in a folder."""
+    path = folder / f"{source.stem}.{precision}.onnx"
     model = load_model(source)
     lower_precision(model, precision)
     save_model(model, path)

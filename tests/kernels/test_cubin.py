@@ -22,16 +22,9 @@ CAPABILITIES = {"sm_75": (7, 5), "sm_80": (8, 0), "sm_86": (8, 6), "sm_89": (8, 
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(compiled: tuple[Path, str]) -> Path:
     """Every kernel in one precision for one target."""
-    pytest.importorskip("triton", reason="Triton is not installed")
-    from mmcaf_kernels import aot
-
-    made = tmp_path_factory.mktemp("cubin")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_CACHE_DIR", str(made / "triton"))
-        assert aot.main(["--out", str(made), "--target", "sm_89", "--precision", "fp16"]) == 0
-    return made
+    return compiled[0]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +61,7 @@ def test_every_call_of_the_network_can_be_chosen(entries: list[Entry]) -> None:
             assert {name: entry.fixed[name] for name in launch.constants} == launch.constants
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("target", CAPABILITIES)
 def test_every_target_takes_the_arguments_that_are_listed(target: str, tmp_path: Path) -> None:
     """Compiling compares them with the parameters of the compiled kernel, and refuses when they are others."""

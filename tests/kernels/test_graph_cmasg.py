@@ -10,14 +10,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from export.cmasg_networks import SLIM, filled, variant, vocabulary
+from export.cmasg_networks import SLIM, filled, slim_export, variant
 from kernels.networks import answer, change, lowered, shapes
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.bundle.bundle import Bundle
-from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.cmasg import CmasgNet
 from mmcaf_export.networks.cmasg.entry import CmasgEntry
 from mmcaf_export.networks.cmasg.rewrites import PRUNED_UNITS, STOCK_LSTM
@@ -25,6 +23,7 @@ from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.typed import Low
 from mmcaf_export.rewrites.rewrite import rewritten
 from mmcaf_kernels.graph import Program
+from shared import Shared
 
 ENTRY = CmasgEntry()
 REGIONS, LONGEST = 4, 40
@@ -37,14 +36,9 @@ Feed = dict[str, NDArray[np.generic]]
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(shared: Shared) -> Bundle:
     """The slim network as recommended: soft gates, whose LSTM is a Scan."""
-    folder = tmp_path_factory.mktemp("cmasg")
-    said = {"gate_value": SLIM.gate_value, "text_heads": str(SLIM.text_heads), "size": str(SLIM.size)}
-    save_file(filled().state_dict(), folder / "weights.safetensors", said)
-    (folder / "vocab.txt").write_text(vocabulary(SLIM.text_vocabulary), encoding="utf-8")
-    settings = {"text.vocabulary": str(folder / "vocab.txt")}
-    return load_bundle(export_bundle(folder / "weights.safetensors", folder / "b.mmcaf", settings=settings).output)
+    return load_bundle(slim_export(shared).output)
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +79,11 @@ def test_a_session_answers_as_the_source(bundle: Bundle) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-def test_with_the_kernel_and_without(precision: str, network: Path) -> None:
+def test_with_the_kernel_and_without(precision: str, network: Path, tmp_path: Path) -> None:
     path = network
     low: dict[str, Low] = {"fp16": "fp16", "bf16": "bf16"}
     if precision in low:
-        path = lowered(network, low[precision])
+        path = lowered(network, low[precision], tmp_path)
     feed = window(LONGEST, 29)
     expected = answer(network, feed)
     fused, plain = (Program(path, shapes(feed), fused=fused) for fused in (True, False))

@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.fill import image, table
-from kernels.networks import MEAN, SLIM, Feed, answer, change, exported, lowered, shapes, window
+from export.mmcaf_networks import slim_export
+from kernels.networks import MEAN, Feed, answer, change, exported, lowered, shapes, window
 from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
@@ -22,6 +23,7 @@ from mmcaf_export.precision.typed import Low
 from mmcaf_kernels.graph import Program
 from mmcaf_kernels.graph.graph import Node, last_uses
 from mmcaf_kernels.graph.program import innermost
+from shared import Shared
 
 BLOCKS, STAGES = 13, 3
 """Bottlenecks of the network; the first of each stage also has a norm beside it."""
@@ -39,8 +41,8 @@ log = logging.getLogger(__name__)
 
 
 @pytest.fixture(scope="module")
-def slim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(SLIM, tmp_path_factory.mktemp("slim") / "slim.onnx")
+def slim(shared: Shared) -> Path:
+    return slim_export(shared).report.output / "model.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +62,7 @@ def close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) 
     assert error <= tolerance, what
 
 
-@pytest.mark.parametrize("network", ["slim", pytest.param("mean", marks=pytest.mark.slow), "demo"])
+@pytest.mark.parametrize("network", ["slim", pytest.param("mean", marks=pytest.mark.full), "demo"])
 def test_kernels_in_use_and_the_same_answer(network: str, request: pytest.FixtureRequest) -> None:
     path: Path = request.getfixturevalue(network)
     feed = window(path, seed=1)
@@ -101,18 +103,18 @@ def test_the_head_in_both_modes(fusion: Fusion, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_typed_graphs(precision: Low, slim: Path) -> None:
+def test_typed_graphs(precision: Low, slim: Path, tmp_path: Path) -> None:
     feed = window(slim, seed=2)
-    program = Program(lowered(slim, precision), shapes(feed))
+    program = Program(lowered(slim, precision, tmp_path), shapes(feed))
     assert program.kernels == IN_USE
     close(program(feed)["logit"], answer(slim, feed), LOGIT[precision], precision)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_kernels_read_maps_in_the_low_type(precision: Low, slim: Path) -> None:
+def test_kernels_read_maps_in_the_low_type(precision: Low, slim: Path, tmp_path: Path) -> None:
     """Norms of low convolutions read what these write; small layers, and small maps in BF16, stay in float32."""
     feed = window(slim, seed=2)
-    program, seen = Program(lowered(slim, precision), shapes(feed)), []
+    program, seen = Program(lowered(slim, precision, tmp_path), shapes(feed)), []
     low = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     with _Calls(seen):
         program(feed)
@@ -211,7 +213,7 @@ def test_what_only_resembles_a_kernel_is_left_alone(edit: object, kernel: str, s
     close(program(feed)["logit"], expected, LOGIT["fp32"], f"without one {kernel}")
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_golden_logits_at_full_size(tmp_path: Path) -> None:
     path = exported(MmcafConfig(), tmp_path / "full.onnx")
     golden = np.load(GOLDEN)
@@ -300,10 +302,10 @@ def test_recording_that_fails_is_told(
 
 
 @pytest.fixture
-def gpu_program(slim: Path) -> Program:
+def gpu_program(slim: Path, tmp_path: Path) -> Program:
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that torch can use")
-    return Program(lowered(slim, "fp16"), shapes(window(slim, seed=4)), device="cuda:0")
+    return Program(lowered(slim, "fp16", tmp_path), shapes(window(slim, seed=4)), device="cuda:0")
 
 
 @pytest.mark.gpu
@@ -319,9 +321,9 @@ def test_on_a_gpu_it_is_one_graph(gpu_program: Program, slim: Path) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_other_precisions_on_a_gpu(precision: str, slim: Path) -> None:
+def test_other_precisions_on_a_gpu(precision: str, slim: Path, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that torch can use")
     feed = window(slim, seed=6)
-    path = slim if precision == "fp32" else lowered(slim, "bf16")
+    path = slim if precision == "fp32" else lowered(slim, "bf16", tmp_path)
     close(Program(path, shapes(feed), device="cuda:0")(feed)["logit"], answer(slim, feed), LOGIT[precision], precision)

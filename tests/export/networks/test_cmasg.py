@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from all_precisions import write_precision
-from export.cmasg_networks import PRUNED, SLIM, SWITCHES, filled, variant, vocabulary
+from export.cmasg_networks import PRUNED, SLIM, SWITCHES, filled, metadata, save_slim, slim_export, variant, vocabulary
 from export.published_encoders import hugging_face_bert, torchvision_resnet50
 from mmcaf_engine.backends.tensorrt.builder import build_engine
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
@@ -27,20 +27,16 @@ from mmcaf_export.networks.cmasg import CmasgConfig, CmasgNet
 from mmcaf_export.networks.cmasg.entry import CmasgEntry
 from mmcaf_export.networks.registry import Networks
 from mmcaf_export.report import ExportReport
+from shared import Shared
 
 ENTRY = CmasgEntry()
 ABSOLUTE = 1e-4  # of every output: what an export must hold
-TOLD = ("gate_value", "gate_state", "output_gate_source", "pooling", "size", "text_heads")
 log = logging.getLogger(__name__)
 
 
 def shapes(config: CmasgConfig) -> dict[str, Tensor]:
     with torch.device("meta"):
         return CmasgNet(config).state_dict()
-
-
-def metadata(config: CmasgConfig) -> dict[str, str]:
-    return {name: str(getattr(config, name)) for name in TOLD}
 
 
 def test_parameters_of_the_published_size() -> None:
@@ -193,18 +189,14 @@ def test_slim_network_trains(name: str) -> None:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of the slim network, and vocabularies of the right and of another size."""
     folder = tmp_path_factory.mktemp("cmasg")
-    said = metadata(SLIM) | {"labels": '["clear", "not clear"]'}
-    save_file(filled().state_dict(), folder / "weights.safetensors", said)
-    (folder / "vocab.txt").write_text(vocabulary(SLIM.text_vocabulary), encoding="utf-8")
+    save_slim(folder)
     (folder / "other.txt").write_text(vocabulary(SLIM.text_vocabulary + 1), encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def exported(folder: Path) -> ExportReport:
-    """The slim network's bundle."""
-    settings = {"text.vocabulary": str(folder / "vocab.txt")}
-    return export_bundle(folder / "weights.safetensors", folder / "cmasg.mmcaf", settings=settings)
+def exported(shared: Shared) -> ExportReport:
+    return slim_export(shared)
 
 
 def test_bundle(exported: ExportReport) -> None:

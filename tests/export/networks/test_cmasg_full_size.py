@@ -20,7 +20,7 @@ ABSOLUTE = 1e-4
 log = logging.getLogger(__name__)
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.full,
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its peak memory from /proc"),
 ]
 EXPORT = f"""

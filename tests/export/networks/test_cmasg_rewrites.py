@@ -39,8 +39,8 @@ def stages(name: str) -> dict[str, tuple[bool, Tensor]]:
     return found
 
 
-@pytest.mark.parametrize("name", SWITCHES)
 @pytest.mark.parametrize("rewrite", ENTRY.rewrites, ids=lambda rewrite: rewrite.name)
+@pytest.mark.parametrize("name", SWITCHES)
 def test_exact(rewrite: Rewrite, name: str) -> None:
     done = stages(name)
     names = list(done)

@@ -58,6 +58,7 @@ def test_made_from_the_committed_checkpoint(shipped: Bundle) -> None:
     assert shipped.manifest.provenance.checkpoint_sha256 == file_sha256(OWN.CHECKPOINT)
 
 
+@pytest.mark.full
 def test_exported_again_it_is_the_same_network(shipped: Bundle, example: Callable[[str], ExportReport]) -> None:
     report = example("demo")
     assert report.notes == ()

@@ -38,8 +38,6 @@ OUTPUTS = {"logits": "bag", "alpha_image": "alpha_compose", "alpha_patch": "alph
 SPIKES = {0: 1e4, 5: 1e3, 10: 1e2, 15: 10.0}  # cell -> what it is multiplied by
 log = logging.getLogger(__name__)
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, np.ndarray]:
@@ -111,7 +109,7 @@ def spiked(volumes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(volume * plane for volume in volumes)
 
 
-@pytest.mark.parametrize("made", ["published", "rewritten"])
+@pytest.mark.parametrize("made", ["published", pytest.param("rewritten", marks=pytest.mark.full)])
 def test_cells_left_out(
     made: str, network: LcadbNet, spiked: tuple[Tensor, ...], golden: dict[str, np.ndarray]
 ) -> None:

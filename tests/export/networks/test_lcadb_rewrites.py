@@ -49,8 +49,8 @@ def stages(name: str) -> dict[str, tuple[bool, dict[str, Tensor]]]:
     return found
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("rewrite", ENTRY.rewrites, ids=lambda rewrite: rewrite.name)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_exact(rewrite: Rewrite, name: str) -> None:
     done = stages(name)
     names = list(done)

@@ -375,7 +375,7 @@ def full_size(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     yield report.output, config
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_published_size(full_size: tuple[Path, MedFusionConfig]) -> None:
     bundle, config = load_bundle(full_size[0]), full_size[1]
     manifest = bundle.manifest

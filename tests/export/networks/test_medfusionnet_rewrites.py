@@ -61,8 +61,8 @@ def stages(name: str) -> dict[str, tuple[bool, Tensor]]:
     return found
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_exact(rewrite: Rewrite, name: str) -> None:
     done = stages(name)
     names = list(done)
@@ -142,7 +142,7 @@ def test_savings_at_the_published_size(profile: str, gmac: float, least: float) 
     assert measure(lean, given).flops == after
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("profile", ["full", "release"])
 def test_published_size(profile: Any) -> None:
     config = MedFusionConfig(profile=profile, features=4 if profile == "full" else 1)

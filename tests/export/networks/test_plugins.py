@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from export.test_export import import_path
+from mmcaf_engine.demo import make_phantom
+from mmcaf_engine.demo.write_dicom import write_multiframe
 from mmcaf_engine.errors import ExportError
 from mmcaf_export.networks.registry import BUILT_IN, Networks
 
@@ -71,19 +74,18 @@ class Entry(NetworkEntry):
 STATE = {"other.weight": torch.zeros(2)}
 
 
-@pytest.mark.slow
-def test_the_example_package_exports_and_answers(site: Path, tmp_path: Path) -> None:
+def test_the_example_package_exports_and_answers(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In processes of their own, as a user would call it."""
-    weights = (
-        "import torch; from safetensors.torch import save_file; from density_network import DensityConfig, DensityNet; "
-        "torch.manual_seed(0); save_file(DensityNet(DensityConfig()).state_dict(), 'weights.safetensors')"
-    )
+    monkeypatch.syspath_prepend(site)
+    from density_network import DensityConfig, DensityNet
+
+    torch.manual_seed(0)
+    save_file(DensityNet(DensityConfig()).state_dict(), tmp_path / "weights.safetensors")
+    write_multiframe(make_phantom(0), tmp_path / "study.dcm")
     mmcaf, mmcaf_infer = (f"from mmcaf_cli.{name} import main; main()" for name in ("main", "infer"))
     commands = [
-        [weights],
         [mmcaf, "export", "weights.safetensors", "-o", "density.mmcaf"],
-        [mmcaf, "demo", "--save", "study"],
-        [mmcaf_infer, "study/study.dcm", "--bundle", "density.mmcaf", "--json"],
+        [mmcaf_infer, "study.dcm", "--bundle", "density.mmcaf", "--json"],
     ]
     path = os.pathsep.join([str(site), import_path()])
     for command in commands:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper
 
-from export.conftest import Exported
+from export.mmcaf_networks import Exported
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.typed import Low, lower_precision, simulate_precision
 from small_networks import answer, convolve, save_network

@@ -10,7 +10,7 @@ from onnx import NodeProto as Node
 from onnx import helper
 from torch import nn
 
-from export.conftest import Exported
+from export.mmcaf_networks import Exported
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision import one_pass_variance

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.conftest import SLIM, filled
+from export.mmcaf_networks import SLIM, filled
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
@@ -30,8 +30,8 @@ RELATIVE = 1e-12  # of the largest value, in float64; rounding over some hundred
 ABSOLUTE = 1e-4  # logit, in float32: what every export must hold
 WATCHED = {"features": "image_encoder.fc", "table": "kan", "logit": ""}
 CONFIGS = {
-    "slim": SLIM,
-    "odd": MmcafConfig(slices=11, size=53, width=0.25, fusion="mean"),
+    "plain": MmcafConfig(slices=12, size=64, width=1 / 16),
+    "odd": MmcafConfig(slices=11, size=37, width=1 / 8, fusion="mean"),
     "deep": MmcafConfig(slices=24, size=32, width=1 / 64),
     "flat": MmcafConfig(slices=4, size=32, width=1 / 16),
 }
@@ -78,8 +78,8 @@ def stages(config: MmcafConfig) -> dict[str, tuple[bool, dict[str, Tensor]]]:
     return found
 
 
-@pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
+@pytest.mark.parametrize("name", CONFIGS)
 def test_exact(rewrite: Rewrite, name: str) -> None:
     done = stages(CONFIGS[name])
     names = list(done)
@@ -92,7 +92,7 @@ def test_exact(rewrite: Rewrite, name: str) -> None:
         assert max(step, whole) <= RELATIVE
 
 
-@pytest.mark.parametrize("name", ["slim", "odd"])
+@pytest.mark.parametrize("name", ["plain", "odd"])
 def test_float32_and_any_batch(name: str) -> None:
     config = CONFIGS[name]
     network = filled(config)
@@ -273,7 +273,7 @@ def test_savings_at_the_published_size() -> None:
     assert before.flops == pytest.approx(138.0e9, rel=0.005)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_published_size(full_network: MmcafNet) -> None:
     config = MmcafConfig()
     single, double = inputs(config, 1, torch.float32), inputs(config, 1)
