@@ -11,6 +11,7 @@ import pytest
 from mmcaf_engine import Answerer, Study, Volume, infer, load_bundle, open_session, read_record, read_study
 from mmcaf_engine.errors import MmcafError, RecordError, StudyError, UsageError
 from mmcaf_engine.volume import PatientHeader
+from refusals import Fact, refused
 from tiny_bundle import SIZE, SLICES, make_tiny_bundle
 
 RECORD = {"sex": "F", "age": 63}
@@ -40,10 +41,10 @@ def cyclic() -> dict[str, Any]:
     return record
 
 
-def refusal(error: type[MmcafError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
+def refusal(error: type[MmcafError], call: Callable[[], object], *facts: Fact) -> str:
+    with refused(error, *facts) as caught:
         call()
-    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+    assert len(str(caught.value)) < 500
     return str(caught.value)
 
 
@@ -51,8 +52,8 @@ def refusal(error: type[MmcafError], call: Callable[[], object]) -> str:
     "given", [3, [], [RECORD], {3: 4}, 1.5, np.int64(3), bytearray(b"{}"), object(), (1,)], ids=str
 )
 def test_no_record(given: Any, bundle: Path) -> None:
-    said = refusal(RecordError, lambda: answered(bundle, volume(), given))
-    assert said.startswith("record: expected str | Path | bytes | Mapping[str, Any], got ")
+    expected = ("str", "Path", "bytes", "Mapping[str, Any]")
+    refusal(RecordError, lambda: answered(bundle, volume(), given), "record", *expected)
 
 
 @pytest.mark.parametrize(
@@ -75,19 +76,19 @@ def test_numbers_of_numpy_are_numbers(given: Mapping[str, Any], bundle: Path) ->
 @pytest.mark.parametrize(
     ("age", "said"),
     [
-        (np.float32("nan"), "nan came"),
-        (np.float64("inf"), "inf came"),
+        (np.float32("nan"), "nan"),
+        (np.float64("inf"), "inf"),
         (np.bool_(True), "true/false"),
         (np.array([63]), "ndarray"),
         (np.datetime64("2020-01-01"), "date"),
         (10**400, "digits"),
         (1j, "complex"),
-        ({"value": np.float32("nan"), "unit": "years"}, "nan came"),
+        ({"value": np.float32("nan"), "unit": "years"}, "nan"),
     ],
     ids=str,
 )
 def test_no_age(age: Any, said: str, bundle: Path) -> None:
-    assert said in refusal(RecordError, lambda: answered(bundle, volume(), {"sex": "F", "age": age}))
+    refusal(RecordError, lambda: answered(bundle, volume(), {"sex": "F", "age": age}), "age", said)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.session.session import open_session
 from mmcaf_engine.settings import KEYS, child_environment, config_file, debug, read_settings
+from refusals import Fact, refused
 
 MIB = 2**20
 
@@ -103,60 +104,58 @@ def test_xdg_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "facts"),
     [
-        ('bundel = "lung.mmcaf"', "unknown key 'bundel'; known are bundle, cache, cache_limit"),
-        ('bundle = "a"\n[engine]\nthreads = 3', "unknown key 'engine'"),
-        ("a = 1\nb = 2\nc = 3", "3 unknown keys, the first of them 'a', 'b', 'c'"),
-        ('"\\u001b[2J" = 1', "unknown key '\\x1b[2J'"),
-        ("bundle = 3", "bundle: expected a path in quotes, got 3"),
-        ('bundle = ""', "bundle: expected a path in quotes, got ''"),
-        ("bundle = ['lung.mmcaf']", "bundle: expected a path in quotes, got a list"),
-        ("bundle.path = 'lung.mmcaf'", "bundle: expected a path in quotes, got a table"),
-        ('bundle = "a\\u0000b"', "bundle: expected a path in quotes, got 'a\\x00b'"),
-        ("cache = true", "cache: expected a path in quotes, got true"),
-        ('cache = "~nobody-of-this-name/x"', "begins with a home folder that the system does not know"),
-        ('cache_limit = "8 GiB"', "cache_limit: expected a whole number of MiB from 0, got '8 GiB'"),
-        ("cache_limit = -1", "expected a whole number of MiB from 0, got -1"),
-        ("cache_limit = 1.5", "expected a whole number of MiB from 0, got 1.5"),
-        ("cache_limit = nan", "expected a whole number of MiB from 0, got nan"),
-        ("cache_limit = true", "expected a whole number of MiB from 0, got true"),
-        (f"cache_limit = {'9' * 18}", "expected a whole number of MiB from 0, got 999999999999999999"),
-        (f"cache_limit = {'9' * 5000}", "not TOML"),
-        ("cache_limit = 2026-11-21", "expected a whole number of MiB from 0, got datetime.date(2026, 11, 21)"),
-        ("cache_limit", "not TOML"),
-        ("cache_limit = 1\ncache_limit = 2", "not TOML"),
-        ("\x00", "not TOML"),
-        ("a = " + "[" * 5000, "nested too deeply"),
-        ("#" * 70_000, "more than the 64 KiB that are read"),
+        ('bundel = "lung.mmcaf"', ("'bundel'", "bundle", "cache", "cache_limit")),
+        ('bundle = "a"\n[engine]\nthreads = 3', ("'engine'", "bundle")),
+        ("a = 1\nb = 2\nc = 3", (3, "'a'", "'b'", "'c'")),
+        ('"\\u001b[2J" = 1', ("'\\x1b[2J'", "bundle")),
+        ("bundle = 3", ("bundle", 3)),
+        ('bundle = ""', ("bundle", "''")),
+        ("bundle = ['lung.mmcaf']", ("bundle", "list")),
+        ("bundle.path = 'lung.mmcaf'", ("bundle", "table")),
+        ('bundle = "a\\u0000b"', ("bundle", "'a\\x00b'")),
+        ("cache = true", ("cache", "true")),
+        ('cache = "~nobody-of-this-name/x"', ("cache", "home folder")),
+        ('cache_limit = "8 GiB"', ("cache_limit", "MiB", 0, "'8 GiB'")),
+        ("cache_limit = -1", ("cache_limit", "MiB", 0, -1)),
+        ("cache_limit = 1.5", ("cache_limit", "MiB", 0, 1.5)),
+        ("cache_limit = nan", ("cache_limit", "MiB", 0, "nan")),
+        ("cache_limit = true", ("cache_limit", "MiB", 0, "true")),
+        (f"cache_limit = {'9' * 18}", ("cache_limit", "MiB", 0, "999999999999999999")),
+        (f"cache_limit = {'9' * 5000}", ("TOML",)),
+        ("cache_limit = 2026-11-21", ("cache_limit", "MiB", 0, "datetime.date(2026, 11, 21)")),
+        ("cache_limit", ("TOML",)),
+        ("cache_limit = 1\ncache_limit = 2", ("TOML",)),
+        ("\x00", ("TOML",)),
+        ("a = " + "[" * 5000, ("nested",)),
+        ("#" * 70_000, ("64 KiB",)),
     ],
-    ids=lambda value: value[:24],
+    ids=lambda value: value[:24] if isinstance(value, str) else "",
 )  # fmt: skip
-def test_a_wrong_file_is_told_by_name(config: Path, text: str, said: str) -> None:
+def test_a_wrong_file_is_told_by_name(config: Path, text: str, facts: tuple[Fact, ...]) -> None:
     config.write_text(text)
-    with pytest.raises(UsageError) as caught:
+    with refused(UsageError, str(config), *facts) as caught:
         read_settings()
-    message = str(caught.value)
-    assert said in message and message.startswith(str(config)) and message.isprintable() and len(message) < 500
-    assert caught.value.exit_code == 2
+    assert len(str(caught.value)) < 500 and caught.value.exit_code == 2
 
 
 def test_a_file_that_is_not_text(config: Path) -> None:
     config.write_bytes(b'bundle = "\xff"')
-    with pytest.raises(UsageError, match="not UTF-8 text"):
+    with refused(UsageError, str(config), "UTF-8", "0xff"):
         read_settings()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="FIFOs of POSIX")
 def test_a_pipe_in_place_of_the_file_does_not_hang(config: Path) -> None:
     os.mkfifo(config)
-    with pytest.raises(UsageError, match="expected a file"):
+    with refused(UsageError, str(config), "file"):
         read_settings()
 
 
 def test_a_folder_in_place_of_the_file(config: Path) -> None:
     config.mkdir()
-    with pytest.raises(UsageError, match=r"config\.toml: (expected a file|cannot be read)"):
+    with refused(UsageError, str(config), "directory"):
         read_settings()
 
 
@@ -166,14 +165,14 @@ def test_a_file_that_cannot_be_read(config: Path, monkeypatch: pytest.MonkeyPatc
 
     config.write_text("cache_limit = 1")
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(UsageError, match=r"config\.toml: cannot be read: Permission denied"):
+    with refused(UsageError, str(config), "Permission denied"):
         read_settings()
 
 
 @pytest.mark.parametrize("text", ["-1", "8 GiB", "1.5", "\u0663", "9" * 30, "\x1b[2J"])
 def test_a_wrong_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", text)
-    with pytest.raises(UsageError, match=r"^\$MMCAF_CACHE_LIMIT: expected a whole number of MiB from 0") as caught:
+    with refused(UsageError, "$MMCAF_CACHE_LIMIT", "MiB", 0, command="export") as caught:
         read_settings()
     assert str(caught.value).isprintable()
 
@@ -182,7 +181,7 @@ def test_a_wrong_variable(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 def test_wrong_settings_stop_every_backend(config: Path, tiny_bundle: Path, backend: str) -> None:
     """Also where the bundle is named, and nothing would be kept."""
     config.write_text("chache = '/x'")
-    with pytest.raises(UsageError, match="unknown key 'chache'"):
+    with refused(UsageError, str(config), "'chache'"):
         open_session(load_bundle(tiny_bundle), backend=backend)
 
 
@@ -193,9 +192,7 @@ def test_no_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     without_home(monkeypatch)
     found = read_settings()
     assert found.cache is None and found.config is None and config_file() is None
-    with pytest.raises(
-        UsageError, match=r"Nothing can be kept between runs: this user has no home folder\. .*MMCAF_CACHE"
-    ):
+    with refused(UsageError, "home folder", command="export"):
         cache_folder("engines")
 
 

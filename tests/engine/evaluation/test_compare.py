@@ -22,6 +22,7 @@ from mmcaf_engine.result.aggregate import sigmoid
 from mmcaf_engine.result.decisions import BinaryDecision
 from mmcaf_engine.session.session import open_session
 from mmcaf_engine.volume import PatientHeader, Study
+from refusals import refused
 from several_precisions import add_precisions
 from tiny_bundle import PLACES, SLICES, expected_logits
 
@@ -169,7 +170,7 @@ def test_auroc_is_over_the_labelled_studies() -> None:
 
 @pytest.mark.parametrize(("first", "second", "labels"), [(6, 5, 6), (6, 6, 5), (0, 0, 0)])
 def test_unequal_numbers_of_studies(first: int, second: int, labels: int) -> None:
-    with pytest.raises(UsageError, match="cannot be compared"):
+    with refused(UsageError, first, second, labels, "studies", "labels"):
         agreement(scores(REFERENCE[:first]), scores(REFERENCE[:second]), LABELS[:labels], RULE, LOOSE)
 
 
@@ -230,18 +231,18 @@ def test_other_errors_end_the_run(bundle_path: Path, failure: Exception) -> None
 def test_a_number_that_is_not_finite_ends_the_run(bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_session(load_bundle(bundle_path)) as fp32:
         monkeypatch.setattr(fp32, "run", lambda inputs, **options: {"logit": np.full((1, 1), np.nan, np.float32)})
-        with pytest.raises(BackendError, match="no number"):
+        with refused(BackendError, "slice 0", "nan", option="precision", value="fp32"):
             evaluate(COHORT, {"fp32": fp32})
 
 
 def test_all_refused(bundle_path: Path) -> None:
     cohort = Cohort("made up", (Broken("first", 0), Broken("second", 0)))
     with open_session(load_bundle(bundle_path)) as fp32:
-        with pytest.raises(StudyError, match=r"2 of 2 studies refused\. The first, first: too few slices"):
+        with refused(StudyError, "made up", 2, "studies", "first", "too few slices"):
             evaluate(cohort, {"fp32": fp32})
-        with pytest.raises(UsageError, match="No FP32 session"):
+        with refused(UsageError, "FP32"):
             evaluate(cohort, {"int8": fp32})
-        with pytest.raises(UsageError, match="No session"):
+        with refused(UsageError, "session"):
             score_cohort(cohort, {})
 
 

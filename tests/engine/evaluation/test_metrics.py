@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.evaluation.metrics import auroc, auroc_of_draws, both_labels, decision_table, roc_curve
+from refusals import Fact, refused
 
 
 def cohort(studies: int, decimals: int | None, seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -96,18 +97,18 @@ def test_a_draw_is_a_cohort_with_repeated_studies() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "scores", "said"),
+    ("labels", "scores", "facts"),
     [
-        ([0, 1], [0.5], r"shape \[2\] and scores of \[1\]"),
-        ([[0, 1]], [[0.1, 0.2]], r"\[S\] is expected"),
-        ([0, 2], [0.1, 0.2], "neither 0 nor 1"),
-        ([0, 0.5], [0.1, 0.2], "neither 0 nor 1"),
-        ([0, 1], [0.1, math.nan], "1 of 2 scores are NaN or infinite"),
-        ([0, 1], [math.inf, 0.1], "1 of 2 scores are NaN or infinite"),
+        ([0, 1], [0.5], ("[2]", "[1]")),
+        ([[0, 1]], [[0.1, 0.2]], ("[1, 2]", "[S]")),
+        ([0, 2], [0.1, 0.2], ("label", 0, 1)),
+        ([0, 0.5], [0.1, 0.2], ("label", 0, 1)),
+        ([0, 1], [0.1, math.nan], (1, "2 scores", "NaN")),
+        ([0, 1], [math.inf, 0.1], (1, "2 scores", "NaN")),
     ],
     ids=["lengths", "two axes", "label 2", "label 0.5", "NaN", "infinity"],
 )
 @pytest.mark.parametrize("measure", [auroc, roc_curve, lambda labels, scores: decision_table(labels, scores, 0.5)])
-def test_wrong_input(measure: Any, labels: Any, scores: Any, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_wrong_input(measure: Any, labels: Any, scores: Any, facts: tuple[Fact, ...]) -> None:
+    with refused(UsageError, *facts):
         measure(labels, scores)

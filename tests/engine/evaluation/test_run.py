@@ -15,10 +15,11 @@ from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.demo.phantom import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
-from mmcaf_engine.errors import BackendError, StudyError, UsageError
+from mmcaf_engine.errors import BackendError, MmcafError, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort, FileCase
 from mmcaf_engine.evaluation.roc_plot import check_roc, draw_evaluation
 from mmcaf_engine.evaluation.run import evaluate_bundle, known_precisions
+from refusals import Fact, refused
 from several_precisions import add_precisions
 from tiny_liver import make_tiny_liver
 
@@ -57,7 +58,7 @@ def test_what_cannot_run_is_left_out_unless_it_was_named(tiny_bundle: Path, tmp_
     wrong = load_bundle(add_precisions(tiny_bundle, tmp_path / "wrong.mmcaf", {"int8": 3.0}))
     found = evaluate_bundle(wrong, cohort)
     assert not found.accuracy.precisions and "fails the self-test" in found.not_run["int8"]
-    with pytest.raises(BackendError, match="fails the self-test"):
+    with refused(BackendError, "self-test", "int8", "tiny", 3, 0.1):
         evaluate_bundle(wrong, cohort, precisions=["int8"])
 
 
@@ -74,20 +75,20 @@ def test_a_fallback_is_logged_and_a_failure(
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "said"),
+    ("options", "error", "facts"),
     [
-        ({"precisions": ["fp8"]}, UsageError, "Unknown precision 'fp8'"),
-        ({"precisions": ["bf16"]}, BackendError, "bf16"),
-        ({"backend": "abacus"}, UsageError, "abacus"),
-        ({"threads": 0}, UsageError, "0 threads"),
+        ({"precisions": ["fp8"]}, UsageError, ("'fp8'",)),
+        ({"precisions": ["bf16"]}, BackendError, ("tiny", "bf16", "fp32", "int8")),
+        ({"backend": "abacus"}, UsageError, ("'abacus'",)),
+        ({"threads": 0}, UsageError, ("0 threads", 1)),
     ],
     ids=["unknown-precision", "not-held", "unknown-backend", "no-threads"],
 )
 def test_refused_before_a_study_is_read(
-    several: Bundle, cohort: Cohort, options: dict[str, Any], error: type[Exception], said: str
+    several: Bundle, cohort: Cohort, options: dict[str, Any], error: type[MmcafError], facts: tuple[Fact, ...]
 ) -> None:
     missing = replace(cohort, cases=(FileCase("none", 0, Path("nowhere.dcm"), None),))
-    with pytest.raises(error, match=said):
+    with refused(error, *facts):
         evaluate_bundle(several, missing, **options)
 
 
@@ -117,13 +118,13 @@ def of_one_label(cohort: Cohort) -> Cohort:
 @pytest.mark.parametrize("change", [without_labels, of_one_label])
 def test_no_curve_without_both_labels(several: Bundle, cohort: Cohort, change: Callable[[Cohort], Cohort]) -> None:
     check_roc(several.manifest, cohort)
-    with pytest.raises(UsageError, match="no ROC curve without studies of both labels"):
+    with refused(UsageError, "ROC", "both labels", "tiny", option="roc"):
         check_roc(several.manifest, change(cohort))
 
 
 def test_no_curve_of_several_labels(tmp_path: Path, cohort: Cohort) -> None:
     manifest = load_bundle(make_tiny_liver(tmp_path / "liver.mmcaf")).manifest
-    with pytest.raises(UsageError, match="labels apart; a ROC curve is of two"):
+    with refused(UsageError, "tiny liver", "7 labels", "ROC", option="roc"):
         check_roc(manifest, cohort)
 
 
@@ -132,5 +133,5 @@ def test_curves_as_a_picture(several: Bundle, cohort: Cohort) -> None:
     picture = draw_evaluation(found)
     assert picture.startswith(b"\x89PNG") and picture == draw_evaluation(found)
     one = replace(found.outcome, labels=tuple(np.zeros(len(found.outcome.ids), int).tolist()))
-    with pytest.raises(StudyError, match="not drawn; the refusals left no studies of both labels"):
+    with refused(StudyError, "ROC", "both labels"):
         draw_evaluation(replace(found, outcome=one))

@@ -26,6 +26,7 @@ from mmcaf_engine.evaluation.synthetic import LiverCase, demo_cohort
 from mmcaf_engine.manifest import AccuracyBound, Manifest
 from mmcaf_engine.result.decisions import BinaryDecision, MulticlassDecision
 from mmcaf_engine.session.session import open_session
+from refusals import refused
 from tiny_bundle import tiny_manifest
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
 
@@ -140,7 +141,7 @@ def test_the_manifest_decides_which_synthetic_studies_come() -> None:
 
 def test_a_liver_study_is_refused_where_it_does_not_fit() -> None:
     lung = Manifest.model_validate({**tiny_manifest(), "files": FILES})
-    with pytest.raises(StudyError, match="a synthetic liver MR; tiny reads CT as image"):
+    with refused(StudyError, "demo:3", "MR", "tiny", "CT", "image"):
         LiverCase(3).load(lung)
 
 
@@ -157,7 +158,7 @@ def test_labels_of_a_table(tmp_path: Path, cell: str, label: int | None) -> None
 def test_an_unknown_label_of_a_table(tmp_path: Path) -> None:
     (tmp_path / "a.nii").touch()
     (tmp_path / "cohort.csv").write_text("study,label\na.nii,7\n")
-    with pytest.raises(UsageError, match=r"the label '7' is not known \(accepted: synthetic lesion 0, .*, 0 to 6\)"):
+    with refused(UsageError, "cohort.csv", "line 2", "'7'", "synthetic lesion 0", 0, 6):
         open_cohort(str(tmp_path / "cohort.csv"), LIVER)
 
 
