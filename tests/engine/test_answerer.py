@@ -20,6 +20,7 @@ from mmcaf_engine import Answerer, Study, Volume, infer, load_bundle, open_sessi
 from mmcaf_engine.errors import MmcafError, RecordError, StrictError, StudyError, UsageError
 from mmcaf_engine.study import read_study
 from mmcaf_engine.volume import PatientHeader, SourceImage
+from refusals import Fact, refused
 from tiny_bundle import SIZE, SLICES, make_tiny_bundle
 from tiny_image import make_tiny_image
 from tiny_liver import make_tiny_liver
@@ -99,30 +100,30 @@ def test_a_data_set_of_a_radiograph(tmp_path: Path) -> None:
         assert same(of_memory.result) == same(of_file.result)
         (source,) = of_memory.source_images["image"]
         assert source is not None and source.sop_instance_uid == str(image.SOPInstanceUID)
-        with pytest.raises(UsageError, match="reads one 2D image, but a volume was given"):
+        with refused(UsageError, "tiny image", "2D", "volume"):
             Answerer(session).answer(Volume(HU, "hounsfield", (2.5, 0.7, 0.7)))
 
 
 def test_compressed_pixels_without_a_transfer_syntax(answerer: Answerer) -> None:
     images = [Dataset(compress(image, "1.2.840.10008.1.2.5")) for image in ct_series(HU)]
-    with pytest.raises(StudyError, match=r"data set 1: its pixels are compressed, and \(0002,0010\)"):
+    with refused(StudyError, "data set 1", "compressed", "(0002,0010)"):
         answerer.answer(images, RECORD)
 
 
 @pytest.mark.parametrize(
-    ("study", "said"),
+    ("study", "facts"),
     [
-        ([], "got an empty list"),
-        ([{"PatientID": "x"}], "expected pydicom data sets, got dict as data set 1"),
-        (["a.dcm", "b.dcm"], "expected pydicom data sets, got str as data set 1"),
-        (7, "expected a path, pydicom data sets or a Volume, got int"),
-        (b"DICM", "got bytes"),
-        (Dataset(), "got Dataset"),
-        (np.zeros((4, 4, 4), np.int16), "got ndarray"),
+        ([], ("study", "empty")),
+        ([{"PatientID": "x"}], ("pydicom", "dict", "data set 1")),
+        (["a.dcm", "b.dcm"], ("pydicom", "str", "data set 1")),
+        (7, ("study", "pydicom", "Volume", "int")),
+        (b"DICM", ("study", "Volume", "bytes")),
+        (Dataset(), ("study", "Volume", "Dataset")),
+        (np.zeros((4, 4, 4), np.int16), ("study", "Volume", "ndarray")),
     ],
 )
-def test_what_is_no_study(study: Any, said: str, answerer: Answerer) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_what_is_no_study(study: Any, facts: tuple[Fact, ...], answerer: Answerer) -> None:
+    with refused(UsageError, *facts):
         answerer.answer(study, RECORD)
 
 
@@ -130,7 +131,7 @@ def test_a_data_set_that_cannot_be_encoded_is_refused_without_its_values(answere
     images = ct_series(HU)
     change(images[2], PatientID="SECRET-7")
     images[2].add_new(0x00280010, "US", "SECRET rows")
-    with pytest.raises(StudyError, match="data set 3: encoding it") as caught:
+    with refused(StudyError, "data set 3") as caught:
         answerer.answer(images, RECORD)
     assert "SECRET" not in str(caught.value)
 
@@ -178,35 +179,37 @@ OBLIQUE = ((0, 0.5, 0.8660254), (0, 0.8660254, -0.5), (1, 0, 0))
 
 
 @pytest.mark.parametrize(
-    ("given", "error", "said"),
+    ("given", "error", "facts"),
     [
-        (volume(HU[0]), StudyError, "expected slices x rows x columns"),
-        (volume(np.zeros((0, 4, 4), np.int16)), StudyError, "expected slices x rows x columns"),
-        (volume(HU.astype(complex)), UsageError, "expected a numpy array of int16 or float32, got complex128"),
-        (volume(HU.tolist()), UsageError, "got list"),
-        (volume(NOT_FINITE), StudyError, "slice 1 of 6: 1 of 256 pixels are NaN or infinite"),
-        (volume(spacing_mm=(0.0, 1, 1)), StudyError, "three spacings above 0 mm, got 0 x 1 x 1"),
-        (volume(spacing_mm=(2.5, float("nan"), 1)), StudyError, "three spacings above 0 mm"),
-        (volume(spacing_mm=(2.5, 1)), StudyError, "three spacings"),
-        (volume(direction=OBLIQUE), StudyError, "leans by 30.0 degrees"),
-        (volume(direction=((0, 0, 1), (0, 1, 0), (0, 1, 0))), StudyError, "singular"),
-        (volume(direction=((0, 0, 2), (0, 1, 0), (1, 0, 0))), StudyError, "spacing_mm"),
-        (volume(direction=((0, 0.1, 1), (0, 1, 0), (1, 0, 0))), StudyError, "sheared"),
-        (volume(intensity="stored"), UsageError, 'expected "hounsfield" intensities'),
-        (Study(volume(), "MR", {}, PatientHeader()), UsageError, "expected a volume of CT, got one of MR"),
-        ({"t2": volume()}, UsageError, "expected one volume for each of image, got t2"),
-        ({"image": "study.dcm"}, UsageError, "expected a Volume or a Study for image, got str"),
+        (volume(HU[0]), StudyError, ("image", "slices x rows x columns")),
+        (volume(np.zeros((0, 4, 4), np.int16)), StudyError, ("image", "slices x rows x columns")),
+        (volume(HU.astype(complex)), UsageError, ("image", "int16", "float32", "complex128")),
+        (volume(HU.tolist()), UsageError, ("image", "list")),
+        (volume(NOT_FINITE), StudyError, ("slice 1", 6, 1, "256 pixels", "NaN")),
+        (volume(spacing_mm=(0.0, 1, 1)), StudyError, ("image", "mm", "0 x 1 x 1")),
+        (volume(spacing_mm=(2.5, float("nan"), 1)), StudyError, ("image", "mm", "nan")),
+        (volume(spacing_mm=(2.5, 1)), StudyError, ("image", "mm", "2.5 x 1")),
+        (volume(direction=OBLIQUE), StudyError, ("image", "30.0 degrees", 5)),
+        (volume(direction=((0, 0, 1), (0, 1, 0), (0, 1, 0))), StudyError, ("image", "singular")),
+        (volume(direction=((0, 0, 2), (0, 1, 0), (1, 0, 0))), StudyError, ("image", "spacing_mm")),
+        (volume(direction=((0, 0.1, 1), (0, 1, 0), (1, 0, 0))), StudyError, ("image", "sheared", "degrees", 0.5)),
+        (volume(intensity="stored"), UsageError, ("image", "hounsfield", "stored")),
+        (Study(volume(), "MR", {}, PatientHeader()), UsageError, ("image", "CT", "MR")),
+        ({"t2": volume()}, UsageError, ("image", "t2")),
+        ({"image": "study.dcm"}, UsageError, ("Volume", "Study", "image", "str")),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_volumes_that_are_refused(given: Any, error: type[MmcafError], said: str, answerer: Answerer) -> None:
-    with pytest.raises(error, match=said):
+def test_volumes_that_are_refused(
+    given: Any, error: type[MmcafError], facts: tuple[Fact, ...], answerer: Answerer
+) -> None:
+    with refused(error, *facts):
         answerer.answer(given, RECORD)
 
 
 def test_a_volume_with_its_patient(answerer: Answerer) -> None:
     study = Study(volume(), "CT", {"study": "1.2.3"}, PatientHeader(patient_id="A", sex="M", age=20.0))
-    with pytest.raises(RecordError, match="belong to different patients"):
+    with refused(RecordError, "(0010,0020)", "PatientID", "patient_id", option="allow_id_mismatch"):
         answerer.answer(study, {**RECORD, "patient_id": "B"})
     result = answerer.answer(study, {**RECORD, "patient_id": "A"}).result
     assert result.study.uids == {"study": "1.2.3"}
@@ -216,9 +219,9 @@ def test_a_volume_with_its_patient(answerer: Answerer) -> None:
 
 
 def test_options_of_files_do_not_belong_to_volumes(answerer: Answerer) -> None:
-    with pytest.raises(UsageError, match="a volume in memory is taken as it is"):
+    with refused(UsageError, "gaps", "volume", option="gaps"):
         answerer.answer(volume(), RECORD, gaps="interpolate")
-    with pytest.raises(UsageError, match="a volume in memory is taken as it is"):
+    with refused(UsageError, "series", "volume", option="series"):
         answerer.answer(volume(), RECORD, series="1.2")
 
 
@@ -240,7 +243,7 @@ def test_volumes_of_several_inputs(tmp_path: Path) -> None:
             name: Study(volume, "MR", {}, PatientHeader(patient_id="A" if name == names[0] else "B"))
             for name, volume in given.items()
         }
-        with pytest.raises(StudyError, match="2 different patients"):
+        with refused(StudyError, "2 different patients"):
             Answerer(session).answer(of_two)
 
 
@@ -292,20 +295,20 @@ def test_big_endian_data_sets_as_they_come_over_the_network(answerer: Answerer, 
     expected = same(answerer.answer(save(images, tmp_path / "study"), RECORD).result)
     assert same(answerer.answer(big_endian(images), RECORD).result) == expected
     assert same(answerer.answer(big_endian(images, syntax=ExplicitVRBigEndian), RECORD).result) == expected
-    with pytest.raises(StudyError, match=r"data set 1: decoded from big endian values, but \(0002,0010\)"):
+    with refused(StudyError, "data set 1", "big endian", "(0002,0010)"):
         answerer.answer(big_endian(images, syntax=ExplicitVRLittleEndian), RECORD)
 
 
 @pytest.mark.parametrize("name", ["strickt", "dedline", "alow_id_mismatch"])
 def test_a_misspelt_option_is_no_option_left_out(name: str, answerer: Answerer, tiny_bundle: Path) -> None:
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+    with pytest.raises(TypeError, match=f"'{name}'"):
         answerer.answer(volume(), RECORD, **{name: True})
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+    with pytest.raises(TypeError, match=f"'{name}'"):
         infer(volume(), RECORD, bundle=tiny_bundle, **{name: True})
 
 
 def test_a_masked_array_is_refused(answerer: Answerer) -> None:
-    with pytest.raises(UsageError, match="a masked array"):
+    with refused(UsageError, "image", "masked array"):
         answerer.answer(volume(np.ma.masked_greater(HU, 0)), RECORD)
 
 
@@ -316,7 +319,7 @@ def test_source_images_belong_to_slices(answerer: Answerer) -> None:
     assert answer.source_images["image"] == images[::-1]
     sagittal = volume(HU.transpose(2, 0, 1), direction=((1, 0, 0), (0, 0, 1), (0, 1, 0)), spacing_mm=(0.7, 2.5, 0.7))
     named = tuple(SourceImage("1.2", f"1.2.{at}") for at in range(SIZE))
-    with pytest.raises(UsageError, match="source images are of slices along the first axis"):
+    with refused(UsageError, "image", "first axis"):
         answerer.answer(Study(sagittal, "CT", {}, PatientHeader(), images=named), RECORD)
 
 
@@ -325,8 +328,8 @@ def test_a_blank_identifier_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path / "named.mmcaf", format_version=2, identity="required"))
     with open_session(bundle, backend="onnxruntime") as session:
         nobody = Study(volume(), "CT", {}, PatientHeader(patient_id=""))
-        with pytest.raises(StudyError, match="PatientID"):
+        with refused(StudyError, "PatientID", "(0010,0020)", option="allow_id_mismatch"):
             Answerer(session).answer(nobody, {**RECORD, "patient_id": ""})
         somebody = Study(volume(), "CT", {}, PatientHeader(patient_id="A"))
-        with pytest.raises(RecordError, match="has no patient_id"):
+        with refused(RecordError, "patient_id", "tiny", option="allow_id_mismatch"):
             Answerer(session).answer(somebody, {**RECORD, "patient_id": " "})

@@ -13,6 +13,7 @@ from mmcaf_engine.errors import BackendError, BundleError, MmcafError, RecordErr
 from mmcaf_engine.evaluation.cohort_table import read_cohort
 from mmcaf_engine.record.report import read_report
 from mmcaf_engine.result.deidentify import deidentify
+from refusals import refused
 from tiny_bundle import SIZE, make_tiny_bundle
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="links and error numbers of POSIX")
@@ -30,7 +31,7 @@ READERS: dict[str, tuple[type[MmcafError], Callable[[Path], object]]] = {
 @pytest.mark.parametrize("what", READERS)
 def test_a_path_that_nobody_can_read(what: str, kind: str, tmp_path: Path) -> None:
     error, read = READERS[what]
-    with pytest.raises(error, match=FOR_ANYBODY[kind]) as caught:
+    with refused(error, FOR_ANYBODY[kind]) as caught:
         read(broken_path(kind, tmp_path))
     assert caught.value.remedies and str(caught.value).isprintable()
 
@@ -53,7 +54,7 @@ def test_one_file_of_a_study(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
     first = min(study.iterdir())
     with monkeypatch.context() as patch:
         Refusing(patch, first, BY_THE_SYSTEM[kind][0], looking=BY_THE_SYSTEM[kind][1])
-        with pytest.raises(StudyError, match=os.strerror(BY_THE_SYSTEM[kind][0])):
+        with refused(StudyError, os.strerror(BY_THE_SYSTEM[kind][0])):
             read_study(study)
 
 
