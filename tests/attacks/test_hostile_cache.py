@@ -17,6 +17,7 @@ from mmcaf_engine.cache.engines import EngineCache, engine_key
 from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.outputs import remove
+from refusals import refused
 from tiny_bundle import SIZE, SLICES
 
 FACTS = {"model": ["ab"], "runtime": "none"}
@@ -46,7 +47,7 @@ def entry(cache: EngineCache) -> Path:
 @pytest.mark.parametrize("name", ["engine.bin", "entry.json"])
 def test_a_file_of_another_user(cache: EngineCache, name: str) -> None:
     os.chown(entry(cache) / name, STRANGER, STRANGER)
-    with pytest.raises(BackendError, match=f"{name} is not a file of this user"):
+    with refused(BackendError, "engine", name, "user"):
         cache.load(FACTS)
 
 
@@ -55,7 +56,7 @@ def test_a_file_of_another_user(cache: EngineCache, name: str) -> None:
 def test_a_link_in_place_of_a_file(cache: EngineCache, tmp_path: Path, name: str) -> None:
     (entry(cache) / name).rename(tmp_path / name)
     (entry(cache) / name).symlink_to(tmp_path / name)
-    with pytest.raises(BackendError, match="cannot be used"):
+    with refused(BackendError, "engine", name):
         cache.load(FACTS)
     assert cache.remove(FACTS)
     assert (tmp_path / name).exists()
@@ -65,7 +66,7 @@ def test_a_link_in_place_of_a_file(cache: EngineCache, tmp_path: Path, name: str
 def test_a_link_in_place_of_an_entry(cache: EngineCache, tmp_path: Path) -> None:
     entry(cache).rename(tmp_path / "elsewhere")
     entry(cache).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(BackendError, match="its entry is no folder"):
+    with refused(BackendError, "engine", "entry", "folder"):
         cache.load(FACTS)
     assert cache.remove(FACTS)
     assert (tmp_path / "elsewhere" / "engine.bin").exists()
@@ -75,14 +76,14 @@ def test_a_link_in_place_of_an_entry(cache: EngineCache, tmp_path: Path) -> None
 def test_a_pipe_in_place_of_a_file_does_not_hang(cache: EngineCache) -> None:
     (entry(cache) / "engine.bin").unlink()
     os.mkfifo(entry(cache) / "engine.bin")
-    with pytest.raises(BackendError, match=r"engine\.bin is not a file of this user"):
+    with refused(BackendError, "engine", "engine.bin", "user"):
         cache.load(FACTS)
 
 
 def test_an_entry_that_claims_to_be_another(cache: EngineCache) -> None:
     other = {**FACTS, "model": ["cd"]}
     shutil.copytree(entry(cache), cache.folder / engine_key(other))
-    with pytest.raises(BackendError, match="made for something else"):
+    with refused(BackendError, "engine", "entry.json", "something else"):
         cache.load(other)
 
 
@@ -90,14 +91,14 @@ def test_an_entry_that_claims_to_be_another(cache: EngineCache) -> None:
 @pytest.mark.parametrize("mode", [0o770, 0o707], ids=["group", "everyone"])
 def test_a_folder_that_others_may_write_to(cache: EngineCache, mode: int) -> None:
     cache.folder.chmod(mode)
-    with pytest.raises(UsageError, match=f"other users may write to the cache folder \\(mode {mode:o}\\)"):
+    with refused(UsageError, str(cache.folder), f"mode {mode:o}"):
         cache_folder("engines")
 
 
 @posix
 def test_a_folder_of_another_user(cache: EngineCache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
-    with pytest.raises(UsageError, match="belongs to another user"):
+    with refused(UsageError, str(cache.folder), "another user"):
         cache_folder("engines")
 
 
@@ -105,7 +106,7 @@ def test_a_folder_of_another_user(cache: EngineCache, monkeypatch: pytest.Monkey
 def test_a_link_in_place_of_the_folder_is_neither_used_nor_emptied(cache: EngineCache, tmp_path: Path) -> None:
     cache.folder.rename(tmp_path / "elsewhere")
     cache.folder.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UsageError, match="a link"):
+    with refused(UsageError, str(cache.folder), "link"):
         cached_items()
     assert (tmp_path / "elsewhere" / engine_key(FACTS) / "engine.bin").exists()
 
@@ -176,7 +177,7 @@ def test_an_altered_copy_of_a_zipped_bundle_never_answers(tiny_bundle: Path, tmp
     data = bytearray(copy.read_bytes())
     data[len(data) // 2] ^= 1
     copy.write_bytes(data)
-    with pytest.raises(BundleError, match=f"{name} is damaged or altered.*mmcaf cache clear --kind bundles"):
+    with refused(BundleError, name, "SHA-256", command="mmcaf cache clear --kind bundles"):
         open_session(load_bundle(archive), backend="onnxruntime")
     assert remove(load_bundle(archive).folder)
     open_session(load_bundle(archive), backend="onnxruntime").close()

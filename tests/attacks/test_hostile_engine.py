@@ -16,6 +16,7 @@ from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, engine_key
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.session.build_ahead import build_ahead
+from refusals import Fact, refused
 from small_networks import make_convolution_bundle
 
 pytest.importorskip("tensorrt_rtx")
@@ -48,8 +49,8 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> EngineCache:
     return EngineCache(cache_folder("engines"), LIMIT)
 
 
-def refused(folder: Path, fingerprint: str, cache: EngineCache, said: str) -> None:
-    with pytest.raises(BackendError, match=said):
+def not_trusted(folder: Path, fingerprint: str, cache: EngineCache, *facts: Fact) -> None:
+    with refused(BackendError, *facts):
         trust(read_package(folder), fingerprint, cache)
     assert list(cache.folder.iterdir()) == []
 
@@ -62,45 +63,45 @@ def test_the_untouched_copy_is_taken(built: Package, copy: Path, cache: EngineCa
 @pytest.mark.parametrize("fingerprint", ["0" * 64, "", "PREFIX"])
 def test_another_fingerprint(fingerprint: str, built: Package, copy: Path, cache: EngineCache) -> None:
     named = built.fingerprint[:32] if fingerprint == "PREFIX" else fingerprint
-    refused(copy, named, cache, "another package, or it was altered")
+    not_trusted(copy, named, cache, "fingerprint")
 
 
 @pytest.mark.parametrize("name", ["engine.plan", "precision.json"])
 @pytest.mark.parametrize(
-    ("touch", "said"),
+    ("touch", "facts"),
     [
-        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "is damaged or altered: SHA-256"),
-        (lambda data: data[:-1], r"has \d+ bytes; \d+ are signed"),
-        (lambda data: data + b"\0", r"has more than \d+ bytes; \d+ are signed"),
-        (lambda data: b"", r"has 0 bytes; \d+ are signed"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), ("SHA-256",)),
+        (lambda data: data[:-1], ("bytes", "signed")),
+        (lambda data: data + b"\0", ("more than", "bytes", "signed")),
+        (lambda data: b"", ("0 bytes", "signed")),
     ],
     ids=["bit", "cut", "longer", "empty"],
 )
 def test_a_touched_file(
-    touch: Callable[[bytes], bytes], said: str, name: str, built: Package, copy: Path, cache: EngineCache
+    touch: Callable[[bytes], bytes], facts: tuple[Fact, ...], name: str, built: Package, copy: Path, cache: EngineCache
 ) -> None:
     (copy / name).write_bytes(touch((built.folder / name).read_bytes()))
-    refused(copy, built.fingerprint, cache, f"{name} {said}")
+    not_trusted(copy, built.fingerprint, cache, name, *facts)
 
 
 @pytest.mark.parametrize("name", ["engine.plan", "precision.json"])
 def test_a_missing_file(name: str, built: Package, copy: Path, cache: EngineCache) -> None:
     (copy / name).unlink()
-    refused(copy, built.fingerprint, cache, f"{name} cannot be read: No such file")
+    not_trusted(copy, built.fingerprint, cache, name, "No such file or directory")
 
 
 @posix
 def test_a_link_in_place_of_the_engine(built: Package, copy: Path, cache: EngineCache, tmp_path: Path) -> None:
     (copy / "engine.plan").rename(tmp_path / "elsewhere")
     (copy / "engine.plan").symlink_to(tmp_path / "elsewhere")
-    refused(copy, built.fingerprint, cache, r"engine\.plan cannot be read")
+    not_trusted(copy, built.fingerprint, cache, "engine.plan", "Too many levels of symbolic links")
 
 
 @posix
 def test_a_pipe_in_place_of_the_engine_does_not_hang(built: Package, copy: Path, cache: EngineCache) -> None:
     (copy / "engine.plan").unlink()
     os.mkfifo(copy / "engine.plan")
-    refused(copy, built.fingerprint, cache, r"engine\.plan is not a regular file")
+    not_trusted(copy, built.fingerprint, cache, "engine.plan", "regular file")
 
 
 def sign(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
@@ -113,23 +114,23 @@ def sign(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
 
 def test_a_changed_signature_has_another_fingerprint(built: Package, copy: Path, cache: EngineCache) -> None:
     sign(copy, lambda document: document.update(bundle="lung"))
-    refused(copy, built.fingerprint, cache, "another package, or it was altered")
+    not_trusted(copy, built.fingerprint, cache, "fingerprint")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "facts"),
     [
-        (lambda d: d.update(format=2), "format"),
-        (lambda d: d.update(run="rm -rf ~"), "run: Extra inputs"),
-        (lambda d: d.update(engines=[]), "engines"),
-        (lambda d: d["engines"][0].update(runtime="openvino"), r"engines\.0\.runtime"),
-        (lambda d: d["engines"][0].update(compute_capability="../.."), r"engines\.0\.compute_capability"),
-        (lambda d: d["engines"][0].pop("model"), r"engines\.0\.model"),
-        (lambda d: d["engines"][0].update(threads=2), r"engines\.0\.threads"),
-        (lambda d: d["files"].update({"../outside": d["files"]["engine.plan"]}), r"files\.\.\./outside"),
-        (lambda d: d["files"].update({"entry.json": d["files"]["engine.plan"]}), r"files\.entry\.json"),
-        (lambda d: d["files"]["engine.plan"].update(sha256="x"), r"files\.engine\.plan\.sha256"),
-        (lambda d: d["files"].pop("engine.plan"), r"it signs no engine\.plan"),
+        (lambda d: d.update(format=2), ("format", 1)),
+        (lambda d: d.update(run="rm -rf ~"), ("run", "Extra inputs")),
+        (lambda d: d.update(engines=[]), ("engines", 1)),
+        (lambda d: d["engines"][0].update(runtime="openvino"), ("engines.0.runtime",)),
+        (lambda d: d["engines"][0].update(compute_capability="../.."), ("engines.0.compute_capability",)),
+        (lambda d: d["engines"][0].pop("model"), ("engines.0.model",)),
+        (lambda d: d["engines"][0].update(threads=2), ("engines.0.threads",)),
+        (lambda d: d["files"].update({"../outside": d["files"]["engine.plan"]}), ("files.../outside",)),
+        (lambda d: d["files"].update({"entry.json": d["files"]["engine.plan"]}), ("files.entry.json",)),
+        (lambda d: d["files"]["engine.plan"].update(sha256="x"), ("files.engine.plan.sha256",)),
+        (lambda d: d["files"].pop("engine.plan"), ("engine.plan",)),
     ],
     ids=[
         "format", "unknown-field", "no-engine", "another-runtime", "strange-target", "no-model", "unknown-fact",
@@ -137,15 +138,15 @@ def test_a_changed_signature_has_another_fingerprint(built: Package, copy: Path,
     ],
 )  # fmt: skip
 def test_a_signature_of_another_form(
-    change: Callable[[dict[str, Any]], object], said: str, copy: Path, cache: EngineCache
+    change: Callable[[dict[str, Any]], object], facts: tuple[Fact, ...], copy: Path, cache: EngineCache
 ) -> None:
-    refused(copy, sign(copy, change), cache, said)
+    not_trusted(copy, sign(copy, change), cache, SIGNATURE_NAME, *facts)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format": NaN}', b"\xff\xfe", b"[" * 100_000], ids=range(6))
 def test_a_signature_that_is_no_json(data: bytes, copy: Path, cache: EngineCache) -> None:
     (copy / SIGNATURE_NAME).write_bytes(data)
-    refused(copy, hashlib.sha256(data).hexdigest(), cache, r"signature\.json")
+    not_trusted(copy, hashlib.sha256(data).hexdigest(), cache, SIGNATURE_NAME)
 
 
 def test_an_engine_of_another_version_names_both(copy: Path, cache: EngineCache) -> None:
@@ -153,15 +154,16 @@ def test_an_engine_of_another_version_names_both(copy: Path, cache: EngineCache)
         for one in document["engines"]:
             one["version"] = "1.0.0.1"
 
-    refused(copy, sign(copy, older), cache, r"tensorrt_rtx version 1\.0\.0\.1 \(\d+\.[\d.]+ is expected\)")
+    not_trusted(copy, sign(copy, older), cache, "tensorrt_rtx", "1.0.0.1", "expected")
 
 
 def test_engines_of_two_versions(copy: Path, cache: EngineCache) -> None:
-    refused(
+    not_trusted(
         copy,
         sign(copy, lambda document: document["engines"][1].update(version="1.0")),
         cache,
-        "several versions of TensorRT",
+        "versions",
+        "TensorRT",
     )
 
 
@@ -175,5 +177,5 @@ def test_no_session_looks_at_a_package(built: Package, cache: EngineCache) -> No
     """Only `trust` makes an entry of one; put where its entry would be, it is refused."""
     facts = built.signature.engines[0].facts()
     shutil.copytree(built.folder, cache.folder / engine_key(facts))
-    with pytest.raises(BackendError, match=r"entry\.json is missing"):
+    with refused(BackendError, "engine", "entry.json", "missing"):
         cache.load(facts)

@@ -15,6 +15,7 @@ from backends_here import SPLIT
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, write_bundle
 from mmcaf_engine.errors import BackendError, BundleError, MmcafError
+from refusals import Fact, refused
 from tiny_parts import FILES, WORDS, make_tiny_parts, parts_manifest, rest_part, text_part
 
 on_each = pytest.mark.parametrize("backend", SPLIT)
@@ -39,48 +40,47 @@ def resealed(bundle: Path, document: dict[str, Any], **files: bytes) -> Bundle:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "facts"),
     [
-        ({"models": {"fp32": {**FILES, "rest": "other.onnx"}}}, "files does not list other.onnx"),
-        ({"models": {"fp32": {**FILES, "text": "../model.text.onnx"}}}, "files does not list ../model.text.onnx"),
-        ({"models": {"int8": FILES}}, "text.parts are of int8, of which models has no network"),
-        ({"models": {"fp64": FILES}}, "text.parts.models"),
-        ({"models": {}}, "at least 1 item"),
-        ({"models": {"fp32": {**FILES, "rest": "model.onnx"}}}, "model.onnx: each precision's network"),
-        ({"models": {"fp32": {**FILES, "rest": FILES["text"]}}}, "model.text.onnx: each precision's network"),
-        ({"models": {"fp32": {"text": FILES["text"]}}}, "Field required"),
-        ({"models": {"fp32": {**FILES, "code": "x.py"}}}, "Extra inputs are not permitted"),
-        ({"words": {**WORDS, "name": "logit"}}, "shares its name, logit"),
-        ({"words": {**WORDS, "name": "input_ids"}}, "shares its name, input_ids"),
-        ({"words": {**WORDS, "name": "a b"}}, "should match pattern"),
-        ({"words": {**WORDS, "kind": "table", "shape": ["N", 3]}}, "words is expected"),
-        ({"words": {**WORDS, "dtype": "int64"}}, "words must be float32"),
-        ({"words": {**WORDS, "shape": ["L", 3]}}, 'must be "N"'),
-        ({"words": {**WORDS, "shape": ["N", "M"]}}, "words.shape"),
+        ({"models": {"fp32": {**FILES, "rest": "other.onnx"}}}, ("files", "other.onnx")),
+        ({"models": {"fp32": {**FILES, "text": "../model.text.onnx"}}}, ("files", "../model.text.onnx")),
+        ({"models": {"int8": FILES}}, ("text.parts", "int8", "models")),
+        ({"models": {"fp64": FILES}}, ("text.parts.models.fp64.[key]",)),
+        ({"models": {}}, ("text.parts.models", 1)),
+        ({"models": {"fp32": {**FILES, "rest": "model.onnx"}}}, ("model.onnx", "precision's")),
+        ({"models": {"fp32": {**FILES, "rest": FILES["text"]}}}, ("model.text.onnx", "precision's")),
+        ({"models": {"fp32": {"text": FILES["text"]}}}, ("text.parts.models.fp32.rest",)),
+        ({"models": {"fp32": {**FILES, "code": "x.py"}}}, ("text.parts.models.fp32.code",)),
+        ({"words": {**WORDS, "name": "logit"}}, ("text.parts.words", "logit")),
+        ({"words": {**WORDS, "name": "input_ids"}}, ("text.parts.words", "input_ids")),
+        ({"words": {**WORDS, "name": "a b"}}, ("text.parts.words.name", "pattern")),
+        ({"words": {**WORDS, "kind": "table", "shape": ["N", 3]}}, ("text.parts.words", "table", "words")),
+        ({"words": {**WORDS, "dtype": "int64"}}, ("text.parts.words", "float32")),
+        ({"words": {**WORDS, "shape": ["L", 3]}}, ('"N"',)),
+        ({"words": {**WORDS, "shape": ["N", "M"]}}, ("text.parts.words.shape",)),
     ],
-    ids=lambda value: value[:40] if isinstance(value, str) else "",
+    ids=str,
 )
-def test_manifests_that_contradict_themselves(bundle: Path, changes: dict[str, Any], said: str) -> None:
+def test_manifests_that_contradict_themselves(bundle: Path, changes: dict[str, Any], facts: tuple[Fact, ...]) -> None:
     document = json.loads((bundle / MANIFEST_NAME).read_text())
     document["text"]["parts"] = parts_manifest(**changes)["text"]["parts"]
     (bundle / MANIFEST_NAME).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="invalid manifest") as caught:
+    with refused(BundleError, "manifest", *facts):
         load_bundle(bundle)
-    assert said in caught.value.problem
 
 
 def test_words_are_no_input(bundle: Path) -> None:
     document = json.loads((bundle / MANIFEST_NAME).read_text())
     document["inputs"][0] = {**WORDS, "name": "image"}
     (bundle / MANIFEST_NAME).write_text(json.dumps(document))
-    with pytest.raises(BundleError, match="no input can be of the kind words"):
+    with refused(BundleError, "manifest", "input", "words"):
         load_bundle(bundle)
 
 
 @pytest.mark.parametrize("part", sorted(FILES))
 def test_missing_part(bundle: Path, part: str) -> None:
     (bundle / FILES[part]).unlink()
-    with pytest.raises(BundleError, match=rf"model\.{part}\.onnx is missing"):
+    with refused(BundleError, f"model.{part}.onnx", "missing"):
         load_bundle(bundle)
 
 
@@ -90,7 +90,7 @@ def test_one_changed_byte(bundle: Path, part: str, backend: str) -> None:
     data = bytearray((bundle / FILES[part]).read_bytes())
     data[60] ^= 1
     (bundle / FILES[part]).write_bytes(data)
-    with pytest.raises(BundleError, match=rf"model\.{part}\.onnx is damaged or altered"):
+    with refused(BundleError, f"model.{part}.onnx", "SHA-256"):
         open_session(load_bundle(bundle), backend=backend, reports=2)
 
 
@@ -149,5 +149,5 @@ def test_words_of_another_shape_than_declared(bundle: Path, shape: list[int | st
 
 def test_what_is_wrong_with_the_words_is_said(bundle: Path) -> None:
     hostile = resealed(bundle, parts_manifest(), text=of_other_words(None, 4))
-    with pytest.raises(BundleError, match=r"output words: expected float32 \[1, 12, 3\].*got float32 \[1, 12, 4\]"):
+    with refused(BundleError, "words", "float32", "[1, 12, 3]", "[1, 12, 4]"):
         open_session(hostile, backend="onnxruntime", reports=2)

@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from bounded import BoundedReader
 from dicom_factory import ct_series, ct_slice, enhanced_ct, hounsfield, save, save_dicomdir, write
+from refusals import check_facts
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning:pydicom"),
@@ -160,7 +161,7 @@ def test_a_zip_within_a_zip_stays_closed(reader: BoundedReader, tmp_path: Path) 
         archive.write(write(ct_slice(VALUES[0]), tmp_path / "slice"), "slice.dcm")
     with zipfile.ZipFile(tmp_path / "outer.zip", "w") as archive:
         archive.write(inner, "inner.zip")
-    assert "no DICOM image among the 1 files of this zip" in refused(reader, tmp_path / "outer.zip")
+    check_facts(refused(reader, tmp_path / "outer.zip"), "DICOM", "1 files", "zip")
 
 
 def jpeg2000(style: bytes, tile: int = HUGE) -> bytes:
@@ -186,7 +187,7 @@ def test_jpeg_2000_in_a_million_parts(style: bytes, tile: int, reader: BoundedRe
     """The decoder would spend gigabytes on the parts before it looks at their data."""
     frame = jpeg2000(style, tile)
     assert len(frame) < 500
-    assert "slice: decoding pixels" in refused(reader, compressed(frame, JPEG2000Lossless, tmp_path / "slice"))
+    check_facts(refused(reader, compressed(frame, JPEG2000Lossless, tmp_path / "slice")), "slice", "JPEG 2000")
 
 
 @pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGLosslessSV1], ids=lambda uid: uid.keyword)
@@ -220,10 +221,10 @@ def test_runs_that_unpack_without_end(reader: BoundedReader, tmp_path: Path) -> 
 
 def test_a_link_to_a_file_without_end(reader: BoundedReader, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/dev/zero")
-    assert "neither a file nor a directory" in refused(reader, tmp_path / "link")
+    check_facts(refused(reader, tmp_path / "link"), "link", "neither")
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "slice.dcm").symlink_to("/dev/zero")
-    assert "1 symbolic links, which are not followed" in refused(reader, tmp_path / "study")
+    check_facts(refused(reader, tmp_path / "study"), "1 symbolic links")
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,7 @@ def test_a_dicomdir_whose_image_is_a_link_out_of_the_medium(reader: BoundedReade
     write(ct_slice(VALUES[0]), tmp_path / "secret")
     (tmp_path / "medium").mkdir()
     (tmp_path / "medium" / "IM1").symlink_to(tmp_path / "secret")
-    assert "1 of 1 listed images" in refused(reader, save_dicomdir(tmp_path / "medium" / "DICOMDIR", [["IM1"]]))
+    check_facts(refused(reader, save_dicomdir(tmp_path / "medium" / "DICOMDIR", [["IM1"]])), 1, "images")
 
 
 def test_a_dicomdir_that_lists_itself(reader: BoundedReader, tmp_path: Path) -> None:

@@ -65,9 +65,7 @@ def test_a_row_of_a_cohort(column: str, kind: str, tiny_bundle: Path, tmp_path: 
     broken = broken_path(kind, tmp_path).relative_to(tmp_path)
     row = [str(broken) if name == column else "fine" for name in ("study", "record")]
     (tmp_path / "cohort.csv").write_text(f"study,record\n{','.join(row)}\n")
-    with pytest.raises(
-        MmcafError, match=rf"line 2: the {column} '.*' cannot be read \({FOR_ANYBODY[kind]}\)"
-    ) as caught:
+    with refused(UsageError, "cohort.csv", "line 2", column, FOR_ANYBODY[kind]) as caught:
         read_cohort(tmp_path / "cohort.csv", load_bundle(tiny_bundle).manifest)
     assert caught.value.exit_code == 2
 

@@ -21,7 +21,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.cancel import check, leave_behind, limited
 from mmcaf_engine.errors import CancelledError, DeadlineError, MmcafError, UsageError
 from mmcaf_engine.record.report import read_report
-from refusals import refused
+from refusals import Fact, refused
 from tiny_bundle import SIZE, SLICES, make_tiny_bundle
 
 RECORD = {"sex": "F", "age": 63}
@@ -263,9 +263,11 @@ def test_a_token_cancelled_from_the_start(tiny_bundle: Path, tmp_path: Path) -> 
         assert caught.value.exit_code == 130
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
-def test_what_is_no_deadline(seconds: float, tiny_bundle: Path) -> None:
-    with refused(UsageError, "deadline", "seconds", 0, seconds):
+@pytest.mark.parametrize(
+    ("seconds", "facts"), [(0, ("seconds", 0)), (-1.0, ("seconds", 0, -1)), (float("nan"), ("finite",))]
+)
+def test_what_is_no_deadline(seconds: float, facts: tuple[Fact, ...], tiny_bundle: Path) -> None:
+    with refused(UsageError, "deadline", *facts):
         infer("missing", RECORD, bundle=tiny_bundle, deadline=seconds)
 
 

@@ -245,7 +245,7 @@ def test_only_a_file_is_replaced(place: Path, make: Callable[[Path], None], said
         check_writable([output], force=True)
     with refused(UsageError, str(place / "out"), said, option="out"):
         write_all([(output, "new")], force=True)
-    with pytest.raises(FileExistsError, match=f"out.*{said}"):
+    with pytest.raises(FileExistsError, match=said):
         write_file(place / "out", "new")
     assert (place / "out").lstat() == before and names(place) == ["out"]
     elsewhere = place.parent / "elsewhere"

@@ -156,7 +156,7 @@ def of_other_patients(values: Values) -> Any:
 
 
 BEFORE_PIXELS: dict[str, tuple[Callable[[Values], Any], dict[str, Any], type[MmcafError], tuple[Fact, ...]]] = {
-    "a gap": (without_the_fifth, {}, StudyError, (1, -90, "mm", "missing")),
+    "a gap": (without_the_fifth, {}, StudyError, (1, -92.5, -87.5, "mm", "missing")),
     "two patients": (of_other_patients, {}, StudyError, (2, "(0010,0020) PatientID")),
     "pixels cut short": (cut_short, {}, StudyError, ("IM0007", "PixelData", "truncated")),
     "no rescale": (without_rescale, {}, StudyError, ("(0028,1053) RescaleSlope", "missing")),
