@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from mmcaf_cli import infer, main
+from refusals import Fact, check_facts
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,11 @@ class Outcome:
         progress, _, message = self.err.partition("error: ")
         assert "\n\n" not in message and "Traceback" not in self.err and "rror" not in progress
         return message.strip()
+
+    def refused(self, code: int, *facts: Fact) -> None:
+        """Fails, with what was printed, where it ended otherwise or its paragraph lacks a fact."""
+        assert self.code == code, self.err
+        check_facts(self.error(), *facts)
 
 
 class Command:

@@ -15,6 +15,7 @@ from entry_points import add_package
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.plugins import GROUP
 from mmcaf_engine.errors import BackendError, UsageError
+from refusals import check_facts, refused
 from tiny_bundle import SIZE, SLICES
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "example_backend"
@@ -101,13 +102,13 @@ def test_auto_takes_it_only_where_it_was_measured(
 ) -> None:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
     assert open_session(load_bundle(tiny_bundle)).backend != "reference"
-    with pytest.raises(BackendError, match="int8"):
+    with refused(BackendError, "int8", "fp32", "tiny"):
         open_session(load_bundle(tiny_bundle), backend="reference", precision="int8")
 
 
 def test_one_that_adds_a_tenth_is_refused_by_the_self_test(add: Add, run: Command, tiny_bundle: Path) -> None:
     add("wrong-backend", named(WRONG, "wrong"), "wrong")
-    with pytest.raises(BackendError, match=r"fails the self-test of tiny: .* is off by 0\.1"):
+    with refused(BackendError, "wrong", "self-test", "tiny", 0.1):
         open_session(load_bundle(tiny_bundle), backend="wrong")
     verified = run("mmcaf", "verify", tiny_bundle)
     assert verified.code == 6 and "wrong fp32" in verified.out + verified.err
@@ -117,8 +118,8 @@ BROKEN = {
     "fails on import": ("raise RuntimeError('no licence')", "ReferenceBackend", "RuntimeError: no licence"),
     "ends the program": ("import sys; sys.exit(3)", "ReferenceBackend", "SystemExit"),
     "has no such class": (CODE, "Missing", "Missing"),
-    "is no backend": ("class ReferenceBackend: ...", "ReferenceBackend", "expected a subclass of Backend"),
-    "has another name": (named(CODE, "other"), "ReferenceBackend", "'other' for the class"),
+    "is no backend": ("class ReferenceBackend: ...", "ReferenceBackend", "Backend"),
+    "has another name": (named(CODE, "other"), "ReferenceBackend", "'other'"),
 }
 
 
@@ -129,10 +130,11 @@ def test_a_broken_one_is_shown_and_harms_nobody(
     add("broken-backend", code, "broken", target)
     shown = run("mmcaf", "doctor", "--json")
     (row,) = [row for row in json.loads(shown.out)["findings"] if "broken" in row["subject"]]
-    assert said in row["detail"] and "broken-backend" in row["subject"] + row["detail"]
-    with pytest.raises(BackendError, match="broken") as caught:
+    check_facts(row["detail"], said)
+    assert "broken-backend" in row["subject"] + row["detail"]
+    with refused(BackendError, "broken-backend", said) as caught:
         open_session(load_bundle(tiny_bundle), backend="broken")
-    assert said in caught.value.problem and caught.value.exit_code == 6
+    assert caught.value.exit_code == 6
     with open_session(load_bundle(tiny_bundle)) as session:
         assert session.describe()["self_test"]["passed"] is True
 
@@ -140,9 +142,9 @@ def test_a_broken_one_is_shown_and_harms_nobody(
 def test_two_of_one_name(add: Add, run: Command, tiny_bundle: Path) -> None:
     add("first-backend", named(CODE, "twin"), "twin")
     add("second-backend", named(CODE, "twin"), "twin")
-    with pytest.raises(BackendError, match="also used by") as caught:
+    with refused(BackendError, "twin", "first-backend", "second-backend") as caught:
         open_session(load_bundle(tiny_bundle), backend="twin")
-    assert "first-backend" in str(caught.value) and "second-backend" in str(caught.value)
+    assert caught.value.exit_code == 6
     assert run("mmcaf", "verify", tiny_bundle).code == 0
 
 
@@ -157,7 +159,7 @@ def test_one_that_claims_a_precision_and_refuses_it(add: Add, run: Command, tiny
     refusing = "raise ValueError('not this one'); self.runtime()"
     code = named(CODE, "boaster").replace("self._evaluator = self.runtime()", refusing)
     add("boaster", code, "boaster")
-    with pytest.raises(BackendError, match=r"package boaster 2\.1 failed in _open: ValueError: not this one"):
+    with refused(BackendError, "boaster", 2.1, "_open", "ValueError", "not this one"):
         open_session(load_bundle(tiny_bundle), backend="boaster")
     tuned = json.loads(run("mmcaf", "tune", tiny_bundle, "--runs", "1", "--json").out)
     (reason,) = [one["reason"] for one in tuned["candidates"] if one["backend"] == "boaster"]
@@ -165,5 +167,5 @@ def test_one_that_claims_a_precision_and_refuses_it(add: Add, run: Command, tiny
 
 
 def test_an_unknown_one_is_wrong_usage(tiny_bundle: Path) -> None:
-    with pytest.raises(UsageError, match="Unknown backend 'referense'"):
+    with refused(UsageError, "'referense'"):
         open_session(load_bundle(tiny_bundle), backend="referense")

@@ -12,6 +12,7 @@ from command import Command
 from mmcaf_engine import load_bundle
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
 from mmcaf_engine.checkup.kept import cached_items
+from refusals import Fact
 from small_networks import make_convolution_bundle
 
 pytest.importorskip("tensorrt_rtx")
@@ -92,7 +93,7 @@ def test_a_package_is_replaced_by_force_alone(run: Command, bundle: Path, tmp_pa
     arguments = ("mmcaf", "build", bundle, "--target", "sm_86", "-o", tmp_path / "package")
     assert run(*arguments).code == 0
     refused = run(*arguments)
-    assert refused.code == 2 and "package: exists already" in refused.error()
+    refused.refused(2, str(tmp_path / "package"), "--force")
     (tmp_path / "package" / "signature.json").write_text("{}")
     assert run(*arguments, "--force").code == 0 and run("mmcaf", "trust", tmp_path / "package").code == 0
 
@@ -117,27 +118,33 @@ def test_inspect_engine_json(run: Command, bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "facts"),
     [
-        (["build", "nowhere.mmcaf", "--target", "sm_86"], 5, "nowhere.mmcaf: no such bundle"),
-        (["build", "TINY", "--target", "sm_86", "--precision", "fp16"], 6, "tiny holds no fp16 network"),
-        (["build", "BUNDLE", "--target", "sm_86", "--precision", "fp8"], 2, "Unknown precision 'fp8'"),
-        (["build", "BUNDLE", "--target", "rtx4090"], 2, "No GPU target is called 'rtx4090'"),
-        (["build", "BUNDLE", "--target", "sm_90"], 2, "cannot build for sm_90: it builds for sm_75, sm_80, sm_86"),
-        (["build", "BUNDLE", "--target", "sm_75", "--target", "sm_86"], 2, "sm_75 cannot share an engine with sm_86"),
-        (["build", "BUNDLE", "--target", "sm_75"], 6, "take FP16 there: --precision=fp16"),
-        (["build", "BUNDLE", "--target", "sm_75", "--precision", "bf16"], 2, "Build FP16 for it: --precision=fp16"),
-        (["build", "BUNDLE", "--target", "sm_86", "--output", "HERE"], 2, "exists already"),
-        (["build", "BUNDLE", "--target", "sm_86", "--output", "HERE/no/where"], 2, "no such folder"),
-        (["trust", "nowhere"], 6, "nowhere: no such folder"),
-        (["trust", "BUNDLE"], 6, "signature.json"),
-        (["inspect", "BUNDLE", "--precision", "fp16"], 2, "--precision belongs to --engine"),
-        (["inspect", "TINY", "--engine", "--precision", "int8"], 6, "tiny holds no int8 network"),
+        (["build", "nowhere.mmcaf", "--target", "sm_86"], 5, ("nowhere.mmcaf", "no such")),
+        (["build", "TINY", "--target", "sm_86", "--precision", "fp16"], 6, ("tiny", "fp16", "fp32")),
+        (["build", "BUNDLE", "--target", "sm_86", "--precision", "fp8"], 2, ("'fp8'",)),
+        (["build", "BUNDLE", "--target", "rtx4090"], 2, ("'rtx4090'",)),
+        (["build", "BUNDLE", "--target", "sm_90"], 2, ("sm_90", "sm_75", "sm_80", "sm_86")),
+        (["build", "BUNDLE", "--target", "sm_75", "--target", "sm_86"], 2, ("sm_75", "sm_86", "engine")),
+        (["build", "BUNDLE", "--target", "sm_75"], 6, ("sm_75", "--precision=fp16")),
+        (["build", "BUNDLE", "--target", "sm_75", "--precision", "bf16"], 2, ("sm_75", "BF16", "--precision=fp16")),
+        (["build", "BUNDLE", "--target", "sm_86", "--output", "HERE"], 2, ("--force",)),
+        (["build", "BUNDLE", "--target", "sm_86", "--output", "HERE/no/where"], 2, ("no/where", "--output")),
+        (["trust", "nowhere"], 6, ("nowhere", "no such folder")),
+        (["trust", "BUNDLE"], 6, ("signature.json",)),
+        (["inspect", "BUNDLE", "--precision", "fp16"], 2, ("--precision", "--engine")),
+        (["inspect", "TINY", "--engine", "--precision", "int8"], 6, ("tiny", "int8", "fp32")),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_wrong_input(
-    run: Command, bundle: Path, tiny_bundle_source: Path, tmp_path: Path, arguments: list[str], code: int, said: str
+    run: Command,
+    bundle: Path,
+    tiny_bundle_source: Path,
+    tmp_path: Path,
+    arguments: list[str],
+    code: int,
+    facts: tuple[Fact, ...],
 ) -> None:
     places = {
         "BUNDLE": bundle,
@@ -146,7 +153,7 @@ def test_wrong_input(
         "HERE/no/where": tmp_path / "no" / "where",
     }
     outcome = run("mmcaf", *[places.get(one, one) for one in arguments])
-    assert outcome.code == code and said in outcome.error()
+    outcome.refused(code, *facts)
 
 
 @pytest.mark.parametrize(
@@ -169,19 +176,19 @@ def test_without_tensorrt(run: Command, bundle: Path, arguments: list[str], monk
     for module in ("tensorrt_rtx", "tensorrt"):
         monkeypatch.setitem(sys.modules, module, None)
     outcome = run("mmcaf", *[str(bundle) if one == "BUNDLE" else one for one in arguments])
-    assert outcome.code == 6 and "pip install tensorrt-rtx-cu13" in outcome.error()
+    outcome.refused(6, "pip install tensorrt-rtx-cu13")
 
 
 def test_without_the_one_that_was_named(run: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     outcome = run("mmcaf", "build", bundle, "--flavour", "tensorrt")
-    assert outcome.code == 6 and "pip install 'tensorrt>=10'" in outcome.error()
+    outcome.refused(6, "pip install 'tensorrt>=10'")
 
 
 def test_a_switched_off_cache(run: Command, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
-    assert "would be lost" in run("mmcaf", "build", bundle, "--target", "sm_86").error()
+    run("mmcaf", "build", bundle, "--target", "sm_86").refused(2, "cache", "--output")
     made = run("mmcaf", "build", bundle, "--target", "sm_86", "--output", tmp_path / "package")
     assert made.code == 0 and "not kept" in made.out
     refused = run("mmcaf", "trust", tmp_path / "package", "--sha256", "0" * 64)
-    assert refused.code == 2 and "switched off" in refused.error()
+    refused.refused(2, "cache")

@@ -115,13 +115,13 @@ def test_wrong_usage(run: Command, filled: Path, arguments: list[str]) -> None:
 def test_a_cache_that_others_may_write_to(run: Command, filled: Path, command: str) -> None:
     (filled / "engines").chmod(0o777)
     outcome = run("mmcaf", "cache", command)
-    assert outcome.code == 2 and "other users may write to the cache folder" in outcome.error()
+    outcome.refused(2, str(filled / "engines"), "mode 777")
 
 
 def test_a_wrong_limit(run: Command, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "lots")
     outcome = run("mmcaf", "cache", "list")
-    assert outcome.code == 2 and "MMCAF_CACHE_LIMIT: expected a whole number of MiB" in outcome.error()
+    outcome.refused(2, "$MMCAF_CACHE_LIMIT", "MiB", "'lots'")
 
 
 def test_a_rebuilt_engine_is_one_line_on_stderr(run: Command, filled: Path, tiny_bundle: Path, tmp_path: Path) -> None:

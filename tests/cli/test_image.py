@@ -54,16 +54,11 @@ def test_list(bundle: Path, study: Path, run: Command) -> None:
 
 def test_refusals(bundle: Path, study: Path, run: Command) -> None:
     lateral = run("mmcaf-infer", study / "IM0001", "--bundle", bundle)
-    assert lateral.code == 3
-    assert "IM0001: a lateral view by (0018,5101) ViewPosition LL; a frontal one was expected." in lateral.error()
+    lateral.refused(3, "IM0001", "lateral", "(0018,5101) ViewPosition", "LL", "frontal")
     heatmap = run("mmcaf-infer", study, "--bundle", bundle, "--heatmap", "map.png")
-    assert (heatmap.code, "has no attention outputs" in heatmap.error()) == (2, True)
+    heatmap.refused(2, "tiny image", "attention", "--heatmap")
     stride = run("mmcaf-infer", study, "--bundle", bundle, "--stride", 2, "--gaps", "interpolate")
-    assert stride.code == 2
-    assert (
-        stride.error() == "gaps, stride: for networks that read volumes; tiny image reads one 2D image. "
-        "Leave it out: --gaps. Leave it out: --stride"
-    )
+    stride.refused(2, "tiny image", "2D", "--gaps", "--stride")
 
 
 def test_inspect(bundle: Path, run: Command) -> None:
@@ -81,5 +76,5 @@ def test_a_network_that_reads_no_study(run: Command, tmp_path: Path) -> None:
     assert answered.code == 0, answered.err
     assert "study         none needed" in answered.out
     image = write(radiograph(), tmp_path / "image")
-    assert "reads no study, but one was given" in run("mmcaf-infer", image, record, "--bundle", bundle).error()
-    assert "reads no study" in run("mmcaf", "studies", image, "--bundle", bundle).error()
+    run("mmcaf-infer", image, record, "--bundle", bundle).refused(2, "tiny image", "study")
+    run("mmcaf", "studies", image, "--bundle", bundle).refused(2, "tiny image", "study", "--bundle")

@@ -15,6 +15,7 @@ from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.machine.installation import install_command, install_package
+from refusals import Fact
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 
 
@@ -80,7 +81,7 @@ def test_verify_refuses_a_wrong_answer(run: Command, tmp_path: Path) -> None:
 def test_verify_damaged(run: Command, tiny_bundle: Path) -> None:
     (tiny_bundle / "golden.npz").write_bytes(b"")
     outcome = run("mmcaf", "verify", tiny_bundle)
-    assert outcome.code == 5 and "golden.npz has 0 bytes" in outcome.error()
+    outcome.refused(5, "golden.npz", "0 bytes")
 
 
 def test_verify_unknown_backend(run: Command, tiny_bundle: Path) -> None:
@@ -124,18 +125,18 @@ def test_doctor_with_a_damaged_default_bundle(run: Command, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "facts"),
     [
-        (["export", "absent.pth", "-o", "out.mmcaf"], 5, "absent.pth: no such file"),
-        (["export", "absent.pth", "-o", "out.mmcaf", "--set", "threshold"], 2, "is not KEY=VALUE"),
-        (["inspect", "absent.mmcaf"], 5, "no such bundle"),
-        (["verify", "absent.mmcaf"], 5, "no such bundle"),
+        (["export", "absent.pth", "-o", "out.mmcaf"], 5, ("absent.pth", "no such file")),
+        (["export", "absent.pth", "-o", "out.mmcaf", "--set", "threshold"], 2, ("'threshold'", "KEY=VALUE")),
+        (["inspect", "absent.mmcaf"], 5, ("absent.mmcaf", "no such")),
+        (["verify", "absent.mmcaf"], 5, ("absent.mmcaf", "no such")),
     ],
     ids=["absent-checkpoint", "set-without-value", "inspect-absent", "verify-absent"],
 )
-def test_refused(run: Command, arguments: list[str], code: int, said: str) -> None:
+def test_refused(run: Command, arguments: list[str], code: int, facts: tuple[Fact, ...]) -> None:
     outcome = run("mmcaf", *arguments)
-    assert (outcome.code, said in outcome.error()) == (code, True), outcome.err
+    outcome.refused(code, *facts)
 
 
 @pytest.mark.parametrize("arguments", [["inspect"], ["nonsense"], ["inspect", "x", "--nonsense"], ["demo"]])

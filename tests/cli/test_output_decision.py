@@ -19,6 +19,7 @@ from mmcaf_engine.bundle.bundle import MANIFEST_NAME, load_bundle, write_bundle
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.evaluation.metrics import auroc
+from refusals import Fact
 from small_networks import make_convolution_bundle
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "example_decision"
@@ -145,10 +146,10 @@ def test_it_is_evaluated_on_a_cohort(run: Command, bundle: Path, cohort: Path) -
 
 def test_what_it_has_not_is_said(run: Command, bundle: Path, cohort: Path, tmp_path: Path) -> None:
     outcome = run("mmcaf", "evaluate", cohort, "--bundle", bundle, "--roc", tmp_path / "roc.png")
-    assert outcome.code == 2 and "grades tells 3 labels apart; a ROC curve is of two" in outcome.error()
+    outcome.refused(2, "grades", "3 labels", "ROC", "--roc")
     (cohort.parent / "wrong.csv").write_text("study,record,label\nseries0,record0.json,worst\n")
     outcome = run("mmcaf", "evaluate", cohort.parent / "wrong.csv", "--bundle", bundle)
-    assert outcome.code == 2 and "'worst' is not known (accepted: none, mild, severe, 0 to 2)" in outcome.error()
+    outcome.refused(2, "wrong.csv", "line 2", "'worst'", "none", "mild", "severe", 0, 2)
 
 
 def test_its_precisions_pass_the_gate(run: Command, grades: None, cohort: Path, tmp_path: Path) -> None:
@@ -175,11 +176,11 @@ def test_a_gate_that_it_does_not_pass(run: Command, grades: None, cohort: Path, 
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "facts"),
     [
-        ({"labels": ["low", "high"]}, "'ordinal' needs: 2 grades have 1 steps between them"),
-        ({"threshold": 0.5}, "'ordinal' needs: a grade is told without thresholds"),
-        ({"thresholds": [0.5, 0.5]}, "'ordinal' needs: a grade is told without thresholds"),
+        ({"labels": ["low", "high"]}, ("'ordinal'", "2 grades")),
+        ({"threshold": 0.5}, ("'ordinal'", "thresholds")),
+        ({"thresholds": [0.5, 0.5]}, ("'ordinal'", "thresholds")),
     ],
     ids=["labels", "threshold", "thresholds"],
 )
@@ -187,7 +188,7 @@ def test_a_gate_that_it_does_not_pass(run: Command, grades: None, cohort: Path, 
 def test_its_own_check(
     command: str,
     changes: dict[str, Any],
-    said: str,
+    facts: tuple[Fact, ...],
     run: Command,
     grades: None,
     tiny_bundle: Path,
@@ -201,7 +202,7 @@ def test_its_own_check(
         "evaluate": ("mmcaf", "evaluate", cohort, "--bundle", bundle),
     }
     outcome = run(*given[command])
-    assert outcome.code == 5 and said in outcome.error()
+    outcome.refused(5, *facts)
 
 
 def test_without_the_package_the_bundle_is_refused_by_name(
@@ -215,4 +216,4 @@ def test_without_the_package_the_bundle_is_refused_by_name(
         ("mmcaf", "inspect", bundle),
     ):
         outcome = again(*arguments)
-        assert outcome.code == 5 and "unknown output decision 'ordinal'" in outcome.error()
+        outcome.refused(5, "'ordinal'", "activation")

@@ -9,6 +9,7 @@ import pytest
 from command import Command
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine.strict_json import read_json
+from refusals import Fact
 from several_precisions import add_precisions
 from tiny_report import LABELS, THRESHOLDS, make_tiny_report, report_manifest
 
@@ -102,20 +103,21 @@ def test_a_text_file_is_the_record_of_a_network_without_a_table(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "facts"),
     [
-        ("", "The report holds no word"),
-        ("XXXX \n", "The report holds no word"),
-        ("Erguß QUIXANO".encode("latin-1"), "not UTF-8 text (byte 0xdf"),
-        (REPORT.encode("utf-16"), "text in UTF-16LE; UTF-8 was expected"),
+        ("", ("report", "word", "tiny-report")),
+        ("XXXX \n", ("report", "word", "tiny-report")),
+        ("Erguß QUIXANO".encode("latin-1"), ("UTF-8", "0xdf")),
+        (REPORT.encode("utf-16"), ("UTF-16LE", "UTF-8")),
     ],
     ids=["empty", "markers", "latin-1", "utf-16"],
 )
 def test_a_report_that_cannot_be_read_is_a_refused_record(
-    text: str | bytes, said: str, run: Command, bundle: Path, study: Path, tmp_path: Path
+    text: str | bytes, facts: tuple[Fact, ...], run: Command, bundle: Path, study: Path, tmp_path: Path
 ) -> None:
     outcome = run("mmcaf-infer", study, written(tmp_path), "--report", reported(tmp_path, text), "--bundle", bundle)
-    assert outcome.code == 4 and said in outcome.error() and "QUIXANO" not in outcome.err
+    outcome.refused(4, *facts)
+    assert "QUIXANO" not in outcome.err
 
 
 def test_a_long_report_says_how_much_was_cut(run: Command, bundle: Path, study: Path, tmp_path: Path) -> None:
@@ -129,7 +131,7 @@ def test_nan_in_the_table_is_refused(run: Command, bundle: Path, study: Path, tm
     record = tmp_path / "record.json"
     record.write_text('{"sex": "F", "age": NaN, "findings": "clear", "impression": "clear"}')
     outcome = run("mmcaf-infer", study, record, "--bundle", bundle)
-    assert outcome.code == 4 and "NaN is not a number that JSON allows" in outcome.error()
+    outcome.refused(4, "NaN", "JSON")
 
 
 def test_verify_runs_texts_on_every_backend(run: Command, bundle: Path) -> None:
@@ -199,4 +201,4 @@ def test_a_cohort_is_evaluated_label_by_label(run: Command, several: Path, cohor
 
 def test_roc_curves_are_of_two_labels(run: Command, several: Path, cohort: Path, tmp_path: Path) -> None:
     outcome = run("mmcaf", "evaluate", cohort, "--bundle", several, "--roc", tmp_path / "roc.png")
-    assert outcome.code == 2 and "The report has each label's AUROC" in outcome.error()
+    outcome.refused(2, "ROC", "3 labels", "--roc")

@@ -59,7 +59,7 @@ def test_says_when_none_would_be_read(run: Command, tmp_path: Path) -> None:
 
 def test_nothing_there_is_a_refused_study(run: Command, tmp_path: Path) -> None:
     outcome = run("mmcaf", "studies", tmp_path)
-    assert outcome.code == 3 and "no DICOM image among the 0 files" in outcome.error()
+    outcome.refused(3, "DICOM", "0 files")
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_a_refused_study_is_answered_by_the_option_that_the_message_names(
     (tmp_path / "record.json").write_text(json.dumps(RECORD))
     command = ("mmcaf-infer", path, tmp_path / "record.json", "--bundle", tiny_bundle)
     refused = run(*command)
-    assert refused.code == 3 and "=".join(option) in refused.error()
+    refused.refused(3, "=".join(option))
     answered = run(*command, *option, "--json")
     assert answered.code == 0 and said in answered.err
     assert json.loads(answered.out)["study"]["slices"] == 12
     assert run(*command, *option, "--strict").code == 7
     wrong = run(*command, option[0], "yes")
     assert wrong.code == 2 and f"'yes' is not one of 'refuse', '{option[1]}'" in wrong.err
-    with pytest.raises(UsageError, match=f"expected refuse or {option[1]}, got 'yes'"):
+    with refused(UsageError, option[0].removeprefix("--"), "refuse", option[1], "yes"):
         infer(path, RECORD, bundle=tiny_bundle, **{option[0].removeprefix("--"): "yes"})
     policy = {option[0].removeprefix("--"): option[1]}
     assert infer(path, RECORD, bundle=tiny_bundle, **policy).study.slices == 12

@@ -9,7 +9,7 @@ import pytest
 from broken_paths import BY_THE_SYSTEM, FOR_ANYBODY, Refusing, broken_path
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import infer, load_bundle, open_session, read_record, read_study
-from mmcaf_engine.errors import BackendError, BundleError, MmcafError, RecordError, StudyError
+from mmcaf_engine.errors import BackendError, BundleError, MmcafError, RecordError, StudyError, UsageError
 from mmcaf_engine.evaluation.cohort_table import read_cohort
 from mmcaf_engine.record.report import read_report
 from mmcaf_engine.result.deidentify import deidentify

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ...cancel import Progress
@@ -100,10 +100,12 @@ def _given(
     study: StudyVolumes, manifest: Manifest, wanted: Mapping[str, str], policies: Policies
 ) -> tuple[InputSeries, ...]:
     """Volumes in memory: nothing is chosen, but what is compared of files is compared of them."""
-    if wanted or policies != Policies():
+    chosen = [field.name for field in fields(Policies) if getattr(policies, field.name) != field.default]
+    options = [*(["series"] if wanted else []), *chosen]
+    if options:
         raise UsageError(
-            "study: a volume in memory is taken as it is; series and policies are of files.",
-            "Leave series, gaps, tilt and duplicates out.",
+            f"{', '.join(options)}: for studies in files; a volume in memory is taken as it is.",
+            *(Remedy("Leave it out", option=name) for name in options),
         )
     spec, names = manifest.of_volumes, [entry.name for entry in manifest.volumes]
     with span("geometry"):
