@@ -10,8 +10,8 @@ import pytest
 from onnx import helper
 
 from command import Command
-from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, write_bundle
+from processor_units import give_units
 from raw_cases import edited, with_raw_case
 from several_precisions import add_precisions
 
@@ -21,10 +21,6 @@ BF16_SLOW = "this processor has no BF16 units, so BF16 would be slower than FP32
 @pytest.fixture
 def several(tiny_bundle: Path, tmp_path: Path) -> Path:
     return add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0, "int8": 0.05})
-
-
-def give_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
-    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "INT8", *units]))
 
 
 def test_each_precision_on_each_backend(run: Command, several: Path, monkeypatch: pytest.MonkeyPatch) -> None:

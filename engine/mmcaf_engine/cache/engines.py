@@ -226,7 +226,8 @@ def _read(entry: Path, found: os.stat_result, facts: Facts) -> KeptEngine:
     except FileNotFoundError as failure:
         raise _unfit(f"{Path(str(failure.filename)).name} is missing") from None
     except OSError as failure:
-        raise _unfit(failure.strerror or str(failure)) from None
+        file = f"{Path(str(failure.filename)).name}: " if failure.filename else ""
+        raise _unfit(f"{file}{failure.strerror or failure}") from None
 
 
 def _is_replaced(entry: Path, found: os.stat_result) -> bool:

@@ -25,6 +25,7 @@ from mmcaf_engine.session.choice import Choice, backend_for, choose
 from mmcaf_engine.session.self_test import SelfTest
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.session.timings import Timing, Tuning, tuned_for
+from processor_units import give_units
 from refusals import Fact, check_facts, refused
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, expected_logits, make_tiny_bundle, tiny_manifest
@@ -232,7 +233,7 @@ def test_fallback_is_said_in_words(tiny_bundle: Path, monkeypatch: pytest.Monkey
 def with_units(monkeypatch: pytest.MonkeyPatch, *units: str) -> None:
     """Give the processor these units, as far as OpenVINO says."""
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "INT8", *units]))
+    give_units(monkeypatch, *units)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,9 @@ def test_which_precisions_run(
 
 
 def test_capabilities_are_those_of_the_processor() -> None:
-    assert "FP32" in OpenVinoBackend._capabilities()
+    told = OpenVinoBackend.runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for precision, units in (("fp16", "FP16"), ("bf16", "BF16")):
+        assert OpenVinoBackend.can_run(precision).available is (units in told)
 
 
 def test_a_precision_that_no_backend_runs(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +294,7 @@ def test_a_backend_is_passed_over_for_a_precision_and_that_is_said(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    monkeypatch.setattr(OpenVinoBackend, "_capabilities", classmethod(lambda cls: ["FP32", "BF16"]))
+    give_units(monkeypatch, "BF16")
     bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0, "int8": 0.0}))
     passed_over = "onnxruntime: its CPU provider has no BF16 convolutions"
     assert choose(bundle, precision="bf16") == Choice(OpenVinoBackend, "bf16", fallback=passed_over)
@@ -360,8 +363,7 @@ def test_each_backend_is_asked_once_for_a_choice(
         lambda bundle, threads: Tuning(bundle="b", facts=tuned_for(bundle, threads), runs=1, timings=tuple(timings)),
     )
     monkeypatch.setattr("platform.machine", lambda: "arm64")
-    with_capabilities = classmethod(lambda cls: ["FP32", "BF16"])
-    monkeypatch.setattr(OpenVinoBackend, "_capabilities", with_capabilities)
+    give_units(monkeypatch, "BF16")
     asked: list[tuple[str, str]] = []
     for kind in (OpenVinoBackend, OnnxRuntimeBackend):
         original = kind.can_run
