@@ -63,7 +63,7 @@ def test_the_untouched_copy_is_taken(built: Package, copy: Path, cache: EngineCa
 @pytest.mark.parametrize("fingerprint", ["0" * 64, "", "PREFIX"])
 def test_another_fingerprint(fingerprint: str, built: Package, copy: Path, cache: EngineCache) -> None:
     named = built.fingerprint[:32] if fingerprint == "PREFIX" else fingerprint
-    not_trusted(copy, named, cache, "fingerprint")
+    not_trusted(copy, named, cache, "SHA-256", "signature", f"{built.fingerprint[:16]}...")
 
 
 @pytest.mark.parametrize("name", ["engine.plan", "precision.json"])
@@ -114,7 +114,7 @@ def sign(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
 
 def test_a_changed_signature_has_another_fingerprint(built: Package, copy: Path, cache: EngineCache) -> None:
     sign(copy, lambda document: document.update(bundle="lung"))
-    not_trusted(copy, built.fingerprint, cache, "fingerprint")
+    not_trusted(copy, built.fingerprint, cache, "SHA-256", "signature", f"{built.fingerprint[:16]}...")
 
 
 @pytest.mark.parametrize(

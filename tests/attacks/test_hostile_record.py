@@ -36,7 +36,7 @@ def refusal(content: bytes, folder: Path) -> str:
         (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, ("64 levels",)),
         (b'{"age": [' + b"[" * 80 + b"]" * 80 + b"]}", ("64 levels",)),
         (b'{"age": ' + b"9" * 900_000 + b"}", ("900000 digits",)),
-        (b'{"age": 1e' + b"9" * 5000 + b"}", ("number", ("-1e400",))),
+        (b'{"age": 1e' + b"9" * 5000 + b"}", ("number", "too large")),
         (b'{"age": -1e400}', ("-1e400",)),
         (b'{"age": NaN}', ("NaN",)),
         (b'{"age": 1, "age": 2}', ('"age"', "twice")),
@@ -61,7 +61,7 @@ def test_hostile_json(content: bytes, facts: tuple[Fact, ...], tmp_path: Path) -
 
 def test_a_file_without_end(tmp_path: Path) -> None:
     (tmp_path / "record.json").symlink_to("/dev/zero")
-    with pytest.raises(RecordError, match=(MAX_RECORD_BYTES, "bytes")):
+    with refused(RecordError, "record.json", MAX_RECORD_BYTES, "bytes"):
         read_record(tmp_path / "record.json", SPEC)
 
 

@@ -25,6 +25,7 @@ from mmcaf_engine.profile.layers import assemble, measure_layers
 from mmcaf_engine.profile.report import RUNTIME, Layers, Roofline
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.session.tune import one_window
+from refusals import refused
 
 BACKENDS = ("openvino", "onnxruntime")
 ROOFLINE = Roofline({"fp32": 100.0, "int8": 400.0}, 10.0, "made up")
@@ -337,7 +338,7 @@ def test_a_loop_is_one_node_less_what_the_profiler_takes_for_its_body() -> None:
     ids=["empty", "cut", "no list", "no events", "no names", "too few runs", "too many runs", "no times"],
 )
 def test_a_profile_that_lacks_something_is_refused(document: bytes) -> None:
-    with pytest.raises(BackendError, match="profile cannot be read"):
+    with refused(BackendError, "profile"):
         read_profile(document, 1, 2)
 
 
@@ -345,6 +346,6 @@ def test_a_backend_that_does_not_count_says_so(tiny_bundle: Path) -> None:
     pytest.importorskip("torch")
     with (
         open_session(load_bundle(tiny_bundle), backend="torch") as session,
-        pytest.raises(BackendError, match="torch does not tell the times of its layers"),
+        refused(BackendError, "torch", "layers"),
     ):
         measure_layers(session, one_window(session.bundle), 1, None)
