@@ -182,7 +182,7 @@ def b_in_words(texts: Sequence[tuple[str, ...]]) -> float | None:
     """The b-value that words such as b800 name, where they name one only; None else."""
     found = set()
     for text in texts:
-        for word, after in zip(text, (*text[1:], ""), strict=True):
+        for word, after in zip(text, (*text, "")[1:], strict=True):
             if match := _B_WORD.fullmatch(word):
                 found.add(match[1])
                 found |= {after} if after.isdigit() else set()
