@@ -16,11 +16,12 @@ from mmcaf_engine.backends.tensorrt.loading import Place
 from mmcaf_engine.backends.tensorrt.network import parse_network
 from mmcaf_engine.backends.tensorrt.runner import Runner
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.cache.engines import EngineCache
+from mmcaf_engine.cache.engines import ENGINES, EngineCache
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_engine.session.build_ahead import build_ahead, key_facts
+from mmcaf_engine.session.trusting import trust_package
 from refusals import refused
 from tiny_bert import bert_network
 from tiny_report import BUCKETS, make_tiny_report
@@ -128,6 +129,18 @@ def test_a_bundle_is_built_ahead_and_found_by_its_lengths(rtx: Flavour, tmp_path
     facts = key_facts(bundle, rtx, "fp32", Target(8, 9), None)
     assert facts["lengths"] == list(BUCKETS)
     assert EngineCache(made.kept[0].parent, 2**30).load(facts) is not None
+
+
+def test_a_packages_engine_is_found_by_its_lengths(
+    rtx: Flavour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(make_tiny_report(tmp_path / "tiny.mmcaf"))
+    package = build_ahead(bundle, "fp32", ["sm_89"], output=tmp_path / "engine").package
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "of another machine"))
+    assert package is not None
+    trust_package(package.folder, package.fingerprint)
+    facts = key_facts(bundle, rtx, "fp32", Target(8, 9), None)
+    assert EngineCache(ENGINES.folder(), 2**30).load(facts) is not None
 
 
 def test_lengths_are_part_of_an_engines_key(rtx: Flavour) -> None:

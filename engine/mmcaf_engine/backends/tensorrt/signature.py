@@ -54,6 +54,7 @@ class SignedFacts(_Strict):
     gpu: str | None = None
     driver: str | None = None
     system: list[str] | None = None
+    lengths: list[int] | None = None
 
     def facts(self) -> Facts:
         """As the cache has them."""
