@@ -2,7 +2,7 @@ PYTHON ?= python3
 NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
-.PHONY: demo test test-full environment lint types unit full wheel native schema clean
+.PHONY: demo test test-full environment lint types unit full wheel native mutants schema clean
 
 # Environment with the base dependencies, a synthetic study, its answer.
 demo: .venv/bin/mmcaf-infer
@@ -53,6 +53,10 @@ unit: .venv-dev/ready
 
 full: .venv-dev/ready
 	$(PYTEST) --durations 20 -m full
+
+# Single-line bugs that the closest tests must find; it takes an hour or so.
+mutants: .venv-dev/ready
+	.venv-dev/bin/python tests/mutants/kill.py
 
 wheel: .venv-dev/ready
 	.venv-dev/bin/python -m build --wheel --outdir build/dist .

@@ -71,6 +71,7 @@ class FakeGpu:
     """One GPU with one CUDA and one TensorRT.
 
     fail_at: the number of the call that fails, with `code`; fail_on: the name of a call that always does.
+    managed: whether what lies in its memory is managed memory.
     longest: tokens of the longest text that the engine also reads; without one it reads none.
     layer_times: what a profiler is told of each inference, in ms.
     calls: every call by name; launches: how each inference was launched; released: what was let go of, in order.
@@ -90,6 +91,7 @@ class FakeGpu:
     pushed: int = 0
     seen_kernels: bytes | None = None
     memory_context: int | None = 7
+    managed: bool = False
     longest: int = 0
     layer_times: list[tuple[str, float]] = field(
         default_factory=lambda: [("kan/MatMul + kan/Add", 0.5), ("Reformat 1", 0.125)]
@@ -244,7 +246,8 @@ class FakeRuntime:
         return self._do("cudaMemGetInfo", lambda: (3 * 2**20, 8 * 2**20))
 
     def cudaPointerGetAttributes(self, address: int) -> tuple[Any, ...]:
-        kinds = {"device": Memory.cudaMemoryTypeDevice, "foreign": Memory.cudaMemoryTypeDevice}
+        own = Memory.cudaMemoryTypeManaged if self._gpu.managed else Memory.cudaMemoryTypeDevice
+        kinds = {"device": own, "foreign": own}
         kind = self._gpu.where(address)
         found = Attributes(kinds.get(kind, Memory.cudaMemoryTypeUnregistered), 0)
         return self._do("cudaPointerGetAttributes", lambda: found)

@@ -333,3 +333,15 @@ def test_a_blank_identifier_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
         somebody = Study(volume(), "CT", {}, PatientHeader(patient_id="A"))
         with refused(RecordError, "patient_id", "tiny", option="allow_id_mismatch"):
             Answerer(session).answer(somebody, {**RECORD, "patient_id": " "})
+
+
+@pytest.mark.parametrize("warnings", [0, 1, 2])
+def test_strict_forbids_every_warning(warnings: int, answerer: Answerer) -> None:
+    said = ("odd.", "odder.")[:warnings]
+    study = Study(Volume(HU, "hounsfield", (2.5, 0.7, 0.7)), "CT", {}, PatientHeader(), said)
+    assert answerer.answer(study, RECORD).result.warnings == said
+    if warnings:
+        with pytest.raises(StrictError):
+            answerer.answer(study, RECORD, strict=True)
+    else:
+        assert answerer.answer(study, RECORD, strict=True).result.warnings == ()

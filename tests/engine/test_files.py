@@ -1,6 +1,8 @@
 """What somebody named to be read and is no file: refused at once, or waited for within the caller's limits."""
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from mmcaf_engine.errors import (
     UsageError,
 )
 from mmcaf_engine.evaluation.cohort_table import read_cohort
-from mmcaf_engine.files import look_at, read_bounded, read_stream, require_file
+from mmcaf_engine.files import look_at, read_bounded, read_stream, require_file, shown_path, unreadable
 from mmcaf_engine.profile.baseline import read_baseline
 from mmcaf_engine.profile.subject import given_study
 from mmcaf_engine.record.record import read_record
@@ -144,3 +146,41 @@ def test_what_cannot_be_read(kind: str, tmp_path: Path) -> None:
         if kind not in ("absent", "a directory"):
             with refused(error, said):
                 look_at(made(tmp_path), error)
+
+
+@pytest.mark.parametrize(("size", "read"), [(0, 0), (3, 3), (4, 4), (5, 5), (6, 5), (5000, 5)])
+def test_a_byte_more_than_is_read_tells_that_there_is_more(size: int, read: int, tmp_path: Path) -> None:
+    data = bytes(at % 251 for at in range(size))
+    (tmp_path / "file").write_bytes(data)
+    assert read_bounded(tmp_path / "file", error=UsageError, max_bytes=4) == data[:read]
+
+
+def test_a_failure_names_the_file_that_it_is_of() -> None:
+    named = unreadable("folder", FileNotFoundError(2, "No such file", "folder/within"), UsageError)
+    assert str(named).startswith("folder/within: ")
+    spelled = unreadable("folder", PermissionError(13, "Permission denied", b"folder/bytes"), UsageError)
+    assert str(spelled).startswith("folder/bytes: ")
+    assert str(unreadable("folder", OSError("no more"), UsageError)).startswith("folder: ")
+
+
+def test_a_path_is_shown_short_and_on_one_line() -> None:
+    assert shown_path("a/b c") == "a/b c"
+    shown = shown_path("a\n\x1b[31m" + "x" * 5000)
+    assert shown.isprintable() and len(shown) < 200
+
+
+@posix
+def test_what_comes_after_the_last_byte_that_is_read_is_noticed() -> None:
+    source, target = os.pipe()
+
+    def write() -> None:
+        os.write(target, b"123")
+        time.sleep(0.1)
+        os.write(target, b"45")
+        os.close(target)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert read_stream(source, 3) == b"1234"
+    writer.join()
+    os.close(source)

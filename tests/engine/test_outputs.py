@@ -565,3 +565,30 @@ def test_a_thread_of_many_gets_a_folder_of_its_own(place: Path) -> None:
     for worker in workers:
         worker.join()
     assert len(set(made)) == 20
+
+
+@pytest.mark.parametrize("made", ["file", "folder"])
+@pytest.mark.parametrize("there", ["file", "folder"])
+def test_what_is_not_to_be_replaced_stays(made: str, there: str, tmp_path: Path) -> None:
+    staging, target = tmp_path / "staging", tmp_path / "target"
+    for path, kind, text in ((staging, made, "new"), (target, there, "old")):
+        if kind == "folder":
+            path.mkdir()
+        (path / "within" if kind == "folder" else path).write_text(text)
+    with pytest.raises(OSError):
+        commit_folder(staging, target)
+    assert (target / "within" if there == "folder" else target).read_text() == "old"
+    assert names(tmp_path) == ["staging", "target"]
+    commit_folder(staging, target, replace=True)
+    assert (target / "within" if made == "folder" else target).read_text() == "new"
+    assert names(tmp_path) == ["target"]
+
+
+def test_a_mount_point_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mounted").mkdir()
+    check_writable([Output("output", tmp_path / "mounted", "whole")])
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "mounted")
+    for force in (False, True):
+        with pytest.raises(UsageError):
+            check_writable([Output("output", tmp_path / "mounted", "whole")], force=force)
+    check_writable([Output("output", tmp_path / "mounted", "folder")])

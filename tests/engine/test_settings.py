@@ -291,3 +291,27 @@ def test_nothing_else_reads_the_environment() -> None:
                 if {"environ", "getenv", "environb"} & set(names):
                     found.add(f"{package}/{file.relative_to(folder).as_posix()}")
     assert found == set(OTHERS)
+
+
+def test_no_engine_is_cached_where_the_file_says_so(config: Path) -> None:
+    config.write_text("cache_limit = 0")
+    assert read_settings().cache_limit == 0
+    config.write_text(f"cache_limit = {10**11 - 1}")
+    assert read_settings().cache_limit == (10**11 - 1) * MIB
+
+
+def test_a_home_folder_without_its_whole_path_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "somewhere")
+    found = read_settings()
+    assert (found.cache, found.config, config_file()) == (None, None, None)
+
+
+@pytest.mark.parametrize("kind", ["file", "variable"])
+def test_a_long_value_is_not_shown_whole(kind: str, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if kind == "file":
+        config.write_text(f"cache_limit = '{'x' * 5000}'")
+    else:
+        monkeypatch.setenv("MMCAF_CACHE_LIMIT", "x" * 5000)
+    with pytest.raises(UsageError) as caught:
+        read_settings()
+    assert "x" * 61 not in str(caught.value)

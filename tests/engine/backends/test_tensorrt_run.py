@@ -250,6 +250,15 @@ def test_an_array_that_is_not_on_the_gpu_is_refused() -> None:
     opened.close()
 
 
+def test_managed_memory_is_read_where_it_lies() -> None:
+    gpu = FakeGpu(managed=True)
+    opened = runner(gpu)
+    (values,) = windows(1)
+    given = {"image": device_array(OnGpu(gpu, values["image"]), "image"), "table": values["table"]}
+    assert logits(opened.run([given])) == expected([values])
+    opened.close()
+
+
 @pytest.mark.parametrize(("context", "elsewhere"), [(7, False), (0, False), (None, False), (8, True)])
 def test_memory_of_another_context_is_refused(context: int | None, elsewhere: bool) -> None:
     gpu = FakeGpu(memory_context=context)

@@ -17,7 +17,7 @@ from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.machine import memory as free_memory
 from mmcaf_engine.machine.cpu import usable_cores
-from mmcaf_engine.session.timings import read_tuning
+from mmcaf_engine.session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_for
 from mmcaf_engine.session.tune import tune
 from raw_cases import edited, with_raw_case
 
@@ -159,6 +159,36 @@ def test_a_damaged_bundle(tiny_bundle: Path, takes: Callable[..., None]) -> None
     assert {"disk of the cache", "memory"} <= set(found)
 
 
+@pytest.mark.parametrize(("ms", "runs"), [(100.0, 20), (1.0, 50), (60_000.0, 5)])
+def test_a_window_is_run_for_about_two_seconds(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, takes: Callable[..., None], ms: float, runs: int
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(quick_check, "run_ms", lambda session, inputs: calls.append(inputs) or ms)
+    check(tiny_bundle)
+    assert len(calls) == quick_check.WARM_UP_RUNS + runs
+
+
+def test_only_the_times_of_the_same_backend_and_precision_are_compared(
+    tiny_bundle: Path, takes: Callable[..., None]
+) -> None:
+    bundle = load_bundle(tiny_bundle)
+    with open_session(bundle) as session:
+        backend, other = session.backend, {"openvino": "onnxruntime", "onnxruntime": "openvino"}[session.backend]
+    quick = {"median_ms": 1.0, "p95_ms": 1.0}
+    timings = (
+        Timing(backend=backend, precision="int8", **quick),
+        Timing(backend=other, precision="fp32", **quick),
+    )
+    facts = tuned_for(bundle, usable_cores())
+    keep_tuning(Tuning(bundle="tiny", facts=facts, runs=5, timings=timings), "quick check")
+    found = check(tiny_bundle)["latency"]
+    assert found.status == "note" and "recorded now" in found.detail
+    assert check(tiny_bundle)["latency"].status == "ok"
+    kept = read_tuning(bundle, usable_cores(), "quick check")
+    assert kept is not None and kept.timings[:2] == timings and len(kept.timings) == 3
+
+
 @pytest.mark.parametrize(("free", "status"), [(2e9, "ok"), (0.9e9, "problem")], ids=["enough", "full"])
 def test_disk(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, takes: Callable[..., None], free: float, status: str
@@ -168,7 +198,9 @@ def test_disk(
 
 
 @pytest.mark.parametrize(
-    ("free", "status"), [(2e9, "ok"), (0.4e9, "problem"), (None, "note")], ids=["enough", "little", "unknown"]
+    ("free", "status"),
+    [(2e9, "ok"), (quick_check.LEAST_MEMORY, "ok"), (quick_check.LEAST_MEMORY - 1, "problem"), (None, "note")],
+    ids=["enough", "just-enough", "little", "unknown"],
 )
 def test_memory(
     tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, takes: Callable[..., None], free: float | None, status: str

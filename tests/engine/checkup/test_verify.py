@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,12 @@ from backends_here import ON_PROCESSOR
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.split import SplitNetwork
 from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
-from mmcaf_engine.checkup.verify import verify_bundle
+from mmcaf_engine.checkup.verify import Verified, VerifyReport, verify_bundle
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
+from mmcaf_engine.session.self_test import SelfTest
 from raw_cases import seal, unsealed, with_raw_case
 from refusals import refused
 from several_precisions import add_precisions
@@ -123,6 +126,37 @@ def test_a_damaged_file_ends_it(tiny_bundle: Path) -> None:
     (tiny_bundle / "golden.npz").write_bytes(data)
     with refused(BundleError, "golden.npz", "SHA-256"):
         verify_bundle(load_bundle(tiny_bundle))
+
+
+def test_a_damaged_file_that_nothing_here_reads_ends_it_too(tiny_bundle: Path, tmp_path: Path) -> None:
+    several = add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"fp16": 0.0})
+    model = several / load_bundle(several).manifest.models["fp16"]
+    model.write_bytes(model.read_bytes()[::-1])
+    with pytest.raises(BundleError, match=r"fp16.* is damaged or altered"):
+        verify_bundle(load_bundle(several), "onnxruntime")
+
+
+def test_what_was_not_tested_has_neither_passed_nor_failed(tiny_bundle: Path) -> None:
+    verified = (
+        Verified("one", "fp32", self_test=SelfTest({"logit": 0.0}, 1e-4, 2, remembered=False)),
+        Verified("two", "fp32", failure=BackendError("It is off.")),
+        Verified("three", "int8", not_tested="no units"),
+    )
+    shown = VerifyReport(load_bundle(tiny_bundle), None, verified).to_dict()["self_tests"]
+    assert [(one["passed"], one["reason"]) for one in shown] == [
+        (True, None),
+        (False, "It is off."),
+        (None, "no units"),
+    ]
+
+
+def test_the_parts_are_what_is_tested_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(backend: SplitNetwork, *given: Any, **how: Any) -> Any:
+        raise BackendError("Its parts differ.")
+
+    monkeypatch.setattr(SplitNetwork, "infer", refuse)
+    report = verify_bundle(load_bundle(make_tiny_parts(tmp_path / "tiny.mmcaf")), "openvino")
+    assert [one.failure is not None for one in report.verified] == [False, True]
 
 
 def test_both_parts_are_tested_together(tmp_path: Path) -> None:

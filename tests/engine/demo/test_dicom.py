@@ -72,6 +72,12 @@ def test_both_forms_agree_in_geometry_and_identity(multiframe: Path, series: lis
             assert ds[name].value == whole[name].value, name
 
 
+def test_the_nodule_lies_where_the_header_has_it(phantom: Phantom, series: list[Path]) -> None:
+    corner = np.array(pydicom.dcmread(series[0], stop_before_pixels=True).ImagePositionPatient, np.float64)
+    place = corner + np.multiply(phantom.nodule_index, phantom.spacing_mm)[::-1]  # x, y, z
+    np.testing.assert_allclose(place[::-1], phantom.patient.nodule.center_mm, atol=1e-3)  # mm, decimal text
+
+
 def test_slices_ascend_by_the_spacing(phantom: Phantom, series: list[Path]) -> None:
     heights = [float(pydicom.dcmread(p, stop_before_pixels=True).ImagePositionPatient[2]) for p in series]
     np.testing.assert_allclose(np.diff(heights), phantom.spacing_mm[0], atol=1e-3)  # mm, decimal text

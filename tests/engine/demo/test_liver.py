@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from pydicom import dcmread
@@ -138,6 +139,18 @@ def test_dicom_holds_the_voxels_and_says_what_each_phase_is(tmp_path: Path) -> N
         assert ("ContrastBolusAgent" in first) == (phase in ("c_a", "c_v", "c_delay"))
         assert ("DiffusionBValue" in first) == (phase == "dwi")
     assert len(studies) == len(frames) == 1 and times == sorted(times)
+
+
+def test_the_volumes_centre_is_the_origin_in_both_forms(tmp_path: Path) -> None:
+    study = liver_study(3, slices=16, size=32)
+    centre = np.array([15.5, 15.5, 7.5])
+    for file in write_nifti(study, tmp_path / "nifti"):
+        affine = nibabel.load(file).affine
+        np.testing.assert_allclose(affine @ [*centre, 1], [0, 0, 0, 1], atol=1e-3)
+        np.testing.assert_allclose(np.diag(affine)[:3], [-11.625, 11.625, 12.0])
+    for folder in write_mr_series(study, tmp_path / "dicom"):
+        corner = np.array(dcmread(min(folder.iterdir())).ImagePositionPatient, np.float64)
+        np.testing.assert_allclose(corner + centre * [11.625, 11.625, 12.0], 0, atol=1e-3)
 
 
 def test_files_repeat_byte_for_byte(tmp_path: Path) -> None:

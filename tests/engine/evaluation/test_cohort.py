@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.demo import make_patient, make_phantom, record
 from mmcaf_engine.demo.write_dicom import write_multiframe
 from mmcaf_engine.errors import RecordError, StudyError, UsageError
+from mmcaf_engine.evaluation.cases import Cohort, FileCase
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.cohort_table import read_cohort
-from mmcaf_engine.evaluation.synthetic import PHANTOM_LABELS, PhantomCase, demo_cohort
+from mmcaf_engine.evaluation.synthetic import PHANTOM_LABELS, PhantomCase, demo_cohort, reads_lung
 from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.result.decisions import BinaryDecision
@@ -71,6 +74,19 @@ def test_demo_cohort() -> None:
     assert [case.label for case in cohort] == [make_patient(s).label for s in range(SEED, SEED + 30)]
     assert cohort.first(3).source == "demo:40000-40029, first 3" and len(cohort.first(3)) == 3
     assert cohort.first(30) is cohort
+    unlabelled = cohort.unlabelled()
+    assert [case.label for case in unlabelled] == [None] * 30
+    assert [case.id for case in unlabelled] == [case.id for case in cohort] and unlabelled.source == cohort.source
+
+
+def test_one_patient_is_a_cohort(tiny_manifest: Manifest) -> None:
+    assert [case.id for case in open_cohort("demo:7-7", tiny_manifest)] == ["demo:7"]
+    assert [case.id for case in open_cohort("demo:7-9", tiny_manifest)] == ["demo:7", "demo:8", "demo:9"]
+
+
+def test_reports_are_files_of_a_cohort_too() -> None:
+    case = FileCase("a", None, Path("a.dcm"), None, Path("a.txt"))
+    assert Cohort("table.csv", (case,)).files == (Path("a.dcm"), Path("a.txt"))
 
 
 def test_labels_of_a_demo_cohort_follow_the_network() -> None:
@@ -78,6 +94,14 @@ def test_labels_of_a_demo_cohort_follow_the_network() -> None:
     swapped = [case.label for case in demo_cohort(SEED, 20, BinaryDecision(PHANTOM_LABELS[::-1], 0.5))]
     assert set(truth) == {0, 1} and swapped == [1 - label for label in truth if label is not None]
     assert {case.label for case in demo_cohort(SEED, 20, BinaryDecision(("quiet", "loud"), 0.5))} == {None}
+
+
+def test_a_network_of_several_series_reads_no_synthetic_lungs() -> None:
+    manifest: Any = SimpleNamespace(modalities=("CT",), volumes=("image",))
+    assert reads_lung(manifest)
+    for changes in ({"volumes": ("plain", "contrast")}, {"modalities": ("CT", "MR")}, {"modalities": ("MR",)}):
+        other: Any = SimpleNamespace(**{**vars(manifest), **changes})
+        assert not reads_lung(other)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +190,23 @@ def test_a_quoted_comma_and_a_line_break(folder: Path, tiny_manifest: Manifest) 
 def test_unusable_tables(folder: Path, tiny_manifest: Manifest, content: str | bytes, facts: tuple[Fact, ...]) -> None:
     with refused(UsageError, "cohort.csv", *facts):
         read_cohort(written(folder, content), tiny_manifest)
+
+
+def test_only_a_study_may_be_a_folder(folder: Path, tiny_manifest: Manifest) -> None:
+    (folder / "series").mkdir()
+    (case,) = read_cohort(written(folder, "study,record\nseries,a.json\n"), tiny_manifest)
+    assert isinstance(case, FileCase) and case.study == folder / "series"
+    with pytest.raises(UsageError, match=r"line 2: the record 'series' is a directory"):
+        read_cohort(written(folder, "study,record\na.dcm,series\n"), tiny_manifest)
+
+
+def test_a_table_is_read_up_to_a_limit(folder: Path, tiny_manifest: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = written(folder, "study,record\na.dcm,a.json\n")
+    monkeypatch.setattr("mmcaf_engine.evaluation.cohort_table.MAX_TABLE_BYTES", table.stat().st_size)
+    assert len(read_cohort(table, tiny_manifest)) == 1
+    monkeypatch.setattr("mmcaf_engine.evaluation.cohort_table.MAX_TABLE_BYTES", table.stat().st_size - 1)
+    with pytest.raises(UsageError, match="more than a cohort's table"):
+        read_cohort(table, tiny_manifest)
 
 
 def test_no_table(folder: Path, tiny_manifest: Manifest) -> None:

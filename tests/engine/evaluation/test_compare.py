@@ -46,6 +46,8 @@ class Flat:
     hu: int
     label: int | None = None
     age: float = 55
+    remarks: tuple[str, ...] = ()
+    """Of its record."""
 
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         assert manifest.table is not None
@@ -53,7 +55,7 @@ class Flat:
         volume = as_volume(np.full((2 * SLICES, 16, 16), self.hu, np.int16), (2.5, 1.0, 1.0))
         study = Study(volume, "CT", {}, PatientHeader(), warnings=("odd",) if self.hu < 0 else ())
         series = PreparedSeries("image", study, preprocess(volume, manifest.preprocessing))
-        return Prepared((series,), Clinical(record, None, record.warnings))
+        return Prepared((series,), Clinical(record, None, (*record.warnings, *self.remarks)))
 
     def probability(self) -> float:
         """What the tiny network says of it."""
@@ -73,7 +75,8 @@ class Broken(Flat):
 
 
 COHORT = Cohort(
-    "made up", (Flat("dark", -80, 0), Flat("grey", 0, 0, 90), Flat("bright", 200, 1), Flat("odd", 50, None))
+    "made up",
+    (Flat("dark", -80, 0), Flat("grey", 0, 0, 90, ("old",)), Flat("bright", 200, 1), Flat("odd", 50, None)),
 )
 
 
@@ -182,7 +185,7 @@ def test_scores_are_the_studies_answers(bundle_path: Path) -> None:
     expected = [case.probability() for case in COHORT.cases if isinstance(case, Flat)]
     np.testing.assert_allclose(found.scores["fp32"].probabilities, expected, rtol=1e-5)
     assert found.scores["fp32"].runtime.backend == "onnxruntime"
-    assert found.warnings == (Remark("dark", "odd"),) and found.refused == ()
+    assert found.warnings == (Remark("dark", "odd"), Remark("grey", "old")) and found.refused == ()
     assert seen == [("studies", done, 4) for done in (1, 2, 3, 4)]
 
 

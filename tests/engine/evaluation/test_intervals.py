@@ -92,3 +92,13 @@ def test_a_large_cohort_is_drawn_in_blocks_with_the_same_outcome(monkeypatch: py
 def test_wrong_input(labels: list[int], draws: int) -> None:
     with refused(UsageError, "bootstrap", draws):
         bootstrap_interval(labels, lambda counts: counts.sum(axis=1).astype(float), draws=draws)
+
+
+def test_a_draw_in_which_nothing_is_defined_is_left_out() -> None:
+    labels = np.zeros(40, np.int64)
+
+    def first_drawn_once(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.where(counts[:, 0] > 0, counts[:, 0].astype(np.float64), np.nan)
+
+    low, high = bootstrap_interval(labels, first_drawn_once, draws=200)
+    assert low == 1 and 2 <= high <= 5

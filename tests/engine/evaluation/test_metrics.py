@@ -8,8 +8,16 @@ import pytest
 from numpy.typing import NDArray
 from sklearn import metrics as sk
 
+from mmcaf_engine.bundle.accuracy import LabelTable
 from mmcaf_engine.errors import UsageError
-from mmcaf_engine.evaluation.metrics import auroc, auroc_of_draws, both_labels, decision_table, roc_curve
+from mmcaf_engine.evaluation.metrics import (
+    auroc,
+    auroc_of_draws,
+    both_labels,
+    decision_table,
+    mean_of_tables,
+    roc_curve,
+)
 from refusals import Fact, refused
 
 
@@ -112,3 +120,14 @@ def test_a_draw_is_a_cohort_with_repeated_studies() -> None:
 def test_wrong_input(measure: Any, labels: Any, scores: Any, facts: tuple[Fact, ...]) -> None:
     with refused(UsageError, *facts):
         measure(labels, scores)
+
+
+def test_a_mean_is_of_the_ratios_that_are_defined() -> None:
+    cohorts = ([1, 0], [0.9, 0.8]), ([1, 0], [0.1, 0.2]), ([1, 0], [0.9, 0.1])  # PPV 1/2, undefined, 1
+    tables = [
+        LabelTable(**decision_table(*one, 0.5).model_dump(), label=0, studies=1, auroc=None, interval=None)
+        for one in cohorts
+    ]
+    assert [table.ppv for table in tables] == [0.5, None, 1.0]
+    assert mean_of_tables(tables, "ppv") == 0.75 and mean_of_tables(iter(tables), "ppv") == 0.75
+    assert mean_of_tables(tables[1:2], "ppv") is None

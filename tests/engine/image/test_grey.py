@@ -23,6 +23,7 @@ from pydicom.uid import (
 from dicom_factory import compress, write
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.image import open_image
+from mmcaf_engine.image.grey import Function, GreyScale, OfInterest, Range, Rescale, Table, Window
 from mmcaf_engine.manifest import ImageSpec
 from refusals import Fact, refused
 from tiny_image import radiograph, stored, table_item
@@ -258,3 +259,89 @@ def test_an_image_of_one_value_is_refused(tmp_path: Path) -> None:
     image: FileDataset = radiograph(np.full((20, 30), 1000, np.uint16))
     with refused(StudyError, "image", "every pixel", 62.2711):
         grey(write(image, tmp_path / "image"))
+
+
+def test_more_bits_than_a_scale_has_are_refused(tmp_path: Path) -> None:
+    values = stored().astype(np.uint32)
+    fits = radiograph(values, BitsAllocated=32, BitsStored=12, HighBit=11)
+    assert np.array_equal(grey(write(fits, tmp_path / "fits"))[0], grey(write(radiograph(), tmp_path / "usual"))[0])
+    with pytest.raises(StudyError, match="BitsStored"):
+        grey(write(radiograph(values, BitsAllocated=32, BitsStored=17, HighBit=16), tmp_path / "wide"))
+
+
+def test_bits_that_are_not_of_the_value_do_not_count(tmp_path: Path) -> None:
+    plain = grey(write(radiograph(), tmp_path / "plain"))[0]
+    overlaid = radiograph(stored() | np.uint16(0xA000))
+    assert np.array_equal(grey(write(overlaid, tmp_path / "overlaid"))[0], plain)
+
+
+@pytest.mark.parametrize(
+    ("photometric", "shape", "inverted"),
+    [
+        ("MONOCHROME1", None, True),
+        ("MONOCHROME1", "INVERSE", True),
+        ("MONOCHROME1", "IDENTITY", True),
+        ("MONOCHROME2", "INVERSE", True),
+        ("MONOCHROME2", None, False),
+    ],
+)
+def test_which_end_is_bright(photometric: str, shape: str | None, inverted: bool, tmp_path: Path) -> None:
+    plain = grey(write(radiograph(), tmp_path / "plain"))[0]
+    elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": shape}
+    found = grey(write(radiograph(**elements), tmp_path / "image"))[0]
+    assert np.allclose(found, 255 - plain if inverted else plain, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "elements", [{"WindowCenter": None}, {"WindowWidth": None}], ids=["width-alone", "centre-alone"]
+)
+def test_half_a_window_is_refused(elements: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="WindowWidth"):
+        grey(write(radiograph(**elements), tmp_path / "image"))
+
+
+@pytest.mark.parametrize(
+    ("function", "centre", "width", "shares"),
+    [
+        ("LINEAR", 2, 1, (0, 0, 1, 1)),
+        ("LINEAR", 1.5, 1, (0, 0, 1, 1)),
+        ("LINEAR", 2.5, 1, (0, 0, 0, 1)),
+        ("LINEAR", 2, 4, (0, 1 / 3, 2 / 3, 1)),
+        ("LINEAR_EXACT", 2, 4, (0, 0.25, 0.5, 0.75)),
+    ],
+)
+def test_windows_by_the_formulas_of_the_standard(
+    function: Function, centre: float, width: float, shares: tuple[float, ...]
+) -> None:
+    """PS3.3 C.11.2.1.2 and C.11.2.1.3, of 0, 1, 2 and 3."""
+    assert Window(centre, width, function).shares(np.arange(4.0)) == pytest.approx(shares)
+
+
+def test_an_s_shaped_window_has_no_ends() -> None:
+    values = np.array([-1e9, 0.0, 2.0, 4.0, 1e9])
+    expected = [0, 1 / (1 + np.exp(2)), 0.5, 1 / (1 + np.exp(-2)), 1]
+    assert Window(2, 4, "SIGMOID").shares(values) == pytest.approx(expected)
+
+
+def test_a_table_is_looked_up_from_its_first_entry_to_its_last() -> None:
+    table = Table(-2, np.array([5.0, 7.0, 10.0]), 10.0)
+    assert table(np.array([-9.0, -2, -1, 0, 1, 9])).tolist() == [5, 5, 7, 10, 10, 10]
+    assert OfInterest(table).shares(np.array([-2.0, 0])).tolist() == [0.5, 1]
+
+
+def test_every_step_from_stored_to_grey() -> None:
+    stored_values = np.array([[3, 1], [2, 5]], np.int16)
+    plain = GreyScale(Rescale(2, -1), Range(1, 9), inverted=False)
+    assert plain(stored_values).tolist() == [[127.5, 0], [63.75, 255]]
+    inverted = GreyScale(Rescale(2, -1), Range(1, 9), inverted=True)
+    assert inverted(stored_values).tolist() == [[127.5, 255], [191.25, 0]]
+    assert plain(np.array([[-30000, 30000]], np.int16)).tolist() == [[0, 255]]
+
+
+def test_a_table_of_as_many_entries_as_there_are(tmp_path: Path) -> None:
+    """Their number, 65536, is written as 0 (PS3.3 C.11.1.1.1)."""
+    item = table_item(np.arange(65536, dtype=np.uint16)[::-1], 0, 16)
+    assert item.LUTDescriptor[0] in (0, 65536)
+    item.LUTDescriptor = [0, 0, 16]
+    plane = grey(write(radiograph(VOILUTSequence=[item], WindowCenter=None, WindowWidth=None), tmp_path / "image"))[0]
+    assert np.allclose(plane, 255 * (65535 - stored().astype(np.float64)) / 65535, atol=TOLERANCE)

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mmcaf_engine.errors import StudyError
-from mmcaf_engine.image import open_image
+from mmcaf_engine.image import open_image, picture
+from mmcaf_engine.image.exif import orientation, upright
 from mmcaf_engine.manifest import ImageSpec
 from refusals import Fact, refused
 from tiny_image import stored
@@ -183,3 +184,69 @@ def test_what_is_not_of_the_pixels_never_reaches_the_decoder(tmp_path: Path, mon
     bomb = chunk(b"iCCP", b"profile\0\0" + zlib.compress(bytes(10**7)))
     grey(tmp_path / "image", png(EIGHT, chunk(b"tEXt", b"Patient\0DOE^JANE"), bomb) + b"more")
     assert seen == [png(EIGHT)]
+
+
+def test_the_largest_file_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = png(EIGHT)
+    monkeypatch.setattr(picture, "MAX_FILE_BYTES", len(data))
+    grey(tmp_path / "image", data)
+    monkeypatch.setattr(picture, "MAX_FILE_BYTES", len(data) - 1)
+    with pytest.raises(StudyError):
+        grey(tmp_path / "image", data)
+
+
+def test_a_file_is_not_unpacked_to_many_times_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = np.zeros((200, 300), np.uint8)
+    plain[0, 0] = 200
+    data = png(plain)
+    ratio = plain.size // len(data)
+    monkeypatch.setattr(picture, "RATIO_FROM_BYTES", plain.size - 1)
+    monkeypatch.setattr(picture, "MAX_RATIO", ratio)
+    with pytest.raises(StudyError):
+        grey(tmp_path / "image", data)
+    monkeypatch.setattr(picture, "MAX_RATIO", ratio + 1)
+    grey(tmp_path / "image", data)
+    monkeypatch.setattr(picture, "MAX_RATIO", 1)
+    monkeypatch.setattr(picture, "RATIO_FROM_BYTES", plain.size)
+    grey(tmp_path / "image", data)
+
+
+def test_a_jpeg_of_too_few_bytes_for_its_size(tmp_path: Path) -> None:
+    """A decoder makes up grey for blocks that are not there."""
+    data = jpeg(EIGHT)
+    at = data.index(b"\xff\xc0") + 5
+    tall = data[:at] + struct.pack(">HH", 8000, 4000) + data[at + 4 :]
+    with pytest.raises(StudyError):
+        grey(tmp_path / "image", tall)
+
+
+def test_as_many_scans_as_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = jpeg(EIGHT)
+    monkeypatch.setattr(picture, "MAX_SCANS", data.count(b"\xff\xda"))
+    grey(tmp_path / "image", data)
+    monkeypatch.setattr(picture, "MAX_SCANS", data.count(b"\xff\xda") - 1)
+    with pytest.raises(StudyError):
+        grey(tmp_path / "image", data)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("lies", range(1, 9))
+def test_an_orientation_in_either_byte_order(lies: int, order: str) -> None:
+    assert orientation(exif(lies, order)) == lies
+
+
+def test_orientations_are_those_of_the_standard() -> None:
+    """JEITA CP-3451: what the first row and the first column of the stored picture are, looked at."""
+    shown = np.arange(6, dtype=np.float32).reshape(2, 3)
+    stored_as = {
+        1: shown,
+        2: shown[:, ::-1],
+        3: shown[::-1, ::-1],
+        4: shown[::-1],
+        5: shown.T,
+        6: shown.T[::-1],
+        7: shown.T[::-1, ::-1],
+        8: shown.T[:, ::-1],
+    }
+    for lies, picture_as_stored in stored_as.items():
+        assert np.array_equal(upright(picture_as_stored, lies), shown), lies

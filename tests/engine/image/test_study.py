@@ -12,7 +12,9 @@ from pydicom.dataset import Dataset, FileDataset
 from dicom_factory import PHI, ct_series, hounsfield, save, save_dicomdir, save_zip, write
 from mmcaf_engine.errors import MmcafError, StudyError, UsageError
 from mmcaf_engine.image import list_images, open_image
-from mmcaf_engine.manifest import ImageSpec
+from mmcaf_engine.image.view import read_view
+from mmcaf_engine.manifest import BodyPartRule, ImageSpec
+from mmcaf_engine.study.dicom.tags import Tags
 from mmcaf_engine.volume import StudyFacts
 from refusals import Fact, check_facts, holds, refused
 from tiny_image import STUDY_UID, radiograph, stored
@@ -321,3 +323,35 @@ def test_headers_of_several_images(tmp_path: Path) -> None:
     ]
     with refused(StudyError, "12 images", "IM0007", 4, option="series", value="1"):
         read(save(images, tmp_path / "study"), view="lateral")
+
+
+@pytest.mark.parametrize(
+    ("examined", "warnings"),
+    [("CHEST", 0), ("", 0), ("ABDOMEN", 1), ("HEAD", None)],
+    ids=["own", "none", "other", "refused"],
+)
+def test_the_part_of_the_body_that_a_network_is_for(examined: str, warnings: int | None, tmp_path: Path) -> None:
+    rule = BodyPartRule(accepted=("CHEST",), refused=("HEAD",))
+    path = write(radiograph(BodyPartExamined=examined), tmp_path / "image")
+    if warnings is None:
+        with pytest.raises(StudyError, match="BodyPartExamined"), open_image(path, spec(), body_part=rule):
+            pass
+    else:
+        with open_image(path, spec(), body_part=rule) as opened:
+            assert len(opened.read()[1].warnings) == warnings
+
+
+@pytest.mark.parametrize(
+    ("orientation", "view"),
+    [
+        (["L", "F"], "frontal"),
+        (["A", "F"], "lateral"),
+        (["L", "H"], ""),
+        (["A", "L"], ""),
+        (["H", "F"], ""),
+        (["L"], ""),
+    ],
+)
+def test_only_an_upright_image_tells_its_view_by_how_it_lies(orientation: list[str], view: str) -> None:
+    tags = Tags(radiograph(ViewPosition=None, PatientOrientation=orientation), "image")
+    assert read_view(tags).view == view

@@ -34,6 +34,13 @@ def test_of_another_modality(study: Path, tiny_bundle: Path) -> None:
     assert list_study(study, modality="MR").problem and not list_study(study, modality="CT").problem
 
 
+def test_only_series_of_the_networks_modality_are_chosen(tmp_path: Path, tiny_bundle: Path) -> None:
+    path = save(ct_series(forms.REFERENCE, Modality="MR"), tmp_path / "study")
+    assert list_study(path).series[0].chosen
+    found = list_study(path, manifest=load_bundle(tiny_bundle).manifest)
+    assert found.problem and not found.series[0].chosen
+
+
 def test_a_network_of_an_image_does_not_read_the_series(study: Path, tmp_path: Path) -> None:
     manifest = load_bundle(make_tiny_image(tmp_path / "image.mmcaf")).manifest
     found = list_study(study, manifest=manifest)
@@ -47,3 +54,11 @@ def test_refused(tmp_path: Path) -> None:
     table_alone = manifest.model_copy(update={"preprocessing": None})
     with refused(UsageError, "tiny", "study", option="bundle"):
         list_study(tmp_path, manifest=table_alone)
+
+
+def test_what_is_told_of_a_series(study: Path) -> None:
+    (found,) = list_study(study).series
+    count, rows, columns = forms.REFERENCE.shape
+    assert (found.slices, found.rows, found.columns) == (count, rows, columns)
+    assert found.spacing_mm == pytest.approx((2.5, 0.7, 0.8))
+    assert (found.number, found.series_number, found.plane, found.original) == (1, 2, "axial", True)

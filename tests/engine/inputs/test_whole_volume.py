@@ -168,3 +168,9 @@ WINDOWS = {"slices": 3, "stride": 3, "pad_value": 0}
 def test_contradictions_are_refused(steps: tuple[dict[str, Any], ...], changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         make_spec(*steps, **changes)
+
+
+def test_means_are_summed_in_double_precision() -> None:
+    """In float32, 2**24 + 1 is 2**24."""
+    values = np.array([2**24, 1, 1, 2, 4, 4, 4, 4], np.float32)
+    assert pool_area(values, (2,)).tolist() == [2**22 + 1, 4]

@@ -98,14 +98,19 @@ def test_another_machine_is_a_warning_and_refused_for_a_verdict(baseline: Profil
 
 
 @pytest.mark.parametrize(
-    ("changes", "runs", "facts"),
-    [({"interrupted": True}, 20, ("old.json", "interrupted")), ({}, 4, ("5 runs", 4)), ({}, 20, None)],
-    ids=["interrupted", "few-runs", "fine"],
+    ("changes", "earlier", "runs", "facts"),
+    [
+        ({"interrupted": True}, 20, 20, ("old.json", "interrupted")),
+        ({}, 20, 4, ("5 runs", 4)),
+        ({}, 4, 20, ("5 runs", 4)),
+        ({}, 5, 5, None),
+    ],
+    ids=["interrupted", "few-runs", "few-runs-earlier", "fine"],
 )
 def test_what_a_verdict_can_be_based_on(
-    baseline: ProfileReport, changes: dict[str, bool], runs: int, facts: tuple[Fact, ...] | None
+    baseline: ProfileReport, changes: dict[str, bool], earlier: int, runs: int, facts: tuple[Fact, ...] | None
 ) -> None:
-    given = replace(baseline, **changes)
+    given = replace(baseline, settings=replace(baseline.settings, runs=earlier), **changes)
     if facts is None:
         check_baseline(given, baseline.machine, runs, name="old.json")
     else:

@@ -16,8 +16,9 @@ from mmcaf_engine.profile.compare import compare, judge
 from mmcaf_engine.profile.html import html_page
 from mmcaf_engine.profile.page.markup import Markup, join, tag
 from mmcaf_engine.profile.page.scale import Scale, round_up
+from mmcaf_engine.profile.page.stages import waterfall
 from mmcaf_engine.profile.page.style import DARK, LIGHT, STAGES_DARK, STAGES_LIGHT
-from mmcaf_engine.profile.report import ProfileReport, Samples
+from mmcaf_engine.profile.report import ProfileReport, Samples, SpanTime
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=https://example.org/x onerror=alert(2)>&amp;"
 VOID = {"meta", "link", "br"}
@@ -154,6 +155,15 @@ def test_bars_are_as_long_as_their_figures(report: ProfileReport) -> None:
     assert strong[: len(windows)] == pytest.approx(expected, abs=0.01)
 
 
+def test_a_stretch_is_drawn_from_its_start_to_its_end(report: ProfileReport) -> None:
+    answer = report.configurations[0].answer
+    assert answer is not None
+    spans = tuple(SpanTime("read", start, start + 30.0, 0) for start in (0.0, 30.0, 100.0))
+    drawn = waterfall("one", replace(answer, wall_ms=200.0, spans=spans))
+    bars = [a for tag_, a in Reader(drawn).elements if tag_ == "rect"]
+    assert [(float(str(bar["x"])), float(str(bar["width"]))) for bar in bars] == [(0, 300), (500, 150)]
+
+
 def test_interrupted_is_said_first(report: ProfileReport) -> None:
     texts = Reader(html_page(replace(report, interrupted=True))).texts
     assert texts.index("Interrupted.") < texts.index("Configurations", texts.index("Notes"))
@@ -206,10 +216,11 @@ def test_markup(made: Markup, expected: str) -> None:
     [
         ([10.0, 30.0], False, [10.0, 15.0, 20.0, 25.0, 30.0]),
         ([5.0, 200.0], True, [5.0, 10.0, 20.0, 50.0, 100.0, 200.0]),
+        ([5.0, 30.0], True, [5.0, 10.0, 20.0]),
         ([7.0], False, None),
         ([0.0, 0.0], False, None),
     ],
-    ids=["linear", "logarithmic", "one-value", "zero"],
+    ids=["linear", "logarithmic", "just-logarithmic", "one-value", "zero"],
 )
 def test_scale(values: list[float], logarithmic: bool, ticks: list[float] | None) -> None:
     scale = Scale.over(values, 100.0, 500.0)

@@ -60,8 +60,19 @@ def test_percentiles_are_linear_between_runs(count: int) -> None:
         ([*range(10, 29), 60], 1),
         ([*range(10, 28), 70, 80], 2),
         ([0.0, *range(20, 39)], 0),
+        ([1, 2, 3, 4, 10], 0),  # p75 is 4 and p25 is 2
+        ([1, 2, 3, 4, 10.5], 1),
     ],
-    ids=["all equal", "one that differs from equals", "even", "one far out", "two far out", "a fast one"],
+    ids=[
+        "all equal",
+        "one that differs from equals",
+        "even",
+        "one far out",
+        "two far out",
+        "a fast one",
+        "at the limit",
+        "just beyond it",
+    ],
 )
 def test_outliers_are_counted_and_kept(values: list[float], outliers: int) -> None:
     found = Samples.of(values)

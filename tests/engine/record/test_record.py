@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmcaf_engine.errors import RecordError
-from mmcaf_engine.manifest import TableSpec
+from mmcaf_engine.manifest import TableSpec, TextSpec
 from mmcaf_engine.record.record import check_patient, read_record
 from mmcaf_engine.volume import PatientHeader
 from refusals import Fact, refused
@@ -209,3 +209,63 @@ def test_contradictions_with_the_header_are_warnings(header: PatientHeader, cont
 def test_record_hides_its_values_from_repr() -> None:
     assert "55" not in repr(read_record({**GOOD, "patient_id": "SECRET"}, SPEC))
     assert "SECRET" not in repr(read_record({**GOOD, "patient_id": "SECRET"}, SPEC))
+
+
+@pytest.mark.parametrize(
+    ("header", "contradicts"),
+    [
+        *((PatientHeader(age=age), abs(age - 55) > 1) for age in (53.9, 54.0, 56.0, 56.1)),
+        *(
+            (PatientHeader(weight=weight), far)
+            for weight, far in ((72.0, True), (73.0, False), (88.0, False), (89.0, True))
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, bool) else f"{value.age or value.weight:g}",
+)
+def test_how_far_record_and_header_may_be_apart(header: PatientHeader, contradicts: bool) -> None:
+    """An age by a year; a weight, of 80 kg here, by a tenth of the header's."""
+    assert bool(check_patient(read_record(GOOD, SPEC), SPEC, header)) is contradicts
+
+
+@pytest.mark.parametrize("age", [0, 120])
+def test_the_ends_of_a_range_are_plausible(age: int) -> None:
+    assert read_record({**GOOD, "age": age}, SPEC).values["age"] == age
+
+
+@pytest.mark.parametrize("age", [-0.001, 120.001, float("nan"), float("inf"), float("-inf"), True])
+def test_what_is_beyond_them_is_not(age: float) -> None:
+    with pytest.raises(RecordError, match="age"):
+        read_record({**GOOD, "age": age}, SPEC)
+
+
+@pytest.mark.parametrize("identifier", ["", "  ", None])
+def test_a_blank_identifier_is_none(identifier: str | None) -> None:
+    record = read_record({**GOOD, "patient_id": identifier}, SPEC)
+    assert record.patient_ids == ()
+    assert check_patient(record, SPEC, PatientHeader(patient_id="ALPHA")) == ()
+
+
+def test_an_identifier_may_be_a_number() -> None:
+    assert read_record({**GOOD, "patient_id": 4711}, SPEC).patient_ids == ("4711",)
+    for wrong in (True, 47.11, ["4711"]):
+        with pytest.raises(RecordError, match="patient_id"):
+            read_record({**GOOD, "patient_id": wrong}, SPEC)
+
+
+@pytest.mark.parametrize(
+    ("given", "report", "lacking"),
+    [
+        ({"findings": "Clear.", "impression": "Normal."}, "Clear. Normal.", 0),
+        ({"impression": "Normal.", "Findings": "Clear."}, "Clear. Normal.", 0),
+        ({"impression": "Normal."}, "Normal.", 1),
+        ({"findings": "Clear.", "impression": None}, "Clear.", 1),
+        ({}, None, 0),
+    ],
+    ids=["both", "order-of-the-manifest", "second-alone", "null", "none"],
+)
+def test_a_report_is_its_fields_joined(given: dict[str, Any], report: str | None, lacking: int) -> None:
+    text = TextSpec(lowercase=True, max_tokens=8, buckets=(8,), fields=("findings", "impression"))
+    record = read_record({**GOOD, **given}, SPEC, text=text)
+    assert record.report == report and len(record.warnings) == lacking
+    with pytest.raises(RecordError, match="findings"):
+        read_record({**GOOD, **given, "findings": 3}, SPEC, text=text)

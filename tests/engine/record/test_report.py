@@ -294,3 +294,42 @@ def test_a_fhir_report_that_is_no_text_is_refused(data: str, vocabulary: Path) -
     with refused(RecordError, "presentedForm.data", "Base64", "UTF-8") as caught:
         read(vocabulary, record, spec=ALONE)
     assert SECRET not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_report(file: Callable[..., Path]) -> None:
+    text = "Größe: 4 mm.\r\n"
+    assert (
+        read_report(file(text)) == read_report(file("\ufeff" + text)) == read_report(("\ufeff" + text).encode()) == text
+    )
+
+
+def test_the_largest_report(file: Callable[..., Path]) -> None:
+    assert len(read_report(file(b"x" * MAX_REPORT_BYTES))) == MAX_REPORT_BYTES
+    for source in (file(b"x" * (MAX_REPORT_BYTES + 1)), b"x" * (MAX_REPORT_BYTES + 1)):
+        with pytest.raises(RecordError):
+            read_report(source)
+
+
+def test_arrays_by_the_names_of_the_inputs(vocabulary: Path) -> None:
+    clinical = read(vocabulary, {**TABLE, "findings": "chest chest", "impression": "chest"})
+    arrays = clinical.inputs(BOTH)
+    assert clinical.text is not None and clinical.record is not None
+    assert arrays[BOTH.input("tokens").name] is clinical.text.ids
+    assert arrays[BOTH.input("token_mask").name] is clinical.text.mask
+    assert (arrays[BOTH.input("table").name] == clinical.record.table()).all() and len(arrays) == 3
+    assert not (clinical.text.ids == clinical.text.mask).all()
+
+
+def test_contradictions_with_the_study_are_remarks_of_the_record(vocabulary: Path) -> None:
+    assert BOTH.text is not None
+    record, header = {**TABLE, "findings": "no nodule.", "impression": "clear."}, PatientHeader(sex="M", age=40.0)
+    agreed = read(vocabulary, record).warnings
+    found = read_clinical(record, None, BOTH, Tokenizer(BOTH.text, vocabulary), header).warnings
+    assert len(found) == len(agreed) + 2 and set(agreed) < set(found)
+
+
+@pytest.mark.parametrize(("said", "as_if"), [("noXXXXnodule", "no nodule"), ("XXXX", ""), ("lung XXXX.", "lung .")])
+def test_a_marker_is_a_blank(said: str, as_if: str, vocabulary: Path) -> None:
+    assert BOTH.text is not None
+    tokenizer = Tokenizer(BOTH.text, vocabulary)
+    assert tokenizer.tokenise(said).ids.tolist() == tokenizer.tokenise(as_if).ids.tolist()

@@ -167,6 +167,16 @@ def test_what_a_cohort_is_decided_as_is_what_a_study_is(kind: str) -> None:
         assert _said(score) == (tuple(said.tolist()) if said.ndim else int(said))
 
 
+def test_a_label_is_said_from_its_threshold_on() -> None:
+    at, below = 0.4, np.nextafter(0.4, 0)
+    assert KINDS["binary"].decided(np.array([at, below])).tolist() == [1, 0]
+    assert KINDS["multilabel"].decided(np.array([[0.5, 0.3, 0.8], [0.0, 0.0, 0.0]])).tolist() == [[1, 1, 1], [0, 0, 0]]
+    [question] = KINDS["binary"].questions([1, 0], np.array([at, below])).each
+    assert question.said.tolist() == [True, False]
+    each = KINDS["multilabel"].questions([()], np.array([[0.5, 0.3, 0.8]])).each
+    assert [one.said.tolist() for one in each] == [[True]] * 3
+
+
 def _said(score: StudyScore) -> int | tuple[int, ...]:
     return tuple(int(finding.present) for finding in score.findings) if score.findings else score.label
 
@@ -510,6 +520,8 @@ def test_a_predicted_value_is_compared_between_precisions() -> None:
         ({"probabilities": (0.5,)}, ("[0.5]", "2 labels")),
         ({"verdict": "none\x1b[31m"}, ()),
         ({"deciding": 3}, ("window 4", 1)),
+        ({"deciding": 1}, ("window 2", 1)),
+        ({"deciding": -1}, ("window 0", 1)),
         ({"windows": (WindowScore(0, 0.0, 0.5), WindowScore(0, 0.0, 0.5))}, (2, 1)),
     ],
     ids=lambda changes: next(iter(changes), "") if isinstance(changes, dict) else "",
@@ -520,6 +532,20 @@ def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any]
     refuse_impossible(score, 2, 1, "The output decision x")
     with refused(BackendError, "decision x", *facts):
         refuse_impossible(replace(score, **changes), 2, 1, "The output decision x")
+
+
+class Short(Always):
+    """A package's mistake: no probability of its second label."""
+
+    names = ("short",)
+
+    def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
+        return StudyScore(0, "a", 1.0, (1.0,), 0.0, (0.0,), (WindowScore(0, 0.0, 1.0),), 0)
+
+
+def test_every_answer_is_looked_at_before_it_is_given() -> None:
+    with refused(BackendError, "[1.0]", "2 labels"):
+        Short(("a", "b")).aggregate((0,), np.zeros((1, 1), np.float32))
 
 
 class Failing(Always):

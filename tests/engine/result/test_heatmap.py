@@ -12,7 +12,8 @@ from mmcaf_engine.demo.liver import liver_study
 from mmcaf_engine.demo.write_mr import write_mr_series
 from mmcaf_engine.errors import StrictError, UsageError
 from mmcaf_engine.evaluation.synthetic import LiverCase
-from mmcaf_engine.inputs.prepare import Prepared, PreparedImage
+from mmcaf_engine.inputs.prepare import Prepared, PreparedImage, PreparedSeries
+from mmcaf_engine.inputs.windows import Windows
 from mmcaf_engine.manifest import AttentionSpec, Manifest
 from mmcaf_engine.orientation import oriented
 from mmcaf_engine.pipeline import infer
@@ -83,10 +84,52 @@ def test_only_the_part_that_weighs_most_is_coloured(prepared: Prepared, part: in
 
 def test_attention_that_covers_some_slices_is_drawn_over_those(prepared: Prepared) -> None:
     picture = draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": one(5)})
-    left, right = np.split(colourful(picture), 2, axis=1)
-    assert not left[:-50].any()
-    tiles = [right[56 + 130 * (at // 3) :][:128, 8 + 130 * (at % 3) :][:, :128].any() for at in range(8)]
-    assert tiles == [False] * 4 + [True] * 4
+    left, right = np.split(picture, 2, axis=1)
+    assert not colourful(left)[:-50].any()
+    assert [bool(colourful(tile).any()) for tile in tiles(right)] == [False] * 4 + [True] * 4
+
+
+def tiles(panel: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """The eight slices of a panel, three in a line."""
+    return [panel[56 + 130 * (at // 3) :][:128, 8 + 130 * (at % 3) :][:, :128] for at in range(8)]
+
+
+def test_the_last_slice_of_a_range_is_the_one_before_its_end(prepared: Prepared) -> None:
+    fields = MANIFEST.model_dump(mode="json")
+    fields["attention"][1]["slices"] = [2, 5]
+    picture = draw_heatmap(Manifest.model_validate(fields), prepared, {"alpha": EVEN, "upper": one(5)})
+    _, right = np.split(picture, 2, axis=1)
+    assert [at for at, tile in enumerate(tiles(right)) if colourful(tile).any()] == [2, 3, 4]
+
+
+def test_slices_are_numbered_from_one(prepared: Prepared) -> None:
+    left, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": EVEN}), 2, axis=1)
+    for number, tile in enumerate(tiles(left), start=1):
+        mask = text_mask(str(number), 2)
+        inked = (tile[4:, 4:][: mask.shape[0], : mask.shape[1]] == 235).all(axis=2)
+        assert inked[mask].all() and not inked[~mask].any(), number
+
+
+def test_of_many_slices_of_a_later_window_some_are_shown_evenly_spread() -> None:
+    slices = np.zeros((60, 16, 16), np.float32)
+    slices[40:] = np.arange(1, 21, dtype=np.float32)[:, np.newaxis, np.newaxis]  # its own number, in the third window
+    facts = StudyFacts("MR", {}, PatientHeader(), 60, (1.0, 1.0, 1.0))
+    series = Prepared((PreparedSeries("t2", facts, Windows(slices, 20, (0, 20, 40))),))
+    outputs = {name: np.concatenate([EVEN] * 3) for name in ("alpha", "upper")}
+    left, _ = np.split(draw_heatmap(MANIFEST, series, outputs, window=2), 2, axis=1)
+    shown = [left[56 + 130 * (at // 4) + 60, 8 + 130 * (at % 4) + 60, 0] for at in range(16)]
+    numbers = np.interp(shown, [0, 255], np.percentile(slices[40:], (1, 99)))
+    np.testing.assert_allclose(numbers, np.linspace(1, 20, 16).round(), atol=0.25)
+
+
+def test_what_weighs_most_is_red_and_what_weighs_less_yellow(prepared: Prepared) -> None:
+    weights = np.full((1, 16), 0.02, np.float32)
+    weights[0, 0], weights[0, 15] = 0.6, 0.15
+    left, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": weights, "upper": EVEN}).astype(int), 2, axis=1)
+    tile = tiles(left)[0]
+    most, less = tile[100, 16], tile[16, 100]  # their parts lie in the corners below on the left and above on the right
+    assert most[0] - most[1] == pytest.approx(0.6 * 235, abs=2)
+    assert less[0] - less[1] < less[1] - less[2]
 
 
 def test_the_lesion_lies_under_a_weight_at_its_place() -> None:

@@ -268,3 +268,69 @@ def test_a_coronal_single_slice_is_refused() -> None:
 def test_tissue_between_thin_slices_is_worth_a_warning() -> None:
     geometry = arrange_slices(stack([0.0, 10.0, 20.0], thickness=1.0), "study")
     assert geometry.warnings == ("study: slices 1 mm thick lie 10 mm apart; the tissue between them was not imaged.",)
+
+
+def test_one_missing_slice_has_its_slot() -> None:
+    heights = [2.5 * at for at in range(12) if at != 4]
+    geometry = arrange_slices(stack(heights), "study", Policies(gaps="interpolate"))
+    assert geometry.slots == (0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11)
+    assert geometry.spacing_mm[0] == 2.5
+    assert arrange_slices(stack([2.5 * at for at in range(12)]), "study").slots == ()
+
+
+@pytest.mark.parametrize(
+    ("missing", "of", "accepted"),
+    [((4,), 12, True), ((4, 5, 6), 40, True), ((4, 5, 6, 7), 60, False), ((4, 9), 20, True), ((4, 9), 19, False)],
+    ids=["one", "three-in-a-row", "four-in-a-row", "a-tenth", "more-than-a-tenth"],
+)
+def test_how_much_may_be_interpolated(missing: tuple[int, ...], of: int, accepted: bool) -> None:
+    planes = stack([2.5 * at for at in range(of) if at not in missing])
+    if accepted:
+        geometry = arrange_slices(planes, "study", Policies(gaps="interpolate"))
+        assert geometry.slots == tuple(at for at in range(of) if at not in missing)
+        assert geometry.spacing_mm[0] == 2.5
+    else:
+        with pytest.raises(StudyError):
+            arrange_slices(planes, "study", Policies(gaps="interpolate"))
+
+
+@pytest.mark.parametrize("step", [1.25, 3.75, 6.25, 7.0])
+def test_a_step_that_is_no_whole_number_of_slices_is_never_filled(step: float) -> None:
+    heights = [0.0, 2.5, 5.0, 5.0 + step, 7.5 + step, 10.0 + step]
+    with pytest.raises(StudyError):
+        arrange_slices(stack(heights), "study", Policies(gaps="interpolate"))
+
+
+def test_of_slices_at_one_place_the_first_that_was_sent_is_kept() -> None:
+    planes = stack([5.0, 0.0, 2.5, 5.0, 0.0])
+    geometry = arrange_slices(planes, "study", Policies(duplicates="first"))
+    assert geometry.order == (1, 2, 0)
+    assert set(geometry.copies) == {(4, 1), (3, 0)}
+
+
+@pytest.mark.parametrize("apart", [0.02, 30.0])
+def test_slices_of_one_height_beside_each_other_are_no_copies(apart: float) -> None:
+    planes = stack([0.0, 2.5, 2.5, 5.0])
+    planes[2] = replace(planes[2], position=(-30.0 + apart, -20.0, 2.5))
+    with pytest.raises(StudyError):
+        arrange_slices(planes, "study", Policies(duplicates="first"))
+
+
+@pytest.mark.parametrize(
+    ("angle", "side", "accepted"), [(29.0, 200, True), (31.0, 200, False), (20.0, 200, True), (20.0, 18, False)]
+)
+def test_how_much_of_a_tilt_may_be_undone(angle: float, side: int, accepted: bool) -> None:
+    """Of nine slices 2.5 mm apart, the last lies 3.4 mm beside the middle one at 20 degrees; 18 rows are 12.6 mm."""
+    planes = turned(stack([2.5 * at for at in range(9)], rows=side, columns=side), angle, "x", positions=False)
+    if accepted:
+        assert len(arrange_slices(planes, "study", Policies(tilt="resample")).shifts) == 9
+    else:
+        with pytest.raises(StudyError):
+            arrange_slices(planes, "study", Policies(tilt="resample"))
+
+
+def test_a_tilt_is_undone_about_the_middle_slice() -> None:
+    planes = turned(stack([2.5 * at for at in range(5)], rows=200, columns=200), 10.0, "x", positions=False)
+    shifts = arrange_slices(planes, "study", Policies(tilt="resample")).shifts
+    assert shifts[2] == pytest.approx((0, 0)) and shifts[0][0] == pytest.approx(-shifts[4][0])
+    assert abs(shifts[0][0]) > 0.5

@@ -81,6 +81,37 @@ def test_number_types(tmp_path: Path, dtype: Any) -> None:
     assert np.array_equal(volume.values, values) and volume.values.dtype in (np.int16, np.float32)
 
 
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([0, 40000], np.uint16),
+        ([-40000, 0], np.int32),
+        ([0, 32768], np.int32),
+        ([-1, 127], np.int8),
+        ([0.5, 2], np.float32),
+    ],
+    ids=["uint16", "below-int16", "above-int16", "int8", "fractions"],
+)
+def test_no_value_is_wrapped_or_rounded(tmp_path: Path, values: list[float], dtype: Any) -> None:
+    stored = np.resize(np.array(values, dtype), VALUES.shape)
+    for intensity in ("rescaled", "stored"):
+        read = read_study(save(image(stored), tmp_path), intensity=intensity).volume.values
+        assert np.array_equal(read, stored)
+
+
+@pytest.mark.parametrize(
+    ("units", "read"), [(0, True), (2, True), (10, True), (18, True), (1, False), (3, False), (11, False)]
+)
+def test_lengths_are_in_millimetres_whatever_the_times_are_in(tmp_path: Path, units: int, read: bool) -> None:
+    made = image()
+    made.header["xyzt_units"] = units
+    if read:
+        assert np.array_equal(read_study(save(made, tmp_path), intensity="rescaled").volume.values, VALUES)
+    else:
+        with pytest.raises(StudyError):
+            read_study(save(made, tmp_path), intensity="rescaled")
+
+
 def test_the_rescale_is_applied_or_not(tmp_path: Path) -> None:
     made = image()
     made.header.set_slope_inter(0.5, 3.0)

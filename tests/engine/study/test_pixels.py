@@ -10,13 +10,14 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import (
     MPEG2MPML,
     UID,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
 )
 
-from dicom_factory import PHI, change, ct_series, ct_slice, enhanced_ct, hounsfield, save, write
+from dicom_factory import PHI, change, compress, ct_series, ct_slice, enhanced_ct, hounsfield, save, write
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import read_study
 from mmcaf_engine.study.dicom import pixels
@@ -328,3 +329,38 @@ def test_the_same_bits_from_any_number_of_threads(tmp_path: Path, monkeypatch: p
     first = read_study(path).volume.values
     monkeypatch.setattr(pixels, "WORKERS", 1)
     assert np.array_equal(first, read_study(path).volume.values)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ([-32768, 0], [-33792.0, -1024.0]),
+        ([-31745, 0], [-32769.0, -1024.0]),
+        ([-31744, 0], [-32768, -1024]),
+        ([32767, 0], [31743, -1024]),
+    ],
+    ids=["far-below", "just-below", "lowest", "highest"],
+)
+def test_signed_values_below_int16_do_not_wrap(raw: list[int], expected: list[float], tmp_path: Path) -> None:
+    values = one(np.array([raw], np.int16), tmp_path).volume.values
+    assert values.dtype == (np.float32 if isinstance(expected[0], float) else np.int16)
+    assert values[0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("extreme", [2**31 - 1, -(2**31)], ids=["above", "below"])
+def test_values_beyond_any_meaning_are_refused_on_either_side(extreme: int, tmp_path: Path) -> None:
+    raw = np.array([[extreme, 0]], np.int32)
+    image = stored(ct_slice(np.zeros(raw.shape, np.int16)), raw, 32, BitsAllocated=32)
+    assert "beyond the limit" in refusal(image, tmp_path)
+
+
+@pytest.mark.parametrize("ends", [(4, 6), (6, 4)], ids=["rising", "falling"])
+def test_both_ends_of_a_range_of_padding_are_padding(ends: tuple[int, int], tmp_path: Path) -> None:
+    raw = np.array([[3, 4, 5, 6, 7]], np.uint16)
+    study = one(raw, tmp_path, PixelPaddingValue=ends[0], PixelPaddingRangeLimit=ends[1])
+    assert study.volume.values[0, 0].tolist() == [-1021, -1000, -1000, -1000, -1017]
+
+
+def test_big_endian_values(tmp_path: Path) -> None:
+    images = [compress(image, ExplicitVRBigEndian) for image in ct_series(VALUES)]
+    assert np.array_equal(read_study(save(images, tmp_path / "study")).volume.values, VALUES)

@@ -58,3 +58,29 @@ def test_what_must_be_readable_is_refused_by_its_tag(read: object) -> None:
     with refused(StudyError, "study.dcm", "(0028,0010) Rows") as caught:
         read(header(), "Rows")  # type: ignore[operator]
     assert "abc" not in str(caught.value)
+
+
+def numbers(keyword: str, representation: str, value: bytes) -> Tags:
+    dataset = Dataset()
+    tag = Tag(keyword)
+    dataset[tag] = RawDataElement(tag, representation, len(value), value, 0, False, True)
+    return Tags(dataset, "study.dcm")
+
+
+@pytest.mark.parametrize(("value", "read"), [(b"0.7\\0.8 ", (0.7, 0.8)), (b"1e-3\\7", (0.001, 7.0)), (b"", None)])
+def test_so_many_numbers(value: bytes, read: tuple[float, ...] | None) -> None:
+    assert numbers("PixelSpacing", "DS", value).numbers("PixelSpacing", 2) == read
+
+
+@pytest.mark.parametrize(
+    "value", [b"0.7", b"1\\2\\3 ", b"nan\\1 ", b"1\\inf ", b"1e999\\1", b"a\\1 ", b"\\1"], ids=repr
+)
+def test_other_numbers_are_refused(value: bytes) -> None:
+    with pytest.raises(StudyError, match="PixelSpacing"):
+        numbers("PixelSpacing", "DS", value).numbers("PixelSpacing", 2)
+
+
+def test_a_fraction_is_no_whole_number() -> None:
+    assert numbers("SliceThickness", "DS", b"7.0 ").whole("SliceThickness") == 7
+    with pytest.raises(StudyError, match="whole number"):
+        numbers("SliceThickness", "DS", b"7.5 ").whole("SliceThickness")

@@ -70,8 +70,8 @@ def test_percentile_equals_numpy(network: Path, monkeypatch: pytest.MonkeyPatch)
     found = ranges(network, largest, chosen, "percentile")
     spread = [chosen[at]["image"] for at in (0, 3, 5, 8, 11, 14, 16, 19)]  # eight of twenty
     expected = np.percentile(np.abs(spread), 90)
-    assert found["image"] == pytest.approx(expected, abs=1.5 * largest["image"] / BINS)
-    assert found["twice"] == pytest.approx(2 * expected, abs=1.5 * largest["twice"] / BINS)
+    assert 0 <= found["image"] - expected <= 1.5 * largest["image"] / BINS  # the end of the bin that it lies in
+    assert 0 <= found["twice"] - 2 * expected <= 1.5 * largest["twice"] / BINS
     assert PERCENTILE > 99.99
 
 

@@ -1,0 +1,63 @@
+"""The answer as lines of text, made of results by hand."""
+
+from dataclasses import replace
+
+import pytest
+
+from mmcaf_cli.text import render
+from mmcaf_engine.bundle.accuracy import AccuracySummary
+from mmcaf_engine.result.result import RecordSummary, Result, WindowScore
+from tiny_result import tiny_result
+
+
+def several(*probabilities: float) -> Result:
+    """Windows of 12 slices, every 10th, of a study that ends with the last of them."""
+    windows = tuple(WindowScore(10 * at, 0.0, share) for at, share in enumerate(probabilities))
+    whole = tiny_result()
+    study = replace(whole.study, slices=10 * (len(windows) - 1) + 12)
+    return replace(whole, windows=windows, study=study, timing_ms={"total": 1234.0})
+
+
+def line(result: Result, name: str) -> str:
+    [found] = [line for line in render(result).splitlines() if line.strip().startswith(name)]
+    return found.strip().removeprefix(name).strip()
+
+
+def test_the_three_most_suspicious_windows_are_named_by_their_slices_counted_from_one() -> None:
+    shown = line(several(0.1, 0.9, 0.3, 0.7), "most suspicious slices")
+    assert shown == "11-22 of 42 (0.900), 31-42 of 42 (0.700), 21-32 of 42 (0.300)"
+    assert line(several(0.5), "most suspicious slices") == "1-12 of 12 (0.500)"
+
+
+def test_the_time_is_in_seconds() -> None:
+    assert line(several(0.5), "engine") == "openvino fp32 on CPU, 1.23 s in all"
+
+
+@pytest.mark.parametrize(
+    ("features", "missing", "shown"),
+    [
+        ({"age": 0.5, "weight": 0.1}, (), "2 fields, none missing"),
+        ({"age": 0.5, "age >= 50": 1.0}, ("age",), "1 fields, imputed: age"),
+        ({"word_pieces": 12.0}, (), "a report of 12 word pieces"),
+        ({"word_pieces": 0.0}, ("report",), "no report"),
+        ({"age": 0.5, "word_pieces": 7.0}, ("report",), "1 fields, none missing, a report of 7 word pieces"),
+    ],
+)
+def test_what_was_read_of_the_record(features: dict[str, float], missing: tuple[str, ...], shown: str) -> None:
+    assert line(replace(several(0.5), record=RecordSummary(features, missing, ())), "record") == shown
+    assert line(replace(several(0.5), record=None), "record") == "none needed"
+
+
+@pytest.mark.parametrize(("auroc", "shown"), [(-0.0123, "-0.0123"), (0.01, "+0.0100"), (None, "not measured")])
+def test_what_the_precision_costs(auroc: float | None, shown: str) -> None:
+    cost = AccuracySummary(
+        cohort="demo:0-9", studies=10, max_probability_difference=0.0105, flips=1, auroc_difference=auroc
+    )
+    whole = several(0.5)
+    said = line(replace(whole, engine=replace(whole.engine, precision="int8", accuracy=cost)), "precision")
+    assert "probability within 0.0105, 1 label(s) changed" in said and said.endswith(f"AUROC {shown}")
+
+
+def test_warnings_and_the_disclaimer_come_last() -> None:
+    shown = render(replace(tiny_result("a gap", "old"), disclaimer="Research only.")).splitlines()
+    assert [text.strip() for text in shown[-3:]] == ["warning       a gap", "warning       old", "Research only."]

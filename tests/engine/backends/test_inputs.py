@@ -1,0 +1,90 @@
+"""What a caller gives a session, checked by itself: no runtime is needed to refuse it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mmcaf_engine.backends.device_arrays import DeviceArray
+from mmcaf_engine.backends.inputs import checked_inputs
+from mmcaf_engine.errors import UsageError
+from mmcaf_engine.manifest import TensorSpec
+
+IMAGE = TensorSpec(name="image", kind="image", shape=("N", 1, 2, 3))
+TOKENS = TensorSpec(name="ids", kind="tokens", dtype="int64", shape=("N", "L"))
+MASK = TensorSpec(name="mask", kind="token_mask", dtype="int64", shape=("N", "L"))
+LENGTHS = (4, 8)
+
+
+def given(batch: int = 2, length: int = 5, **changes: Any) -> dict[str, Any]:
+    return {
+        "image": np.ones((batch, 1, 2, 3), np.float32),
+        "ids": np.ones((batch, length), np.int64),
+        "mask": np.ones((batch, length), np.int64),
+        **changes,
+    }
+
+
+def checked(arrays: dict[str, Any]) -> dict[str, Any]:
+    return checked_inputs(arrays, (IMAGE, TOKENS, MASK), LENGTHS, lambda name, array: array)
+
+
+def test_what_fits_is_taken_contiguous_and_in_its_types() -> None:
+    turned = np.arange(12, dtype=np.float32).reshape(3, 2, 1, 2).transpose(3, 2, 1, 0)
+    found = checked(given(image=turned, ids=np.ones((2, 5), np.int32)))
+    assert [*found] == ["image", "ids", "mask"]
+    assert found["ids"].dtype == np.int64 and found["image"].flags.c_contiguous
+    np.testing.assert_array_equal(found["image"], turned)
+
+
+@pytest.mark.parametrize("length", [1, 8])
+def test_texts_may_have_any_length_up_to_the_longest(length: int) -> None:
+    assert checked(given(length=length))["ids"].shape == (2, length)
+
+
+def with_value(value: Any, dtype: Any, shape: tuple[int, ...]) -> Any:
+    array = np.ones(shape, dtype)
+    array[(-1,) * len(shape)] = value
+    return array
+
+
+def masked(*rows: list[int]) -> Any:
+    return np.array(rows, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"image": with_value(np.nan, np.float32, (2, 1, 2, 3))}, "image holds NaN or infinity"),
+        ({"image": with_value(np.inf, np.float32, (2, 1, 2, 3))}, "image holds NaN or infinity"),
+        ({"image": with_value(-np.inf, np.float32, (2, 1, 2, 3))}, "image holds NaN or infinity"),
+        ({"image": np.ones((2, 1, 2, 3))}, "image is float64; float32"),
+        ({"image": np.ones((2, 1, 3, 2), np.float32)}, r"image has shape \[2, 1, 3, 2\]"),
+        ({"image": np.ones((2, 2, 3), np.float32)}, r"image has shape \[2, 2, 3\]"),
+        ({"image": np.ones((0, 1, 2, 3), np.float32)}, r"image has shape \[0, 1, 2, 3\]"),
+        ({"image": np.ones((1, 1, 2, 3), np.float32)}, r"different batch sizes: \[1, 2\]"),
+        ({"ids": with_value(-1, np.int64, (2, 5))}, "ids holds -1"),
+        ({"ids": np.ones((2, 9), np.int64)}, r"ids has shape \[2, 9\]; \[N, L\], L from 1 to 8,"),
+        ({"ids": np.ones((2, 0), np.int64)}, r"ids has shape \[2, 0\]"),
+        ({"ids": np.ones((2, 4), np.int64)}, r"different lengths: \[4, 5\]"),
+        ({"ids": np.ones((2, 5), np.float32)}, "ids is float32; int64"),
+        ({"mask": masked([1, 1, 0, 0, 0], [0, 0, 0, 0, 0])}, "mask must hold 1 and 0 alone, and a 1 in each row"),
+        ({"mask": masked([1, 2, 0, 0, 0], [1, 0, 0, 0, 0])}, "mask must hold 1 and 0 alone"),
+        ({"other": np.ones(1)}, r"\['ids', 'image', 'mask', 'other'\] came"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        checked(given(**changes))
+
+
+def test_a_missing_input_is_named() -> None:
+    arrays = given()
+    del arrays["mask"]
+    with pytest.raises(UsageError, match=r"\['ids', 'image'\] came; \['ids', 'image', 'mask'\] are expected"):
+        checked(arrays)
+
+
+def test_an_array_on_a_gpu_is_not_searched_for_what_is_no_number() -> None:
+    there = DeviceArray(256, (2, 1, 2, 3), np.dtype(np.float32), 1, None)
+    assert checked(given(image=there))["image"] is there

@@ -1,0 +1,103 @@
+"""What a network sees of a study, in memory or of files: windows, remarks, and how its making is followed."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dicom_factory import ct_series, hounsfield, save
+from mmcaf_engine.errors import MmcafError, UsageError
+from mmcaf_engine.inputs.prepare import Prepared, prepare
+from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.volume import PatientHeader, Study, Volume
+from tiny_bundle import SIZE, SLICES, tiny_manifest
+from tiny_image import tiny_image_manifest
+from tiny_liver import INPUTS, tiny_liver_manifest
+
+FILES = {name: {"sha256": "0" * 64, "size": 0} for name in ("model.onnx", "golden.npz")}
+LUNG, LIVER, RADIOGRAPH = (
+    Manifest.model_validate({**fields, "files": FILES})
+    for fields in (tiny_manifest(), tiny_liver_manifest(), tiny_image_manifest())
+)
+RECORD = {"sex": "F", "age": 63}
+
+
+def chest(slices: int = 2 * SLICES) -> Volume:
+    return Volume(hounsfield(slices, SIZE, SIZE), "hounsfield", (2.5, 0.7, 0.7))
+
+
+def phases(**warnings: tuple[str, ...]) -> dict[str, Study]:
+    """For each input a study of other slices, with these warnings."""
+    generator = np.random.default_rng(3)
+    found = {}
+    for at, name in enumerate(INPUTS):
+        values = generator.integers(0, 900, (8 + 2 * at, 12, 10)).astype(np.int16)
+        volume = Volume(values, "rescaled", (24.0 / (8 + 2 * at), 1.0, 1.0))
+        found[name] = Study(volume, "MR", {}, PatientHeader(), warnings.get(name, ()))
+    return found
+
+
+@pytest.mark.parametrize(("stride", "starts"), [(None, (0, 4)), (1, (0, 1, 2, 3, 4)), (3, (0, 3, 4)), (SLICES, (0, 4))])
+def test_windows_at_the_stride_that_is_asked_for(stride: int | None, starts: tuple[int, ...]) -> None:
+    prepared = prepare(chest(), RECORD, LUNG, stride=stride)
+    assert prepared.starts == starts and len(prepared) == len(starts)
+    for at in range(len(starts)):
+        assert prepared.inputs(at, LUNG)["image"].shape == (1, 1, SLICES, SIZE, SIZE)
+
+
+@pytest.mark.parametrize("stride", [0, -1, SLICES + 1])
+def test_a_stride_that_would_skip_slices(stride: int) -> None:
+    with pytest.raises(UsageError):
+        prepare(chest(), RECORD, LUNG, stride=stride)
+
+
+def test_slices_of_all_series_are_counted_together(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    prepare(phases(), None, LIVER, progress=lambda *said: told.append(said))
+    assert told == [("decode", 8, 30), ("decode", 18, 30), ("decode", 30, 30)]
+    told.clear()
+    path = save(ct_series(hounsfield(5, SIZE, SIZE)), tmp_path / "study")
+    prepare(path, RECORD, LUNG, progress=lambda *said: told.append(said))
+    for stage in ("read", "decode"):
+        assert [said[1:] for said in told if said[0] == stage] == [(done, 5) for done in range(1, 6)]
+
+
+def test_of_several_series_each_remark_says_which_it_is_about() -> None:
+    prepared = prepare(phases(dwi=("odd.",), c_a=("late.", "odd.")), None, LIVER)
+    assert prepared.study_warnings == ("dwi: odd.", "c_a: late.", "c_a: odd.")
+    alone = Study(chest(), "CT", {}, PatientHeader(), ("odd.",))
+    assert prepare(alone, RECORD, LUNG).study_warnings == ("odd.",)
+
+
+def test_the_study_is_accepted_once_and_only_when_all_else_is_in_order() -> None:
+    accepted: list[int] = []
+
+    def prepared(study: Any, record: Any, manifest: Manifest, **options: Any) -> Prepared:
+        return prepare(study, record, manifest, accepted=lambda: accepted.append(1), **options)
+
+    prepared(chest(), RECORD, LUNG)
+    prepared(phases(), None, LIVER)
+    assert accepted == [1, 1]
+    refused: list[tuple[Any, Any, Manifest, dict[str, Any]]] = [
+        (chest(), {"sex": "F"}, LUNG, {}),
+        (chest(), None, LUNG, {}),
+        (chest(), RECORD, LUNG, {"stride": 0}),
+        (None, RECORD, LUNG, {}),
+        (chest(0), RECORD, LUNG, {}),
+        (chest(), None, RADIOGRAPH, {}),
+        ("missing.png", None, RADIOGRAPH, {"stride": 1}),
+        ("missing.png", None, RADIOGRAPH, {"gaps": "interpolate"}),
+    ]
+    for study, record, manifest, options in refused:
+        with pytest.raises(MmcafError):
+            prepared(study, record, manifest, **options)
+    assert accepted == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "option", [{"stride": 1}, {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}]
+)
+def test_options_of_volumes_are_refused_before_an_image_is_looked_for(option: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=next(iter(option))):
+        prepare(tmp_path / "missing.png", None, RADIOGRAPH, **option)

@@ -1,0 +1,70 @@
+"""A session opens its backend with the engine that is kept, or builds, tests and keeps one."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mmcaf_engine.backends.base import Backend
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle
+from mmcaf_engine.cache.engines import ENGINES
+from mmcaf_engine.cancel import CancelToken
+from mmcaf_engine.errors import CancelledError
+from mmcaf_engine.outputs import remove
+from mmcaf_engine.session.opening import Opening, open_backend
+from mmcaf_engine.session.session import Session, open_session
+
+
+@pytest.fixture
+def bundle(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bundle:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+    return load_bundle(tiny_bundle)
+
+
+def opened(bundle: Bundle) -> dict[str, Any]:
+    with open_session(bundle, backend="openvino", threads=1) as session:
+        return session.describe()
+
+
+def test_an_engine_that_is_built_again_is_tested_again(bundle: Bundle) -> None:
+    first = opened(bundle)
+    assert (first["cache"], first["self_test"]["remembered"]) == ("built, kept", False)
+    kept = opened(bundle)
+    assert (kept["cache"], kept["self_test"]["remembered"]) == ("loaded", True)
+    for item in ENGINES.items():
+        assert remove(item.path)
+    again = opened(bundle)
+    assert (again["cache"], again["self_test"]["remembered"]) == ("built, kept", False)
+
+
+def test_a_session_that_nobody_waits_for_any_more_is_closed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, closed, token = threading.Event(), threading.Event(), CancelToken()
+
+    def slow(bundle: Bundle, backend: Backend) -> Opening:
+        opening = open_backend(bundle, backend)
+        token.cancel()
+        go_on.wait(30)
+        return opening
+
+    monkeypatch.setattr("mmcaf_engine.session.session.open_backend", slow)
+    monkeypatch.setattr(Session, "close", lambda session: closed.set())
+    with pytest.raises(CancelledError):
+        open_session(bundle, backend="onnxruntime", cancel=token)
+    assert not closed.is_set()
+    go_on.set()
+    assert closed.wait(30)
+
+
+def test_an_unusable_engine_that_stays_is_in_the_way_of_a_new_one(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(bundle)
+    [item] = ENGINES.items()
+    [engine] = [file for file in item.path.rglob("*") if file.is_file() and file.suffix != ".json"]
+    engine.write_bytes(b"damaged")
+    monkeypatch.setattr("mmcaf_engine.session.opening.EngineCache.remove", lambda cache, facts: False)
+    found = opened(bundle)
+    assert not found["cache_hit"] and found["self_test"]["passed"]
+    assert found["cache"].startswith("built again (") and found["cache"].endswith("the old one is in the way")
+    assert engine.read_bytes() == b"damaged"

@@ -1,0 +1,99 @@
+"""Headers of compressed frames, byte by byte: what they say, and where they end too early."""
+
+import struct
+
+import pytest
+from pydicom.uid import (
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from mmcaf_engine.study.dicom.codestream import FrameHeader, frame_header, jpeg_header
+
+PROCESS = {JPEGBaseline8Bit: 0xC0, JPEGLosslessSV1: 0xC3, JPEGLSLossless: 0xF7}
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xFF, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def frame_segment(marker: int, rows: int = 33, columns: int = 35, components: int = 1, bits: int = 12) -> bytes:
+    return segment(marker, struct.pack(">BHHB", bits, rows, columns, components) + bytes(3 * components))
+
+
+def jpeg(*segments: bytes, end: bytes = b"\xff\xd9") -> bytes:
+    return b"".join([b"\xff\xd8", *segments, segment(0xDA, bytes(6)), b"pixels", end])
+
+
+@pytest.mark.parametrize("syntax", PROCESS, ids=lambda uid: uid.keyword)
+def test_rows_columns_components_and_bits(syntax: str) -> None:
+    found = frame_header(jpeg(segment(0xE0, b"text"), frame_segment(PROCESS[syntax], 33, 35, 3, 12)), syntax)
+    assert found == FrameHeader(33, 35, 3, 12)
+
+
+def test_filler_and_bare_markers_are_passed_over() -> None:
+    data = jpeg(b"\xff\xff\xff\xd0\xff\x01", frame_segment(0xC0))
+    assert jpeg_header(data, (0xC0,)) == FrameHeader(33, 35, 1, 12)
+
+
+@pytest.mark.parametrize("padding", [0, 1, 62])
+def test_zeros_after_the_end(padding: int) -> None:
+    assert jpeg_header(jpeg(frame_segment(0xC0)) + bytes(padding), (0xC0,)).rows == 33
+
+
+SOUND = jpeg(frame_segment(0xC3))
+BROKEN = {
+    "nothing": b"",
+    "no stream": SOUND[2:],
+    "without its end": SOUND[:-2],
+    "half of its end": SOUND[:-1],
+    "an end and more": SOUND + b"more",
+    "an end long before": SOUND + bytes(64),
+    "cut in the header": SOUND[:9] + b"\xff\xd9",
+    "no frame": jpeg(),
+    "two frames": jpeg(frame_segment(0xC3), frame_segment(0xC3)),
+    "another process": jpeg(frame_segment(0xC0)),
+    "arithmetic codes": jpeg(frame_segment(0xC9)),
+    "no marker": jpeg(frame_segment(0xC3), b"\x00\x01\x00\x02"),
+    "a segment of 1 byte": jpeg(b"\xff\xe0\0\1", frame_segment(0xC3)),
+    "a segment of 0 bytes": jpeg(b"\xff\xe0\0\0", frame_segment(0xC3)),
+}
+
+
+@pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
+def test_no_frame_of_jpeg_lossless(data: bytes) -> None:
+    assert frame_header(SOUND, JPEGLosslessSV1) is not None
+    with pytest.raises(ValueError):
+        frame_header(data, JPEGLosslessSV1)
+
+
+def jpeg2000(right: int, bottom: int, left: int = 0, top: int = 0, components: int = 1, bits: int = 0x0B) -> bytes:
+    size = struct.pack(">HIIIIIIIIH", 0, right, bottom, left, top, right, bottom, 0, 0, components)
+    return b"\xff\x4f" + segment(0x51, size + bytes([bits, 1, 1])) + bytes(8)
+
+
+@pytest.mark.parametrize(
+    ("data", "header"),
+    [
+        (jpeg2000(35, 33), FrameHeader(33, 35, 1, 12)),
+        (jpeg2000(35, 33, bits=0x8F), FrameHeader(33, 35, 1, 16)),
+        (jpeg2000(40, 35, left=5, top=2), FrameHeader(33, 35, 1, 12)),
+        (jpeg2000(35, 33, components=3), FrameHeader(33, 35, 3, 12)),
+    ],
+    ids=["unsigned", "signed", "offset", "colour"],
+)
+def test_a_jpeg_2000_frame(data: bytes, header: FrameHeader) -> None:
+    assert frame_header(data, JPEG2000Lossless) == header
+
+
+@pytest.mark.parametrize("data", [b"", jpeg2000(35, 33)[:44], b"\0" + jpeg2000(35, 33)], ids=["none", "cut", "shifted"])
+def test_no_jpeg_2000_frame(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        frame_header(data, JPEG2000Lossless)
+
+
+def test_run_lengths_have_no_header() -> None:
+    assert frame_header(b"anything", RLELossless) is None

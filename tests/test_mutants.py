@@ -1,0 +1,46 @@
+"""The lists of mutants fit the code of today: each names one line, still compiles, and has tests to kill it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from import_rules import GROUND, PACKAGES, ROOMS, ROOT
+from mutants import Mutant, rooms
+from mutants.plugin import changed, module_name
+
+LEAST = 10
+KNOWN = rooms()
+EVERY = [pytest.param(one, id=f"{room}-{at}") for room, listed in KNOWN.items() for at, one in enumerate(listed)]
+
+
+def places() -> set[str]:
+    """The rooms that exist, the engine's ground as one, and the other packages."""
+    engine = PACKAGES["mmcaf_engine"]
+    there = {name for group in ROOMS for name in group if (engine / name).is_dir()}
+    return there | {"ground", "pipeline", "cli", "export", "kernels"}
+
+
+def room_of(file: str) -> str:
+    package, *rest = module_name(Path(file)).split(".")
+    if package != "mmcaf_engine":
+        return package.removeprefix("mmcaf_")
+    return "ground" if rest[0] in {name for group in GROUND for name in group} else rest[0]
+
+
+def test_every_room_has_its_mutants() -> None:
+    assert set(KNOWN) == places()
+    for room, listed in KNOWN.items():
+        tried = [one for one in listed if not one.equivalent]
+        assert len(tried) >= LEAST and len(set(listed)) == len(listed), room
+        assert {room_of(one.file) for one in listed} == {room}
+
+
+@pytest.mark.parametrize("mutant", EVERY)
+def test_a_mutant_fits_the_code(mutant: Mutant) -> None:
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    other = changed(source, mutant.line, mutant.becomes)
+    assert ast.dump(ast.parse(other)) != ast.dump(ast.parse(source))
+    assert mutant.equivalent or mutant.tests
+    for test in mutant.tests:
+        assert (ROOT / test.partition("::")[0]).exists(), test
