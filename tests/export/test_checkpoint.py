@@ -21,6 +21,7 @@ from mmcaf_export.checkpoint import SAFETENSORS, STATE_DICT, TRAINING, Checkpoin
 from mmcaf_export.match import MatchReport, match_state
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+from refusals import Fact, refused
 
 Save = Callable[[object], Path]
 WEIGHTS = {"a.weight": torch.arange(6.0).reshape(2, 3), "a.bias": torch.ones(2)}
@@ -80,7 +81,7 @@ def test_safetensors(metadata: dict[str, str] | None, tmp_path: Path) -> None:
 def test_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -> None:
     target = tmp_path / "ran"
     path = save({"model_state": WEIGHTS, "extra": Trap(target)})
-    with pytest.raises(ExportError, match=r"weights\.pth: holds posix\.mkdir, which is not data") as caught:
+    with refused(ExportError, "weights.pth", "posix.mkdir") as caught:
         load_checkpoint(path)
     assert not target.exists()
     assert "python -c" in caught.value.remedy
@@ -89,13 +90,13 @@ def test_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -> 
 
 def test_a_namespace_does_not_open_the_door(save: Save, tmp_path: Path) -> None:
     target = tmp_path / "ran"
-    with pytest.raises(ExportError, match="which is not data"):
+    with refused(ExportError, "weights.pth", "posix.mkdir"):
         load_checkpoint(save({"model_state": WEIGHTS, "model_args": argparse.Namespace(trap=Trap(target))}))
     assert not target.exists()
 
 
 def test_whole_module_is_refused_with_the_command_that_converts_it(save: Save) -> None:
-    with pytest.raises(ExportError, match=r"torch\.nn\.modules\.linear\.Linear, which is not data"):
+    with refused(ExportError, "weights.pth", "torch.nn.modules.linear.Linear"):
         load_checkpoint(save(nn.Linear(2, 2)))
 
 
@@ -113,7 +114,7 @@ def test_the_converting_command_works(tmp_path: Path) -> None:
 def test_old_pickle_format_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "old.pth"
     torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)
-    with pytest.raises(ExportError, match=r"format of PyTorch before 1\.6"):
+    with refused(ExportError, "old.pth", "PyTorch", 1.6):
         load_checkpoint(path)
 
 
@@ -127,7 +128,7 @@ def test_truncated_file(kind: str, share: float, tmp_path: Path) -> None:
     else:
         save_file(state, path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    with pytest.raises(ExportError, match=r"weights\.\w+: cannot be read as"):
+    with refused(ExportError, path.name):
         load_checkpoint(path)
 
 
@@ -139,7 +140,7 @@ def test_truncated_file(kind: str, share: float, tmp_path: Path) -> None:
 def test_other_files(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(content)
-    with pytest.raises(ExportError, match="not a checkpoint; it begins with"):
+    with refused(ExportError, "weights.pth", "checkpoint"):
         load_checkpoint(path)
 
 
@@ -147,30 +148,30 @@ def test_other_zip(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", "nothing")
-    with pytest.raises(ExportError, match="cannot be read as a PyTorch checkpoint"):
+    with refused(ExportError, path.name, "PyTorch"):
         load_checkpoint(path)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match=r"none\.pth: no such file"):
+    with refused(ExportError, "none.pth", "no such file"):
         load_checkpoint(tmp_path / "none.pth")
-    with pytest.raises(ExportError, match="expected a file, got a directory"):
+    with refused(ExportError, str(tmp_path), "file", "directory"):
         load_checkpoint(tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("document", "message"),
+    ("document", "facts"),
     [
-        ([torch.ones(1)], "holds a list"),
-        (torch.ones(1), "holds a Tensor"),
-        ({}, "holds no tensors"),
-        ({"model_state": {}}, "holds no tensors"),
-        ({"epoch": 3, "a": torch.ones(1)}, r"1 entries that are no tensors: epoch \(int\)"),
+        ([torch.ones(1)], ("list",)),
+        (torch.ones(1), ("Tensor",)),
+        ({}, ("no tensors",)),
+        ({"model_state": {}}, ("no tensors",)),
+        ({"epoch": 3, "a": torch.ones(1)}, (1, "epoch", "int")),
     ],
     ids=["list", "tensor", "empty", "empty state", "mixed"],
 )
-def test_data_that_is_no_state(document: object, message: str, save: Save) -> None:
-    with pytest.raises(ExportError, match=message):
+def test_data_that_is_no_state(document: object, facts: tuple[Fact, ...], save: Save) -> None:
+    with refused(ExportError, "weights.pth", *facts):
         load_checkpoint(save(document))
 
 
@@ -240,5 +241,5 @@ def test_other_precisions_become_float32(
 
 def test_a_value_beyond_float32_is_not_finite(slim_state: dict[str, Tensor], slim_network: MmcafNet) -> None:
     slim_state["fin_cls.bias"] = torch.tensor([1e300], dtype=torch.float64)
-    with pytest.raises(ExportError, match=r"fin_cls.bias \(1 of 1 values are NaN or infinite\)"):
+    with refused(ExportError, "fin_cls.bias", 1, "NaN"):
         match(slim_state, slim_network)

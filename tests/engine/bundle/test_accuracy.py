@@ -14,6 +14,7 @@ from mmcaf_engine.bundle.accuracy import (
     Accuracy,
     AccuracySummary,
     CohortSummary,
+    Flips,
     Reference,
     Runtime,
     accuracy_summary,
@@ -164,3 +165,19 @@ def test_unusable_bounds(tiny_bundle: Path, tmp_path: Path, bounds: dict[str, An
     assert "accuracy_bounds" not in tiny_manifest()
     with refused(BundleError, "own.mmcaf", *facts):
         add_precisions(tiny_bundle, tmp_path / "own.mmcaf", {}, accuracy_bounds=bounds)
+
+
+@pytest.mark.parametrize(
+    ("flips", "count"),
+    [
+        ({"to_label_0": 2, "to_label_1": 3}, 5),
+        ({"to_label_0": 2}, 2),
+        ({"to_label_1": 3}, 3),
+        ({"changed": 4}, 4),
+        ({"changed": 0}, 0),
+        ({}, 0),
+    ],
+    ids=str,
+)
+def test_flips_are_counted_to_either_label_or_as_they_are_told(flips: dict[str, int], count: int) -> None:
+    assert Flips(**flips, fraction=0.1).count == count

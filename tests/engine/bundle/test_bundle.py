@@ -1,7 +1,6 @@
 """Bundles: written whole, every hash checked before its first use, refused by name."""
 
 import json
-import pickle
 import shutil
 import threading
 import zipfile
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 
 from backends_here import backends
-from mmcaf_engine.bundle.bundle import check_output, file_sha256, load_bundle, write_bundle
+from mmcaf_engine.bundle.bundle import file_sha256, load_bundle, write_bundle
 from mmcaf_engine.errors import BundleError, UsageError
 from mmcaf_engine.session.session import open_session
 from refusals import Fact, check_facts, refused
@@ -275,44 +274,3 @@ def test_file_that_is_no_zip(tmp_path: Path) -> None:
 def test_compressed_zip_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     with refused(BundleError, "tiny.zip", "manifest.json", command="zip -0 -r"):
         load_bundle(zip_folder(tiny_bundle, tmp_path / "tiny.zip", zipfile.ZIP_DEFLATED))
-
-
-@pytest.mark.parametrize("there", ["folder", "file"])
-def test_only_a_bundle_is_ever_replaced(there: str, tmp_path: Path) -> None:
-    output = tmp_path / "out.mmcaf"
-    if there == "folder":
-        output.mkdir()
-        (output / "thesis.txt").write_text("years of work")
-        with pytest.raises(UsageError):
-            check_output(output, force=True)
-        assert (output / "thesis.txt").exists()
-        (output / "manifest.json").write_text("{}")
-    else:
-        output.write_text("an archive")
-    with pytest.raises(UsageError):
-        check_output(output)
-    check_output(output, force=True)
-    with pytest.raises(UsageError):
-        check_output(output, inputs=[output], force=True)
-
-
-def test_a_bundle_that_was_handed_over_is_still_that_one(tiny_bundle: Path, tmp_path: Path) -> None:
-    handed = pickle.dumps(load_bundle(tiny_bundle))
-    assert pickle.loads(handed).sha256 == load_bundle(tiny_bundle).sha256
-    shutil.rmtree(tiny_bundle)
-    make_tiny_bundle(tiny_bundle, intended_use="Another one.")
-    with pytest.raises(BundleError):
-        pickle.loads(handed)
-
-
-@pytest.mark.usefixtures("own_cache")
-def test_another_bundle_in_the_place_of_an_unpacked_copy_is_replaced(tiny_bundle: Path, tmp_path: Path) -> None:
-    packed = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
-    copy = load_bundle(packed).folder
-    other = make_tiny_bundle(tmp_path / "other.mmcaf", intended_use="Another one.")
-    shutil.rmtree(copy)
-    shutil.copytree(other, copy)
-    found = load_bundle(packed)
-    found.verify()
-    assert found.folder == copy and found.sha256 == load_bundle(tiny_bundle).sha256
-    assert file_sha256(copy / "manifest.json") == found.sha256

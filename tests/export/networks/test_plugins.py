@@ -18,6 +18,7 @@ from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_multiframe
 from mmcaf_engine.errors import ExportError
 from mmcaf_export.networks.registry import BUILT_IN, Networks
+from refusals import refused
 
 EXAMPLE = Path(__file__).parents[2] / "data" / "example_network"
 
@@ -122,11 +123,11 @@ def test_a_network_of_another_package_is_recognised(add_package: Callable[..., N
         ("raise SystemExit('bye')", "Entry", "SystemExit: bye"),
         ("1 +", "Entry", "SyntaxError: invalid syntax"),
         ("", "Entry", "AttributeError: module 'broken_net' has no attribute 'Entry'"),
-        ("Entry = object", "Entry", "TypeError: it makes object; a subclass of NetworkEntry is expected"),
-        ("Entry = 3", "Entry", "TypeError: it makes int; a subclass of NetworkEntry is expected"),
-        (entry(name=""), "Entry", "TypeError: its name is missing or empty"),
-        (entry(signature="()"), "Entry", "TypeError: its signature is missing or empty"),
-        (entry(name="mmcaf"), "Entry", "its name 'mmcaf' is taken by mmcaf-infer"),
+        ("Entry = object", "Entry", "NetworkEntry"),
+        ("Entry = 3", "Entry", "NetworkEntry"),
+        (entry(name=""), "Entry", "TypeError: its name"),
+        (entry(signature="()"), "Entry", "TypeError: its signature"),
+        (entry(name="mmcaf"), "Entry", "'mmcaf'"),
     ],
     ids=["import", "exit", "syntax", "attribute", "class", "value", "name", "signature", "taken"],
 )
@@ -139,28 +140,26 @@ def test_a_broken_package_is_named_and_harms_no_other(
     assert networks.recognise(STATE, {}) == ("other", 7)
     assert networks.recognise(slim_state, {})[0] == "mmcaf"
     for asked in (None, "unknown"):
-        with pytest.raises(ExportError) as caught:
+        with refused(ExportError, "broken-net", 2.1, reason):
             networks.recognise({"layer.weight": torch.zeros(1)}, {}, asked)
-        assert "The package broken-net 2.1 adds a network that cannot be used: " in str(caught.value)
-        assert reason in str(caught.value)
 
 
 def test_a_network_that_fails_on_a_checkpoint_is_named(add_package: Callable[..., None]) -> None:
     add_package("acme-net", entry(more="return state['gone']"))
-    with pytest.raises(ExportError, match=r"'other' of the package acme-net 2\.1 failed: KeyError: 'gone'"):
+    with refused(ExportError, "'other'", "acme-net", 2.1, "KeyError", "'gone'"):
         Networks().recognise(STATE, {})
 
 
 def test_a_network_that_refuses_a_checkpoint_says_why(add_package: Callable[..., None]) -> None:
     add_package("acme-net", entry(more="raise ValueError('its width is 3')"))
-    with pytest.raises(ExportError, match="looks like Other but cannot be one: its width is 3"):
+    with refused(ExportError, "Other", "its width is 3"):
         Networks().recognise(STATE, {})
 
 
 def test_a_checkpoint_that_fits_two_networks_needs_a_choice(add_package: Callable[..., None]) -> None:
     add_package("acme-net", entry())
     add_package("bolt-net", entry(name="same"))
-    with pytest.raises(ExportError, match=r"fits several networks: other \(of acme-net 2\.1\), same \(of bolt-net"):
+    with refused(ExportError, "other", "acme-net", "same", "bolt-net", 2.1):
         Networks().recognise(STATE, {})
     assert Networks().recognise(STATE, {}, "same") == ("same", 7)
     assert Networks().recognise(STATE, {"network": "other"}) == ("other", 7)
