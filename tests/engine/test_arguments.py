@@ -49,7 +49,9 @@ def refusal(error: type[MmcafError], call: Callable[[], object], *facts: Fact) -
 
 
 @pytest.mark.parametrize(
-    "given", [3, [], [RECORD], {3: 4}, 1.5, np.int64(3), bytearray(b"{}"), object(), (1,)], ids=str
+    "given",
+    [3, [], [RECORD], {3: 4}, 1.5, np.int64(3), bytearray(b"{}"), object(), (1,)],
+    ids=lambda value: type(value).__name__,
 )
 def test_no_record(given: Any, bundle: Path) -> None:
     expected = ("str", "Path", "bytes", "Mapping[str, Any]")
