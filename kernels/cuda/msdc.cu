@@ -180,12 +180,18 @@ __device__ __forceinline__ void msdc(const T* __restrict__ x, const float* __res
           const float last = w[4];
 #pragma unroll
           for (int r = 0; r < STRIP; ++r) {
-            five[d][r] += a.x * v[r] + a.y * v[r + 1] + a.z * v[r + 2] + a.w * v[r + 3] + last * v[r + 4];
+            float sum = fmaf(a.x, v[r], five[d][r]);  // a chain: a sum of products added up would cost two more
+            sum = fmaf(a.y, v[r + 1], sum);
+            sum = fmaf(a.z, v[r + 2], sum);
+            sum = fmaf(a.w, v[r + 3], sum);
+            five[d][r] = fmaf(last, v[r + 4], sum);
           }
           if (t >= 1 && t <= 3 && i >= 1 && i <= 3) {
             const float4 b = *reinterpret_cast<const float4*>(own + THREE + ((t - 1) * 3 + i - 1) * 4);
 #pragma unroll
-            for (int r = 0; r < STRIP; ++r) three[d][r] += b.x * v[r + 1] + b.y * v[r + 2] + b.z * v[r + 3];
+            for (int r = 0; r < STRIP; ++r) {
+              three[d][r] = fmaf(b.z, v[r + 3], fmaf(b.y, v[r + 2], fmaf(b.x, v[r + 1], three[d][r])));
+            }
           }
         }
       }

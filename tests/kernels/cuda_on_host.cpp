@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 
 #include <barrier>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
