@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, example, given, settings
 from torch import Tensor
 
+from kernels import cases_nonfinite
 from kernels.cases_msdc import LARGE, Case, arguments
 from kernels.harness import DTYPES, hold, memory_full_of_nan, name, relative_error
 from mmcaf_kernels.msdc import cuda
@@ -85,6 +87,28 @@ def test_matches_reference_emulated(emulated: Run, case: Case, dtype: torch.dtyp
 @pytest.mark.parametrize("case", CASES + LARGE, ids=name)
 def test_matches_reference_on_gpu(on_gpu: Run, case: Case, dtype: torch.dtype) -> None:
     hold(error(on_gpu, case, dtype, "cuda"), dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=name)
+@pytest.mark.parametrize("case", [CASES[1], Case((1, 1, 9, 6, 8))], ids=name)
+@settings(
+    max_examples=10,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@example(placed=((0, 100, float("inf")),))
+@example(placed=((0, 100, float("nan")),))
+@given(placed=cases_nonfinite.PLACED)
+def test_what_is_not_finite_is_as_in_the_reference(
+    emulated: Run, case: Case, dtype: torch.dtype, placed: cases_nonfinite.Placed
+) -> None:
+    _, *rest = arguments(case, dtype, "cpu")
+    given = cases_nonfinite.Case("msdc", placed).inputs((case.shape,), dtype)
+    with memory_full_of_nan():
+        found = emulated(*given, *rest)
+    assert cases_nonfinite.distance(found, lambda a: reference(*a, *rest), given) <= 1
 
 
 def test_a_channel_that_does_not_exist_is_nan(emulated: Run) -> None:

@@ -29,12 +29,11 @@ def arguments(**changes: object) -> dict[str, object]:
     [
         ({"x": None}, TypeError, "x is of type NoneType"),
         ({"x": torch.zeros(1, 4, 2, 3, 3)[..., ::2]}, ValueError, "contiguous"),
-        ({"x": torch.zeros(1, 4, 2, 1, 40000)}, ValueError, "expected no side above 32767"),
         ({"x": torch.zeros(1, 4, 3000, 3000, 30, device="meta")}, ValueError, "positions; expected at most"),
         ({"taps": torch.zeros(4, 3, 3, 3)}, ValueError, r"expected \[4, 27\]"),
         ({"bias": torch.zeros(3)}, ValueError, r"bias is \[3\]; expected \[4\]"),
     ],
-    ids=["x-none", "x-strided", "x-long", "x-large", "taps", "bias"],
+    ids=["x-none", "x-strided", "x-large", "taps", "bias"],
 )
 def test_refuses(changes: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

@@ -34,14 +34,16 @@ def channel_statistics_kernel(
         count = 1.0 * tl.minimum(block, stop - position)
         value = tl.load(x + row * length + at, mask=inside, other=0.0).to(tl.float32) - pivot
         own = tl.sum(tl.where(inside, value, 0.0), axis=0) / count
-        apart = own - merged
         share = count / (total + count)
         if second is not None:
+            apart = own - merged
             value_apart = tl.where(inside, value - own, 0.0)
             spread += tl.sum(value_apart * value_apart, axis=0) + apart * apart * total * share
+            merged += apart * share
+        else:  # an infinite mean stays so, which the difference of two means would not
+            merged = merged * (1.0 - share) + own * share
         if peak is not None:
             highest = tl.maximum(highest, tl.max(tl.where(inside, value, float("-inf")), axis=0))
-        merged += apart * share
         total += count
     tl.store(mean + program, merged)
     if second is not None:
@@ -87,12 +89,19 @@ def channel_gate_kernel(
             shift = tl.load(narrow_bias + h, mask=h < hidden, other=0.0)
             sum_first += shift
             sum_other += shift
-        active = tl.where(sum_first < 0, sum_first * slope, sum_first)
+        active = _activated(sum_first, slope)
         if other is not None:
-            active += tl.where(sum_other < 0, sum_other * slope, sum_other)
+            active += _activated(sum_other, slope)
+        active = tl.where(h < hidden, active, 0.0)  # not zero by itself where a pooled value is not finite
         inside = (c < channels)[:, None] & (h < hidden)[None, :]
         weight = tl.load(widen + c[:, None] * hidden + h[None, :], mask=inside, other=0.0)
         total += tl.sum(weight * active[None, :], axis=1)
     if widen_bias is not None:
         total += tl.load(widen_bias + c, mask=c < channels, other=0.0)
     tl.store(gate + sample * channels + c, 1.0 / (1.0 + tl.exp(-total)), mask=c < channels)
+
+
+@triton.jit
+def _activated(value, slope):
+    """Leaky ReLU; with a slope of zero ReLU, which makes zero of -inf too."""
+    return tl.where(value < 0, tl.where(slope == 0.0, 0.0, value * slope), value)

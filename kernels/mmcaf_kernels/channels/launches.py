@@ -4,6 +4,9 @@ from torch import Tensor
 
 from ..launch import Launch, ceil_div, power_of_two
 
+LONGEST_RUN = 4096
+"""Values of a channel that a program of `channel_statistics` holds in registers at a time."""
+
 
 def channel_statistics(
     x: Tensor,
@@ -29,7 +32,7 @@ def channel_statistics(
         "splits": splits,
         "rows_per_pivot": rows_per_pivot,
     }
-    block = power_of_two(min(part, length), 128, 4096)
+    block = power_of_two(min(part, length), 128, LONGEST_RUN)
     return Launch(channel_statistics_kernel, (rows * splits,), arguments, {"block": block})
 
 

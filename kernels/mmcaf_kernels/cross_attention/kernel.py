@@ -36,6 +36,8 @@ def paired_kernel(
     lane = tl.arange(0, block_d)[None, :]
     j = tl.arange(0, block_m)
     seen_short = visible(short_mask, batch * m, j, m)
+    some_short = tl.max(seen_short.to(tl.int32), axis=0)
+    some_long = 0
     own = head * m * d + j[:, None] * d + lane
     known = (j < m)[:, None] & (lane < d)
     known_short = seen_short[:, None] & (lane < d)
@@ -48,6 +50,7 @@ def paired_kernel(
     for start in range(0, n, block_n):
         i = start + tl.arange(0, block_n)
         seen = visible(long_mask, batch * n, i, n)
+        some_long = tl.maximum(some_long, tl.max(seen.to(tl.int32), axis=0))
         there = head * n * d + i[:, None].to(tl.int64) * d + lane
         known_here = (i < n)[:, None] & (lane < d)
         known_long = seen[:, None] & (lane < d)
@@ -57,13 +60,13 @@ def paired_kernel(
         scores = tl.where(seen_short[None, :], scores, float("-inf"))
         shares = tl.exp(scores - _finite(tl.max(scores, axis=1))[:, None])
         total = tl.sum(shares, axis=1)
-        result = tl.dot(shares.to(value.dtype), value, input_precision="ieee") / positive(total)[:, None]
+        result = tl.dot(shares.to(value.dtype), value, input_precision="ieee") / divisor(total, some_short)[:, None]
         tl.store(long_out + there, result.to(long_out.dtype.element_ty), mask=known_here)
 
         far_key = read(long_key + there, known_long, widen)
         far_value = read(long_value + there, known_long, widen)
         gathered, highest, weight = _gather(query, far_key, far_value, seen, scale, gathered, highest, weight)
-    gathered /= positive(weight)[:, None]
+    gathered /= divisor(weight, some_long)[:, None]
     tl.store(short_out + own, gathered.to(short_out.dtype.element_ty), mask=known)
 
 
@@ -131,15 +134,17 @@ def _attend(
     highest = tl.full([block], float("-inf"), tl.float32)
     weight = tl.full([block], 0.0, tl.float32)
     gathered = tl.full([block, block_d], 0.0, tl.float32)
+    some = 0
     for start in range(0, keys, block):
         j = start + tl.arange(0, block)
         seen = visible(mask, head // heads * keys, j, keys)
+        some = tl.maximum(some, tl.max(seen.to(tl.int32), axis=0))
         there = head * keys * d + j[:, None].to(tl.int64) * d + lane
         known_there = seen[:, None] & (lane < d)
         far_key = read(key + there, known_there, widen)
         far_value = read(value + there, known_there, widen)
         gathered, highest, weight = _gather(near, far_key, far_value, seen, scale, gathered, highest, weight)
-    gathered /= positive(weight)[:, None]
+    gathered /= divisor(weight, some)[:, None]
     tl.store(out + own, gathered.to(out.dtype.element_ty), mask=known)
 
 
@@ -179,10 +184,15 @@ def visible(mask, base, index, length):
 
 @triton.jit
 def _finite(highest):
-    """A row without a visible key has no highest score; zero keeps its exponentials zero."""
+    """A row without a visible key so far has no highest score; zero keeps its exponentials zero."""
     return tl.where(highest == float("-inf"), 0.0, highest)
 
 
 @triton.jit
-def positive(weight):
-    return tl.where(weight == 0.0, 1.0, weight)
+def divisor(weight, some):
+    """The sum of a row's exponentials, or one where no key is visible, so that such a row gathers zero.
+
+    Where keys are visible whose scores are all -inf, the sum is zero, and 0 / 0 is NaN, as in the reference: an
+    overflow stays visible.
+    """
+    return tl.where(some > 0, weight, 1.0)

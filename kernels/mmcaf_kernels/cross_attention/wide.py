@@ -8,7 +8,7 @@ side reads the image's by columns, and they are computed once.
 import triton
 import triton.language as tl
 
-from .kernel import positive, read, softmax_step, visible
+from .kernel import divisor, read, softmax_step, visible
 
 
 @triton.jit
@@ -106,13 +106,15 @@ def _take(
     highest = tl.full([block], float("-inf"), tl.float32)
     weight = tl.full([block], 0.0, tl.float32)
     gathered = tl.full([block, block_d], 0.0, tl.float32)
+    some = 0
     for start in range(0, keys, block_keys):
         j = start + tl.arange(0, block_keys)
         seen = visible(mask, head // heads * keys, j, keys)
+        some = tl.maximum(some, tl.max(seen.to(tl.int32), axis=0))
         known = (i < queries)[:, None] & seen[None, :]
         found = tl.load(scores + row + j[None, :].to(tl.int64) * key_step, mask=known, other=0.0)
         far = read(value + (head * keys + j)[:, None] * d + lane, seen[:, None] & (lane < d), widen)
         gathered, highest, weight = softmax_step(found, far, seen, gathered, highest, weight)
-    gathered /= positive(weight)[:, None]
+    gathered /= divisor(weight, some)[:, None]
     own = (head * queries + i)[:, None] * d + lane
     tl.store(out + own, gathered.to(out.dtype.element_ty), mask=(i < queries)[:, None] & (lane < d))

@@ -30,6 +30,8 @@ def kan_kernel(
         value = tl.load(x + n * inputs + i, mask=n < samples, other=0.0).to(tl.float32)  # [block, 1]
         weight = tl.load(base + i * outputs + o, mask=o < outputs, other=0.0)
         total += weight * (value / (1.0 + tl.exp(-value)))
+        # The recursion of the splines multiplies distances from the knots by zero; an infinite one makes it NaN.
+        total = tl.where(value == float("inf"), float("nan"), total)
 
         line = knots + i * count
         interval = tl.full([block, 1], -1, tl.int32)

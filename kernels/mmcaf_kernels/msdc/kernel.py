@@ -52,9 +52,7 @@ def msdc_kernel(
     for i in range(5):
         in_row = (at < area) & (h + i - 2 >= 0) & (h + i - 2 < height)
         line = plane + at + (i - 2) * width
-        # The 3 x 3 x 3 branch has no first and no last row; they count with weight zero.
-        middle = tl.where((i >= 1) & (i <= 3), 1.0, 0.0)
-        inner = weights + 1 + tl.minimum(tl.maximum(i - 1, 0), 2) * 3
+        inner = weights + 1 + (i - 1) * 3
         for j in tl.static_range(5):
             inside = in_row & (w + (j - 2) >= 0) & (w + (j - 2) < width)
             column = ()  # values of the stack with its halo
@@ -63,9 +61,10 @@ def msdc_kernel(
                 if halo > 0:  # the slice may lie outside the volume
                     mask = inside & (at < tl.where((z + s >= 0) & (z + s < depth), area, 0))
                 column = column + (tl.load(line + (j - 2) + s * area, mask=mask, other=0.0).to(tl.float32),)
-            five = _add(five, column, weights + 28 + i * 5 + j, 25, 1.0, 2, halo, slices)
-            if j >= 1 and j <= 3:
-                three = _add(three, column, inner + (j - 1), 9, middle, 1, halo, slices)
+            five = _add(five, column, weights + 28 + i * 5 + j, 25, 2, halo, slices)
+            if j >= 1 and j <= 3:  # noqa: SIM102 (the compiler decides this, the program what follows)
+                if (i >= 1) & (i <= 3):  # the 3 x 3 x 3 branch has no first and no last row
+                    three = _add(three, column, inner + (j - 1), 9, 1, halo, slices)
 
     only = tl.load(weights)
     first = tl.load(bias + source * 3)
@@ -81,13 +80,11 @@ def msdc_kernel(
 
 
 @triton.jit
-def _add(
-    sums, column, weights, step: tl.constexpr, factor, reach: tl.constexpr, halo: tl.constexpr, slices: tl.constexpr
-):
+def _add(sums, column, weights, step: tl.constexpr, reach: tl.constexpr, halo: tl.constexpr, slices: tl.constexpr):
     """Add what one in-plane tap contributes, along depth, to every slice's sum."""
     along = ()
     for t in tl.static_range(2 * reach + 1):
-        along = along + (tl.load(weights + t * step) * factor,)
+        along = along + (tl.load(weights + t * step),)
     new = ()
     for k in tl.static_range(slices):
         total = sums[k]
