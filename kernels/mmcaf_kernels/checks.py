@@ -8,7 +8,8 @@ from torch import Tensor
 INPUTS = (torch.float32, torch.float16, torch.bfloat16)
 """What activations may be; sums are formed in float32 whatever they are."""
 PARAMETERS = (torch.float32,)
-LARGEST_INDEX = 2**31 - 1
+LARGEST_INDEX = 2**31 - 2**25
+"""Of what is counted in 32 bits; the rest holds the last step beyond it: a block, or a part of a channel (1 / 64)."""
 
 
 def check_tensor(
@@ -53,7 +54,7 @@ def check_tensor(
 
 
 def check_volume(kernel: str, x: object) -> None:
-    """x must be [N, C, D, H, W], with a channel of fewer than 2^31 positions (the tensor may have more)."""
+    """x must be [N, C, D, H, W], with a channel of at most LARGEST_INDEX positions (the tensor may have more)."""
     check_tensor(kernel, "x", x, ("N", "C", "D", "H", "W"), dtypes=INPUTS)
     if isinstance(x, Tensor):
         check_positions(kernel, x.shape[2] * x.shape[3] * x.shape[4])
@@ -63,6 +64,14 @@ def check_positions(kernel: str, positions: int) -> None:
     """Offsets within one channel are 32-bit."""
     if positions > LARGEST_INDEX:
         raise ValueError(f"{kernel}: a channel has {positions} positions; expected at most {LARGEST_INDEX}")
+
+
+def check_index(kernel: str, name: str, tensor: Tensor, largest: int) -> None:
+    """`largest` is what 32-bit indexes into a tensor reach, the kernel's last block included."""
+    if largest > LARGEST_INDEX:
+        raise ValueError(
+            f"{kernel}: {name} {list(tensor.shape)} needs indexes up to {largest}; expected at most {LARGEST_INDEX}"
+        )
 
 
 def _type(dtype: torch.dtype) -> str:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 OPTIONS = {"enable_fp_fusion": True, "num_stages": 1}
 """Compiler options of every kernel, the same whether compiled ahead of time or when first called."""
+LARGEST_GRID = 2**31 - 1
+"""Programs of one launch (CUDA C++ Programming Guide, technical specifications)."""
 OLDEST = (7, 5)
 """Compute capability from which the kernels are compiled and tested."""
 
@@ -47,7 +49,7 @@ class Launch:
     """One kernel with everything it is called with.
 
     `arguments` are passed at run time (tensors, numbers, None for an absent tensor); `constants`
-    are compiled in; `warps` is the number of warps per program.
+    are compiled in; `warps` is the number of warps per program. More programs than LARGEST_GRID are a ValueError.
     """
 
     kernel: Any
@@ -55,6 +57,13 @@ class Launch:
     arguments: dict[str, Any]
     constants: dict[str, Any]
     warps: int = 4
+
+    def __post_init__(self) -> None:
+        if self.grid[0] > LARGEST_GRID:
+            raise ValueError(
+                f"{self.kernel.__name__}: {self.grid[0]} programs are needed; expected at most {LARGEST_GRID} (pass "
+                "fewer samples at a time)"
+            )
 
 
 def run(launches: Iterable[Launch], x: Tensor) -> None:

@@ -2,10 +2,14 @@
 
 from torch import Tensor
 
+from ..checks import check_index
 from ..launch import Launch, ceil_div, power_of_two
 
 LONGEST_RUN = 4096
 """Values of a channel that a program of `channel_statistics` holds in registers at a time."""
+
+GATES, MOST_HIDDEN = 64, 16
+"""Channels and hidden values that a program of `channel_gate` holds at a time."""
 
 
 def channel_statistics(
@@ -44,12 +48,15 @@ def channel_gate(
     slope: float,
     gate: Tensor,
 ) -> Launch:
-    """The gate [N, C] of pooled channels [N, C]; layers are (weight, bias), `slope` is the leaky ReLU's."""
+    """The gate [N, C] of pooled channels [N, C]; layers are (weight, bias), `slope` is the leaky ReLU's.
+
+    `check_gate` says which layers it can take.
+    """
     from .kernel import channel_gate_kernel
 
     samples, channels = gate.shape
     hidden = narrow[0].shape[0]
-    block, block_hidden = 64, power_of_two(hidden, 1, 16)
+    block, block_hidden = GATES, power_of_two(hidden, 1, MOST_HIDDEN)
     tiles = ceil_div(channels, block)
     arguments = {
         "first": first,
@@ -65,3 +72,9 @@ def channel_gate(
         "tiles": tiles,
     }
     return Launch(channel_gate_kernel, (samples * tiles,), arguments, {"block": block, "block_hidden": block_hidden})
+
+
+def check_gate(kernel: str, narrow: Tensor) -> None:
+    """Refuse a first layer [hidden, C], and with it its like [C, hidden], that is too large for 32-bit indexes."""
+    hidden, channels = narrow.shape
+    check_index(kernel, "the gate's first layer", narrow, (hidden + MOST_HIDDEN) * (channels + GATES))

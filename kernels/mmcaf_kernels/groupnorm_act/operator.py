@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..channels.launches import channel_gate, channel_statistics
+from ..channels.launches import channel_gate, channel_statistics, check_gate
 from ..checks import INPUTS, check_positions, check_tensor, check_volume
 from ..launch import Launch, ceil_div, new, path, power_of_two, run
 from ..operators import operator
@@ -194,6 +194,7 @@ def _check(
         shapes = ((hidden, channels), (hidden,), (channels, hidden), (channels,))
         for part, tensor, shape in zip(("weight 1", "bias 1", "weight 2", "bias 2"), gate, shapes, strict=True):
             check_tensor(name, f"gate's {part}", tensor, shape, beside=x)
+        check_gate(name, gate[0])
 
 
 def _gate(

@@ -2,10 +2,13 @@
 
 from torch import Tensor
 
-from ..checks import INPUTS, check_tensor
+from ..checks import INPUTS, check_index, check_tensor
 from ..launch import Launch, ceil_div, new, path, power_of_two, run
 from ..operators import operator
 from . import reference
+
+MOST_OUTPUTS = 32
+"""Of one program."""
 
 
 def kan(x: Tensor, knots: Tensor, base: Tensor, coefficients: Tensor) -> Tensor:
@@ -36,7 +39,7 @@ def launches(x: Tensor, knots: Tensor, base: Tensor, coefficients: Tensor, out: 
 
     samples, inputs = x.shape
     outputs = base.shape[1]
-    block, block_outputs = power_of_two(samples, 1, 16), power_of_two(outputs, 1, 32)
+    block, block_outputs = power_of_two(samples, 1, 16), power_of_two(outputs, 1, MOST_OUTPUTS)
     tiles = ceil_div(outputs, block_outputs)
     arguments = {
         "x": x,
@@ -79,6 +82,7 @@ def _check(x: Tensor, knots: Tensor, base: Tensor, coefficients: Tensor) -> None
         raise ValueError(f"kan: knots is {list(knots.shape)}; a cubic spline needs at least 5 knots")
     check_tensor("kan", "base", base, (inputs, "outputs"), beside=x)
     check_tensor("kan", "coefficients", coefficients, (inputs, base.shape[1], count - 4), beside=x)
+    check_index("kan", "coefficients", coefficients, (inputs * base.shape[1] + MOST_OUTPUTS) * count)
 
 
 _compute.__name__ = "kan"

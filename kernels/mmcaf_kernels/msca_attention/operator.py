@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ..channels.launches import channel_gate, channel_statistics
+from ..channels.launches import channel_gate, channel_statistics, check_gate
 from ..checks import check_tensor, check_volume
 from ..launch import Launch, ceil_div, new, path, power_of_two, run
 from ..operators import operator
@@ -88,6 +88,7 @@ def _check(x: Tensor, narrow: Tensor, widen: Tensor, spatial: Tensor) -> None:
         raise ValueError(f"{name}: x is {list(x.shape)}; expected no axis but the first to be empty")
     check_tensor(name, "narrow", narrow, ("hidden", channels), beside=x)
     check_tensor(name, "widen", widen, (channels, narrow.shape[0]), beside=x)
+    check_gate(name, narrow)
     side = 2 * reference.REACH + 1
     check_tensor(name, "spatial", spatial, (2, side, side, side), beside=x)
 
