@@ -21,8 +21,10 @@ from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.typed import Low
 from mmcaf_kernels.graph import Program
-from mmcaf_kernels.graph.graph import Node, last_uses
-from mmcaf_kernels.graph.program import innermost
+from mmcaf_kernels.graph.graph import Graph, Node, last_uses
+from mmcaf_kernels.graph.operators.steps import run, steps_of
+from mmcaf_kernels.graph.read import read
+from mmcaf_kernels.graph.tensor_cores import fill_channels, innermost
 from shared import Shared
 
 BLOCKS, STAGES = 13, 3
@@ -251,6 +253,60 @@ def test_which_convolutions_run_channels_innermost(
     shape: tuple[int, ...], group: int, dtype: torch.dtype, expected: bool
 ) -> None:
     assert innermost({"group": group}, torch.empty(shape, dtype=dtype, device="meta")) is expected
+
+
+def convolution(channels: int, group: int = 1, dtype: torch.dtype = torch.float16) -> Graph:
+    """One convolution of whole numbers, whose sums are exact in any order."""
+    weight = torch.arange(8 * channels // group * 9).remainder(5).sub(2).reshape(8, -1, 1, 3, 3).to(dtype)
+    attributes = {"group": group, "pads": [0, 1, 1, 0, 1, 1]}
+    node = Node("Conv", ("x", "weight"), ("y",), attributes)
+    shape = (1, channels, 2, 5, 5)
+    graph = Graph([node], {"weight": weight}, {"x": shape}, ("y",))
+    graph.sizes.update(x=shape, weight=tuple(weight.shape), y=(1, 8, 2, 5, 5))
+    graph.types.update(dict.fromkeys("xy", dtype), weight=dtype)
+    return graph
+
+
+def convolved(graph: Graph) -> Tensor:
+    shape = graph.inputs["x"]
+    x = torch.arange(torch.Size(shape).numel()).remainder(7).sub(3).reshape(shape).to(graph.types["x"])
+    values = {**graph.constants, "x": x}
+    run(steps_of(graph), values)
+    return values["y"]
+
+
+def test_a_missing_eighth_channel_is_filled_with_zeros_exactly() -> None:
+    plain, filled = convolution(7), convolution(7)
+    fill_channels(filled)
+    pad, node = filled.nodes
+    assert (pad.operator, node.operator) == ("Pad", "Conv")
+    assert filled.sizes[node.inputs[0]] == (1, 8, 2, 5, 5)
+    assert innermost(node.attributes, filled.constants[node.inputs[1]])
+    assert convolved(filled).abs().max() > 0
+    assert torch.equal(convolved(filled), convolved(plain))
+
+
+@pytest.mark.parametrize(
+    ("channels", "group", "dtype"),
+    [(8, 1, torch.float16), (3, 1, torch.float16), (7, 1, torch.float32), (8, 8, torch.bfloat16)],
+    ids=["full", "mostly missing", "float32", "depthwise"],
+)
+def test_other_convolutions_are_not_filled(channels: int, group: int, dtype: torch.dtype) -> None:
+    graph = convolution(channels, group, dtype)
+    node = graph.nodes[0]
+    fill_channels(graph)
+    assert graph.nodes == [node]
+
+
+@pytest.mark.full
+def test_only_the_stem_is_filled(mean: Path, tmp_path: Path) -> None:
+    low = lowered(mean, "fp16", tmp_path)
+    graph = read(low, shapes(window(low, seed=1)))
+    before = set(graph.nodes)
+    fill_channels(graph)
+    assert [
+        graph.sizes[node.inputs[0]][1] for node in graph.nodes if node not in before and node.operator == "Conv"
+    ] == [8]
 
 
 def test_the_process_keeps_its_own_settings(demo: Path) -> None:

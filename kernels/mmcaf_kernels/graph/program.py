@@ -18,11 +18,10 @@ from .fusions import FUSIONS
 from .graph import KERNEL, Graph
 from .operators.steps import Step, read_by, run, steps_of
 from .read import read
+from .tensor_cores import fill_channels, innermost
 
 WARM_UP = 3
 """Runs before a CUDA graph is recorded: kernels are compiled and libraries choose their algorithms."""
-TENSOR_CORE_CHANNELS = 8
-"""Channels in multiples of which cuDNN's half-precision convolutions use tensor cores without padding."""
 _log = logging.getLogger(__name__)
 
 
@@ -54,6 +53,8 @@ class Program:
         if fused:
             fuse(graph, FUSIONS)
         self.device = torch.device(device)
+        if self.device.type == "cuda":
+            fill_channels(graph)
         self.kernels = Counter(
             node.operator.removeprefix(KERNEL) for node in graph.nodes if node.operator.startswith(KERNEL)
         )
@@ -134,13 +135,6 @@ def _placed(graph: Graph, steps: Sequence[Step], device: torch.device) -> dict[s
                 name = node.inputs[1]
                 placed[name] = placed[name].contiguous(memory_format=torch.channels_last_3d)
     return placed
-
-
-def innermost(attributes: Mapping[str, Any], weight: Tensor) -> bool:
-    """Whether a convolution is one that runs with the channels innermost on a GPU."""
-    dense = attributes.get("group", 1) == 1 and weight.ndim == 5 and weight.shape[2:].numel() > 1
-    even = weight.shape[0] % TENSOR_CORE_CHANNELS == 0 and weight.shape[1] % TENSOR_CORE_CHANNELS == 0
-    return dense and even and weight.dtype in (torch.float16, torch.bfloat16)
 
 
 @contextmanager
