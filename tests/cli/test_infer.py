@@ -298,9 +298,9 @@ def damage_truncated(folder: Path) -> Path:
     ("damage", "facts"),
     [
         (damage_missing, ("absent.dcm", "no such file")),
-        (damage_empty, ("DICOM", "0 files")),
+        (damage_empty, ("DICOM", "1 files")),
         (damage_text, ("study.dcm", "DICM")),
-        (damage_pixels, ("pixel",)),
+        (damage_pixels, ("slice-001.dcm", "PixelData", "missing")),
         (damage_modality, ("MR", "CT")),
         (damage_two_series, (2, "--series=1")),
         (damage_gap, (1, "mm", "--gaps=interpolate")),

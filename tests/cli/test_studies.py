@@ -11,6 +11,7 @@ from command import Command
 from dicom_factory import PHI, ct_series, save
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.pipeline import infer
+from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -77,8 +78,8 @@ def test_a_refused_study_is_answered_by_the_option_that_the_message_names(
     path = study(tmp_path, edit)
     (tmp_path / "record.json").write_text(json.dumps(RECORD))
     command = ("mmcaf-infer", path, tmp_path / "record.json", "--bundle", tiny_bundle)
-    refused = run(*command)
-    refused.refused(3, "=".join(option))
+    without = run(*command)
+    without.refused(3, "=".join(option))
     answered = run(*command, *option, "--json")
     assert answered.code == 0 and said in answered.err
     assert json.loads(answered.out)["study"]["slices"] == 12

@@ -271,7 +271,7 @@ def test_one_whose_layers_fail(add: Add, bundle: Bundle, body: str) -> None:
 
 def test_a_missing_runtime_names_what_it_is_in(add: Add, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     add(example(("import onnx.reference", "import onnx_that_is_missing as onnx")))
-    with refused(BackendError, "reference", "import") as caught:
+    with refused(BackendError, "reference", "acme", 2.1, "onnx_that_is_missing") as caught:
         open_session(bundle, backend="reference")
     assert caught.value.remedies[0].command == "pip install onnx"
 
