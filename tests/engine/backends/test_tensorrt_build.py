@@ -242,7 +242,7 @@ def test_a_cache_that_cannot_be_written(
 
 @pytest.mark.parametrize(
     ("limit", "facts"),
-    [("0", ("cache_limit", 0, "$MMCAF_CACHE_LIMIT")), ("FULL", ("limit", 0))],
+    [("0", ("cache_limit", 0, "$MMCAF_CACHE_LIMIT")), ("FULL", ("limit", 0.000953674, "MiB"))],
 )
 def test_an_engine_that_cannot_be_kept(
     limit: str, facts: tuple[Fact, ...], small_source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
