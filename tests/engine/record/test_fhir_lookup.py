@@ -237,7 +237,7 @@ def test_the_last_of_several_reports_is_read(key: str) -> None:
     assert flat(began, report("issued", issued="2024-03-02")).report == "began"
 
 
-@pytest.mark.parametrize("data", ["Q2xl*XIu", "Q2xlYXI", "/w=="], ids=["not-base64", "cut", "not-utf-8"])
+@pytest.mark.parametrize("data", ["Q2xl*YXIu", "Q2xlYXI", "/w=="], ids=["not-base64", "cut", "not-utf-8"])
 def test_a_report_that_is_no_text_is_refused(data: str) -> None:
     with pytest.raises(RecordError):
         flat({"resourceType": "DiagnosticReport", "presentedForm": [{"contentType": "text/plain", "data": data}]})

@@ -37,6 +37,7 @@ def test_a_frames_own_value_comes_before_what_all_share(tmp_path: Path) -> None:
 def test_there_is_an_item_for_each_frame(count: int, tmp_path: Path) -> None:
     image = enhanced_ct(VALUES)
     image.NumberOfFrames = count
+    image.PixelData = (2 * image.PixelData)[: count * len(image.PixelData) // len(VALUES)]
     with pytest.raises(StudyError, match="NumberOfFrames"):
         read_study(write(image, tmp_path / "image"))
 

@@ -294,9 +294,10 @@ def test_how_much_may_be_interpolated(missing: tuple[int, ...], of: int, accepte
             arrange_slices(planes, "study", Policies(gaps="interpolate"))
 
 
-@pytest.mark.parametrize("step", [1.25, 3.75, 6.25, 7.0])
+@pytest.mark.parametrize("step", [1.25, 3.75, 5.3, 6.25, 7.0])
 def test_a_step_that_is_no_whole_number_of_slices_is_never_filled(step: float) -> None:
-    heights = [0.0, 2.5, 5.0, 5.0 + step, 7.5 + step, 10.0 + step]
+    """A whole number of them at that place, of sixty, would be filled."""
+    heights = [*(2.5 * at for at in range(30)), *(72.5 + step + 2.5 * at for at in range(30))]
     with pytest.raises(StudyError):
         arrange_slices(stack(heights), "study", Policies(gaps="interpolate"))
 

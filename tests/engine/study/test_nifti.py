@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mmcaf_engine.demo.liver import liver_study
 from mmcaf_engine.demo.write_mr import write_mr_series, write_nifti
 from mmcaf_engine.errors import StudyError
-from mmcaf_engine.study import open_study, read_study
+from mmcaf_engine.study import nifti, open_study, read_study
 from mmcaf_engine.volume import Intensity
 from refusals import Fact, refused
 
@@ -122,6 +122,22 @@ def test_the_rescale_is_applied_or_not(tmp_path: Path) -> None:
     assert np.array_equal(read["stored"], VALUES)
     for kind in ("hounsfield", "rescaled"):
         assert np.allclose(read[kind], VALUES * 0.5 + 3), kind
+
+
+@pytest.mark.parametrize("shape", [(4097, 2, 2), (2, 4097, 2), (2, 2, 4097)])
+def test_a_small_volume_with_too_long_an_axis(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    with pytest.raises(StudyError):
+        read_study(save(image(np.zeros(shape, np.int16)), tmp_path), intensity="rescaled")
+
+
+def test_the_largest_volume_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.zeros((10, 20, 30), np.int16)
+    path = save(image(values), tmp_path)
+    monkeypatch.setattr(nifti, "MAX_MEMBER_BYTES", values.nbytes)
+    read_study(path, intensity="rescaled")
+    monkeypatch.setattr(nifti, "MAX_MEMBER_BYTES", values.nbytes - 1)
+    with pytest.raises(StudyError):
+        read_study(path, intensity="rescaled")
 
 
 def test_trailing_axes_of_one_are_no_series(tmp_path: Path) -> None:
