@@ -11,7 +11,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from torch import Tensor
 
-from kernels import cases_nonfinite
+from kernels import nonfinite
 from kernels.cases_msdc import LARGE, Case, arguments
 from kernels.harness import DTYPES, hold, memory_full_of_nan, name, relative_error
 from mmcaf_kernels.msdc import cuda
@@ -100,15 +100,15 @@ def test_matches_reference_on_gpu(on_gpu: Run, case: Case, dtype: torch.dtype) -
 )
 @example(placed=((0, 100, float("inf")),))
 @example(placed=((0, 100, float("nan")),))
-@given(placed=cases_nonfinite.PLACED)
+@given(placed=nonfinite.PLACED)
 def test_what_is_not_finite_is_as_in_the_reference(
-    emulated: Run, case: Case, dtype: torch.dtype, placed: cases_nonfinite.Placed
+    emulated: Run, case: Case, dtype: torch.dtype, placed: nonfinite.Placed
 ) -> None:
     _, *rest = arguments(case, dtype, "cpu")
-    given = cases_nonfinite.Case("msdc", placed).inputs((case.shape,), dtype)
+    given = nonfinite.Case("msdc", placed).inputs((case.shape,), dtype)
     with memory_full_of_nan():
         found = emulated(*given, *rest)
-    assert cases_nonfinite.distance(found, lambda a: reference(*a, *rest), given) <= 1
+    assert nonfinite.distance(found, lambda a: reference(*a, *rest), given) <= 1
 
 
 def test_a_channel_that_does_not_exist_is_nan(emulated: Run) -> None:

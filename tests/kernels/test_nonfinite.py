@@ -8,9 +8,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 
-from kernels.cases_nonfinite import PLACED, TRIALS, Case, Placed, measure
 from kernels.conftest import Interpreter
 from kernels.harness import name
+from kernels.nonfinite import PLACED, TRIALS, Case, Placed, measure
 
 INFINITY = float("inf")
 
