@@ -1,4 +1,7 @@
-"""Shared fixtures: a private cache, a tiny bundle that answers in microseconds, and what is made once in a run."""
+"""Shared fixtures: a private cache, a tiny bundle that answers in microseconds, and what is made once in a run.
+
+Nothing of the product is imported before a test asks for it: the kernels' tests run where torch and pytest are all.
+"""
 
 import os
 import shutil
@@ -8,11 +11,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from command import Command
 from shared import Shared
-from tiny_bundle import make_tiny_bundle
 
 if TYPE_CHECKING:
+    from command import Command
     from mmcaf_export.report import ExportReport
 
 
@@ -32,6 +34,8 @@ def private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_bundle_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny valid bundle; read it, do not change it."""
+    from tiny_bundle import make_tiny_bundle
+
     return make_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny.mmcaf")
 
 
@@ -63,6 +67,8 @@ def example(shared: Shared) -> "Callable[[str], ExportReport]":
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Command":
     """Call it with a command's name and arguments."""
+    from command import Command
+
     return Command(monkeypatch, capsys)

@@ -7,6 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+pytest.importorskip("onnx", reason="ONNX is not installed")
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("pydantic", reason="pydantic is not installed")
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
 import torch
 
 from kernels.harness import relative_error

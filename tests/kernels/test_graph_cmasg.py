@@ -4,9 +4,15 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("onnx", reason="ONNX is not installed")
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("pydantic", reason="pydantic is not installed")
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
 import numpy as np
 import onnx
-import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper

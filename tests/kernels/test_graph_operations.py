@@ -3,9 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+pytest.importorskip("onnx", reason="ONNX is not installed")
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("pydantic", reason="pydantic is not installed")
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
 import numpy as np
 import onnx
-import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 

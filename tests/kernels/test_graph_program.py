@@ -5,9 +5,15 @@ from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import Mock
 
+import pytest
+
+pytest.importorskip("onnx", reason="ONNX is not installed")
+pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+pytest.importorskip("pydantic", reason="pydantic is not installed")
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
 import numpy as np
 import onnx
-import pytest
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn

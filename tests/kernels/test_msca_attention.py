@@ -1,6 +1,9 @@
 """Channel and spatial attention against its float64 reference, and the reference against the network."""
 
 import pytest
+
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
 import torch
 from torch import nn
 

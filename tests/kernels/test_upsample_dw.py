@@ -1,6 +1,9 @@
 """Upsampling with depthwise convolution against its float64 reference, and the reference against the network."""
 
 import pytest
+
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
 import torch
 
 from kernels.harness import random, relative_error
