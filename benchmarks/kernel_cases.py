@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,23 +69,33 @@ def _tensors(result: Any) -> Sequence[Tensor]:
     return result if isinstance(result, tuple) else (result,)
 
 
+Maker = Callable[[], Case]
+"""Makes a case, each time on buffers of its own."""
+
+
 def cases(native: MsdcCuda | None) -> Iterator[Case]:
     """Every kernel at every shape of the published networks, in every precision."""
-    for dtype in TOLERANCE:
-        for stage, (channels, *size) in STAGES.items():
-            yield from msdc_cases(dtype, stage, 2 * channels, size, native)
-            yield groupnorm_act_case(dtype, f"{stage} norm1", channels // 2, size, gated=False)
-            yield groupnorm_act_case(dtype, f"{stage} norm3", channels, size, gated=True)
-            yield msca_attention_case(dtype, stage, channels, size)
-            if stage != "stage1":
-                yield upsample_dw_case(dtype, stage, channels, size)
-        yield groupnorm_act_case(dtype, "stem", 64, [12, 96, 96], gated=False)
-        yield kan_case(dtype)
-        yield fusion_head_case(dtype)
-        yield cross_attention_case(dtype, 1, 1, FEATURES)
-        yield cross_attention_case(dtype, 288, TABLE_VALUES, 64)
-        for pieces in WORD_PIECES:
-            yield shared_attention_case(dtype, REGIONS, pieces, TOKEN_WIDTH)
+    return (make() for dtype in TOLERANCE for make in makers(dtype, native))
+
+
+def makers(dtype: torch.dtype, native: MsdcCuda | None) -> Iterator[Maker]:
+    """Those of one precision."""
+    for stage, (channels, *size) in STAGES.items():
+        yield partial(msdc_case, dtype, stage, 2 * channels, size)
+        if native is not None:
+            yield partial(msdc_case, dtype, stage, 2 * channels, size, native)
+        yield partial(groupnorm_act_case, dtype, f"{stage} norm1", channels // 2, size, gated=False)
+        yield partial(groupnorm_act_case, dtype, f"{stage} norm3", channels, size, gated=True)
+        yield partial(msca_attention_case, dtype, stage, channels, size)
+        if stage != "stage1":
+            yield partial(upsample_dw_case, dtype, stage, channels, size)
+    yield partial(groupnorm_act_case, dtype, "stem", 64, [12, 96, 96], gated=False)
+    yield partial(kan_case, dtype)
+    yield partial(fusion_head_case, dtype)
+    yield partial(cross_attention_case, dtype, 1, 1, FEATURES)
+    yield partial(cross_attention_case, dtype, 288, TABLE_VALUES, 64)
+    for pieces in WORD_PIECES:
+        yield partial(shared_attention_case, dtype, REGIONS, pieces, TOKEN_WIDTH)
 
 
 def taps_inside(length: int, kernel: int) -> int:
@@ -98,9 +109,9 @@ def convolution(channels: int, size: Sequence[int], kernel: int) -> int:
     return 2 * channels * int(np.prod([taps_inside(length, kernel) for length in size]))
 
 
-def msdc_cases(
-    dtype: torch.dtype, stage: str, channels: int, size: Sequence[int], native: MsdcCuda | None
-) -> Iterator[Case]:
+def msdc_case(
+    dtype: torch.dtype, stage: str, channels: int, size: Sequence[int], native: MsdcCuda | None = None
+) -> Case:
     x = _random(1, channels, *size, dtype=dtype)
     taps, bias = 0.1 * _random(channels, TAPS), _random(channels, 3)
     order = even_then_odd(channels).to(DEVICE)
@@ -116,17 +127,16 @@ def msdc_cases(
         total = sum(branches, start=torch.zeros((), dtype=dtype, device=DEVICE))
         return total.reshape(1, channels // 2, 2, *size).transpose(1, 2).reshape(x.shape)
 
-    shared = {
-        "shape": f"{stage} {list(x.shape)}",
-        "dtype": dtype,
-        "eager": eager,
-        "reference": lambda: msdc_reference(x.double(), taps, bias, order),
-        "bytes": 2 * x.nbytes + taps.nbytes + bias.nbytes,
-        "operations": sum(convolution(channels, size, kernel) for kernel in KERNELS),
-    }
-    yield Case(kernel="msdc", ours=lambda: msdc(x, taps, bias, order), **shared)
-    if native is not None:
-        yield Case(kernel="msdc (CUDA C++)", ours=lambda: native(x, taps, bias, order), **shared)
+    return Case(
+        "msdc" if native is None else "msdc (CUDA C++)",
+        f"{stage} {list(x.shape)}",
+        dtype,
+        (lambda: msdc(x, taps, bias, order)) if native is None else (lambda: native(x, taps, bias, order)),
+        eager,
+        lambda: msdc_reference(x.double(), taps, bias, order),
+        2 * x.nbytes + taps.nbytes + bias.nbytes,
+        sum(convolution(channels, size, kernel) for kernel in KERNELS),
+    )
 
 
 def groupnorm_act_case(dtype: torch.dtype, name: str, channels: int, size: Sequence[int], *, gated: bool) -> Case:

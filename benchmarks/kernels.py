@@ -1,30 +1,45 @@
 """The custom kernels on a GPU, at the published network's shapes, against eager torch and torch.compile.
 
 python benchmarks/kernels.py --output benchmarks/results/kernels.csv [--fatbin build/native/msdc.fatbin]
+    [--providers ours eager] [--precision fp16] [--kernel msdc] [--seconds 300]
 
-Every kernel is compared with its float64 reference first; nothing is written when one is off. Errors are
+Every kernel is compared with its float64 reference first; one that is off, and whatever raises, is left out and said on
+stderr, and the exit status is then 1. A row is in the file as soon as it is measured. Errors are
 relative to the largest value; that of the whole network ("network": FP16, one window, as the torch backend
-runs it; needs the export extra) is in logit. All are timed as CUDA graphs, each run with a cold L2 cache, so
-that neither launch overhead on the host nor a warm cache is counted. Bytes and operations are the least that
-the result needs (docs/kernels.md).
+runs it; needs the export extra) is in logit. All are timed as CUDA graphs, so that no launch overhead on the host is
+counted, with a cold L2 cache (p50_us, p95_us, p99_us) and with a warm one (warm_p50_us); short ones many in a graph
+(batch), each on buffers of its own. Bytes and operations are the least that the result needs (docs/kernels.md).
 Without a GPU it says so and exits with status 2.
 """
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from kernel_cases import Case, cases
-from rows import environment, write_rows
+from gpu_timing import BATCH, SHORT_BYTES, Times, card_state
+from gpu_timing import Timer as GpuTimer
+from kernel_cases import Case, Maker, makers
+from rows import Budget, RowFile, environment
 
 from mmcaf_kernels.msdc.cuda import MsdcCuda
 
-WARM_UP = 5
-FLUSH_BYTES = 256 * 2**20  # more than any L2 cache
+PROVIDERS = ("ours", "eager", "torch.compile")
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+Timer = Callable[[Sequence[Callable[[], Any]], int], Times]
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What the card reaches: GB/s of a copy and GFLOP/s of multiply-adds, NaN where that could not be measured."""
+
+    copy: float
+    fma: float
 
 
 def main() -> int:
@@ -33,50 +48,110 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--kernel", action="append", help="only this kernel; may be repeated")
+    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--seconds", type=float, help="begin nothing more after so long")
     parser.add_argument("--fatbin", type=Path, help="also measure the CUDA C++ kernel of this file")
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
         print("no NVIDIA GPU that torch can use: nothing was measured", file=sys.stderr)
         return 2
+    budget = Budget(chosen.seconds)
+    timer = GpuTimer(card_state(str(getattr(torch.cuda.get_device_properties(0), "uuid", ""))))
     native = MsdcCuda(chosen.fatbin) if chosen.fatbin else None
-    found = [case for case in cases(native) if not chosen.kernel or case.kernel in chosen.kernel]
-    if not chosen.kernel or "network" in chosen.kernel:
-        from kernels_network import network_case  # needs the export extra
+    facts = {**gpu(), **environment(["torch", "triton"])}
+    ceilings = Ceilings(
+        ceiling("copy", lambda: copy_ceiling(timer, chosen.runs)),
+        ceiling("fma", lambda: fma_ceiling(timer, chosen.runs)),
+    )
+    wanted: Iterator[Maker] = chain.from_iterable(makers(PRECISIONS[name], native) for name in chosen.precision)
+    if "fp16" in chosen.precision and (not chosen.kernel or "network" in chosen.kernel):
+        wanted = chain(wanted, [network])
+    table = RowFile(chosen.output)
+    return 1 if run(wanted, chosen.kernel, chosen.providers, timer, chosen.runs, ceilings, facts, table, budget) else 0
 
-        from mmcaf_export.networks.mmcaf import MmcafConfig
 
-        found.append(network_case(MmcafConfig()))
-    wrong = [case for case in found if not case.right(case.ours(), case.reference())]
-    for case in wrong:
-        error = case.error(case.ours(), case.reference())
-        print(f"{case.kernel} {case.shape} {case.dtype}: error {error:.1e}", file=sys.stderr)
-    if wrong:
-        print("a kernel is wrong: nothing was measured", file=sys.stderr)
-        return 1
-    copy, fma = copy_ceiling(chosen.runs), fma_ceiling(chosen.runs)
-    facts = {
-        "copy_gb_per_s": f"{copy:.0f}",
-        "fma_gflop_per_s": f"{fma:.0f}",
-        **gpu(),
-        **environment(["torch", "triton"]),
-    }
-    rows = []
-    for case in found:
-        compiled = torch.compile(case.eager, mode="max-autotune-no-cudagraphs", fullgraph=True)  # graphs are ours
-        for provider, function in (("ours", case.ours), ("eager", case.eager), ("torch.compile", compiled)):
-            error = case.error(function(), case.reference())
-            rows.append({**measured(case, provider, function, chosen.runs, copy, fma, error), **facts})
-            print(rows[-1], file=sys.stderr)
-    write_rows(chosen.output, rows)
-    return 0
+def run(
+    wanted: Iterator[Maker],
+    kernels: Sequence[str] | None,
+    providers: Sequence[str],
+    timer: Timer,
+    runs: int,
+    ceilings: Ceilings,
+    facts: dict[str, str],
+    table: RowFile,
+    budget: Budget,
+) -> int:
+    """Write a row for each case and provider while there is time; how many were left out for an error."""
+    left_out = 0
+    for make in wanted:
+        if budget.spent():
+            break
+        try:
+            case = make()
+            if kernels and case.kernel not in kernels:
+                continue
+            expected = case.reference()
+        except Exception as error:
+            left_out += said(f"{make}", error)
+            continue
+        for provider in providers:
+            if budget.spent():
+                break
+            try:
+                row = {**measured(case, make, provider, expected, timer, runs, ceilings), **facts}
+            except Exception as error:
+                left_out += said(f"{case.kernel} {case.shape} {case.dtype} {provider}", error)
+                continue
+            table.add(row)
+            print(row, file=sys.stderr)
+    if budget.spent():
+        print("the time is over: what is not in the table was not measured", file=sys.stderr)
+    return left_out
+
+
+def said(what: str, error: Exception) -> int:
+    """1, after saying what is left out and why."""
+    print(f"left out: {what}: {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+def network() -> Case:
+    """The whole network's case."""
+    from kernels_network import network_case  # needs the export extra
+
+    from mmcaf_export.networks.mmcaf import MmcafConfig
+
+    return network_case(MmcafConfig())
+
+
+def function_of(case: Case, provider: str) -> Callable[[], Any]:
+    """What the provider runs."""
+    if provider == "torch.compile":  # graphs are ours
+        compiled: Callable[[], Any] = torch.compile(case.eager, mode="max-autotune-no-cudagraphs", fullgraph=True)
+        return compiled
+    return case.ours if provider == "ours" else case.eager
 
 
 def measured(
-    case: Case, provider: str, function: Callable[[], Any], runs: int, copy: float, fma: float, error: float
+    case: Case, make: Maker, provider: str, expected: Any, timer: Timer, runs: int, ceilings: Ceilings
 ) -> dict[str, str]:
-    """One row."""
-    times, peak = timed(function, runs)
-    p50, p95, p99 = (float(np.percentile(times, q)) for q in (50, 95, 99))
+    """One row.
+
+    Raises:
+        ArithmeticError: ours is further from the reference than allowed.
+    """
+    if provider == "torch.compile":
+        torch.compiler.reset()  # so that no shape of a former case makes this one's dynamic
+    function = function_of(case, provider)
+    found = function()
+    error = case.error(found, expected)
+    if provider == "ours" and not case.right(found, expected):
+        raise ArithmeticError(f"error {error:.1e}")
+    batch = BATCH if case.bytes < SHORT_BYTES else 1
+    others = [function_of(make(), provider) for _ in range(batch - 1)]
+    times = timer([function, *others], runs)
+    p50, p95, p99 = (float(np.percentile(times.cold, q)) for q in (50, 95, 99))
     bandwidth, rate = case.bytes / p50 / 1e3, case.operations / p50 / 1e3  # of microseconds
     return {
         "kernel": case.kernel,
@@ -84,56 +159,41 @@ def measured(
         "precision": str(case.dtype).removeprefix("torch."),
         "provider": provider,
         "runs": str(runs),
+        "batch": str(batch),
         "p50_us": f"{p50:.2f}",
         "p95_us": f"{p95:.2f}",
         "p99_us": f"{p99:.2f}",
+        "warm_p50_us": f"{float(np.percentile(times.warm, 50)):.2f}",
         "gb_per_s": f"{bandwidth:.1f}",
-        "share_of_copy": f"{bandwidth / copy:.2f}",
+        "share_of_copy": f"{bandwidth / ceilings.copy:.2f}",
         "gflop_per_s": f"{rate:.1f}",
-        "share_of_fma": f"{rate / fma:.3f}",
-        "peak_mb": f"{peak / 2**20:.1f}",
+        "share_of_fma": f"{rate / ceilings.fma:.3f}",
+        "peak_mb": f"{times.peak / 2**20:.1f}",
         "error": f"{error:.1e}",
+        "copy_gb_per_s": f"{ceilings.copy:.0f}",
+        "fma_gflop_per_s": f"{ceilings.fma:.0f}",
+        **times.state,
     }
 
 
-def timed(function: Callable[[], Any], runs: int) -> tuple[list[float], int]:
-    """Microseconds of each run as a CUDA graph with a cold cache, and the peak of memory during one call."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(WARM_UP):
-            function()
-    torch.cuda.current_stream().wait_stream(stream)
-    torch.cuda.synchronize()
-    before = torch.cuda.memory_allocated()
-    torch.cuda.reset_peak_memory_stats()
-    function()
-    peak = torch.cuda.max_memory_allocated() - before
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        function()
-    flush = torch.empty(FLUSH_BYTES, dtype=torch.int8, device="cuda")
-    pairs = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(runs)]
-    for _ in range(WARM_UP):
-        graph.replay()
-    for start, end in pairs:
-        flush.zero_()
-        start.record()
-        graph.replay()
-        end.record()
-    torch.cuda.synchronize()
-    return [1e3 * start.elapsed_time(end) for start, end in pairs], peak
+def ceiling(name: str, measure: Callable[[], float]) -> float:
+    """What it measures, or NaN, said, if it raises."""
+    try:
+        return measure()
+    except Exception as error:
+        said(name, error)
+        return float("nan")
 
 
-def copy_ceiling(runs: int) -> float:
+def copy_ceiling(timer: Timer, runs: int) -> float:
     """GB/s read and written by a copy of 1 GiB."""
     source = torch.empty(2**28, device="cuda")
     target = torch.empty_like(source)
-    times, _ = timed(lambda: target.copy_(source), runs)
-    return 2 * source.nbytes / float(np.percentile(times, 50)) / 1e3
+    times = timer([lambda: target.copy_(source)], runs)
+    return 2 * source.nbytes / float(np.percentile(times.cold, 50)) / 1e3
 
 
-def fma_ceiling(runs: int) -> float:
+def fma_ceiling(timer: Timer, runs: int) -> float:
     """GFLOP/s of independent float32 multiply-adds."""
     from mmcaf_kernels.fma_chain import STEPS, fma_chain_kernel
 
@@ -144,8 +204,8 @@ def fma_ceiling(runs: int) -> float:
     def start() -> None:
         fma_chain_kernel[(programs,)](out, turns, steps=STEPS, block=block, num_warps=4, enable_fp_fusion=True)
 
-    times, _ = timed(start, runs)
-    return 2 * STEPS * turns * block * programs / float(np.percentile(times, 50)) / 1e3
+    times = timer([start], runs)
+    return 2 * STEPS * turns * block * programs / float(np.percentile(times.cold, 50)) / 1e3
 
 
 def gpu() -> dict[str, str]:

@@ -5,7 +5,8 @@ import datetime
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -40,6 +41,46 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+class RowFile:
+    """A table that is on the disk after every row, so that a run that is ended loses none; replaces a former file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._columns: list[str] = []
+
+    def add(self, row: dict[str, str]) -> None:
+        """Append the row; the first one's columns are the table's.
+
+        Raises:
+            ValueError: the row has a column that the first had not.
+        """
+        first = not self._columns
+        self._columns = self._columns or list(row)
+        with self._path.open("w" if first else "a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, self._columns, restval="", lineterminator="\n")
+            if first:
+                writer.writeheader()
+            writer.writerow(row)
+            stream.flush()
+            os.fsync(stream.fileno())
+
+
+class Budget:
+    """Seconds that a run may take; None for any number."""
+
+    def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._end = None if seconds is None else clock() + seconds
+
+    def left(self) -> float | None:
+        """Seconds, none below 0."""
+        return None if self._end is None else max(self._end - self._clock(), 0.0)
+
+    def spent(self) -> bool:
+        """Whether nothing more may begin."""
+        return self.left() == 0
 
 
 def _cpu() -> str:

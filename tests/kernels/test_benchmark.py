@@ -1,10 +1,15 @@
 """The kernels' benchmark: its baselines compute what the kernels do, its least costs are right, no GPU no rows."""
 
+import csv
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -23,16 +28,22 @@ BENCHMARKS = ROOT / "benchmarks"
 CARDS = ((272, 15.1), (1008, 82.6), (4800, 66.9))  # GB/s and TFLOP/s in float32: RTX 4060, RTX 4090, H200
 
 
-@pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark's cases as they are."""
-    spec = importlib.util.spec_from_file_location("kernel_cases", BENCHMARKS / "kernel_cases.py")
+def load(name: str, monkeypatch: pytest.MonkeyPatch, module_name: str = "") -> ModuleType:
+    """A script of the benchmarks, as the module that others of them import."""
+    module_name = module_name or name
+    spec = importlib.util.spec_from_file_location(module_name, BENCHMARKS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "kernel_cases", module)
+    monkeypatch.setitem(sys.modules, module_name, module)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The benchmark's cases as they are."""
+    return load("kernel_cases", monkeypatch)
 
 
 @pytest.fixture
@@ -102,6 +113,209 @@ def test_documented_floors_are_current(published: ModuleType, monkeypatch: pytes
     page = (ROOT / "docs" / "kernels.md").read_text(encoding="utf-8").splitlines()
     expected = documented(published, monkeypatch)
     assert [line for line in page if line in expected] == expected, "\n".join(expected)
+
+
+@pytest.fixture
+def script(table: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """benchmarks/kernels.py with the small cases."""
+    load("rows", monkeypatch)
+    load("gpu_timing", monkeypatch)
+    return load("kernels", monkeypatch, "kernels_script")
+
+
+def case_of(table: ModuleType, kernel: str, right: bool = True, raises: bool = False, size: int = 10) -> Any:
+    """A case of a single number that ours gets right or wrong, or cannot give."""
+
+    def ours() -> torch.Tensor:
+        if raises:
+            raise RuntimeError("an illegal address")
+        return torch.ones(1) if right else torch.zeros(1)
+
+    eager = reference = lambda: torch.ones(1)
+    return table.Case(kernel, "[1]", torch.float32, ours, eager, reference, size, 10)
+
+
+class StandInTimer:
+    """A clock that says 10 microseconds cold and 4 warm, and how many calls it was given."""
+
+    def __init__(self, timing: ModuleType) -> None:
+        self.batches: list[int] = []
+        self._times = timing.Times
+
+    def __call__(self, calls: Sequence[Callable[[], Any]], runs: int) -> Any:
+        self.batches.append(len(calls))
+        return self._times([10.0] * runs, [4.0] * runs, 2**20, {"sm_mhz": "1980", "power_w": "310"})
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def measure(script: ModuleType, path: Path, wanted: list[Any], timer: Any, seconds: float | None = None) -> int:
+    rows = sys.modules["rows"]
+    budget = rows.Budget(seconds, iter(range(100)).__next__)
+    given = iter(wanted), None, ("ours", "eager"), timer, 3, script.Ceilings(100.0, 1000.0), {"gpu": "H200"}
+    left_out: int = script.run(*given, rows.RowFile(path), budget)
+    return left_out
+
+
+def test_what_is_wrong_or_raises_leaves_out_only_itself(
+    script: ModuleType, table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unmade() -> Any:
+        raise MemoryError("no room for the case")
+
+    wanted = [
+        unmade,
+        lambda: case_of(table, "wrong", right=False),
+        lambda: case_of(table, "broken", raises=True),
+        lambda: case_of(table, "good"),
+    ]
+    timer = StandInTimer(sys.modules["gpu_timing"])
+    assert measure(script, tmp_path / "rows.csv", wanted, timer) == 3
+    written = [(row["kernel"], row["provider"]) for row in rows_of(tmp_path / "rows.csv")]
+    assert written == [("wrong", "eager"), ("broken", "eager"), ("good", "ours"), ("good", "eager")]
+    said = capsys.readouterr().err
+    for fact in ("MemoryError: no room for the case", "wrong [1] torch.float32 ours: ArithmeticError: error 1.0e+00"):
+        assert fact in said
+    assert "broken [1] torch.float32 ours: RuntimeError: an illegal address" in said
+
+
+def test_rows_are_in_the_file_when_the_run_is_ended(script: ModuleType, table: ModuleType, tmp_path: Path) -> None:
+    def ended() -> Any:
+        assert len(rows_of(tmp_path / "rows.csv")) == 2
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(
+            script,
+            tmp_path / "rows.csv",
+            [lambda: case_of(table, "good"), ended],
+            StandInTimer(sys.modules["gpu_timing"]),
+        )
+    assert len(rows_of(tmp_path / "rows.csv")) == 2
+
+
+def test_nothing_begins_after_the_seconds(
+    script: ModuleType, table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clock goes on by one second whenever it is asked: for the end, the first case and its two providers."""
+    wanted = [lambda: case_of(table, "first"), lambda: case_of(table, "second")]
+    assert measure(script, tmp_path / "rows.csv", wanted, StandInTimer(sys.modules["gpu_timing"]), seconds=3) == 0
+    assert [(row["kernel"], row["provider"]) for row in rows_of(tmp_path / "rows.csv")] == [("first", "ours")]
+    assert "the time is over" in capsys.readouterr().err
+
+
+def test_a_row_says_batch_and_cold_and_warm_and_clocks(script: ModuleType, table: ModuleType, tmp_path: Path) -> None:
+    timer = StandInTimer(sys.modules["gpu_timing"])
+    wanted = [lambda: case_of(table, "short", size=999_999), lambda: case_of(table, "long", size=1_000_000)]
+    assert measure(script, tmp_path / "rows.csv", wanted, timer) == 0
+    first = rows_of(tmp_path / "rows.csv")[0]
+    assert {"p50_us": "10.00", "warm_p50_us": "4.00", "sm_mhz": "1980", "power_w": "310"}.items() <= first.items()
+    assert timer.batches == [20, 20, 1, 1]
+    assert [row["batch"] for row in rows_of(tmp_path / "rows.csv")] == ["20", "20", "1", "1"]
+
+
+def test_copies_of_a_case_share_no_buffer(table: ModuleType) -> None:
+    for make in table.makers(torch.float32, None):
+        one, other = make(), make()
+        cells = [tensors(case) for case in (one, other)]
+        assert cells[0] and cells[0].isdisjoint(cells[1]), one.kernel
+
+
+def tensors(case: Any) -> set[int]:
+    """Where the tensors lie that a case's own function reads."""
+    held = [cell.cell_contents for cell in case.ours.__closure__ or ()]
+    found = [tensor for value in held for tensor in (value if isinstance(value, list | tuple) else [value])]
+    return {tensor.data_ptr() for tensor in found if torch.is_tensor(tensor)}
+
+
+class StandInCuda:
+    """Notes what a GPU would be told in order; each replay of a graph takes 60 microseconds of its clock."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.now = 0.0
+        cuda = self
+
+        class Event:
+            def __init__(self, enable_timing: bool) -> None:
+                self.at = 0.0
+
+            def record(self) -> None:
+                self.at = cuda.now
+                cuda.told.append("event")
+
+            def elapsed_time(self, end: "Event") -> float:
+                return end.at - self.at
+
+        class CUDAGraph:
+            def replay(self) -> None:
+                cuda.now += 0.06  # ms
+                cuda.told.append("replay")
+
+        self.Event, self.CUDAGraph = Event, CUDAGraph
+
+    def Stream(self) -> Mock:  # noqa: N802
+        return Mock()
+
+    current_stream = Stream
+    synchronize = reset_peak_memory_stats = Mock()
+    memory_allocated = Mock(return_value=100)
+    max_memory_allocated = Mock(return_value=350)
+
+    def stream(self, stream: object) -> nullcontext[None]:
+        return nullcontext()
+
+    graph = stream
+
+
+def test_a_batch_is_divided_and_the_cache_is_emptied_by_a_read(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timing, cuda = sys.modules["gpu_timing"], StandInCuda()
+    monkeypatch.setattr(timing, "cuda", cuda)
+    timer = timing.Timer(lambda: {"sm_mhz": "1980"}, device="cpu", evicting=64)
+    monkeypatch.setattr(timer, "_written", Mock(zero_=lambda: cuda.told.append("zero")))
+    monkeypatch.setattr(timer, "_read", Mock(amax=lambda: cuda.told.append("read")))
+    times = timer([Mock()] * 20, runs=2)
+    assert times.cold == pytest.approx([3.0, 3.0]) and times.warm == pytest.approx([3.0, 3.0])
+    assert (times.peak, times.state) == (250, {"sm_mhz": "1980"})
+    warm_up = ["replay"] * timing.WARM_UP
+    one = ["event", "replay", "event"]
+    assert cuda.told == [*warm_up, *(["zero", "read", *one] * 2), *warm_up, *one, *one]
+
+
+def test_the_cards_state(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing = sys.modules["gpu_timing"]
+
+    def tells(value: int) -> Mock:
+        return Mock(side_effect=lambda *given: setattr(given[-1]._obj, "value", value) or 0)
+
+    nvml = Mock(
+        nvmlInit_v2=Mock(return_value=0),
+        nvmlDeviceGetHandleByUUID=Mock(return_value=0),
+        nvmlDeviceGetClockInfo=tells(1980),
+        nvmlDeviceGetPowerUsage=tells(309_600),
+        nvmlDeviceGetTemperature=Mock(return_value=3),  # not supported
+    )
+    monkeypatch.setattr(timing.ctypes, "CDLL", lambda name: nvml)
+    assert timing.card_state("ab")() == {"sm_mhz": "1980", "memory_mhz": "1980", "power_w": "310", "celsius": ""}
+    assert nvml.nvmlDeviceGetHandleByUUID.call_args.args[0] == b"GPU-ab"
+    nvml.nvmlInit_v2.return_value = 9
+    assert timing.card_state("ab")() == {}
+    monkeypatch.setattr(timing.ctypes, "CDLL", Mock(side_effect=OSError))
+    assert timing.card_state("ab")() == {}
+
+
+def test_a_column_that_the_table_lacks_is_refused(script: ModuleType, tmp_path: Path) -> None:
+    table = sys.modules["rows"].RowFile(tmp_path / "rows.csv")
+    table.add({"a": "1", "b": "2"})
+    table.add({"a": "3"})
+    with pytest.raises(ValueError, match="'c'"):
+        table.add({"c": "4"})
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == "a,b\n1,2\n3,\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure")

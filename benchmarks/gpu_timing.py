@@ -1,0 +1,108 @@
+"""Honest times on a GPU: graphs of one call or several, their inputs outside the L2 cache and inside it.
+
+What is written last lies in the cache as lines that somebody must still write to memory, and a graph's own launch takes
+microseconds. So the cache is emptied by zeroing one buffer and then reading another, and a short call is recorded many
+times over, each on buffers of its own, and the graph's time divided.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import cuda
+
+WARM_UP = 5
+EVICTING_BYTES = 256 * 2**20  # more than any L2 cache
+BATCH = 20
+SHORT_BYTES = 1_000_000  # a call that moves less takes about as long as the launch of a graph
+
+_CLOCKS = {"sm_mhz": 1, "memory_mhz": 2}
+"""NVML's numbers of its clocks."""
+
+
+@dataclass(frozen=True)
+class Times:
+    """Microseconds of a call in each run, the peak of memory in bytes during one, and the card's state meanwhile."""
+
+    cold: list[float]
+    warm: list[float]
+    peak: int
+    state: dict[str, str]
+
+
+class Timer:
+    """Times calls on the current GPU; `state` is asked while it works."""
+
+    def __init__(self, state: Callable[[], dict[str, str]], device: str = "cuda", evicting: int = EVICTING_BYTES):
+        self._state = state
+        self._written = torch.zeros(evicting // 4, device=device)
+        self._read = torch.zeros(evicting // 4, device=device)
+
+    def __call__(self, calls: Sequence[Callable[[], Any]], runs: int) -> Times:
+        """Times of one of the calls, which are recorded one after the other in a single graph."""
+        stream = cuda.Stream()
+        stream.wait_stream(cuda.current_stream())
+        with cuda.stream(stream):
+            for _ in range(WARM_UP):
+                calls[0]()
+            for call in calls[1:]:
+                call()
+        cuda.current_stream().wait_stream(stream)
+        cuda.synchronize()
+        before = cuda.memory_allocated()
+        cuda.reset_peak_memory_stats()
+        calls[0]()
+        peak = cuda.max_memory_allocated() - before
+        graph = cuda.CUDAGraph()
+        with cuda.graph(graph):
+            answers = [call() for call in calls]  # held, so that each writes to memory of its own
+        cold, state = self._spent(graph, runs, self._evict)
+        warm, _ = self._spent(graph, runs, lambda: None)
+        del answers
+        return Times([spent / len(calls) for spent in cold], [spent / len(calls) for spent in warm], peak, state)
+
+    def _spent(self, graph: Any, runs: int, before: Callable[[], None]) -> tuple[list[float], dict[str, str]]:
+        pairs = [(cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)) for _ in range(runs)]
+        for _ in range(WARM_UP):
+            graph.replay()
+        for start, end in pairs:
+            before()
+            start.record()
+            graph.replay()
+            end.record()
+        state = self._state()  # the card still works at what was asked
+        cuda.synchronize()
+        return [1e3 * start.elapsed_time(end) for start, end in pairs], state
+
+    def _evict(self) -> None:
+        self._written.zero_()
+        self._read.amax()
+
+
+def card_state(uuid: str, library: str = "libnvidia-ml.so.1") -> Callable[[], dict[str, str]]:
+    """What the driver tells of the card: clocks, power and temperature; nothing where it does not tell."""
+    try:
+        nvml = ctypes.CDLL(library)
+    except OSError:
+        return dict
+    card, name = ctypes.c_void_p(), f"GPU-{uuid.removeprefix('GPU-')}".encode()
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(
+        f"GPU-{uuid.removeprefix('GPU-')}".encode(), ctypes.byref(card)
+    ):
+        return dict
+
+    def told(function: Any, *which: int) -> str:
+        found = ctypes.c_uint()
+        return "" if function(card, *which, ctypes.byref(found)) else str(found.value)
+
+    def state() -> dict[str, str]:
+        power = told(nvml.nvmlDeviceGetPowerUsage)
+        return {
+            **{name: told(nvml.nvmlDeviceGetClockInfo, number) for name, number in _CLOCKS.items()},
+            "power_w": power and f"{int(power) / 1e3:.0f}",
+            "celsius": told(nvml.nvmlDeviceGetTemperature, 0),
+        }
+
+    return state
