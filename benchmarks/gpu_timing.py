@@ -88,9 +88,7 @@ def card_state(uuid: str, library: str = "libnvidia-ml.so.1") -> Callable[[], di
     except OSError:
         return dict
     card, name = ctypes.c_void_p(), f"GPU-{uuid.removeprefix('GPU-')}".encode()
-    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(
-        f"GPU-{uuid.removeprefix('GPU-')}".encode(), ctypes.byref(card)
-    ):
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(name, ctypes.byref(card)):
         return dict
 
     def told(function: Any, *which: int) -> str:
