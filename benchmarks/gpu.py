@@ -1,10 +1,12 @@
 """The full-size network on a GPU: TensorRT against torch and ONNX Runtime, on one window and on a study.
 
-python benchmarks/gpu.py --output benchmarks/results/gpu.csv
+python benchmarks/gpu.py --output benchmarks/results/gpu.csv [--providers ours eager] [--precision fp16] [--seconds 300]
 
 Every case runs in processes of its own, ROUNDS times in turn. Each is first compared with the source network's answer
-on the processor in FP32; one that is too far off is not timed. Beside the table, RESULTS.jsonl gets one JSON row per
-case. Without a GPU that TensorRT can use it says so, writes nothing, and exits with status 6.
+on the processor in FP32; one that is too far off is not timed, and like one that fails it is left out and said. A row
+of the table, and a JSON row of RESULTS.jsonl beside it, is a case's round, written when it ends; what is printed is
+each case's rounds together. The exit status is 1 if no case was measured. Without a GPU that TensorRT can use it says
+so, writes nothing, and exits with status 6.
 """
 
 import argparse
@@ -13,14 +15,18 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 from gpu_cases import CASES, Row
-from rows import environment, percentiles, write_rows
+from rows import Budget, RowFile, append, environment, percentiles
 
 ROUNDS = 3
+PROVIDERS = ("ours", "eager", "torch.compile", "onnxruntime")
+PRECISIONS = ("fp32", "tf32", "fp16", "int8")
+"""Words of the cases' names."""
 NO_GPU = 6
 
 
@@ -30,11 +36,15 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=100, help="of a case in each round")
     parser.add_argument("--folder", type=Path, help="keep what is prepared here, and use it if it is there")
+    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    parser.add_argument("--seconds", type=float, help="end the case that runs after so long, and begin no other")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         print(json.dumps(CASES[arguments.case](arguments.folder, arguments.runs)))
         return 0
+    budget = Budget(arguments.seconds)
     from mmcaf_engine.machine.gpu import find_gpus
 
     gpus = find_gpus()
@@ -54,41 +64,63 @@ def main() -> int:
         folder = (arguments.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "ready").exists():
-            run_case("prepare", folder, arguments.runs)
+            run_case("prepare", folder, arguments.runs, budget)
             (folder / "ready").touch()
-        found = measured(folder, arguments.runs)
-    rows = [{"case": case, **merged(outcomes), **facts} for case, outcomes in found.items()]
-    write_rows(arguments.output, rows)
-    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-    arguments.output.with_suffix(".jsonl").write_text(lines, encoding="utf-8")
-    print(table(rows))
-    return 0
+        names = chosen(arguments.providers, arguments.precision)
+        found = measured(names, folder, arguments.runs, facts, arguments.output, budget)
+    print(table([{"case": case, **merged(outcomes)} for case, outcomes in found.items()]))
+    return 0 if found else 1
 
 
-def measured(folder: Path, runs: int) -> dict[str, list[Row]]:
-    """The rows of each case that answers right; the first round of all comes before the second of any."""
-    found: dict[str, list[Row]] = {case: [] for case in CASES if case != "prepare"}
-    for turn in range(ROUNDS):
-        for case in list(found):
-            row = run_case(case, folder, runs)
-            if "left_out" in row:
-                print(f"{case}: left out, {row['left_out']}", file=sys.stderr)
-                del found[case]
+def chosen(providers: Sequence[str], precisions: Sequence[str]) -> list[str]:
+    """The cases of these providers in these precisions."""
+    return [
+        case
+        for case in CASES
+        if any(provider in case for provider in providers) and any(precision in case for precision in precisions)
+    ]
+
+
+def measured(
+    cases: Sequence[str], folder: Path, runs: int, facts: dict[str, str], output: Path, budget: Budget
+) -> dict[str, list[Row]]:
+    """What each case found that answers right, written as it comes; no case has a second round before all had one."""
+    rows, lines = RowFile(output), output.with_suffix(".jsonl")
+    found: dict[str, list[Row]] = {}
+    left = list(cases)
+    for turn in range(1, ROUNDS + 1):
+        for case in list(left):
+            if budget.spent():
+                print(f"round {turn}, {case}: left out, the time is over", file=sys.stderr)
+                return found
+            outcome = run_case(case, folder, runs, budget)
+            if "left_out" in outcome:
+                print(f"round {turn}, {case}: left out, {outcome['left_out']}", file=sys.stderr)
+                left.remove(case)
                 continue
-            print(turn + 1, case, {key: value for key, value in row.items() if key != "ms"}, file=sys.stderr)
-            found[case].append(row)
+            row = {"case": case, "round": str(turn), **merged([outcome]), **facts}
+            rows.add(row)
+            append(lines, f"{json.dumps(row)}\n", first=not found)
+            print(turn, case, {key: value for key, value in outcome.items() if key != "ms"}, file=sys.stderr)
+            found.setdefault(case, []).append(outcome)
     return found
 
 
-def run_case(case: str, folder: Path, runs: int) -> Row:
+def run_case(case: str, folder: Path, runs: int, budget: Budget) -> Row:
     """This script again, for one case, in a fresh process, with a cache of its own; one that fails is left out."""
     command = [sys.executable, __file__, "--output", "-", "--case", case, "--folder", folder, "--runs", runs]
-    done = subprocess.run(
-        [str(part) for part in command],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
-    )
+    try:
+        done = subprocess.run(
+            [str(part) for part in command],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
+            timeout=budget.left(),
+        )
+    except subprocess.TimeoutExpired:
+        if case == "prepare":
+            raise SystemExit("prepare: not ready in time") from None
+        return {"left_out": "it had not ended when the time was over"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         if case == "prepare":

@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import os
 import platform
 import subprocess
@@ -58,13 +59,20 @@ class RowFile:
         """
         first = not self._columns
         self._columns = self._columns or list(row)
-        with self._path.open("w" if first else "a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self._columns, restval="", lineterminator="\n")
-            if first:
-                writer.writeheader()
-            writer.writerow(row)
-            stream.flush()
-            os.fsync(stream.fileno())
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        if first:
+            writer.writeheader()
+        writer.writerow(row)
+        append(self._path, text.getvalue(), first=first)
+
+
+def append(path: Path, text: str, *, first: bool) -> None:
+    """Text at the end of the file, or in its place, on the disk when this returns."""
+    with path.open("w" if first else "a", newline="", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 class Budget:
