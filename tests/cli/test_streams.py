@@ -38,8 +38,10 @@ PRINTING = {
 
 
 def process(arguments: list[str], **options: Any) -> "subprocess.Popen[str]":
+    """A command in a process of its own, which hears Ctrl-C: what a shell starts in the background inherits deafness."""
     module = {"mmcaf": "main", "mmcaf-infer": "infer"}[arguments[0]]
-    code = f"import sys; sys.argv = {arguments!r}; from mmcaf_cli.{module} import main; main()"
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hear}; import sys; sys.argv = {arguments!r}; from mmcaf_cli.{module} import main; main()"
     return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)
 
 
