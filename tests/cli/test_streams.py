@@ -38,7 +38,7 @@ PRINTING = {
 
 
 def process(arguments: list[str], **options: Any) -> "subprocess.Popen[str]":
-    """A command in a process of its own, which hears Ctrl-C: what a shell starts in the background inherits deafness."""
+    """A command in a process of its own, which hears Ctrl-C, as one that a shell starts in the background does not."""
     module = {"mmcaf": "main", "mmcaf-infer": "infer"}[arguments[0]]
     hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{hear}; import sys; sys.argv = {arguments!r}; from mmcaf_cli.{module} import main; main()"
