@@ -58,7 +58,7 @@ def main() -> int:
         return 2
     budget = Budget(chosen.seconds)
     timer = GpuTimer(card_state(str(getattr(torch.cuda.get_device_properties(0), "uuid", ""))))
-    native = MsdcCuda(chosen.fatbin) if chosen.fatbin else None
+    native, left_out = opened(chosen.fatbin)
     facts = {**gpu(), **environment(["torch", "triton"])}
     ceilings = Ceilings(
         ceiling("copy", lambda: copy_ceiling(timer, chosen.runs)),
@@ -68,7 +68,8 @@ def main() -> int:
     if "fp16" in chosen.precision and (not chosen.kernel or "network" in chosen.kernel):
         wanted = chain(wanted, [network])
     table = RowFile(chosen.output)
-    return 1 if run(wanted, chosen.kernel, chosen.providers, timer, chosen.runs, ceilings, facts, table, budget) else 0
+    left_out += run(wanted, chosen.kernel, chosen.providers, timer, chosen.runs, ceilings, facts, table, budget)
+    return 1 if left_out else 0
 
 
 def run(
@@ -108,6 +109,14 @@ def run(
     if budget.spent():
         print("the time is over: what is not in the table was not measured", file=sys.stderr)
     return left_out
+
+
+def opened(fatbin: Path | None) -> tuple[MsdcCuda | None, int]:
+    """The CUDA C++ kernel, if one is given and opens; and how many were left out."""
+    try:
+        return (MsdcCuda(fatbin) if fatbin else None), 0
+    except Exception as error:
+        return None, said("msdc (CUDA C++)", error)
 
 
 def said(what: str, error: Exception) -> int:
@@ -210,12 +219,12 @@ def fma_ceiling(timer: Timer, runs: int) -> float:
 
 def gpu() -> dict[str, str]:
     """The card and what drives it."""
-    properties = torch.cuda.get_device_properties(0)
+    properties, told = torch.cuda.get_device_properties(0), Path("/proc/driver/nvidia/version")
     return {
         "gpu": properties.name,
         "capability": f"{properties.major}.{properties.minor}",
         "cuda": str(torch.version.cuda),
-        "driver": Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0],
+        "driver": told.read_text(encoding="utf-8").splitlines()[0] if told.exists() else "unknown",
     }
 
 

@@ -8,7 +8,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,13 @@ import numpy as np
 
 def environment(packages: Sequence[str]) -> dict[str, str]:
     """Commit, date, processor, cores and package versions of this run."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True).stdout.strip()
     return {
-        "commit": commit + ("+changes" if changed else ""),
+        "commit": _commit(),
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
         "python": platform.python_version(),
-        "versions": " ".join(f"{name}={version(name)}" for name in packages),
+        "versions": " ".join(f"{name}={_version(name)}" for name in packages),
     }
 
 
@@ -89,6 +87,23 @@ class Budget:
     def spent(self) -> bool:
         """Whether nothing more may begin."""
         return self.left() == 0
+
+
+def _commit() -> str:
+    """As git tells it; "unknown" where there is no git or no repository."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # of a module that was built there, or belongs to another package
+        return "unknown"
 
 
 def _cpu() -> str:

@@ -309,6 +309,26 @@ def test_the_cards_state(script: ModuleType, monkeypatch: pytest.MonkeyPatch) ->
     assert timing.card_state("ab")() == {}
 
 
+def test_where_there_is_no_git_and_a_package_has_another_name_the_rest_is_told(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = sys.modules["rows"]
+    monkeypatch.chdir(tmp_path)
+    told = rows.environment(["numpy", "a-package-that-nobody-has"])
+    assert told["commit"] == "unknown"
+    assert told["versions"].startswith("numpy=") and told["versions"].endswith(" a-package-that-nobody-has=unknown")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert rows.environment([])["commit"] == "unknown"
+
+
+def test_a_fatbin_that_does_not_open_is_left_out(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script.opened(None) == (None, 0)
+    assert script.opened(tmp_path / "none.fatbin") == (None, 1)
+    assert "left out: msdc (CUDA C++): " in capsys.readouterr().err
+
+
 def test_a_column_that_the_table_lacks_is_refused(script: ModuleType, tmp_path: Path) -> None:
     table = sys.modules["rows"].RowFile(tmp_path / "rows.csv")
     table.add({"a": "1", "b": "2"})
