@@ -54,7 +54,7 @@ unit: .venv-dev/ready
 full: .venv-dev/ready
 	$(PYTEST) --durations 20 -m full
 
-# Single-line bugs that the closest tests must find; it takes an hour or so.
+# Single-line bugs, each of which the closest tests must find within a minute.
 mutants: .venv-dev/ready
 	.venv-dev/bin/python tests/mutants/kill.py
 

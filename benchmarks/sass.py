@@ -68,7 +68,7 @@ def rows(compiler: str, disassembler: str, target: str) -> list[dict[str, str]]:
     resources = {name: (spilled, registers) for name, spilled, registers in re.findall(used, said.stderr, re.DOTALL)}
     made = []
     for section in re.split(r"^\s*\.section\s+\.text\.", code, flags=re.MULTILINE)[1:]:
-        name = re.match(r"\w+", section)[0]  # type: ignore[index]
+        [name] = re.findall(r"\A\w+", section)
         found = Counter(re.findall(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*)", section, re.MULTILINE))
         spilled, registers = resources[name]
         counts = {instruction: str(found[instruction]) for instruction in COUNTED}
