@@ -1,10 +1,7 @@
 """Fixtures of the kernel tests: kernels interpreted, emulated or on the GPU, and what is compiled for one."""
 
-import ctypes
 import io
 import multiprocessing
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
@@ -15,11 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from kernels.emulator import SOURCES, Call, Check, Compiler, Emulator
 from kernels.harness import Measure, measured
 from mmcaf_kernels.msdc.cuda import configure, kernel_arguments
 from shared import Shared
 
 Interpreter = Callable[[Measure, Any, torch.dtype], float]
+Built = Callable[[str, Check], Emulator]
 Msdc = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
@@ -51,25 +50,33 @@ def gpu() -> Callable[[Measure, Any, torch.dtype], float]:
 
 
 @pytest.fixture(scope="session")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Msdc:
-    """The CUDA kernel of MSDC compiled for the CPU; needs the CUDA headers and g++, no GPU."""
-    compiler, nvcc = shutil.which("g++"), shutil.which("nvcc")
-    if compiler is None or nvcc is None:
-        pytest.skip(f"{'g++' if compiler is None else 'nvcc'} is not installed")
-    shown = subprocess.run([nvcc, "--dryrun", "-E", "-x", "cu", "/dev/null"], capture_output=True, text=True).stderr
-    headers = [word.strip('"') for word in shown.split() if word.strip('"').startswith("-I")]
-    here = Path(__file__).parent
-    library = tmp_path_factory.mktemp("native") / "msdc.so"
-    headers.append(f"-I{here.parents[1] / 'kernels' / 'cuda'}")
-    flags = ["-std=c++20", "-O2", "-fPIC", "-shared", "-pthread", *headers]
-    subprocess.run([compiler, *flags, here / "cuda_on_host.cpp", "-o", library], check=True)
-    function = ctypes.CDLL(str(library)).run_msdc
+def emulator(shared: Shared) -> Compiler:
+    """Compiles CUDA sources for the CPU; needs g++, no GPU."""
+    return Compiler(shared)
+
+
+@pytest.fixture(scope="session")
+def built(shared: Shared, emulator: Compiler) -> Built:
+    """The emulator of all kernels of a source of kernels/cuda, compiled once."""
+
+    def find(source: str, check: Check) -> Emulator:
+        return shared(f"emulated-{source}-{check}", lambda folder: emulator(SOURCES[source], folder, check))
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def emulated(built: Built) -> Msdc:
+    """The CUDA kernel of MSDC on the CPU, its threads in random order, under the sanitizers of memory."""
+    program = built("msdc", "memory")
 
     def run(x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None) -> Tensor:
         chosen = configure(x)
         out = torch.empty_like(x)
-        blocks = ctypes.c_uint(min(3, chosen.blocks)), ctypes.c_uint(chosen.threads)  # few, so that they stride
-        function(chosen.kernel.encode(), *blocks, *kernel_arguments(x, taps, bias, order, out, chosen))
+        blocks = min(3, chosen.blocks)  # few, so that they stride
+        values = kernel_arguments(x, taps, bias, order, out, chosen)
+        tensors = [x, taps, bias, out, *([] if order is None else [order])]
+        program.run(Call(chosen.kernel, blocks, chosen.threads, chosen.shared, values, tensors))
         return out
 
     return run
