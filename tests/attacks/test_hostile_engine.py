@@ -154,7 +154,23 @@ def test_an_engine_of_another_version_names_both(copy: Path, cache: EngineCache)
         for one in document["engines"]:
             one["version"] = "1.0.0.1"
 
-    not_trusted(copy, sign(copy, older), cache, "tensorrt_rtx", "1.0.0.1", "expected")
+    fingerprint = sign(copy, older)
+    with refused(BackendError, "tensorrt_rtx", "1.0.0.1", "expected") as caught:
+        trust(read_package(copy), fingerprint, cache)
+    assert list(cache.folder.iterdir()) == []
+    [again] = caught.value.remedies
+    assert again.command == "pip install tensorrt-rtx-cu13==1.0.0.1 'cuda-python>=13'"
+
+
+@pytest.mark.parametrize("version", ["", "1.7; os_name", "1.7 --index-url http://x", "\x1b[2J", "1" * 33])
+def test_a_version_that_is_none(version: str, copy: Path, cache: EngineCache) -> None:
+    """It ends up in a command to paste."""
+
+    def renamed(document: dict[str, Any]) -> None:
+        for one in document["engines"]:
+            one["version"] = version
+
+    not_trusted(copy, sign(copy, renamed), cache, SIGNATURE_NAME, "version")
 
 
 def test_engines_of_two_versions(copy: Path, cache: EngineCache) -> None:

@@ -182,7 +182,7 @@ def test_without_tensorrt(run: Command, bundle: Path, arguments: list[str], monk
 def test_without_the_one_that_was_named(run: Command, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     outcome = run("mmcaf", "build", bundle, "--flavour", "tensorrt")
-    outcome.refused(6, "pip install 'tensorrt>=10'")
+    outcome.refused(6, "pip install 'tensorrt-cu13>=10'")
 
 
 def test_a_switched_off_cache(run: Command, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

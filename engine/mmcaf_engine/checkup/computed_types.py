@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..backends.tensorrt.conv_precision import CONVOLUTIONS, PRODUCTS, Product, flops_by_precision, share_in
-from ..backends.tensorrt.flavour import Flavour, find_flavour
+from ..backends.tensorrt.fitting import fitting_flavour
+from ..backends.tensorrt.flavour import Flavour
 from ..backends.tensorrt.layer_report import EngineLayer, flops_in_engine, load_report, read_report
 from ..backends.tensorrt.signature import LAYERS_NAME
 from ..bundle.bundle import Bundle
@@ -75,7 +76,7 @@ def computed_types(bundle: Bundle, precisions: Sequence[str] = ()) -> ComputedTy
         BackendError: no TensorRT is installed, or the bundle lacks a precision.
         BundleError: a model is damaged.
     """
-    flavour = find_flavour()
+    flavour = fitting_flavour()
     in_order = sorted(bundle.manifest.models, key=PRECISIONS.index)
     networks = []
     for precision in [held_precision(bundle, name) for name in precisions or in_order]:

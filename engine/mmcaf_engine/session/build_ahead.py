@@ -11,6 +11,7 @@ from .. import __version__
 from ..backends.tensorrt.builder import BuiltEngine, build_engine
 from ..backends.tensorrt.conv_precision import PRODUCTS, Product, flops_by_precision, products, share_in
 from ..backends.tensorrt.engine_key import Facts, engine_facts
+from ..backends.tensorrt.fitting import fitting_flavour
 from ..backends.tensorrt.flavour import BUILD_AHEAD, Flavour, find_flavour
 from ..backends.tensorrt.layer_report import load_report
 from ..backends.tensorrt.network import parse_network
@@ -90,7 +91,7 @@ def build_ahead(
     Args:
         precision: one that the bundle holds.
         targets: "sm_86"; none for the GPU at hand.
-        flavour: "tensorrt_rtx" or "tensorrt"; by default what is installed.
+        flavour: "tensorrt_rtx" or "tensorrt"; by default what is installed, and for the GPU at hand what runs on it.
         output: a folder to write the engine and its signature to, for `trust_package` on another machine.
         force: replace such a folder that stands there.
 
@@ -101,9 +102,11 @@ def build_ahead(
         KeyboardInterrupt: interrupted; nothing is left behind.
     """
     held = held_precision(bundle, precision)
-    found = find_flavour(flavour)
+    names = tuple(targets)
+    # For the GPU at hand, the one that runs on it.
+    found = find_flavour(flavour) if flavour or names else fitting_flavour()
     gpu = first_gpu()
-    reached = choose_targets(found, targets)
+    reached = choose_targets(found, names)
     if not reached:
         if gpu is None:
             raise _no_gpu(found)

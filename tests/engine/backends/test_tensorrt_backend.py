@@ -21,9 +21,10 @@ from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.backends.remedies import ANY_BACKEND, SEE_WHAT_RUNS
-from mmcaf_engine.backends.tensorrt.backend import TensorRtBackend, _usable
+from mmcaf_engine.backends.tensorrt.backend import TensorRtBackend
 from mmcaf_engine.backends.tensorrt.cuda import Cuda
 from mmcaf_engine.backends.tensorrt.cuda_errors import CudaError, in_words
+from mmcaf_engine.backends.tensorrt.fitting import usable_on
 from mmcaf_engine.backends.tensorrt.flavour import Flavour, find_flavour
 from mmcaf_engine.backends.tensorrt.loading import Place
 from mmcaf_engine.backends.tensorrt.runner import CAPTURED, Runner
@@ -72,7 +73,8 @@ def test_a_gpu_without_tensorrt_is_worth_a_word(tiny_bundle: Path, monkeypatch: 
     give_gpus(monkeypatch, Gpus((RTX_4090,), "", True))
     for package in ("tensorrt", "tensorrt_rtx"):
         monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend._usable", _usable.__wrapped__)
+    for module in ("backend", "fitting"):
+        monkeypatch.setattr(f"mmcaf_engine.backends.tensorrt.{module}.usable_on", usable_on.__wrapped__)
     choice = choose(load_bundle(tiny_bundle))
     assert choice.backend.name != "tensorrt"
     assert choice.fallback is not None and choice.fallback.startswith("tensorrt: NVIDIA GeForce RTX 4090: ")
@@ -87,7 +89,7 @@ def test_a_gpu_without_tensorrt_is_worth_a_word(tiny_bundle: Path, monkeypatch: 
         ({}, None),
         ({"cuda": (12, 4), "driver": "550.54"}, "driver 550.54 supports CUDA 12.4, and 13.0 is needed"),
         ({"target": Target(9, 0)}, "not on 9.0; tensorrt: cannot be imported"),
-        ({"target": Target(9, 0)}, "pip install 'tensorrt>=10'"),
+        ({"target": Target(9, 0)}, "pip install 'tensorrt-cu13>=10'"),
         ({"target": Target(6, 1)}, "runs on compute capability 7.5, 8.0, 8.6, 8.9, 12.0, 12.1, not on 6.1"),
     ],
     ids=["fits", "old-driver", "data-centre", "command", "old-gpu"],
@@ -119,7 +121,9 @@ def test_precisions_that_a_gpu_has_units_for(monkeypatch: pytest.MonkeyPatch) ->
     assert [name for name, answer in answers.items() if answer.available] == ["fp16", "int8"]
     assert "no BF16 units (compute capability 7.5" in answers["bf16"].reason
     assert "no FP32 convolutions" in answers["fp32"].reason and "fp16 runs" in answers["fp32"].reason
-    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend._flavour", lambda: Flavour("tensorrt", "10.13", None))
+    monkeypatch.setattr(
+        "mmcaf_engine.backends.tensorrt.backend.fitting_flavour", lambda: Flavour("tensorrt", "10.13", None)
+    )
     assert TensorRtBackend.can_run("fp32").available
 
 
@@ -147,7 +151,7 @@ def test_a_remembered_self_test_is_that_of_gpu_and_driver(tiny_bundle: Path, mon
 
 def test_an_engine_that_was_built_ahead_is_found(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flavour = Flavour("tensorrt_rtx", "1.7.1", None)
-    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend._flavour", lambda: flavour)
+    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend.fitting_flavour", lambda: flavour)
     facts = backend_on(monkeypatch, tiny_bundle).engine_facts()
     assert facts["compute_capability"] == "sm_89" and facts["version"] == "1.7.1"
     assert "driver" not in facts and "threads" not in facts

@@ -17,12 +17,13 @@ import pytest
 from onnx import TensorProto, helper
 
 from all_precisions import add_all_precisions
+from gpu_machines import H200, RTX_4090, machine, running_on
 from mmcaf_engine import load_bundle
 from mmcaf_engine.backends.tensorrt import flavour, timing_cache
 from mmcaf_engine.backends.tensorrt.builder import build_engine
 from mmcaf_engine.backends.tensorrt.conv_precision import Product, flops_by_precision, share_in
 from mmcaf_engine.backends.tensorrt.engine_key import differences, engine_facts
-from mmcaf_engine.backends.tensorrt.flavour import CapturedLog, Flavour, find_flavour
+from mmcaf_engine.backends.tensorrt.flavour import CapturedLog, Flavour, find_flavour, install_flavour
 from mmcaf_engine.backends.tensorrt.network import parse_network
 from mmcaf_engine.backends.tensorrt.targets import choose_targets, supported_targets
 from mmcaf_engine.backends.tensorrt.turing import LOWER
@@ -383,8 +384,33 @@ def test_without_a_target_the_gpu_at_hand_is_built_for(small_source: Path, monke
 def test_a_gpu_that_the_flavour_does_not_know(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = SimpleNamespace(name="H200", driver="580.65.06", target=Target(9, 0), compute_capability="9.0")
     monkeypatch.setattr(ahead, "first_gpu", lambda: gpu)
-    with refused(UsageError, "sm_90", "sm_86"):
+    with refused(UsageError, "sm_90", "sm_86") as caught:
         build_ahead(load_bundle(small_source), "fp16", [])
+    assert caught.value.remedies[-1].command == install_flavour("tensorrt")
+
+
+def test_for_the_gpu_at_hand_the_one_that_runs_on_it_builds(
+    small_source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two that are installed."""
+    asked: list[str] = []
+
+    def build(flavour: Flavour, *arguments: Any, **options: Any) -> Any:
+        asked.append(flavour.name)
+        raise BackendError("not here")
+
+    monkeypatch.setattr(ahead, "build_engine", build)
+    for gpu in (H200, RTX_4090):
+        with running_on(machine(gpu, tensorrt_rtx=True, tensorrt=True)), refused(BackendError):
+            build_ahead(load_bundle(small_source), "fp16", [])
+    assert asked == ["tensorrt", "tensorrt_rtx"]
+    with running_on(machine(H200, tensorrt_rtx=True)), refused(UsageError, "sm_90", "tensorrt_rtx"):
+        build_ahead(load_bundle(small_source), "fp16", [])
+
+
+def test_a_version_that_is_needed_is_the_one_that_is_named() -> None:
+    assert install_flavour("tensorrt", "11.4.0.106").startswith("pip install tensorrt-cu13==11.4.0.106 ")
+    assert install_flavour("tensorrt_rtx", "1.6.1.120").startswith("pip install tensorrt-rtx-cu13==1.6.1.120 ")
 
 
 def test_no_target_and_no_gpu(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,9 +437,9 @@ def stand_in(version: str = "10.13.2.6") -> Any:
 @pytest.mark.parametrize(
     ("name", "commands"),
     [
-        (None, ["pip install tensorrt-rtx-cu13", "pip install 'tensorrt>=10'"]),
+        (None, ["pip install tensorrt-rtx-cu13", "pip install 'tensorrt-cu13>=10'"]),
         ("tensorrt_rtx", ["pip install tensorrt-rtx-cu13"]),
-        ("tensorrt", ["pip install 'tensorrt>=10'"]),
+        ("tensorrt", ["pip install 'tensorrt-cu13>=10'"]),
     ],
 )
 def test_nothing_installed_names_the_command(

@@ -128,7 +128,7 @@ def test_a_profiler_is_told_of_each_layer_and_no_graph_runs() -> None:
 def test_layers_of_an_engine_have_onnx_nodes_and_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = FakeGpu()
     for module in (tensorrt_backend, tensorrt_layers):
-        monkeypatch.setattr(module, "find_flavour", lambda: gpu.flavour)
+        monkeypatch.setattr(module, "fitting_flavour", lambda: gpu.flavour)
     monkeypatch.setattr(tensorrt_layers, "parse_network", lambda *arguments, **options: None)
     products = (Product("kan/MatMul", "matrix product", ("FP16", "FP16"), 700),)
     monkeypatch.setattr(tensorrt_layers, "products", lambda parsed: products)

@@ -3,16 +3,14 @@
 import mmap
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from ...errors import BackendError, Remedy, UsageError
-from ...machine.compute_capability import BF16_FROM, TURING, Target
+from ...errors import BackendError, Remedy, UsageError, program
+from ...machine.compute_capability import BF16_FROM, TURING
 from ...machine.gpu import DRIVER_REMEDY, Gpu, find_gpus, first_gpu
-from ...machine.installation import install_command
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail, Window
@@ -24,14 +22,12 @@ from ..remedies import SEE_WHAT_RUNS
 from .cuda import Cuda
 from .cuda_errors import CudaError, in_words
 from .engine_key import engine_facts
-from .flavour import FLAVOURS, INSTALL, Flavour, find_flavour
+from .fitting import fitting_flavour, usable_on, what_to_install
 from .kernel_cache import KernelCache
 from .layers import SOURCE, node_times, profiler
 from .loading import Place, Plan
 from .runner import CAPTURED, Runner
 from .targets import supported_targets
-
-_OLDEST_GPU = Target(7, 5)
 
 
 class TensorRtBackend(Backend):
@@ -42,7 +38,14 @@ class TensorRtBackend(Backend):
     """
 
     name = "tensorrt"
-    packages = ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx", "tensorrt")
+    packages = (
+        "tensorrt-rtx-cu13",
+        "tensorrt-rtx-cu12",
+        "tensorrt-rtx",
+        "tensorrt-cu13",
+        "tensorrt-cu12",
+        "tensorrt",
+    )
     needs_gpu = True
     rank = 10
     keeps_engines = True
@@ -72,7 +75,7 @@ class TensorRtBackend(Backend):
             return Availability(False, find_gpus().reason, find_gpus().remedies)
         if gpu.too_old:
             return Availability(False, f"{gpu.name}: {gpu.too_old}", (DRIVER_REMEDY,))
-        found = _usable(gpu)
+        found = usable_on(gpu)
         if isinstance(found, Availability):
             return replace(found, reason=f"{gpu.name}: {found.reason}")
         return Availability(True, f"{cls.build()} on {gpu.name}, compute capability {gpu.compute_capability}")
@@ -85,15 +88,18 @@ class TensorRtBackend(Backend):
     @classmethod
     def details(cls) -> Sequence[Detail]:
         """Which TensorRT, and cuda-python, with the command that installs what is missing."""
-        missing = "not installed" if find_gpus().found else "not installed; optional, for NVIDIA GPUs only"
-        install = (Remedy("Install it", command=install_command("tensorrt")),)
+        gpu = first_gpu()
+        missing = "not installed; optional, for NVIDIA GPUs only" if gpu is None else "not installed"
+        install = what_to_install(gpu)
         try:
-            flavour = find_flavour()
+            flavour = fitting_flavour()
         except BackendError as failure:
             found = Detail("TensorRT", False, failure.problem, install)
         else:
-            targets = ", ".join(map(str, supported_targets(flavour))) or "the GPU at hand"
-            found = Detail("TensorRT", True, f"{flavour.name} {flavour.version}, builds engines for {targets}")
+            known = supported_targets(flavour)
+            others = f"; not for {gpu.target}, which is here" if gpu and known and gpu.target not in known else ""
+            targets = ", ".join(map(str, known)) or "the GPU at hand"
+            found = Detail("TensorRT", True, f"{flavour.name} {flavour.version}, builds engines for {targets}{others}")
         python = installed_version("cuda-python") or installed_version("cuda-bindings")
         return found, Detail("cuda-python", python is not None, python or missing, () if python else install)
 
@@ -103,20 +109,21 @@ class TensorRtBackend(Backend):
         if precision == "bf16" and gpu.target < BF16_FROM:
             reason = f"{gpu.name} has no BF16 units (compute capability {gpu.compute_capability}, 8.0 has them)"
             return Availability(False, reason)
-        if precision == "fp32" and gpu.target == TURING and _flavour().builds_ahead:
+        if precision == "fp32" and gpu.target == TURING and fitting_flavour().builds_ahead:
             reason = f"TensorRT for RTX has no FP32 convolutions for {gpu.name} (compute capability 7.5); fp16 runs"
-            return Availability(False, reason)
+            lower = Remedy("Add an FP16 network", command=program("quantize", "BUNDLE", "--precision", "fp16"))
+            return Availability(False, reason, (lower,))
         return super()._can_run(precision)
 
     @classmethod
     def runtime(cls) -> Any:
-        """The module of the flavour that is installed."""
-        return _flavour().module
+        """The module of the flavour that is used."""
+        return fitting_flavour().module
 
     @classmethod
     def build(cls) -> str:
         """Flavour and version."""
-        flavour = _flavour()
+        flavour = fitting_flavour()
         return f"{flavour.name} {flavour.version}"
 
     @classmethod
@@ -126,7 +133,7 @@ class TensorRtBackend(Backend):
 
     def engine_facts(self) -> dict[str, Any]:
         """As an engine that was built ahead for this GPU has them."""
-        gpu, flavour = self._gpu, _flavour()
+        gpu, flavour = self._gpu, fitting_flavour()
         return engine_facts(
             flavour,
             self.precision,
@@ -167,7 +174,7 @@ class TensorRtBackend(Backend):
         from .builder import build_engine
         from .timing_cache import timing_cache_file
 
-        flavour, gpu = _flavour(), self._gpu
+        flavour, gpu = fitting_flavour(), self._gpu
         try:
             measured = None if flavour.builds_ahead else timing_cache_file(flavour, gpu.name, gpu.driver)
         except UsageError:
@@ -193,7 +200,7 @@ class TensorRtBackend(Backend):
         self._start(engine)
 
     def _start(self, plan: Plan) -> None:
-        flavour, gpu = _flavour(), self._gpu
+        flavour, gpu = fitting_flavour(), self._gpu
         kept = KernelCache(self.engine_facts(), plan, gpu)
         place = Place(f"{self.model.name} in {self.precision}", gpu.compute_capability, gpu.driver)
         runner = Runner(
@@ -270,35 +277,3 @@ def _gpu() -> Gpu:
     if gpu is None:
         raise BackendError(f"TensorRT needs a GPU: {find_gpus().reason}.", *find_gpus().remedies, SEE_WHAT_RUNS)
     return gpu
-
-
-def _flavour() -> Flavour:
-    """The flavour that runs on the GPU that is used; without a GPU, the one that is installed."""
-    gpu = first_gpu()
-    found = find_flavour() if gpu is None else _usable(gpu)
-    return found if isinstance(found, Flavour) else find_flavour()
-
-
-@cache
-def _usable(gpu: Gpu) -> Flavour | Availability:
-    """The first flavour that is installed and runs on a GPU, or why there is none and what to do."""
-    install = (Remedy("Install it", command=install_command("tensorrt")),)
-    if installed_version("cuda-bindings") is None:
-        return Availability(False, "cuda-python is not installed", install)
-    reasons, installed = [], False
-    for name in FLAVOURS:
-        try:
-            flavour = find_flavour(name)
-        except BackendError as failure:
-            reasons.append(failure.problem.removeprefix("TensorRT cannot be used here. ").rstrip("."))
-            continue
-        installed = True
-        known = supported_targets(flavour)
-        if gpu.target in known or (not known and gpu.target >= _OLDEST_GPU):
-            return flavour
-        runs = ", ".join(f"{target.major}.{target.minor}" for target in known) or "7.5 and newer"
-        reasons.append(f"{name} {flavour.version} runs on compute capability {runs}, not on {gpu.compute_capability}")
-    if gpu.target < _OLDEST_GPU:
-        return Availability(False, f"{'; '.join(reasons)}; no TensorRT runs on this GPU")
-    other = (Remedy("Install the other TensorRT", command=INSTALL["tensorrt"]),)
-    return Availability(False, "; ".join(reasons), other if installed else install)

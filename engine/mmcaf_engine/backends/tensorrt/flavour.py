@@ -16,22 +16,32 @@ from typing import Any, Literal, get_args
 
 from ...errors import BackendError, Remedy
 from ...machine.installation import install_packages
+from ..registry import installed_version
 
 FlavourName = Literal["tensorrt_rtx", "tensorrt"]
 FLAVOURS: tuple[FlavourName, ...] = get_args(FlavourName)
 
-INSTALL: dict[str, str] = {
-    "tensorrt_rtx": install_packages("tensorrt-rtx-cu13", "cuda-python>=13"),
-    "tensorrt": install_packages("tensorrt>=10", "cuda-python>=13"),
-}
-"""The command that installs a flavour with all that running it needs."""
-
-BUILD_AHEAD = Remedy("Build ahead, with TensorRT for RTX", command=INSTALL["tensorrt_rtx"])
+_PACKAGES: dict[FlavourName, str] = {"tensorrt_rtx": "tensorrt-rtx-cu13", "tensorrt": "tensorrt-cu13"}
+"""Flavour -> its package, for CUDA 13. The libraries of the second are not on PyPI: its package fetches them, while it
+is being installed, from pypi.nvidia.com."""
 
 _OLDEST = {"tensorrt_rtx": 1, "tensorrt": 10}
 """The first major version with strongly typed networks and progress monitors."""
 
+_LEAN = ("tensorrt-lean-cu13-bindings", "tensorrt-lean-cu12-bindings")
+"""The lean runtime, which loads engines and builds none."""
+
 _log = logging.getLogger(__name__)
+
+
+def install_flavour(name: FlavourName, version: str = "") -> str:
+    """The command that installs a flavour with all that running it needs, in a version or the newest."""
+    oldest = _OLDEST[name]
+    wanted = f"=={version}" if version else f">={oldest}" if oldest > 1 else ""
+    return install_packages(f"{_PACKAGES[name]}{wanted}", "cuda-python>=13")
+
+
+BUILD_AHEAD = Remedy("Build ahead, with TensorRT for RTX", command=install_flavour("tensorrt_rtx"))
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ def find_flavour(name: str | None = None) -> Flavour:
             lacking.append(f"{candidate}: {found}")
     raise BackendError(
         f"TensorRT cannot be used here. {'; '.join(lacking)}.",
-        *(Remedy(f"Install {one}", command=INSTALL[one]) for one in FLAVOURS if name in (None, one)),
+        *(Remedy(f"Install {one}", command=install_flavour(one)) for one in FLAVOURS if name in (None, one)),
     )
 
 
@@ -129,7 +139,9 @@ def _import(name: FlavourName) -> Flavour | str:
         module = import_module(name)
     except (ImportError, OSError, RuntimeError) as failure:
         first_line = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
-        return f"cannot be imported ({first_line[:200]})"
+        lean = name == "tensorrt" and any(map(installed_version, _LEAN))
+        other = "; the lean runtime, which is installed, builds no engines and is not used" if lean else ""
+        return f"cannot be imported ({first_line[:200]}){other}"
     version = str(module.__version__)
     if int(version.split(".")[0]) < _OLDEST[name]:
         return f"version {version} is too old; {_OLDEST[name]} or later is needed"

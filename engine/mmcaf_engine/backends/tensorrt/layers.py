@@ -7,7 +7,7 @@ from typing import Any
 from ...manifest import TensorSpec
 from ..node_time import NodeTime
 from .conv_precision import products
-from .flavour import find_flavour
+from .fitting import fitting_flavour
 from .layer_report import read_report
 from .network import parse_network
 
@@ -29,7 +29,7 @@ def node_times(
         report: the inspector's, of the same engine.
         model: the ONNX file that it was built from.
     """
-    parsed = parse_network(find_flavour(), model, inputs, outputs)
+    parsed = parse_network(fitting_flavour(), model, inputs, outputs)
     flops = {product.name: product.flops for product in products(parsed)}
     layers = {layer.name: layer for layer in read_report(report)}
     found = []

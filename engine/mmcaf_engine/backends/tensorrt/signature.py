@@ -24,7 +24,7 @@ from ...manifest import FileEntry, Precision
 from ...outputs import Output, check_writable, refused, staged_folder
 from ...strict_json import parse_json
 from .engine_key import Facts, differences
-from .flavour import INSTALL, FlavourName, find_flavour
+from .flavour import FlavourName, find_flavour, install_flavour
 
 SIGNATURE_NAME = "signature.json"
 PLAN_NAME: Final = "engine.plan"
@@ -45,7 +45,7 @@ class SignedFacts(_Strict):
     """What the engine depends on, for one GPU: as `engine_key.engine_facts` and the model's hashes."""
 
     runtime: FlavourName
-    version: str
+    version: str = Field(pattern=r"^[0-9][0-9A-Za-z.+]{0,31}$")
     precision: Precision
     compute_capability: str = Field(pattern=r"^sm_[0-9]{2,4}$")
     inputs: list[list[str | int]]
@@ -216,7 +216,10 @@ def _check_version(package: Package) -> None:
         found = differences({"version": signed.version}, {"version": flavour.version})[0]
         raise BackendError(
             f"{package.folder}: an engine of {signed.runtime} {found}; only the version that built an engine loads it.",
-            Remedy(f"Build it again with {flavour.version}, or install that one", command=INSTALL[signed.runtime]),
+            Remedy(
+                f"Build it again with {flavour.version}, or install that one",
+                command=install_flavour(signed.runtime, signed.version),
+            ),
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ...errors import Remedy, UsageError
 from ...machine.compute_capability import Target
-from .flavour import Flavour
+from .flavour import Flavour, install_flavour
 
 
 def supported_targets(flavour: Flavour) -> tuple[Target, ...]:
@@ -26,8 +26,10 @@ def choose_targets(flavour: Flavour, names: Iterable[str]) -> tuple[Target, ...]
     for target in chosen:
         if target not in supported:
             known = f"it builds for {', '.join(map(str, supported))}" if supported else "it builds for the GPU at hand"
+            other = Remedy("On a machine with such a GPU, NVIDIA TensorRT builds", command=install_flavour("tensorrt"))
             raise UsageError(
                 f"{flavour.name} {flavour.version} cannot build for {target}: {known}.",
                 Remedy("Name one of these" if supported else "Leave it out", option="target"),
+                *((other,) if supported and target > min(supported) else ()),
             )
     return chosen
