@@ -86,6 +86,8 @@ class Backend(ABC):
     optional: ClassVar[bool] = True
     """Whether an installation is whole without it."""
     needs_gpu: ClassVar[bool] = False
+    auto_needs_gpu: ClassVar[bool] = False
+    """Whether "auto" takes it on a GPU alone, although it can run without one."""
     rank: ClassVar[int] = 100
     """Place in lists, the lowest first."""
     can_split: ClassVar[bool] = False

@@ -37,8 +37,9 @@ def choose(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", th
     What is named is taken, or refused. What is "auto" is chosen by the times kept for this bundle, machine and number
     of threads, among those that fit what is named: the fastest, but FP32 unless a lower precision takes at least 5 %
     less time. Without times that fit, an "auto" precision is FP32, and an "auto" backend the first that runs it:
-    TensorRT where the NVIDIA driver shows a GPU, else OpenVINO on x86-64 and ONNX Runtime elsewhere. So also if what
-    the times favour is no longer available, which is then said. Every backend is asked once what it can run.
+    where the NVIDIA driver shows a GPU, TensorRT, then torch with its kernels; else OpenVINO on x86-64 and ONNX Runtime
+    elsewhere. So also if what the times favour is no longer available, which is then said. Every backend is asked once
+    what it can run.
 
     Args:
         threads: as of `open_session`.
@@ -76,7 +77,8 @@ def processor_backend(precision: Precision) -> type[Backend]:
         BackendError: no backend runs the precision on this processor; the message lists why.
     """
     backends = Backends()
-    return _first_of(backends, [kind for kind in backends.in_auto_order() if not kind.needs_gpu], precision)[0]
+    ordered = backends.in_auto_order()
+    return _first_of(backends, [kind for kind in ordered if not (kind.needs_gpu or kind.auto_needs_gpu)], precision)[0]
 
 
 def backend_for(
@@ -155,9 +157,10 @@ def _first_of(
     none_available = True
     for kind in candidates:
         answer = backends.can_run(kind, precision)
-        if answer.available:
+        excluded = backends.excluded_from_auto(kind) if answer.available else None
+        if answer.available and excluded is None:
             return kind, passed_over
-        passed_over.append(f"{kind.name}: {answer.reason}")
+        passed_over.append(f"{kind.name}: {excluded or answer.reason}")
         none_available = none_available and not backends.availability(kind).available
     if none_available:
         install = Remedy("Install one", command=install_package("onnxruntime"))

@@ -35,7 +35,8 @@ from tiny_liver import make_tiny_liver, tiny_liver_manifest
 @pytest.fixture(autouse=True)
 def auto_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """What "auto" chooses here is the same with and without a GPU; that it prefers one, test_tensorrt_backend holds."""
-    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.backend.find_gpus", lambda: Gpus((), "hidden", False))
+    for backend in ("tensorrt", "torch"):
+        monkeypatch.setattr(f"mmcaf_engine.backends.{backend}.backend.find_gpus", lambda: Gpus((), "hidden", False))
 
 
 every_backend = pytest.mark.parametrize("backend", list(backends()))

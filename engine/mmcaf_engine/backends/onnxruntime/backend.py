@@ -29,7 +29,7 @@ class OnnxRuntimeBackend(Backend):
     @classmethod
     def auto_rank(cls) -> int | None:
         """Between the places that OpenVINO has on x86-64 and elsewhere."""
-        return 2
+        return 3
 
     @classmethod
     def runtime(cls) -> Any:

@@ -41,7 +41,7 @@ class OpenVinoBackend(Backend):
     @classmethod
     def auto_rank(cls) -> int | None:
         """Before ONNX Runtime on x86-64, whose vector units it uses best; after it elsewhere."""
-        return 1 if platform.machine().lower() in ("x86_64", "amd64") else 3
+        return 2 if platform.machine().lower() in ("x86_64", "amd64") else 4
 
     @classmethod
     def details(cls) -> Sequence[Detail]:

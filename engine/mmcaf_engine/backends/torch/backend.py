@@ -9,16 +9,21 @@ from typing import Any
 import numpy as np
 
 from ...errors import Remedy, UnsupportedNetworkError
-from ...machine.installation import install_command
+from ...machine.gpu import DRIVER_REMEDY, OLDEST_CUDA, find_gpus, first_gpu
+from ...machine.installation import install_command, install_packages
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
-from ..base import Availability, Backend, Window
+from ..base import Availability, Backend, Detail, Window
+from ..registry import installed_version
 from ..remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 _RECORDED = "CUDA graph"
 """What the program's `execution` says where its launches were recorded."""
 
 _BF16_GPU = (8, 0)
+_OLDEST_GPU = (7, 5)
+_WHEELS = "https://download.pytorch.org/whl"
+"""Where each release of PyTorch lies in a build for each CUDA version."""
 
 
 class TorchBackend(Backend):
@@ -32,6 +37,7 @@ class TorchBackend(Backend):
     name = "torch"
     packages = ("torch",)
     rank = 40
+    auto_needs_gpu = True
 
     def __init__(
         self,
@@ -45,6 +51,11 @@ class TorchBackend(Backend):
     ):
         super().__init__(model, inputs, outputs, threads, precision, lengths=lengths)
         self.device = _gpu() or "CPU"
+
+    @classmethod
+    def auto_rank(cls) -> int | None:
+        """After TensorRT and before the processor where the driver shows a GPU; not asked for without one."""
+        return 1 if find_gpus().found else None
 
     @classmethod
     def availability(cls) -> Availability:
@@ -69,8 +80,23 @@ class TorchBackend(Backend):
 
     @classmethod
     def excluded_from_auto(cls) -> str | None:
-        """On the processor it runs the kernels' references."""
-        return None if _gpu() else "its kernels are for NVIDIA GPUs; on the processor it runs their references"
+        """On the processor it runs the kernels' references; and GPUs that CUDA 13 has dropped are not tried."""
+        if name := _gpu():
+            found = cls.runtime().cuda.get_device_capability(0)
+            said = f"{name} has compute capability {found[0]}.{found[1]}, and CUDA {OLDEST_CUDA} begins with 7.5"
+            return said if found < _OLDEST_GPU else None
+        if find_gpus().found:
+            return _without_gpu()
+        return "its kernels are for NVIDIA GPUs; on the processor it runs their references"
+
+    @classmethod
+    def details(cls) -> Sequence[Detail]:
+        """Where the driver shows a GPU that PyTorch does not use: why, and what helps."""
+        if not find_gpus().found or installed_version("torch") is None or _gpu():
+            return ()
+        gpu = first_gpu()
+        remedy = DRIVER_REMEDY if gpu is not None and gpu.too_old else _cuda_build()
+        return (Detail("PyTorch on the GPU", False, _without_gpu(), (remedy,)),)
 
     @classmethod
     def build(cls) -> str:
@@ -148,6 +174,24 @@ class TorchBackend(Backend):
 
     def _close(self) -> None:
         del self._program, self._programs
+
+
+def _without_gpu() -> str:
+    """Why PyTorch uses no GPU although the driver shows one, as far as it says."""
+    torch = import_module("torch")
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} is a build for the processor alone"
+    return f"torch {torch.__version__}, built for CUDA {torch.version.cuda}, cannot use the GPU with this driver"
+
+
+def _cuda_build() -> Remedy:
+    """What brings the same PyTorch built for the CUDA that the other packages are for (PyTorch, "Get Started")."""
+    wanted = (installed_version("torch") or "").partition("+")[0]
+    index = f"{_WHEELS}/cu{OLDEST_CUDA}0"
+    return Remedy(
+        "Install the same for CUDA",
+        command=install_packages("--force-reinstall", f"torch=={wanted}", "--index-url", index),
+    )
 
 
 def _gpu() -> str | None:
