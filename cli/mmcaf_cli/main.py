@@ -306,6 +306,7 @@ def doctor(
     bundle: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="With --quick-check: this one. Default: as mmcaf-infer.")
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="A line for each finding, instead of one screen.")] = False,
     json: Json = False,
     output: Output = None,
     force: Force = False,
@@ -314,7 +315,7 @@ def doctor(
     from .doctor import doctor_command
     from .report import Report
 
-    doctor_command(quick_check, bundle, Report(json, output, force))
+    doctor_command(quick_check, bundle, every, Report(json, output, force))
 
 
 @cache.command("list")

@@ -90,7 +90,7 @@ def test_verify_unknown_backend(run: Command, tiny_bundle: Path) -> None:
 
 
 def test_doctor_is_well_here(run: Command) -> None:
-    outcome = run("mmcaf", "doctor")
+    outcome = run("mmcaf", "doctor", "--all")
     assert outcome.code == 0, outcome.out
     for said in ("openvino", "onnxruntime", "JPEG2000Lossless", "HTJ2K", "RLELossless", "all hashes match"):
         assert said in outcome.out
@@ -99,7 +99,7 @@ def test_doctor_is_well_here(run: Command) -> None:
 
 def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_missing", lambda: "not built; no compiler")
-    outcome = run("mmcaf", "doctor")
+    outcome = run("mmcaf", "doctor", "--all")
     assert outcome.code == 0
     (line,) = (line for line in outcome.out.splitlines() if "processor kernels" in line)
     assert line.startswith("note") and "not built; no compiler" in line
@@ -166,5 +166,20 @@ def test_doctor_says_how_to_install_what_is_missing(
     monkeypatch.setattr("mmcaf_engine.checkup.doctor.version", version)
     install = install_package("numpy") if package == "numpy" else install_command("export")
     said = "not installed" if package == "numpy" else "not installed; export needs it"
-    [line] = [line for line in run("mmcaf", "doctor").out.splitlines() if line.split()[1:3] == ["package", package]]
+    listed = run("mmcaf", "doctor", "--all").out.splitlines()
+    [line] = [line for line in listed if line.split()[1:3] == ["package", package]]
     assert line.endswith(f"{said}. Install it: {install}")
+    assert install in run("mmcaf", "doctor").out
+
+
+def test_doctor_lists_every_finding_or_one_screen(run: Command) -> None:
+    """What is not well, and its commands, stands in both."""
+    listed, screen = run("mmcaf", "doctor", "--all").out, run("mmcaf", "doctor").out
+    findings = json.loads(run("mmcaf", "doctor", "--json").out)["findings"]
+    assert len(listed.splitlines()) == len(findings) > len(screen.splitlines())
+    assert max(map(len, screen.splitlines())) <= 100
+    words = " ".join(screen.split())
+    for one in findings:
+        if one["status"] != "ok" and one["area"] != "precision":
+            assert " ".join(f"{one['subject']}: {one['detail']}".split()) in words
+    run("mmcaf", "doctor", "--all", "--quick-check").refused(2, "--all")

@@ -98,7 +98,7 @@ def test_doctor_says_which_precisions_run(run: Command, monkeypatch: pytest.Monk
     give_units(monkeypatch, "FP16")
     lines = [
         line.split(maxsplit=4)
-        for line in run("mmcaf", "doctor").out.splitlines()
+        for line in run("mmcaf", "doctor", "--all").out.splitlines()
         if " precision " in line and " tensorrt " not in line
     ]
     status = {(backend, precision): (mark, reason) for mark, _, backend, precision, reason in lines}

@@ -249,7 +249,7 @@ def test_doctor_shows_the_file_and_what_holds(
 ) -> None:
     config.write_text(f'cache = "{tmp_path / "kept"}"')
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "7")
-    lines = [line for line in run("mmcaf", "doctor").out.splitlines() if " settings " in line]
+    lines = [line for line in run("mmcaf", "doctor", "--all").out.splitlines() if " settings " in line]
     assert [line.split()[2] for line in lines] == ["config.toml", *KEYS]
     assert "~/.config/mmcaf-infer/config.toml" in lines[0] and "absent" not in lines[0]
     assert "the demonstration (default)" in lines[1]

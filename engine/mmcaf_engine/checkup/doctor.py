@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino", "torch", "onnx")
 
+CHOICE = "will run"
+"""The area of what `auto` takes."""
+
 
 def examine() -> list[Check]:
     """Look at the machine, packages, GPU, backends and their precisions, DICOM decoders, cache and default bundle."""
@@ -58,7 +61,7 @@ def _packages() -> list[Check]:
 
 
 def _gpus() -> list[Check]:
-    """Each GPU with its memory, driver and CUDA version; the first is the one that is used."""
+    """Each GPU with its memory, driver and CUDA version, and which of several is used."""
     from ..machine.gpu import DRIVER_REMEDY, find_gpus, free_memory
 
     gpus = find_gpus()
@@ -73,7 +76,8 @@ def _gpus() -> list[Check]:
         if gpu.too_old:
             checks.append(Check("gpu", gpu.name, "note", gpu.too_old, (DRIVER_REMEDY,)))
         else:
-            checks.append(Check("gpu", gpu.name, "ok", f"{facts}{gpu.cuda[0]}.{gpu.cuda[1]}"))
+            used = "; not used: the first that $CUDA_VISIBLE_DEVICES leaves visible is" if gpu.index else ""
+            checks.append(Check("gpu", gpu.name, "ok", f"{facts}{gpu.cuda[0]}.{gpu.cuda[1]}{used}"))
     return checks
 
 
@@ -176,18 +180,19 @@ def _bundle(backends: "Backends") -> list[Check]:
 
 
 def _choice(bundle: "Bundle") -> list[Check]:
-    """What backend and precision `auto` takes for a bundle, and what it passed over."""
-    from ..session.choice import choose
+    """What backend, precision and device `auto` takes for a bundle, why, and what it passed over."""
+    from ..session.choice import backend_for, choose
 
     try:
         choice = choose(bundle)
+        device = backend_for(bundle, choice).device
     except MmcafError as failure:
-        return [Check.refused("bundle", "auto", "note", failure)]
+        return [Check.refused(CHOICE, "auto", "note", failure)]
     why = "the fastest as tuned here" if choice.tuned else "not tuned"
     said = f"; passed over: {choice.fallback}" if choice.fallback else ""
-    detail = f"{choice.backend.name} {choice.precision}, {why}{said}"
+    detail = f"{choice.backend.name} {choice.precision} on {device}, {why}{said}"
     tune = () if choice.tuned else (Remedy("Measure what is fastest", command=program("tune", "BUNDLE")),)
-    return [Check("bundle", "auto", "note" if choice.fallback else "ok", detail, tune)]
+    return [Check(CHOICE, "auto", "note" if choice.fallback else "ok", detail, tune)]
 
 
 def _claims(bundle: "Bundle", backends: "Backends") -> list[Check]:
