@@ -320,6 +320,9 @@ class FakeRuntime:
     def cudaGraphInstantiate(self, captured: int, flags: int) -> tuple[Any, ...]:
         return self._do("cudaGraphInstantiate", lambda: self._gpu.add("graph", self._gpu.thing(captured)))
 
+    def cudaGraphUpload(self, graph: int, stream: int) -> tuple[Any, ...]:
+        return self._do("cudaGraphUpload", lambda: self._gpu.tell(stream, "do", self._gpu.thing(graph).__len__))
+
     def cudaGraphDestroy(self, captured: int) -> tuple[Any, ...]:
         return self._release("cudaGraphDestroy", captured)
 

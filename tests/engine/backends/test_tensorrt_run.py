@@ -118,6 +118,8 @@ def test_a_graph_is_captured_after_the_warm_up_and_then_launched() -> None:
     gpu = FakeGpu()
     opened = runner(gpu)
     assert gpu.launches == ["plain", "plain", "captured", "captured"]
+    made = [name for name in gpu.calls if name in ("cudaGraphInstantiate", "cudaGraphUpload", "cudaGraphLaunch")]
+    assert made == ["cudaGraphInstantiate", "cudaGraphUpload"] * 2
     opened.run(windows(3))
     assert gpu.launches[4:] == ["graph"] * 3 and opened.graph == CAPTURED
     opened.close()
@@ -130,8 +132,9 @@ def test_a_graph_is_captured_after_the_warm_up_and_then_launched() -> None:
         ({"fail_on": "cudaStreamBeginCapture"}, "plain launches: capturing failed, cudaStreamBeginCapture"),
         ({"fail_on": "cudaStreamEndCapture"}, "plain launches: capturing failed, cudaStreamEndCapture"),
         ({"fail_on": "cudaGraphInstantiate"}, "plain launches: capturing failed, cudaGraphInstantiate"),
+        ({"fail_on": "cudaGraphUpload"}, "plain launches: capturing failed, cudaGraphUpload"),
     ],
-    ids=["not-capturable", "begin", "end", "instantiate"],
+    ids=["not-capturable", "begin", "end", "instantiate", "upload"],
 )
 def test_without_a_graph_plain_launches_answer_and_the_reason_is_said(change: dict[str, Any], reason: str) -> None:
     gpu = FakeGpu(code=Code.cudaErrorStreamCaptureUnsupported, **change)

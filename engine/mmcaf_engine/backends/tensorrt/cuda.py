@@ -199,7 +199,7 @@ class PinnedBuffer:
 
 
 class Graph:
-    """Work that a stream was told once and repeats in one call.
+    """Work that a stream was told once and repeats in one call; it lies on the GPU before the first.
 
     Captured per thread, so that other threads may go on using CUDA meanwhile.
 
@@ -222,6 +222,11 @@ class Graph:
             self.handle: Any = cuda.call("cudaGraphInstantiate", captured, 0)
         finally:
             cuda.release("cudaGraphDestroy", captured)
+        try:
+            cuda.call("cudaGraphUpload", self.handle, stream.handle)  # Else the first launch would do it.
+        except CudaError:
+            self.close()
+            raise
 
     def launch(self, stream: Stream) -> None:
         """Have a stream do it once."""
