@@ -16,7 +16,7 @@ from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.typed import lower_precision
 from mmcaf_export.rewrites.cost import measure
 from mmcaf_export.rewrites.rewrite import rewritten
-from mmcaf_kernels.graph import Program
+from mmcaf_kernels.graph import Network
 
 
 def network_case(config: MmcafConfig, dtype: torch.dtype = torch.float16) -> Case:
@@ -39,7 +39,7 @@ def network_case(config: MmcafConfig, dtype: torch.dtype = torch.float16) -> Cas
             path = Path(folder, "network.fp16.onnx")
             save_model(model, path)
         device = kernel_cases.DEVICE
-        program = Program(path, {name: tuple(tensor.shape) for name, tensor in inputs.items()}, device=device)
+        program = Network(path, device=device).program({name: tuple(tensor.shape) for name, tensor in inputs.items()})
     program({name: tensor.numpy() for name, tensor in inputs.items()})
     exact, given = network.double().to(device), [tensor.to(device) for tensor in inputs.values()]
     expected = exact(*(tensor.double() for tensor in given))

@@ -28,7 +28,7 @@ from mmcaf_export.networks.cmasg.rewrites import PRUNED_UNITS, STOCK_LSTM
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.typed import Low
 from mmcaf_export.rewrites.rewrite import rewritten
-from mmcaf_kernels.graph import Program
+from mmcaf_kernels.graph import Network
 from shared import Shared
 
 ENTRY = CmasgEntry()
@@ -92,10 +92,24 @@ def test_with_the_kernel_and_without(precision: str, network: Path, tmp_path: Pa
         path = lowered(network, low[precision], tmp_path)
     feed = window(LONGEST, 29)
     expected = answer(network, feed)
-    fused, plain = (Program(path, shapes(feed), fused=fused) for fused in (True, False))
+    fused, plain = (Network(path, fused=fused).program(shapes(feed)) for fused in (True, False))
     assert fused.kernels == {"cross_attention": 1} and not plain.kernels
     close(fused(feed)["logits"], expected, TOLERANCE[precision], "with the kernel")
     close(plain(feed)["logits"], expected, TOLERANCE[precision], "without")
+
+
+def test_programs_of_several_lengths_share_the_weights(network: Path) -> None:
+    """What is placed beside them belongs to one length: positions, and the sizes of what is made."""
+    opened = Network(network)
+    first = opened.program(shapes(window(LONGEST, 29)))
+    placed = opened.weights.bytes
+    others = [opened.program(shapes(window(length, 5))) for length in (8, 16)]
+    assert placed > 4e5 and opened.weights.bytes - placed < 1e-2 * placed
+    for other in others:
+        same = [first._constants[name] is tensor for name, tensor in other._constants.items()]
+        assert sum(same) > 0.8 * len(same)
+    alone = Network(network).program(shapes(window(8, 5)))(window(8, 5))["logits"]
+    assert others[0](window(8, 5))["logits"].tobytes() == alone.tobytes()
 
 
 class Tail(nn.Module):
@@ -129,7 +143,7 @@ def test_hard_gates_and_projections(tmp_path: Path) -> None:
         feed = tokens(length, real)
         with torch.inference_mode():
             expected = Tail(source)(*(torch.from_numpy(array) for array in feed.values())).numpy()
-        program = Program(path, shapes(feed))
+        program = Network(path).program(shapes(feed))
         assert not program.kernels
         close(program(feed)["logits"], expected, TOLERANCE["fp32"], f"{length} word pieces")
 
@@ -199,7 +213,7 @@ def test_what_only_resembles_the_attention_is_left_alone(
     path = change(network, tmp_path / "changed.onnx", edit)
     expected = answer(path, feed)
     assert np.abs(expected - answer(network, feed)).max() > 2 * TOLERANCE["fp32"]
-    program = Program(path, shapes(feed))
+    program = Network(path).program(shapes(feed))
     assert not program.kernels
     close(program(feed)["logits"], expected, TOLERANCE["fp32"], edit.__name__)
 
@@ -244,7 +258,7 @@ def test_the_attention_at_the_published_size(width: int, circular: bool, fused: 
     tokens = {"image": 49, "text": 128}
     feed = {name: draw.normal(size=(2, count, width)).astype(np.float32) for name, count in tokens.items()}
     path = attention(tmp_path / "attention.onnx", circular=circular)
-    program = Program(path, shapes(feed))
+    program = Network(path).program(shapes(feed))
     assert program.kernels == ({"cross_attention": 1} if fused else {})
     close(program(feed)["out"], answer(path, feed), 1e-5, f"{width} wide")
 
@@ -254,6 +268,6 @@ def test_on_a_gpu_it_is_one_graph(network: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that torch can use")
     feed = window(LONGEST, 29)
-    program = Program(network, shapes(feed), device="cuda:0")
+    program = Network(network, device="cuda:0").program(shapes(feed))
     assert program.execution == "CUDA graph" and program.kernels == {"cross_attention": 1}
     close(program(feed)["logits"], answer(network, feed), TOLERANCE["fp32"], "CUDA graph")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from kernels.networks import shapes
-from mmcaf_kernels.graph import Program, UnsupportedGraphError
+from mmcaf_kernels.graph import Network, UnsupportedGraphError
 
 DRAW = np.random.default_rng(5)
 STEPS, BATCH, WIDTH, HIDDEN = 7, 2, 5, 3
@@ -46,7 +46,7 @@ def compare(path: Path, feed: Arrays) -> dict[str, NDArray[np.float32]]:
     """What the program answers, which is what ONNX Runtime does."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_outputs()]
-    found = Program(path, shapes(feed))(feed)
+    found = Network(path).program(shapes(feed))(feed)
     for name, expected in zip(names, session.run(names, feed), strict=True):
         assert found[name].shape == expected.shape, name
         np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-5, err_msg=name)
@@ -94,7 +94,7 @@ def test_other_lstms_are_refused(places: list[str], attributes: dict[str, Any], 
     feed = {"x": numbers(STEPS, BATCH, WIDTH)}
     path = write(tmp_path / "lstm.onnx", [node], feed, ("y",), {n: a for n, a in constants.items() if n in places})
     with pytest.raises(UnsupportedGraphError, match=f"here .*{said}"):
-        Program(path, shapes(feed))
+        Network(path).program(shapes(feed))
 
 
 def body(nodes: list[onnx.NodeProto], inputs: list[str], outputs: list[str], **constants: NDArray[Any]) -> Any:
@@ -190,7 +190,7 @@ def test_other_scans_are_refused(nodes: list[onnx.NodeProto], inputs: list[str],
     node = helper.make_node("Scan", inputs, ["y"], name="here", body=body(nodes, ["a", "s"], ["b"]), num_scan_inputs=1)
     feed = {"start": numbers(1), "x": numbers(STEPS, 1)}
     with pytest.raises(UnsupportedGraphError, match=said):
-        Program(write(tmp_path / "scan.onnx", [node], feed, ("y",)), shapes(feed))
+        Network(write(tmp_path / "scan.onnx", [node], feed, ("y",))).program(shapes(feed))
 
 
 @pytest.mark.parametrize("lengths", [(STEPS, STEPS + 1), (0, 0)], ids=["different", "none"])
@@ -200,4 +200,4 @@ def test_sequences_without_common_steps_are_refused(lengths: tuple[int, int], tm
     feed = {name: numbers(length, 1) for name, length in zip("xz", lengths, strict=True)}
     said = rf"here \(Scan\): sequences of \[{lengths[0]}, {lengths[1]}\] steps"
     with pytest.raises(UnsupportedGraphError, match=said):
-        Program(write(tmp_path / "scan.onnx", [node], feed, ("y",)), shapes(feed))
+        Network(write(tmp_path / "scan.onnx", [node], feed, ("y",))).program(shapes(feed))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from kernels.networks import answer, shapes
-from mmcaf_kernels.graph import Program, UnsupportedGraphError
+from mmcaf_kernels.graph import Network, UnsupportedGraphError
 from mmcaf_kernels.graph.graph import KERNEL
 from mmcaf_kernels.graph.operators import OPERATIONS
 
@@ -131,7 +131,7 @@ def test_as_onnx_runtime(
         nodes.append(helper.make_node(operator, [value, *inputs], [made], **attributes))
         value = made
     path = write(tmp_path / "case.onnx", nodes, {"x": x}, named)
-    found, expected = Program(path, {"x": x.shape})({"x": x})["out"], answer(path, {"x": x})
+    found, expected = Network(path).program({"x": x.shape})({"x": x})["out"], answer(path, {"x": x})
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
@@ -143,7 +143,7 @@ def test_split_gives_all_its_parts(tmp_path: Path) -> None:
         helper.make_node("Mul", ["a", "peak"], ["out"]),
     ]
     path = write(tmp_path / "split.onnx", nodes, {"x": X}, {"lengths": whole(1, 2)})
-    np.testing.assert_allclose(Program(path, {"x": X.shape})({"x": X})["out"], answer(path, {"x": X}))
+    np.testing.assert_allclose(Network(path).program({"x": X.shape})({"x": X})["out"], answer(path, {"x": X}))
 
 
 def test_what_follows_from_shapes_and_constants_alone_is_computed_once(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_what_follows_from_shapes_and_constants_alone_is_computed_once(tmp_path:
         helper.make_node("Mul", ["flat", "four"], ["out"]),
     ]
     path = write(tmp_path / "shape.onnx", nodes, {"x": X}, {"two": np.array(2, np.float32)})
-    program = Program(path, {"x": X.shape})
+    program = Network(path).program({"x": X.shape})
     assert len(program._steps) == 2
     np.testing.assert_array_equal(program({"x": X})["out"], 4 * X.reshape(2, 4, -1))
 
@@ -165,7 +165,7 @@ def test_a_range_is_computed_once(tmp_path: Path) -> None:
     nodes = [helper.make_node("Range", ["start", "end", "step"], ["r"]), helper.make_node("Mul", ["x", "r"], ["out"])]
     numbers = {name: np.array(value, np.float32) for name, value in (("start", 4), ("end", -1), ("step", -1))}
     path = write(tmp_path / "range.onnx", nodes, {"x": X}, numbers)
-    program = Program(path, {"x": X.shape})
+    program = Network(path).program({"x": X.shape})
     assert len(program._steps) == 1
     np.testing.assert_array_equal(program({"x": X})["out"], answer(path, {"x": X}))
 
@@ -184,7 +184,7 @@ def test_unknown_operators_are_refused_by_name(tmp_path: Path) -> None:
     ]
     path = write(tmp_path / "unknown.onnx", nodes, {"x": X}, {})
     with pytest.raises(UnsupportedGraphError, match=r"the network uses Mish, org\.example\.Strange"):
-        Program(path, {"x": X.shape})
+        Network(path).program({"x": X.shape})
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_unknown_settings_are_refused(
     node = helper.make_node(operator, inputs, ["out"], name="here", **attributes)
     path = write(tmp_path / "setting.onnx", [node], {"x": X}, named)
     with pytest.raises(UnsupportedGraphError, match=f"here .*{said}"):
-        Program(path, {"x": X.shape})
+        Network(path).program({"x": X.shape})
 
 
 def test_settings_must_be_constant(tmp_path: Path) -> None:
@@ -220,12 +220,12 @@ def test_settings_must_be_constant(tmp_path: Path) -> None:
     feed = {"x": X, "sizes": np.array([8, 90], np.float32)}
     path = write(tmp_path / "dynamic.onnx", nodes, feed, {})
     with pytest.raises(UnsupportedGraphError, match=r"\(Reshape\): input 1 is not constant"):
-        Program(path, shapes(feed))
+        Network(path).program(shapes(feed))
 
 
 def test_other_inputs_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "relu.onnx", [helper.make_node("Relu", ["x"], ["out"])], {"x": X}, {})
     with pytest.raises(ValueError, match=r"inputs \['y'\] were given; the network takes \['x'\]"):
-        Program(path, {"y": X.shape})
+        Network(path).program({"y": X.shape})
     with pytest.raises(ValueError, match=r"input x is \[1, 4, 3, 6, 5\]; expected \[2, 4, 3, 6, 5\]"):
-        Program(path, {"x": X.shape})({"x": X[:1]})
+        Network(path).program({"x": X.shape})({"x": X[:1]})

@@ -1,8 +1,10 @@
 """Kernels in a network's graph: how many, and that the program answers as without them and as ONNX Runtime."""
 
 import logging
+import threading
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -26,11 +28,13 @@ from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.typed import Low
-from mmcaf_kernels.graph import Program
+from mmcaf_kernels.graph import Network, Program
+from mmcaf_kernels.graph import program as program_module
 from mmcaf_kernels.graph.graph import Graph, Node, last_uses
 from mmcaf_kernels.graph.operators.steps import run, steps_of
 from mmcaf_kernels.graph.read import read
 from mmcaf_kernels.graph.tensor_cores import fill_channels, innermost
+from mmcaf_kernels.graph.weights import Weights
 from shared import Shared
 
 BLOCKS, STAGES = 13, 3
@@ -75,7 +79,7 @@ def test_kernels_in_use_and_the_same_answer(network: str, request: pytest.Fixtur
     path: Path = request.getfixturevalue(network)
     feed = window(path, seed=1)
     expected = answer(path, feed)
-    fused, plain = (Program(path, shapes(feed), fused=fused) for fused in (True, False))
+    fused, plain = (Network(path, fused=fused).program(shapes(feed)) for fused in (True, False))
     assert fused.kernels == IN_USE
     assert not plain.kernels
     assert fused.path.name == "reference" and fused.execution.startswith("operator by operator")
@@ -105,7 +109,7 @@ def test_the_head_in_both_modes(fusion: Fusion, tmp_path: Path) -> None:
     path = tmp_path / "head.onnx"
     export_onnx(Head(fusion).eval(), features, path)
     feed = {name: tensor.numpy() for name, tensor in features.items()}
-    program = Program(path, shapes(feed))
+    program = Network(path).program(shapes(feed))
     assert program.kernels == {"fusion_head": 1}
     close(program(feed)["logit"], answer(path, feed), LOGIT["fp32"], fusion)
 
@@ -113,7 +117,7 @@ def test_the_head_in_both_modes(fusion: Fusion, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 def test_typed_graphs(precision: Low, slim: Path, tmp_path: Path) -> None:
     feed = window(slim, seed=2)
-    program = Program(lowered(slim, precision, tmp_path), shapes(feed))
+    program = Network(lowered(slim, precision, tmp_path)).program(shapes(feed))
     assert program.kernels == IN_USE
     close(program(feed)["logit"], answer(slim, feed), LOGIT[precision], precision)
 
@@ -122,7 +126,7 @@ def test_typed_graphs(precision: Low, slim: Path, tmp_path: Path) -> None:
 def test_kernels_read_maps_in_the_low_type(precision: Low, slim: Path, tmp_path: Path) -> None:
     """Norms of low convolutions read what these write; small layers, and small maps in BF16, stay in float32."""
     feed = window(slim, seed=2)
-    program, seen = Program(lowered(slim, precision, tmp_path), shapes(feed)), []
+    program, seen = Network(lowered(slim, precision, tmp_path)).program(shapes(feed)), []
     low = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     with _Calls(seen):
         program(feed)
@@ -215,7 +219,7 @@ def test_what_only_resembles_a_kernel_is_left_alone(edit: object, kernel: str, s
     feed = window(path, seed=3)
     expected = answer(path, feed)
     assert abs(expected - answer(slim, feed)).max() > 1e-4 or kernel == "kan"
-    program = Program(path, shapes(feed))
+    program = Network(path).program(shapes(feed))
     left = {name: count - (name == kernel) for name, count in IN_USE.items()}
     assert program.kernels == {name: count for name, count in left.items() if count}
     close(program(feed)["logit"], expected, LOGIT["fp32"], f"without one {kernel}")
@@ -226,7 +230,7 @@ def test_golden_logits_at_full_size(tmp_path: Path) -> None:
     path = exported(MmcafConfig(), tmp_path / "full.onnx")
     golden = np.load(GOLDEN)
     feed: Feed = {"image": image(0, (1, 1, 12, 192, 192)), "table": table(0)}
-    program = Program(path, shapes(feed))
+    program = Network(path).program(shapes(feed))
     assert program.kernels == IN_USE
     close(program(feed)["logit"], golden["logit"], LOGIT["fp32"], "golden")
     close(program({**feed, "table": table(5)})["logit"], golden["logit_other_table"], LOGIT["fp32"], "other table")
@@ -307,7 +311,7 @@ def test_other_convolutions_are_not_filled(channels: int, group: int, dtype: tor
 @pytest.mark.full
 def test_only_the_stem_is_filled(mean: Path, tmp_path: Path) -> None:
     low = lowered(mean, "fp16", tmp_path)
-    graph = read(low, shapes(window(low, seed=1)))
+    graph = read(low).settled(shapes(window(low, seed=1)))
     before = set(graph.nodes)
     fill_channels(graph)
     assert [
@@ -318,7 +322,7 @@ def test_only_the_stem_is_filled(mean: Path, tmp_path: Path) -> None:
 def test_the_process_keeps_its_own_settings(demo: Path) -> None:
     feed = window(demo, seed=1)
     before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    Program(demo, shapes(feed))(feed)
+    Network(demo).program(shapes(feed))(feed)
     assert (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()) == before
 
 
@@ -335,15 +339,8 @@ class _Refusing:
     def __exit__(self, *_: object) -> None: ...
 
 
-@pytest.mark.parametrize(
-    "failure", [RuntimeError("operation not permitted\nwhen capturing"), None], ids=["refused", "recorded"]
-)
-def test_recording_that_fails_is_told(
-    failure: Exception | None, demo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    feed = window(demo, seed=1)
-    program = Program(demo, shapes(feed))
-    expected = program(feed)["logit"]
+def stand_in_for_recording(monkeypatch: pytest.MonkeyPatch, failure: Exception | None) -> list[bool]:
+    """What torch asks CUDA for to record a graph, on the processor; the list gets an entry for each replay."""
     recorded, replayed = Mock(), []
     recorded.replay = lambda: replayed.append(True)
     for name in ("Stream", "current_stream", "synchronize"):
@@ -352,22 +349,82 @@ def test_recording_that_fails_is_told(
     for name in ("device", "stream"):
         monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
     monkeypatch.setattr(torch.cuda, "graph", lambda _: _Refusing(failure))
+    return replayed
+
+
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("operation not permitted\nwhen capturing"), None], ids=["refused", "recorded"]
+)
+def test_recording_that_fails_is_told(
+    failure: Exception | None, demo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    feed = window(demo, seed=1)
+    program = Network(demo).program(shapes(feed))
+    expected = program(feed)["logit"]
+    replayed = stand_in_for_recording(monkeypatch, failure)
     with caplog.at_level(logging.WARNING):
         program._record()
     assert program(feed)["logit"].tobytes() == expected.tobytes()
     if failure is None:
-        assert program.execution == "CUDA graph" and replayed and not caplog.records
+        assert program.execution == "CUDA graph" and not caplog.records
+        assert len(replayed) == 2  # the first brings it to the GPU
     else:
         said = "operator by operator: recording a CUDA graph failed (operation not permitted)"
         assert program.execution == said and not replayed
         assert said in caplog.text
 
 
+@pytest.mark.parametrize("benchmark", [False, True], ids=["heuristics", "timed"])
+@pytest.mark.parametrize("refused", [False, True], ids=["recorded", "refused"])
+def test_cudnns_choice_is_made_before_the_recording_in_a_thread_of_its_own(
+    benchmark: bool, refused: bool, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch keeps choices by thread: single launches, from any thread, must find none that a clock has made."""
+    feed = window(demo, seed=1)
+    network = Network(demo, benchmark=benchmark)
+    program = network.program(shapes(feed))
+    seen: list[tuple[bool, int]] = []
+    run_all = program_module.run
+
+    def noted(*given: Any) -> None:
+        assert torch.backends.cudnn.deterministic
+        seen.append((torch.backends.cudnn.benchmark, threading.get_ident()))
+        run_all(*given)
+
+    monkeypatch.setattr(program_module, "run", noted)
+    stand_in_for_recording(monkeypatch, RuntimeError("refused") if refused else None)
+    before = torch.backends.cudnn.benchmark
+    network.recorder.submit(program._record).result()
+    here, recorder = threading.get_ident(), network.recorder.submit(threading.get_ident).result()
+    assert seen == [(benchmark, recorder)] * (program_module.WARM_UP + (not refused)) and recorder != here
+    if refused:
+        program(feed)
+        assert seen[-1] == (False, here)
+    assert torch.backends.cudnn.benchmark is before
+
+
+def test_constants_are_shared_by_name_layout_and_bits() -> None:
+    weights, volume = Weights(torch.device("cpu")), torch.arange(32.0).reshape(2, 8, 2, 1, 1)
+    placed = weights.place("w", volume)
+    assert weights.place("w", volume.clone()) is placed and weights.bytes == volume.nbytes
+    others = [
+        weights.place("v", volume.clone()),
+        weights.place("w", volume, innermost=True),
+        weights.place("w", volume.double()),
+        weights.place("w", volume.flatten()),
+        weights.place("w", -volume),
+    ]
+    assert all(other is not placed for other in others)
+    assert weights.place("zero", torch.tensor(0.0)) is not weights.place("zero", torch.tensor(-0.0))
+    nan = torch.tensor(float("nan"))
+    assert weights.place("nan", nan) is weights.place("nan", nan.clone())
+
+
 @pytest.fixture
 def gpu_program(slim: Path, tmp_path: Path) -> Program:
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that torch can use")
-    return Program(lowered(slim, "fp16", tmp_path), shapes(window(slim, seed=4)), device="cuda:0")
+    return Network(lowered(slim, "fp16", tmp_path), device="cuda:0").program(shapes(window(slim, seed=4)))
 
 
 @pytest.mark.gpu
@@ -388,4 +445,9 @@ def test_other_precisions_on_a_gpu(precision: str, slim: Path, tmp_path: Path) -
         pytest.skip("no NVIDIA GPU that torch can use")
     feed = window(slim, seed=6)
     path = slim if precision == "fp32" else lowered(slim, "bf16", tmp_path)
-    close(Program(path, shapes(feed), device="cuda:0")(feed)["logit"], answer(slim, feed), LOGIT[precision], precision)
+    close(
+        Network(path, device="cuda:0").program(shapes(feed))(feed)["logit"],
+        answer(slim, feed),
+        LOGIT[precision],
+        precision,
+    )

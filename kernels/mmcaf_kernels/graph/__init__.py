@@ -1,6 +1,6 @@
 """ONNX networks as PyTorch programs, with this package's kernels in the place of the blocks that they compute."""
 
 from .graph import UnsupportedGraphError
-from .program import Program
+from .program import Network, Program
 
-__all__ = ["Program", "UnsupportedGraphError"]
+__all__ = ["Network", "Program", "UnsupportedGraphError"]

@@ -1,7 +1,7 @@
-"""Reading: an ONNX file with fixed input sizes becomes a graph in which shapes and everything constant are known."""
+"""Reading: an ONNX file becomes, for given input sizes, a graph in which shapes and everything constant are known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,44 @@ LARGEST_FOLDED = 2**20
 """Values; a larger result of constants is computed in every run rather than kept."""
 
 
-def read(path: Path, inputs: Mapping[str, Sequence[int]]) -> Graph:
-    """Read an ONNX model as a graph for inputs of these shapes.
+@dataclass(frozen=True)
+class Model:
+    """An ONNX file as it is written, the shapes of its inputs not known yet.
 
-    Every value's shape and type is found by running the operators on the meta device; what depends on constants
-    and shapes alone is computed here.
-
-    Raises:
-        UnsupportedGraphError: an operator, or a setting of one, that these programs do not compute.
-        ValueError: the model's inputs are others.
+    name: of the file. whole: the inputs that are int64.
     """
-    model = onnx.load(path)
-    graph = _graph(model.graph)
-    if graph.inputs.keys() != set(inputs):
-        raise ValueError(f"{path.name}: inputs {sorted(inputs)} were given; the network takes {sorted(graph.inputs)}")
-    check_supported(graph.nodes)
-    whole = {entry.name for entry in model.graph.input if entry.type.tensor_type.elem_type == TensorProto.INT64}
-    graph.inputs = {name: tuple(shape) for name, shape in inputs.items()}
-    types = {name: torch.int64 if name in whole else torch.float32 for name in inputs}
-    _settle(graph, {name: torch.empty(shape, dtype=types[name], device="meta") for name, shape in inputs.items()})
-    graph.drop_unused()
-    return graph
+
+    name: str
+    graph: Graph
+    whole: frozenset[str]
+
+    def settled(self, inputs: Mapping[str, Sequence[int]]) -> Graph:
+        """A graph for inputs of these shapes, which holds the model's own constants as far as they are needed.
+
+        Every value's shape and type is found by running the operators on the meta device; what depends on constants
+        and shapes alone is computed here.
+
+        Raises:
+            UnsupportedGraphError: an operator, or a setting of one, that these programs do not compute.
+            ValueError: the model's inputs are others.
+        """
+        if self.graph.inputs.keys() != set(inputs):
+            takes = sorted(self.graph.inputs)
+            raise ValueError(f"{self.name}: inputs {sorted(inputs)} were given; the network takes {takes}")
+        check_supported(self.graph.nodes)
+        shapes = {name: tuple(shape) for name, shape in inputs.items()}
+        graph = Graph(list(self.graph.nodes), dict(self.graph.constants), shapes, self.graph.outputs)
+        types = {name: torch.int64 if name in self.whole else torch.float32 for name in shapes}
+        _settle(graph, {name: torch.empty(shape, dtype=types[name], device="meta") for name, shape in shapes.items()})
+        graph.drop_unused()
+        return graph
+
+
+def read(path: Path) -> Model:
+    """Read an ONNX model."""
+    stored = onnx.load(path)
+    whole = {entry.name for entry in stored.graph.input if entry.type.tensor_type.elem_type == TensorProto.INT64}
+    return Model(path.name, _graph(stored.graph), frozenset(whole))
 
 
 def _settle(graph: Graph, given: Mapping[str, Tensor]) -> None:

@@ -18,6 +18,7 @@ from mmcaf_engine.session.choice import choose
 from refusals import refused
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, SLICES, expected_logits
+from tiny_report import BUCKETS, make_tiny_report
 
 pytest.importorskip("torch", reason="torch is not installed")
 import torch
@@ -50,6 +51,17 @@ def test_another_network_runs_without_kernels(tiny_bundle: Path, batch: int) -> 
     with open_session(load_bundle(tiny_bundle), backend="torch") as session:
         assert session.describe()["kernels"] == {}
         np.testing.assert_allclose(session.run(given)["logit"], expected_logits(given), atol=1e-5)
+
+
+def test_texts_of_every_length_read_the_same_weights(tmp_path: Path) -> None:
+    folder = make_tiny_report(tmp_path / "report.mmcaf")
+    manifest = load_bundle(folder).manifest
+    backend = TorchBackend(folder / "model.onnx", manifest.inputs, manifest.outputs, 1, lengths=BUCKETS)
+    backend.open()
+    programs = [backend._program_for(length) for length in BUCKETS]
+    large = [{name: t.data_ptr() for name, t in program._constants.items() if t.numel() > 20} for program in programs]
+    assert large[0] and large[1:] == large[:1] * (len(BUCKETS) - 1)
+    backend.close()
 
 
 @on_processor

@@ -31,7 +31,7 @@ class TorchBackend(Backend):
 
     On the processor the kernels' blocks are computed in plain PyTorch: as exact, but slower than the other backends,
     so that "auto" never chooses it there. Of a network with a text there is one program for each length that texts are
-    padded to, made when the first such text comes.
+    padded to, made when the first such text comes; they share the network's weights.
     """
 
     name = "torch"
@@ -132,6 +132,9 @@ class TorchBackend(Backend):
         return dict(sorted(self._program.kernels.items()))
 
     def _open(self) -> None:
+        from mmcaf_kernels.graph import Network
+
+        self._network = Network(self.model, device="cuda:0" if _gpu() else "cpu")
         self._programs: dict[int, Any] = {}
         self._program: Any = self._program_for(self.lengths[-1] if self.lengths else 0)
 
@@ -142,7 +145,7 @@ class TorchBackend(Backend):
             UnsupportedNetworkError: the network has an operator, or a setting of one, that programs do not compute.
         """
         if length not in self._programs:
-            from mmcaf_kernels.graph import Program, UnsupportedGraphError
+            from mmcaf_kernels.graph import UnsupportedGraphError
 
             self.runtime().set_num_threads(self.threads)
             shapes = {
@@ -150,7 +153,7 @@ class TorchBackend(Backend):
                 for spec in self.inputs
             }
             try:
-                self._programs[length] = Program(self.model, shapes, device="cuda:0" if _gpu() else "cpu")
+                self._programs[length] = self._network.program(shapes)
             except UnsupportedGraphError as failure:
                 raise UnsupportedNetworkError(
                     f"{self.name} does not compute {self.model.name}: {failure}.",
@@ -173,7 +176,7 @@ class TorchBackend(Backend):
         return {spec.name: answers[spec.name] for spec in self.outputs}
 
     def _close(self) -> None:
-        del self._program, self._programs
+        del self._program, self._programs, self._network
 
 
 def _without_gpu() -> str:
