@@ -1,12 +1,13 @@
-"""The full-size network on a GPU: TensorRT against torch and ONNX Runtime, on one window and on a study.
+"""The full-size network on a GPU: our backends against torch and ONNX Runtime, on one window and on a study.
 
 python benchmarks/gpu.py --output benchmarks/results/gpu.csv [--providers ours eager] [--precision fp16] [--seconds 300]
 
-Every case runs in processes of its own, ROUNDS times in turn. Each is first compared with the source network's answer
-on the processor in FP32; one that is too far off is not timed, and like one that fails it is left out and said. A row
-of the table, and a JSON row of RESULTS.jsonl beside it, is a case's round, written when it ends; what is printed is
-each case's rounds together. The exit status is 1 if no case was measured. Without a GPU that TensorRT can use it says
-so, writes nothing, and exits with status 6.
+What cannot run here (TensorRT for RTX refuses an H200, a package is missing) is said first, with the reason, and the
+rest is prepared and measured. Every case runs in processes of its own, ROUNDS times in turn. Each is first compared
+with the source network's answer on the processor in FP32; one that is too far off is not timed, and like one that
+fails it is left out and said. A row of the table, and a JSON row of RESULTS.jsonl beside it, is a case's round, written
+when it ends, with the card's clocks and power meanwhile; what is printed is each case's rounds together. The exit
+status is 1 if no case was measured. Without a GPU it says so, writes nothing, and exits with status 6.
 """
 
 import argparse
@@ -20,13 +21,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
-from gpu_cases import CASES, Row
+from gpu_cases import CASES, Row, missing, prepare
 from rows import Budget, RowFile, append, environment, percentiles
 
 ROUNDS = 3
 PROVIDERS = ("ours", "eager", "torch.compile", "onnxruntime")
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
 """Words of the cases' names."""
+LOWER = ("fp16", "int8")
+"""Those that a bundle must be given."""
+MISSING, PREPARE = "missing", "prepare"
+"""What is asked and done before the first case, in processes of its own too, so that this one holds no GPU memory."""
 NO_GPU = 6
 
 
@@ -42,7 +47,7 @@ def main() -> int:
     parser.add_argument("--case", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
-        print(json.dumps(CASES[arguments.case](arguments.folder, arguments.runs)))
+        print(json.dumps(one(arguments.case, arguments.folder, arguments.runs, arguments.precision)))
         return 0
     budget = Budget(arguments.seconds)
     from mmcaf_engine.machine.gpu import find_gpus
@@ -63,13 +68,40 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "ready").exists():
-            run_case("prepare", folder, arguments.runs, budget)
-            (folder / "ready").touch()
-        names = chosen(arguments.providers, arguments.precision)
+        names = able(chosen(arguments.providers, arguments.precision), folder, budget)
+        if names:
+            prepared(names, folder, budget)
         found = measured(names, folder, arguments.runs, facts, arguments.output, budget)
     print(table([{"case": case, **merged(outcomes)} for case, outcomes in found.items()]))
     return 0 if found else 1
+
+
+def one(case: str, folder: Path, runs: int, precisions: Sequence[str]) -> Row:
+    """What a process of its own does: a case, or MISSING or PREPARE for the cases of these precisions."""
+    if case == MISSING:
+        return missing(chosen(PROVIDERS, precisions))
+    if case == PREPARE:
+        prepare(folder, [precision for precision in LOWER if precision in precisions])
+        return {}
+    return CASES[case].run(folder, runs)
+
+
+def able(cases: Sequence[str], folder: Path, budget: Budget) -> list[str]:
+    """Those that can run here; why the others cannot is said."""
+    reasons = run_case(MISSING, folder, 0, budget)
+    for case in cases:
+        if case in reasons:
+            print(f"{case}: left out, {reasons[case]}", file=sys.stderr)
+    return [case for case in cases if case not in reasons]
+
+
+def prepared(cases: Sequence[str], folder: Path, budget: Budget) -> None:
+    """See to it that the bundle that these cases need is in the folder."""
+    precisions = [word for word in PRECISIONS if any(word in case for case in cases)]
+    ready = folder / f"ready-{'-'.join(['fp32', *(word for word in LOWER if word in precisions)])}"
+    if not ready.exists():
+        run_case(PREPARE, folder, 0, budget, precisions)
+        ready.touch()
 
 
 def chosen(providers: Sequence[str], precisions: Sequence[str]) -> list[str]:
@@ -106,9 +138,10 @@ def measured(
     return found
 
 
-def run_case(case: str, folder: Path, runs: int, budget: Budget) -> Row:
+def run_case(case: str, folder: Path, runs: int, budget: Budget, precisions: Sequence[str] = PRECISIONS) -> Row:
     """This script again, for one case, in a fresh process, with a cache of its own; one that fails is left out."""
     command = [sys.executable, __file__, "--output", "-", "--case", case, "--folder", folder, "--runs", runs]
+    command += ["--precision", *precisions]
     try:
         done = subprocess.run(
             [str(part) for part in command],
@@ -118,13 +151,13 @@ def run_case(case: str, folder: Path, runs: int, budget: Budget) -> Row:
             timeout=budget.left(),
         )
     except subprocess.TimeoutExpired:
-        if case == "prepare":
-            raise SystemExit("prepare: not ready in time") from None
+        if case in (MISSING, PREPARE):
+            raise SystemExit(f"{case}: not ready in time") from None
         return {"left_out": "it had not ended when the time was over"}
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        if case == "prepare":
-            raise SystemExit(f"prepare: {done.stderr}")
+        if case in (MISSING, PREPARE):
+            raise SystemExit(f"{case}: {done.stderr}")
         return {"left_out": last[:300]}
     row: Row = json.loads(done.stdout.splitlines()[-1])
     return row
@@ -144,6 +177,7 @@ def merged(outcomes: list[Row]) -> dict[str, str]:
         "gpu_peak_mb": f"{max(outcome['gpu_mb'] for outcome in outcomes):.0f}",
         "max_abs_dlogit": f"{max(outcome['error'] for outcome in outcomes):.1e}",
         "graph": first.get("graph", ""),
+        **first["card"],
     }
 
 

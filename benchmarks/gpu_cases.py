@@ -1,12 +1,18 @@
-"""The cases of gpu.py: each prepares itself, answers right or is left out, and is timed; to run in its own process."""
+"""The cases of gpu.py: each says whether it can run here, answers right or is left out, and is timed.
+
+Each runs in a process of its own.
+"""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from card import card_state
 from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights
 
 WINDOW = (1, 1, 12, 192, 192)
@@ -25,12 +31,25 @@ Row = dict[str, Any]
 """What a case found: "ms" of each run and the rest, or "left_out" with the reason."""
 
 
-def prepare(folder: Path, runs: int) -> Row:
-    """Seeded random weights, their bundle with every precision, a study's windows and their answers in FP32."""
+@dataclass(frozen=True)
+class Case:
+    """missing: why it cannot run on this machine, or None, without a bundle; run: of a folder and a number of runs."""
+
+    missing: Callable[[], str | None]
+    run: Callable[[Path, int], Row]
+
+
+def missing(cases: Sequence[str]) -> dict[str, str]:
+    """The cases that cannot run on this machine, and why."""
+    reasons = {case: CASES[case].missing() for case in cases}
+    return {case: reason for case, reason in reasons.items() if reason is not None}
+
+
+def prepare(folder: Path, lower: Sequence[str]) -> None:
+    """Seeded random weights, their bundle in FP32 and these lower precisions, a study's windows and their answers."""
     import torch
     from safetensors.torch import save_file
 
-    from mmcaf_engine.manifest import Precision
     from mmcaf_export.export import export_bundle
     from mmcaf_export.precision.quantize import quantize_bundle
 
@@ -43,16 +62,24 @@ def prepare(folder: Path, runs: int) -> Row:
         answers = [network(**{name: torch.from_numpy(array) for name, array in w.items()}).numpy() for w in windows]
     inputs = {name: np.concatenate([window[name] for window in windows]) for name in windows[0]}
     np.savez(folder / "case.npz", **inputs, logit=np.concatenate(answers))
-    lower: list[Precision] = ["fp16", "int8"]
-    quantize_bundle(
-        folder / "full.mmcaf",
-        precisions=lower,
-        calibration="demo:50000-50007",
-        logit_budget=LOGIT_BUDGET,
-        processor="gpu",
-        progress=lambda text: print(text, file=sys.stderr),
-    )
-    return {}
+    if lower:
+        quantize_bundle(
+            folder / "full.mmcaf",
+            precisions=lower,
+            calibration="demo:50000-50007",
+            logit_budget=LOGIT_BUDGET,
+            processor="gpu",
+            tell=lambda text: print(text, file=sys.stderr),
+        )
+
+
+def torch_missing() -> str | None:
+    """Why torch does not run on the GPU."""
+    try:
+        import torch
+    except ImportError as failure:
+        return f"torch cannot be imported ({failure})"
+    return None if torch.cuda.is_available() else f"torch {torch.__version__} cannot use the GPU"
 
 
 def torch_case(mode: str, precision: str, folder: Path, runs: int) -> Row:
@@ -78,6 +105,19 @@ def torch_case(mode: str, precision: str, folder: Path, runs: int) -> Row:
         return _measure(answer, folder, runs, precision, started)
 
 
+def onnxruntime_missing(provider: str) -> str | None:
+    """Why ONNX Runtime has not this provider."""
+    from mmcaf_engine.backends.registry import backend_class
+
+    kind = backend_class("onnxruntime")
+    answer = kind.availability()
+    if not answer.available:
+        return answer.reason
+    if provider not in kind.runtime().get_available_providers():
+        return f"this onnxruntime has no {provider}; pip install onnxruntime-gpu"
+    return None
+
+
 def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> Row:
     """One window by ONNX Runtime with a GPU provider, from host memory to host memory."""
     started = time.perf_counter()
@@ -85,9 +125,6 @@ def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> 
     from mmcaf_engine.backends.registry import backend_class
 
     onnxruntime = backend_class("onnxruntime").runtime()
-
-    if provider not in onnxruntime.get_available_providers():
-        return {"left_out": f"this onnxruntime has no {provider}; pip install onnxruntime-gpu"}
     bundle = load_bundle(folder / "full.mmcaf")
     models: dict[str, str] = {**bundle.manifest.models}
     options: dict[str, str] = {"use_tf32": "0"} if provider.startswith("CUDA") and precision == "fp32" else {}
@@ -100,18 +137,30 @@ def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> 
     return _measure(lambda inputs: session.run(["logit"], inputs)[0], folder, runs, precision, started)
 
 
-def ours(precision: str, folder: Path, runs: int) -> Row:
-    """One window through `open_session(...).run`; the first round builds the engine, the others load the kept one."""
+def ours_missing(backend: str, precision: str) -> str | None:
+    """Why this backend does not run the precision on the GPU."""
+    from mmcaf_engine.backends.registry import backend_class
+    from mmcaf_engine.manifest import PRECISIONS
+
+    kind = backend_class(backend)
+    known = next(one for one in PRECISIONS if one == precision)
+    answer = kind.can_run(known)
+    return kind.excluded_from_auto() if answer.available else answer.reason
+
+
+def ours(backend: str, precision: str, folder: Path, runs: int) -> Row:
+    """One window through `open_session(...).run`; the first round builds an engine, the others load the kept one."""
     started = time.perf_counter()
     from mmcaf_engine import load_bundle, open_session
 
-    with open_session(load_bundle(folder / "full.mmcaf"), backend="tensorrt", precision=precision) as session:
+    with open_session(load_bundle(folder / "full.mmcaf"), backend=backend, precision=precision) as session:
         row = _measure(lambda inputs: session.run(inputs)["logit"], folder, runs, precision, started)
-        return {**row, "graph": session.describe()["graph"]}
+        facts = session.describe()
+        return {**row, "graph": facts.get("graph") or facts.get("execution", "")}
 
 
 def ours_on_device(precision: str, folder: Path, runs: int) -> Row:
-    """As `ours`, with inputs of torch that lie in the GPU's memory."""
+    """As `ours` by TensorRT, with inputs of torch that lie in the GPU's memory."""
     started = time.perf_counter()
     import torch
 
@@ -123,15 +172,20 @@ def ours_on_device(precision: str, folder: Path, runs: int) -> Row:
         return _measure(lambda _: session.run(there)["logit"], folder, runs, precision, started)
 
 
-def study_case(backend: str, precision: str, folder: Path, runs: int) -> Row:
-    """All windows of a study in one call, which overlaps copies and inference; torch takes them one by one."""
+def study_of_ours(backend: str, precision: str, folder: Path, runs: int) -> Row:
+    """All windows of a study in one call; TensorRT overlaps copies and inference."""
+    started = time.perf_counter()
+    from mmcaf_engine import load_bundle, open_session
+
+    few = max(runs // 10, 3)
+    with open_session(load_bundle(folder / "full.mmcaf"), backend=backend, precision=precision) as session:
+        return _measure(lambda inputs: session.run(inputs)["logit"], folder, few, precision, started, STUDY_WINDOWS)
+
+
+def study_of_torch(precision: str, folder: Path, runs: int) -> Row:
+    """All windows of a study, compiled and one by one."""
     started = time.perf_counter()
     few = max(runs // 10, 3)
-    if backend == "tensorrt":
-        from mmcaf_engine import load_bundle, open_session
-
-        with open_session(load_bundle(folder / "full.mmcaf"), backend="tensorrt", precision=precision) as session:
-            return _measure(lambda inputs: session.run(inputs)["logit"], folder, few, precision, started, STUDY_WINDOWS)
     import torch
 
     compiled: Any = torch.compile(_on_gpu(folder, torch.float16), mode="max-autotune")
@@ -164,11 +218,13 @@ def _measure(
         return {"left_out": f"wrong: off by {error:.2g} in the logit, at most {TOLERANCE[precision]:g} is allowed"}
     for _ in range(WARM_UP):
         run(inputs)
-    spent, used = [], _gpu_megabytes()
-    for _ in range(runs):
+    spent, used, state, card = [], _gpu_megabytes(), card_state(), {}
+    for turn in range(runs):
         begun = time.perf_counter()
         run(inputs)
         spent.append((time.perf_counter() - begun) * 1e3)
+        if turn == runs // 2:
+            card = state()
     shape = "x".join(map(str, (windows, *WINDOW[1:])))
     return {
         "precision": precision,
@@ -178,6 +234,7 @@ def _measure(
         "cold_s": cold,
         "gpu_mb": max(used, _gpu_megabytes()),
         "error": error,
+        "card": card,
     }
 
 
@@ -211,24 +268,25 @@ def _case(folder: Path, windows: int) -> tuple[Inputs, np.ndarray]:
         return {name: case[name][:windows] for name in ("image", "table")}, case["logit"][:windows]
 
 
-def _cases() -> Iterator[tuple[str, Callable[[Path, int], Row]]]:
-    def bound(function: Callable[..., Row], *given: str) -> Callable[[Path, int], Row]:
-        return lambda folder, runs: function(*given, folder, runs)
-
-    yield "prepare", prepare
-    yield "torch eager fp32", bound(torch_case, "eager", "fp32")
-    yield "torch eager tf32", bound(torch_case, "eager", "tf32")
-    yield "torch eager fp16", bound(torch_case, "eager", "fp16")
-    yield "torch.compile max-autotune fp16", bound(torch_case, "compile", "fp16")
+def _cases() -> Iterator[tuple[str, Case]]:
+    for mode, precision in (("eager", "fp32"), ("eager", "tf32"), ("eager", "fp16"), ("compile", "fp16")):
+        name = "torch.compile max-autotune" if mode == "compile" else "torch eager"
+        yield f"{name} {precision}", Case(torch_missing, partial(torch_case, mode, precision))
     for provider, name in (("CUDAExecutionProvider", "CUDA"), ("NvTensorRTRTXExecutionProvider", "TensorRT-RTX")):
         for precision in ("fp32", "fp16"):
-            yield f"onnxruntime {name} {precision}", bound(onnxruntime_case, provider, precision)
-    for precision in ("fp32", "fp16", "int8"):
-        yield f"ours {precision}", bound(ours, precision)
-    yield "ours fp16, inputs on the GPU", bound(ours_on_device, "fp16")
-    yield "study, torch.compile max-autotune fp16", bound(study_case, "torch", "fp16")
-    for precision in ("fp16", "int8"):
-        yield f"study, ours {precision}", bound(study_case, "tensorrt", precision)
+            run = partial(onnxruntime_case, provider, precision)
+            yield f"onnxruntime {name} {precision}", Case(partial(onnxruntime_missing, provider), run)
+    own = [("torch", ("fp32", "fp16")), ("tensorrt", ("fp32", "fp16", "int8"))]
+    for backend, precisions in own:
+        for precision in precisions:
+            run = partial(ours, backend, precision)
+            yield f"ours {backend} {precision}", Case(partial(ours_missing, backend, precision), run)
+    there = Case(lambda: ours_missing("tensorrt", "fp16") or torch_missing(), partial(ours_on_device, "fp16"))
+    yield "ours tensorrt fp16, inputs on the GPU", there
+    yield "study, torch.compile max-autotune fp16", Case(torch_missing, partial(study_of_torch, "fp16"))
+    for backend, precision in (("torch", "fp16"), ("tensorrt", "fp16"), ("tensorrt", "int8")):
+        run = partial(study_of_ours, backend, precision)
+        yield f"study, ours {backend} {precision}", Case(partial(ours_missing, backend, precision), run)
 
 
 CASES = dict(_cases())

@@ -5,7 +5,6 @@ microseconds. So the cache is emptied by zeroing one buffer and then reading ano
 times over, each on buffers of its own, and the graph's time divided.
 """
 
-import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,6 @@ WARM_UP = 5
 EVICTING_BYTES = 256 * 2**20  # more than any L2 cache
 BATCH = 20
 SHORT_BYTES = 1_000_000  # a call that moves less takes about as long as the launch of a graph
-
-_CLOCKS = {"sm_mhz": 1, "memory_mhz": 2}
-"""NVML's numbers of its clocks."""
 
 
 @dataclass(frozen=True)
@@ -79,28 +75,3 @@ class Timer:
     def _evict(self) -> None:
         self._written.zero_()
         self._read.amax()
-
-
-def card_state(uuid: str, library: str = "libnvidia-ml.so.1") -> Callable[[], dict[str, str]]:
-    """What the driver tells of the card: clocks, power and temperature; nothing where it does not tell."""
-    try:
-        nvml = ctypes.CDLL(library)
-    except OSError:
-        return dict
-    card, name = ctypes.c_void_p(), f"GPU-{uuid.removeprefix('GPU-')}".encode()
-    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetHandleByUUID(name, ctypes.byref(card)):
-        return dict
-
-    def told(function: Any, *which: int) -> str:
-        found = ctypes.c_uint()
-        return "" if function(card, *which, ctypes.byref(found)) else str(found.value)
-
-    def state() -> dict[str, str]:
-        power = told(nvml.nvmlDeviceGetPowerUsage)
-        return {
-            **{name: told(nvml.nvmlDeviceGetClockInfo, number) for name, number in _CLOCKS.items()},
-            "power_w": power and f"{int(power) / 1e3:.0f}",
-            "celsius": told(nvml.nvmlDeviceGetTemperature, 0),
-        }
-
-    return state

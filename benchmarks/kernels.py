@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from gpu_timing import BATCH, SHORT_BYTES, Times, card_state
+from card import card_state
+from gpu_timing import BATCH, SHORT_BYTES, Times
 from gpu_timing import Timer as GpuTimer
 from kernel_cases import Case, Maker, makers
 from rows import Budget, RowFile, environment
@@ -57,7 +58,7 @@ def main() -> int:
         print("no NVIDIA GPU that torch can use: nothing was measured", file=sys.stderr)
         return 2
     budget = Budget(chosen.seconds)
-    timer = GpuTimer(card_state(str(getattr(torch.cuda.get_device_properties(0), "uuid", ""))))
+    timer = GpuTimer(card_state())
     native, left_out = opened(chosen.fatbin)
     facts = {**gpu(), **environment(["torch", "triton"])}
     ceilings = Ceilings(

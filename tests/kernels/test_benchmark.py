@@ -118,8 +118,8 @@ def test_documented_floors_are_current(published: ModuleType, monkeypatch: pytes
 @pytest.fixture
 def script(table: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/kernels.py with the small cases."""
-    load("rows", monkeypatch)
-    load("gpu_timing", monkeypatch)
+    for name in ("rows", "card", "gpu_timing"):
+        load(name, monkeypatch)
     return load("kernels", monkeypatch, "kernels_script")
 
 
@@ -287,26 +287,40 @@ def test_a_batch_is_divided_and_the_cache_is_emptied_by_a_read(
     assert cuda.told == [*warm_up, *(["zero", "read", *one] * 2), *warm_up, *one, *one]
 
 
+EMPTY = {"sm_mhz": "", "memory_mhz": "", "power_w": "", "celsius": ""}
+
+
 def test_the_cards_state(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    timing = sys.modules["gpu_timing"]
+    card = sys.modules["card"]
 
     def tells(value: int) -> Mock:
         return Mock(side_effect=lambda *given: setattr(given[-1]._obj, "value", value) or 0)
 
+    def place(bus: Any, size: int, device: object) -> int:
+        bus.value = b"0000:17:00.0"
+        return 0
+
+    driver = Mock(
+        cuInit=Mock(return_value=0), cuDeviceGet=Mock(return_value=0), cuDeviceGetPCIBusId=Mock(side_effect=place)
+    )
     nvml = Mock(
         nvmlInit_v2=Mock(return_value=0),
-        nvmlDeviceGetHandleByUUID=Mock(return_value=0),
+        nvmlDeviceGetHandleByPciBusId_v2=Mock(return_value=0),
         nvmlDeviceGetClockInfo=tells(1980),
         nvmlDeviceGetPowerUsage=tells(309_600),
         nvmlDeviceGetTemperature=Mock(return_value=3),  # not supported
     )
-    monkeypatch.setattr(timing.ctypes, "CDLL", lambda name: nvml)
-    assert timing.card_state("ab")() == {"sm_mhz": "1980", "memory_mhz": "1980", "power_w": "310", "celsius": ""}
-    assert nvml.nvmlDeviceGetHandleByUUID.call_args.args[0] == b"GPU-ab"
-    nvml.nvmlInit_v2.return_value = 9
-    assert timing.card_state("ab")() == {}
-    monkeypatch.setattr(timing.ctypes, "CDLL", Mock(side_effect=OSError))
-    assert timing.card_state("ab")() == {}
+    monkeypatch.setattr(card.ctypes, "CDLL", lambda name: nvml if "nvidia-ml" in name else driver)
+    assert card.card_state()() == {**EMPTY, "sm_mhz": "1980", "memory_mhz": "1980", "power_w": "310"}
+    assert nvml.nvmlDeviceGetHandleByPciBusId_v2.call_args.args[0] == b"0000:17:00.0"
+    del nvml.nvmlDeviceGetClockInfo
+    assert card.card_state()() == {**EMPTY, "power_w": "310"}
+    for failing in (nvml.nvmlInit_v2, driver.cuInit, driver.cuDeviceGetPCIBusId):
+        before, failing.side_effect, failing.return_value = failing.side_effect, None, 9
+        assert card.card_state()() == EMPTY
+        failing.side_effect, failing.return_value = before, 0
+    monkeypatch.setattr(card.ctypes, "CDLL", Mock(side_effect=OSError))
+    assert card.card_state()() == EMPTY
 
 
 def test_where_there_is_no_git_and_a_package_has_another_name_the_rest_is_told(

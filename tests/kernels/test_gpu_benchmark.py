@@ -5,25 +5,39 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, create_autospec
 
+import numpy as np
 import pytest
 
+gpus = pytest.importorskip("mmcaf_engine.machine.gpu", reason="the engine is not installed")
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-NAMES = ["torch eager fp16", "ours fp16"]
+NAMES = ["torch eager fp16", "ours torch fp16"]
 FACTS = {"gpu": "H200"}
-ANSWER = {"precision": "fp16", "shape": "1", "windows": 1, "ms": [2.0, 4.0], "cold_s": 1.0, "gpu_mb": 9.0, "error": 0.0}
+CARD = {"sm_mhz": "1980", "memory_mhz": "3201", "power_w": "310", "celsius": "41"}
+ANSWER = {
+    "precision": "fp16",
+    "shape": "1",
+    "windows": 1,
+    "ms": [2.0, 4.0],
+    "cold_s": 1.0,
+    "gpu_mb": 9.0,
+    "error": 0.0,
+    "card": CARD,
+}
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/gpu.py beside its neighbours."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("rows", "full_size", "gpu_cases", "gpu"):
+    for name in ("rows", "card", "full_size", "gpu_cases", "gpu"):
         spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -88,14 +102,126 @@ def test_a_case_is_ended_with_the_time(script: ModuleType, monkeypatch: pytest.M
     budget = Mock(left=lambda: 7.0)
     assert "the time was over" in script.run_case(NAMES[0], tmp_path, 1, budget)["left_out"]
     assert run.call_args.kwargs["timeout"] == 7.0
-    with pytest.raises(SystemExit, match="not ready in time"):
-        script.run_case("prepare", tmp_path, 1, budget)
+    for step in (script.MISSING, script.PREPARE):
+        with pytest.raises(SystemExit, match=f"{step}: not ready in time"):
+            script.run_case(step, tmp_path, 1, budget)
 
 
 def test_providers_and_precisions_choose(script: ModuleType) -> None:
-    every = [case for case in script.CASES if case != "prepare"]
-    assert script.chosen(script.PROVIDERS, script.PRECISIONS) == every
+    assert script.chosen(script.PROVIDERS, script.PRECISIONS) == list(script.CASES)
     assert script.chosen(["eager"], script.PRECISIONS) == [f"torch eager {name}" for name in ("fp32", "tf32", "fp16")]
-    ours = ["ours fp16", "ours fp16, inputs on the GPU", "study, ours fp16"]
-    assert script.chosen(["ours"], ["fp16"]) == ours
+    assert script.chosen(["ours"], ["fp16"]) == [
+        "ours torch fp16",
+        "ours tensorrt fp16",
+        "ours tensorrt fp16, inputs on the GPU",
+        "study, ours torch fp16",
+        "study, ours tensorrt fp16",
+    ]
     assert script.chosen(["torch.compile"], ["int8"]) == []
+
+
+def test_where_tensorrt_cannot_use_the_gpu_the_rest_is_measured(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An H200: TensorRT for RTX refuses it, and this onnxruntime is the one for processors."""
+    gpu = Mock(compute_capability="9.0", driver="580.1", cuda=(13, 0))
+    gpu.name = "NVIDIA H200"
+    monkeypatch.setattr(gpus, "find_gpus", lambda: Mock(found=(gpu,)))
+    refused = "compute capability 9.0 is not supported"
+    steps = []
+
+    def stand_in(case: str, folder: Path, runs: int, budget: Any, precisions: Sequence[str] = ()) -> dict[str, Any]:
+        steps.append(case)
+        if case == script.MISSING:
+            without = {name: "no CUDAExecutionProvider" for name in script.CASES if name.startswith("onnxruntime")}
+            return {**without, **{name: refused for name in script.CASES if "tensorrt" in name}}
+        if case == script.PREPARE:
+            assert list(precisions) == ["fp32", "tf32", "fp16"]
+            return {}
+        return ANSWER
+
+    monkeypatch.setattr(script, "run_case", stand_in)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--output", str(tmp_path / "rows.csv")])
+    assert script.main() == 0
+    first = steps[2 : 2 + len(set(steps)) - 2]
+    assert steps[:2] == [script.MISSING, script.PREPARE]
+    assert first == [
+        *(f"torch eager {name}" for name in ("fp32", "tf32", "fp16")),
+        "torch.compile max-autotune fp16",
+        "ours torch fp32",
+        "ours torch fp16",
+        "study, torch.compile max-autotune fp16",
+        "study, ours torch fp16",
+    ]
+    assert rounds(tmp_path / "rows.csv") == [(case, str(turn)) for turn in (1, 2, 3) for case in first]
+    said = capsys.readouterr().err
+    assert f"ours tensorrt int8: left out, {refused}" in said and "CUDA fp16: left out, no CUDAExec" in said
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as stream:
+        row = next(csv.DictReader(stream))
+    assert {**CARD, "gpu": "NVIDIA H200", "capability": "9.0"}.items() <= row.items()
+
+
+def test_where_nothing_can_run_nothing_is_prepared(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpu = Mock(compute_capability="9.0", driver="580.1", cuda=(13, 0))
+    gpu.name = "NVIDIA H200"
+    monkeypatch.setattr(gpus, "find_gpus", lambda: Mock(found=(gpu,)))
+    run = Mock(return_value=dict.fromkeys(script.CASES, "no torch"))
+    monkeypatch.setattr(script, "run_case", run)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--output", str(tmp_path / "rows.csv")])
+    assert script.main() == 1
+    assert run.call_count == 1 and not (tmp_path / "rows.csv").exists()
+
+
+@pytest.mark.skipif(gpus.find_gpus().present, reason="there is an NVIDIA card")
+def test_without_a_gpu_no_case_can_run(script: ModuleType) -> None:
+    reasons = script.missing(list(script.CASES))
+    assert reasons.keys() == script.CASES.keys()
+    assert all(len(reason) > 10 for reason in reasons.values())
+    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--output", "-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == script.NO_GPU and "no GPU: " in done.stderr
+
+
+@pytest.mark.parametrize("lower", [[], ["fp16"], ["fp16", "int8"]], ids=lambda lower: "-".join(lower) or "fp32")
+def test_what_is_prepared_is_asked_for_as_the_exporter_takes_it(
+    lower: list[str], script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    export = pytest.importorskip("mmcaf_export.export", reason="the exporter is not installed")
+    quantize = import_module("mmcaf_export.precision.quantize")
+    asked = [create_autospec(export.export_bundle), create_autospec(quantize.quantize_bundle)]
+    monkeypatch.setattr(export, "export_bundle", asked[0])
+    monkeypatch.setattr(quantize, "quantize_bundle", asked[1])
+
+    class Network(torch.nn.Linear):  # type: ignore[misc, name-defined]
+        def forward(self, image: Any, table: Any) -> Any:
+            return super().forward(table)
+
+    cases = sys.modules["gpu_cases"]
+    windows = [{"image": np.ones((1, 2), np.float32), "table": np.ones((1, 7), np.float32)}] * 2
+    monkeypatch.setattr(cases, "_network", lambda: Network(7, 1))
+    monkeypatch.setattr(cases, "phantom_windows", lambda *_: iter(windows))
+    script.prepare(tmp_path, lower)
+    assert asked[0].call_count == 1
+    assert [call.kwargs["precisions"] for call in asked[1].call_args_list] == ([lower] if lower else [])
+    inputs, logit = cases._case(tmp_path, 2)
+    assert inputs["table"].shape == (2, 7) and logit.shape == (2, 1)
+
+
+def test_the_cards_state_is_asked_between_two_runs(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cases, told = sys.modules["gpu_cases"], []
+    monkeypatch.setattr(cases, "card_state", lambda: lambda: told.append("state") or CARD)
+    monkeypatch.setattr(cases, "_gpu_megabytes", lambda: 1.0)
+    np.savez(tmp_path / "case.npz", image=np.ones((1, 1)), table=np.ones((1, 7)), logit=np.ones((1, 1)))
+
+    def run(inputs: object) -> Any:
+        told.append("run")
+        return np.ones((1, 1))
+
+    row = cases._measure(run, tmp_path, 4, "fp16", 0.0)
+    assert told[2 + cases.WARM_UP :] == ["run", "run", "run", "state", "run"]
+    assert row["card"] == CARD and len(row["ms"]) == 4
