@@ -27,5 +27,11 @@ def need_npm(package: str) -> Path:
     return folder if (folder / "node_modules" / package).is_dir() else _skip(package)
 
 
+def need_package(name: str) -> Path:
+    """The folder from which Python imports a package that is no part of the environment; without it, a skip."""
+    folder = _FOLDER / name
+    return folder if (folder / name).is_dir() else _skip(name)
+
+
 def _skip(name: str) -> NoReturn:
     pytest.skip(f"{name} is not installed; tests/counterparts/install brings it")
