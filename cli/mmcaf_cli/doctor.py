@@ -15,8 +15,8 @@ from .report import Report
 from .run import advice
 
 _MARKS = {"ok": "ok  ", "note": "note", "problem": "PROBLEM"}
-_INDENT = 24
-"""Columns of mark and area."""
+_INDENT = 18
+"""Columns of mark and area on the screen."""
 _WIDTHS = (80, 100)
 """Columns of a screen, the least and the most that lines are broken for."""
 
@@ -69,36 +69,33 @@ def screen(findings: Sequence[Check], columns: int) -> list[str]:
     What was said before is not said again: neither a remedy, nor why something was passed over.
     """
     shown: list[str] = []
+    reasons: set[str] = set()
     advised: set[Remedy] = set()
-    for area, group in groupby(findings, lambda one: one.area):
-        for status, text, remedies in _folded(area, list(group)):
-            if area == CHOICE:
-                reasons = {one.detail for one in findings if one.area != CHOICE and one.status != "ok"}
-                for reason in sorted(reasons, key=len, reverse=True):
-                    text = text.replace(f": {reason}", " (above)")
-            mark = f"{_MARKS[status]:8}{area:16}"
-            for line in _wrapped(text, columns):
-                shown.append(f"{mark:{_INDENT}}{line}")
-                mark = ""
-            shown += [line for one in remedies if one not in advised for line in _remedy(one, columns)]
-            advised |= {*remedies}
+    for one in _folded(findings):
+        text = f"{one.subject}: {one.detail}" if one.subject else one.detail
+        if one.area == CHOICE:
+            for reason in sorted(reasons, key=len, reverse=True):
+                text = text.replace(f": {reason}", " (above)")
+        shown += _wrapped(text, columns, f"{_MARKS[one.status]:8}{one.area} ")
+        shown += [line for remedy in one.remedies if remedy not in advised for line in _remedy(remedy, columns)]
+        reasons.add(one.detail)
+        advised |= {*one.remedies}
     return shown
 
 
-def _folded(area: str, group: Sequence[Check]) -> Iterator[tuple[str, str, tuple[Remedy, ...]]]:
-    """Status, text and remedies of each paragraph of an area: what is well in one, where that can be said in short."""
-    fold = _FOLDS.get(area)
-    well = [one for one in group if fold and one.status != "problem" and not one.remedies and _is_well(one)]
-    if fold and well:
-        yield "ok", fold(well), ()
-    for one in group:
-        if one not in well:
-            yield one.status, f"{one.subject}: {one.detail}", one.remedies
+def _folded(findings: Sequence[Check]) -> Iterator[Check]:
+    """The findings, of which those of an area that are well are one without a subject, where that can be said so."""
+    for area, found in groupby(findings, lambda one: one.area):
+        group, fold = list(found), _FOLDS.get(area)
+        well = [one for one in group if fold and _is_well(one)]
+        if fold and well:
+            yield Check(area, "", "ok", fold(well))
+        yield from (one for one in group if one not in well)
 
 
 def _is_well(one: Check) -> bool:
-    """A precision that does not run here is nothing to be mended."""
-    return one.status == "ok" or one.area == "precision"
+    """Also a precision that does not run here, where nothing can be done about that."""
+    return not one.remedies and (one.status == "ok" or (one.status == "note" and one.area == "precision"))
 
 
 def _named(one: Check) -> str:
@@ -130,12 +127,17 @@ def _remedy(remedy: Remedy, columns: int) -> list[str]:
     """Below what it mends; a command that is long stands on a line of its own."""
     said = advice([remedy])
     if len(said) <= columns - _INDENT or remedy.command is None:
-        return [f"{'':{_INDENT}}{line}" for line in _wrapped(said, columns)]
-    return [
-        *(f"{'':{_INDENT}}{line}" for line in _wrapped(f"{remedy.text.rstrip('.:')}:", columns)),
-        f"{'':8}{remedy.command}",
-    ]
+        return _wrapped(said, columns)
+    return [*_wrapped(f"{remedy.text.rstrip('.:')}:", columns), f"    {remedy.command}"]
 
 
-def _wrapped(text: str, columns: int) -> list[str]:
-    return textwrap.wrap(text, columns - _INDENT, break_long_words=False, break_on_hyphens=False)
+def _wrapped(text: str, columns: int, before: str = "") -> list[str]:
+    """Lines of at most `columns`, of which the first has `before` in place of the indent."""
+    return textwrap.wrap(
+        text,
+        columns,
+        initial_indent=f"{before:{_INDENT}}",
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -19,15 +19,17 @@ from gpu_machines import (
     machine,
     running_on,
 )
+from import_rules import ROOT
 from mmcaf_cli.doctor import screen
 from mmcaf_engine.backends.tensorrt.fitting import RTX_TARGETS
-from mmcaf_engine.backends.tensorrt.flavour import find_flavour
+from mmcaf_engine.backends.tensorrt.flavour import find_flavour, install_flavour
 from mmcaf_engine.backends.tensorrt.targets import supported_targets
 from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.doctor import examine
 from mmcaf_engine.errors import Remedy
 from mmcaf_engine.machine.gpu import DRIVER_REMEDY
 from mmcaf_engine.machine.installation import install_command
+from mmcaf_engine.session.choice import processor_backend
 from refusals import Fact, check_facts
 
 GPU_AREAS = {"gpu", "backend", "precision", "will run"}
@@ -135,13 +137,14 @@ def test_what_will_run_and_what_mends_the_rest(name: str) -> None:
     assert "problem" not in {one.status for one in found}
 
 
+@pytest.mark.parametrize("columns", [80, 100])
 @every_machine
-def test_on_one_screen(name: str) -> None:
+def test_on_one_screen(name: str, columns: int) -> None:
     found = findings(MACHINES[name])
-    of_gpus = screen([one for one in found if one.area in GPU_AREAS], 100)
+    of_gpus = screen([one for one in found if one.area in GPU_AREAS], columns)
     said = {str(remedy.command) for one in found for remedy in one.remedies}
     assert len(of_gpus) <= 24, "\n".join(of_gpus)
-    assert all(len(line) <= 100 for line in of_gpus if line.strip() not in said), "\n".join(of_gpus)
+    assert all(len(line) <= columns for line in of_gpus if line.strip() not in said), "\n".join(of_gpus)
     text = "\n".join(of_gpus)
     for one in found:
         for remedy in one.remedies if one.area in GPU_AREAS else ():
@@ -225,3 +228,15 @@ def test_what_rtx_runs_on_is_what_it_says() -> None:
 def test_a_gpu_that_cuda_13_has_dropped_is_not_tried() -> None:
     auto = by_subject(findings(MACHINES["pascal"]))["auto"]
     check_facts(auto.detail, "torch", GTX_1080.name, "6.1", "7.5", "CPU")
+
+
+def test_what_is_judged_for_a_processor_is_not_run_on_a_gpu() -> None:
+    with running_on(MACHINES["h200, torch"]):
+        assert not (kind := processor_backend("fp32")).needs_gpu and kind.name != "torch"
+
+
+def test_the_document_names_the_same_commands_and_gpus() -> None:
+    text = (ROOT / "docs" / "tensorrt.md").read_text(encoding="utf-8")
+    assert install_flavour("tensorrt") in text
+    assert ", ".join(f"{target.major}.{target.minor}" for target in RTX_TARGETS) in text
+    check_facts(text, *(f"{gpu.target.major}.{gpu.target.minor}" for gpu in (H200, B200, B300)))

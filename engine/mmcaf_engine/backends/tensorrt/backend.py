@@ -96,10 +96,8 @@ class TensorRtBackend(Backend):
         except BackendError as failure:
             found = Detail("TensorRT", False, failure.problem, install)
         else:
-            known = supported_targets(flavour)
-            others = f"; not for {gpu.target}, which is here" if gpu and known and gpu.target not in known else ""
-            targets = ", ".join(map(str, known)) or "the GPU at hand"
-            found = Detail("TensorRT", True, f"{flavour.name} {flavour.version}, builds engines for {targets}{others}")
+            targets = ", ".join(map(str, supported_targets(flavour))) or "the GPU at hand"
+            found = Detail("TensorRT", True, f"{flavour.name} {flavour.version}, builds engines for {targets}")
         python = installed_version("cuda-python") or installed_version("cuda-bindings")
         return found, Detail("cuda-python", python is not None, python or missing, () if python else install)
 

@@ -58,5 +58,6 @@ def what_to_install(gpu: Gpu | None) -> tuple[Remedy, ...]:
         return (Remedy("Install it", command=install_command("tensorrt")),)
     if gpu.target < _OLDEST:
         return ()
-    why = f"Install NVIDIA TensorRT, since TensorRT for RTX does not run on {gpu.compute_capability}"
-    return (Remedy(why, command=install_flavour("tensorrt")),)
+    return (
+        Remedy(f"Install NVIDIA TensorRT, which runs on {gpu.compute_capability}", command=install_flavour("tensorrt")),
+    )
