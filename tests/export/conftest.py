@@ -1,17 +1,23 @@
 """Shared fixtures: the full-size golden network, a slim checkpoint, and its exported bundle."""
 
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from export import lcadb_networks, mmcaf_networks
+from export.fill import fill
 from export.mmcaf_networks import SLIM, Exported, filled
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 from mmcaf_export.report import ExportReport
 from shared import Shared
+
+EXAMPLE = Path(__file__).parents[1] / "data" / "example_network"
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +42,26 @@ def slim_state(slim_network: MmcafNet) -> dict[str, Tensor]:
 def slim_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The narrow network as the published saver writes it."""
     return mmcaf_networks.save_slim(tmp_path_factory.mktemp("checkpoints") / "slim.pth")
+
+
+@pytest.fixture
+def density_checkpoint(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Weights of the example package's network, exported in a second; the package counts as installed."""
+    site = tmp_path_factory.mktemp("density")
+    shutil.copy(EXAMPLE / "density_network.py", site)
+    metadata = site / "mmcaf_density-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: mmcaf-density\nVersion: 1.0\n", encoding="utf-8")
+    points = "[mmcaf_export.networks]\ndensity = density_network:DensityEntry\n"
+    (metadata / "entry_points.txt").write_text(points, encoding="utf-8")
+    monkeypatch.syspath_prepend(site)
+    from density_network import DensityConfig, DensityNet
+
+    state = DensityNet(DensityConfig()).state_dict()
+    checkpoint = site / "density.safetensors"
+    save_file({key: torch.from_numpy(fill(key, tuple(value.shape))) for key, value in state.items()}, checkpoint)
+    yield checkpoint
+    sys.modules.pop("density_network")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from backends_here import BUILT_IN
 from export import cmasg_networks, mmcaf_networks
 from export.fill import image, table
-from export.mmcaf_networks import SLIM_SETTINGS, Exported
+from export.mmcaf_networks import SLIM, SLIM_SETTINGS, Exported
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
@@ -29,9 +29,12 @@ from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, UsageError
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import export
+from mmcaf_export.checkpoint import load_checkpoint
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.mmcaf import MmcafNet
 from mmcaf_export.networks.mmcaf.rewrites import REWRITES
+from mmcaf_export.networks.registry import Networks
+from mmcaf_export.onnx_export import export_onnx
 from refusals import Fact, refused
 from shared import Shared
 
@@ -41,21 +44,22 @@ Fake = Callable[..., tuple[Path, ...]]
 
 
 @pytest.fixture
-def reuse(slim_export: Exported, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Stand in for the slow ONNX step with the model made before, its logit shifted by some amount."""
+def shifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Spoil the ONNX step: the model that it writes answers by so much more."""
 
-    def replace(shift: float) -> None:
-        def write(_network: object, _example: object, path: Path, **_options: object) -> tuple[Path, ...]:
-            model = onnx.load(slim_export.report.output / "model.onnx")
-            bias = next(tensor for tensor in model.graph.initializer if tensor.name == "fin_cls.bias")
-            shifted = numpy_helper.to_array(bias) + np.float32(shift)
-            bias.CopyFrom(numpy_helper.from_array(shifted, bias.name))
+    def shift(amount: float) -> None:
+        def write(network: Any, example: Any, path: Path, **options: Any) -> tuple[Path, ...]:
+            written = export_onnx(network, example, path, **options)
+            model = onnx.load(path)
+            bias = next(tensor for tensor in model.graph.initializer if tensor.name == "head.bias")
+            moved = numpy_helper.to_array(bias) + np.float32(amount)
+            bias.CopyFrom(numpy_helper.from_array(moved, bias.name))
             onnx.save(model, path)
-            return (path,)
+            return written
 
         monkeypatch.setattr(export, "export_onnx", write)
 
-    return replace
+    return shift
 
 
 def test_bundle_holds_what_it_should(slim_export: Exported) -> None:
@@ -150,94 +154,105 @@ def test_backends_answer_as_the_source(backend: str, batch: int, slim_export: Ex
     assert np.abs(found - expected).max() <= TOLERANCE
 
 
-@pytest.mark.parametrize("network", ["cmasg", pytest.param("mmcaf", marks=pytest.mark.full)])
-def test_another_process_writes_the_same_bytes(network: str, shared: Shared, tmp_path: Path) -> None:
+@pytest.mark.full
+@pytest.mark.parametrize("network", ["cmasg", "mmcaf"])
+def test_another_process_writes_the_same_bytes_of_a_published_network(
+    network: str, shared: Shared, tmp_path: Path
+) -> None:
     if network == "mmcaf":
         slim = mmcaf_networks.slim_export(shared)
         first, checkpoint, settings = slim.report.output, slim.checkpoint, SLIM_SETTINGS
     else:
         first = cmasg_networks.slim_export(shared).output
         checkpoint, settings = first.parent / "weights.safetensors", cmasg_networks.save_slim(tmp_path)
+    again = exported_elsewhere(checkpoint, settings, tmp_path)
+    assert again.keys() == {file.name for file in first.iterdir()}
+    assert [name for name, content in again.items() if content != (first / name).read_bytes()] == []
+
+
+def test_another_process_writes_the_same_bytes(density_checkpoint: Path, tmp_path: Path) -> None:
+    first = export_bundle(density_checkpoint, tmp_path / "first.mmcaf").output
+    again = exported_elsewhere(density_checkpoint, {}, tmp_path, str(density_checkpoint.parent))
+    assert {"model.onnx", "golden.npz", "manifest.json"} == again.keys()
+    assert [name for name, content in again.items() if content != (first / name).read_bytes()] == []
+
+
+def exported_elsewhere(
+    checkpoint: Path, settings: Mapping[str, str], folder: Path, *import_from: str
+) -> dict[str, bytes]:
+    """The bundle's files as another process writes them: other hash seed, other threads, other folder and name."""
     code = (
         "import sys, json; from mmcaf_export.export import export_bundle; "
         "export_bundle(sys.argv[1], sys.argv[2], settings=json.loads(sys.argv[3]))"
     )
     subprocess.run(
-        [sys.executable, "-c", code, shutil.copy(checkpoint, tmp_path / f"elsewhere{checkpoint.suffix}"), "again.mmcaf"]
+        [sys.executable, "-c", code, shutil.copy(checkpoint, folder / f"elsewhere{checkpoint.suffix}"), "again.mmcaf"]
         + [json.dumps(settings)],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "PYTHONPATH": import_path()},
+        cwd=folder,
+        env=os.environ
+        | {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([import_path(), *import_from])},
         check=True,
     )
-    again = {file.name: file.read_bytes() for file in (tmp_path / "again.mmcaf").iterdir()}
-    assert {"model.onnx", "golden.npz", "manifest.json"} <= again.keys() == {file.name for file in first.iterdir()}
-    assert [name for name, content in again.items() if content != (first / name).read_bytes()] == []
+    return {file.name: file.read_bytes() for file in (folder / "again.mmcaf").iterdir()}
 
 
 @pytest.mark.parametrize("shift", [2e-4, -2e-4, np.nan, np.inf], ids=str)
 def test_a_wrong_model_is_refused_and_leaves_nothing(
-    shift: float, reuse: Callable[[float], None], slim_checkpoint: Path, tmp_path: Path
+    shift: float, shifted: Callable[[float], None], density_checkpoint: Path, tmp_path: Path
 ) -> None:
-    reuse(shift)
+    shifted(shift)
     with refused(ExportError, "onnxruntime", 0.0001):
-        export_bundle(slim_checkpoint, tmp_path / "wrong.mmcaf", settings=SLIM_SETTINGS)
+        export_bundle(density_checkpoint, tmp_path / "wrong.mmcaf")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refused_export_spares_what_it_would_have_replaced(
-    reuse: Callable[[float], None], slim_checkpoint: Path, tiny_bundle: Path
+    shifted: Callable[[float], None], density_checkpoint: Path, tiny_bundle: Path
 ) -> None:
-    reuse(1.0)
+    shifted(1.0)
     before = load_bundle(tiny_bundle).sha256
     with refused(ExportError, "onnxruntime", 0.0001):
-        export_bundle(slim_checkpoint, tiny_bundle, settings=SLIM_SETTINGS, force=True)
+        export_bundle(density_checkpoint, tiny_bundle, force=True)
     assert load_bundle(tiny_bundle).sha256 == before
 
 
-def test_existing_output_is_replaced_only_by_force(
-    reuse: Callable[[float], None], slim_checkpoint: Path, slim_export: Exported, tiny_bundle: Path
-) -> None:
-    reuse(0.0)
+def test_existing_output_is_replaced_only_by_force(density_checkpoint: Path, tiny_bundle: Path) -> None:
     before = load_bundle(tiny_bundle).sha256
     with refused(UsageError, str(tiny_bundle), option="force"):
-        export_bundle(slim_checkpoint, tiny_bundle, settings=SLIM_SETTINGS)
+        export_bundle(density_checkpoint, tiny_bundle)
     assert load_bundle(tiny_bundle).sha256 == before
-    export_bundle(slim_checkpoint, tiny_bundle, settings=SLIM_SETTINGS, force=True)
-    assert load_bundle(tiny_bundle).manifest.network.name == "mmcaf"
+    export_bundle(density_checkpoint, tiny_bundle, force=True)
+    assert load_bundle(tiny_bundle).manifest.network.name == "density"
 
 
-def test_zipped_bundle_in_a_new_folder(reuse: Callable[[float], None], slim_checkpoint: Path, tmp_path: Path) -> None:
-    reuse(0.0)
-    output = tmp_path / "new" / "slim.zip"
-    report = export_bundle(slim_checkpoint, output, settings=SLIM_SETTINGS)
-    assert [path.name for path in output.parent.iterdir()] == ["slim.zip"]
+def test_zipped_bundle_in_a_new_folder(density_checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "new" / "density.zip"
+    report = export_bundle(density_checkpoint, output)
+    assert [path.name for path in output.parent.iterdir()] == ["density.zip"]
     assert load_bundle(output).sha256 == report.sha256
 
 
-def test_sizes_come_from_safetensors_metadata(
-    reuse: Callable[[float], None], slim_network: MmcafNet, tmp_path: Path
-) -> None:
-    reuse(0.0)
+def test_sizes_come_from_safetensors_metadata(slim_network: MmcafNet, tmp_path: Path) -> None:
     source = tmp_path / "slim.safetensors"
     state = {key: value.contiguous() for key, value in slim_network.state_dict().items()}
     save_file(state, source, {"network": "mmcaf", "slices": "12", "size": "96", "fusion": "tokens"})
-    report = export_bundle(source, tmp_path / "slim.mmcaf")
-    assert report.config["size"] == 96
-    assert load_bundle(report.output).manifest.provenance.checkpoint_format == "safetensors"
+    checkpoint = load_checkpoint(source)
+    assert checkpoint.kind == "safetensors"
+    name, config = Networks().recognise(checkpoint.state, checkpoint.metadata, None)
+    assert (name, config) == ("mmcaf", SLIM)
 
 
 def test_a_runtime_that_is_missing_is_reported_and_onnxruntime_is_required(
-    reuse: Callable[[float], None], slim_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    density_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reuse(0.0)
     missing = classmethod(lambda _cls: Availability(False, "not installed"))
     monkeypatch.setattr(OpenVinoBackend, "availability", missing)
-    report = export_bundle(slim_checkpoint, tmp_path / "one.mmcaf", settings=SLIM_SETTINGS)
+    report = export_bundle(density_checkpoint, tmp_path / "one.mmcaf")
     assert [done.backend for done in report.verifications] == ["onnxruntime"]
     assert "openvino was not tried: not installed" in report.notes
     monkeypatch.setattr(OnnxRuntimeBackend, "availability", missing)
     with refused(ExportError, "not installed"):
-        export_bundle(slim_checkpoint, tmp_path / "none.mmcaf", settings=SLIM_SETTINGS)
+        export_bundle(density_checkpoint, tmp_path / "none.mmcaf")
     assert [path.name for path in tmp_path.iterdir()] == ["one.mmcaf"]
 
 
