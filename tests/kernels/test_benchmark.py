@@ -70,6 +70,7 @@ def test_baselines_compute_what_the_kernels_compute(table: ModuleType) -> None:
     assert len(seen) == 7
 
 
+@pytest.mark.full
 def test_the_networks_case(table: ModuleType) -> None:
     spec = importlib.util.spec_from_file_location("kernels_network", BENCHMARKS / "kernels_network.py")
     assert spec is not None and spec.loader is not None

@@ -23,6 +23,7 @@ def sass() -> ModuleType:
     return module
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("target", ["sm_89", "sm_90"])
 def test_only_multiply_adds_and_no_spill(sass: ModuleType, target: str) -> None:
     compiler, disassembler = shutil.which("nvcc"), sass.nvdisasm()

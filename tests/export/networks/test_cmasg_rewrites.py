@@ -1,7 +1,6 @@
 """Every rewrite of CMASG-Bi-LSTM leaves every answer as it was: compared in float64, one after the other."""
 
 import logging
-from functools import cache
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from mmcaf_export.networks.cmasg.recurrent import SparseGate
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import measure
 from mmcaf_export.rewrites.rewrite import Rewrite
+from shared import Shared
 
 ENTRY = CmasgEntry()
 RELATIVE = 1e-12
@@ -26,7 +26,6 @@ def inputs(config: CmasgConfig) -> dict[str, Tensor]:
     return {name: tensor.double() if tensor.is_floating_point() else tensor for name, tensor in given.items()}
 
 
-@cache
 def stages(name: str) -> dict[str, tuple[bool, Tensor]]:
     """Rewrite -> whether it applied, and what the network then answers."""
     config = variant(**SWITCHES[name])
@@ -41,8 +40,8 @@ def stages(name: str) -> dict[str, tuple[bool, Tensor]]:
 
 @pytest.mark.parametrize("rewrite", ENTRY.rewrites, ids=lambda rewrite: rewrite.name)
 @pytest.mark.parametrize("name", SWITCHES)
-def test_exact(rewrite: Rewrite, name: str) -> None:
-    done = stages(name)
+def test_exact(rewrite: Rewrite, name: str, shared: Shared) -> None:
+    done = shared(f"rewrites-cmasg-{name}", lambda _: stages(name))
     names = list(done)
     before, original = done[names[names.index(rewrite.name) - 1]][1], done[""][1]
     applied, after = done[rewrite.name]

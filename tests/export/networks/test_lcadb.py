@@ -21,6 +21,7 @@ from mmcaf_export.networks.lcadb.resnet import BLOCKS
 from mmcaf_export.networks.registry import Networks
 from mmcaf_export.report import ExportReport
 from refusals import Fact, refused
+from shared import Shared
 
 ABSOLUTE = 1e-4  # of every output: what an export must hold
 PARAMETERS = {  # depth -> entries of the published state_dict, and how many weights they are
@@ -126,18 +127,22 @@ def test_swapping_two_phases_changes_the_answer() -> None:
         assert float((network(*given.values())[0] - network(*swapped.values())[0]).abs().max()) > 0.01
 
 
-@pytest.fixture(scope="module", params=[10, 18, 34, 50], ids=lambda depth: f"depth {depth}")
-def exported(
-    request: pytest.FixtureRequest, lcadb_export: ExportReport, tmp_path_factory: pytest.TempPathFactory
-) -> ExportReport:
+DEPTHS = [10, pytest.param(18, marks=pytest.mark.full), pytest.param(34, marks=pytest.mark.full), 50]
+
+
+@pytest.fixture(scope="module", params=DEPTHS, ids=lambda depth: f"depth {depth}")
+def exported(request: pytest.FixtureRequest, lcadb_export: ExportReport, shared: Shared) -> ExportReport:
     """Bundles of every depth, of reduced width and size."""
     if request.param == 10:
         return lcadb_export
     config = LcadbConfig(depth=request.param, size=32, width=1 / 32)
-    folder = tmp_path_factory.mktemp(f"lcadb-{request.param}")
-    torch.save({"epoch": 7, "model": filled(config).state_dict()}, folder / "best.pth")
-    settings = {"network.config.size": str(config.size)}
-    return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings)
+
+    def export(folder: Path) -> ExportReport:
+        torch.save({"epoch": 7, "model": filled(config).state_dict()}, folder / "best.pth")
+        settings = {"network.config.size": str(config.size)}
+        return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings)
+
+    return shared(f"lcadb-{request.param}", export)
 
 
 def test_bundle(exported: ExportReport) -> None:

@@ -15,6 +15,7 @@ from mmcaf_export.networks.lcadb import LcadbConfig, LcadbNet
 from mmcaf_export.networks.lcadb.entry import LcadbEntry
 from mmcaf_export.networks.lcadb.network import CELL
 from mmcaf_export.rewrites.rewrite import rewritten
+from shared import Shared
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden" / "lcadb_depth10.npz"
 RELATIVE = 1e-4  # of the largest value, or for stages of the standard deviation; float32 against float64 is 3e-6
@@ -56,9 +57,12 @@ def network() -> LcadbNet:
 
 
 @pytest.fixture(scope="module")
-def traced(network: LcadbNet, volumes: tuple[Tensor, ...]) -> dict[str, Tensor]:
-    with torch.inference_mode():
-        return network.trace(*volumes)
+def traced(shared: Shared, volumes: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def trace(_: Path) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            return filled(LcadbConfig()).trace(*volumes)
+
+    return shared("golden-lcadb", trace)
 
 
 def error(found: Tensor, expected: np.ndarray, what: str) -> float:

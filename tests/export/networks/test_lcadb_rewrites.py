@@ -1,7 +1,6 @@
 """Every rewrite of LCA-DB leaves every answer as it was: compared in float64, one after the other."""
 
 import logging
-from functools import cache
 
 import pytest
 import torch
@@ -16,6 +15,7 @@ from mmcaf_export.rewrites import batch_norm
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import measure
 from mmcaf_export.rewrites.rewrite import Rewrite
+from shared import Shared
 
 ENTRY = LcadbEntry()
 CONFIGS = {
@@ -33,7 +33,6 @@ def inputs(config: LcadbConfig, dtype: torch.dtype = torch.float64) -> dict[str,
     return {name: tensor.to(dtype) for name, tensor in ENTRY.example_inputs(config, 2, seed=3).items()}
 
 
-@cache
 def stages(name: str) -> dict[str, tuple[bool, dict[str, Tensor]]]:
     """Rewrite -> whether it applied, and what the network then answers and has on the way."""
     config = CONFIGS[name]
@@ -51,8 +50,8 @@ def stages(name: str) -> dict[str, tuple[bool, dict[str, Tensor]]]:
 
 @pytest.mark.parametrize("rewrite", ENTRY.rewrites, ids=lambda rewrite: rewrite.name)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_exact(rewrite: Rewrite, name: str) -> None:
-    done = stages(name)
+def test_exact(rewrite: Rewrite, name: str, shared: Shared) -> None:
+    done = shared(f"rewrites-lcadb-{name}", lambda _: stages(name))
     names = list(done)
     before = done[names[names.index(rewrite.name) - 1]][1]
     applied, after = done[rewrite.name]
@@ -94,7 +93,7 @@ def test_cost_at_the_published_size() -> None:
     assert measure(network, given).flops == pytest.approx(705.6e9, rel=0.001)  # as published
 
 
-class Shared(nn.Module):
+class SharedNorms(nn.Module):
     """A convolution whose result is read beside the norm, one whose norm serves twice, and one that can be folded."""
 
     def __init__(self) -> None:
@@ -115,7 +114,7 @@ class Shared(nn.Module):
 
 def test_only_norms_that_alone_read_a_convolution_are_folded() -> None:
     torch.manual_seed(0)
-    network = One(Shared()).double().eval()
+    network = One(SharedNorms()).double().eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm3d):
             nn.init.uniform_(module.running_var, 0.5, 2)

@@ -32,6 +32,7 @@ from mmcaf_export.networks.medfusionnet.columns import CERVICAL, CHEST
 from mmcaf_export.networks.medfusionnet.entry import MedFusionEntry
 from mmcaf_export.report import ExportReport
 from refusals import Fact, refused
+from shared import Shared
 
 ABSOLUTE = 1e-4  # of every logit: what an export must hold
 ENTRY = MedFusionEntry()
@@ -74,27 +75,29 @@ class Exported:
 
 
 @pytest.fixture(scope="module")
-def export(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
-    """The bundle of one of SIDE_CARS, made when it is first asked for."""
-    made: dict[str, Exported] = {}
+def export(shared: Shared) -> Callable[[str], Exported]:
+    """The bundle of one of SIDE_CARS, made when it is first asked for; read it, do not change it."""
 
     def once(name: str) -> Exported:
-        if name not in made:
-            folder, config = tmp_path_factory.mktemp(name), CONFIGS[name]
-            state = dict(filled(config).state_dict())
-            settings = {"text.vocabulary": str(vocabulary(folder, config))} if config.has("text") else {}
-            if name == "release":  # as its training script writes it, with the released class's names
-                path = folder / "best.pth"
-                torch.save({"epoch": 9, "model_state_dict": as_released(state), "optimizer_state_dict": {}}, path)
-            else:
-                path = folder / "weights.safetensors"
-                side_car = {key: json.dumps(value) for key, value in SIDE_CARS[name].items()}
-                save_file(state, path, {**side_car, "normalisation": config.normalisation})
-            report = export_bundle(path, folder / "b.mmcaf", settings=settings)
-            made[name] = Exported(name, report, config, load_bundle(report.output).manifest)
-        return made[name]
+        report = shared(f"medfusionnet-{name}", lambda folder: written(name, folder))
+        return Exported(name, report, CONFIGS[name], load_bundle(report.output).manifest)
 
     return once
+
+
+def written(name: str, folder: Path) -> ExportReport:
+    """Export one of SIDE_CARS."""
+    config = CONFIGS[name]
+    state = dict(filled(config).state_dict())
+    settings = {"text.vocabulary": str(vocabulary(folder, config))} if config.has("text") else {}
+    if name == "release":  # as its training script writes it, with the released class's names
+        path = folder / "best.pth"
+        torch.save({"epoch": 9, "model_state_dict": as_released(state), "optimizer_state_dict": {}}, path)
+    else:
+        path = folder / "weights.safetensors"
+        side_car = {key: json.dumps(value) for key, value in SIDE_CARS[name].items()}
+        save_file(state, path, {**side_car, "normalisation": config.normalisation})
+    return export_bundle(path, folder / "b.mmcaf", settings=settings)
 
 
 @pytest.fixture(params=SIDE_CARS)

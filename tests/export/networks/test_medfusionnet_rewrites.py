@@ -1,7 +1,6 @@
 """Every rewrite of MedFusionNet leaves every answer as it was: compared in float64, one after the other."""
 
 import logging
-from functools import cache
 from typing import Any
 
 import pytest
@@ -23,6 +22,7 @@ from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import measure
 from mmcaf_export.rewrites.grey_stem import GreyStem, grey_stem
 from mmcaf_export.rewrites.rewrite import Rewrite, rewritten, rewritten_with_costs
+from shared import Shared
 
 ENTRY = MedFusionEntry()
 SINGLE = 1e-5  # of a logit in float32
@@ -48,7 +48,6 @@ def applying(name: str) -> set[str]:
     return found | {"joint_constants"}
 
 
-@cache
 def stages(name: str) -> dict[str, tuple[bool, Tensor]]:
     """Rewrite -> whether it applied, and the logits after it."""
     config = CONFIGS[name]
@@ -63,8 +62,8 @@ def stages(name: str) -> dict[str, tuple[bool, Tensor]]:
 
 @pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_exact(rewrite: Rewrite, name: str) -> None:
-    done = stages(name)
+def test_exact(rewrite: Rewrite, name: str, shared: Shared) -> None:
+    done = shared(f"rewrites-medfusionnet-{name}", lambda _: stages(name))
     names = list(done)
     before = done[names[names.index(rewrite.name) - 1]][1]
     applied, after = done[rewrite.name]

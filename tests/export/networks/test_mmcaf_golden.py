@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from export.fill import fill, image, table
+from export.mmcaf_networks import filled
 from mmcaf_export.networks.mmcaf import INTERMEDIATES, MmcafConfig, MmcafNet
+from shared import Shared
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden"
 SHAPE = (1, 1, 12, 192, 192)
@@ -39,17 +41,21 @@ def mean() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def traced(full_network: MmcafNet) -> dict[str, Tensor]:
-    return trace(full_network)
+def traced(shared: Shared) -> dict[str, Tensor]:
+    return shared("golden-mmcaf", lambda _: trace(filled(MmcafConfig())))
 
 
 @pytest.fixture(scope="module")
-def mean_traced(full_network: MmcafNet) -> dict[str, Tensor]:
+def mean_traced(shared: Shared) -> dict[str, Tensor]:
+    return shared("golden-mmcaf-mean", lambda _: trace(of_the_mean()))
+
+
+def of_the_mean() -> MmcafNet:
     with torch.device("meta"):
         network = MmcafNet(MmcafConfig(fusion="mean")).eval()
     head = torch.from_numpy(fill("fin_cls.weight", (1, 24)))
-    network.load_state_dict({**full_network.state_dict(), "fin_cls.weight": head}, assign=True)
-    return trace(network)
+    network.load_state_dict({**filled(MmcafConfig()).state_dict(), "fin_cls.weight": head}, assign=True)
+    return network
 
 
 def trace(network: MmcafNet) -> dict[str, Tensor]:
@@ -120,11 +126,13 @@ def test_logit_of_other_inputs(full_network: MmcafNet, tokens: dict[str, np.ndar
     assert_close(logit(full_network, image(0, SHAPE), table(5)), tokens["logit_other_table"], "other table")
 
 
+@pytest.mark.full
 def test_logits_of_a_batch(full_network: MmcafNet, tokens: dict[str, np.ndarray]) -> None:
     found = logit(full_network, image(1, (3, *SHAPE[1:])), table(1, 2, 3))
     assert_close(found, tokens["logit_batch3"], "batch of 3")
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("shape", [(1, 11, 190, 189), (3, 12, 192, 192)], ids=["11x190x189", "three channels"])
 def test_other_accepted_shapes(shape: tuple[int, ...], full_network: MmcafNet, tokens: dict[str, np.ndarray]) -> None:
     case = "size_" + "x".join(map(str, shape))

@@ -69,7 +69,7 @@ def test_impossible_configurations(changes: dict[str, object], message: str) -> 
 
 
 @pytest.mark.parametrize("fusion", ["tokens", "mean"])
-@pytest.mark.parametrize("slices", [4, 12])
+@pytest.mark.parametrize("slices", [4, pytest.param(12, marks=pytest.mark.full)])
 def test_slim_network_trains(fusion: str, slices: int) -> None:
     torch.manual_seed(0)
     network = MmcafNet(MmcafConfig(slices=slices, size=32, width=0.09375, fusion=fusion)).train()  # type: ignore[arg-type]

@@ -3,7 +3,6 @@
 import copy
 import logging
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +24,14 @@ from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import Cost, measure
 from mmcaf_export.rewrites.means import spatial_mean
 from mmcaf_export.rewrites.rewrite import Rewrite, rewritten, rewritten_with_costs
+from shared import Shared
 
 RELATIVE = 1e-12  # of the largest value, in float64; rounding over some hundred sums gives 1e-14
 ABSOLUTE = 1e-4  # logit, in float32: what every export must hold
 WATCHED = {"features": "image_encoder.fc", "table": "kan", "logit": ""}
 CONFIGS = {
-    "plain": MmcafConfig(slices=12, size=64, width=1 / 16),
-    "odd": MmcafConfig(slices=11, size=37, width=1 / 8, fusion="mean"),
+    "plain": MmcafConfig(slices=12, size=48, width=1 / 16),
+    "odd": MmcafConfig(slices=11, size=37, width=1 / 16, fusion="mean"),
     "deep": MmcafConfig(slices=24, size=32, width=1 / 64),
     "flat": MmcafConfig(slices=4, size=32, width=1 / 16),
 }
@@ -65,7 +65,6 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
 
 
-@cache
 def stages(config: MmcafConfig) -> dict[str, tuple[bool, dict[str, Tensor]]]:
     """Rewrite -> whether it applied, and the watched outputs after it and all before it."""
     network = filled(config).double()
@@ -80,8 +79,8 @@ def stages(config: MmcafConfig) -> dict[str, tuple[bool, dict[str, Tensor]]]:
 
 @pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.name)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_exact(rewrite: Rewrite, name: str) -> None:
-    done = stages(CONFIGS[name])
+def test_exact(rewrite: Rewrite, name: str, shared: Shared) -> None:
+    done = shared(f"rewrites-mmcaf-{name}", lambda _: stages(CONFIGS[name]))
     names = list(done)
     before = done[names[names.index(rewrite.name) - 1]][1]
     applied, after = done[rewrite.name]
