@@ -20,8 +20,10 @@ from mmcaf_kernels.msdc.reference import msdc as msdc_reference
 INFINITY = float("inf")
 
 
+FEW, MANY = 2, 40
+"""Drawn cases of each kernel and type, beside the ones that are always tried."""
 SETTINGS = settings(
-    max_examples=6,
+    max_examples=FEW,
     deadline=None,
     derandomize=True,
     database=None,
@@ -38,6 +40,15 @@ SETTINGS = settings(
 @example(placed=((3, 4, -INFINITY),))
 @given(placed=PLACED)
 def test_like_the_reference(interpreter: Interpreter, trial: str, dtype: torch.dtype, placed: Placed) -> None:
+    assert interpreter(measure, Case(trial, placed), dtype) <= 1
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=name)
+@pytest.mark.parametrize("trial", TRIALS)
+@settings(SETTINGS, max_examples=MANY)
+@given(placed=PLACED)
+def test_many_like_the_reference(interpreter: Interpreter, trial: str, dtype: torch.dtype, placed: Placed) -> None:
     assert interpreter(measure, Case(trial, placed), dtype) <= 1
 
 
