@@ -2,7 +2,7 @@ PYTHON ?= python3
 NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
-.PHONY: demo test test-full environment lint types unit full wheel native mutants schema clean
+.PHONY: demo test test-full environment lint types types-engine types-export unit full wheel native mutants schema clean
 
 # Environment with the base dependencies, a synthetic study, its answer.
 demo: .venv/bin/mmcaf-infer
@@ -17,7 +17,7 @@ demo: .venv/bin/mmcaf-infer
 
 # Environment with everything, then all that a change must pass.
 test:
-	@MAKE="$(MAKE)" tests/parts environment lint types unit wheel native demo
+	@MAKE="$(MAKE)" tests/parts environment lint,types unit wheel,native,demo
 
 # What takes long because of its size: networks as they were published, kernels for every GPU.
 test-full:
@@ -41,9 +41,13 @@ lint: .venv-dev/ready
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
 
-types: .venv-dev/ready
+types: types-engine types-export
+
+types-engine: .venv-dev/ready
 	.venv-dev/bin/mypy --strict engine/mmcaf_engine cli/mmcaf_cli
-	.venv-dev/bin/mypy export/mmcaf_export kernels/mmcaf_kernels
+
+types-export: .venv-dev/ready
+	.venv-dev/bin/mypy --cache-dir .mypy_cache/export export/mmcaf_export kernels/mmcaf_kernels
 
 # A process that has run out of tests takes over some of the other's, so that both end at the same time.
 PYTEST := .venv-dev/bin/pytest --numprocesses 2 --dist worksteal
