@@ -7,6 +7,7 @@ times over, each on buffers of its own, and the graph's time divided.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,19 +55,27 @@ class Timer:
         graph = cuda.CUDAGraph()
         with cuda.graph(graph):
             answers = [call() for call in calls]  # held, so that each writes to memory of its own
-        cold, state = self._spent(graph, runs, self._evict)
-        warm, _ = self._spent(graph, runs, lambda: None)
+        times = self.launches(graph.replay, runs)
         del answers
-        return Times([spent / len(calls) for spent in cold], [spent / len(calls) for spent in warm], peak, state)
+        each = ([spent / len(calls) for spent in measured] for measured in (times.cold, times.warm))
+        return Times(*each, peak, times.state)
 
-    def _spent(self, graph: Any, runs: int, before: Callable[[], None]) -> tuple[list[float], dict[str, str]]:
+    def launches(self, launch: Callable[[], Any], runs: int) -> Times:
+        """Times of something that launches one recorded graph; its memory was taken before, and the peak is 0."""
+        cold, state = self._spent(launch, runs, self._evict)
+        warm, _ = self._spent(launch, runs, lambda: None)
+        return Times(cold, warm, 0, state)
+
+    def _spent(
+        self, launch: Callable[[], Any], runs: int, before: Callable[[], None]
+    ) -> tuple[list[float], dict[str, str]]:
         pairs = [(cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)) for _ in range(runs)]
         for _ in range(WARM_UP):
-            graph.replay()
+            launch()
         for start, end in pairs:
             before()
             start.record()
-            graph.replay()
+            launch()
             end.record()
         state = self._state()  # the card still works at what was asked
         cuda.synchronize()
@@ -75,3 +84,14 @@ class Timer:
     def _evict(self) -> None:
         self._written.zero_()
         self._read.amax()
+
+
+def gpu() -> dict[str, str]:
+    """The card and what drives it."""
+    properties, told = torch.cuda.get_device_properties(0), Path("/proc/driver/nvidia/version")
+    return {
+        "gpu": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "cuda": str(torch.version.cuda),
+        "driver": told.read_text(encoding="utf-8").splitlines()[0] if told.exists() else "unknown",
+    }

@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 from card import card_state
-from gpu_timing import BATCH, SHORT_BYTES, Times
+from gpu_timing import BATCH, SHORT_BYTES, Times, gpu
 from gpu_timing import Timer as GpuTimer
 from kernel_cases import Case, Maker, makers
-from rows import Budget, RowFile, environment
+from rows import Budget, RowFile, environment, said
 
 from mmcaf_kernels.msdc.cuda import MsdcCuda
 
@@ -120,12 +120,6 @@ def opened(fatbin: Path | None) -> tuple[MsdcCuda | None, int]:
         return None, said("msdc (CUDA C++)", error)
 
 
-def said(what: str, error: Exception) -> int:
-    """1, after saying what is left out and why."""
-    print(f"left out: {what}: {type(error).__name__}: {error}", file=sys.stderr)
-    return 1
-
-
 def network() -> Case:
     """The whole network's case."""
     from kernels_network import network_case  # needs the export extra
@@ -216,17 +210,6 @@ def fma_ceiling(timer: Timer, runs: int) -> float:
 
     times = timer([start], runs)
     return 2 * STEPS * turns * block * programs / float(np.percentile(times.cold, 50)) / 1e3
-
-
-def gpu() -> dict[str, str]:
-    """The card and what drives it."""
-    properties, told = torch.cuda.get_device_properties(0), Path("/proc/driver/nvidia/version")
-    return {
-        "gpu": properties.name,
-        "capability": f"{properties.major}.{properties.minor}",
-        "cuda": str(torch.version.cuda),
-        "driver": told.read_text(encoding="utf-8").splitlines()[0] if told.exists() else "unknown",
-    }
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import io
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -87,6 +88,12 @@ class Budget:
     def spent(self) -> bool:
         """Whether nothing more may begin."""
         return self.left() == 0
+
+
+def said(what: str, error: Exception) -> int:
+    """1, after saying what is left out and why."""
+    print(f"left out: {what}: {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
 
 
 def _commit() -> str:

@@ -4,10 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 FEW = "torch,triton,numpy,pytest"
+MODULES = {"protobuf": "google", "cuda-bindings": "cuda", "cuda-pathfinder": "cuda"}
 
 
 def lean(*arguments: str, packages: str = FEW) -> "subprocess.CompletedProcess[str]":
@@ -40,4 +44,22 @@ def test_a_test_runs() -> None:
 def test_a_package_that_is_not_among_them_is_missing() -> None:
     ran = lean("tests/kernels/test_checks.py", packages="numpy,pytest,filelock")
     assert ran.returncode != 0
-    assert "torch is not among the few packages" in ran.stdout + ran.stderr
+    assert "No module named 'torch'" in ran.stdout + ran.stderr
+
+
+def test_the_demonstration_and_the_networks_variants_run_with_what_a_gpu_session_carries() -> None:
+    """Beside the few: those steps import no package that is neither there nor carried."""
+    source = (ROOT / "benchmarks" / "gpu_session_prepare.py").read_text(encoding="utf-8")
+    listed = re.search(r"WHEELS = \((.*?)\)", source, re.DOTALL)
+    assert listed is not None
+    carried = re.findall(r'"([\w-]+)"', listed[1])
+    packages = ",".join([FEW, *carried, "mmcaf_engine", "mmcaf_export"])
+    for package in (*carried, "mmcaf_export"):
+        if find_spec(MODULES.get(package, package.replace("-", "_"))) is None:
+            pytest.skip(f"{package} is not installed")
+    steps = (
+        "engine/backends/test_torch_backend.py::test_the_demonstration_passes_its_self_test_and_says_how_it_runs",
+        "kernels/test_gpu_session.py::test_every_variant_has_a_row_and_a_table_of_kernels",
+    )
+    ran = lean(*(f"tests/{step}" for step in steps), packages=packages)
+    assert ran.returncode == 0 and "2 passed" in ran.stdout, ran.stdout + ran.stderr

@@ -107,12 +107,14 @@ class Program:
             if array.shape != tuple(tensor.shape):
                 raise ValueError(f"input {name} is {list(array.shape)}; expected {list(tensor.shape)}")
             tensor.copy_(torch.from_numpy(array))
-        if self._recorded is not None:
-            self._recorded.replay()
-            made = self._outputs
-        else:
-            made = self.run_on_device()
-        return {name: tensor.float().cpu().numpy().copy() for name, tensor in made.items()}
+        return {name: tensor.float().cpu().numpy().copy() for name, tensor in self.launch().items()}
+
+    def launch(self) -> dict[str, Tensor]:
+        """Compute from the inputs of the last call, recorded or not; the outputs stay on the device."""
+        if self._recorded is None:
+            return self.run_on_device()
+        self._recorded.replay()
+        return self._outputs
 
     def run_on_device(self) -> dict[str, Tensor]:
         """Compute from the inputs of the last call, operator by operator; the outputs stay on the device."""

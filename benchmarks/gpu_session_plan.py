@@ -1,0 +1,75 @@
+"""The steps of gpu_session.py: what is run on a lent GPU, in which order, and after how long it is killed."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PROFILED = ("msdc", "groupnorm_act", "msca_attention", "upsample_dw", "kan", "fusion_head")
+MEASURED = (*PROFILED, "cross_attention", "msdc (CUDA C++)")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, killed after so many seconds; one whose program is not installed is passed over."""
+
+    name: str
+    seconds: float
+    command: tuple[str, ...]
+
+
+def correctness(carry: Path, out: Path, python: str) -> list[Step]:
+    """Part 1, cheap to dear."""
+
+    def tests(name: str, seconds: float, *files: str, more: tuple[str, ...] = ()) -> Step:
+        command = (python, "-m", "pytest", "-m", "gpu", "-v", "-p", "no:cacheprovider", *more)
+        return Step(name, seconds, (*command, *(f"tests/{file}" for file in files)))
+
+    def sanitizer(tool: str) -> Step:
+        small = (python, str(HERE / "single_calls.py"), "--small", "--fatbin", str(carry / "msdc.fatbin"))
+        return Step(tool, 60, ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *small))
+
+    several = ("-p", "xdist", "-n", "8") if importlib.util.find_spec("xdist") else ()
+    return [
+        Step("machine", 30, (python, "-m", "torch.utils.collect_env")),
+        tests("cubin", 30, "kernels/test_cubin.py"),
+        tests("cuda", 40, "kernels/test_msdc_cuda.py"),
+        tests("kernels", 140, "kernels/test_against_references.py", more=several),
+        tests("graph", 60, "engine/backends/test_torch_backend.py"),
+        sanitizer("memcheck"),
+        sanitizer("racecheck"),
+    ]
+
+
+def numbers(carry: Path, out: Path, python: str) -> list[Step]:
+    """Part 2."""
+    fatbin = ("--fatbin", str(carry / "msdc.fatbin"))
+    ours = ("--providers", "ours", "eager", "--precision", "fp16", "--seconds", "85", *fatbin)
+    each = (word for kernel in MEASURED for word in ("--kernel", kernel))
+    kernels = (python, str(HERE / "kernels.py"), "--output", str(out / "kernels.csv"), *each, *ours)
+    rows = ("--output", str(out / "network.csv"), "--table", str(out / "network-kernels.csv"), "--seconds", "90")
+    variants = (python, str(HERE / "network_variants.py"), str(carry / "network"), *rows)
+    return [
+        Step("rows", 100, kernels),
+        Step("network", 110, variants),
+        Step("ncu", 80, (*profiler(carry), python, str(HERE / "single_calls.py"), "--kernel", *PROFILED)),
+    ]
+
+
+def profiler(carry: Path) -> tuple[str, ...]:
+    """Nsight Compute, for the kernels that were compiled beforehand alone; the card's clocks are left as they are."""
+    listed = carry / "cubin" / "kernels.json"
+    known = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []
+    names = sorted({entry["kernel"] for entry in known}) or ["_kernel"]
+    sections = ("SpeedOfLight", "MemoryWorkloadAnalysis", "Occupancy", "LaunchStats")
+    wanted = (word for section in sections for word in ("--section", section))
+    return ("ncu", "--clock-control", "none", "--csv", *wanted, "--kernel-name", f"regex:{'|'.join(names)}")
+
+
+PARTS: dict[str, tuple[float, Callable[[Path, Path, str], list[Step]]]] = {
+    "1": (420, correctness),
+    "2": (300, numbers),
+}
+"""Part -> its seconds, and what makes its steps of the carried folder, the folder of results, and a Python."""
