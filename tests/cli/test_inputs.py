@@ -6,6 +6,7 @@ import pytest
 
 from mmcaf_cli.inputs import Given, given_inputs
 from mmcaf_engine.errors import UsageError
+from refusals import Fact, refused
 
 
 @pytest.fixture(autouse=True)
@@ -29,14 +30,14 @@ def test_inputs(named: tuple[Any, Any, Any], given: Given) -> None:
 
 
 @pytest.mark.parametrize(
-    ("named", "said"),
+    ("named", "facts"),
     [
-        (("-", "record.json", None), "a study is not read from standard input"),
-        (("-", "-", None), "a study is not read from standard input"),
-        (("study", "-", "-"), "RECORD and --report: standard input can be only one"),
-        (("-", None, "-"), "RECORD and --report: standard input can be only one"),
+        (("-", "record.json", None), ("study",)),
+        (("-", "-", None), ("study",)),
+        (("study", "-", "-"), ("RECORD", "--report")),
+        (("-", None, "-"), ("RECORD", "--report")),
     ],
 )
-def test_only_one_of_them_can_be_stdin(named: tuple[Any, Any, Any], said: str) -> None:
-    with pytest.raises(UsageError, match=said):
+def test_only_one_of_them_can_be_stdin(named: tuple[Any, Any, Any], facts: tuple[Fact, ...]) -> None:
+    with refused(UsageError, "standard input", *facts):
         given_inputs(*named)

@@ -121,7 +121,7 @@ def energy_used(gpu: Gpu) -> float | None:
 
 def _asked(name: str, gpu: Gpu, answer: Any) -> bool:
     """Whether NVML wrote its answer about a GPU."""
-    nvml = _nvml()
+    nvml = nvml_library()
     if nvml is None:
         return False
     try:
@@ -158,7 +158,7 @@ def _accept(code: int) -> None:
 
 
 def _driver_version() -> str:
-    nvml = _nvml()
+    nvml = nvml_library()
     if nvml is None:
         return "unknown"
     words = ctypes.create_string_buffer(96)
@@ -170,7 +170,7 @@ def _driver_version() -> str:
 
 
 @cache
-def _nvml() -> Any:
+def nvml_library() -> Any:
     """NVML, started once for the process; None without it."""
     library = _library("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
     try:

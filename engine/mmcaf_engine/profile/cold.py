@@ -60,10 +60,10 @@ def measure_cold(
     answers: list[dict[str, Any]] = []
     for done in range(rounds(runs)):
         with tempfile.TemporaryDirectory(prefix="mmcaf-profile-") as cache:
-            empty.append(_process({**task, "answer": False}, cache))
-            kept.append(_process({**task, "answer": False}, cache))
+            empty.append(fresh_process({**task, "answer": False}, cache))
+            kept.append(fresh_process({**task, "answer": False}, cache))
             if measured.is_study:
-                answers.append(_process({**task, **study, "answer": True}, cache))
+                answers.append(fresh_process({**task, **study, "answer": True}, cache))
         if each is not None:
             each(done + 1)
     cold = Cold(
@@ -86,7 +86,7 @@ def rounds(runs: int) -> int:
     return min(runs, MOST_ROUNDS)
 
 
-def _process(task: dict[str, Any], cache: str) -> dict[str, Any]:
+def fresh_process(task: dict[str, Any], cache: str) -> dict[str, Any]:
     """The figures of one fresh process."""
     environment = child_environment(Path(cache))
     command = [sys.executable, "-P", "-c", FIRST_LINE]

@@ -393,7 +393,7 @@ def test_other_targets_networks_are_not_touched(small: Path, monkeypatch: pytest
 
 def test_what_tensorrt_refuses_to_change_is_said(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two layers of one name are an error to TensorRT, which it only logs."""
-    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.turing._Editor._of", same_name)
+    monkeypatch.setattr("mmcaf_engine.backends.tensorrt.turing.Editor.added_for", same_name)
     with refused(BackendError, "model.fp16.onnx", "sm_75", "already in use"):
         build_ahead(load_bundle(small), "fp16", ["sm_75"])
 

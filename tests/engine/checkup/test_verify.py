@@ -132,7 +132,7 @@ def test_a_damaged_file_that_nothing_here_reads_ends_it_too(tiny_bundle: Path, t
     several = add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"fp16": 0.0})
     model = several / load_bundle(several).manifest.models["fp16"]
     model.write_bytes(model.read_bytes()[::-1])
-    with pytest.raises(BundleError, match=r"fp16.* is damaged or altered"):
+    with refused(BundleError, model.name, "SHA-256"):
         verify_bundle(load_bundle(several), "onnxruntime")
 
 

@@ -72,6 +72,6 @@ def test_nvml_that_does_not_start_says_nothing(
             return 0
 
     monkeypatch.setattr(ctypes, "CDLL", Nvml)
-    monkeypatch.setattr(gpu, "_nvml", gpu._nvml.__wrapped__)
+    monkeypatch.setattr(gpu, "nvml_library", gpu.nvml_library.__wrapped__)
     assert energy_used(RTX_4090) == joules
     assert free_memory(RTX_4090) == (None if code else 7)

@@ -187,6 +187,6 @@ class FakeNvml:
     ids=["tells both", "no energy", "no memory", "too old", "absent"],
 )
 def test_what_nvml_tells(nvml: Any, joules: float | None, free: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcaf_engine.machine.gpu._nvml", lambda: nvml)
+    monkeypatch.setattr("mmcaf_engine.machine.gpu.nvml_library", lambda: nvml)
     assert energy_used(RTX_4090) == joules
     assert free_memory(RTX_4090) == free

@@ -276,7 +276,7 @@ def test_a_synthetic_study_that_does_not_fit_is_left_out_with_the_reason(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundle = load_bundle(tiny_bundle)
-    monkeypatch.setattr(subject, "_write_lung", lambda folder, manifest: (folder, None))
+    monkeypatch.setattr("mmcaf_engine.demo.write_dicom.write_series", lambda phantom, folder: None)
     found = subject.synthetic_study(bundle, tmp_path)
     assert found.facts.kind == "golden cases"
     assert found.note.startswith("The synthetic study does not fit the bundle (")
@@ -352,7 +352,7 @@ def test_the_users_cache_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
         names = ("process_start", "imports", "open", "first_infer", "first_answer")
         return {**dict.fromkeys(names, 1.0), "cache": "loaded", "ram_peak_mb": 1.0, "vram_peak_mb": None}
 
-    monkeypatch.setattr(cold, "_process", process)
+    monkeypatch.setattr(cold, "fresh_process", process)
     bundle = load_bundle(make_tiny_mr(tmp_path / "mr.mmcaf"))
     measured = subject.synthetic_study(bundle, tmp_path)
     rounds: list[int] = []
@@ -385,7 +385,7 @@ def test_what_a_process_refuses_is_passed_on(
 ) -> None:
     whole = {"bundle": str(tiny_bundle), "backend": "onnxruntime", "precision": "fp32", "threads": 1, "answer": False}
     with refused(BackendError, "process", *facts, **remedy):
-        cold._process({**whole, **task}, str(tmp_path))
+        cold.fresh_process({**whole, **task}, str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -397,6 +397,6 @@ def test_a_process_that_dies_is_an_error_in_one_line(
 ) -> None:
     monkeypatch.setattr(cold, "FIRST_LINE", line)
     with pytest.raises(BackendError) as caught:
-        cold._process({"backend": "onnxruntime", "precision": "fp32"}, str(tmp_path))
+        cold.fresh_process({"backend": "onnxruntime", "precision": "fp32"}, str(tmp_path))
     assert said in caught.value.problem and "\n" not in caught.value.problem
     assert sys.executable not in caught.value.problem

@@ -14,6 +14,7 @@ import pytest
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import BackendError, BundleError
 from mmcaf_engine.session.self_test import SELF_TESTS, TOLERANCE, SelfTest, ensure_self_test, run_self_test
+from refusals import refused
 from tiny_bundle import SIZE, SLICES
 from tiny_report import make_tiny_report
 
@@ -86,7 +87,7 @@ def test_an_answer_may_be_off_by_the_precisions_tolerance(
 
 @pytest.mark.parametrize("answer", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_never_passes(bundle: Bundle, golden: dict[str, Any], answer: float) -> None:
-    with pytest.raises(BackendError, match="logit of a stored case is off by inf"):
+    with refused(BackendError, "logit", "inf"):
         run_self_test(bundle, Played(answer, "int8"))  # type: ignore[arg-type]
 
 
@@ -109,7 +110,7 @@ def test_no_cases_and_unequal_numbers_of_them_are_refused(
 ) -> None:
     for name, count in counts.items():
         golden[name] = golden[name][:count]
-    with pytest.raises(BundleError, match="no cases, or unequal numbers"):
+    with refused(BundleError, "golden.npz"):
         run_self_test(bundle, Played())  # type: ignore[arg-type]
 
 

@@ -79,7 +79,7 @@ def edit_for_turing(network: ParsedNetwork, precision: Precision) -> TuringEdit:
         BackendError: a weight is too large for FP16, and the message names its layer; or TensorRT refuses a change.
     """
     flavour = network.flavour
-    editor = _Editor(network)
+    editor = Editor(network)
     lowered = summed = 0
     with captured_log(flavour).errors() as said:
         for layer in editor.fp32_layers():
@@ -95,7 +95,7 @@ def edit_for_turing(network: ParsedNetwork, precision: Precision) -> TuringEdit:
     return TuringEdit(lowered, summed, tuple(editor.weights))
 
 
-class _Editor:
+class Editor:
     """Adds layers to a definition and rewires its consumers; what is left without one, TensorRT drops."""
 
     def __init__(self, network: ParsedNetwork) -> None:
@@ -148,7 +148,7 @@ class _Editor:
         for at in range(layer.num_inputs):
             layer.set_input(at, self._half(layer.get_input(at)))
         back = self._definition.add_cast(answer, self.trt.DataType.FLOAT)
-        self._replace(answer, self._of(layer, back, "back to FP32"))
+        self._replace(answer, self.added_for(layer, back, "back to FP32"))
 
     def sum_up(self, layer: Any) -> None:
         """Write a product [..., M, K] x [..., K, N] as the sum over K of [..., M, 1, K] * [..., 1, N, K]."""
@@ -164,9 +164,9 @@ class _Editor:
             self._with_axis(layer, second, rank - 2, "second"),
             trt.ElementWiseOperation.PROD,
         )
-        terms = self._of(layer, products, "products")
+        terms = self.added_for(layer, products, "products")
         total = definition.add_reduce(terms, trt.ReduceOperation.SUM, 1 << rank, False)
-        self._replace(layer.get_output(0), self._of(layer, total, "sum"))
+        self._replace(layer.get_output(0), self.added_for(layer, total, "sum"))
 
     def _half(self, tensor: Any) -> Any:
         """A tensor in FP16, made once: cast, or dequantised to it, so that TensorRT still sees a quantised operand."""
@@ -201,13 +201,13 @@ class _Editor:
         shuffle = self._definition.add_shuffle(tensor)
         *batch, last_but_one, last = range(len(tensor.shape))
         shuffle.first_transpose = self.trt.Permutation([*batch, last, last_but_one])
-        return self._of(layer, shuffle, what)
+        return self.added_for(layer, shuffle, what)
 
     def _with_axis(self, layer: Any, tensor: Any, at: int, what: str) -> Any:
         axes = self._definition.add_constant((1,), np.array([at], dtype=np.int64)).get_output(0)
-        return self._of(layer, self._definition.add_unsqueeze(tensor, axes), what)
+        return self.added_for(layer, self._definition.add_unsqueeze(tensor, axes), what)
 
-    def _of(self, layer: Any, added: Any, what: str) -> Any:
+    def added_for(self, layer: Any, added: Any, what: str) -> Any:
         """The output of a layer that was added for another one, whose ONNX node the inspector then names."""
         added.name = f"{layer.name}: {what}"
         added.metadata = layer.metadata
