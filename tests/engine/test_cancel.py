@@ -238,6 +238,8 @@ def test_waiting_for_another_caller_ends_too_and_the_other_is_left_alone(
     with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
         answerer, outcome = Answerer(session), []
         slow = Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 0.05)
+        interrupted: list[object] = []
+        monkeypatch.setattr(OnnxRuntimeBackend, "_interrupt", lambda self: interrupted.append(self))
         other = threading.Thread(target=lambda: outcome.append(answerer.answer(study, RECORD)))
         other.start()
         assert slow.reached.wait(STARTED)
@@ -246,6 +248,7 @@ def test_waiting_for_another_caller_ends_too_and_the_other_is_left_alone(
             answerer.answer(study, RECORD, deadline=0.5)
         assert time.monotonic() - started < 0.5 + WITHIN
         other.join()
+        assert interrupted == []
         assert len(outcome) == 1 and len(outcome[0].outputs["logit"]) == 200 // SLICES
 
 
