@@ -43,4 +43,7 @@ def test_a_mutant_fits_the_code(mutant: Mutant) -> None:
     assert ast.dump(ast.parse(other)) != ast.dump(ast.parse(source))
     assert mutant.equivalent or mutant.tests
     for test in mutant.tests:
-        assert (ROOT / test.partition("::")[0]).exists(), test
+        file, _, named = test.partition("::")
+        function = named.partition("[")[0]
+        assert not function or f"\ndef {function}(" in (ROOT / file).read_text(encoding="utf-8"), test
+        assert (ROOT / file).exists(), test
