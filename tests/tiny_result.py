@@ -15,7 +15,9 @@ UID = "1.2.840.1"
 
 
 def tiny_result(*warnings: str, sources: tuple[str, ...] = ()) -> Result:
-    """Study, record and the result as a whole say the same warnings; a series for each of the sources."""
+    """Study, record and the result as a whole say the same warnings, and these as remarks; a series for each of the
+    sources.
+    """
     spacing = (1.0, 1.0, 1.0)
     series = tuple(SeriesSummary("image", source, "the only one", 1, spacing) for source in sources)
     return Result(
@@ -33,4 +35,5 @@ def tiny_result(*warnings: str, sources: tuple[str, ...] = ()) -> Result:
         warnings=warnings,
         disclaimer="",
         wording=Wording("loud", (), windows=True),
+        remarks=warnings,
     )

@@ -8,7 +8,7 @@ SUSPICIOUS = 3
 
 
 def render(result: Result) -> str:
-    """A few lines: the answer, the slices behind it, what was run on what, warnings, the disclaimer."""
+    """A few lines: the answer, the slices behind it, what was run on what, warnings and remarks, the disclaimer."""
     engine = result.engine
     total = result.timing_ms["total"] / 1e3
     lines = [
@@ -23,6 +23,7 @@ def render(result: Result) -> str:
     ]
     lines += [f"  precision     {_cost(engine.precision, engine.accuracy)}"] if engine.accuracy else []
     lines += [f"  warning       {warning}" for warning in result.warnings]
+    lines += [f"  remark        {remark}" for remark in result.remarks]
     lines.append(result.disclaimer)
     return "\n".join(lines)
 

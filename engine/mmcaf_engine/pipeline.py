@@ -277,6 +277,7 @@ class Answerer:
             disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
             wording=self.decision.wording(score),
             findings=score.findings,
+            remarks=prepared.remarks,
         )
 
 
@@ -322,7 +323,7 @@ def _record(prepared: Prepared) -> RecordSummary | None:
     if text is not None:
         features = features | {WORD_PIECES: float(text.kept)}
         missing = missing if text.kept else (*missing, "report")
-    return RecordSummary(features, missing, prepared.record_warnings)
+    return RecordSummary(features, missing, prepared.record_warnings, prepared.clinical.identity)
 
 
 def _summary(prepared: Prepared) -> StudySummary:

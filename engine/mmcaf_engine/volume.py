@@ -94,7 +94,8 @@ class StudyFacts:
 
     uids: "study", "series", "frame_of_reference" (where present), as in the DICOM header.
     slices, spacing_mm: of the volume; see `Volume`.
-    warnings: sentences on what was irregular and what was done about it.
+    warnings: sentences on what was irregular and what was done about it. remarks: on what is merely absent, or was
+        passed over and could not change the answer; `strict` does not refuse these.
     images: what each slice was made from, in slice order, None for one that was interpolated; empty where the study
         does not consist of DICOM images.
     body_part: BodyPartExamined (0018,0015); empty where the header does not say.
@@ -108,6 +109,7 @@ class StudyFacts:
     warnings: tuple[str, ...] = ()
     images: tuple[SourceImage | None, ...] = ()
     body_part: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,7 @@ class Study:
     warnings: tuple[str, ...] = ()
     images: tuple[SourceImage | None, ...] = ()
     body_part: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def slices(self) -> int:

@@ -33,6 +33,7 @@ RESULT_KEYS = [
     "engine",
     "timing_ms",
     "warnings",
+    "remarks",
     "disclaimer",
 ]
 
@@ -110,7 +111,8 @@ def test_json_answer(run: Command, phantom: Phantom, series: Path, record: Path,
     (read,) = result["study"]["series"]
     assert (read["input"], read["chosen"], read["slices"]) == ("image", "the only one that fits", len(phantom.hu))
     assert read["source"] == result["study"]["uids"]["series"]
-    assert set(result["record"]) == {"features", "missing", "warnings"}
+    assert set(result["record"]) == {"features", "missing", "warnings", "identity"}
+    assert result["record"]["identity"] == "matched" and result["remarks"] == []
 
 
 def test_every_form_of_a_study_gives_the_same_numbers(

@@ -58,6 +58,12 @@ def test_what_the_precision_costs(auroc: float | None, shown: str) -> None:
     assert "probability within 0.0105, 1 label(s) changed" in said and said.endswith(f"AUROC {shown}")
 
 
-def test_warnings_and_the_disclaimer_come_last() -> None:
+def test_warnings_remarks_and_the_disclaimer_come_last() -> None:
     shown = render(replace(tiny_result("a gap", "old"), disclaimer="Research only.")).splitlines()
-    assert [text.strip() for text in shown[-3:]] == ["warning       a gap", "warning       old", "Research only."]
+    assert [text.strip() for text in shown[-5:]] == [
+        "warning       a gap",
+        "warning       old",
+        "remark        a gap",
+        "remark        old",
+        "Research only.",
+    ]

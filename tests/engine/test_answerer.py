@@ -335,6 +335,17 @@ def test_a_blank_identifier_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
             Answerer(session).answer(somebody, {**RECORD, "patient_id": " "})
 
 
+def test_what_is_absent_is_a_remark_that_strict_accepts(answerer: Answerer) -> None:
+    study = Study(volume(), "CT", {}, PatientHeader(patient_id="A"), remarks=("no body part.",))
+    result = answerer.answer(study, RECORD, strict=True).result
+    assert result.warnings == () and result.remarks[0] == "no body part." and "patient_id" in result.remarks[1]
+    assert result.record is not None and result.record.identity == "not_compared"
+    named = answerer.answer(study, {**RECORD, "patient_id": "A"}, strict=True).result
+    assert named.record is not None and named.record.identity == "matched" and named.remarks == ("no body part.",)
+    other = answerer.answer(study, {**RECORD, "patient_id": "B"}, allow_id_mismatch=True).result
+    assert other.record is not None and other.record.identity == "overridden" and len(other.warnings) == 1
+
+
 @pytest.mark.parametrize("warnings", [0, 1, 2])
 def test_strict_forbids_every_warning(warnings: int, answerer: Answerer) -> None:
     said = ("odd.", "odder.")[:warnings]

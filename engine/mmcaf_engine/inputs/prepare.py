@@ -1,7 +1,7 @@
 """A study and a record made ready for any session of one bundle."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from ..errors import Remedy, UsageError
 from ..image import open_image
 from ..manifest import ImageSpec, Manifest
 from ..record.clinical import Clinical, expect_clinical, read_clinical
-from ..record.identity import check_identity
 from ..record.record import Record, RecordSource
 from ..record.report import ReportSource
 from ..record.tokenizer import Tokenizer
@@ -83,15 +82,26 @@ class Prepared:
 
     @property
     def record_warnings(self) -> tuple[str, ...]:
-        """Remarks on the record and the report."""
+        """Warnings on the record and the report."""
         return self.clinical.warnings
 
     @property
     def study_warnings(self) -> tuple[str, ...]:
-        """Remarks on the series or image; of several, each says which one it is about."""
+        """Warnings on the series or image; of several, each says which one it is about."""
+        return self._of_each([entry.facts.warnings for entry in self.studied])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is merely absent from the study, the record or the report."""
+        return (*self._of_each([entry.facts.remarks for entry in self.studied]), *self.clinical.remarks)
+
+    def _of_each(self, said: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+        """Sentences on each series or image; of several, each says which one it is about."""
         several = len(self.studied) > 1
         return tuple(
-            f"{entry.input}: {text}" if several else text for entry in self.studied for text in entry.facts.warnings
+            f"{entry.input}: {text}" if several else text
+            for entry, texts in zip(self.studied, said, strict=True)
+            for text in texts
         )
 
     def inputs(self, window: int, manifest: Manifest) -> Arrays:
@@ -137,9 +147,7 @@ def prepare(
 
     def clinical_of(patient: PatientHeader) -> Clinical:
         with span("record"):
-            read = read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
-            nameless = check_identity(read, manifest, patient, allow_id_mismatch=allow_id_mismatch)
-            return replace(read, warnings=(*read.warnings, *nameless))
+            return read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
 
     if manifest.preprocessing is None:
         _refuse_options_of_volumes(manifest, policies, stride)

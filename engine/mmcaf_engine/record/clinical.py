@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ..errors import RecordError, Remedy
 from ..manifest import Manifest
 from ..volume import PatientHeader
-from .record import Record, RecordSource, check_patient, read_record
+from .identity import Identity, compare_identity
+from .record import Record, RecordSource, contradictions, read_record
 from .report import ReportSource, read_report
 from .tokenizer import TokenisedText, Tokenizer
 
@@ -18,11 +19,15 @@ MOST_UNKNOWN = 0.25
 
 @dataclass(frozen=True)
 class Clinical:
-    """The validated record and the tokenised report, each None where the network reads none; remarks on both."""
+    """The validated record and the tokenised report, each None where the network reads none; what there is to say of
+    both, and whether they are of the study's patient.
+    """
 
     record: Record | None = None
     text: TokenisedText | None = None
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    identity: Identity = "not_compared"
 
     def inputs(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
         """Input name -> array [1, ...] of the table, the tokens and their mask."""
@@ -80,19 +85,27 @@ def read_clinical(
         tokenizer: of the bundle; needed where the network reads text.
 
     Raises:
-        RecordError: either is refused, the report came twice, or it holds no word.
+        RecordError: either is refused, the report came twice, or it holds no word; or they are of another patient, or
+            of nobody where the manifest requires to know, as for the study.
+        StudyError: the study is of nobody, where the manifest requires to know.
     """
     text = manifest.text
-    if manifest.table is None and text is None:
-        return Clinical()
     found = None
-    warnings: tuple[str, ...] = ()
-    if record is not None:
+    if record is not None and (manifest.table is not None or text is not None):
         found = read_record(record, manifest.table, text=text, study_date=patient.study_date)
-        contradictions = check_patient(found, manifest.table, patient, allow_id_mismatch=allow_id_mismatch)
-        warnings = (*found.warnings, *contradictions)
+    whose = compare_identity(
+        found.patient_ids if found else (),
+        manifest,
+        patient,
+        former_ids=found.former_ids if found else (),
+        allow_id_mismatch=allow_id_mismatch,
+    )
+    warnings, remarks = whose.warnings, whose.remarks if record is not None or report is not None else ()
+    if found is not None:
+        warnings = (*found.warnings, *warnings, *contradictions(found, manifest.table, patient))
+        remarks = (*found.remarks, *remarks)
     if text is None:
-        return Clinical(found, None, warnings)
+        return Clinical(found, None, warnings, remarks, whose.identity)
     if tokenizer is None:
         raise ValueError(f"{manifest.name} reads text; its tokenizer is needed")
     said = found.report if found is not None else None
@@ -103,8 +116,8 @@ def read_clinical(
                 Remedy("Take it out of the record, or leave this one out", option="report"),
             )
         said = read_report(report)
-    tokens, remarks = _tokenised(said, tokenizer, manifest)
-    return Clinical(found, tokens, (*warnings, *remarks))
+    tokens, on_tokens = _tokenised(said, tokenizer, manifest)
+    return Clinical(found, tokens, (*warnings, *on_tokens), remarks, whose.identity)
 
 
 def _tokenised(report: str | None, tokenizer: Tokenizer, manifest: Manifest) -> tuple[TokenisedText, tuple[str, ...]]:

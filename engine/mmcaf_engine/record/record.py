@@ -44,6 +44,8 @@ class Record:
     missing: fields that were absent and imputed.
     cuts: a cut's condition -> 1.0 where it holds, else 0.0; in the manifest's order.
     report: the report's text, None if the record holds none.
+    former_ids: identifiers that its patient no longer has. warnings: on what contradicts or was imputed; remarks: on
+        what is absent or was passed over.
     """
 
     values: dict[str, float | str] = field(repr=False)
@@ -53,6 +55,8 @@ class Record:
     patient_ids: tuple[str, ...] = field(default=(), repr=False)
     cuts: dict[str, float] = field(default_factory=dict, repr=False)
     report: str | None = field(default=None, repr=False)
+    former_ids: tuple[str, ...] = field(default=(), repr=False)
+    remarks: tuple[str, ...] = ()
 
     def table(self) -> NDArray[np.float32]:
         """The network's table input, float32 [1, F + cuts]."""
@@ -166,30 +170,14 @@ def _validate(
     return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts)
 
 
-def check_patient(
-    record: Record, spec: TableSpec | None, header: PatientHeader, *, allow_id_mismatch: bool = False
-) -> tuple[str, ...]:
-    """Compare the record with the study's header: PatientID (0010,0020), PatientSex (0010,0040),
-    PatientAge (0010,1010), PatientWeight (0010,1030).
+def contradictions(record: Record, spec: TableSpec | None, header: PatientHeader) -> tuple[str, ...]:
+    """Compare the record with the study's header: PatientSex (0010,0040), PatientAge (0010,1010) and
+    PatientWeight (0010,1030).
 
     Returns:
-        Warnings: contradictions that do not stop the answer. They name no value.
-
-    Raises:
-        RecordError: both name a patient, and not the same one.
+        Warnings, which name no value.
     """
     warnings: list[str] = []
-    if record.patient_ids and header.patient_id is not None and header.patient_id not in record.patient_ids:
-        if not allow_id_mismatch:
-            raise RecordError(
-                "The record's patient_id differs from the study's PatientID (0010,0020): "
-                "record and study belong to different patients.",
-                Remedy(
-                    "Pair the right files; if the identifiers differ for a known reason, accept that",
-                    option="allow_id_mismatch",
-                ),
-            )
-        warnings.append("the record's patient_id differs from the study's; accepted as asked.")
     for entry in () if spec is None else spec.fields:
         if entry.dicom is None or entry.name in record.missing:
             continue

@@ -13,9 +13,10 @@ _OF_UIDS = set("0123456789.")
 
 
 def deidentify(result: Result, *sources: str | Path) -> Result:
-    """Leave out the record's features, the names of NIfTI files, and every path and file name that a warning quotes.
+    """Leave out the record's features, the names of NIfTI files, and every path and file name that a sentence quotes.
 
-    Folders and files are often named after patients. UIDs stay: they are what the answer is filed under.
+    Sentences are warnings and remarks. Folders and files are often named after patients. UIDs stay: they are what the
+    answer is filed under.
 
     Args:
         result: the answer.
@@ -23,15 +24,16 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
     """
     names = sorted({name for source in sources for name in _names(Path(source)) if name}, key=len, reverse=True)
 
-    def hidden(warnings: tuple[str, ...]) -> tuple[str, ...]:
+    def hidden(sentences: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            warnings = tuple(warning.replace(name, HIDDEN) for warning in warnings)
-        return warnings
+            sentences = tuple(sentence.replace(name, HIDDEN) for sentence in sentences)
+        return sentences
 
     record = result.record
     return replace(
         result,
         warnings=hidden(result.warnings),
+        remarks=hidden(result.remarks),
         study=replace(
             result.study,
             warnings=hidden(result.study.warnings),

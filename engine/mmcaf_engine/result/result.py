@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..bundle.accuracy import AccuracySummary
+from ..record.identity import Identity
 
 SCHEMA_VERSION = 1
 
@@ -69,7 +70,7 @@ class SeriesSummary:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, remarks, each series.
+    """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, warnings, each series.
 
     Of several series, uids holds what is common to them; slices and spacing_mm are those of the first.
     """
@@ -84,14 +85,16 @@ class StudySummary:
 
 @dataclass(frozen=True)
 class RecordSummary:
-    """The features as the network saw them, the fields that were imputed, remarks.
+    """The features as the network saw them, the fields that were imputed, warnings.
 
     A cut is a feature under the name of its condition, such as "age >= 50": 1 where it holds, else 0.
+    identity: whether record and study are of one patient; see `record.identity`.
     """
 
     features: dict[str, float]
     missing: tuple[str, ...]
     warnings: tuple[str, ...]
+    identity: Identity = "not_compared"
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,8 @@ class Result:
     several labels of which one holds, label is the most probable, probability and logit are its own, and threshold is
     None. Where labels are independent, findings holds each with its own threshold, label names those that are present,
     and probability, logit and threshold are those of the most probable one.
-    probabilities holds every label; timing_ms is wall time per stage. wording is no part of the JSON object.
+    probabilities holds every label; timing_ms is wall time per stage. warnings: on what contradicts or is irregular;
+    `strict` refuses to answer with any. remarks: on what is merely absent. wording is no part of the JSON object.
     """
 
     label: str
@@ -143,12 +147,14 @@ class Result:
     disclaimer: str
     wording: Wording
     findings: tuple[Finding, ...] = ()
+    remarks: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and numbers, in the documented order of keys."""
         fields = asdict(self)
         del fields["wording"]
+        fields["disclaimer"] = fields.pop("disclaimer")  # behind what there is to say of this answer
         return {name: fields.pop(name) for name in _FIRST} | fields
 
     def to_json(self, *, indent: int | None = None) -> str:

@@ -73,6 +73,7 @@ class OpenVolume:
             warnings=read.warnings,
             images=read.images,
             body_part=read.body_part,
+            remarks=read.remarks,
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ..cancel import Progress
@@ -25,6 +25,12 @@ from .selection.ranking import choose
 from .selection.series import Candidate, Catalogue, catalogue
 
 UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "frame_of_reference": "FrameOfReferenceUID"}
+
+
+def study_of(volume: Volume, facts: StudyFacts) -> Study:
+    """The volume with what there is to say of it, but for what it says itself."""
+    said = {part.name: getattr(facts, part.name) for part in fields(Study) if part.name != "volume"}
+    return Study(volume, **said)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,7 @@ class OpenSeries:
             StudyError: pixels that cannot be decoded, or would give a wrong volume.
         """
         volume, facts = self._volume(progress)
-        return Study(volume, facts.modality, facts.uids, facts.patient, facts.warnings, facts.images, facts.body_part)
+        return study_of(volume, facts)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Decode the pixels and hand over each slice of the volume, in any order and once.

@@ -8,8 +8,7 @@ import pytest
 
 from mmcaf_engine.errors import RecordError
 from mmcaf_engine.manifest import TableSpec
-from mmcaf_engine.record.record import check_patient, read_record
-from mmcaf_engine.volume import PatientHeader
+from mmcaf_engine.record.record import read_record
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from refusals import Fact, refused
@@ -82,9 +81,7 @@ def test_same_features_as_the_flat_record() -> None:
 
 def test_any_of_the_patients_identifiers_matches_the_study() -> None:
     record = read_record(bundle(), SPEC, study_date=STUDY_DATE)
-    assert check_patient(record, SPEC, PatientHeader(patient_id="NATIONAL-9")) == ()
-    with refused(RecordError, "(0010,0020)", "PatientID", "patient_id", option="allow_id_mismatch"):
-        check_patient(record, SPEC, PatientHeader(patient_id="HOSPITAL-8"))
+    assert record.patient_ids == ("HOSPITAL-7", "NATIONAL-9") and record.former_ids == ()
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from tiny_result import tiny_result as result
 
 
 def said(hidden: Result) -> set[tuple[str, ...]]:
-    """The warnings of all parts."""
+    """The warnings of all parts, and the remarks."""
     assert hidden.record is not None
-    return {hidden.warnings, hidden.study.warnings, hidden.record.warnings}
+    return {hidden.warnings, hidden.remarks, hidden.study.warnings, hidden.record.warnings}
 
 
 def test_names_are_hidden_in_the_warnings_of_every_part(tmp_path: Path) -> None:
