@@ -181,6 +181,11 @@ def test_what_runs_instead_is_said_with_what_was_passed_over(name: str) -> None:
     assert auto.status == "note" and "passed over: tensorrt: " in auto.detail
 
 
+def test_a_driver_that_is_too_old_is_said_of_the_gpu() -> None:
+    found = by_subject(findings(MACHINES["old driver"]))[OLD_DRIVER.name]
+    assert (found.area, found.status, found.remedies) == ("gpu", "note", (DRIVER_REMEDY,))
+
+
 def test_a_torch_without_cuda_is_named(tiny_bundle: Path) -> None:
     found = by_subject(findings(MACHINES["h200, rtx"]))
     check_facts(found["PyTorch on the GPU"].detail, "torch", "processor")
