@@ -153,9 +153,10 @@ def test_the_volumes_centre_is_the_origin_in_both_forms(tmp_path: Path) -> None:
         np.testing.assert_allclose(corner + centre * [11.625, 11.625, 12.0], 0, atol=1e-3)
 
 
-def test_files_repeat_byte_for_byte(tmp_path: Path) -> None:
+def test_files_repeat_byte_for_byte_at_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = liver_study(2, slices=16, size=20)
-    for name in ("first", "again"):
+    for name, seconds in (("first", 1e9), ("again", 1.5e9)):
+        monkeypatch.setattr("time.time", lambda seconds=seconds: seconds)
         write_mr_series(study, tmp_path / name / "dicom")
         write_nifti(study, tmp_path / name / "nifti")
     files = sorted(path.relative_to(tmp_path / "first") for path in (tmp_path / "first").rglob("*.*") if path.is_file())
