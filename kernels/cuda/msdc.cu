@@ -59,31 +59,46 @@ struct Shape {
   int slots;                    // rows of the output per block
 };
 
+// The rows of the output that a block makes at a time; slots are not more than channels.
+struct Rows {
+  int64_t first;
+  int channel;  // of the first
+};
+
+// The channel of a slot in the output. A remainder of 64 bits would cost a hundred instructions each time.
+__device__ __forceinline__ int target_channel(const Shape& shape, const Rows& rows, int slot) {
+  const int channel = rows.channel + slot;
+  return channel < shape.channels ? channel : channel - shape.channels;
+}
+
 // Where a slot reads: its channel before the shuffle, or -1 when there is none.
-__device__ __forceinline__ int source_channel(const int* order, const Shape& shape, int64_t row) {
-  if (row >= shape.rows) return -1;
-  const int target = static_cast<int>(row % shape.channels);
+__device__ __forceinline__ int source_channel(const int* order, const Shape& shape, const Rows& rows, int slot) {
+  if (rows.first + slot >= shape.rows) return -1;
+  const int target = target_channel(shape, rows, slot);
   const int source = order == nullptr ? target : order[target];
   return source >= 0 && source < shape.channels ? source : -1;
 }
 
 template <typename T, int PLANES>
-__device__ __forceinline__ void load_tile(const T* x, const int* order, const Shape& shape, int64_t first_row, int z0,
+__device__ __forceinline__ void load_tile(const T* x, const int* order, const Shape& shape, const Rows& rows, int z0,
                                           int y0, int x0, T* tile) {
   constexpr int PIECE = 16 / sizeof(T);
   const int lines = shape.tile_height + 4;
   const int pieces = shape.tile_width / PIECE + 2;
-  const int total = shape.slots * PLANES * lines * pieces;
-  for (int index = threadIdx.x; index < total; index += blockDim.x) {
-    const int column = x0 + (index % pieces - 1) * PIECE;
-    const int y = y0 + index / pieces % lines - 2;
-    const int z = z0 + index / pieces / lines % PLANES;
-    const int64_t row = first_row + index / pieces / lines / PLANES;
-    const int source = source_channel(order, shape, row);
+  const int total = shape.slots * PLANES * lines;
+  const int step = static_cast<int>(blockDim.x) / pieces;  // lines at a time, a thread for each piece; at least one
+  const int piece_of_line = static_cast<int>(threadIdx.x) % pieces;
+  const int column = x0 + (piece_of_line - 1) * PIECE;
+  const int first = static_cast<int>(threadIdx.x) / pieces;
+  for (int index = first < step ? first : total; index < total; index += step) {
+    const int y = y0 + index % lines - 2;
+    const int z = z0 + index / lines % PLANES;
+    const int slot = index / lines / PLANES;
+    const int source = source_channel(order, shape, rows, slot);
     uint4 piece = make_uint4(0, 0, 0, 0);
     if (source >= 0 && z >= 0 && z < shape.depth && y >= 0 && y < shape.height) {
-      const int64_t channel = row - row % shape.channels + source;
-      const T* line = x + ((channel * shape.depth + z) * shape.height + y) * shape.width;
+      const int64_t row = rows.first + (slot - target_channel(shape, rows, slot) + source);
+      const T* line = x + ((row * shape.depth + z) * shape.height + y) * shape.width;
       if (column >= 0 && column + PIECE <= shape.width && reinterpret_cast<uintptr_t>(line + column) % 16 == 0) {
         piece = *reinterpret_cast<const uint4*>(line + column);
       } else {
@@ -93,16 +108,16 @@ __device__ __forceinline__ void load_tile(const T* x, const int* order, const Sh
         }
       }
     }
-    reinterpret_cast<uint4*>(tile)[index] = piece;
+    reinterpret_cast<uint4*>(tile)[index * pieces + piece_of_line] = piece;
   }
 }
 
 __device__ __forceinline__ void load_weights(const float* taps, const float* bias, const int* order,
-                                             const Shape& shape, int64_t first_row, float* weights) {
+                                             const Shape& shape, const Rows& rows, float* weights) {
   for (int index = threadIdx.x; index < shape.slots * (TAPS + 3); index += blockDim.x) {
     const int slot = index / (TAPS + 3);
     const int tap = index % (TAPS + 3);
-    const int source = source_channel(order, shape, first_row + slot);
+    const int source = source_channel(order, shape, rows, slot);
     if (source < 0) continue;
     float* own = weights + slot * WEIGHTS;
     if (tap >= TAPS) {
@@ -147,9 +162,10 @@ __device__ __forceinline__ void msdc(const T* __restrict__ x, const float* __res
     const int y0 = static_cast<int>(item / tiles_x % tiles_y) * shape.tile_height;
     const int z0 = static_cast<int>(item / tiles_x / tiles_y % stacks) * SLICES;
     const int64_t first_row = item / tiles_x / tiles_y / stacks * shape.slots;
+    const Rows rows = {first_row, static_cast<int>(first_row % shape.channels)};
     __syncthreads();  // the last item's tile has been used
-    load_tile<T, PLANES>(x, order, shape, first_row, z0 - HALO, y0, x0, tile);
-    load_weights(taps, bias, order, shape, first_row, weights);
+    load_tile<T, PLANES>(x, order, shape, rows, z0 - HALO, y0, x0, tile);
+    load_weights(taps, bias, order, shape, rows, weights);
     __syncthreads();
     const int64_t row = first_row + slot;
     const int y = y0 + line;
@@ -197,7 +213,7 @@ __device__ __forceinline__ void msdc(const T* __restrict__ x, const float* __res
       }
     }
 
-    const bool known = source_channel(order, shape, row) >= 0;
+    const bool known = source_channel(order, shape, rows, slot) >= 0;
 #pragma unroll
     for (int d = 0; d < SLICES; ++d) {
       if (z0 + d >= shape.depth) break;

@@ -42,12 +42,12 @@ def configure(x: Tensor) -> Configuration:
     tallest = min(MOST_THREADS // strips, (MOST_SHARED - 4 * WEIGHTS) // line - 4)
     tile_height = ceil_div(height, ceil_div(height, tallest))
     slot = (tile_height + 4) * line + 4 * WEIGHTS
-    slots = max(1, min(FEW_THREADS // (strips * tile_height), MOST_SHARED // slot, samples * channels))
+    slots = max(1, min(FEW_THREADS // (strips * tile_height), MOST_SHARED // slot, channels))
     tiles = ceil_div(width, tile_width) * ceil_div(height, tile_height) * ceil_div(depth, slices)
     return Configuration(
         kernel=f"msdc_{_NAMES[x.dtype]}_{f'whole{depth}' if depth in WHOLE else f'stack{STACK}'}",
         blocks=min(MOST_BLOCKS, ceil_div(samples * channels, slots) * tiles),
-        threads=strips * tile_height * slots,
+        threads=max(strips * tile_height * slots, tile_width // piece + 2),  # the pieces of a line too
         shared=slots * slot,
         tile_height=tile_height,
         tile_width=tile_width,
