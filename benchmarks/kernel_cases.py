@@ -86,6 +86,7 @@ def makers(dtype: torch.dtype, native: MsdcCuda | None) -> Iterator[Maker]:
             yield partial(msdc_case, dtype, stage, 2 * channels, size, native)
         yield partial(groupnorm_act_case, dtype, f"{stage} norm1", channels // 2, size, gated=False)
         yield partial(groupnorm_act_case, dtype, f"{stage} norm3", channels, size, gated=True)
+        yield partial(groupnorm_act_case, dtype, f"{stage} shortcut", channels, size, gated=False)
         yield partial(msca_attention_case, dtype, stage, channels, size)
         if stage != "stage1":
             yield partial(upsample_dw_case, dtype, stage, channels, size)

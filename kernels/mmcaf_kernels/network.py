@@ -25,7 +25,11 @@ def calls(dtype: torch.dtype) -> Iterator[Call]:
     """Every call that differs in kernel or shape, with activations of this type."""
     for stage, (channels, *size) in STAGES.items():
         yield "msdc", stage, _msdc(dtype, 2 * channels, size)
-        for layer, wide, gated in (("norm1", channels // 2, False), ("norm3", channels, True)):
+        for layer, wide, gated in (
+            ("norm1", channels // 2, False),
+            ("norm3", channels, True),
+            ("shortcut", channels, False),
+        ):
             yield "groupnorm_act", f"{stage} {layer}", _groupnorm_act(dtype, wide, size, gated)
         yield "msca_attention", stage, _msca_attention(dtype, channels, size)
         if stage != "stage1":
