@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..launch import Path as KernelPath
 from ..launch import path as kernel_path
+from ..msdc.cuda import twin
 from .fuse import fuse
 from .fusions import FUSIONS
 from .graph import KERNEL, Graph
@@ -86,7 +88,7 @@ class Program:
         self.kernels = Counter(
             node.operator.removeprefix(KERNEL) for node in graph.nodes if node.operator.startswith(KERNEL)
         )
-        self.path = kernel_path(torch.empty(0, device=self.device))
+        self.path = _path(self.device, self.kernels)
         self.execution = "operator by operator, as the device is the CPU"
         self._names = graph.outputs
         self._steps = steps_of(graph)
@@ -153,6 +155,15 @@ class Program:
             recorded.replay()  # The first launch of a graph brings it to the GPU, for which no answer should wait.
             torch.cuda.synchronize()
         self._recorded, self._outputs, self.execution = recorded, outputs, "CUDA graph"
+
+
+def _path(device: torch.device, kernels: Mapping[str, int]) -> KernelPath:
+    """How the kernels run on a device; where Triton runs them, also whether msdc is the one in CUDA C++."""
+    empty = torch.empty(0, device=device)
+    found = kernel_path(empty)
+    if found.name != "triton" or not kernels.get("msdc"):
+        return found
+    return found._replace(reason=f"{found.reason}; msdc by {twin(empty.device.index).reason}")
 
 
 def _placed(graph: Graph, steps: Sequence[Step], network: Network) -> dict[str, Tensor]:

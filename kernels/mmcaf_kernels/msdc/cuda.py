@@ -1,20 +1,26 @@
 """MSDC by the CUDA C++ kernel of kernels/cuda/msdc.cu, loaded from the fatbin that the native build makes."""
 
 import ctypes
+import logging
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .. import __path__ as folders
 from ..launch import ceil_div, new
-from .operator import check
+from .checks import check
+
+FATBIN = "msdc.fatbin"
 
 STRIP, WEIGHTS = 4, 240  # as in msdc.cu
 WHOLE = (2, 3, 6)
 STACK = 4
 WIDEST_TILE, MOST_THREADS, FEW_THREADS, MOST_SHARED, MOST_BLOCKS = 64, 256, 128, 48 * 1024, 2**20
+_log = logging.getLogger(__name__)
 _NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
@@ -70,41 +76,92 @@ def kernel_arguments(
 
 
 class MsdcCuda:
-    """The kernels of one fatbin on the current CUDA device; call it as `msdc`.
+    """The kernels of one fatbin on one CUDA device; call it as `msdc`, with an `order` of int32 or none.
+
+    Args:
+        fatbin: its file.
+        device: index of the device.
+        driver: the driver's functions by name, as ctypes has them; None for those of libcuda.
 
     Raises:
-        RuntimeError: there is no CUDA driver, or it refuses the fatbin.
+        RuntimeError: there is no CUDA driver, or it refuses the fatbin, as where it holds nothing for this GPU.
+        OSError: the file cannot be read.
     """
 
-    def __init__(self, fatbin: Path) -> None:
+    def __init__(self, fatbin: Path, device: int = 0, *, driver: Any = None) -> None:
         try:
-            self._driver = ctypes.CDLL("libcuda.so.1")
+            self._driver = ctypes.CDLL("libcuda.so.1") if driver is None else driver
         except OSError as error:
             raise RuntimeError("MSDC in CUDA: libcuda.so.1 was not found; install the NVIDIA driver") from error
-        torch.cuda.current_stream()  # makes the context
+        self._device = device
         self._image = fatbin.read_bytes()
         self._module = ctypes.c_void_p()
-        self._call("cuModuleLoadData", ctypes.byref(self._module), self._image)
+        self._functions: dict[str, ctypes.c_void_p] = {}
+        self._context = ctypes.c_void_p()
+        with torch.cuda.device(device):
+            torch.cuda.synchronize(device)  # makes the context, and this thread's
+            self._call("cuCtxGetCurrent", ctypes.byref(self._context))
+            self._call("cuModuleLoadData", ctypes.byref(self._module), self._image)
 
     def __call__(self, x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None = None) -> Tensor:
         check(x, taps, bias, order)
-        if x.device.type != "cuda":
-            raise ValueError(f"MSDC in CUDA: x is on {x.device}; expected a CUDA device")
+        if x.device != torch.device("cuda", self._device):
+            raise ValueError(f"MSDC in CUDA: x is on {x.device}; expected it on cuda:{self._device}")
+        if order is not None and order.dtype != torch.int32:
+            raise TypeError(f"MSDC in CUDA: order is {order.dtype}; expected torch.int32")
         out = new(x, x.shape)
-        if not out.numel():
-            return out
+        if out.numel():
+            self.launch(x, taps, bias, order, out)
+        return out
+
+    def launch(self, x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None, out: Tensor) -> None:
+        """Start the kernel that fills `out` on the current stream; the arguments are checked."""
         chosen = configure(x)
-        function = ctypes.c_void_p()
-        self._call("cuModuleGetFunction", ctypes.byref(function), self._module, chosen.kernel.encode())
-        order = order.to(torch.int32) if order is not None else None
         arguments = kernel_arguments(x, taps, bias, order, out, chosen)
         addresses = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(value) for value in arguments))
-        stream = ctypes.c_void_p(torch.cuda.current_stream(x.device).cuda_stream)
         grid, block = (chosen.blocks, 1, 1), (chosen.threads, 1, 1)
-        self._call("cuLaunchKernel", function, *grid, *block, chosen.shared, stream, addresses, None)
-        return out
+        with torch.cuda.device(self._device):
+            stream = ctypes.c_void_p(torch.cuda.current_stream(self._device).cuda_stream)
+            self._call("cuCtxSetCurrent", self._context)  # a new thread has none before its first call of the runtime
+            function = self._function(chosen.kernel)
+            self._call("cuLaunchKernel", function, *grid, *block, chosen.shared, stream, addresses, None)
+
+    def _function(self, kernel: str) -> ctypes.c_void_p:
+        if kernel not in self._functions:
+            function = ctypes.c_void_p()
+            self._call("cuModuleGetFunction", ctypes.byref(function), self._module, kernel.encode())
+            self._functions[kernel] = function
+        return self._functions[kernel]
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._driver, name)(*arguments)
         if status:
             raise RuntimeError(f"MSDC in CUDA: {name} failed with status {status}")
+
+
+class Twin(NamedTuple):
+    """The kernel in CUDA C++, where it computes msdc on a device, and why it does or does not."""
+
+    kernel: MsdcCuda | None
+    reason: str
+
+
+@cache
+def twin(device: int) -> Twin:
+    """Whether the fatbin built with this package computes msdc on a CUDA device: decided once, and logged."""
+    file = built()
+    if file is None:
+        return Twin(None, "Triton, as no fatbin was built with this package")
+    try:
+        made = Twin(MsdcCuda(file, device), f"CUDA C++ ({file.name})")
+    except (RuntimeError, OSError) as failure:
+        made = Twin(None, f"Triton, as {file.name} does not load ({failure})")
+        _log.warning("msdc on cuda:%s: %s", device, made.reason)
+        return made
+    _log.info("msdc on cuda:%s: %s", device, made.reason)
+    return made
+
+
+def built() -> Path | None:
+    """The fatbin's file; an editable installation has the package in two folders."""
+    return next((file for folder in folders if (file := Path(folder, "msdc", FATBIN)).exists()), None)

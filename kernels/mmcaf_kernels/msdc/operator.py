@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from ..checks import check_tensor, check_volume
 from ..launch import Launch, ceil_div, new, path, run
 from ..operators import operator
-from . import reference
+from . import cuda, reference
+from .checks import check
 
 WHOLE_DEPTH = 8
 """Up to so many slices one program makes all of a position's outputs."""
@@ -65,10 +65,16 @@ def _compute(x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None = None)
     check(x, taps, bias, order)
     if order is not None and x.device.type == "cpu" and ((order < 0) | (order >= x.shape[1])).any():
         raise ValueError(f"msdc: order has entries outside 0 to {x.shape[1] - 1}")
-    if not path(x).runs_kernel:
+    way = path(x)
+    if not way.runs_kernel:
         return reference.msdc(x, taps, bias, order)
     out = new(x, x.shape)
-    if out.numel():
+    if not out.numel():
+        return out
+    twin = cuda.twin(x.device.index).kernel if way.name == "triton" else None
+    if twin is not None and (order is None or order.dtype == torch.int32):
+        twin.launch(x, taps, bias, order, out)
+    else:
         run(launches(x, taps, bias, order, out), x)
     return out
 
@@ -76,16 +82,6 @@ def _compute(x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None = None)
 def _fake(x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None = None) -> Tensor:
     check(x, taps, bias, order)
     return torch.empty_like(x)
-
-
-def check(x: Tensor, taps: Tensor, bias: Tensor, order: Tensor | None) -> None:
-    """Refuse what the kernels cannot read, as `msdc` documents."""
-    check_volume("msdc", x)
-    channels = x.shape[1]
-    check_tensor("msdc", "taps", taps, (channels, reference.TAPS), beside=x)
-    check_tensor("msdc", "bias", bias, (channels, len(reference.KERNELS)), beside=x)
-    if order is not None:
-        check_tensor("msdc", "order", order, (channels,), dtypes=(torch.int32, torch.int64), beside=x)
 
 
 _compute.__name__ = "msdc"
