@@ -256,6 +256,33 @@ def tagged(**elements: Any) -> Edit:
     return edit
 
 
+def changed(*indices: int, **elements: Any) -> Edit:
+    """Some images with other elements."""
+
+    def edit(images: Images) -> Images:
+        for index in indices:
+            change(images[index], **elements)
+        return images
+
+    return edit
+
+
+def alternating(every: int = 2, **elements: Any) -> Edit:
+    """Every second image, or third, with other elements."""
+    return lambda images: changed(*range(1, len(images), every), **elements)(images)
+
+
+def numbered(keyword: str) -> Edit:
+    """Every image with a number of its own."""
+
+    def edit(images: Images) -> Images:
+        for number, image in enumerate(images, start=1):
+            change(image, **{keyword: number})
+        return images
+
+    return edit
+
+
 def rescale_per_slice(images: Images) -> Images:
     """Another intercept in every slice, as some PET-CTs send."""
     for index, image in enumerate(images):

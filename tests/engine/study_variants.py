@@ -47,8 +47,10 @@ from study_edits import (
     again,
     air_first_row,
     allocated,
+    alternating,
     bare,
     beside,
+    changed,
     cut_short,
     encoded,
     enhanced,
@@ -62,6 +64,7 @@ from study_edits import (
     medium_folder,
     moved,
     nested,
+    numbered,
     one_file,
     overlay_bits,
     padded,
@@ -102,7 +105,8 @@ class Variant:
     tolerance: largest difference, HU; 0 but where values are resampled or compressed with loss.
     refused: the facts of the refusal.
     remedy: the option and value of one of its remedies.
-    warnings: a part of each warning, in order.
+    warnings, remarks: a part of each, in order.
+    spacing: between the slices, mm.
     options: of `read_study`.
     """
 
@@ -114,6 +118,8 @@ class Variant:
     remedy: dict[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    spacing: float = SPACING
 
 
 def variant(
@@ -172,6 +178,20 @@ SHEARED = straightened(REFERENCE, 1)
 LOCALIZER = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 DERIVED = ["DERIVED", "SECONDARY", "AXIAL"]
 REPEATED = again(5)
+EARLY = {"AcquisitionDate": "20240506", "AcquisitionTime": "100000"}
+LATE = {"AcquisitionDate": "20240506", "AcquisitionTime": "101500"}
+OTHER: dict[str, dict[str, Any]] = {
+    "acquisitions": {"AcquisitionNumber": 2},
+    "kernels": {"ConvolutionKernel": "Br64"},
+    "energies": {"KVP": "140"},
+    "contrast-phases": {"ContrastBolusAgent": "IOHEXOL"},
+    "echoes": {"EchoTime": "80"},
+    "phases": {"TemporalPositionIdentifier": "2"},
+    "image-types": {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "ENERGY_PROP_WT"]},
+    "thicknesses": {"SliceThickness": "5"},
+    "descriptions": {"SeriesDescription": "Chest lung"},
+}
+"""What sets two volumes apart whose slices lie between one another's."""
 GAP: dict[str, Any] = {"refused": (1, -90, -85, 5, 2.5), "remedy": GAPS_ACCEPTED}
 
 SINGLE = [
@@ -265,6 +285,46 @@ SINGLE = [
     ),
     variant("with-its-equal", beside(REFERENCE), refused=(2, "series 2", "12 slices"), remedy=SERIES_CHOSEN),
     variant("with-its-equal-chosen", beside(REFERENCE[::-1]), expected=REFERENCE[::-1], options={"series": "2"}),
+    *(
+        variant(f"two-{name}-alternating", alternating(**elements), refused=(2, "6 slices"), remedy=SERIES_CHOSEN)
+        for name, elements in OTHER.items()
+    ),
+    variant(
+        "two-kernels-alternating-chosen",
+        alternating(ConvolutionKernel="Br64"),
+        expected=REFERENCE[::2],
+        spacing=5.0,
+        warnings=("lie 5 mm apart",),
+        options={"series": "1"},
+    ),
+    variant(
+        "three-kernels-alternating",
+        alternating(ConvolutionKernel="Br64"),
+        alternating(3, ConvolutionKernel="Hr40"),
+        refused=(3, 11, 2, "(0018,1210) ConvolutionKernel"),
+    ),
+    variant("one-slice-of-another-energy", changed(5, KVP=140), refused=(2, 1, "(0018,0060) KVP"), options=GAPS),
+    variant("one-slice-of-another-image-type", changed(5, ImageType=DERIVED), warnings=("(0008,0008) ImageType",)),
+    variant("two-kernels-in-blocks", changed(*range(6), ConvolutionKernel="Br64"), warnings=("2 blocks",)),
+    variant("two-acquisitions-in-blocks", changed(*range(6), AcquisitionNumber=2), remarks=("2 blocks",)),
+    variant("an-acquisition-for-each-slice", numbered("AcquisitionNumber")),
+    variant("two-scans-in-blocks", changed(*range(6), **EARLY), changed(*range(6, 12), **LATE), remarks=("2 blocks",)),
+    variant(
+        "two-energies",
+        second_acquisition,
+        tagged(AcquisitionNumber=1),
+        changed(*range(12), KVP=140),
+        refused=(2, "(0018,0060) KVP 140"),
+        remedy=SERIES_CHOSEN,
+    ),
+    variant("no-series-uid", tagged(SeriesInstanceUID=None), remarks=("12 files carry no (0020,000E)",)),
+    variant(
+        "two-series-without-uid",
+        alternating(SeriesNumber=7),
+        tagged(SeriesInstanceUID=None),
+        refused=(2, "series 2", "series 7", "6 slices"),
+        remedy=SERIES_CHOSEN,
+    ),
     variant("two-phases", second_acquisition, refused=(2, "12 slices"), remedy=SERIES_CHOSEN),
     variant("two-phases-chosen", second_acquisition, options={"series": "1"}),
     variant("two-studies", beside(REFERENCE[:3], StudyInstanceUID=f"{STUDY_UID}.8"), refused=(2, "patients")),

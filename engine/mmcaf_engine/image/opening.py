@@ -13,6 +13,7 @@ from ..study.faults import printable
 from ..study.files import Found, open_path
 from ..study.given import StudyFiles, open_files, study_name
 from ..study.nifti import is_nifti
+from ..study.notes import Notes
 from ..study.scan import parse_sources, passed_over
 from ..study.selection.body_part import check_body_part
 from ..study.selection.inputs import Series, choices
@@ -34,7 +35,7 @@ class OpenImage:
     """The chosen image, whose header is in order; its pixels still lie in the file."""
 
     choice: Choice
-    remarks: tuple[str, ...]
+    notes: Notes
 
     @property
     def source(self) -> str:
@@ -82,7 +83,8 @@ class OpenImage:
             slices=1,
             spacing_mm=(0.0, *(image.spacing_mm or (0.0, 0.0))),
             images=() if image.is_picture else (SourceImage(image.sop_class, image.uids.get("image", "")),),
-            warnings=(*self.remarks, *self.choice.remarks, *of_pixels),
+            warnings=(*self.notes.warnings, *self.choice.remarks, *of_pixels),
+            remarks=self.notes.remarks,
             body_part=image.body_part,
         )
         return grey.plane, facts
@@ -119,10 +121,10 @@ def open_image(
     with open_files(study) as found:
         with span("read"):
             path = Path(study) if isinstance(study, str | Path) else Path()
-            images, remarks = _images(found, path, name, progress)
+            images, notes = _images(found, path, name, progress)
             choice = choose_image(images, spec, name, wanted)
             examined = check_body_part(body_part, choice.image.body_part, name)
-        yield OpenImage(choice, (*remarks, *examined))
+        yield OpenImage(choice, notes + Notes(examined))
 
 
 def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None = None) -> SeriesList:
@@ -136,7 +138,7 @@ def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None 
     path = Path(path)
     name = printable(str(path), 512)
     with open_path(path) as found:
-        images, remarks = _images(found, path, name, progress)
+        images, notes = _images(found, path, name, progress)
         chosen, problem = None, None
         try:
             choice = choose_image(images, spec, name)
@@ -146,11 +148,11 @@ def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None 
     shown = [image for image in images if image.is_picture or image.modality in spec.modality]
     left_out = reasons([image for image in images if image not in shown], spec)
     entries = tuple(_entry(image, spec, image.number == chosen, why) for image in shown)
-    return SeriesList(entries, dict(sorted(left_out.items())), problem, remarks)
+    return SeriesList(entries, dict(sorted(left_out.items())), problem, notes.warnings)
 
 
-def _images(found: Found, path: Path, name: str, progress: Progress | None) -> tuple[list[Candidate], tuple[str, ...]]:
-    """Every image, numbered by series and then by file, and remarks on files that were passed over."""
+def _images(found: Found, path: Path, name: str, progress: Progress | None) -> tuple[list[Candidate], Notes]:
+    """Every image, numbered by series and then by file, and what there is to say of files that were passed over."""
     volumes = [source.name for source in found.sources if is_nifti(source)]
     instances, foreign = parse_sources(found, path, progress)
     images = [read_radiograph(instance) for instance in instances]

@@ -23,6 +23,7 @@ from .dicom.pixels import Receive
 from .faults import doing
 from .files import MAX_MEMBER_BYTES, Source
 from .geometry.affine import Affine, by_axes, check_affine, place
+from .notes import Notes
 
 NIFTI = "NIfTI"
 """What stands for the modality, which such a file does not tell."""
@@ -121,7 +122,7 @@ class OpenNifti:
 
     image: NiftiImage
     intensity: Intensity
-    remarks: tuple[str, ...]
+    notes: Notes
     patient: PatientHeader = field(default_factory=PatientHeader)
 
     @property
@@ -142,7 +143,7 @@ class OpenNifti:
         values = self._values(progress)
         place = self.placement
         volume = Volume(values, self.intensity, place.spacing_mm, place.origin_mm, place.direction)
-        return Study(volume, NIFTI, {}, self.patient, self.remarks)
+        return Study(volume, NIFTI, {}, self.patient, self.notes.warnings, remarks=self.notes.remarks)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Hand over each slice of the volume, in any order and once.
@@ -153,7 +154,10 @@ class OpenNifti:
         values = self._values(progress)
         each_slice(values, receive)
         place = self.placement
-        return StudyFacts(NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, self.remarks)
+        notes = self.notes
+        return StudyFacts(
+            NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, notes.warnings, remarks=notes.remarks
+        )
 
     def _values(self, progress: Progress | None) -> NDArray[np.int16] | NDArray[np.float32]:
         """[D, H, W]."""

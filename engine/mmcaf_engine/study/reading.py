@@ -20,7 +20,9 @@ from .geometry.arrangement import Geometry, arrange_slices
 from .geometry.policies import Duplicates, Gaps, Policies, Tilt
 from .given import StudyFiles, open_files, study_name
 from .nifti import OpenNifti
+from .notes import NONE, Notes
 from .scan import read_headers
+from .selection.grouping import check_one_volume
 from .selection.ranking import choose
 from .selection.series import Candidate, Catalogue, catalogue
 
@@ -39,6 +41,7 @@ class OpenSeries:
 
     patient: what its header says of the patient.
     copies: the slices that a policy leaves out, to be compared with those kept.
+    notes: what its headers gave rise to.
     """
 
     name: str
@@ -47,7 +50,7 @@ class OpenSeries:
     plan: PixelPlan
     copies: PixelPlan | None
     patient: PatientHeader
-    remarks: tuple[str, ...]
+    notes: Notes
 
     @property
     def placement(self) -> Placement:
@@ -117,7 +120,8 @@ class OpenSeries:
             patient=self.patient,
             slices=self.shape[0],
             spacing_mm=self.geometry.spacing_mm,
-            warnings=(*self.remarks, *self.geometry.warnings, *warnings),
+            warnings=(*self.notes.warnings, *self.geometry.warnings, *warnings),
+            remarks=self.notes.remarks,
             images=self._images(),
             body_part=self.chosen.body_part,
         )
@@ -135,20 +139,20 @@ class OpenSeries:
 class Headers:
     """A study whose headers are read: the candidates for a volume, any of which can be opened.
 
-    name: the path, as messages call it. remarks: warnings on what was passed over.
+    name: the path, as messages call it. notes: on what was passed over.
     """
 
     name: str
     catalogue: Catalogue
-    remarks: tuple[str, ...]
+    notes: Notes
 
     def open(
-        self, chosen: Candidate, *, intensity: Intensity, policies: Policies, remarks: tuple[str, ...] = ()
+        self, chosen: Candidate, *, intensity: Intensity, policies: Policies, notes: Notes = NONE
     ) -> OpenSeries | OpenNifti:
         """Check all that the headers of one candidate tell.
 
         Args:
-            remarks: warnings that its choice gave rise to.
+            notes: what its choice gave rise to.
 
         Raises:
             StudyError: an image of it is unreadable, or its geometry or pixels would give a wrong volume.
@@ -156,9 +160,10 @@ class Headers:
         if chosen.fault is not None:
             raise chosen.fault
         if chosen.image is not None:
-            return OpenNifti(chosen.image, intensity, remarks)
+            return OpenNifti(chosen.image, intensity, notes)
         _refuse_mixture(chosen.frames, self.name)
         geometry = arrange_slices(chosen.frames, self.name, policies)
+        told = check_one_volume([chosen.frames[index] for index in geometry.order], self.name)
 
         def planned(part: Geometry) -> PixelPlan:
             return plan_slices(chosen.frames, part, self.name, intensity=intensity, modality=chosen.modality)
@@ -172,7 +177,7 @@ class Headers:
             plan,
             planned(replace(geometry, order=copies)) if copies else None,
             read_patient(chosen.frames[0].instance),
-            remarks,
+            notes + told,
         )
 
 
@@ -191,7 +196,7 @@ def open_headers(study: StudyFiles, progress: Progress | None = None) -> Iterato
             headers = read_headers(found, path, name, progress)
         with span("geometry"):
             candidates = catalogue(headers)
-        yield Headers(name, candidates, headers.remarks)
+        yield Headers(name, candidates, headers.notes + candidates.notes)
 
 
 @contextmanager
@@ -236,7 +241,7 @@ def open_study(
     policies = Policies(gaps, tilt, duplicates)
     with open_headers(path, progress) as headers:
         chosen, left_out = choose(headers.catalogue, headers.name, modality=modality, series=series)
-        yield headers.open(chosen, intensity=intensity, policies=policies, remarks=(*headers.remarks, *left_out))
+        yield headers.open(chosen, intensity=intensity, policies=policies, notes=headers.notes + Notes(left_out))
 
 
 def read_study(

@@ -11,6 +11,7 @@ from .dicom.media import is_directory_file, listed_images
 from .dicom.tags import Known
 from .files import Found, Source
 from .nifti import NiftiImage, is_nifti, read_nifti
+from .notes import Notes
 
 DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
 """A file so named, or like the images beside it, that is not DICOM is worth a warning: its transfer may have failed."""
@@ -21,12 +22,12 @@ class Headers:
     """What lies at a path.
 
     instances: of DICOM files. images: NIfTI files by name, or why one cannot be read.
-    remarks: warnings on what was passed over.
+    notes: on what was passed over.
     """
 
     instances: list[Instance]
     images: dict[str, NiftiImage | StudyError]
-    remarks: tuple[str, ...]
+    notes: Notes
 
 
 def read_headers(found: Found, path: Path, name: str, progress: Progress | None) -> Headers:
@@ -61,22 +62,22 @@ def parse_sources(found: Found, path: Path, progress: Progress | None) -> tuple[
     return [instance for instance in instances if not is_directory_file(instance)], foreign
 
 
-def passed_over(found: Found, name: str, instances: Sequence[Instance], foreign: Sequence[Source]) -> tuple[str, ...]:
-    """Warnings on files that are no proper DICOM, and on links that were not followed."""
-    remarks = []
+def passed_over(found: Found, name: str, instances: Sequence[Instance], foreign: Sequence[Source]) -> Notes:
+    """What there is to say of files that are no proper DICOM, and on links that were not followed."""
+    warnings = []
     legacy = [instance for instance in instances if instance.legacy]
     if legacy:
-        remarks.append(
+        warnings.append(
             f"{name}: {len(legacy)} files lack the preamble and file meta of PS3.10, first {legacy[0].name}; read as "
             f"{legacy[0].syntax.name}."
         )
     usual = DICOM_SUFFIXES | {_suffix(instance.name) for instance in instances}
     posing = [source.name for source in foreign if _suffix(source.name) in usual]
     if posing:
-        remarks.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")
+        warnings.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")
     if found.skipped_links:
-        remarks.append(f"{name}: {found.skipped_links} symbolic links lead out of the directory and were skipped.")
-    return tuple(remarks)
+        warnings.append(f"{name}: {found.skipped_links} symbolic links lead out of the directory and were skipped.")
+    return Notes(tuple(warnings))
 
 
 def _image(source: Source) -> NiftiImage | StudyError:

@@ -37,11 +37,13 @@ def test_variant(variant: Variant, tmp_path: Path) -> None:
     log.info("%s: %g HU", variant.id, error)
     assert error <= variant.tolerance
     assert values.flags.c_contiguous
-    assert study.volume.spacing_mm == pytest.approx((2.5 if len(values) > 1 else 0.0, 0.7, 0.8), abs=2e-6)
+    assert study.volume.spacing_mm == pytest.approx((variant.spacing if len(values) > 1 else 0.0, 0.7, 0.8), abs=2e-6)
     assert len(study.warnings) == len(variant.warnings), study.warnings
     assert [part in warning for part, warning in zip(variant.warnings, study.warnings, strict=True)] == [True] * len(
         variant.warnings
     ), study.warnings
+    assert len(study.remarks) == len(variant.remarks), study.remarks
+    assert all(part in remark for part, remark in zip(variant.remarks, study.remarks, strict=True)), study.remarks
 
 
 def test_the_table_is_large_and_each_row_says_what_it_expects() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ...errors import StudyError
 from ...volume import SourceImage
 from ..faults import printable
+from .diffusion import b_value
 from .instance import Instance
 from .tags import Tags, describe
 
@@ -24,10 +25,14 @@ class Frame:
     spacing: mm between rows, then between columns; (0028,0030).
     thickness: mm; (0018,0050).
     slope, intercept: of the rescale to intensities; (0028,1053), (0028,1052).
-    acquisition: (0020,0012), or (0020,9156) of an Enhanced image's frame.
-    b_value: s/mm2; (0018,9087). echo: ms; (0018,0081), or (0018,9082) of an Enhanced image's frame.
+    acquisition: (0020,9156) of an Enhanced image's frame, else (0020,0012).
+    b_value: s/mm2; (0018,9087), else where vendors keep it.
+    echo: ms; (0018,0081), or (0018,9082) of an Enhanced image's frame.
     phase: (0020,0100), or (0020,9128) of an Enhanced image's frame.
     acquired: YYYYMMDDHHMMSS.F, when its acquisition began; empty where not known.
+    stack: (0020,9056). kernel: (0018,1210). kvp: peak kilovoltage; (0018,0060). contrast: the agents that were given;
+        (0018,0010), or (0018,9342) of an Enhanced image's frame.
+    image: of a multi-frame image, the UID that its frames share, and with them those of its concatenation.
     """
 
     instance: Instance
@@ -47,6 +52,11 @@ class Frame:
     echo: float | None = None
     phase: int | None = None
     acquired: str = ""
+    stack: str = ""
+    kernel: str = ""
+    kvp: float | None = None
+    contrast: str = ""
+    image: str = ""
 
     @property
     def sent_order(self) -> tuple[float, str, int, str]:
@@ -114,11 +124,17 @@ def _from_functional_groups(instance: Instance, count: int, rows: int, columns: 
             "Send the study again from its source.",
         )
 
+    of_all: dict[str, Tags | None] = {}
+
     def frame(index: int) -> Frame:
         own = Tags(items[index], f"{instance.name} frame {index + 1}")
 
         def macro(keyword: str) -> Tags | None:
-            return own.first_item(keyword) or (shared.first_item(keyword) if shared else None)
+            if (of_frame := own.first_item(keyword)) is not None:
+                return of_frame
+            if keyword not in of_all:
+                of_all[keyword] = shared.first_item(keyword) if shared else None
+            return of_all[keyword]
 
         return _frame(instance, index, rows, columns, macro)
 
@@ -127,21 +143,22 @@ def _from_functional_groups(instance: Instance, count: int, rows: int, columns: 
 
 def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Callable[[str], Tags | None]) -> Frame:
     """A frame from what `macro` finds: a functional group's macro, or the whole header of a single frame."""
+    tags = instance.tags
     position = macro("PlanePositionSequence")
     orientation = macro("PlaneOrientationSequence")
     measures = macro("PixelMeasuresSequence")
     rescale = macro("PixelValueTransformationSequence")
     kind = macro("CTImageFrameTypeSequence") or macro("MRImageFrameTypeSequence")
     content = macro("FrameContentSequence")
-    diffusion, echo = macro("MRDiffusionSequence"), macro("MREchoSequence")
-    acquisition, phase, acquired = None, None, ""
+    echo = macro("MREchoSequence")
+    acquisition, phase, acquired, stack = None, None, "", ""
     if content:
-        of_frame = "FrameAcquisitionNumber" in content
-        acquisition = content.whole_or_none("FrameAcquisitionNumber" if of_frame else "AcquisitionNumber")
+        acquisition = content.whole_or_none("FrameAcquisitionNumber")
         phase = content.whole_or_none(
             "TemporalPositionIndex" if "TemporalPositionIndex" in content else "TemporalPositionIdentifier"
         )
         acquired = _moment(content)
+        stack = content.text_or("StackID", "")
     return Frame(
         instance,
         index,
@@ -152,15 +169,38 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
         rescale.number("RescaleSlope") if rescale else None,
         rescale.number("RescaleIntercept") if rescale else None,
         rescale.text("RescaleType") if rescale else "",
-        (kind.texts("FrameType") if kind else ()) or instance.tags.texts("ImageType"),
+        (kind.texts("FrameType") if kind else ()) or tags.texts("ImageType"),
         rows,
         columns,
-        acquisition,
-        diffusion.number_or_none("DiffusionBValue") if diffusion else None,
+        tags.whole_or_none("AcquisitionNumber") if acquisition is None else acquisition,
+        b_value(tags, macro("MRDiffusionSequence")),
         echo.number_or_none("EffectiveEchoTime" if "EffectiveEchoTime" in echo else "EchoTime") if echo else None,
         phase,
         acquired,
+        stack,
+        _first(macro("CTReconstructionSequence"), tags).text_or("ConvolutionKernel", ""),
+        _first(macro("CTXRayDetailsSequence"), tags).number_or_none("KVP"),
+        _contrast(tags, macro("ContrastBolusUsageSequence")),
+        _image(tags),
     )
+
+
+def _image(tags: Tags) -> str:
+    """Of a single frame that stands alone none."""
+    several = (tags.whole("NumberOfFrames") or 1) > 1
+    return tags.text_or("ConcatenationUID", tags.text_or("SOPInstanceUID", "") if several else "")
+
+
+def _first(macro: Tags | None, tags: Tags) -> Tags:
+    return tags if macro is None else macro
+
+
+def _contrast(tags: Tags, usage: Tags | None) -> str:
+    """Which agent was given, or that one was; empty where nothing says so."""
+    if usage is not None and usage is not tags:
+        return usage.text_or("ContrastBolusAgentAdministered", "")
+    named = tags.text_or("ContrastBolusAgent", "")
+    return named or ("given" if "ContrastBolusAgentSequence" in tags else "")
 
 
 def _moment(tags: Tags) -> str:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
@@ -94,6 +94,28 @@ class Tags:
         if not all(math.isfinite(number) for number in numbers):
             raise self.refusal(keyword, "is not finite")
         return numbers
+
+    def private(self, element: int, creator: str, representation: str) -> tuple[float, ...]:
+        """The numbers of a vendor's element, for the same uses as `text_or`; none where they cannot be read.
+
+        Args:
+            element: its tag, in the block that it usually has.
+            creator: who must have reserved that block (PS3.5 7.8.1).
+            representation: IS, DS, US or FL; what a file that says UN, or nothing, holds.
+        """
+        reserved = BaseTag(element & 0xFFFF0000 | element >> 8 & 0xFF)
+        if element not in self.dataset or reserved not in self.dataset:
+            return ()
+        try:
+            if str(self.dataset[reserved].value).strip() != creator:
+                return ()
+            value = self.dataset[element].value
+            if isinstance(value, bytes):
+                held = RawDataElement(BaseTag(element), representation, len(value), value, 0, False, True)
+                value = convert_raw_data_element(held).value
+            return tuple(float(number) for number in _listed(value) if math.isfinite(float(number)))
+        except Exception:  # whatever pydicom makes of a vendor's bytes
+            return ()
 
     def items(self, keyword: str) -> Sequence[Dataset]:
         """The items of a sequence."""

@@ -16,6 +16,7 @@ from ..geometry.policies import Policies
 from ..given import StudySource, StudyVolumes
 from ..in_memory import GIVEN, OpenVolume, open_volumes
 from ..nifti import OpenNifti
+from ..notes import NONE, Notes
 from ..reading import Headers, OpenSeries, open_headers
 from .body_part import check_body_part
 from .matching import Match, match_series
@@ -45,7 +46,7 @@ class _Choice:
 
     match: Match
     headers: Headers
-    remarks: tuple[str, ...] = ()
+    notes: Notes = NONE
 
 
 @contextmanager
@@ -87,8 +88,8 @@ def open_inputs(
             for choice in found:
                 candidate = choice.match.chosen
                 examined = check_body_part(manifest.body_part, candidate.body_part, choice.headers.name)
-                remarks = (*choice.remarks, *examined)
-                read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, remarks=remarks)
+                notes = choice.notes + Notes(examined)
+                read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, notes=notes)
                 shown = InputSeries(choice.match.input, candidate.source, choice.match.why, read)
                 opened.append(shown)
             places = [(entry.input, entry.opened.placement) for entry in opened]
@@ -170,16 +171,16 @@ def _chosen(
             return [_Choice(Match(only, there[only][1], "as asked"), there[only][0])]
         chosen, left_out = choose(headers.catalogue, name, modality=modality, series=inside.get(only))
         why = "as asked" if inside else "the best of those that fit" if left_out else "the only one that fits"
-        return [_Choice(Match(only, chosen, why), headers, (*headers.remarks, *left_out))]
+        return [_Choice(Match(only, chosen, why), headers, headers.notes + Notes(left_out))]
     specs = [spec for spec in manifest.series if spec.input not in there]
     by_rule = match_series(headers.catalogue, specs, name, modality=modality, chosen=inside)
     matches = {match.input: _Choice(match, headers) for match in by_rule}
     for key, (other, candidate) in there.items():
-        matches[key] = _Choice(Match(key, candidate, "as asked"), other, other.remarks)
+        matches[key] = _Choice(Match(key, candidate, "as asked"), other, other.notes)
     found = [matches[spec.input] for spec in manifest.series]
     _check_one_patient(found, name)
     first = found[0]
-    return [replace(first, remarks=(*headers.remarks, *first.remarks)), *found[1:]]
+    return [replace(first, notes=headers.notes + first.notes), *found[1:]]
 
 
 def _is_path(value: str) -> bool:

@@ -86,7 +86,7 @@ def list_series(
         choose_for = _by_rules(study, name, modality, inputs) if inputs else _best(study, name, modality)
         entries = tuple(_entry(entry, *choose_for.told(entry)) for entry in study.candidates)
     left_out = dict(sorted(study.left_out.items()))
-    return SeriesList(entries, left_out, choose_for.problem, headers.remarks)
+    return SeriesList(entries, left_out, choose_for.problem, headers.notes.warnings)
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,23 @@
 """The instances of a study, grouped into the candidates for the volume."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...errors import StudyError
+from ..dicom.concatenation import missing_parts
 from ..dicom.frames import Frame, read_frames
 from ..dicom.header import read_body_part
 from ..dicom.instance import Instance
 from ..dicom.tags import describe
 from ..faults import printable
-from ..geometry.checks import AXIAL_TOLERANCE_DEGREES, Vector, slice_normal
+from ..geometry.checks import slice_normal
 from ..nifti import NIFTI, NiftiImage
+from ..notes import NONE, Notes
 from ..scan import Headers
+from .grouping import Group, groups, plane_of
 
 OTHER_OBJECTS = {
     "SR": "structured report (SR)",
@@ -34,13 +37,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class of screenshots; multi-frame ones append a number."""
 LOCALIZER = {"LOCALIZER", "SCOUT"}
 """Values of ImageType (PS3.3 C.8.2.1.1.1) on survey images."""
-SAME_PLACE_DIGITS = 1
-"""Decimals of a position in mm, to which frames that share a place agree."""
-COVERED = 0.9
-"""Part of a series' positions that one of its acquisitions or image types must have to be taken for itself."""
 PLANES = ("sagittal", "coronal", "axial", "unknown")
 """Names of `Candidate.plane`; its -1 is the last."""
-_PARALLEL = float(np.cos(np.radians(AXIAL_TOLERANCE_DEGREES)))
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class Candidate:
     extent_mm: from the first slice to the last; 0 when unknown.
     oblique_degrees: between the slice normal and its patient axis.
     fault: why an image of this series could not be read, if so.
+    label: what tells it from others of its series, in words; empty where it is all of it.
     number: as in the list that messages show, from 1.
     image: the NIfTI file that this is, which has no frames and no UIDs; `description` is then its name.
     """
@@ -74,6 +73,7 @@ class Candidate:
     patient: str = field(default="", repr=False)
     number: int = 0
     image: NiftiImage | None = None
+    label: str = ""
 
     def fits(self, modality: str | None) -> bool:
         """Whether it may be of a network's modality. A NIfTI file does not tell; it cannot be CT, for want of HU."""
@@ -113,6 +113,7 @@ class Candidate:
             parts[:2] = [f"NIfTI file {self.description}"]
         parts += [f"{self.step_mm:.2f} mm apart"] if self.step_mm else []
         parts += [PLANES[self.plane]] if self.plane in (0, 1) else []
+        parts += [self.label] if self.label else []
         return ", ".join(parts)
 
 
@@ -123,56 +124,74 @@ class Catalogue:
     candidates: tuple[Candidate, ...] = ()
     left_out: Counter[str] = field(default_factory=Counter)
     left_out_series: dict[str, str] = field(default_factory=dict)
+    notes: Notes = NONE
+
+
+_Key = tuple[str, int | None]
+"""SeriesInstanceUID; where there is none, SeriesNumber tells series apart."""
 
 
 def catalogue(headers: Headers) -> Catalogue:
     """Group the instances into candidates by series, matrix and orientation.
 
-    Within a series, frames at the same positions are further told apart by their image type, acquisition, b-value,
-    echo time, temporal position or acquisition time. Localizers, secondary captures, colour images and objects without
-    pixels are left out. An image with an unreadable element stays with its series as a fault. Each NIfTI file is a
+    Within a series, frames that cannot be one volume are told apart further; see `grouping`. Localizers, secondary
+    captures, colour images and objects without pixels are left out. An image with an unreadable element, or of which a
+    part is missing, stays with its series as a fault. Each NIfTI file is a
     candidate.
 
     Raises:
         StudyError: a slice was cut short before its pixels; even its series may then be in doubt.
     """
     result = Catalogue()
-    groups: dict[tuple[object, ...], list[Frame]] = {}
-    faults: dict[str, StudyError] = {}
-    unread: Counter[str] = Counter()
-    members: dict[str, Instance] = {}
+    found_frames: dict[tuple[_Key, int, int, int], list[Frame]] = {}
+    faults: dict[_Key, StudyError] = {}
+    unread: Counter[_Key] = Counter()
+    members: dict[_Key, Instance] = {}
     for instance in headers.instances:
         tags = instance.tags
         uid = tags.text("SeriesInstanceUID")
+        key = (uid, None if uid else tags.whole_or_none("SeriesNumber"))
         _refuse_cut_short(instance)
         try:
             reason = _why_not(instance)
             frames = () if reason else read_frames(instance)
         except StudyError as failure:
-            faults.setdefault(uid, failure)
-            members.setdefault(uid, instance)
-            unread[uid] += 1
+            faults.setdefault(key, failure)
+            members.setdefault(key, instance)
+            unread[key] += 1
             continue
         volume = [frame for frame in frames if not LOCALIZER & set(frame.image_type)]
         if not volume:
             result.left_out[reason or "localizer"] += 1
             result.left_out_series.setdefault(uid, reason or "localizer")
             continue
-        members.setdefault(uid, instance)
+        members.setdefault(key, instance)
         for frame in volume:
-            groups.setdefault((uid, frame.rows, frame.columns, _plane(frame)), []).append(frame)
-    grouped = {str(key[0]) for key in groups}
+            found_frames.setdefault((key, frame.rows, frame.columns, plane_of(frame)), []).append(frame)
+    incomplete = missing_parts(headers.instances)
     found = [
-        _candidate(members[str(key[0])], tuple(part), faults.get(str(key[0])), unread[str(key[0])])
-        for key, group in groups.items()
-        for parallel in _by_orientation(sorted(group, key=lambda frame: frame.sent_order))
-        for part in _by_kind(parallel)
+        _candidate(members[key], part, faults.get(key) or _fault(part, incomplete), unread[key])
+        for (key, *_), frames in found_frames.items()
+        for part in groups(frames)
     ]
-    found += [_candidate(members[uid], (), fault, unread[uid]) for uid, fault in faults.items() if uid not in grouped]
+    grouped = {key for key, *_ in found_frames}
+    found += [
+        _candidate(members[key], Group(()), fault, unread[key]) for key, fault in faults.items() if key not in grouped
+    ]
     found.sort(key=_list_order)
     found += [_from_file(name, image) for name, image in sorted(headers.images.items())]
     result.candidates = tuple(replace(entry, number=number) for number, entry in enumerate(found, start=1))
+    if nameless := len({id(frame.instance) for entry in found for frame in entry.frames if not entry.series_uid}):
+        told = (
+            f"{nameless} files carry no {describe('SeriesInstanceUID')}; {describe('SeriesNumber')} told series apart."
+        )
+        result.notes = Notes(remarks=(told,))
     return result
+
+
+def _fault(group: Group, incomplete: Mapping[str, StudyError]) -> StudyError | None:
+    """Why a concatenation that some of these frames are of cannot be read."""
+    return next((incomplete[frame.image] for frame in group.frames if frame.image in incomplete), None)
 
 
 def _refuse_cut_short(instance: Instance) -> None:
@@ -202,65 +221,10 @@ def _why_not(instance: Instance) -> str:
     return ""
 
 
-def _plane(frame: Frame) -> int:
-    if frame.orientation is None:
-        return -1
-    return int(np.argmax(np.abs(slice_normal(frame.orientation))))
-
-
-def _by_orientation(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames that differ by more than a rounding or a slip; less is left for the geometry's checks to refuse."""
-    parts: list[tuple[Vector | None, list[Frame]]] = []
-    for frame in frames:
-        normal = None if frame.orientation is None else slice_normal(frame.orientation)
-        for first, part in parts:
-            if normal is None or first is None:
-                same = normal is first
-            else:  # one of length 0 belongs anywhere; mirrored slices stay to be refused
-                same = abs(float(normal @ first)) >= _PARALLEL or not (normal.any() and first.any())
-            if same:
-                part.append(frame)
-                break
-        else:
-            parts.append((normal, [frame]))
-    return [part for _, part in parts]
-
-
-def _by_kind(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames that share positions, by what else tells them apart where that explains it.
-
-    It does where no part repeats a position and one part nearly covers them all; a stray repeated
-    slice stays, and is refused as such.
-    """
-    places = len({_place(frame) for frame in frames})
-    if places == len(frames):
-        return [frames]
-    kinds: tuple[Callable[[Frame], object], ...] = (
-        lambda frame: frame.image_type,
-        lambda frame: frame.acquisition,
-        lambda frame: (frame.image_type, frame.acquisition),
-        lambda frame: frame.b_value,
-        lambda frame: frame.echo,
-        lambda frame: frame.phase,
-        lambda frame: frame.acquired,
-    )
-    for kind in kinds:
-        parts: dict[object, list[Frame]] = {}
-        for frame in frames:
-            parts.setdefault(kind(frame), []).append(frame)
-        distinct = all(len({_place(frame) for frame in part}) == len(part) for part in parts.values())
-        if distinct and max(map(len, parts.values())) >= COVERED * places:
-            return list(parts.values())
-    return [frames]
-
-
-def _place(frame: Frame) -> tuple[float, ...]:
-    return tuple(round(value, SAME_PLACE_DIGITS) for value in frame.position or ())
-
-
-def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError | None, unread: int) -> Candidate:
+def _candidate(instance: Instance, group: Group, fault: StudyError | None, unread: int) -> Candidate:
+    frames = group.frames
     tags = (frames[0].instance if frames else instance).tags
-    plane = _plane(frames[0]) if frames else -1
+    plane = plane_of(frames[0]) if frames else -1
     orientation = frames[0].orientation if frames else None
     oblique = 0.0
     if orientation is not None:
@@ -281,6 +245,7 @@ def _candidate(instance: Instance, frames: tuple[Frame, ...], fault: StudyError 
         oblique_degrees=oblique,
         fault=fault,
         patient=tags.label("PatientID"),
+        label=group.label,
     )
 
 

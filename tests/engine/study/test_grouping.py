@@ -1,0 +1,132 @@
+"""Slices of volumes that lie within each other are never read as one; blocks one after the other may be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dicom_factory import ct_series, hounsfield, save
+from mmcaf_engine.errors import StudyError
+from mmcaf_engine.study import read_study
+from mmcaf_engine.study.dicom.frames import Frame
+from mmcaf_engine.study.reading import open_headers
+from mmcaf_engine.study.selection.grouping import LABELS, alternates, check_one_volume, groups
+from refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+LETTERS = "abc"
+SET: dict[str, Callable[[Frame, str], Frame]] = {
+    "acquisition": lambda frame, letter: replace(frame, acquisition=LETTERS.index(letter)),
+    "stack": lambda frame, letter: replace(frame, stack=letter),
+    "kernel": lambda frame, letter: replace(frame, kernel=letter),
+    "kvp": lambda frame, letter: replace(frame, kvp=80.0 + 20 * LETTERS.index(letter)),
+    "contrast": lambda frame, letter: replace(frame, contrast=letter.replace("a", "")),
+    "b-value": lambda frame, letter: replace(frame, b_value=400.0 * LETTERS.index(letter)),
+    "echo": lambda frame, letter: replace(frame, echo=10.0 + LETTERS.index(letter)),
+    "phase": lambda frame, letter: replace(frame, phase=LETTERS.index(letter)),
+    "image": lambda frame, letter: replace(frame, image=letter),
+    "scan": lambda frame, letter: replace(frame, acquired=f"2024050610{15 * LETTERS.index(letter):02}00"),
+}
+"""What sets each label that slices may not alternate in."""
+
+SEQUENCES = st.text(LETTERS, min_size=1, max_size=12)
+MORE = [pytest.param(100, id="some"), pytest.param(5000, id="many", marks=pytest.mark.full)]
+
+
+@pytest.fixture(scope="module")
+def slices(tmp_path_factory: pytest.TempPathFactory) -> tuple[Frame, ...]:
+    """Twelve frames, 2.5 mm apart."""
+    path = save(ct_series(hounsfield(12)), tmp_path_factory.mktemp("study") / "study")
+    with open_headers(path) as headers:
+        return headers.catalogue.candidates[0].frames
+
+
+def in_blocks(sequence: Sequence[object]) -> bool:
+    """Whether nothing lies between two of the same kind: by looking at every three, not by counting changes."""
+    return not any(one == last != middle for one, middle, last in combinations(sequence, 3))
+
+
+@pytest.mark.parametrize("examples", MORE)
+def test_a_label_alternates_where_it_comes_back(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, database=None)
+    @given(SEQUENCES)
+    def check(sequence: str) -> None:
+        assert alternates(sequence) == (not in_blocks(sequence))
+
+    check()
+
+
+@pytest.mark.parametrize("examples", MORE)
+def test_no_volume_is_read_that_lies_within_another(examples: int, slices: tuple[Frame, ...]) -> None:
+    @settings(max_examples=examples, deadline=None, database=None)
+    @given(SEQUENCES, st.sampled_from(sorted(SET)), st.permutations(range(12)))
+    @example("abababababab", "kvp", list(range(12)))
+    @example("aabbabababab", "kernel", list(range(12)))
+    def check(sequence: str, label: str, order: Sequence[int]) -> None:
+        frames = [SET[label](frame, letter) for frame, letter in zip(slices, sequence, strict=False)]
+        letter_of = {id(frame): letter for frame, letter in zip(frames, sequence, strict=True)}
+        found = groups([frames[at] for at in order if at < len(frames)])
+        assert sorted(id(frame) for group in found for frame in group.frames) == sorted(letter_of)
+        if in_blocks(sequence):
+            assert len(found) == 1
+            notes = check_one_volume(frames, "study")
+            assert bool(notes.warnings or notes.remarks) >= (1 < len(set(sequence)) < len(sequence))
+        for group in found:
+            ordered = [frame for frame in frames if any(frame is member for member in group.frames)]
+            if in_blocks([letter_of[id(frame)] for frame in ordered]):
+                check_one_volume(ordered, "study")
+            else:
+                with pytest.raises(StudyError):
+                    check_one_volume(ordered, "study")
+
+    check()
+
+
+def test_two_labels_at_once_give_four_volumes(slices: tuple[Frame, ...]) -> None:
+    frames = [replace(frame, kernel="ab"[at % 2], kvp=80.0 + 60 * (at // 2 % 2)) for at, frame in enumerate(slices)]
+    found = groups(frames)
+    assert [len(group.frames) for group in found] == [3, 3, 3, 3]
+    assert {group.label for group in found} == {
+        f"(0018,1210) ConvolutionKernel {kernel}, (0018,0060) KVP {kvp}" for kernel in "ab" for kvp in (80, 140)
+    }
+
+
+def test_a_single_slice_of_another_acquisition_is_refused_and_never_taken_for_a_missing_one(tmp_path: Path) -> None:
+    images = ct_series(hounsfield(12), AcquisitionNumber=1)
+    images[5].AcquisitionNumber = 2
+    path = save(images, tmp_path / "study")
+    for gaps in ("refuse", "interpolate"):
+        with refused(StudyError, "(0020,0012) AcquisitionNumber 1", "(0020,0012) AcquisitionNumber 2", 2, 1):
+            read_study(path, gaps=gaps)
+
+
+@pytest.mark.parametrize("policy", ["refuse", "first"])
+def test_copies_that_a_policy_drops_do_not_mix_two_acquisitions(policy: Any, tmp_path: Path) -> None:
+    """Neither covers the places of both, so that nothing tells them apart; what is left would be of both."""
+    values = hounsfield(12)
+    one, other = ct_series(values, AcquisitionNumber=1)[:8], ct_series(values, AcquisitionNumber=2)[3:]
+    for at, image in enumerate(other):
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{at}"
+        image.InstanceNumber = 20 - 19 * (at % 2) + at
+    with pytest.raises(StudyError):
+        read_study(save([*one, *other], tmp_path / "study"), duplicates=policy)
+
+
+def test_a_scan_with_pauses_for_breath_is_one(tmp_path: Path) -> None:
+    images = ct_series(hounsfield(12), AcquisitionDate="20240506")
+    for at, image in enumerate(images):
+        image.AcquisitionTime = f"10{at // 4:02}{30 * (at % 2):02}"
+    study = read_study(save(images, tmp_path / "study"))
+    assert len(study.volume.values) == 12 and study.warnings == () == study.remarks
+
+
+def test_every_label_is_tried() -> None:
+    weak = {"ImageType", "SliceThickness", "SeriesDescription"}
+    assert {label.name.split()[-1] for label in LABELS if label.within == "warning"} == weak
+    assert len(SET) == len(LABELS) - len(weak)

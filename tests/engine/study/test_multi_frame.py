@@ -1,0 +1,182 @@
+"""Several multi-frame images: parts of one, volumes that lie at the same places or within each other, and b-values."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileDataset
+
+from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save
+from mmcaf_engine.errors import StudyError
+from mmcaf_engine.study import read_study
+from mmcaf_engine.study.reading import open_headers
+from mmcaf_engine.study.selection.series import Candidate
+from refusals import refused
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
+VALUES = hounsfield(8)
+
+
+def image(values: Any, uid: int, first: int = 0, **elements: Any) -> FileDataset:
+    """Slices from number `first` on, as an image of its own."""
+    made = enhanced_ct(values, **elements)
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{uid}"
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        frame.PlanePositionSequence[0].ImagePositionPatient[2] += 2.5 * first
+    return made
+
+
+def parts(*numbers: int, total: int | None = 2, of: str = "1.2.9") -> list[FileDataset]:
+    """Parts of one image of eight slices, four in each."""
+    told = {} if total is None else {"InConcatenationTotalNumber": total}
+    return [
+        image(
+            VALUES[4 * (number - 1) : 4 * number] if number <= 2 else VALUES[:4] + 1,
+            number,
+            4 * (number - 1),
+            ConcatenationUID=of,
+            InConcatenationNumber=number,
+            **told,
+        )
+        for number in numbers
+    ]
+
+
+def found(images: list[FileDataset], folder: Path) -> tuple[Candidate, ...]:
+    with open_headers(save(images, folder / "study")) as headers:
+        return headers.catalogue.candidates
+
+
+@pytest.mark.parametrize("total", [2, None])
+def test_all_parts_of_an_image_are_one_volume(total: int | None, tmp_path: Path) -> None:
+    study = read_study(save(parts(2, 1, total=total), tmp_path / "study"))
+    assert np.array_equal(study.volume.values, VALUES)
+    assert study.warnings == () == study.remarks
+
+
+@pytest.mark.parametrize(
+    ("images", "facts"),
+    [
+        (parts(1), (1, 2)),
+        (parts(2), (2, 1)),
+        (parts(2, total=None), (2, 1)),
+        (parts(1, 3, total=None), (1, 3)),
+        (parts(1, 2, total=3), (1, 2, 3)),
+        ([*parts(1), *parts(2, total=3)], (1, 2, 3)),
+    ],
+    ids=["first", "last", "last-of-unknown", "middle-of-unknown", "two-of-three", "two-totals"],
+)
+def test_half_a_concatenation_is_refused(images: list[FileDataset], facts: tuple[int, ...], tmp_path: Path) -> None:
+    with refused(StudyError, "(0020,9161) ConcatenationUID", "(0020,9163) InConcatenationTotalNumber", *facts):
+        read_study(save(images, tmp_path / "study"))
+
+
+def test_a_part_without_a_number_is_refused(tmp_path: Path) -> None:
+    one, other = parts(1, 2)
+    del other.InConcatenationNumber
+    with refused(StudyError, "(0020,9161) ConcatenationUID"):
+        read_study(save([one, other], tmp_path / "study"))
+
+
+def test_another_series_does_not_take_the_place_of_half_a_concatenation(tmp_path: Path) -> None:
+    others = ct_series(VALUES[:3], series_uid="1.2.7")
+    with refused(StudyError, "(0020,9161) ConcatenationUID"):
+        read_study(save([*parts(1), *others], tmp_path / "study"))
+
+
+TWO: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "acquisition-of-the-image": ({"AcquisitionNumber": 1}, {"AcquisitionNumber": 2}),
+    "image": ({}, {}),
+    "image-type": ({}, {"ImageType": ["DERIVED", "PRIMARY", "VOLUME", "ENERGY_PROP_WT"]}),
+    "energy-of-the-image": ({"KVP": 80}, {"KVP": 140}),
+}
+
+
+@pytest.mark.parametrize("place", ["same", "between"])
+@pytest.mark.parametrize("elements", TWO.values(), ids=TWO)
+def test_two_volumes_in_one_series(elements: tuple[dict[str, Any], dict[str, Any]], place: str, tmp_path: Path) -> None:
+    first, second = image(VALUES, 1, **elements[0]), image(VALUES[::-1], 2, **elements[1])
+    if place == "between":
+        for frame in second.PerFrameFunctionalGroupsSequence:
+            frame.PlanePositionSequence[0].ImagePositionPatient[2] += 1.25
+    folder = save([first, second], tmp_path / "study")
+    with refused(StudyError, 2, "8 slices", option="series", value="1"):
+        read_study(folder)
+    assert np.array_equal(read_study(folder, series="1").volume.values, VALUES)
+    assert np.array_equal(read_study(folder, series="2").volume.values, VALUES[::-1])
+
+
+MACROS: dict[str, tuple[str, str, Any, Any]] = {
+    "stack": ("FrameContentSequence", "StackID", "1", "2"),
+    "acquisition": ("FrameContentSequence", "FrameAcquisitionNumber", 1, 2),
+    "kind": (
+        "CTImageFrameTypeSequence",
+        "FrameType",
+        ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"],
+        ["ORIGINAL", "PRIMARY", "VOLUME", "ENERGY_PROP_WT"],
+    ),
+    "kernel": ("CTReconstructionSequence", "ConvolutionKernel", "Br40", "Br64"),
+    "energy": ("CTXRayDetailsSequence", "KVP", 80, 140),
+    "contrast": ("ContrastBolusUsageSequence", "ContrastBolusAgentAdministered", "NO", "YES"),
+}
+
+
+@pytest.mark.parametrize("macro", MACROS.values(), ids=MACROS)
+def test_frames_of_two_volumes_that_alternate(macro: tuple[str, str, Any, Any], tmp_path: Path) -> None:
+    sequence, keyword, *both = macro
+    made = image(VALUES, 1)
+    for at, frame in enumerate(made.PerFrameFunctionalGroupsSequence):
+        item = Dataset()
+        change(item, **{keyword: both[at % 2]})
+        frame.pop(sequence, None)  # which the frames share
+        setattr(frame, sequence, [item])
+    folder = save([made], tmp_path / "study")
+    with refused(StudyError, 2, "4 slices", option="series", value="1"):
+        read_study(folder)
+    read = [read_study(folder, series=number).volume.values for number in "12"]
+    assert sorted(volume.tobytes() for volume in read) == sorted(VALUES[at::2].tobytes() for at in (0, 1))
+
+
+# b-values where vendors keep them
+
+
+def with_b(value: Any, group: int, creator: str, element: int, representation: str) -> list[FileDataset]:
+    made = ct_series(VALUES, Modality="MR", SOPClassUID="1.2.840.10008.5.1.4.1.1.4")
+    for one in made:
+        one.private_block(group, creator, create=True).add_new(element, representation, value)
+    return made
+
+
+KEPT: dict[str, tuple[tuple[Any, ...], float | None]] = {
+    "GE": (([800, 8, 0, 0], 0x0043, "GEMS_PARM_01", 0x39, "IS"), 800.0),
+    "GE-with-its-mark": (([1000000800, 8, 0, 0], 0x0043, "GEMS_PARM_01", 0x39, "IS"), 800.0),
+    "GE-of-unknown-type": ((b"1000000050\\8\\0\\0 ", 0x0043, "GEMS_PARM_01", 0x39, "UN"), 50.0),
+    "Siemens": (("800", 0x0019, "SIEMENS MR HEADER", 0x0C, "IS"), 800.0),
+    "Philips": ((800.0, 0x2001, "Philips Imaging DD 001", 0x03, "FL"), 800.0),
+    "another-creator": (([800, 8, 0, 0], 0x0043, "SOMEBODY ELSE", 0x39, "IS"), None),
+    "no-number": ((b"abc ", 0x0043, "GEMS_PARM_01", 0x39, "UN"), None),
+}
+
+
+@pytest.mark.parametrize(("made", "expected"), KEPT.values(), ids=KEPT)
+def test_b_values_of_vendors(made: tuple[Any, ...], expected: float | None, tmp_path: Path) -> None:
+    (entry,) = found(with_b(*made), tmp_path)
+    assert {frame.b_value for frame in entry.frames} == {expected}
+
+
+def test_the_standard_element_comes_before_a_vendors(tmp_path: Path) -> None:
+    images = with_b([800, 8, 0, 0], 0x0043, "GEMS_PARM_01", 0x39, "IS")
+    for one in images:
+        one.DiffusionBValue = 50.0
+    (entry,) = found(images, tmp_path)
+    assert {frame.b_value for frame in entry.frames} == {50.0}
+
+
+def test_a_vendors_b_value_tells_two_volumes_apart(tmp_path: Path) -> None:
+    images = with_b([50, 8, 0, 0], 0x0043, "GEMS_PARM_01", 0x39, "IS")
+    more = with_b([800, 8, 0, 0], 0x0043, "GEMS_PARM_01", 0x39, "IS")
+    for at, one in enumerate(more):
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{at}"
+    assert [entry.slices for entry in found([*images, *more], tmp_path)] == [8, 8]
