@@ -22,7 +22,23 @@ class _Bomb:
         return (pytest.fail, ("code from the bundle was run",))
 
 
-@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b", "C:\\x", "", "a//b"])
+NAMES = [
+    "../outside",
+    "/etc/passwd",
+    "a/../../b",
+    "C:\\x",
+    "",
+    "a//b",
+    "a/",
+    ".",
+    "x" * 201,
+    "a" + "/a" * 100,
+    "a\x1b[2J",
+]
+NAMES += ["nul.onnx", "NUL", "sub/Com1.txt", "aux .onnx", "a.onnx.", "a ", "a?b", "a\nb"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_file_names_that_leave_the_bundle(tiny_bundle: Path, name: str) -> None:
     manifest = tiny_bundle / "manifest.json"
     document = json.loads(manifest.read_text())
@@ -30,6 +46,47 @@ def test_file_names_that_leave_the_bundle(tiny_bundle: Path, name: str) -> None:
     manifest.write_text(json.dumps(document))
     with refused(BundleError, "file name", repr(name)):
         load_bundle(tiny_bundle)
+
+
+def test_more_files_than_any_bundle_has(tiny_bundle: Path) -> None:
+    manifest = tiny_bundle / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["files"] |= {str(number): {"sha256": "0" * 64, "size": 0} for number in range(1000)}
+    manifest.write_text(json.dumps(document))
+    with refused(BundleError, "files", 1000):
+        load_bundle(tiny_bundle)
+
+
+def test_two_names_that_are_one_file_where_case_does_not_count(tiny_bundle: Path) -> None:
+    manifest = tiny_bundle / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document["files"]["Model.ONNX"] = document["files"]["model.onnx"]
+    manifest.write_text(json.dumps(document))
+    with refused(BundleError, "files"):
+        load_bundle(tiny_bundle)
+
+
+def test_golden_cases_that_unpack_to_more_than_memory_holds(tmp_path: Path) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1250000000, 1, 4, 8, 8), }\n"
+    with zipfile.ZipFile(draft / "golden.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "bomb.mmcaf")
+    with refused(BundleError, "bomb.mmcaf", "golden.npz", "image"):
+        open_session(bundle, backend="onnxruntime")
+
+
+@pytest.mark.parametrize("shape", [(2, 0), (2,), (2, 6), (), (2, 1, 1)], ids=str)
+def test_golden_answers_that_compare_with_nothing_or_with_anything(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    with np.load(draft / "golden.npz") as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    np.savez(draft / "golden.npz", **{**arrays, "logit": np.zeros(shape, np.float32)})
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "empty.mmcaf")
+    with refused(BundleError, "empty.mmcaf", "golden.npz", "logit", "[N, 1]"):
+        open_session(bundle, backend="onnxruntime")
 
 
 def test_zip_members_that_the_manifest_does_not_list_are_not_unpacked(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -70,6 +127,36 @@ def test_golden_cases_that_are_a_bare_pickle(tmp_path: Path) -> None:
     bundle = write_bundle(draft, tiny_manifest(), tmp_path / "bomb.mmcaf")
     with refused(BundleError, "bomb.mmcaf", "golden.npz"):
         open_session(bundle, backend="onnxruntime")
+
+
+GARBLED = {"encrypted": (8, b"\x01"), "compression": (10, b"\x63"), "offset": (42, b"\xf0\xff\xff\x7f")}
+"""Where in a file's entry of a zip's directory, and what (PKWARE's APPNOTE.TXT, 4.3.12)."""
+
+
+@pytest.mark.parametrize("field", GARBLED)
+def test_a_zip_whose_directory_says_otherwise(tiny_bundle: Path, tmp_path: Path, field: str) -> None:
+    archive = tmp_path / "garbled.zip"
+    with zipfile.ZipFile(archive, "w") as output:
+        for file in sorted(tiny_bundle.iterdir(), key=lambda file: file.name != "manifest.json"):
+            output.write(file, file.name)
+        at, value = GARBLED[field]
+        start = output.fp.tell() + at if output.fp is not None else 0
+    data = bytearray(archive.read_bytes())
+    data[start : start + len(value)] = value
+    archive.write_bytes(data)
+    with refused(BundleError, "garbled.zip"):
+        load_bundle(archive)
+
+
+def test_a_zip_of_very_many_members(tiny_bundle: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "many.zip"
+    with zipfile.ZipFile(archive, "w") as output:
+        for file in tiny_bundle.iterdir():
+            output.write(file, file.name)
+        for number in range(10_000):
+            output.writestr(zipfile.ZipInfo(str(number)), b"")
+    with refused(BundleError, "many.zip", 10_003, 1001):
+        load_bundle(archive)
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect"])

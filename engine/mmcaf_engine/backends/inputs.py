@@ -61,10 +61,7 @@ def _check_form(spec: TensorSpec, array: Adopted, longest: int) -> None:
     shape = ", ".join(map(str, spec.shape))
     if array.dtype != np.dtype(spec.dtype):
         raise UsageError(f"Input {spec.name} is {array.dtype}; {spec.dtype} [{shape}] is expected.")
-    if len(array.shape) != len(spec.shape) or not all(
-        size == axis if isinstance(axis, int) else size >= 1 and (axis == "N" or size <= longest)
-        for size, axis in zip(array.shape, spec.shape, strict=True)
-    ):
+    if not spec.fits(array.shape, longest):
         limit = f", L from 1 to {longest}," if "L" in spec.shape else ""
         raise UsageError(f"Input {spec.name} has shape {list(array.shape)}; [{shape}]{limit} is expected.")
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import stat
+import struct
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -20,11 +21,14 @@ from ..errors import BundleError, Remedy, UsageError, program
 from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
+from ..manifest.consistency import MOST_FILES
 from ..outputs import Output, check_writable, commit_folder, refused, remove, staged_folder
 from ..strict_json import parse_json
 
 MANIFEST_NAME = "manifest.json"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
+MAX_MEMBERS = MOST_FILES + 1
+"""Of a zip: the files that a manifest may list, and the manifest."""
 
 _COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
 _UNPACK_AGAIN = Remedy("Have it unpacked again", command=program("cache", "clear", "--kind", "bundles"))
@@ -235,8 +239,11 @@ def _load_zip(path: Path) -> Bundle:
 def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as archive:
+            if (members := len(archive.infolist())) > MAX_MEMBERS:
+                raise zipfile.BadZipFile(f"{members} members; at most {MAX_MEMBERS} are expected")
             yield archive
-    except (zipfile.BadZipFile, EOFError, RuntimeError) as failure:  # RuntimeError: the zip is encrypted
+    except (zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, OverflowError) as failure:
+        # RuntimeError: it is encrypted, or, as NotImplementedError, compressed in an unknown way.
         raise BundleError(
             f"{path}: neither a bundle directory nor an intact zip of one ({failure}).",
             Remedy("Copy the bundle again, or make one", command=_MAKE_ONE),

@@ -4,8 +4,6 @@ The raw case's arrays have names that begin with "raw."; no input or output can 
 """
 
 import json
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BundleError, Remedy
-from ..manifest import Manifest, Precision
+from ..manifest import Manifest, Precision, TensorSpec
+from ..manifest.text import text_lengths
 from ..volume import Arrays, Intensity, Volume
 from .bundle import Bundle
+from .npz import FAULTS, Npz
 
 GOLDEN_NAME = "golden.npz"
 
@@ -120,19 +120,49 @@ def raw_arrays(case: RawCase) -> dict[str, NDArray[Any]]:
 
 
 @contextmanager
-def open_golden(bundle: Bundle) -> Iterator[Mapping[str, NDArray[Any]]]:
+def open_golden(bundle: Bundle) -> Iterator[Npz]:
     """The arrays of a bundle's golden.npz by name, each read when it is asked for, until the block ends.
 
     Raises:
         BundleError: the file, or what the block asks it for, is missing or damaged.
     """
     try:
-        with np.load(bundle.file(GOLDEN_NAME), allow_pickle=False) as archive:
-            yield archive
-    except (KeyError, ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as failure:
+        with bundle.file(GOLDEN_NAME).open("rb") as stream:
+            yield Npz(stream)
+    except FAULTS as failure:
         raise BundleError(
             f"{bundle.folder}: {GOLDEN_NAME} cannot be used: {failure}.", Remedy("Export the bundle again.")
         ) from None
+
+
+def read_cases(bundle: Bundle, precision: Precision) -> Arrays:
+    """The stored cases: every input and output by name, each of the manifest's shape and type, N at least 1.
+
+    Outputs are a precision's own answers where those are stored.
+
+    Raises:
+        BundleError: one is missing, damaged, or of another shape or type.
+    """
+    manifest, found = bundle.manifest, {}
+    with open_golden(bundle) as arrays:
+        for spec in (*manifest.inputs, *manifest.outputs):
+            own = f"{spec.name}@{precision}"
+            named = own if spec in manifest.outputs and own in arrays else spec.name
+            _check_case(arrays, named, spec, manifest)
+            found[spec.name] = arrays[named]
+        batches = {len(array) for array in found.values()}
+        lengths = {found[spec.name].shape[1] for spec in manifest.inputs if "L" in spec.shape}
+        if len(batches) > 1 or len(lengths) > 1:
+            raise ValueError(f"arrays of {sorted(batches)} cases, with texts of {sorted(lengths)} tokens")
+    return found
+
+
+def _check_case(arrays: Npz, name: str, spec: TensorSpec, manifest: Manifest) -> None:
+    header = arrays.header(name)
+    longest = max(text_lengths(manifest.text), default=0)
+    if header.dtype != np.dtype(spec.dtype) or not spec.fits(header.shape, longest):
+        wanted = ", ".join(map(str, spec.shape))
+        raise ValueError(f"{name} is {header.dtype} {list(header.shape)}; expected {spec.dtype} [{wanted}]")
 
 
 def read_raw_case(bundle: Bundle) -> RawCase | None:

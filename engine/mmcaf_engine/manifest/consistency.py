@@ -26,6 +26,13 @@ def check_version(version: int, newer: Iterable[str]) -> None:
         raise ValueError(f"format version 2 added {', '.join(found[:4])}; this manifest says version {version}")
 
 
+_LONGEST_NAME = 200
+"""Bytes of a file's name with its folders, so that folder and name stay below what systems take."""
+MOST_FILES = 1000
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{at}" for port in ("COM", "LPT") for at in range(10))}
+"""Names that Windows keeps for devices, in any folder and with any ending (learn.microsoft.com, Naming Files)."""
+
+
 def check_files(
     files: Collection[str], models: Mapping[Precision, str], text: TextSpec | None, parts: ReportParts | None
 ) -> None:
@@ -37,6 +44,10 @@ def check_files(
             raise ValueError(f"files does not list {file}")
     if "fp32" not in models:
         raise ValueError("models has no fp32 entry")
+    if len(files) > MOST_FILES:
+        raise ValueError(f"files lists {len(files)}; at most {MOST_FILES} are expected")
+    if len({name.casefold() for name in files}) != len(files):
+        raise ValueError("files lists two names that differ in case alone")
     for name in files:
         if not _is_plain_name(name):
             raise ValueError(f"file name {name!r} is not a plain name")
@@ -193,5 +204,10 @@ def check_attention(
 
 
 def _is_plain_name(name: str) -> bool:
-    parts = name.split("/")
-    return bool(name) and not any(part in ("", ".", "..") for part in parts) and not set(name) & set("\\:\0")
+    """Whether every file system takes it as it is, and none as something else."""
+    return len(name.encode(errors="replace")) <= _LONGEST_NAME and all(map(_is_plain_part, name.split("/")))
+
+
+def _is_plain_part(part: str) -> bool:
+    device = part.partition(".")[0].rstrip(" ").upper() in _DEVICES
+    return part.isprintable() and not device and part[-1:] not in ("", ".", " ") and not set(part) & set('\\:<>"|?*')

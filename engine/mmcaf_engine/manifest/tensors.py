@@ -67,6 +67,13 @@ class TensorSpec(ManifestModel):
             raise ValueError('the axis "L" belongs to tokens and token_mask')
         return self
 
+    def fits(self, shape: Sequence[int], longest: int) -> bool:
+        """Whether an array has this shape: any N from 1, and L from 1 to `longest`."""
+        return len(shape) == len(self.shape) and all(
+            size == axis if isinstance(axis, int) else size >= 1 and (axis == "N" or size <= longest)
+            for size, axis in zip(shape, self.shape, strict=True)
+        )
+
 
 class NetworkSpec(ManifestModel):
     """Which network this is and how it was configured."""

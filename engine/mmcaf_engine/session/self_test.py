@@ -13,9 +13,9 @@ import numpy as np
 from ..backends.base import Backend
 from ..backends.remedies import OTHER_BACKEND
 from ..bundle.bundle import Bundle
-from ..bundle.golden import open_golden
+from ..bundle.golden import read_cases
 from ..cache.cache import CacheKind, mark_used, open_own, read_own_json
-from ..errors import BackendError, BundleError, Remedy, UsageError, program, with_cause
+from ..errors import BackendError, Remedy, UsageError, program, with_cause
 from ..manifest import Manifest, Precision
 from ..outputs import write_file
 from ..volume import Arrays
@@ -90,9 +90,9 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
 
     Raises:
         BackendError: an output differs by more than the precision's tolerance, or is not finite.
-        BundleError: golden.npz does not hold the manifest's inputs and outputs.
+        BundleError: golden.npz does not hold the manifest's inputs and outputs, in its shapes and types.
     """
-    cases = _golden_cases(bundle, backend.precision)
+    cases = read_cases(bundle, backend.precision)
     count = len(cases[bundle.manifest.inputs[0].name])
     errors = _errors(bundle, backend, cases)
     for at in range(count) if bundle.manifest.text is not None else ():
@@ -184,19 +184,6 @@ def _remember(stamp: Path, outcome: SelfTest, bundle: Bundle, backend: Backend) 
         write_file(stamp, json.dumps(stored))
     except OSError as failure:
         _log.warning("The self-test cannot be remembered and will run each time. %s: %s.", stamp, failure.strerror)
-
-
-def _golden_cases(bundle: Bundle, precision: Precision) -> Arrays:
-    needed = [*bundle.manifest.inputs, *bundle.manifest.outputs]
-    with open_golden(bundle) as arrays:
-        own = {spec.name: f"{spec.name}@{precision}" for spec in bundle.manifest.outputs}
-        stored = {spec.name: own.get(spec.name, spec.name) for spec in needed}
-        types = {spec.name: spec.dtype for spec in needed}
-        cases = {name: arrays[other if other in arrays else name].astype(types[name]) for name, other in stored.items()}
-    counts = {len(array) for array in cases.values()}
-    if len(counts) != 1 or 0 in counts:
-        raise BundleError(f"{bundle.folder}: golden.npz holds no cases, or unequal numbers of them.")
-    return cases
 
 
 def _key(bundle: Bundle, backend: Backend, engine: str) -> str:

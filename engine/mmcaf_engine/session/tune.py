@@ -14,7 +14,7 @@ from ..backends.registry import Backends
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import ACCURACY_NAME, Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
-from ..bundle.golden import open_golden
+from ..bundle.golden import read_cases
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
@@ -123,8 +123,8 @@ def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:
 
 def one_window(bundle: Bundle) -> Arrays:
     """The first golden case, N = 1; the self-test has read these cases before."""
-    with open_golden(bundle) as cases:
-        return {spec.name: cases[spec.name][:1].astype(spec.dtype) for spec in bundle.manifest.inputs}
+    cases = read_cases(bundle, "fp32")
+    return {spec.name: cases[spec.name][:1] for spec in bundle.manifest.inputs}
 
 
 def _open_all(

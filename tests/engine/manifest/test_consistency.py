@@ -64,13 +64,29 @@ def test_fp32_is_always_there() -> None:
         consistency.check_files(FILES, {"fp16": "model.onnx"}, None, None)
 
 
-@pytest.mark.parametrize("name", ["a.onnx", "weights/a.data", ".hidden", "a..b", "..."])
+@pytest.mark.parametrize("name", ["a.onnx", "weights/a.data", ".hidden", "a..b", "...a", "conf.onnx", "é" * 100])
 def test_a_file_within_the_bundle(name: str) -> None:
     consistency.check_files(FILES | {name}, {"fp32": "model.onnx"}, None, None)
 
 
 @pytest.mark.parametrize(
-    "name", ["", "/etc/passwd", "../a", "a/../../b", "a/..", "./a", "a//b", "a/", "a\\b", "c:a", "a\0"]
+    "name",
+    [
+        "",
+        "/etc/passwd",
+        "../a",
+        "a/../../b",
+        "a/..",
+        "./a",
+        "a//b",
+        "a/",
+        "a\\b",
+        "c:a",
+        "a\0",
+        "...",
+        "nul.onnx",
+        "é" * 101,
+    ],
 )
 def test_a_file_outside_the_bundle(name: str) -> None:
     with pytest.raises(ValueError):

@@ -1,5 +1,6 @@
 """The golden self-test of a backend that is played: what passes, and for what a pass is remembered."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
+from mmcaf_engine.bundle.npz import Npz
 from mmcaf_engine.errors import BackendError, BundleError
 from mmcaf_engine.session.self_test import SELF_TESTS, TOLERANCE, SelfTest, ensure_self_test, run_self_test
 from refusals import refused
@@ -55,10 +57,15 @@ def golden(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
 
     @contextmanager
-    def opened(bundle: Bundle) -> Iterator[dict[str, Any]]:
-        yield stored
+    def opened(bundle: Bundle) -> Iterator[Npz]:
+        file = io.BytesIO()
+        np.savez(file, **stored)
+        try:
+            yield Npz(file)
+        except ValueError as failure:
+            raise BundleError(f"golden.npz: {failure}") from None
 
-    monkeypatch.setattr("mmcaf_engine.session.self_test.open_golden", opened)
+    monkeypatch.setattr("mmcaf_engine.bundle.golden.open_golden", opened)
     return stored
 
 
@@ -112,6 +119,34 @@ def test_no_cases_and_unequal_numbers_of_them_are_refused(
         golden[name] = golden[name][:count]
     with refused(BundleError, "golden.npz"):
         run_self_test(bundle, Played())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("logit", np.zeros((2, 0), np.float32)),
+        ("logit", np.zeros(2, np.float32)),
+        ("logit", np.zeros((2, 1, 1), np.float32)),
+        ("logit", np.zeros((2, 6), np.float32)),
+        ("logit", np.zeros((1, 2), np.float32)),
+        ("logit", np.zeros((), np.float32)),
+        ("logit", np.zeros((2, 1), np.float64)),
+        ("logit", np.zeros((2, 1), np.int64)),
+        ("logit@int8", np.zeros((2, 0), np.float32)),
+        ("image", np.zeros((2, SLICES, SIZE, SIZE), np.float32)),
+        ("image", np.zeros((2, 3, SLICES, SIZE, SIZE), np.float32)),
+        ("table", np.zeros((2, 3), np.float32)),
+        ("table", np.zeros((2, 2), np.float16)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else f"{value.dtype}{value.shape}",
+)
+def test_cases_of_another_shape_or_type_than_the_manifests_are_refused(
+    bundle: Bundle, golden: dict[str, Any], name: str, array: Any
+) -> None:
+    """Where NumPy would compare nothing, or one value with several."""
+    golden[name] = array
+    with refused(BundleError, "golden.npz", name, f"{array.dtype}", "float32"):
+        run_self_test(bundle, Played(precision="int8"))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("words", "lengths"), [(4, [12, 4]), (5, [12, 8]), (8, [12, 8]), (9, [12])])
