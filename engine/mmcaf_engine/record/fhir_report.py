@@ -2,25 +2,29 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from ..errors import RecordError, Remedy
-
-Resource = dict[str, Any]
+from .fhir_bundle import Resource
+from .fhir_dates import when
+from .notes import Notes
 
 USABLE_REPORTS = ("final", "amended", "corrected", "appended", "preliminary", "partial")
 """DiagnosticReport.status; registered ones have no content yet, and the others are no reports any more."""
 
 
-def find_report(reports: list[Resource], name: str, warnings: list[str]) -> str | None:
-    """The text of the last report by effective or issued date, then by place in the Bundle.
+def find_report(reports: Sequence[Resource], name: str, study: date | None, notes: Notes) -> str | None:
+    """The text of the last report that is not of after the study, then by place in the Bundle.
 
-    It is that of the first `presentedForm` in text/plain, else the `conclusion`, which a warning says.
+    It is that of the first `presentedForm` in text/plain, else the `conclusion`, which a warning says. A report is
+    written after its study, so that a date of issue alone leaves none out.
 
     Args:
         reports: the patient's usable DiagnosticReport resources.
         name: how messages call the record.
-        warnings: gets the remarks.
+        study: its date, if that is known.
 
     Raises:
         RecordError: the text is not Base64 of UTF-8.
@@ -29,10 +33,15 @@ def find_report(reports: list[Resource], name: str, warnings: list[str]) -> str 
     if not told:
         return None
     if len(told) > 1:
-        warnings.append(f"the record holds {len(told)} reports; the last one was read.")
-    _, (text, whole) = sorted(told, key=lambda each: str(_date(each[0])))[-1]
+        notes.warnings.append(f"the record holds {len(told)} reports; the last one was read.")
+    before = [each for each in told if not _days_after(each[0], study)]
+    taken, (text, whole) = sorted(before or told, key=lambda each: _order(each[0]))[-1]
+    if days := _days_after(taken, study):
+        notes.warnings.append(f"the record's report is of {days} days after the study; none is of before.")
+    elif len(before) < len(told):
+        notes.remarks.append(f"{len(told) - len(before)} report(s) are of after the study, and were left out.")
     if not whole:
-        warnings.append("the record's report has no plain text in presentedForm; its conclusion alone was read.")
+        notes.warnings.append("the record's report has no plain text in presentedForm; its conclusion alone was read.")
     return text
 
 
@@ -60,7 +69,14 @@ def _decoded(data: str, name: str) -> str:
         ) from None
 
 
-def _date(report: Resource) -> Any:
-    period = report.get("effectivePeriod")
-    began = period.get("start") if isinstance(period, dict) else None
-    return report.get("effectiveDateTime") or began or report.get("issued") or ""
+def _days_after(report: Resource, study: date | None) -> int:
+    """Days that what is reported on was after the study; 0 where it may have been before, or was the study itself."""
+    dated = when(report)
+    if study is None or dated.moment is None or dated.issued:
+        return 0
+    return max(0, (dated.moment.first_day - study).days)
+
+
+def _order(report: Resource) -> tuple[datetime, timedelta]:
+    moment = when(report).moment
+    return (datetime.min, timedelta(0)) if moment is None else moment.order()

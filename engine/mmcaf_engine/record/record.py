@@ -1,7 +1,5 @@
 """The clinical record: JSON or a report in, validated and scaled features and the report's text out."""
 
-import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -13,10 +11,12 @@ from numpy.typing import NDArray
 
 from ..arguments import checked, plain_scalars
 from ..errors import RecordError, Remedy
-from ..manifest import CategoryField, Impute, NumberField, TableField, TableSpec, TextSpec
+from ..manifest import Impute, TableField, TableSpec, TextSpec
 from ..strict_json import parse_json, read_json
 from ..volume import PatientHeader
+from .encode import UnusableValueError, encode, fold, json_type
 from .fhir import flatten_fhir
+from .notes import Notes
 from .report import read_report
 
 MAX_RECORD_BYTES = 1024 * 1024
@@ -29,10 +29,6 @@ MAX_SHOWN_KEYS, MAX_SHOWN_KEY = 5, 40
 """Unknown keys that a warning names, and characters of each."""
 
 PATIENT_ID_KEY = "patient_id"
-
-
-class _UnusableValueError(Exception):
-    """One field's value cannot be used; the text is the reason."""
 
 
 @dataclass(frozen=True)
@@ -105,28 +101,28 @@ def read_record(
         document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES, streams=True)
     if not isinstance(document, dict):
         raise RecordError(
-            f"{name}: a {_json_type(document)} at the top; one JSON object with the fields "
+            f"{name}: a {json_type(document)} at the top; one JSON object with the fields "
             f"{', '.join([*(entry.name for entry in fields), *(text.fields if text else ())])} was expected."
         )
     if "resourceType" in document:
         found = flatten_fhir(document, fields, name=name, study_date=study_date, with_report=text is not None)
-        record = _validate(found.values, fields, name, found.patient_ids, found.warnings)
-        return replace(record, report=found.report)
+        record = _validate(found.values, fields, name, found.patient_ids, found.notes)
+        return replace(record, report=found.report, former_ids=found.former_ids)
     given = _by_folded_key({key: value for key, value in document.items() if key != "$schema"}, name)
     patient_ids = _patient_id(given.pop(PATIENT_ID_KEY, None), name)
     for ignored in () if spec is None else spec.ignored:
-        given.pop(_fold(ignored), None)
-    report, remarks = _report(given, text, name)
-    return replace(_validate(given, fields, name, patient_ids, remarks), report=report)
+        given.pop(fold(ignored), None)
+    report, lacking = _report(given, text, name)
+    return replace(_validate(given, fields, name, patient_ids, Notes(list(lacking))), report=report)
 
 
 def _report(given: dict[str, Any], text: TextSpec | None, name: str) -> tuple[str | None, tuple[str, ...]]:
     """The text fields, taken out of the record and joined, and which of several are not there."""
     fields = () if text is None else text.fields
-    found = {entry: given.pop(_fold(entry), None) for entry in fields}
+    found = {entry: given.pop(fold(entry), None) for entry in fields}
     for entry, value in found.items():
         if value is not None and not isinstance(value, str):
-            raise RecordError(f"{name}: {entry} is a {_json_type(value)}; a string was expected.")
+            raise RecordError(f"{name}: {entry} is a {json_type(value)}; a string was expected.")
     held = {entry: value for entry, value in found.items() if value is not None}
     lacking = [entry for entry in found if entry not in held]
     if not held:
@@ -140,34 +136,36 @@ def _validate(
     fields: Sequence[TableField],
     name: str,
     patient_ids: tuple[str, ...],
-    remarks: tuple[str, ...],
+    notes: Notes,
 ) -> Record:
     values: dict[str, float | str] = {}
     features: dict[str, float] = {}
     cuts: dict[str, float] = {}
     missing: list[str] = []
-    warnings: list[str] = list(remarks)
+    warnings = list(notes.warnings)
     problems: list[str] = []
     for entry in fields:
-        raw = given.pop(_fold(entry.name), None)
+        raw = given.pop(fold(entry.name), None)
         try:
             if raw is None:
                 raw = _imputed(entry)
                 missing.append(entry.name)
                 warnings.append(f"{entry.name} is not in the record; {raw} was used instead.")
-            values[entry.name], features[entry.name], own = _encode(entry, raw)
+            values[entry.name], features[entry.name], own = encode(entry, raw)
             if entry.cut is not None:
                 cuts[entry.cut.condition(entry.name)] = entry.cut.indicator(own)
-        except _UnusableValueError as reason:
+        except UnusableValueError as reason:
             problems.append(f"{entry.name}: {reason}")
     if problems:
         count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
-        raise RecordError(f"{name}: {count} not usable. {'; '.join(problems)}.", "Correct the record and run again.")
+        raise RecordError(
+            f"{name}: {count} not usable. {'; '.join(problems)}. {notes.explain()}", "Correct the record and run again."
+        )
     if given:
         named = ", ".join(repr(key[:MAX_SHOWN_KEY]) for key in sorted(given)[:MAX_SHOWN_KEYS])
         more = f" and {len(given) - MAX_SHOWN_KEYS} more" if len(given) > MAX_SHOWN_KEYS else ""
         warnings.append(f"the record's {named}{more} mean nothing to this network; ignored.")
-    return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts)
+    return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts, remarks=tuple(notes.remarks))
 
 
 def contradictions(record: Record, spec: TableSpec | None, header: PatientHeader) -> tuple[str, ...]:
@@ -197,78 +195,17 @@ def _contradicts(entry: TableField, value: float | str, header: PatientHeader) -
     return header.weight is not None and abs(value - header.weight) > WEIGHT_TOLERANCE * header.weight
 
 
-def _encode(entry: TableField, raw: Any) -> tuple[float | str, float, float]:
-    """The value in the record's own terms, its feature, and the number that a cut is compared with."""
-    if isinstance(entry, CategoryField):
-        category = _category(entry, raw)
-        own = entry.categories[category]
-        return category, own / entry.divisor, own
-    number = _number(entry, raw)
-    return number, entry.feature(number), number
-
-
-def _category(entry: CategoryField, raw: Any) -> str:
-    accepted = f"accepted: {', '.join(entry.categories)}"
-    if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise _UnusableValueError(f"a {_json_type(raw)} came, a category was expected ({accepted})")
-    folded = _fold(str(raw))
-    for category in entry.categories:
-        if _fold(category) == folded:
-            return category
-    for synonym, category in entry.synonyms.items():
-        if _fold(synonym) == folded:
-            return category
-    raise _UnusableValueError(f"{str(raw)[:40]!r} is not known ({accepted})")
-
-
-def _number(entry: NumberField, raw: Any) -> float:
-    expected = f"a number in {entry.unit} from {entry.minimum:g} to {entry.maximum:g} was expected"
-    if isinstance(raw, dict) and set(raw) == {"value", "unit"}:
-        number = _finite(raw["value"], expected)
-        return _in_range(number * _factor(entry, raw["unit"]), entry, expected)
-    return _in_range(_finite(raw, expected), entry, expected)
-
-
-def _finite(raw: Any, expected: str) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float):
-        raise _UnusableValueError(f"a {_json_type(raw)} came, {expected}")
-    try:
-        number = float(raw)
-    except OverflowError:
-        raise _UnusableValueError(
-            f"a number of more than {sys.float_info.max_10_exp} digits came, {expected}"
-        ) from None
-    if not math.isfinite(number):
-        raise _UnusableValueError(f"{number} came, {expected}")
-    return number
-
-
-def _factor(entry: NumberField, unit: Any) -> float:
-    if isinstance(unit, str):
-        for known, factor in {entry.unit: 1.0, **entry.units}.items():
-            if _fold(known) == _fold(unit):
-                return factor
-    accepted = ", ".join([entry.unit, *entry.units])
-    raise _UnusableValueError(f"the unit {str(unit)[:20]!r} is not known (accepted: {accepted})")
-
-
-def _in_range(number: float, entry: NumberField, expected: str) -> float:
-    if not entry.minimum <= number <= entry.maximum:
-        raise _UnusableValueError(f"{number:g} {entry.unit} came, {expected}")
-    return number
-
-
 def _imputed(entry: TableField) -> float | str:
     if isinstance(entry.missing, Impute):
         return entry.missing.value
-    raise _UnusableValueError("missing, and this network does not answer without it")
+    raise UnusableValueError("missing, and this network does not answer without it")
 
 
 def _patient_id(raw: Any, name: str) -> tuple[str, ...]:
     if raw is None:
         return ()
     if isinstance(raw, bool) or not isinstance(raw, str | int):
-        raise RecordError(f"{name}: patient_id is a {_json_type(raw)}; a string was expected.")
+        raise RecordError(f"{name}: patient_id is a {json_type(raw)}; a string was expected.")
     identifier = str(raw).strip()
     return (identifier,) if identifier else ()
 
@@ -276,17 +213,8 @@ def _patient_id(raw: Any, name: str) -> tuple[str, ...]:
 def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, value in document.items():
-        folded = _fold(key)
+        folded = fold(key)
         if folded in given:
             raise RecordError(f"{name}: two keys spell the same field: {key!r}.", "Keep one of them.")
         given[folded] = value
     return given
-
-
-def _fold(text: str) -> str:
-    return text.strip().casefold().replace(" ", "_").replace("-", "_")
-
-
-def _json_type(value: Any) -> str:
-    names = {str: "string", bool: "true/false value", dict: "nested object", list: "list", type(None): "null"}
-    return names.get(type(value), "number" if isinstance(value, int | float) else type(value).__name__)

@@ -1,0 +1,1 @@
+"""Codes of terminologies that exports use, as tables with their source and version."""

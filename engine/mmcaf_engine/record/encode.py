@@ -1,0 +1,102 @@
+"""One field of a record: from how it was written to the value, and the number that the network sees."""
+
+import math
+import sys
+from typing import Any
+
+from ..manifest import CategoryField, NumberField, TableField
+from .codings.tables import spellings
+
+
+class UnusableValueError(Exception):
+    """One field's value cannot be used; the text is the reason."""
+
+
+def encode(entry: TableField, raw: Any) -> tuple[float | str, float, float]:
+    """The value in the record's own terms, its feature, and the number that a cut is compared with.
+
+    Raises:
+        UnusableValueError: no category or number of this field.
+    """
+    if isinstance(entry, CategoryField):
+        category = find_category(entry, raw)
+        if category is None:
+            raise UnusableValueError(f"{str(raw)[:40]!r} is not known ({_accepted(entry)})")
+        own = entry.categories[category]
+        return category, own / entry.divisor, own
+    number = _number(entry, raw)
+    return number, entry.feature(number), number
+
+
+def find_category(entry: CategoryField, raw: Any) -> str | None:
+    """The category that this spells, as itself or as a synonym; None where none.
+
+    Raises:
+        UnusableValueError: neither a string nor a whole number.
+    """
+    if isinstance(raw, bool) or not isinstance(raw, str | int):
+        raise UnusableValueError(f"a {json_type(raw)} came, a category was expected ({_accepted(entry)})")
+    folded = fold(str(raw))
+    for category in entry.categories:
+        if fold(category) == folded:
+            return category
+    for synonym, category in entry.synonyms.items():
+        if fold(synonym) == folded:
+            return category
+    return None
+
+
+def _accepted(entry: CategoryField) -> str:
+    return f"accepted: {', '.join(entry.categories)}"
+
+
+def _number(entry: NumberField, raw: Any) -> float:
+    expected = f"a number in {entry.unit} from {entry.minimum:g} to {entry.maximum:g} was expected"
+    if isinstance(raw, dict) and set(raw) == {"value", "unit"}:
+        number = _finite(raw["value"], expected)
+        factor = unit_factor(entry, raw["unit"])
+        if factor is None:
+            accepted = ", ".join([entry.unit, *entry.units])
+            raise UnusableValueError(f"the unit {str(raw['unit'])[:20]!r} is not known (accepted: {accepted})")
+        return _in_range(number * factor, entry, expected)
+    return _in_range(_finite(raw, expected), entry, expected)
+
+
+def unit_factor(entry: NumberField, unit: Any) -> float | None:
+    """How many of the field's own unit it is; None where the manifest does not know it, however it is spelled."""
+    if not isinstance(unit, str):
+        return None
+    same = {fold(spelling) for spelling in spellings(fold(unit))} | {fold(unit)}
+    for known, factor in {entry.unit: 1.0, **entry.units}.items():
+        if fold(known) in same:
+            return factor
+    return None
+
+
+def _finite(raw: Any, expected: str) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float):
+        raise UnusableValueError(f"a {json_type(raw)} came, {expected}")
+    try:
+        number = float(raw)
+    except OverflowError:
+        raise UnusableValueError(f"a number of more than {sys.float_info.max_10_exp} digits came, {expected}") from None
+    if not math.isfinite(number):
+        raise UnusableValueError(f"{number} came, {expected}")
+    return number
+
+
+def _in_range(number: float, entry: NumberField, expected: str) -> float:
+    if not entry.minimum <= number <= entry.maximum:
+        raise UnusableValueError(f"{number:g} {entry.unit} came, {expected}")
+    return number
+
+
+def fold(text: str) -> str:
+    """A key, category or unit without what does not matter: letter case, blanks, - and _."""
+    return text.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def json_type(value: Any) -> str:
+    """What JSON calls it."""
+    names = {str: "string", bool: "true/false value", dict: "nested object", list: "list", type(None): "null"}
+    return names.get(type(value), "number" if isinstance(value, int | float) else type(value).__name__)

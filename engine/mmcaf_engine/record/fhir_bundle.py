@@ -1,0 +1,167 @@
+"""HL7 FHIR R4: the resources of a Bundle, of each its newest version (sections 2.36 and 3.1.0.9, history)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import RecordError
+from .fhir_dates import read_moment
+
+Resource = dict[str, Any]
+
+_EXPECTED = "a FHIR R4 Bundle with a Patient and Observations was expected"
+_HINTS = {
+    "Parameters": "Give the Bundle that is within it.",
+    "OperationOutcome": "It says why the server gave nothing; ask it again.",
+    "Patient": "Export the Patient with its Observations: Patient/ID/$everything.",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One resource of a Bundle. url: its fullUrl, empty without. base: its server's address, empty if not known."""
+
+    resource: Resource = field(repr=False)
+    url: str = ""
+    base: str = ""
+
+    @property
+    def kind(self) -> str:
+        """Its resourceType."""
+        return str(self.resource.get("resourceType"))
+
+
+def read_bundle(document: Resource, name: str) -> list[Entry]:
+    """The resources of a Bundle: of each that has several versions the newest, and none that was deleted.
+
+    Raises:
+        RecordError: no Bundle, or one that holds Bundles.
+    """
+    kind = str(document.get("resourceType"))[:40]
+    if kind != "Bundle":
+        raise RecordError(f"{name}: a FHIR {kind}; {_EXPECTED}.", _HINTS.get(kind, "Export the record as one Bundle."))
+    given = document.get("entry")
+    entries = [entry for entry in (given if isinstance(given, list) else []) if isinstance(entry, dict)]
+    server = _server(document)
+    found = [
+        Entry(entry["resource"], url := _text(entry.get("fullUrl")), _base(url) or server)
+        for entry in entries
+        if isinstance(entry.get("resource"), dict)
+    ]
+    if any(one.kind in ("Bundle", "Parameters") for one in found):
+        raise RecordError(
+            f"{name}: a FHIR Bundle of the type {_text(document.get('type'))[:20] or 'unknown'} that holds Bundles; "
+            f"{_EXPECTED}.",
+            "Give the Bundle that is within it.",
+        )
+    return _newest(found, entries, history=document.get("type") == "history")
+
+
+def _newest(found: list[Entry], entries: list[Resource], *, history: bool) -> list[Entry]:
+    """Each resource once, where its versions tell which is newest; a history has the newest first."""
+    groups: dict[object, list[Entry]] = {}
+    for at, one in enumerate(found):
+        identifier = one.resource.get("id")
+        key = (one.base, one.kind, identifier) if isinstance(identifier, str) and identifier else at
+        groups.setdefault(key, []).append(one)
+    deleted = _deleted(entries) if history else {}
+    kept = []
+    for group in groups.values():
+        newest = _of_one(group, history)
+        gone = deleted.get(f"{newest[0].kind}/{newest[0].resource.get('id')}")
+        if gone is None or any(_before(gone, one, entries) for one in newest):
+            kept += newest
+    return kept
+
+
+def _of_one(group: list[Entry], history: bool) -> list[Entry]:
+    """The newest of the versions of one resource; all that nothing tells apart, equal ones once."""
+    if len(group) == 1:
+        return group
+    for rank in (_updated, _version):
+        ranks = [rank(one) for one in group]
+        known = [one for one in ranks if one is not None]
+        if len(known) == len(ranks) and known.count(max(known)) == 1:
+            return [group[ranks.index(max(known))]]
+    if history:
+        return group[:1]
+    return [one for at, one in enumerate(group) if not any(one.resource == other.resource for other in group[at + 1 :])]
+
+
+def _updated(entry: Entry) -> Any:
+    meta = entry.resource.get("meta")
+    moment = read_moment(meta.get("lastUpdated")) if isinstance(meta, dict) else None
+    return None if moment is None or not moment.zoned else moment.begin
+
+
+def _version(entry: Entry) -> Any:
+    meta = entry.resource.get("meta")
+    version = str(meta.get("versionId")) if isinstance(meta, dict) else ""
+    return int(version) if version.isascii() and version.isdigit() and len(version) <= 18 else None
+
+
+def _deleted(entries: list[Resource]) -> dict[str, int]:
+    """Type and id of what a history says was deleted -> the place of that in it."""
+    found: dict[str, int] = {}
+    for at, entry in enumerate(entries):
+        request = entry.get("request")
+        if isinstance(request, dict) and request.get("method") == "DELETE":
+            found.setdefault("/".join(_text(request.get("url")).partition("?")[0].rstrip("/").split("/")[-2:]), at)
+    return found
+
+
+def _before(deleted: int, kept: Entry, entries: list[Resource]) -> bool:
+    """Whether a version stands before its deletion in a history, and so is newer."""
+    return any(entry.get("resource") is kept.resource for entry in entries[:deleted])
+
+
+def _server(document: Resource) -> str:
+    """The base that a search or an operation says it was answered by."""
+    links = document.get("link")
+    for link in links if isinstance(links, list) else []:
+        if isinstance(link, dict) and link.get("relation") == "self":
+            address = urlsplit(_text(link.get("url")))
+            if address.scheme in ("http", "https"):
+                return _cut_at_type(f"{address.scheme}://{address.netloc}{address.path}".rstrip("/"))
+    return ""
+
+
+def _cut_at_type(address: str) -> str:
+    """An address without what begins with the name of a resource's type, as in .../fhir/Patient/1/$everything."""
+    scheme, _, rest = address.partition("://")
+    parts = rest.split("/")
+    for at, part in enumerate(parts[1:], 1):
+        if part[:1].isupper() or part[:1] in ("$", "_"):
+            return f"{scheme}://{'/'.join(parts[:at])}"
+    return address
+
+
+def _base(url: str) -> str:
+    """The server's address in an absolute URL of a resource; empty where it is none."""
+    if urlsplit(url).scheme not in ("http", "https"):
+        return ""
+    parts = without_version(url).split("/")
+    return "/".join(parts[:-2]) if len(parts) > 4 else ""
+
+
+def without_version(reference: str) -> str:
+    """A reference to a resource, whichever of its versions it names."""
+    return reference.partition("/_history/")[0].rstrip("/")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def listed(resource: Resource, key: str) -> list[Resource]:
+    """The objects of a list; none where there is no list."""
+    found = resource.get(key)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def of_kind(entries: list[Entry], kind: str, usable: tuple[str, ...]) -> Iterator[Entry]:
+    """The entries of a type whose status is usable, or not said."""
+    for entry in entries:
+        if entry.kind == kind and entry.resource.get("status", "final") in usable:
+            yield entry
