@@ -27,7 +27,7 @@ def _render(found: SeriesList) -> list[str]:
         lines.append(f"{'*' if entry.chosen else ' '} {entry.number:2}  {_describe(entry)}")
         read = f"read as {entry.input}" if entry.input else "read" if entry.chosen else "not read"
         lines.append(f"      {read}: {entry.reason}")
-        lines += [f"      {entry.series_uid}"] if entry.series_uid else []
+        lines += [f"      {entry.source}"] if entry.source not in ("", entry.description) else []
     left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
     lines += [f"left out, files: {left_out}"] if left_out else []
     if found.problem and not found.series:

@@ -1,5 +1,6 @@
 """Edits of a study for tests: from a series' images to others, and the places where they are written."""
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,18 @@ def again(*indices: int, other: int = 0) -> Edit:
     return edit
 
 
+def copied(*indices: int, edit: Edit | None = None, **elements: Any) -> Edit:
+    """Further files of some images, with their UIDs; with these elements, or edited so."""
+
+    def copies(images: Images) -> Images:
+        made = [change(copy.deepcopy(images[index]), **elements) for index in indices]
+        for index, image in zip(indices, edit(made) if edit else made, strict=True):
+            images = [*images, change(image, SOPInstanceUID=images[index].SOPInstanceUID)]
+        return images
+
+    return copies
+
+
 def moved(index: int, by: Sequence[float]) -> Edit:
     def edit(images: Images) -> Images:
         position = np.asarray(images[index].ImagePositionPatient, float) + by
@@ -292,6 +305,12 @@ def rescale_per_slice(images: Images) -> Images:
 
 def half_slope(images: Images) -> Images:
     return [relay(image, raw(image) * np.uint16(2), 16, RescaleSlope=0.5) for image in images]
+
+
+def inverted(images: Images) -> Images:
+    for image in images:
+        relay(image, 4095 - raw(image), 12)
+    return images
 
 
 def signed(bits: int) -> Edit:

@@ -51,6 +51,7 @@ from study_edits import (
     bare,
     beside,
     changed,
+    copied,
     cut_short,
     encoded,
     enhanced,
@@ -59,6 +60,7 @@ from study_edits import (
     folder,
     half_slope,
     half_turn,
+    inverted,
     lookup_table,
     medium,
     medium_folder,
@@ -192,6 +194,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "descriptions": {"SeriesDescription": "Chest lung"},
 }
 """What sets two volumes apart whose slices lie between one another's."""
+CONTRADICTION: dict[str, Any] = {"refused": ("(0008,0018) SOPInstanceUID", "IM0005", "IM0012")}
 GAP: dict[str, Any] = {"refused": (1, -90, -85, 5, 2.5), "remedy": GAPS_ACCEPTED}
 
 SINGLE = [
@@ -265,6 +268,17 @@ SINGLE = [
         refused=("(0020,0037) ImageOrientationPatient", 12),
     ),
     variant("one-slice", without(*range(1, 12)), expected=REFERENCE[:1], warnings=("a single slice came",)),
+    # Copies
+    variant("copied", copied(5), remarks=("1 file is a copy of others, first IM0012",)),
+    variant("all-copied", copied(*range(12)), remarks=("12 files are copies of others, first IM0012",)),
+    variant("copied-and-compressed", copied(3, 5, edit=encoded(RLELossless)), remarks=("2 files are copies",)),
+    variant("copied-twice", copied(5), copied(5), remarks=("2 files are copies",)),
+    variant("copied-with-other-pixels", copied(5, edit=signed(16)), **CONTRADICTION),
+    variant("copied-and-inverted", copied(5, edit=inverted), **CONTRADICTION, options=FIRST),
+    variant("copied-for-another", copied(5, PatientID="PHI-4712"), refused=("(0010,0020) PatientID", "IM0005")),
+    variant("copied-with-another-slope", copied(5, RescaleSlope=2), refused=("(0028,1053) RescaleSlope",)),
+    variant("one-uid-for-all", tagged(SOPInstanceUID="1.2.3"), remarks=("12 images share",)),
+    variant("no-instance-uid", tagged(SOPInstanceUID=None)),
     # Series
     variant("with-localizer", beside(REFERENCE[:1], ImageType=LOCALIZER)),
     variant("with-dose-report", beside(REFERENCE[:1], Modality="SR", SOPClassUID=f"{STORAGE}.88.67", PixelData=None)),

@@ -9,6 +9,7 @@ from ..cancel import Progress, check
 from ..errors import StudyError
 from ..manifest import BodyPartRule
 from ..manifest.image import ImageSpec
+from ..study.copies import identity
 from ..study.faults import printable
 from ..study.files import Found, open_path
 from ..study.given import StudyFiles, open_files, study_name
@@ -154,10 +155,15 @@ def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None 
 def _images(found: Found, path: Path, name: str, progress: Progress | None) -> tuple[list[Candidate], Notes]:
     """Every image, numbered by series and then by file, and what there is to say of files that were passed over."""
     volumes = [source.name for source in found.sources if is_nifti(source)]
-    instances, foreign = parse_sources(found, path, progress)
-    images = [read_radiograph(instance) for instance in instances]
+    parsed = parse_sources(found, path, name, progress)
+    images = [
+        replace(read_radiograph(instance), fault=contradiction)
+        if (contradiction := parsed.contradictions.get(identity(instance)))
+        else read_radiograph(instance)
+        for instance in parsed.instances
+    ]
     others = []
-    for source in foreign:
+    for source in parsed.foreign:
         check()
         picture = read_picture(source)
         others += [] if picture else [source]
@@ -171,7 +177,7 @@ def _images(found: Found, path: Path, name: str, progress: Progress | None) -> t
         )
     images.sort(key=_order)
     numbered = [replace(image, number=number) for number, image in enumerate(images, start=1)]
-    return numbered, passed_over(found, name, instances, others)
+    return numbered, passed_over(found, name, parsed.instances, others) + parsed.notes
 
 
 def _order(image: Candidate) -> tuple[object, ...]:
@@ -189,7 +195,7 @@ def _entry(image: Candidate, spec: ImageSpec, chosen: bool, why: str) -> SeriesE
     return SeriesEntry(
         number=image.number,
         study_uid=image.uids.get("study", ""),
-        series_uid=image.source,
+        series_uid=image.uids.get("series", ""),
         series_number=image.series_number,
         modality=image.modality,
         description=image.description,
@@ -203,4 +209,6 @@ def _entry(image: Candidate, spec: ImageSpec, chosen: bool, why: str) -> SeriesE
         chosen=chosen,
         reason=reason,
         input=None,
+        source=image.source,
+        instance_uid=image.uids.get("image", ""),
     )

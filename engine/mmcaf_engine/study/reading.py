@@ -22,6 +22,7 @@ from .given import StudyFiles, open_files, study_name
 from .nifti import OpenNifti
 from .notes import NONE, Notes
 from .scan import read_headers
+from .selection.forms import marked
 from .selection.grouping import check_one_volume
 from .selection.ranking import choose
 from .selection.series import Candidate, Catalogue, catalogue
@@ -180,6 +181,16 @@ class Headers:
             notes + told,
         )
 
+    def in_one_form(self, intensity: Intensity) -> "Headers":
+        """The same, with series marked that came in a second form; see `forms.marked`."""
+
+        def opened(entry: Candidate) -> OpenSeries | OpenNifti:
+            return self.open(entry, intensity=intensity, policies=Policies())
+
+        found = marked(self.catalogue, opened)
+        new = found.notes.remarks[len(self.catalogue.notes.remarks) :]
+        return replace(self, catalogue=found, notes=self.notes + Notes(remarks=new))
+
 
 @contextmanager
 def open_headers(study: StudyFiles, progress: Progress | None = None) -> Iterator[Headers]:
@@ -239,7 +250,8 @@ def open_study(
         UsageError: a policy of another name.
     """
     policies = Policies(gaps, tilt, duplicates)
-    with open_headers(path, progress) as headers:
+    with open_headers(path, progress) as found:
+        headers = found if series is not None else found.in_one_form(intensity)
         chosen, left_out = choose(headers.catalogue, headers.name, modality=modality, series=series)
         yield headers.open(chosen, intensity=intensity, policies=policies, notes=headers.notes + Notes(left_out))
 

@@ -1,20 +1,18 @@
 """The headers of every DICOM and NIfTI file at a path."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..cancel import Progress, check
 from ..errors import StudyError
+from .copies import Identity, without_copies
 from .dicom.instance import Instance, read_instance
-from .dicom.media import is_directory_file, listed_images
+from .dicom.media import SUFFIXES, is_directory_file, listed_images
 from .dicom.tags import Known
 from .files import Found, Source
 from .nifti import NiftiImage, is_nifti, read_nifti
 from .notes import Notes
-
-DICOM_SUFFIXES = {".dcm", ".dicom", ".ima"}
-"""A file so named, or like the images beside it, that is not DICOM is worth a warning: its transfer may have failed."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +20,22 @@ class Headers:
     """What lies at a path.
 
     instances: of DICOM files. images: NIfTI files by name, or why one cannot be read.
-    notes: on what was passed over.
+    contradictions: why images of one SOPInstanceUID cannot be read, whose files differ. notes: on what was passed over.
     """
 
     instances: list[Instance]
     images: dict[str, NiftiImage | StudyError]
+    notes: Notes
+    contradictions: Mapping[Identity, StudyError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """The DICOM files at a path, without copies, and the files that are none. notes: on copies; see `copies.Unique`."""
+
+    instances: list[Instance]
+    foreign: list[Source]
+    contradictions: Mapping[Identity, StudyError]
     notes: Notes
 
 
@@ -44,14 +53,15 @@ def read_headers(found: Found, path: Path, name: str, progress: Progress | None)
     sources = found.sources
     images = {source.name: _image(source) for source in sources if is_nifti(source)}
     sources = tuple(source for source in sources if not is_nifti(source))
-    instances, foreign = parse_sources(replace(found, sources=sources), path, progress)
-    if not instances and not images:
+    parsed = parse_sources(replace(found, sources=sources), path, name, progress)
+    if not parsed.instances and not images:
         raise _nothing(found, name, len(sources))
-    return Headers(instances, images, passed_over(found, name, instances, foreign))
+    notes = passed_over(found, name, parsed.instances, parsed.foreign) + parsed.notes
+    return Headers(parsed.instances, images, notes, parsed.contradictions)
 
 
-def parse_sources(found: Found, path: Path, progress: Progress | None) -> tuple[list[Instance], list[Source]]:
-    """The DICOM files that lie at `path`, or that a DICOMDIR there lists; and the files that are none.
+def parse_sources(found: Found, path: Path, name: str, progress: Progress | None) -> Parsed:
+    """The DICOM files that lie at `path`, or that a DICOMDIR there lists.
 
     Raises:
         StudyError: a damaged DICOM file, or a DICOMDIR that lists what is not there.
@@ -59,7 +69,8 @@ def parse_sources(found: Found, path: Path, progress: Progress | None) -> tuple[
     instances, foreign = _parse(found.sources, progress)
     if found.kind == "file" and instances and is_directory_file(instances[0]):
         instances, foreign = _parse(listed_images(instances[0], path), progress)
-    return [instance for instance in instances if not is_directory_file(instance)], foreign
+    images = without_copies([instance for instance in instances if not is_directory_file(instance)], name)
+    return Parsed(images.instances, foreign, images.contradictions, images.notes)
 
 
 def passed_over(found: Found, name: str, instances: Sequence[Instance], foreign: Sequence[Source]) -> Notes:
@@ -71,7 +82,8 @@ def passed_over(found: Found, name: str, instances: Sequence[Instance], foreign:
             f"{name}: {len(legacy)} files lack the preamble and file meta of PS3.10, first {legacy[0].name}; read as "
             f"{legacy[0].syntax.name}."
         )
-    usual = DICOM_SUFFIXES | {_suffix(instance.name) for instance in instances}
+    # A file named as they are that is not DICOM: its transfer may have failed.
+    usual = set(SUFFIXES) | {_suffix(instance.name) for instance in instances}
     posing = [source.name for source in foreign if _suffix(source.name) in usual]
     if posing:
         warnings.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")

@@ -184,6 +184,23 @@ def test_the_frontal_of_two_views_is_read_from_every_form(form: str, tmp_path: P
     assert read(path, view="lateral").uids["image"].endswith(".1")
 
 
+def test_copies_of_an_image_are_one(tmp_path: Path) -> None:
+    path = save([radiograph(), radiograph()], tmp_path / "study")
+    facts = read(path)
+    assert facts.warnings == () and len(facts.remarks) == 1
+    check_facts(facts.remarks[0], "1 file is a copy", "IM0001")
+    assert len(list_images(path, spec()).series) == 1
+
+
+def test_images_of_one_uid_that_differ_are_refused(tmp_path: Path) -> None:
+    other = radiograph()
+    other.PixelData = bytes(len(other.PixelData))
+    path = save([radiograph(), other], tmp_path / "study")
+    for series in ("1", "2"):
+        with refused(StudyError, "(0008,0018) SOPInstanceUID", "IM0000", "IM0001", "(7FE0,0010) PixelData"):
+            read(path, series)
+
+
 def two(folder: Path, **elements: Any) -> Path:
     return save([radiograph(), radiograph(instance=2, **elements)], folder)
 
@@ -286,7 +303,9 @@ def test_list_of_images(tmp_path: Path) -> None:
     for entry in found.series:
         if not entry.chosen:
             continue
-        assert read(folder, str(entry.number)).uids["image"] == entry.series_uid
+        assert read(folder, str(entry.number)).uids["image"] == entry.instance_uid == entry.source
+    assert [entry.series_uid for entry in found.series] == [f"{STUDY_UID}.1", f"{STUDY_UID}.1", ""]
+    assert (found.series[2].source, found.series[2].instance_uid) == ("c.png", "")
     assert list_images(two(tmp_path / "two"), spec()).problem is not None
 
 

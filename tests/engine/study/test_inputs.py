@@ -71,6 +71,17 @@ def test_volumes_of_one_study(study: dict[str, Study]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("known", "warned"),
+    [({}, 0), ({"patient": OF_A}, 2), ({"uids": {"study": "1"}}, 2)],
+    ids=["none", "patient", "study"],
+)
+def test_volumes_whose_patient_nothing_says(known: dict[str, Any], warned: int) -> None:
+    with open_inputs(phases(**{FIRST: known}), LIVER) as opened:
+        said = [entry.opened.read().warnings for entry in opened]
+    assert [len(warnings) for warnings in said] == [0, *(bool(warned) for _ in range(2))]
+
+
+@pytest.mark.parametrize(
     ("study", "options", "error"),
     [
         (phases(**{FIRST: {"patient": OF_A}, SECOND: {"patient": OF_B}}), {}, StudyError),

@@ -28,8 +28,14 @@ def medium(root: Path, *components: str, name: str = "IM{:04d}") -> Path:
         (("IMAGES", "IM0000"), "im{:04d}"),
         (("IMAGES", "IM0000"), "IM{:04d};1"),
         (("IMAGES", "IM0000"), "IM{:04d}."),
+        (("IMAGES", "IM0000"), "IM{:04d}.dcm"),
+        (("IMAGES", "IM0000"), "im{:04d}.DCM"),
+        (("IMAGES", "IM0000"), "IM{:04d}.ima;1"),
     ],
-    ids=["as-listed", "listed-in-small", "written-in-small", "with-a-version", "with-a-dot"],
+    ids=[
+        *("as-listed", "listed-in-small", "written-in-small", "with-a-version", "with-a-dot"),
+        *("with-a-suffix", "with-a-suffix-in-small", "with-a-suffix-and-a-version"),
+    ],
 )
 def test_listed_files_are_found(components: tuple[str, ...], name: str, tmp_path: Path) -> None:
     directory = medium(tmp_path, *components, name=name)
@@ -63,6 +69,20 @@ def test_what_is_not_on_the_medium_is_refused(components: tuple[str, ...], tmp_p
     directory = medium(tmp_path, *components)
     (directory.parent / "LINK").symlink_to(outside)
     (directory.parent / "LINKED").symlink_to(tmp_path / "outside")
+    with pytest.raises(StudyError):
+        read_study(directory)
+
+
+def test_a_name_that_two_files_could_be_is_none(tmp_path: Path) -> None:
+    directory = medium(tmp_path, "IMAGES", "IM0000", name="IM{:04d}.dcm")
+    (directory.parent / "IMAGES" / "im0000.ima").write_bytes((directory.parent / "IMAGES" / "IM0000.dcm").read_bytes())
+    with pytest.raises(StudyError):
+        read_study(directory)
+
+
+def test_a_folder_has_no_suffix(tmp_path: Path) -> None:
+    directory = medium(tmp_path, "IMAGES", "IM0000")
+    (directory.parent / "IMAGES").rename(directory.parent / "IMAGES.dcm")
     with pytest.raises(StudyError):
         read_study(directory)
 

@@ -9,13 +9,16 @@ from pydicom.dataset import Dataset, FileDataset
 
 from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save
 from mmcaf_engine.errors import StudyError
+from mmcaf_engine.study import read_study
 from mmcaf_engine.study.nifti import NIFTI
 from mmcaf_engine.study.reading import open_headers
 from mmcaf_engine.study.selection.series import Candidate, Catalogue
+from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
 VALUES = hounsfield(10)
+MOSAIC = "Siemens mosaic (slices of a volume as tiles of one image)"
 
 
 def found(images: list[FileDataset], folder: Path) -> Catalogue:
@@ -74,6 +77,7 @@ def test_what_covers_too_little_explains_nothing(tmp_path: Path) -> None:
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2"}, "secondary capture"),
         ({"SamplesPerPixel": 3}, "colour image"),
         ({"Modality": "SEG"}, "segmentation (SEG)"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}, MOSAIC),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -81,6 +85,18 @@ def test_what_cannot_be_the_volume_is_left_out(elements: dict[str, Any], reason:
     study = found([*ct_series(VALUES), *ct_series(VALUES[:2], series_uid="1.2.3", **elements)], tmp_path)
     assert [entry.slices for entry in study.candidates] == [10]
     assert study.left_out == {reason: 2} and study.left_out_series == {"1.2.3": reason}
+
+
+@pytest.mark.parametrize("told", ["image-type", "private"])
+def test_a_study_of_mosaics_alone_is_refused_by_name(told: str, tmp_path: Path) -> None:
+    images = ct_series(VALUES[:2], Modality="MR", SOPClassUID="1.2.840.10008.5.1.4.1.1.4")
+    for image in images:
+        if told == "image-type":
+            image.ImageType = ["ORIGINAL", "PRIMARY", "DIFFUSION", "NONE", "ND", "MOSAIC"]
+        else:
+            image.private_block(0x0019, "SIEMENS MR HEADER", create=True).add_new(0x0A, "US", 25)
+    with refused(StudyError, "2 Siemens mosaics"):
+        read_study(save(images, tmp_path / "study"))
 
 
 def test_a_slice_without_pixels_is_refused(tmp_path: Path) -> None:

@@ -239,6 +239,6 @@ def test_simpleitk_reads_the_same_volume(name: str, tmp_path: Path) -> None:
 
 def test_the_warning_of_a_choice_names_both_series(tmp_path: Path) -> None:
     path = save([*ct_series(REFERENCE), ct_slice(REFERENCE[0], series_uid="1.2.9", SeriesNumber=4)], tmp_path / "study")
-    write(ct_slice(REFERENCE[0], series_uid="1.2.9", SeriesNumber=4), path / "same")
+    write(ct_slice(REFERENCE[0], series_uid="1.2.9", SeriesNumber=4, SOPInstanceUID="1.2.9.7"), path / "same")
     (warning,) = read_study(path).warnings
     check_facts(warning, "series 2", "12 slices", "series 4", "2 slices")

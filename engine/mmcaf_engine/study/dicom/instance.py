@@ -15,7 +15,7 @@ from pydicom.valuerep import STANDARD_VR
 from ...errors import StudyError
 from ..faults import doing
 from ..files import MAX_RATIO, RATIO_FROM_BYTES, Source
-from .diffusion import PRIVATE
+from .diffusion import PRIVATE, SIEMENS
 from .tags import Known, Tags, describe
 
 MAX_INFLATED_BYTES = 2 * 1024**3
@@ -52,7 +52,14 @@ KEYWORDS = (
 )
 """Every element that is read; the rest of a header is skipped unseen."""
 
-_OF_VENDORS = [tag for element, _, _ in PRIVATE for tag in (element & 0xFFFF0000 | element >> 8 & 0xFF, element)]
+IMAGES_IN_MOSAIC = (0x0019100A, SIEMENS, "US")
+"""NumberOfImagesInMosaic, of which files tell that lost the word in their ImageType."""
+
+_OF_VENDORS = [
+    tag
+    for element, _, _ in (*PRIVATE, IMAGES_IN_MOSAIC)
+    for tag in (element & 0xFFFF0000 | element >> 8 & 0xFF, element)
+]
 _TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in KEYWORDS), *_OF_VENDORS]
 _PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _FIRST_PIXEL_TAG = min(_PIXEL_KEYWORDS)

@@ -13,6 +13,9 @@ from .tags import Tags
 MAX_COMPONENTS = 8
 """PS3.10 section 8.2: a File ID has at most eight components."""
 
+SUFFIXES = (".dcm", ".dicom", ".ima")
+"""What DICOM files are usually named by."""
+
 
 def is_directory_file(instance: Instance) -> bool:
     """Whether a file is a DICOMDIR."""
@@ -49,7 +52,7 @@ def listed_images(directory: Instance, path: Path) -> tuple[Source, ...]:
 
 
 def _locate(root: Path, components: tuple[str, ...], path: Path) -> Path | None:
-    """The file of a File ID under `root`; the letters' case and a version ";1" may differ from the medium's."""
+    """The file of a File ID under `root`; case, a version ";1" and a suffix may differ from the medium's."""
     if not 1 <= len(components) <= MAX_COMPONENTS or any(
         not component or component in (".", "..") or set(component) & set("/\\:\0") for component in components
     ):
@@ -58,19 +61,27 @@ def _locate(root: Path, components: tuple[str, ...], path: Path) -> Path | None:
             "Do not trust this medium; give the directory of the images.",
         )
     folder = root
-    for component in components:
+    for at, component in enumerate(components, start=1):
         exact = folder / component
         if not exact.exists():
             if not folder.is_dir():
                 return None
             wanted = component.casefold()
-            alike = sorted(entry for entry in folder.iterdir() if _plain(entry.name) == wanted)
-            if not alike:
+            entries = sorted(folder.iterdir())
+            alike = [entry for entry in entries if _plain(entry.name) == wanted]
+            if at == len(components):
+                alike = alike or [entry for entry in entries if _plain(entry.name) in _suffixed(wanted)]
+            if len(alike) != 1:
                 return None
             exact = alike[0]
         folder = exact
     inside = folder.resolve().is_relative_to(root)
     return folder if inside and folder.is_file() else None
+
+
+def _suffixed(name: str) -> set[str]:
+    """As programs that copy a medium's files rename them; PS3.10 section 8.5 has no suffixes."""
+    return {f"{name}{suffix}" for suffix in SUFFIXES}
 
 
 def _plain(name: str) -> str:

@@ -9,7 +9,7 @@ from ...cancel import Progress
 from ...errors import Remedy, StudyError, UsageError
 from ...manifest import Manifest
 from ...timing import span
-from ...volume import Study, Volume
+from ...volume import Intensity, Study, Volume
 from ..faults import printable
 from ..geometry.one_geometry import check_one_geometry
 from ..geometry.policies import Policies
@@ -19,7 +19,7 @@ from ..nifti import OpenNifti
 from ..notes import NONE, Notes
 from ..reading import Headers, OpenSeries, open_headers
 from .body_part import check_body_part
-from .matching import Match, match_series
+from .matching import AS_ASKED, Match, match_series
 from .ranking import choose
 from .series import Candidate
 
@@ -81,7 +81,7 @@ def open_inputs(
         yield _given(study, manifest, wanted, policies)
         return
     with ExitStack() as stack:
-        headers = stack.enter_context(open_headers(study, progress))
+        headers = stack.enter_context(open_headers(study, progress)).in_one_form(spec.intensity)
         with span("geometry"):
             found = _chosen(headers, manifest, wanted, stack, progress)
             opened = []
@@ -117,10 +117,15 @@ def _given(
     for kind, values in (("patients", patients), ("studies", studies)):
         if len(values) > 1:
             raise StudyError(f"study: its volumes are of {len(values)} different {kind}.", "Give those of one study.")
+    nameless = [
+        name for name, entry in opened.items() if not (entry.patient.patient_id or entry.study.uids.get("study"))
+    ]
+    mixed = f"study: nothing says whose these are, beside volumes of a patient: {', '.join(nameless)}; read as given."
     found = []
     for name, entry in opened.items():
         examined = check_body_part(manifest.body_part, entry.study.body_part, "study")
-        warned = replace(entry.study, warnings=(*entry.study.warnings, *examined))
+        beside = (mixed,) if name in nameless and len(nameless) < len(opened) else ()
+        warned = replace(entry.study, warnings=(*entry.study.warnings, *examined, *beside))
         found.append(InputSeries(name, warned.uids.get("series", ""), GIVEN, replace(entry, study=warned)))
     return tuple(found)
 
@@ -163,24 +168,27 @@ def _chosen(
 ) -> list[_Choice]:
     modality, name = manifest.of_volumes.modality, headers.name
     elsewhere = {key: value for key, value in wanted.items() if _is_path(value)}
-    there = {key: _elsewhere(value, modality, stack, progress) for key, value in elsewhere.items()}
+    there = {
+        key: _elsewhere(value, modality, manifest.of_volumes.intensity, stack, progress)
+        for key, value in elsewhere.items()
+    }
     inside = {key: value for key, value in wanted.items() if key not in elsewhere}
     if not manifest.series:
         only = manifest.volumes[0].name
         if only in there:
-            return [_Choice(Match(only, there[only][1], "as asked"), there[only][0])]
+            return [_Choice(Match(only, there[only][1], AS_ASKED), there[only][0])]
         chosen, left_out = choose(headers.catalogue, name, modality=modality, series=inside.get(only))
-        why = "as asked" if inside else "the best of those that fit" if left_out else "the only one that fits"
+        why = AS_ASKED if inside else "the best of those that fit" if left_out else "the only one that fits"
         return [_Choice(Match(only, chosen, why), headers, headers.notes + Notes(left_out))]
     specs = [spec for spec in manifest.series if spec.input not in there]
     by_rule = match_series(headers.catalogue, specs, name, modality=modality, chosen=inside)
     matches = {match.input: _Choice(match, headers) for match in by_rule}
     for key, (other, candidate) in there.items():
-        matches[key] = _Choice(Match(key, candidate, "as asked"), other, other.notes)
+        matches[key] = _Choice(Match(key, candidate, AS_ASKED), other, other.notes)
     found = [matches[spec.input] for spec in manifest.series]
-    _check_one_patient(found, name)
+    notes = _check_one_patient(found, name)
     first = found[0]
-    return [replace(first, notes=headers.notes + first.notes), *found[1:]]
+    return [replace(first, notes=headers.notes + first.notes + notes), *found[1:]]
 
 
 def _is_path(value: str) -> bool:
@@ -190,17 +198,24 @@ def _is_path(value: str) -> bool:
         return False
 
 
-def _elsewhere(value: str, modality: str, stack: ExitStack, progress: Progress | None) -> tuple[Headers, Candidate]:
-    headers = stack.enter_context(open_headers(value, progress))
+def _elsewhere(
+    value: str, modality: str, intensity: Intensity, stack: ExitStack, progress: Progress | None
+) -> tuple[Headers, Candidate]:
+    headers = stack.enter_context(open_headers(value, progress)).in_one_form(intensity)
     chosen, _ = choose(headers.catalogue, headers.name, modality=modality, series=None)
     return headers, chosen
 
 
-def _check_one_patient(found: Sequence[_Choice], name: str) -> None:
-    """A NIfTI file says nothing of patient and study; whatever does must agree."""
-    told = [choice for choice in found if choice.match.chosen.frames]
-    for choice in told[1:]:
-        first, other = told[0].match, choice.match
+def _check_one_patient(found: Sequence[_Choice], name: str) -> Notes:
+    """What says whose it is must agree; what does not is not read beside it, unless the caller named it.
+
+    Raises:
+        StudyError: two patients or studies, or a series of unknown origin beside another's.
+    """
+    known = [choice for choice in found if _says_whose(choice.match.chosen)]
+    unknown = [choice for choice in found if not _says_whose(choice.match.chosen)]
+    for choice in known[1:]:
+        first, other = known[0].match, choice.match
         if first.chosen.patient != other.chosen.patient:
             raise StudyError(
                 f"{name}: {first.input} and {other.input} are of different patients by (0010,0020) PatientID.",
@@ -211,3 +226,23 @@ def _check_one_patient(found: Sequence[_Choice], name: str) -> None:
                 f"{name}: {first.input} and {other.input} are of different studies by (0020,000D) StudyInstanceUID.",
                 "Give the series of one study.",
             )
+    if not unknown or len(found) < 2:
+        return NONE
+    files = ", ".join(f"{choice.match.input} ({choice.match.chosen.source or 'DICOM'})" for choice in unknown)
+    if not known:
+        return Notes(remarks=(f"{name}: nothing says whose the series are: {files}.",))
+    beside = f"{name}: nothing says whose these are, beside DICOM series of a patient: {files}"
+    if taken := [choice for choice in unknown if choice.match.why != AS_ASKED]:
+        raise StudyError(
+            f"{beside}; series of one patient were expected.",
+            Remedy(
+                "Give the series of one patient alone, or say which series it is",
+                option="series",
+                value=f"{taken[0].match.input}=NUMBER",
+            ),
+        )
+    return Notes((f"{beside}; read as asked.",))
+
+
+def _says_whose(chosen: Candidate) -> bool:
+    return bool(chosen.frames) and bool(chosen.patient or chosen.study_uid)

@@ -7,9 +7,10 @@ from pathlib import Path
 from ...cancel import Progress
 from ...errors import StudyError
 from ...manifest.series import SeriesSpec
+from ...volume import Intensity
 from ..faults import printable
 from ..reading import open_headers
-from .matching import match_input
+from .matching import competing, match_input
 from .ranking import choose, rank
 from .series import PLANES, Candidate, Catalogue
 
@@ -26,6 +27,9 @@ class SeriesEntry:
     original: False for images that were derived from others.
     chosen, reason: whether it would be read, and why or why not.
     input: the input that it would be read for, by the rules of a network that has some.
+    source: what a caller may name it by beside its number: its SeriesInstanceUID, or an image's SOPInstanceUID, or the
+        name of a file that has neither.
+    instance_uid: SOPInstanceUID of a 2D image; empty for a series.
     """
 
     number: int
@@ -44,6 +48,8 @@ class SeriesEntry:
     chosen: bool
     reason: str
     input: str | None = None
+    source: str = ""
+    instance_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ def list_series(
     *,
     modality: str | None = None,
     inputs: Sequence[SeriesSpec] = (),
+    intensity: Intensity = "rescaled",
     progress: Progress | None = None,
 ) -> SeriesList:
     """Look at the headers of a study as `read_study` does, without decoding pixels.
@@ -76,12 +83,14 @@ def list_series(
         path: a DICOM or NIfTI file, a directory, a zip or a DICOMDIR.
         modality: the network's, such as "CT"; all compete without it.
         inputs: the series rules of a network that has some; each chooses its own.
+        intensity: as for `read_study`.
         progress: called with ("read", files done, files).
 
     Raises:
         StudyError: nothing to read there, or damaged files.
     """
-    with open_headers(path, progress) as headers:
+    with open_headers(path, progress) as opened:
+        headers = opened.in_one_form(intensity)
         study, name = headers.catalogue, headers.name
         choose_for = _by_rules(study, name, modality, inputs) if inputs else _best(study, name, modality)
         entries = tuple(_entry(entry, *choose_for.told(entry)) for entry in study.candidates)
@@ -121,7 +130,7 @@ def _best(study: Catalogue, name: str, modality: str | None) -> _Chosen:
 
 def _by_rules(study: Catalogue, name: str, modality: str | None, inputs: Sequence[SeriesSpec]) -> _Chosen:
     """Each input's series, or what keeps it from having one."""
-    pool = [entry for entry in study.candidates if entry.fits(modality)]
+    pool = competing(study, modality)
     found: dict[int, list[str]] = {}
     reasons = {entry.number: "no input's rule fits" for entry in study.candidates}
     reasons |= {
@@ -129,6 +138,7 @@ def _by_rules(study: Catalogue, name: str, modality: str | None, inputs: Sequenc
         for entry in study.candidates
         if not entry.fits(modality)
     }
+    reasons |= {entry.number: f"number {entry.twin} in another form" for entry in study.candidates if entry.twin}
     problems = []
     for spec in inputs:
         try:
@@ -168,4 +178,5 @@ def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str) ->
         chosen=chosen,
         reason=reason,
         input=read_for,
+        source=found.source,
     )

@@ -10,6 +10,8 @@ from ..nifti import NIFTI, stem
 from .ranking import ambiguous, better_class, counted, named
 from .series import Candidate, Catalogue
 
+AS_ASKED = "as asked"
+"""Why a series was chosen that the caller named."""
 SHOWN_WORDS = 6
 """Words of a rule that a message lists."""
 
@@ -52,11 +54,11 @@ def match_series(
         StudyError: no series for an input, several, one series for two inputs, or an unreadable one.
     """
     taken = {key: named(study, value, name, f"{key}=") for key, value in chosen.items()}
-    pool = [entry for entry in study.candidates if entry.fits(modality) and entry not in taken.values()]
+    pool = [entry for entry in competing(study, modality) if entry not in taken.values()]
     matches = []
     for spec in specs:
         if spec.input in taken:
-            matches.append(Match(spec.input, taken[spec.input], "as asked"))
+            matches.append(Match(spec.input, taken[spec.input], AS_ASKED))
         else:
             matches.append(match_input(pool, spec, name, study))
     for at, match in enumerate(matches):
@@ -75,28 +77,37 @@ def match_series(
     return tuple(matches)
 
 
+def competing(study: Catalogue, modality: str | None) -> list[Candidate]:
+    """The candidates that rules look at: of the network's modality, and each series in one form."""
+    return [entry for entry in study.candidates if entry.fits(modality) and not entry.twin]
+
+
 def match_input(pool: Sequence[Candidate], spec: SeriesSpec, name: str, study: Catalogue) -> Match:
     """The series of one input among `pool`.
 
-    A NIfTI file of the input's own name comes before any rule. Of several series that fit the deciding rule, those
-    that are axial, no fragment, upright and ORIGINAL come before the others, as in `ranking.rank`; slices and spacing
-    decide nothing.
+    A NIfTI file of the input's own name comes before any rule, unless DICOM series fit one: nothing says that it is of
+    their patient. Of several series that fit the deciding rule, those that are axial, no fragment, upright and ORIGINAL
+    come before the others, as in `ranking.rank`; slices and spacing decide nothing.
 
     Raises:
         StudyError: none, or several.
     """
     own = [entry for entry in pool if entry.modality == NIFTI and stem(entry.source).lower() == spec.input.lower()]
-    found, decided = own, None
-    for rule in () if own else spec.match:
-        found, decided = _fitting(pool, rule), rule
+    images = [entry for entry in pool if entry.modality != NIFTI]
+    found: list[Candidate] = []
+    decided = None
+    for rule in spec.match:
+        found, decided = _fitting(images if own else pool, rule), rule
         if found:
             break
     found = better_class(found)
+    if own:
+        found, decided = [*own, *found], None
     if len(found) == 1:
         return Match(spec.input, found[0], _why(traits(found[0]), decided))
     shown = f"{spec.input} ({spec.description})"
     if found:
-        why = _in_words(decided) if decided else "their name"
+        why = _in_words(decided) if decided else "their name or a rule"
         raise ambiguous(found, f"{name}: {len(found)} series could be {shown}, by {why}:", option=f"{spec.input}=")
     tried = "; or ".join(_in_words(rule) for rule in spec.match)
     problem = f"{name}: no series is {shown}. Looked for: {tried}."

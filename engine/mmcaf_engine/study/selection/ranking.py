@@ -52,6 +52,7 @@ def rank(study: Catalogue, modality: str | None) -> Ranking:
         for entry in study.candidates
         if not entry.fits(modality)
     }
+    reasons |= {entry.number: f"number {entry.twin} in another form" for entry in study.candidates if entry.twin}
     fitting = [entry for entry in study.candidates if entry.number not in reasons]
     longest = max((entry.extent_mm for entry in fitting if _plane_class(entry) == 0), default=0.0)
 
@@ -102,7 +103,7 @@ def choose(
         rivals = (ranking.order[0], *ranking.equals)
         raise ambiguous(rivals, f"{name}: {len(rivals)} series could be the volume, none better than the others:")
     best = ranking.order[0]
-    others = [entry for entry in study.candidates if entry.number != best.number]
+    others = [entry for entry in study.candidates if entry.number != best.number and not entry.twin]
     if best.fault is not None:
         other = Remedy("Or read another series", option="series")
         listing = Remedy("See which there are", command=program("studies", name))

@@ -1,16 +1,17 @@
 """The instances of a study, grouped into the candidates for the volume."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...errors import StudyError
+from ..copies import identity
 from ..dicom.concatenation import missing_parts
 from ..dicom.frames import Frame, read_frames
 from ..dicom.header import read_body_part
-from ..dicom.instance import Instance
+from ..dicom.instance import IMAGES_IN_MOSAIC, Instance
 from ..dicom.tags import describe
 from ..faults import printable
 from ..geometry.checks import slice_normal
@@ -37,6 +38,8 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class of screenshots; multi-frame ones append a number."""
 LOCALIZER = {"LOCALIZER", "SCOUT"}
 """Values of ImageType (PS3.3 C.8.2.1.1.1) on survey images."""
+MOSAIC = "MOSAIC"
+"""Value of ImageType on images of a volume's slices side by side."""
 PLANES = ("sagittal", "coronal", "axial", "unknown")
 """Names of `Candidate.plane`; its -1 is the last."""
 
@@ -52,6 +55,7 @@ class Candidate:
     extent_mm: from the first slice to the last; 0 when unknown.
     oblique_degrees: between the slice normal and its patient axis.
     fault: why an image of this series could not be read, if so.
+    twin: the number of the candidate that this is in another form, equal in every voxel; 0 where it is none.
     label: what tells it from others of its series, in words; empty where it is all of it.
     number: as in the list that messages show, from 1.
     image: the NIfTI file that this is, which has no frames and no UIDs; `description` is then its name.
@@ -74,6 +78,7 @@ class Candidate:
     number: int = 0
     image: NiftiImage | None = None
     label: str = ""
+    twin: int = 0
 
     def fits(self, modality: str | None) -> bool:
         """Whether it may be of a network's modality. A NIfTI file does not tell; it cannot be CT, for want of HU."""
@@ -169,8 +174,16 @@ def catalogue(headers: Headers) -> Catalogue:
         for frame in volume:
             found_frames.setdefault((key, frame.rows, frame.columns, plane_of(frame)), []).append(frame)
     incomplete = missing_parts(headers.instances)
+
+    def fault_of(part: Group) -> StudyError | None:
+        parts = next((incomplete[frame.image] for frame in part.frames if frame.image in incomplete), None)
+        if parts or not headers.contradictions:
+            return parts
+        identities = [identity(frame.instance) for frame in part.frames]
+        return next((headers.contradictions[key] for key in identities if key in headers.contradictions), None)
+
     found = [
-        _candidate(members[key], part, faults.get(key) or _fault(part, incomplete), unread[key])
+        _candidate(members[key], part, faults.get(key) or fault_of(part), unread[key])
         for (key, *_), frames in found_frames.items()
         for part in groups(frames)
     ]
@@ -187,11 +200,6 @@ def catalogue(headers: Headers) -> Catalogue:
         )
         result.notes = Notes(remarks=(told,))
     return result
-
-
-def _fault(group: Group, incomplete: Mapping[str, StudyError]) -> StudyError | None:
-    """Why a concatenation that some of these frames are of cannot be read."""
-    return next((incomplete[frame.image] for frame in group.frames if frame.image in incomplete), None)
 
 
 def _refuse_cut_short(instance: Instance) -> None:
@@ -212,6 +220,8 @@ def _why_not(instance: Instance) -> str:
         return "secondary capture"
     if LOCALIZER & set(tags.texts("ImageType")):
         return "localizer"
+    if MOSAIC in tags.texts("ImageType") or any(tags.private(*IMAGES_IN_MOSAIC)):
+        return "Siemens mosaic (slices of a volume as tiles of one image)"
     if instance.pixels is None or not tags.whole("Rows"):
         return "non-image object"
     if instance.pixels.keyword != "PixelData":
