@@ -56,6 +56,63 @@ def test_nothing_is_left_behind(patient: Path, tmp_path: Path, backend: str) -> 
     assert [path for path in left if tmp_path / "home" / "mmcaf" not in path.parents] == []
 
 
+WITHOUT = """
+import socket, sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {
+            "tokenizers", "huggingface_hub", "hf_xet", "fsspec", "httpx", "httpx2", "httpcore", "requests", "urllib3",
+            "aiohttp", "openvino_telemetry",
+        }:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+class NoSocket:
+    def __init__(self, *_, **__):
+        raise AssertionError("a socket was made")
+
+sys.meta_path.insert(0, Absent())
+socket.socket = socket.create_connection = socket.getaddrinfo = NoSocket
+"""
+"""Puts before a script what takes from it every package that can open connections, and sockets themselves."""
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_the_base_answers_without_a_package_that_can_open_connections(
+    patient: Path, tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "ANSWER", WITHOUT + ANSWER)
+    done = answered(patient, tmp_path / "home", backend)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_network_that_reads_a_report_names_the_package_that_it_needs(tmp_path: Path) -> None:
+    from tiny_report import make_tiny_report
+
+    bundle = make_tiny_report(tmp_path / "report.mmcaf")
+    study = tmp_path / "study.png"
+    study.write_bytes(b"")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{WITHOUT}from mmcaf_cli.infer import main; main()",
+            study,
+            "--report",
+            "-",
+            "--bundle",
+            bundle,
+        ],
+        input="No effusion.",
+        env={**os.environ, "MMCAF_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 6, done.stderr
+    assert "tokenizers" in done.stderr and "[text]" in done.stderr.replace("\n", "") and "Traceback" not in done.stderr
+
+
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed, which lists a process's connections")
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_no_connection_is_made(patient: Path, tmp_path: Path, backend: str) -> None:

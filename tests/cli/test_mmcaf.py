@@ -154,9 +154,17 @@ def test_a_bug_is_said_to_be_one(run: Command, monkeypatch: pytest.MonkeyPatch) 
     assert outcome.code == 1 and "internal error: KeyError" in outcome.err and "Traceback" not in outcome.err
 
 
-@pytest.mark.parametrize("package", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("package", "said", "install"),
+    [
+        ("numpy", "not installed", install_package("numpy")),
+        ("torch", "not installed; export needs it", install_command("export")),
+        ("tokenizers", "not installed; networks that read a report need it", install_command("text")),
+    ],
+    ids=["numpy", "torch", "tokenizers"],
+)
 def test_doctor_says_how_to_install_what_is_missing(
-    run: Command, package: str, monkeypatch: pytest.MonkeyPatch
+    run: Command, package: str, said: str, install: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def version(name: str) -> str:
         if name == package:
@@ -164,8 +172,6 @@ def test_doctor_says_how_to_install_what_is_missing(
         return "1.0"
 
     monkeypatch.setattr("mmcaf_engine.checkup.doctor.version", version)
-    install = install_package("numpy") if package == "numpy" else install_command("export")
-    said = "not installed" if package == "numpy" else "not installed; export needs it"
     listed = run("mmcaf", "doctor", "--all").out.splitlines()
     [line] = [line for line in listed if line.split()[1:3] == ["package", package]]
     assert line.endswith(f"{said}. Install it: {install}")

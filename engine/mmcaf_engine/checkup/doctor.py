@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from ..backends.registry import Backends
     from ..bundle.bundle import Bundle
 
-PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino", "torch", "onnx")
+PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino")
+OPTIONAL = {
+    "tokenizers": ("text", "networks that read a report need it"),
+    "torch": ("export", "export needs it"),
+    "onnx": ("export", "export needs it"),
+}
+"""Package -> the extra that brings it, and what it is for."""
 
 CHOICE = "will run"
 """The area of what `auto` takes."""
@@ -47,13 +53,14 @@ def _machine() -> list[Check]:
 
 def _packages() -> list[Check]:
     checks = []
-    for name in PACKAGES:
+    for name in (*PACKAGES, *OPTIONAL):
         try:
             checks.append(Check("package", name, "ok", version(name)))
         except PackageNotFoundError:
-            if name in ("torch", "onnx"):
-                install = Remedy("Install it", command=install_command("export"))
-                checks.append(Check("package", name, "note", "not installed; export needs it", (install,)))
+            if name in OPTIONAL:
+                extra, purpose = OPTIONAL[name]
+                install = Remedy("Install it", command=install_command(extra))
+                checks.append(Check("package", name, "note", f"not installed; {purpose}", (install,)))
             else:
                 install = Remedy("Install it", command=install_package(name))
                 checks.append(Check("package", name, "problem", "not installed", (install,)))

@@ -11,7 +11,6 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 DISTRIBUTION = "mmcaf-infer"
 
@@ -62,6 +61,8 @@ def _source_folder() -> str:
 
 def _reference(installed: Distribution, extra: str) -> tuple[str, ...]:
     """pip's arguments for what the project was installed from; none where that is an index, or is gone."""
+    from urllib.request import url2pathname  # only here: it loads what opens connections
+
     origin = _origin(installed)
     url = origin.get("url")
     if not isinstance(url, str):

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
-from ..errors import BundleError
+from ..errors import BackendError, BundleError, Remedy
 from ..files import read_bounded
+from ..machine.installation import install_command
 from ..manifest.text import TextSpec
 
 START, END, PADDING, UNKNOWN = "[CLS]", "[SEP]", "[PAD]", "[UNK]"
@@ -57,13 +58,20 @@ class Tokenizer:
 
     Raises:
         BundleError: the vocabulary is missing, not UTF-8, holds a piece twice, or lacks one of the special pieces.
+        BackendError: the library is not installed.
     """
 
     def __init__(self, spec: TextSpec, vocabulary: Path) -> None:
-        from tokenizers import Tokenizer as Pipeline
-        from tokenizers.models import WordPiece
-        from tokenizers.normalizers import BertNormalizer
-        from tokenizers.pre_tokenizers import BertPreTokenizer
+        try:
+            from tokenizers import Tokenizer as Pipeline
+            from tokenizers.models import WordPiece
+            from tokenizers.normalizers import BertNormalizer
+            from tokenizers.pre_tokenizers import BertPreTokenizer
+        except ImportError as failure:
+            raise BackendError(
+                f"A network that reads a report needs the package tokenizers, which cannot be imported ({failure}).",
+                Remedy("Install it", command=install_command("text")),
+            ) from None
 
         self.spec = spec
         self.numbers = read_vocabulary(vocabulary)
@@ -104,6 +112,7 @@ def open_tokenizer(bundle: Bundle) -> Tokenizer | None:
 
     Raises:
         BundleError: the vocabulary is damaged; see `Tokenizer`.
+        BackendError: the library that splits texts is not installed.
     """
     text = bundle.manifest.text
     return None if text is None else Tokenizer(text, bundle.file(text.vocabulary))
