@@ -341,4 +341,7 @@ def _summary(prepared: Prepared) -> StudySummary:
         SeriesSummary(entry.input, entry.source, entry.chosen, entry.facts.slices, entry.facts.spacing_mm)
         for entry in studied
     )
-    return StudySummary(uids, first.modality, first.slices, first.spacing_mm, prepared.study_warnings, series)
+    parts = {entry.facts.body_part for entry in studied}
+    body_part = (parts.pop() or None) if len(parts) == 1 else None
+    spacing = first.spacing_mm
+    return StudySummary(uids, first.modality, first.slices, spacing, prepared.study_warnings, series, body_part)

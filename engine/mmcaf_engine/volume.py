@@ -98,7 +98,8 @@ class StudyFacts:
         passed over and could not change the answer; `strict` does not refuse these.
     images: what each slice was made from, in slice order, None for one that was interpolated; empty where the study
         does not consist of DICOM images.
-    body_part: BodyPartExamined (0018,0015); empty where the header does not say.
+    body_part: BodyPartExamined (0018,0015), else what AnatomicRegionSequence (0008,2218) codes, as such a term; empty
+        where the header says neither.
     """
 
     modality: str

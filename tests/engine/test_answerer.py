@@ -41,6 +41,13 @@ def same(result: Any) -> dict[str, Any]:
     return {name: fields[name] for name in ("label", "probability", "logit", "windows", "record")}
 
 
+@pytest.mark.parametrize(("examined", "told"), [("CHEST", "CHEST"), ("", None)])
+def test_the_result_says_what_was_examined(examined: str, told: str | None, answerer: Answerer, tmp_path: Path) -> None:
+    images = ct_series(HU, BodyPartExamined=examined)
+    result = answerer.answer(save(images, tmp_path / "study"), RECORD).result
+    assert json.loads(result.to_json())["study"]["body_part"] == told
+
+
 def test_what_an_answer_keeps(answerer: Answerer, tmp_path: Path) -> None:
     images = ct_series(HU)
     answer = answerer.answer(save(images[::-1], tmp_path / "study"), RECORD)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StudyError
+from ..study.dicom.examined import Examined
 from ..volume import PatientHeader
 from .view import Seen
 
@@ -40,7 +41,7 @@ class Candidate:
     fault: why it cannot be read, if so.
     decode: reads its pixels; raises StudyError.
     uids: of "study", "series" and "image". sop_class: SOPClassUID (0008,0016).
-    body_part: what its header says was examined; empty where it does not say.
+    examined: what its header says of the part of the body.
     number: as in the list that messages show, from 1.
     """
 
@@ -58,7 +59,7 @@ class Candidate:
     description: str = ""
     derived: bool = False
     patient: PatientHeader = field(default_factory=PatientHeader, repr=False)
-    body_part: str = ""
+    examined: Examined = field(default_factory=Examined)
     number: int = 0
 
     @property

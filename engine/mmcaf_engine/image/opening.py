@@ -86,7 +86,7 @@ class OpenImage:
             images=() if image.is_picture else (SourceImage(image.sop_class, image.uids.get("image", "")),),
             warnings=(*self.notes.warnings, *self.choice.remarks, *of_pixels),
             remarks=self.notes.remarks,
-            body_part=image.body_part,
+            body_part=image.examined.told,
         )
         return grey.plane, facts
 
@@ -124,8 +124,9 @@ def open_image(
             path = Path(study) if isinstance(study, str | Path) else Path()
             images, notes = _images(found, path, name, progress)
             choice = choose_image(images, spec, name, wanted)
-            examined = check_body_part(body_part, choice.image.body_part, name)
-        yield OpenImage(choice, notes + Notes(examined))
+            said = () if choice.image.is_picture else (choice.image.examined,)
+            notes += check_body_part(body_part, said, name)
+        yield OpenImage(choice, notes)
 
 
 def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None = None) -> SeriesList:

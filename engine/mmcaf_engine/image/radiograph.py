@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import StudyError
-from ..study.dicom.header import read_body_part, read_patient
+from ..study.dicom.examined import read_examined
+from ..study.dicom.header import read_patient
 from ..study.dicom.instance import Instance
 from ..study.dicom.intensities import padding_of, used_bits
 from ..study.dicom.pixel_format import PixelFormat, read_format
@@ -54,7 +55,7 @@ def read_radiograph(instance: Instance) -> Candidate:
         description=tags.label("SeriesDescription"),
         derived=tags.label("ImageType").startswith("DERIVED"),
         patient=read_patient(instance),
-        body_part=read_body_part(instance),
+        examined=read_examined(instance),
     )
 
 

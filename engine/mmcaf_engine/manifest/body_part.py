@@ -15,6 +15,9 @@ Verdict = Literal["accepted", "warned", "refused"]
 class BodyPartRule(ManifestModel):
     """Values of BodyPartExamined (0018,0015), upper or lower case, and what is done with a study that has one.
 
+    A coded AnatomicRegionSequence (0008,2218) counts as its term there. A name of a protocol or procedure that holds a
+    part of `refused` or `warned`, and none of `accepted`, is a warning.
+
     One of `refused` is refused. One of `warned` is answered with a warning, and so is one that `accepted`, where it
     names any, does not name. A study that does not say what was examined is answered.
     """

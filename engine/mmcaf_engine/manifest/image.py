@@ -1,15 +1,21 @@
 """The manifest's image: which radiographs a network reads and how one becomes its image input."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from .arithmetic import check_arithmetic, single
 from .base import ManifestModel
 
 View = Literal["frontal", "lateral", "any"]
 """frontal: PA or AP; lateral: LL, RL or one without a side."""
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
+
+
+def _scaled(value: float, *, mean: float, std: float) -> float:
+    return single(value - single(mean)) / single(std)
 
 
 class ImageSpec(ManifestModel):
@@ -36,4 +42,6 @@ class ImageSpec(ManifestModel):
     def _one_for_each_channel(self) -> "ImageSpec":
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise ValueError(f"mean and std must hold one value for each of {self.channels} channels")
+        for mean, std in zip(self.mean, self.std, strict=True):
+            check_arithmetic(f"mean {mean:g} and std {std:g}", partial(_scaled, mean=mean, std=std), (0.0, 1.0))
         return self

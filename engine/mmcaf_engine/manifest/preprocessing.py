@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ..orientation import AXIS_OF, HEAD_BACK_LEFT
+from .arithmetic import check_arithmetic, single
 from .base import ManifestModel
 
 
@@ -39,6 +40,11 @@ class ClipScaleStep(ManifestModel):
     def _ordered(self) -> "ClipScaleStep":
         if self.lower >= self.upper:
             raise ValueError("lower must be below upper")
+        check_arithmetic(
+            f"lower {self.lower:g} and upper {self.upper:g}",
+            lambda value: single(value - single(self.lower)) / single(single(self.upper) - single(self.lower)),
+            (self.lower, self.upper),
+        )
         return self
 
 
@@ -47,6 +53,11 @@ class SubtractStep(ManifestModel):
 
     step: Literal["subtract"] = "subtract"
     value: float
+
+    @model_validator(mode="after")
+    def _meant(self) -> "SubtractStep":
+        check_arithmetic(f"value {self.value:g}", lambda value: value - single(self.value), (0.0, 1.0))
+        return self
 
 
 class ResizeVolumeStep(ManifestModel):
@@ -84,6 +95,11 @@ class WindowSpec(ManifestModel):
     slices: int = Field(ge=1, le=4096)
     stride: int = Field(ge=1, le=4096, description="Slices from one window's start to the next.")
     pad_value: float = Field(description="Intensity appended after the last slice of a short study.")
+
+    @model_validator(mode="after")
+    def _meant(self) -> "WindowSpec":
+        check_arithmetic(f"pad_value {self.pad_value:g}", single, (self.pad_value,))
+        return self
 
 
 class PreprocessingSpec(ManifestModel):

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from .arithmetic import check_arithmetic
 from .base import ManifestModel
 
 
@@ -93,6 +94,9 @@ class CategoryField(ManifestModel):
             raise ValueError(f"synonyms or answers lead to unknown categories {unknown}")
         if isinstance(self.missing, Impute) and str(self.missing.value) not in self.categories:
             raise ValueError(f"imputed value {self.missing.value!r} is no category")
+        check_arithmetic(
+            f"categories and divisor {self.divisor:g}", lambda value: value / self.divisor, {*self.categories.values()}
+        )
         return self
 
 
@@ -140,6 +144,8 @@ class NumberField(ManifestModel):
             value = self.missing.value
             if isinstance(value, str) or not self.minimum <= value <= self.maximum:
                 raise ValueError(f"imputed value {value!r} is outside {self.minimum:g} to {self.maximum:g}")
+        constants = ", ".join(f"{name} {value:g}" for name, value in own.items() if value is not None)
+        check_arithmetic(constants, self.feature, (self.minimum, self.maximum))
         return self
 
     def feature(self, value: float) -> float:

@@ -73,6 +73,7 @@ class StudySummary:
     """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, warnings, each series.
 
     Of several series, uids holds what is common to them; slices and spacing_mm are those of the first.
+    body_part: what the header says was examined; None where it does not say, or series say different ones.
     """
 
     uids: dict[str, str]
@@ -81,6 +82,7 @@ class StudySummary:
     spacing_mm: tuple[float, float, float]
     warnings: tuple[str, ...]
     series: tuple[SeriesSummary, ...] = ()
+    body_part: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
-from dicom_factory import PHI, ct_series, hounsfield, save, write
+from dicom_factory import PHI, ct_series, enhanced_ct, hounsfield, save, write
 from mmcaf_engine.errors import MmcafError, RecordError, StudyError
 from mmcaf_engine.inputs.prepare import Prepared, prepare
 from mmcaf_engine.manifest import Manifest
@@ -72,6 +73,98 @@ def test_body_part(value: str, warning: str | None, tmp_path: Path) -> None:
     assert len(said) == (warning is not None)
     assert warning is None or warning in said[0]
     assert prepare(study, RECORD, lung()).study_warnings == ()
+
+
+def coded(value: str, scheme: str = "SCT", meaning: str = "a region") -> list[Dataset]:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return [item]
+
+
+def nested(keyword: str, sequence: list[Dataset]) -> list[Dataset]:
+    item = Dataset()
+    setattr(item, keyword, sequence)
+    return [item]
+
+
+HEAD, CHEST = coded("69536005"), coded("816094009")
+SAID: dict[str, tuple[dict[str, Any], str]] = {
+    "region": ({"AnatomicRegionSequence": CHEST}, ""),
+    "older-region": ({"AnatomicRegionSequence": coded("T-D3000", "SRT")}, ""),
+    "region-by-its-meaning": ({"AnatomicRegionSequence": coded("X1", "99OWN", "Lung")}, ""),
+    "another-region": ({"AnatomicRegionSequence": coded("72696002")}, "AnatomicRegionSequence is KNEE"),
+    "part-and-another-region": (
+        {"BodyPartExamined": "CHEST", "AnatomicRegionSequence": coded("818981001")},
+        "AnatomicRegionSequence is ABDOMEN",
+    ),
+    "protocol": ({"ProtocolName": "Chest routine"}, ""),
+    "protocol-of-two": ({"ProtocolName": "HEAD_CHEST"}, ""),
+    "another-protocol": ({"ProtocolName": "1.2_Head-Routine"}, "ProtocolName names HEAD"),
+    "part-and-another-protocol": ({"BodyPartExamined": "CHEST", "ProtocolName": "HEAD"}, "ProtocolName names HEAD"),
+    "protocol-of-another-word": ({"BodyPartExamined": "CHEST", "ProtocolName": "headphones"}, ""),
+    "procedure": (
+        {"ProcedureCodeSequence": coded("1", "99OWN", "CT of abdomen")},
+        "ProcedureCodeSequence names ABDOMEN",
+    ),
+    "requested-procedure": (
+        {"RequestedProcedureCodeSequence": coded("1", "99OWN", "CT Head w/o contrast")},
+        "RequestedProcedureCodeSequence names HEAD",
+    ),
+    "request": (
+        {
+            "RequestAttributesSequence": nested(
+                "ScheduledProtocolCodeSequence", coded("1", "99OWN", "Head without contrast")
+            )
+        },
+        "ScheduledProtocolCodeSequence names HEAD",
+    ),
+}
+
+
+@pytest.mark.parametrize(("elements", "warning"), SAID.values(), ids=SAID)
+def test_what_else_says_the_body_part(elements: dict[str, Any], warning: str, tmp_path: Path) -> None:
+    study = chest(tmp_path / "ct", **elements)
+    prepared = prepare(study, RECORD, lung(body_part=RULE))
+    said = [text for text in prepared.study_warnings if "this network" in text]
+    assert [warning in text for text in said] == [True] * bool(warning)
+    assert not [text for text in prepared.remarks if "body" in text]
+    assert prepare(study, RECORD, lung()).study_warnings == ()
+
+
+@pytest.mark.parametrize("form", ["ct", "enhanced", "enhanced-of-each", "radiograph"])
+def test_a_coded_region_that_is_refused(form: str, tmp_path: Path) -> None:
+    if form == "radiograph":
+        path = write(radiograph(AnatomicRegionSequence=HEAD), tmp_path / form)
+        manifest = radiographic(body_part=RULE)
+    elif form == "ct":
+        path, manifest = chest(tmp_path / form, AnatomicRegionSequence=HEAD), lung(body_part=RULE)
+    else:
+        image = enhanced_ct(hounsfield(4, SIZE, SIZE))
+        groups = image.SharedFunctionalGroupsSequence if form == "enhanced" else image.PerFrameFunctionalGroupsSequence
+        for group in groups:
+            group.FrameAnatomySequence = nested("AnatomicRegionSequence", HEAD)
+        path, manifest = write(image, tmp_path / form), lung(body_part=RULE)
+    with refused(StudyError, "(0008,2218) AnatomicRegionSequence", "HEAD", "CHEST", "LUNG"):
+        prepare(path, None if form == "radiograph" else RECORD, manifest)
+
+
+def test_one_slice_of_a_refused_part(tmp_path: Path) -> None:
+    images = ct_series(hounsfield(4, SIZE, SIZE), BodyPartExamined="CHEST")
+    images[2].BodyPartExamined = "HEAD"
+    with refused(StudyError, "(0018,0015) BodyPartExamined", "HEAD"):
+        prepare(save(images, tmp_path / "ct"), RECORD, lung(body_part=RULE))
+
+
+def test_nothing_that_says_the_body_part_is_a_remark(tmp_path: Path) -> None:
+    prepared = prepare(chest(tmp_path / "ct"), RECORD, lung(body_part=RULE))
+    assert prepared.study_warnings == ()
+    assert len([text for text in prepared.remarks if "which part of the body" in text]) == 1
+    assert prepared.series[0].facts.body_part == ""
+
+
+def test_the_text_of_a_protocol_is_never_shown(tmp_path: Path) -> None:
+    study = chest(tmp_path / "ct", ProtocolName="DOE^JANE head")
+    assert "DOE" not in " ".join(prepare(study, RECORD, lung(body_part=RULE)).study_warnings)
 
 
 def test_a_refused_body_part_costs_no_pixel(tmp_path: Path) -> None:

@@ -31,11 +31,6 @@ def read_patient(instance: Instance) -> PatientHeader:
     )
 
 
-def read_body_part(instance: Instance) -> str:
-    """BodyPartExamined (0018,0015) as it stands there; empty where it is absent or cannot be read."""
-    return instance.tags.label("BodyPartExamined")
-
-
 def _sex(text: str) -> Literal["M", "F"] | None:
     match text.upper():
         case "M":

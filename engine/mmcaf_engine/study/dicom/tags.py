@@ -129,6 +129,14 @@ class Tags:
         items = self.items(keyword)
         return Tags(items[0], self.name, self._known) if items else None
 
+    def item_or_none(self, keyword: str) -> "Tags | None":
+        """As `first_item`, but None also where it is unreadable; for the same uses as `text_or`."""
+        return self._if_readable(self.first_item, keyword)
+
+    def items_or_none(self, keyword: str) -> "Sequence[Tags]":
+        """Every item of a sequence; none where it is unreadable; for the same uses as `text_or`."""
+        return [Tags(item, self.name, self._known) for item in self._if_readable(self.items, keyword) or ()]
+
     def refusal(self, keyword: str, what: str) -> StudyError:
         """The error that names this dataset and element."""
         return StudyError(f"{self.name}: {describe(keyword)} {what}.", "Send the study again from its source.")

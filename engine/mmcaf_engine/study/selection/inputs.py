@@ -10,6 +10,7 @@ from ...errors import Remedy, StudyError, UsageError
 from ...manifest import Manifest
 from ...timing import span
 from ...volume import Intensity, Study, Volume
+from ..dicom.examined import Examined
 from ..faults import printable
 from ..geometry.one_geometry import check_one_geometry
 from ..geometry.policies import Policies
@@ -87,8 +88,7 @@ def open_inputs(
             opened = []
             for choice in found:
                 candidate = choice.match.chosen
-                examined = check_body_part(manifest.body_part, candidate.body_part, choice.headers.name)
-                notes = choice.notes + Notes(examined)
+                notes = choice.notes + check_body_part(manifest.body_part, candidate.examined, choice.headers.name)
                 read = choice.headers.open(candidate, intensity=spec.intensity, policies=policies, notes=notes)
                 shown = InputSeries(choice.match.input, candidate.source, choice.match.why, read)
                 opened.append(shown)
@@ -123,9 +123,10 @@ def _given(
     mixed = f"study: nothing says whose these are, beside volumes of a patient: {', '.join(nameless)}; read as given."
     found = []
     for name, entry in opened.items():
-        examined = check_body_part(manifest.body_part, entry.study.body_part, "study")
+        examined = check_body_part(manifest.body_part, [Examined(entry.study.body_part)], "study")
         beside = (mixed,) if name in nameless and len(nameless) < len(opened) else ()
-        warned = replace(entry.study, warnings=(*entry.study.warnings, *examined, *beside))
+        notes = Notes(entry.study.warnings, entry.study.remarks) + examined + Notes(beside)
+        warned = replace(entry.study, warnings=notes.warnings, remarks=notes.remarks)
         found.append(InputSeries(name, warned.uids.get("series", ""), GIVEN, replace(entry, study=warned)))
     return tuple(found)
 

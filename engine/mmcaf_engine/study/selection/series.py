@@ -9,8 +9,8 @@ import numpy as np
 from ...errors import StudyError
 from ..copies import identity
 from ..dicom.concatenation import missing_parts
+from ..dicom.examined import Examined, read_examined
 from ..dicom.frames import Frame, read_frames
-from ..dicom.header import read_body_part
 from ..dicom.instance import IMAGES_IN_MOSAIC, Instance
 from ..dicom.tags import describe
 from ..faults import printable
@@ -97,9 +97,15 @@ class Candidate:
         return self.description if self.modality == NIFTI else printable(self.series_uid)
 
     @property
+    def examined(self) -> tuple[Examined, ...]:
+        """What the headers of its images say of the part of the body, each once."""
+        instances = {id(frame.instance): frame.instance for frame in self.frames}.values()
+        return tuple(dict.fromkeys(read_examined(instance) for instance in instances))
+
+    @property
     def body_part(self) -> str:
-        """What its header says was examined; empty where it does not say."""
-        return read_body_part(self.frames[0].instance) if self.frames else ""
+        """What its first header says was examined; empty where it does not say."""
+        return read_examined(self.frames[0].instance).told if self.frames else ""
 
     @property
     def derived(self) -> bool:
