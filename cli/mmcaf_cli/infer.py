@@ -32,8 +32,8 @@ def infer(
         str | None,
         typer.Argument(
             metavar="RECORD",
-            help="Clinical record: a flat JSON object, or a FHIR R4 Bundle; - is stdin; or a .txt file where only a "
-            "report is read.",
+            help="Clinical record: a flat JSON object, a FHIR R4 Bundle, or a CSV table with a row for the study's "
+            "patient; - is stdin; or a .txt file where only a report is read.",
         ),
     ] = None,
     report: Annotated[
@@ -69,6 +69,10 @@ def infer(
     ] = "refuse",
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Slices between windows. Default: the manifest's.")
+    ] = None,
+    row: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Row of a CSV record, from 1. Default: that of the study's patient."),
     ] = None,
     threads: Threads = None,
     json: Json = False,
@@ -128,6 +132,7 @@ def infer(
             tilt=tilt,
             duplicates=duplicates,
             stride=stride,
+            row=row,
             threads=threads,
             allow_id_mismatch=allow_id_mismatch,
             strict=strict,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mmcaf_engine.errors import UsageError
-from mmcaf_engine.record.record import MAX_RECORD_BYTES
+from mmcaf_engine.record.document import MAX_RECORD_BYTES
 from mmcaf_engine.record.report import MAX_REPORT_BYTES
 
 from .console import read_stdin

@@ -15,7 +15,7 @@ from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
 from .manifest import Precision, named_precision
 from .outputs import Output, check_writable
-from .record.record import RecordSource
+from .record.document import RecordSource
 from .record.report import ReportSource
 from .record.tokenizer import Tokenizer, open_tokenizer
 from .result.aggregate import StudyScore
@@ -64,6 +64,7 @@ class AnswerOptions(TypedDict, total=False):
         several series, by input name: {"t2": "3"} or ["t2=3"].
     gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
     stride: slices between window starts, instead of the manifest's.
+    row: of a record that is a CSV table, its number from 1, instead of that of the study's patient.
     allow_id_mismatch: accept a record whose patient id differs from the study's.
     strict: raise instead of answering with warnings.
     heatmap: also draw the network's attention over the slices, to this PNG file.
@@ -79,6 +80,7 @@ class AnswerOptions(TypedDict, total=False):
     tilt: Tilt
     duplicates: Duplicates
     stride: int | None
+    row: int | None
     allow_id_mismatch: bool
     strict: bool
     heatmap: str | Path | None
@@ -177,8 +179,9 @@ class Answerer:
                 to volume, each as a `Study` where patient and UIDs are known. For a network that reads a 2D image, a
                 single-frame DICOM, PNG or JPEG file in any of these, or data sets. A network that reads no study takes
                 None, or the record in its place.
-            record: path of a flat JSON record, the JSON itself as bytes, or the parsed object; for a network with text
-                and no table also a .txt file. May be left out when the bundle has neither.
+            record: path of a flat JSON record, a FHIR R4 Bundle or a CSV table, what such a file holds as bytes, or the
+                parsed object; for a network with text and no table also a .txt file. May be left out when the bundle
+                has neither.
             options: see `AnswerOptions`.
 
         Raises:
@@ -233,6 +236,7 @@ class Answerer:
             tilt=options.get("tilt", "refuse"),
             duplicates=options.get("duplicates", "refuse"),
             stride=options.get("stride"),
+            row=options.get("row"),
             allow_id_mismatch=options.get("allow_id_mismatch", False),
             progress=options.get("progress"),
             accepted=self._session.start if isinstance(self._session, BackgroundSession) else None,

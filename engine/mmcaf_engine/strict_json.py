@@ -50,12 +50,15 @@ def parse_json(data: bytes, *, name: str, error: type[MmcafError], max_bytes: in
         return int(token)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in pairs:
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        seen = set()
+        for key, _ in pairs:
             if key in seen:
-                raise error(f'{name}: the key "{key[:80]}" appears twice.', "Keep one of them.")
-            seen[key] = value
-        return seen
+                break
+            seen.add(key)
+        raise error(f'{name}: the key "{key[:80]}" appears twice.', "Keep one of them.")
 
     try:
         document = json.loads(

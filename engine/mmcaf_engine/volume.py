@@ -71,7 +71,8 @@ class Placement:
 class PatientHeader:
     """What the study's header says of the patient; compared with the record, never logged.
 
-    age in years at the study, weight in kg, study_date; None where the header does not say.
+    age in years at the study, weight in kg, study_date; None where the header does not say. unread: elements with
+    a value that cannot be read, as messages call them.
     """
 
     patient_id: str | None = field(default=None, repr=False)
@@ -79,6 +80,7 @@ class PatientHeader:
     age: float | None = field(default=None, repr=False)
     weight: float | None = field(default=None, repr=False)
     study_date: date | None = field(default=None, repr=False)
+    unread: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """A blank identifier is none."""

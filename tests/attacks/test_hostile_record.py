@@ -11,7 +11,8 @@ import pytest
 from engine.record.test_fhir import SPEC, STUDY_DATE, coded
 from engine.record.test_fhir import bundle as fhir_bundle
 from mmcaf_engine.errors import RecordError
-from mmcaf_engine.record.record import MAX_RECORD_BYTES, read_record
+from mmcaf_engine.record.document import MAX_RECORD_BYTES
+from mmcaf_engine.record.record import read_record
 from refusals import Fact, check_facts, refused
 
 MAX_SECONDS = 10

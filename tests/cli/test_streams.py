@@ -23,7 +23,7 @@ from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.demo.phantom import Phantom, make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.errors import CancelledError, DeadlineError, StudyError
-from mmcaf_engine.record.record import MAX_RECORD_BYTES
+from mmcaf_engine.record.document import MAX_RECORD_BYTES
 from refusals import Fact, check_facts
 from tiny_report import make_tiny_report
 
@@ -175,6 +175,33 @@ def test_record_from_stdin(
     outcome = run("mmcaf-infer", series, "-", "--bundle", tiny_bundle, "--json", "--deidentify")
     piped = json.loads(outcome.out)
     assert outcome.code == 0 and piped["windows"] == named["windows"] and piped["probability"] == named["probability"]
+
+
+def test_a_row_of_a_table_from_a_file_and_from_stdin(
+    run: Command,
+    series: Path,
+    tiny_bundle: Path,
+    record: dict[str, Any],
+    stdin: Callable[[bytes], None],
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "record.json").write_text(json.dumps(record))
+    own = make_phantom(3, size=64).patient.patient_id
+    cells = ",".join(str(value) for key, value in record.items() if key != "patient_id")
+    fields = ",".join(key for key in record if key != "patient_id")
+    table = f"patient_id,{fields}\nOTHER,{cells}\n{own},{cells}\n"
+    (tmp_path / "records.csv").write_text(table)
+    ending = ("--bundle", tiny_bundle, "--json")
+    named = json.loads(run("mmcaf-infer", series, tmp_path / "record.json", *ending).out)
+    chosen = json.loads(run("mmcaf-infer", series, tmp_path / "records.csv", *ending).out)
+    assert chosen["record"]["features"] == named["record"]["features"] and chosen["windows"] == named["windows"]
+    assert chosen["record"]["identity"] == "matched" and "row 2 of 2" in chosen["remarks"][0]
+    stdin(table.encode())
+    piped = json.loads(run("mmcaf-infer", series, "-", *ending, "--row", "2").out)
+    assert piped["remarks"] == chosen["remarks"]
+    run("mmcaf-infer", series, tmp_path / "records.csv", *ending, "--row", "1").refused(4, "patient_id", "PatientID")
+    run("mmcaf-infer", series, tmp_path / "records.csv", *ending, "--row", "3").refused(4, "row 3", 2)
+    run("mmcaf-infer", series, tmp_path / "record.json", *ending, "--row", "1").refused(2, "row", "table")
 
 
 @pytest.mark.parametrize(

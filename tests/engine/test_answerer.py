@@ -342,6 +342,12 @@ def test_a_blank_identifier_is_none(tiny_bundle: Path, tmp_path: Path) -> None:
             Answerer(session).answer(somebody, {**RECORD, "patient_id": " "})
 
 
+def test_values_of_the_header_that_cannot_be_read_are_named(answerer: Answerer) -> None:
+    header = PatientHeader(patient_id="A", unread=("(0010,1010) PatientAge",))
+    result = answerer.answer(Study(volume(), "CT", {}, header), {**RECORD, "patient_id": "A"}, strict=True).result
+    assert len(result.remarks) == 1 and "(0010,1010) PatientAge" in result.remarks[0]
+
+
 def test_what_is_absent_is_a_remark_that_strict_accepts(answerer: Answerer) -> None:
     study = Study(volume(), "CT", {}, PatientHeader(patient_id="A"), remarks=("no body part.",))
     result = answerer.answer(study, RECORD, strict=True).result

@@ -8,6 +8,7 @@ import pytest
 
 from mmcaf_engine.errors import RecordError
 from mmcaf_engine.strict_json import MAX_DEPTH, parse_json, read_json
+from refusals import refused
 
 
 def parsed(text: str, **limits: int) -> object:
@@ -46,11 +47,20 @@ def test_what_is_read(text: str, value: object) -> None:
         "1" * 21,
         '{"a": 1, "a": 1}',
         '{"a": {"b": 1, "b": 2}}',
+        '{"a": 1, "a": 1, "b": 2}',
     ],
 )
 def test_what_is_refused(text: str) -> None:
     with pytest.raises(RecordError):
         parsed(text)
+
+
+def test_a_key_given_twice_is_named_and_found_at_once() -> None:
+    with refused(RecordError, "record.json", '"b"', "twice"):
+        parsed('{"a": 1, "b": 2, "b": 3, "c": 4}')
+    many = ", ".join(f'"{number}": 0' for number in range(200_000))
+    with refused(RecordError, '"199999"', "twice"):
+        parsed(f'{{{many}, "199999": 1}}')
 
 
 def test_a_document_of_the_largest_size() -> None:

@@ -11,7 +11,8 @@ from ..errors import Remedy, UsageError
 from ..image import open_image
 from ..manifest import ImageSpec, Manifest
 from ..record.clinical import Clinical, expect_clinical, read_clinical
-from ..record.record import Record, RecordSource
+from ..record.document import RecordSource
+from ..record.record import Record
 from ..record.report import ReportSource
 from ..record.tokenizer import Tokenizer
 from ..study import Duplicates, Gaps, InputSeries, Policies, Series, StudySource, Tilt, open_inputs
@@ -124,6 +125,7 @@ def prepare(
     tilt: Tilt = "refuse",
     duplicates: Duplicates = "refuse",
     stride: int | None = None,
+    row: int | None = None,
     allow_id_mismatch: bool = False,
     progress: Progress | None = None,
     accepted: Callable[[], None] | None = None,
@@ -147,7 +149,9 @@ def prepare(
 
     def clinical_of(patient: PatientHeader) -> Clinical:
         with span("record"):
-            return read_clinical(record, report, manifest, tokenizer, patient, allow_id_mismatch=allow_id_mismatch)
+            return read_clinical(
+                record, report, manifest, tokenizer, patient, row=row, allow_id_mismatch=allow_id_mismatch
+            )
 
     if manifest.preprocessing is None:
         _refuse_options_of_volumes(manifest, policies, stride)

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 from ..errors import RecordError, Remedy
 from ..manifest import Manifest
 from ..volume import PatientHeader
+from .csv_rows import Choice
+from .document import RecordSource
 from .identity import Identity, compare_identity
-from .record import Record, RecordSource, contradictions, read_record
+from .record import Record, contradictions, not_compared, read_record
 from .report import ReportSource, read_report
 from .tokenizer import TokenisedText, Tokenizer
 
@@ -75,6 +77,7 @@ def read_clinical(
     tokenizer: Tokenizer | None,
     patient: PatientHeader,
     *,
+    row: int | None = None,
     allow_id_mismatch: bool = False,
 ) -> Clinical:
     """Read the record and the report, and compare the record with the study's header.
@@ -83,6 +86,7 @@ def read_clinical(
         record: as for `read_record`; None if none was given.
         report: path of a text file that holds the report, or its content; None if the record holds it.
         tokenizer: of the bundle; needed where the network reads text.
+        row: of a record that is a table, its number from 1; without, that of the study's patient.
 
     Raises:
         RecordError: either is refused, the report came twice, or it holds no word; or they are of another patient, or
@@ -92,7 +96,8 @@ def read_clinical(
     text = manifest.text
     found = None
     if record is not None and (manifest.table is not None or text is not None):
-        found = read_record(record, manifest.table, text=text, study_date=patient.study_date)
+        choice = Choice(row, patient.patient_id)
+        found = read_record(record, manifest.table, text=text, study_date=patient.study_date, choice=choice)
     whose = compare_identity(
         found.patient_ids if found else (),
         manifest,
@@ -103,7 +108,7 @@ def read_clinical(
     warnings, remarks = whose.warnings, whose.remarks if record is not None or report is not None else ()
     if found is not None:
         warnings = (*found.warnings, *warnings, *contradictions(found, manifest.table, patient))
-        remarks = (*found.remarks, *remarks)
+        remarks = (*found.remarks, *remarks, *not_compared(patient))
     if text is None:
         return Clinical(found, None, warnings, remarks, whose.identity)
     if tokenizer is None:

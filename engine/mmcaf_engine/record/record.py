@@ -1,6 +1,6 @@
 """The clinical record: JSON or a report in, validated and scaled features and the report's text out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import checked, plain_scalars
 from ..errors import RecordError, Remedy
 from ..manifest import Impute, TableField, TableSpec, TextSpec
-from ..strict_json import parse_json, read_json
 from ..volume import PatientHeader
+from .csv_rows import PATIENT_ID_KEY, Choice, Columns
+from .document import RecordSource, read_document
 from .encode import UnusableValueError, encode, fold, json_type
 from .fhir import flatten_fhir
 from .notes import Notes
 from .report import read_report
 
-MAX_RECORD_BYTES = 1024 * 1024
 AGE_TOLERANCE_YEARS = 1.0
 """A birthday between the record and the study is no contradiction."""
 WEIGHT_TOLERANCE = 0.1
@@ -27,8 +26,6 @@ WEIGHT_TOLERANCE = 0.1
 
 MAX_SHOWN_KEYS, MAX_SHOWN_KEY = 5, 40
 """Unknown keys that a warning names, and characters of each."""
-
-PATIENT_ID_KEY = "patient_id"
 
 
 @dataclass(frozen=True)
@@ -59,31 +56,29 @@ class Record:
         return np.array([[*self.features.values(), *self.cuts.values()]], dtype=np.float32)
 
 
-RecordSource = str | Path | bytes | Mapping[str, Any]
-"""A record: the path of a file, JSON, or the parsed object."""
-
-
 def read_record(
     source: RecordSource,
     spec: TableSpec | None,
     *,
     text: TextSpec | None = None,
     study_date: date | None = None,
+    choice: Choice | None = None,
 ) -> Record:
-    """Validate a flat JSON record, an HL7 FHIR R4 Bundle or, for a network without a table, a report.
+    """Validate a flat record, of JSON or of a row of CSV, an HL7 FHIR R4 Bundle, or a report where it is all.
 
     Args:
-        source: path of a JSON file, or of a text file whose name ends in .txt; or JSON, or the parsed object.
+        source: path of a JSON file, of a CSV table, or of a text file whose name ends in .txt; or what such a file of
+            JSON or CSV holds, or the parsed object.
         spec: the manifest's `table`.
         text: the manifest's `text`.
         study_date: when the study was made; the age of a FHIR Patient is that of this day.
+        choice: which row of a table.
 
     Raises:
         RecordError: not JSON, not an object, or any field missing, unknown in its category, not a
             finite number, or outside its plausible range; one error names every such field. A report that is no text,
             or comes alone where a table is needed.
     """
-    checked({"record": source}, {"record": RecordSource}, error=RecordError)
     fields = () if spec is None else spec.fields
     if text is not None and isinstance(source, str | Path) and Path(source).suffix.lower() == ".txt":
         if spec is not None:
@@ -93,12 +88,7 @@ def read_record(
             )
         return Record({}, {}, report=read_report(Path(source)))
     name = str(source) if isinstance(source, str | Path) else "record"
-    if isinstance(source, bytes):
-        document = parse_json(source, name=name, error=RecordError, max_bytes=MAX_RECORD_BYTES)
-    elif isinstance(source, Mapping):
-        document = plain_scalars(dict(source))
-    else:
-        document = read_json(Path(source), error=RecordError, max_bytes=MAX_RECORD_BYTES, streams=True)
+    document, remarks = read_document(source, _columns(fields, spec, text), choice or Choice())
     if not isinstance(document, dict):
         raise RecordError(
             f"{name}: a {json_type(document)} at the top; one JSON object with the fields "
@@ -113,7 +103,14 @@ def read_record(
     for ignored in () if spec is None else spec.ignored:
         given.pop(fold(ignored), None)
     report, lacking = _report(given, text, name)
-    return replace(_validate(given, fields, name, patient_ids, Notes(list(lacking))), report=report)
+    return replace(_validate(given, fields, name, patient_ids, Notes(list(lacking), list(remarks))), report=report)
+
+
+def _columns(fields: Sequence[TableField], spec: TableSpec | None, text: TextSpec | None) -> Columns:
+    """What a table of records may hold."""
+    numbers = {fold(entry.name) for entry in fields if entry.kind == "number"}
+    others = [*(entry.name for entry in fields), *(text.fields if text else ()), *(spec.ignored if spec else ())]
+    return Columns(frozenset(numbers), frozenset(map(fold, others)) - numbers)
 
 
 def _report(given: dict[str, Any], text: TextSpec | None, name: str) -> tuple[str | None, tuple[str, ...]]:
@@ -183,6 +180,13 @@ def contradictions(record: Record, spec: TableSpec | None, header: PatientHeader
         if _contradicts(entry, value, header):
             warnings.append(f"the record's {entry.name} contradicts the study's {entry.dicom}.")
     return tuple(warnings)
+
+
+def not_compared(header: PatientHeader) -> tuple[str, ...]:
+    """A remark on what the study's header says and nobody can read."""
+    if not header.unread:
+        return ()
+    return (f"values of the study that cannot be read were not compared with the record: {', '.join(header.unread)}.",)
 
 
 def _contradicts(entry: TableField, value: float | str, header: PatientHeader) -> bool:

@@ -25,8 +25,15 @@ VALUES = np.zeros((1, 6, 7), np.int16)
         ({"PatientAge": None, "StudyDate": None}, None),
         ({"PatientAge": None, "PatientBirthDate": "20990101"}, None),
         ({"PatientAge": None, "PatientBirthDate": ""}, None),
+        ({"PatientAge": "65Y"}, 65.0),
+        ({"PatientAge": "18m"}, 1.5),
+        ({"PatientAge": "7 W"}, 49 / 365.25),
+        ({"PatientAge": None, "PatientBirthDate": "1961.02.03"}, 23103 / 365.25),
+        ({"PatientAge": "65", "PatientBirthDate": ""}, None),
+        ({"PatientAge": None, "PatientBirthDate": "1961.0203"}, None),
     ],
-    ids=["years", "months", "weeks", "days", "from-dates", "no-date", "born-later", "no-birth-date"],
+    ids=["years", "months", "weeks", "days", "from-dates", "no-date", "born-later", "no-birth-date"]
+    + ["two-digits", "lower-case", "blank", "points", "no-unit", "one-point"],
 )
 def test_age_in_years(elements: dict[str, str | None], expected: float | None, tmp_path: Path) -> None:
     image = change(ct_slice(VALUES[0]), **elements)
@@ -36,8 +43,9 @@ def test_age_in_years(elements: dict[str, str | None], expected: float | None, t
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("20240506", date(2024, 5, 6)), ("2024", None), ("20241399", None), (None, None)],
-    ids=["given", "year-only", "no-such-day", "absent"],
+    [("20240506", date(2024, 5, 6)), ("2024", None), ("20241399", None), (None, None)]
+    + [("2024.05.06", date(2024, 5, 6)), ("2024146", None)],
+    ids=["given", "year-only", "no-such-day", "absent", "points", "too-short"],
 )
 def test_study_date(text: str | None, expected: date | None, tmp_path: Path) -> None:
     image = change(ct_slice(VALUES[0]), StudyDate=text)
@@ -57,3 +65,31 @@ def test_study_date(text: str | None, expected: date | None, tmp_path: Path) -> 
 def test_patient(elements: dict[str, object], expected: tuple[object, ...], tmp_path: Path) -> None:
     patient = read_study(write(change(ct_slice(VALUES[0]), **elements), tmp_path / "slice")).patient
     assert (patient.patient_id, patient.sex, patient.weight) == expected
+
+
+AGE, BIRTH, SEX = "(0010,1010) PatientAge", "(0010,0030) PatientBirthDate", "(0010,0040) PatientSex"
+
+
+@pytest.mark.parametrize(
+    ("elements", "unread"),
+    [
+        ({}, ()),
+        ({"PatientAge": "65Y"}, ()),
+        ({"PatientAge": "65", "PatientBirthDate": ""}, (AGE,)),
+        ({"PatientAge": "65"}, ()),
+        ({"PatientAge": "", "PatientBirthDate": "3.2.1961"}, (BIRTH,)),
+        ({"PatientAge": "old", "PatientBirthDate": "1961"}, (AGE, BIRTH)),
+        ({"PatientSex": "W"}, (SEX,)),
+        ({"PatientSex": "O"}, ()),
+        ({"PatientSex": ""}, ()),
+        ({"StudyDate": "2024"}, ("(0008,0020) StudyDate",)),
+        ({"PatientWeight": 0}, ()),
+        ({"PatientWeight": None, "PatientAge": None, "PatientBirthDate": None, "PatientSex": None}, ()),
+    ],
+    ids=str,
+)
+def test_what_has_a_value_that_cannot_be_read_is_named(
+    elements: dict[str, object], unread: tuple[str, ...], tmp_path: Path
+) -> None:
+    patient = read_study(write(change(ct_slice(VALUES[0]), **elements), tmp_path / "slice")).patient
+    assert patient.unread == unread

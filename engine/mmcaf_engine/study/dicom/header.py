@@ -1,17 +1,20 @@
 """What the study's header says of the patient."""
 
 import re
-from datetime import date, datetime
+from datetime import date
 from typing import Literal
 
 from ...volume import PatientHeader
 from .instance import Instance
-from .tags import Tags
+from .tags import Tags, describe
 
+_COMPARED = ("StudyDate", "PatientSex", "PatientAge", "PatientBirthDate", "PatientWeight")
 DAYS_PER_YEAR = 365.25
 _PER_YEAR = {"D": DAYS_PER_YEAR, "W": DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
-_AGE = re.compile(r"(\d{3})([DWMY])")
-"""PS3.5 6.2, value representation AS: 018M is eighteen months."""
+_AGE = re.compile(r"(\d{1,3}) ?([DWMY])", re.ASCII | re.IGNORECASE)
+"""PS3.5 6.2, value representation AS: 018M is eighteen months; some write 18M."""
+_DATE = re.compile(r"(\d{4})(\.?)(\d{2})\2(\d{2})", re.ASCII)
+"""PS3.5 6.2, value representation DA: 19610203; 1961.02.03 in what ACR-NEMA has left."""
 
 
 def read_patient(instance: Instance) -> PatientHeader:
@@ -21,13 +24,23 @@ def read_patient(instance: Instance) -> PatientHeader:
     unreadable or implausible is None: the values only serve to check a record.
     """
     tags = instance.tags
-    studied = _date(tags.text_or("StudyDate", ""))
+    said = {keyword: tags.text_or(keyword, "") for keyword in _COMPARED}
+    studied, born = _date(said["StudyDate"]), _date(said["PatientBirthDate"])
+    found: dict[str, object] = {
+        "StudyDate": studied,
+        "PatientSex": _sex(said["PatientSex"]) or ("O" if said["PatientSex"].upper() == "O" else None),
+        "PatientWeight": tags.number_or_none("PatientWeight"),
+    }
+    age = _age(said["PatientAge"], born, studied)
+    if age is None:  # One of the two is enough.
+        found |= {"PatientAge": None, "PatientBirthDate": born}
     return PatientHeader(
         patient_id=tags.text_or("PatientID", "") or None,
-        sex=_sex(tags.text_or("PatientSex", "")),
-        age=_age(tags.text_or("PatientAge", ""), _date(tags.text_or("PatientBirthDate", "")), studied),
+        sex=_sex(said["PatientSex"]),
+        age=age,
         weight=_weight(tags),
         study_date=studied,
+        unread=tuple(describe(keyword) for keyword, value in found.items() if said[keyword] and value is None),
     )
 
 
@@ -42,15 +55,16 @@ def _sex(text: str) -> Literal["M", "F"] | None:
 
 def _age(age: str, born: date | None, studied: date | None) -> float | None:
     if match := _AGE.fullmatch(age):
-        return int(match[1]) / _PER_YEAR[match[2]]
+        return int(match[1]) / _PER_YEAR[match[2].upper()]
     if born is None or studied is None or born > studied:
         return None
     return (studied - born).days / DAYS_PER_YEAR
 
 
 def _date(text: str) -> date | None:
+    match = _DATE.fullmatch(text)
     try:
-        return datetime.strptime(text, "%Y%m%d").date()
+        return None if match is None else date(int(match[1]), int(match[3]), int(match[4]))
     except ValueError:
         return None
 
