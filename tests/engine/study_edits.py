@@ -5,13 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import (
     UID,
     ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
 )
 
 from dicom_factory import (
@@ -352,6 +357,38 @@ def lookup_table(images: Images) -> Images:
 
 def encoded(syntax: str) -> Edit:
     return each(lambda image: compress(image, syntax))
+
+
+def cut_sign(images: Images) -> Images:
+    """Signed 12 bits, with zeros in the unused bits of negative values too (PS3.5 8.1.1)."""
+    return [relay(image, raw(image).view(np.int16) & np.int16(0x0FFF), 12) for image in images]
+
+
+WORDS: dict[UID, Callable[[NDArray[Any]], bytes]] = {
+    JPEGLSLossless: lambda words: bytes(imagecodecs.jpegls_encode(words)),
+    JPEG2000Lossless: lambda words: bytes(
+        imagecodecs.jpeg2k_encode(words, level=0, reversible=True, codecformat="j2k")
+    ),
+    JPEGLosslessSV1: lambda words: bytes(imagecodecs.ljpeg_encode(words)),
+}
+
+
+def whole_words(syntax: UID, end: bytes = b"") -> Edit:
+    """Compressed as 16 bits a sample, whatever BitsStored says, as DCMTK does it; `end` follows the end marker."""
+
+    def encode(image: FileDataset) -> FileDataset:
+        image.PixelData = encapsulate([_ending(WORDS[syntax](raw(image)), end)])
+        image.file_meta.TransferSyntaxUID = syntax
+        return image
+
+    return each(encode)
+
+
+def _ending(frame: bytes, end: bytes) -> bytes:
+    """The frame with an end that makes its length even, thanks to a comment (ISO/IEC 10918-1 B.2.4.5) if need be."""
+    if end and (len(frame) + len(end)) % 2:
+        frame = frame[:2] + b"\xff\xfe\0\3x" + frame[2:]
+    return frame + end
 
 
 def enhanced(images: Images, *, per_frame: bool = True, legacy: bool = False, syntax: str = "") -> Images:

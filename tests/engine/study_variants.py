@@ -53,6 +53,7 @@ from study_edits import (
     changed,
     copied,
     cut_short,
+    cut_sign,
     encoded,
     enhanced,
     feet_first,
@@ -84,6 +85,7 @@ from study_edits import (
     tilt,
     turn,
     unnumber,
+    whole_words,
     without,
     without_groups,
     without_position,
@@ -171,6 +173,7 @@ PLACES: dict[str, Place] = {
     "folder-of-dicomdir": medium_folder,
     "odd-suffix": partial(folder, pattern="{}.1.2.840"),
 }
+WHOLE = {"jpeg-ls": JPEGLSLossless, "jpeg-2000": JPEG2000Lossless, "jpeg-lossless-sv1": JPEGLosslessSV1}
 GAPS_ACCEPTED = {"option": "gaps", "value": "interpolate"}
 FIRST_ACCEPTED = {"option": "duplicates", "value": "first"}
 TILT_ACCEPTED = {"option": "tilt", "value": "resample"}
@@ -208,6 +211,25 @@ SINGLE = [
     variant("overlay-bits", overlay_bits),
     variant("padding", padded, expected=air_first_row(REFERENCE), warnings=(PADDING,)),
     *(variant(name, encoded(syntax)) for name, syntax in SYNTAXES.items()),
+    *(variant(f"overlay-bits-whole-words-{name}", overlay_bits, whole_words(syntax)) for name, syntax in WHOLE.items()),
+    *(
+        variant(f"signed-12-whole-words-{name}", signed(12), cut_sign, whole_words(syntax))
+        for name, syntax in WHOLE.items()
+    ),
+    variant("signed-12-sign-cut-off", signed(12), cut_sign),
+    variant("signed-12-sign-extended-whole-words", signed(12), whole_words(JPEGLSLossless)),
+    variant(
+        "padding-whole-words",
+        padded,
+        whole_words(JPEGLSLossless),
+        expected=air_first_row(REFERENCE),
+        warnings=(PADDING,),
+    ),
+    variant("fill-after-the-end-jpeg-ls", whole_words(JPEGLSLossless, b"\xff")),
+    variant("fill-after-the-end-jpeg-lossless", whole_words(JPEGLosslessSV1, b"\xff")),
+    variant("blank-after-the-end", whole_words(JPEGLSLossless, b" ")),
+    variant("fill-and-zeros-after-the-end", whole_words(JPEGLosslessSV1, b"\xff\xff\0")),
+    variant("text-after-the-end", whole_words(JPEGLSLossless, b"text"), refused=("FFD9",)),
     variant("htj2k-constant", encoded(HTJ2KLossless), values=CONSTANT),
     variant("jpeg-ls-near-lossless", encoded(JPEGLSNearLossless), tolerance=2.0),
     variant(

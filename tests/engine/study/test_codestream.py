@@ -1,9 +1,11 @@
 """Headers of compressed frames, byte by byte: what they say, and where they end too early."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from pydicom.uid import (
+    JPEG2000,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLosslessSV1,
@@ -11,7 +13,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from mmcaf_engine.study.dicom.codestream import FrameHeader, frame_header, jpeg_header
+from mmcaf_engine.study.dicom.codestream import FrameHeader, frame_header, jpeg_header, without_padding
 
 PROCESS = {JPEGBaseline8Bit: 0xC0, JPEGLosslessSV1: 0xC3, JPEGLSLossless: 0xF7}
 
@@ -31,7 +33,7 @@ def jpeg(*segments: bytes, end: bytes = b"\xff\xd9") -> bytes:
 @pytest.mark.parametrize("syntax", PROCESS, ids=lambda uid: uid.keyword)
 def test_rows_columns_components_and_bits(syntax: str) -> None:
     found = frame_header(jpeg(segment(0xE0, b"text"), frame_segment(PROCESS[syntax], 33, 35, 3, 12)), syntax)
-    assert found == FrameHeader(33, 35, 3, 12)
+    assert found == FrameHeader(33, 35, 3, 12, exact=syntax != JPEGBaseline8Bit)
 
 
 def test_filler_and_bare_markers_are_passed_over() -> None:
@@ -39,9 +41,36 @@ def test_filler_and_bare_markers_are_passed_over() -> None:
     assert jpeg_header(data, (0xC0,)) == FrameHeader(33, 35, 1, 12)
 
 
-@pytest.mark.parametrize("padding", [0, 1, 62])
-def test_zeros_after_the_end(padding: int) -> None:
-    assert jpeg_header(jpeg(frame_segment(0xC0)) + bytes(padding), (0xC0,)).rows == 33
+PADDING = {
+    "none": b"",
+    "zero": b"\0",
+    "zeros": bytes(62),
+    "fill": b"\xff",
+    "blank": b" ",
+    "any one byte": b"\xd9",
+    "fill and zeros": b"\xff\xff\0\0",
+    "the marker again": b"\xff\xd9",
+}
+
+
+@pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
+def test_padding_after_the_end(padding: bytes) -> None:
+    sound = jpeg(frame_segment(0xF7))
+    assert frame_header(sound + padding, JPEGLSLossless) == FrameHeader(33, 35, 1, 12, exact=True)
+    found = without_padding(sound + padding, JPEGLSLossless)
+    assert found == sound if padding != b"\xff\xd9" else found.startswith(sound)
+
+
+def test_a_stream_without_end_marker_keeps_its_bytes() -> None:
+    assert without_padding(b"\xff\xd9 and more", JPEG2000Lossless) == b"\xff\xd9 and more"
+
+
+@pytest.mark.parametrize("near", [0, 1, 255])
+def test_the_loss_of_jpeg_ls_is_in_its_scan(near: int) -> None:
+    scan = segment(0xDA, bytes([1, 1, 0, near, 0, 0]))
+    stream = b"".join([b"\xff\xd8", frame_segment(0xF7), scan, b"pixels", b"\xff\xd9"])
+    header = frame_header(stream, JPEGLSLossless)
+    assert header is not None and header.exact == (near == 0)
 
 
 SOUND = jpeg(frame_segment(0xC3))
@@ -50,7 +79,9 @@ BROKEN = {
     "no stream": SOUND[2:],
     "without its end": SOUND[:-2],
     "half of its end": SOUND[:-1],
+    "half of its end, filled": SOUND[:-1] + b"\xff\0",
     "an end and more": SOUND + b"more",
+    "an end and two bytes": SOUND + b"\0\1",
     "an end long before": SOUND + bytes(64),
     "cut in the header": SOUND[:9] + b"\xff\xd9",
     "no frame": jpeg(),
@@ -78,15 +109,16 @@ def jpeg2000(right: int, bottom: int, left: int = 0, top: int = 0, components: i
 @pytest.mark.parametrize(
     ("data", "header"),
     [
-        (jpeg2000(35, 33), FrameHeader(33, 35, 1, 12)),
-        (jpeg2000(35, 33, bits=0x8F), FrameHeader(33, 35, 1, 16)),
-        (jpeg2000(40, 35, left=5, top=2), FrameHeader(33, 35, 1, 12)),
-        (jpeg2000(35, 33, components=3), FrameHeader(33, 35, 3, 12)),
+        (jpeg2000(35, 33), FrameHeader(33, 35, 1, 12, exact=True)),
+        (jpeg2000(35, 33, bits=0x8F), FrameHeader(33, 35, 1, 16, exact=True)),
+        (jpeg2000(40, 35, left=5, top=2), FrameHeader(33, 35, 1, 12, exact=True)),
+        (jpeg2000(35, 33, components=3), FrameHeader(33, 35, 3, 12, exact=True)),
     ],
     ids=["unsigned", "signed", "offset", "colour"],
 )
 def test_a_jpeg_2000_frame(data: bytes, header: FrameHeader) -> None:
     assert frame_header(data, JPEG2000Lossless) == header
+    assert frame_header(data, JPEG2000) == replace(header, exact=False)
 
 
 @pytest.mark.parametrize("data", [b"", jpeg2000(35, 33)[:44], b"\0" + jpeg2000(35, 33)], ids=["none", "cut", "shifted"])

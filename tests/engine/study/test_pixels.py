@@ -111,12 +111,16 @@ def test_32_bits_that_would_wrap_are_refused(tmp_path: Path) -> None:
     check_facts(refusal(image, tmp_path), "(0028,1053) RescaleSlope", -1024, 1e6)
 
 
-def test_compressed_values_beyond_the_stored_bits_do_not_wrap(tmp_path: Path) -> None:
-    raw = np.full((40, 40), 50000, np.uint16)
+def test_bits_above_the_stored_ones_mean_nothing_in_compressed_values_either(tmp_path: Path) -> None:
+    raw = np.tile(np.array([[0x0350, 0xC350], [0x1350, 0x0351]], np.uint16), (20, 20))
     image = stored(ct_slice(np.zeros(raw.shape, np.int16)), raw, 16)
+    change(image, BitsStored=12, HighBit=11)
+    plain = read_study(write(image, tmp_path / "plain")).volume.values
+    change(image, BitsStored=16, HighBit=15)
     image.compress(JPEG2000Lossless)
     change(image, BitsStored=12, HighBit=11)
-    assert (read_study(write(image, tmp_path / "slice")).volume.values == 48976.0).all()
+    values = read_study(write(image, tmp_path / "slice")).volume.values
+    assert np.array_equal(values, plain) and np.unique(values).tolist() == [0x350 - 1024, 0x351 - 1024]
 
 
 def test_a_lookup_table_beside_a_rescale_is_refused(tmp_path: Path) -> None:

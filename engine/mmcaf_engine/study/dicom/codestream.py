@@ -1,9 +1,12 @@
 """What a compressed frame says of itself, checked so that no decoder allocates or loops by a hostile one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydicom.uid import (
     UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
     JPEG2000TransferSyntaxes,
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
@@ -18,6 +21,9 @@ MIN_BLOCK_LOG2 = 4
 spends several hundred bytes on each, so smaller ones turn a small file into gigabytes."""
 
 _EOI = b"\xff\xd9"
+_PADDING = {0x00, 0x20, 0xFF}
+"""What encoders fill a fragment with after the end marker; the one byte that makes its length even may be anything."""
+_MAX_PADDING = 62
 _JPEG2000 = b"\xff\x4f\xff\x51"
 """SOC, then SIZ, which must follow it (ISO/IEC 15444-1 annex A.5.1)."""
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
@@ -34,16 +40,24 @@ _ALLOWED_FRAMES = {
     **dict.fromkeys(JPEGLSTransferSyntaxes, (0xF7,)),
 }
 """PS3.5 8.2.1, 8.2.3: the coding process that a transfer syntax stands for."""
+_LOSSLESS = (JPEG2000Lossless, HTJ2KLossless, HTJ2KLosslessRPCL)
+"""JPEG 2000 streams that keep every bit; of others nothing tells whether they were cut."""
+_SOF3, _SOF55 = 0xC3, 0xF7
+"""The JPEG processes that may: lossless, and JPEG-LS."""
 
 
 @dataclass(frozen=True)
 class FrameHeader:
-    """rows, columns and components of a frame, and the bits of its samples as its own header has them."""
+    """rows, columns and components of a frame, and the bits of its samples as its own header has them.
+
+    exact: the coding process keeps every bit, as far as the frame tells.
+    """
 
     rows: int
     columns: int
     components: int
     precision: int
+    exact: bool = False
 
 
 def frame_header(frame: bytes, syntax: UID) -> FrameHeader | None:
@@ -53,7 +67,7 @@ def frame_header(frame: bytes, syntax: UID) -> FrameHeader | None:
         ValueError: the frame is not what the transfer syntax says, or is cut short.
     """
     if syntax in JPEG2000TransferSyntaxes:
-        return _jpeg2000(frame)
+        return replace(_jpeg2000(frame), exact=syntax in _LOSSLESS)
     return jpeg_header(frame, _ALLOWED_FRAMES[syntax]) if syntax in _ALLOWED_FRAMES else None
 
 
@@ -121,9 +135,8 @@ def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
     """
     if frame[:2] != b"\xff\xd8":
         raise ValueError("no JPEG stream")
-    if not frame[-64:].rstrip(b"\0").endswith(_EOI):
-        raise ValueError("the JPEG stream is cut short: the marker that ends it (FFD9) is missing")
-    at, found = 2, []
+    _end(frame)
+    at, found, process = 2, [], 0
     while (marker := _number(frame, at, 2) & 0xFF) != _JPEG_SCAN:
         if frame[at] != 0xFF:
             raise ValueError(f"no JPEG marker {at} bytes into the stream")
@@ -131,7 +144,7 @@ def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
             if marker not in allowed:
                 expected = " or ".join(f"0xFF{number:02X}" for number in allowed)
                 raise ValueError(f"the JPEG process is 0xFF{marker:02X}; {expected} was expected")
-            rows, columns = _number(frame, at + 5, 2), _number(frame, at + 7, 2)
+            process, rows, columns = marker, _number(frame, at + 5, 2), _number(frame, at + 7, 2)
             found.append(FrameHeader(rows, columns, _number(frame, at + 9, 1), frame[at + 4]))
         if marker == 0xFF:
             at += 1
@@ -139,7 +152,27 @@ def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
             at = at + 2 if marker in _JPEG_BARE else _next_segment(frame, at)
     if len(found) != 1:
         raise ValueError(f"{len(found)} JPEG frame headers where one was expected")
-    return found[0]
+    near = _number(frame, at + 5 + 2 * _number(frame, at + 4, 1), 1) if process == _SOF55 else 0
+    return replace(found[0], exact=process in (_SOF3, _SOF55) and near == 0)
+
+
+def without_padding(frame: bytes, syntax: UID) -> bytes:
+    """A frame that `frame_header` accepted, up to the marker that ends it; unchanged where the syntax has none."""
+    return frame[: _end(frame)] if syntax in _ALLOWED_FRAMES else frame
+
+
+def _end(frame: bytes) -> int:
+    """How many bytes a JPEG stream has up to its end marker and with it.
+
+    Raises:
+        ValueError: the marker is missing, or more follows it than what fills a fragment.
+    """
+    start = max(len(frame) - _MAX_PADDING - len(_EOI), 0)
+    end = frame.rfind(_EOI, start) + len(_EOI)
+    rest = frame[end:]
+    if end < start + len(_EOI) or not (len(rest) < 2 or _PADDING.issuperset(rest)):
+        raise ValueError("the JPEG stream is cut short: the marker that ends it (FFD9) is missing")
+    return end
 
 
 def _next_segment(frame: bytes, at: int) -> int:

@@ -10,7 +10,7 @@ from pydicom.encaps import generate_frames
 
 from ...errors import StudyError
 from ...workers import Scratch
-from .codestream import FrameHeader, frame_header, refuse_costly_layout
+from .codestream import FrameHeader, frame_header, refuse_costly_layout, without_padding
 from .pixel_format import PixelFormat
 from .tags import describe
 
@@ -48,7 +48,8 @@ def encoded_frames(pixels: PixelFormat, wanted: Collection[int]) -> Iterator[tup
         for index, frame in enumerate(frames):
             if index in remaining:
                 remaining.remove(index)
-                yield index, frame, _checked_header(frame, pixels)
+                header = _checked_header(frame, pixels)
+                yield index, without_padding(frame, pixels.instance.syntax), header
             if not remaining:
                 return
     raise StudyError(

@@ -5,7 +5,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
 from ...errors import StudyError
 from ...volume import Intensity
@@ -96,11 +95,17 @@ def _checked(values: NDArray[Any], entry: Slice, scratch: Scratch) -> Values:
 
 
 def padding_of(pattern: Stored, pixels: PixelFormat) -> NDArray[np.bool_] | None:
-    """Where an image carries PixelPaddingValue; None if its header names none."""
+    """Where an image carries PixelPaddingValue, with or without its unused bits; None if its header names none."""
     if pixels.padding is None:
         return None
-    low, high = pixels.padding
-    marked: NDArray[np.bool_] = pattern == low if low == high else (pattern >= low) & (pattern <= high)
+    marked = _within(pattern, pixels.padding)
+    used = used_bits(pattern, pixels)
+    return marked if used is pattern else marked | _within(used, pixels.padding)
+
+
+def _within(values: Stored, ends: tuple[int, int]) -> NDArray[np.bool_]:
+    low, high = ends
+    marked: NDArray[np.bool_] = values == low if low == high else (values >= low) & (values <= high)
     return marked
 
 
@@ -108,7 +113,7 @@ def _in_int16(pattern: Stored, entry: Slice, plane: NDArray[np.int16]) -> NDArra
     """The intensities of a slice that always fits, all of it done in `plane`."""
     pixels = entry.pixels
     np.copyto(plane, pattern, casting="unsafe")
-    if pixels.bits_stored < pixels.bits_allocated and not counts_its_bits(pixels):
+    if pixels.bits_stored < pixels.bits_allocated:
         if pixels.signed:
             plane <<= 16 - pixels.bits_stored
             plane >>= 16 - pixels.bits_stored
@@ -119,8 +124,8 @@ def _in_int16(pattern: Stored, entry: Slice, plane: NDArray[np.int16]) -> NDArra
 
 
 def _always_fits(entry: Slice) -> bool:
-    """Whether any value that may come is an int16, as is the intercept; compressed frames may exceed BitsStored."""
-    span = 1 << (entry.pixels.bits_allocated if entry.pixels.encapsulated else entry.pixels.bits_stored)
+    """Whether any value that may come is an int16, as is the intercept."""
+    span = 1 << entry.pixels.bits_stored
     low = -span // 2 if entry.pixels.signed else 0
     ends = (low, low + span - 1, entry.intercept, low + entry.intercept, low + span - 1 + entry.intercept)
     return INT16.min <= min(ends) and max(ends) <= INT16.max
@@ -128,12 +133,7 @@ def _always_fits(entry: Slice) -> bool:
 
 def used_bits(pattern: Stored, pixels: PixelFormat) -> Stored:
     """Drop what pixels may carry above BitsStored (PS3.5 8.1.1), extending the sign."""
-    return pattern if counts_its_bits(pixels) else low_bits(pattern, pixels.bits_stored)
-
-
-def counts_its_bits(pixels: PixelFormat) -> bool:
-    """Whether the compressed stream itself says how many bits a sample has, and holds no others."""
-    return pixels.instance.syntax in (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes)
+    return low_bits(pattern, pixels.bits_stored)
 
 
 def low_bits(pattern: Stored, bits: int) -> Stored:

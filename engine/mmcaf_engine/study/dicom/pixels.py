@@ -6,6 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
 
 from ...cancel import Progress
 from ...errors import StudyError
@@ -17,13 +18,16 @@ from ..geometry.arrangement import Geometry
 from .codestream import FrameHeader
 from .encoded import encoded_frames, plain_frames
 from .frames import MAX_SLICES, Frame
-from .intensities import AIR_HU, HIGHEST_AIR_HU, Slice, Stored, Values, counts_its_bits, intensities, low_bits
+from .intensities import AIR_HU, HIGHEST_AIR_HU, Slice, Stored, Values, intensities, low_bits, used_bits
 from .pixel_format import PixelFormat, read_format
 from .run_length import decode_rle
 from .tags import describe
 
 MAX_VOXELS = 1024**3
 """Of a whole volume: 2 GiB as int16."""
+
+_OF_THEIR_PRECISION = (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes)
+"""Streams that hold two's complement of as many bits as they say."""
 
 Receive = Callable[[int, Values, Scratch], None]
 """Called in several threads with (slot, intensities [H, W], the thread's scratch); they last until it returns."""
@@ -184,7 +188,12 @@ def _stored(job: Sequence[Slice], scratch: Scratch) -> Iterator[tuple[Slice, Sto
 
 
 def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) -> Stored:
-    """One encoded frame's samples [H, W] in the type that the header says."""
+    """One encoded frame's samples [H, W] in the type that the header says, bits above BitsStored included.
+
+    Raises:
+        StudyError: such bits of a stream that may have been compressed with loss, where a value that became a little
+            too large cannot be told from bits that mean nothing.
+    """
     shape, kind = (pixels.rows, pixels.columns), np.dtype(pixels.sample_type)
     if pixels.decode is None:
         return decode_rle(encoded, pixels.rows * pixels.columns, kind.itemsize).view(kind).reshape(shape)
@@ -192,8 +201,16 @@ def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) ->
     if samples.shape != shape or samples.dtype.kind not in "iu" or samples.dtype.itemsize > kind.itemsize:
         raise ValueError(f"the decoder gave {samples.shape} of {samples.dtype}; {shape} of {kind} was expected")
     samples = samples.astype(kind, copy=False)
-    if header is not None and counts_its_bits(pixels):
-        return low_bits(samples, header.precision)  # whether they are signed, only the DICOM header is sure of
+    if header is None:
+        return samples
+    if header.precision < pixels.bits_stored and pixels.instance.syntax in _OF_THEIR_PRECISION:
+        samples = low_bits(samples, header.precision)  # whether they are signed, only the DICOM header is sure of
+    if not header.exact and header.precision > pixels.bits_stored and (used_bits(samples, pixels) != samples).any():
+        raise StudyError(
+            f"{pixels.instance.name}: samples of {header.precision} bits, compressed with loss, exceed "
+            f"{describe('BitsStored')} {pixels.bits_stored}; nothing tells which of their bits are the image's.",
+            "Send the series without compression, or compressed without loss.",
+        )
     return samples
 
 
