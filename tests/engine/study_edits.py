@@ -8,9 +8,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
+from pydicom.tag import Tag
 from pydicom.uid import (
     UID,
     ImplicitVRLittleEndian,
@@ -343,10 +345,38 @@ def padded(images: Images) -> Images:
     return images
 
 
+def cut_corners(images: Images) -> Images:
+    """The first row is outside the field of view, by a value far below air that nothing declares."""
+    for image in images:
+        values = raw(image).astype(np.int16) + INTERCEPT
+        values[0] = -2000
+        relay(image, values, 16, RescaleIntercept=0)
+    return images
+
+
 def air_first_row(values: NDArray[np.int16]) -> NDArray[np.int16]:
     result = values.copy()
     result[:, 0] = -1000
     return result
+
+
+def far_below_first_row(values: NDArray[np.int16]) -> NDArray[np.int16]:
+    result = values.copy()
+    result[:, 0] = -2000
+    return result
+
+
+def comma(keyword: str, text: str) -> Edit:
+    """A number written as in most of Europe."""
+
+    def edit(images: Images) -> Images:
+        tag = Tag(keyword)
+        written = text.encode().ljust(len(text) + len(text) % 2)
+        for image in images:
+            image._dict[tag] = RawDataElement(tag, "DS", len(written), written, 0, False, True)
+        return images
+
+    return edit
 
 
 def lookup_table(images: Images) -> Images:

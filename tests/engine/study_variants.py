@@ -52,10 +52,13 @@ from study_edits import (
     beside,
     changed,
     copied,
+    comma,
+    cut_corners,
     cut_short,
     cut_sign,
     encoded,
     enhanced,
+    far_below_first_row,
     feet_first,
     filled,
     folder,
@@ -96,6 +99,7 @@ TURNED = "rotated or mirrored"
 FILLED = "interpolated linearly between their neighbours"
 STRAIGHTENED = "the gantry was tilted by"
 FIRST_KEPT = "the first of each was kept"
+BELOW = "408 pixels (3.1 %) lie below -1500 HU"
 PADDING = "carry (0028,0120) PixelPaddingValue"
 CHOSEN = "To read another, name it"
 
@@ -209,6 +213,16 @@ SINGLE = [
     variant("allocated-8", allocated(8), values=FLAT),
     variant("allocated-32", allocated(32)),
     variant("overlay-bits", overlay_bits),
+    variant("undeclared-padding", cut_corners, expected=far_below_first_row(REFERENCE), warnings=(BELOW,)),
+    variant(
+        "undeclared-padding-in-one-slice",
+        without(*range(1, 12)),
+        cut_corners,
+        expected=far_below_first_row(REFERENCE)[:1],
+        warnings=("a single slice came", "34 pixels (3.1 %)"),
+    ),
+    variant("decimal-comma", comma("PixelSpacing", "0,7\\0,8"), refused=("(0028,0030) PixelSpacing", "decimal comma")),
+    variant("decimal-comma-of-a-rescale", comma("RescaleIntercept", "-1024,0"), refused=("RescaleIntercept", "comma")),
     variant("padding", padded, expected=air_first_row(REFERENCE), warnings=(PADDING,)),
     *(variant(name, encoded(syntax)) for name, syntax in SYNTAXES.items()),
     *(variant(f"overlay-bits-whole-words-{name}", overlay_bits, whole_words(syntax)) for name, syntax in WHOLE.items()),

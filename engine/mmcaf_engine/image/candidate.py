@@ -24,10 +24,19 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Grey:
-    """A decoded image, and remarks on what was irregular."""
+    """A decoded image, and remarks on what was irregular.
+
+    padded: where there is no image, but padding; None where the file tells of none.
+    """
 
     plane: Plane
     warnings: tuple[str, ...] = ()
+    padded: NDArray[np.bool_] | None = None
+
+    @property
+    def seen(self) -> Plane:
+        """The grey values of the image itself [N]."""
+        return self.plane.ravel() if self.padded is None else self.plane[~self.padded]
 
 
 @dataclass(frozen=True)

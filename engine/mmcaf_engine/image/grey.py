@@ -20,11 +20,14 @@ class Table:
     """A lookup table (PS3.3 C.11.1.1.1): `entries` are for the input `first` and those after it, up to `top`.
 
     Inputs below the first take its entry, inputs beyond the last one the last.
+
+    remark: on what its header says of it, if that is not so.
     """
 
     first: int
     entries: Values
     top: float
+    remark: str = ""
 
     def __call__(self, values: Values) -> Values:
         at = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.intp)

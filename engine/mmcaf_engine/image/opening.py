@@ -23,12 +23,9 @@ from ..timing import span
 from ..volume import PatientHeader, SourceImage, StudyFacts
 from .candidate import Candidate, Plane
 from .choosing import Choice, choose_image, reasons, unfit
-from .grey import WHITE
 from .picture import read_picture
 from .radiograph import read_radiograph
-
-DARK = 0.25
-"""An image without a pixel of this part of white is remarked on: it may have fewer bits than its file says."""
+from .range import check_range
 
 
 @dataclass(frozen=True)
@@ -63,20 +60,10 @@ class OpenImage:
         image = self.choice.image
         with span("decode"):
             grey = image.decode()
-            low, high = float(grey.plane.min()), float(grey.plane.max())
+            of_range = check_range(grey.seen, image.name)
         if progress is not None:
             progress("decode", 1, 1)
-        if low == high:
-            raise StudyError(
-                f"{image.name}: every pixel has the grey value {low:g}; there is nothing to be seen in it.",
-                "Send the radiograph again from its source.",
-            )
-        of_pixels = [f"{image.name}: {text}." for text in grey.warnings]
-        if high < DARK * WHITE:
-            of_pixels.append(
-                f"{image.name}: its brightest pixel is {high:.1f} of {WHITE:g}; its values may be of fewer bits "
-                "than the file says."
-            )
+        of_pixels = [*(f"{image.name}: {text}." for text in grey.warnings), *of_range]
         facts = StudyFacts(
             modality=image.modality,
             uids=image.uids,

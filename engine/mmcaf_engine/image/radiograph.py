@@ -99,6 +99,11 @@ def _remarks(tags: Tags) -> tuple[str, ...]:
         found.append(
             f"there is writing in its pixels ({describe('BurnedInAnnotation')} is YES), which the network sees"
         )
+    if shape := tags.label("ShutterShape"):
+        found.append(
+            f"{describe('ShutterShape')} is {shape}: what lies outside of the shutter is not to be shown, but was left "
+            "in its pixels, which the network sees"
+        )
     return tuple(found)
 
 
@@ -116,7 +121,7 @@ def _decode(pixels: PixelFormat, scale: GreyScale, remarks: tuple[str, ...]) -> 
                 f"{bright} of its pixels ({share:.1f} %) carry {describe('PixelPaddingValue')}; they were set to black",
             )
             plane[padded] = 0.0
-    return Grey(plane, remarks)
+    return Grey(plane, remarks, padded)
 
 
 def _nothing() -> Grey:

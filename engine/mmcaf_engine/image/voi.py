@@ -22,7 +22,8 @@ def read_grey_scale(tags: Tags, pixels: PixelFormat) -> tuple[GreyScale, tuple[s
     modality, low, high = _modality(tags, pixels)
     interest, remarks = _interest(tags, pixels, low, high)
     inverted, contradiction = _inverted(tags)
-    return GreyScale(modality, interest, inverted), (*remarks, *contradiction)
+    scale = GreyScale(modality, interest, inverted)
+    return scale, (*remarks, *_shorter_tables(scale), *contradiction)
 
 
 def _modality(tags: Tags, pixels: PixelFormat) -> tuple[Rescale | Table, float, float]:
@@ -48,6 +49,15 @@ def _modality(tags: Tags, pixels: PixelFormat) -> tuple[Rescale | Table, float, 
     if float(np.abs(ends).max()) > 1e9 or float(np.ptp(ends)) < 1e-6:
         raise tags.refusal("RescaleSlope", f"is {slope:g}; the values that it gives are beyond any meaning")
     return rescale, float(ends.min()), float(ends.max())
+
+
+def _shorter_tables(scale: GreyScale) -> list[str]:
+    """Remarks on lookup tables that were taken to be of fewer bits than they say, where their end is white."""
+    if isinstance(scale.interest, OfInterest):
+        ends = [scale.interest.table]
+    else:
+        ends = [scale.modality] if isinstance(scale.modality, Table) and isinstance(scale.interest, Range) else []
+    return [table.remark for table in ends if table.remark]
 
 
 def _interest(
@@ -110,7 +120,8 @@ def _inverted(tags: Tags) -> tuple[bool, tuple[str, ...]]:
 def _table(item: Tags, pixels: PixelFormat, *, signed: bool) -> Table:
     """A lookup table's item: LUTDescriptor (0028,3002) and LUTData (0028,3006).
 
-    Where their type is not told, or is that of words, they come as bytes.
+    Where their type is not told, or is that of words, they come as bytes. Tables of 12 bits are written that say 16
+    (Agfa and others), so that what the entries reach decides how many bits they are of.
     """
     order = "<" if pixels.instance.syntax.is_little_endian else ">"
     descriptor = _words(item, "LUTDescriptor", order)
@@ -124,11 +135,16 @@ def _table(item: Tags, pixels: PixelFormat, *, signed: bool) -> Table:
     entries = _words(item, "LUTData", order, count)
     if len(entries) < count:
         raise item.refusal("LUTData", f"has {len(entries)} entries; {count} were expected")
-    top = float((1 << bits) - 1)
     values = np.asarray(entries[:count], np.float64)
-    if float(values.max()) > top or float(values.min()) < 0:
+    if float(values.max()) >= 1 << bits or float(values.min()) < 0:
         raise item.refusal("LUTData", f"has entries beyond {bits} bits")
-    return Table(first, values, top)
+    reached = min(max(int(values.max()).bit_length(), 1), bits)
+    top = float((1 << reached) - 1)
+    remark = (
+        f"{describe('LUTDescriptor')} says entries of {bits} bits, but none of them is above {values.max():g}; they "
+        f"were taken to be of {reached} bits, so that {top:g} is the end of their range"
+    )
+    return Table(first, values, top, remark if reached < bits else "")
 
 
 def _words(item: Tags, keyword: str, order: str, count: int = 0) -> list[int]:

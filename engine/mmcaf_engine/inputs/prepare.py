@@ -168,7 +168,10 @@ def prepare(
     with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
         clinical = clinical_of(opened[0].opened.patient)
         with span("preprocess"):
-            preprocessors = [Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride) for entry in opened]
+            preprocessors = [
+                Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride, name=_called(entry))
+                for entry in opened
+            ]
         if accepted is not None:
             accepted()
         counting = _Counting(progress, [entry.opened.shape[0] for entry in opened])
@@ -219,6 +222,11 @@ def _with_image(
     return Prepared((), clinical, PreparedImage(name, facts, values, opened.source, opened.choice.why))
 
 
+def _called(entry: InputSeries) -> str:
+    """What messages call an input's series."""
+    return f"{entry.input}: {entry.source}" if entry.source else f"{entry.input}: the volume given"
+
+
 def _prepared(entry: InputSeries, preprocessor: Preprocessor, progress: "_Counting") -> PreparedSeries:
     """Decode one series; the thread that decoded a slice preprocesses it."""
 
@@ -227,6 +235,7 @@ def _prepared(entry: InputSeries, preprocessor: Preprocessor, progress: "_Counti
             preprocessor.put(index, values, scratch)
 
     facts = entry.opened.stream(receive, progress)
+    preprocessor.refuse_one_value()
     progress.done_before += entry.opened.shape[0]
     with span("preprocess"):
         windows = preprocessor.windows()

@@ -1,5 +1,6 @@
 """From a volume to the network's windows, by the manifest's steps."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -128,8 +129,21 @@ class Preprocessor:
     averages each slice in-plane as it comes, so that no more than that is held.
     """
 
-    def __init__(self, shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None) -> None:
-        """Arguments and errors are those of `lay_out`."""
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        spec: PreprocessingSpec,
+        *,
+        stride: int | None = None,
+        name: str = "preprocessing",
+    ) -> None:
+        """Arguments and errors are those of `lay_out`.
+
+        Args:
+            name: what messages call the series.
+        """
+        self._name = name
+        self._ends = np.zeros((shape[0], 2))  # lowest and highest value of each slice
         self._shape = shape
         self._spec = spec
         self._layout = lay_out(shape, spec, stride=stride)
@@ -149,10 +163,11 @@ class Preprocessor:
         Raises:
             StudyError: a value is NaN or infinite.
         """
-        if values.dtype != np.int16 and not np.isfinite(values).all():
+        self._ends[index] = values.min(), values.max()
+        if not np.isfinite(self._ends[index]).all():
             broken = int(np.count_nonzero(~np.isfinite(values)))
             raise StudyError(
-                f"preprocessing: slice {index + 1} of {self._shape[0]}: {broken} of {values.size} pixels are NaN or "
+                f"{self._name}: slice {index + 1} of {self._shape[0]}: {broken} of {values.size} pixels are NaN or "
                 "infinite; finite intensities were expected.",
                 "Export the series again.",
             )
@@ -160,6 +175,20 @@ class Preprocessor:
         if self._of_volume and isinstance(self._of_volume[0], ResizeVolumeStep):
             processed = pool_area(processed, self._layout.shape[1:])
         self._slices[index] = processed
+
+    def refuse_one_value(self) -> None:
+        """Once every slice was put: refuse a series in which there is nothing to be seen.
+
+        Raises:
+            StudyError: every voxel has the same value.
+        """
+        low, high = float(self._ends[:, 0].min()), float(self._ends[:, 1].max())
+        if low == high:
+            raise StudyError(
+                f"{self._name}: each of its {math.prod(self._shape)} voxels has the value {low:g}; there is nothing to "
+                "be seen in it.",
+                "Send the series again from its source.",
+            )
 
     def windows(self) -> Windows:
         """The windows over all slices, each of which was put once."""

@@ -34,6 +34,8 @@ def doing(what: str, *, remedy: str = "Send the study again.", quote: bool = Fal
     except (zipfile.BadZipFile, zlib.error, EOFError) as failure:
         raise StudyError(f"{what}: the data end early or are damaged.", remedy) from failure
     except OSError as failure:
+        if failure.errno is None:  # not the system's: a package's word for bad data, such as gzip.BadGzipFile
+            raise StudyError(f"{what}: the data are damaged ({type(failure).__name__}).", remedy) from failure
         raise StudyError(f"{what}: cannot be read: {reason(failure)}.", cure(failure)) from failure
     except Exception as failure:
         detail = f": {printable(str(failure).strip(), MAX_DETAIL)}" if quote and str(failure).strip() else ""

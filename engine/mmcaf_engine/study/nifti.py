@@ -22,18 +22,20 @@ from .dicom.frames import MAX_ROWS, MAX_SLICES
 from .dicom.pixels import Receive
 from .faults import doing
 from .files import MAX_MEMBER_BYTES, Source
-from .geometry.affine import Affine, by_axes, check_affine, place
+from .geometry.affine import by_axes, check_affine, place
+from .nifti_space import REMEDY, header_affine, rescale, warnings_on_space
 from .notes import Notes
 
 NIFTI = "NIfTI"
 """What stands for the modality, which such a file does not tell."""
 SUFFIXES = (".nii", ".nii.gz")
+_PAIR_SUFFIXES = (".hdr", ".img", ".hdr.gz", ".img.gz")
+"""Of header and voxels in two files, as NIfTI and Analyze 7.5 have them too."""
 
 _HEADER_BYTES = {348: "n+1", 540: "n+2"}
 _MILLIMETRE = (0, 2)
 """Codes of xyzt_units for unknown, which is taken to be, and for millimetres."""
 _BLOCK_BYTES = 8 * 1024**2
-_REMEDY = "Convert the series again from DICOM, for example with dcm2niix, or give its DICOM files."
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class NiftiImage:
     slope, intercept: from stored values to intensities.
     orientation: nibabel's, from the stored axes to slices, rows and columns of the canonical volume.
     placement: of that volume, in the DICOM coordinates LPS.
+    warnings: on what the header contradicts itself in.
     """
 
     source: Source
@@ -54,6 +57,7 @@ class NiftiImage:
     intercept: float
     orientation: NDArray[np.float64]
     placement: Placement
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -63,6 +67,11 @@ class NiftiImage:
 def is_nifti(source: Source) -> bool:
     """Whether a file is named like one."""
     return source.name.lower().endswith(SUFFIXES)
+
+
+def is_of_pair(source: Source) -> bool:
+    """Whether a file is named like one of the two that are a volume together, which are not read."""
+    return source.name.lower().endswith(_PAIR_SUFFIXES)
 
 
 def stem(name: str) -> str:
@@ -77,8 +86,8 @@ def read_nifti(source: Source) -> NiftiImage:
 
     Raises:
         StudyError: no NIfTI file, not one volume of numbers, too large, or an affine that does not place its voxels:
-            absent, not finite, singular, sheared, oblique, or of another voxel size than pixdim
-            says.
+            absent, not finite, singular, sheared, oblique, of another voxel size than pixdim says, or of other
+            axes than a second one beside it.
     """
     name = source.name
     with doing(f"{name}: reading its header"), _opened(source) as stream:
@@ -87,7 +96,7 @@ def read_nifti(source: Source) -> NiftiImage:
         shape = _volume_shape([int(length) for length in header["dim"]], name)
         dtype = header.get_data_dtype()
         if dtype.kind not in "iuf" or dtype.itemsize > 8:
-            raise StudyError(f"{name}: voxels of type {dtype}; whole or real numbers were expected.", _REMEDY)
+            raise StudyError(f"{name}: voxels of type {dtype}; whole or real numbers were expected.", REMEDY)
         wanted = prod(shape) * dtype.itemsize
         if max(shape) > min(MAX_SLICES, MAX_ROWS) or wanted > MAX_MEMBER_BYTES:
             raise StudyError(
@@ -97,22 +106,23 @@ def read_nifti(source: Source) -> NiftiImage:
             )
         offset = float(header["vox_offset"])
         if not int(header["sizeof_hdr"]) <= offset <= MAX_MEMBER_BYTES:
-            raise StudyError(f"{name}: its voxels are said to begin at byte {offset:g}.", _REMEDY)
-        slope, intercept = header.get_slope_inter()
-        affine = _affine(header, name)
+            raise StudyError(f"{name}: its voxels are said to begin at byte {offset:g}.", REMEDY)
+        slope, intercept = rescale(header, name)
+        affine = header_affine(header, name)
         _check_units(int(header["xyzt_units"]), name)
         pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
-        check_affine(affine, pixdim, name, by="pixdim", remedy=_REMEDY)
+        check_affine(affine, pixdim, name, by="pixdim", remedy=REMEDY)
         orientation, placement = place(affine, shape, name)
         return NiftiImage(
             source,
             shape,
             dtype,
             int(offset),
-            1.0 if slope is None else float(slope),
-            0.0 if intercept is None else float(intercept),
+            slope,
+            intercept,
             orientation,
             placement,
+            warnings_on_space(header, affine, shape, name),
         )
 
 
@@ -134,16 +144,21 @@ class OpenNifti:
     def placement(self) -> Placement:
         return self.image.placement
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Of its choice and of its header."""
+        return (*self.notes.warnings, *self.image.warnings)
+
     def read(self, progress: Progress | None = None) -> Study:
         """Its voxels as a volume.
 
         Raises:
-            StudyError: the file ends early or is damaged.
+            StudyError: the file ends early, goes on after its voxels, or is damaged.
         """
         values = self._values(progress)
         place = self.placement
         volume = Volume(values, self.intensity, place.spacing_mm, place.origin_mm, place.direction)
-        return Study(volume, NIFTI, {}, self.patient, self.notes.warnings, remarks=self.notes.remarks)
+        return Study(volume, NIFTI, {}, self.patient, self.warnings, remarks=self.notes.remarks)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Hand over each slice of the volume, in any order and once.
@@ -154,9 +169,8 @@ class OpenNifti:
         values = self._values(progress)
         each_slice(values, receive)
         place = self.placement
-        notes = self.notes
         return StudyFacts(
-            NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, notes.warnings, remarks=notes.remarks
+            NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, self.warnings, remarks=self.notes.remarks
         )
 
     def _values(self, progress: Progress | None) -> NDArray[np.int16] | NDArray[np.float32]:
@@ -169,9 +183,12 @@ class OpenNifti:
             with _opened(image.source) as stream:
                 stream.seek(image.offset)
                 data = _read(stream, wanted)
-            if len(data) != wanted:
+                # Only at its end does a packed file tell whether it is the one that was packed (RFC 1952 2.3.1).
+                beyond = len(stream.read(1))
+            if len(data) + beyond != wanted:
+                came = f"more than {wanted}" if beyond else f"{len(data)}"
                 raise StudyError(
-                    f"{image.name}: {len(data)} bytes of voxels came; {wanted} were expected, for "
+                    f"{image.name}: {came} bytes of voxels came; {wanted} were expected, for "
                     f"{by_axes(image.shape)} of {image.dtype.itemsize} bytes.",
                     "Copy the file again.",
                 )
@@ -216,7 +233,7 @@ def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:
     while 3 < count <= 7 and lengths[count - 1] == 1:
         count -= 1
     if not 1 <= count <= 7 or min(lengths[:count]) < 1:
-        raise StudyError(f"{name}: its header says {dim[0]} axes of {lengths}, which no volume has.", _REMEDY)
+        raise StudyError(f"{name}: its header says {dim[0]} axes of {lengths}, which no volume has.", REMEDY)
     if count > 3:
         raise StudyError(
             f"{name}: {count} axes, {by_axes(lengths[:count])}; one volume of 3 was expected, not a series of them.",
@@ -230,19 +247,9 @@ def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:
     return lengths[0], lengths[1], lengths[2]
 
 
-def _affine(header: Any, name: str) -> Affine:
-    if int(header["sform_code"]) > 0:
-        return np.asarray(header.get_sform(), np.float64)
-    if int(header["qform_code"]) > 0:
-        return np.asarray(header.get_qform(), np.float64)
-    raise StudyError(
-        f"{name}: neither sform_code nor qform_code is set, so that nothing says how the patient lies in it.", _REMEDY
-    )
-
-
 def _check_units(units: int, name: str) -> None:
     if units & 0x07 not in _MILLIMETRE:
-        raise StudyError(f"{name}: xyzt_units is {units}; lengths in mm were expected.", _REMEDY)
+        raise StudyError(f"{name}: xyzt_units is {units}; lengths in mm were expected.", REMEDY)
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from .dicom.instance import Instance, read_instance
 from .dicom.media import SUFFIXES, is_directory_file, listed_images
 from .dicom.tags import Known
 from .files import Found, Source
-from .nifti import NiftiImage, is_nifti, read_nifti
+from .nifti import NiftiImage, is_nifti, is_of_pair, read_nifti
 from .notes import Notes
+
+_PAIR = "the two files (.hdr, .img) of a NIfTI or Analyze volume"
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,12 @@ def read_headers(found: Found, path: Path, name: str, progress: Progress | None)
     images = {source.name: _image(source) for source in sources if is_nifti(source)}
     sources = tuple(source for source in sources if not is_nifti(source))
     parsed = parse_sources(replace(found, sources=sources), path, name, progress)
+    pairs = [source.name for source in parsed.foreign if is_of_pair(source)]
     if not parsed.instances and not images:
-        raise _nothing(found, name, len(sources))
+        raise _pair(name, pairs[0]) if pairs else _nothing(found, name, len(sources))
     notes = passed_over(found, name, parsed.instances, parsed.foreign) + parsed.notes
+    if pairs:
+        notes += Notes((f"{name}: {len(pairs)} files named like {_PAIR} were skipped, first {pairs[0]}.",))
     return Headers(parsed.instances, images, notes, parsed.contradictions)
 
 
@@ -118,6 +123,14 @@ def _parse(sources: Sequence[Source], progress: Progress | None) -> tuple[list[I
         if progress is not None:
             progress("read", done, len(sources))
     return instances, foreign
+
+
+def _pair(name: str, first: str) -> StudyError:
+    return StudyError(
+        f"{name}: {first} is named like {_PAIR}, which are not read; a volume in one file (.nii or .nii.gz) was "
+        "expected.",
+        "Convert the pair to one file, for example with fslchfiletype NIFTI_GZ, or give its DICOM files.",
+    )
 
 
 def _nothing(found: Found, name: str, files: int) -> StudyError:

@@ -178,6 +178,19 @@ REMARKS: dict[str, tuple[dict[str, Any], str]] = {
     "lossy": ({"LossyImageCompression": "01"}, "compressed with loss"),
     "burned-in": ({"BurnedInAnnotation": "YES"}, r"\(0028,0301\) BurnedInAnnotation is YES"),
     "dark": ({"WindowCenter": 30000, "WindowWidth": 60000}, "its brightest pixel is 1"),
+    "bright": ({"WindowCenter": -26000, "WindowWidth": 60000}, "its darkest pixel is 238"),
+    "bright-for-its-window-is-dark": (
+        {
+            "PhotometricInterpretation": "MONOCHROME1",
+            "PresentationLUTShape": None,
+            "WindowCenter": 30000,
+            "WindowWidth": 60000,
+        },
+        "its darkest pixel is 23",
+    ),
+    "pale": ({"WindowCenter": 2048, "WindowWidth": 60000}, "its grey values run from 119.* to 135.* only"),
+    "shutter": ({"ShutterShape": "CIRCULAR"}, r"\(0018,1600\) ShutterShape is CIRCULAR"),
+    "shutters": ({"ShutterShape": ["RECTANGULAR", "POLYGONAL"]}, r"ShutterShape is RECTANGULAR\\POLYGONAL"),
 }
 
 
@@ -187,6 +200,77 @@ def test_what_is_uncertain_is_said(elements: dict[str, Any], remark: str, tmp_pa
     (warning,) = warnings
     assert warning.startswith("image: ")
     assert re.search(remark, warning), warning
+
+
+@pytest.mark.parametrize("declared", range(8, 17))
+@pytest.mark.parametrize("used", [8, 10, 12, 15, 16])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_table_counts_for_the_bits_that_it_reaches(
+    declared: int, used: int, photometric: str, tmp_path: Path
+) -> None:
+    entries = np.round((2**used - 1) * np.linspace(0, 1, 4096) ** 1.5).astype(np.uint16)
+    elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": None}
+    item = table_item(entries, 0, declared)
+    image = radiograph(WindowCenter=None, WindowWidth=None, VOILUTSequence=[item], **elements)
+    if used > declared:
+        with refused(StudyError, "image", "(0028,3006) LUTData", f"{declared} bits"):
+            grey(write(image, tmp_path / "image"))
+        return
+    plane, warnings = grey(write(image, tmp_path / "image"))
+    expected = 255.0 * entries[stored()] / (2**used - 1)
+    assert np.abs(plane - (255 - expected if photometric == "MONOCHROME1" else expected)).max() < TOLERANCE
+    said = [] if used == declared else [(f"{declared} bits", f"{used} bits", f"{2**used - 1}")]
+    assert len(warnings) == len(said)
+    assert all("(0028,3002) LUTDescriptor" in text for text in warnings)
+    found = [all(part in text for part in parts) for text, parts in zip(warnings, said, strict=True)]
+    assert found == [True] * len(said)
+
+
+def test_a_table_that_ends_between_two_numbers_of_bits_keeps_its_range(tmp_path: Path) -> None:
+    """Of 12 bits and never quite white: what the table does, not what is missing from it, is shown."""
+    entries = np.linspace(0, 3000, 4096).astype(np.uint16)
+    elements = {"WindowCenter": None, "WindowWidth": None, "VOILUTSequence": [table_item(entries, 0, 12)]}
+    plane, warnings = grey(write(radiograph(**elements), tmp_path / "image"))
+    assert np.abs(plane - 255.0 * entries[stored()] / 4095).max() < TOLERANCE and warnings == ()
+
+
+def test_so_does_a_modality_table_whose_end_is_white(tmp_path: Path) -> None:
+    none = dict.fromkeys(("RescaleSlope", "RescaleIntercept", "RescaleType", "WindowCenter", "WindowWidth"))
+    table = np.arange(4096).astype(np.uint16)
+    image = radiograph(ModalityLUTSequence=[table_item(table, 0, 16)], **none)
+    plane, (window, bits) = grey(write(image, tmp_path / "image"))
+    assert np.abs(plane - 255.0 * stored() / 4095).max() < TOLERANCE
+    assert "all from 0 to 4095" in window and "16 bits" in bits and "12 bits" in bits
+    image.WindowCenter, image.WindowWidth = 2048, 4096
+    assert grey(write(image, tmp_path / "window"))[1] == ()
+
+
+def test_a_marker_is_no_use_of_the_range(tmp_path: Path) -> None:
+    values = stored(100, 120)
+    values[0, :11] = 65535
+    _, (warning,) = grey(
+        write(radiograph(values, BitsStored=16, HighBit=15, WindowCenter=32768, WindowWidth=65536), tmp_path / "marked")
+    )
+    assert "its brightest pixel is 15" in warning
+    values[0, :13] = 65535
+    image = radiograph(values, BitsStored=16, HighBit=15, WindowCenter=32768, WindowWidth=65536)
+    assert grey(write(image, tmp_path / "more"))[1] == ()
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_no_use_of_the_range_either(photometric: str, tmp_path: Path) -> None:
+    values = stored()
+    values[:, :9] = 4000
+    values[:, 9:] = np.minimum(values[:, 9:], 3999)
+    beside = {"WindowCenter": -26000, "WindowWidth": 60000}
+    if photometric == "MONOCHROME1":
+        beside["WindowCenter"] = 30000
+    elements = {"PhotometricInterpretation": photometric, "PresentationLUTShape": None, "PixelPaddingValue": 4000}
+    _, warnings = grey(write(radiograph(values, **elements, **beside), tmp_path / "image"))
+    assert any("its darkest pixel is 2" in warning for warning in warnings)
+    beside = {"WindowCenter": -30000 if photometric == "MONOCHROME2" else 30000, "WindowWidth": 100}
+    with refused(StudyError, "image", 255):
+        grey(write(radiograph(values, **elements, **beside), tmp_path / "image"))
 
 
 def test_nothing_is_said_of_a_usual_image(tmp_path: Path) -> None:

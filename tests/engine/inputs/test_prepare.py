@@ -1,16 +1,19 @@
 """What a network sees of a study, in memory or of files: windows, remarks, and how its making is followed."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
-from dicom_factory import ct_series, hounsfield, save
-from mmcaf_engine.errors import MmcafError, UsageError
+from dicom_factory import SERIES_UID, ct_series, hounsfield, save
+from mmcaf_engine.errors import MmcafError, StudyError, UsageError
 from mmcaf_engine.inputs.prepare import Prepared, prepare
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.volume import PatientHeader, Study, Volume
+from refusals import refused
 from tiny_bundle import SIZE, SLICES, tiny_manifest
 from tiny_image import tiny_image_manifest
 from tiny_liver import INPUTS, tiny_liver_manifest
@@ -61,6 +64,39 @@ def test_slices_of_all_series_are_counted_together(tmp_path: Path) -> None:
     prepare(path, RECORD, LUNG, progress=lambda *said: told.append(said))
     for stage in ("read", "decode"):
         assert [said[1:] for said in told if said[0] == stage] == [(done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize("value", [0, -1000, 7])
+def test_a_volume_of_one_value_is_refused(value: int, tmp_path: Path) -> None:
+    blank = np.full((2 * SLICES, SIZE, SIZE), value, np.int16)
+    path = save(ct_series(blank), tmp_path / "study")
+    for study, name in ((path, SERIES_UID), (Volume(blank, "hounsfield", (2.5, 0.7, 0.7)), "given")):
+        with refused(StudyError, "image", name, value, 2 * SLICES * SIZE * SIZE):
+            prepare(study, RECORD, LUNG)
+    spot = blank.copy()
+    spot[-1, -1, -1] += 1
+    assert len(prepare(Volume(spot, "hounsfield", (2.5, 0.7, 0.7)), RECORD, LUNG)) == 2
+
+
+def test_of_several_inputs_the_blank_one_is_named(tmp_path: Path) -> None:
+    given = phases()
+    blank = np.zeros_like(given["dwi"].volume.values)
+    given["dwi"] = replace(given["dwi"], volume=replace(given["dwi"].volume, values=blank))
+    with refused(StudyError, "dwi", 0):
+        prepare(given, None, LIVER)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_named_with_file_and_input(value: float, tmp_path: Path) -> None:
+    for name, study in phases().items():
+        values = study.volume.values.astype(np.float32).transpose(2, 1, 0)  # to left, back and head
+        if name == "dwi":
+            values[1, 2, 3] = value
+        spacing = study.volume.spacing_mm
+        image = nib.Nifti1Image(values, np.diag([-spacing[2], -spacing[1], spacing[0], 1.0]))
+        nib.save(image, tmp_path / f"{name}.nii.gz")
+    with refused(StudyError, "dwi", "dwi.nii.gz", "slice 4 of 10", 1, "NaN"):
+        prepare(tmp_path, None, LIVER)
 
 
 def test_of_several_series_each_remark_says_which_it_is_about() -> None:

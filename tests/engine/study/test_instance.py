@@ -6,25 +6,36 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom.filewriter import dcmwrite
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
-from dicom_factory import ct_slice, hounsfield, write
+from dicom_factory import change, ct_series, ct_slice, hounsfield, save, write
 from mmcaf_engine.errors import StudyError
+from mmcaf_engine.study import read_study
 from mmcaf_engine.study.dicom import instance
 from mmcaf_engine.study.dicom.instance import Instance, read_instance
 from mmcaf_engine.study.files import file_source
+from refusals import refused
 
 VALUES = hounsfield(1, 20, 30)[0]
 
 
-def bare(path: Path, *, implicit: bool, **elements: Any) -> Path:
+def bare(path: Path, *, implicit: bool, little: bool = True, **elements: Any) -> Path:
     """A data set without preamble and file meta."""
-    image = ct_slice(VALUES, **elements)
-    syntax = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-    image.preamble = None
-    del image.file_meta
-    dcmwrite(path, image, enforce_file_format=False, implicit_vr=syntax.is_implicit_VR, little_endian=True)
+    image = change(ct_slice(VALUES), **elements)
+    if not little:
+        image.PixelData = np.frombuffer(image.PixelData, "<u2").astype(">u2").tobytes()
+    stream = DicomBytesIO()
+    stream.is_implicit_VR, stream.is_little_endian = implicit, little
+    write_dataset(stream, Dataset(image))
+    path.write_bytes(stream.getvalue())
     return path
 
 
@@ -54,6 +65,32 @@ def test_a_data_set_alone_of_a_known_kind_is_dicom(implicit: bool, tmp_path: Pat
     found = parsed(bare(tmp_path / "image", implicit=implicit))
     assert found is not None and found.legacy
     assert np.array_equal(np.frombuffer(pixels(found), "<u2").reshape(VALUES.shape), VALUES + 1024)
+
+
+def test_one_in_big_endian_is_read(tmp_path: Path) -> None:
+    found = parsed(bare(tmp_path / "image", implicit=False, little=False))
+    assert found is not None and found.legacy and found.syntax == ExplicitVRBigEndian
+    assert np.array_equal(np.frombuffer(pixels(found), ">u2").reshape(VALUES.shape), VALUES + 1024)
+    study = read_study(tmp_path)
+    assert np.array_equal(study.volume.values[0], VALUES)
+    assert any("Explicit VR Big Endian" in warning for warning in study.warnings)
+
+
+def test_one_in_implicit_big_endian_is_named(tmp_path: Path) -> None:
+    with refused(StudyError, "image", "big endian", "DICOM"):
+        parsed(bare(tmp_path / "image", implicit=True, little=False))
+
+
+@pytest.mark.parametrize("little", [True, False], ids=["little", "big"])
+@pytest.mark.parametrize("recognition", ["ACR-NEMA 1.0", "ACR-NEMA 2.0"])
+def test_one_of_before_dicom_is_named(recognition: str, little: bool, tmp_path: Path) -> None:
+    path = bare(tmp_path / "image", implicit=True, little=little, SOPClassUID=None, RecognitionCode=recognition)
+    with refused(StudyError, "image", recognition, "DICOM"):
+        parsed(path)
+    beside = save(ct_series(hounsfield(3)), tmp_path / "study")
+    (beside / "other").write_bytes(path.read_bytes())
+    with refused(StudyError, "other", recognition):
+        read_study(beside)
 
 
 @pytest.mark.parametrize("kind", ["1.2.3.4", "1.2.840.10008.1.2", None], ids=["private", "a-transfer-syntax", "none"])

@@ -191,7 +191,7 @@ BAD_HEADERS: dict[str, tuple[Callable[[Any], None], tuple[Fact, ...]]] = {
     "two files": (put(magic=b"ni1"), ("NIfTI", 348, "n+1")),
     "voxels before the header's end": (put(vox_offset=100), ("byte 100",)),
     "too few voxels": (
-        put(dim=[3, 6, 5, 40, 1, 1, 1, 1], pixdim=[1, 1.5, 1.25, 7.5, 1, 1, 1, 1]),
+        put(dim=[3, 6, 5, 40, 1, 1, 1, 1], pixdim=[-1, 1.5, 1.25, 7.5, 1, 1, 1, 1]),
         ("240 bytes", 2400, "6 x 5 x 40"),
     ),
 }

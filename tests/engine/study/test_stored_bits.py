@@ -141,6 +141,17 @@ def test_bits_that_are_the_images_at_length(drawn: tuple[Words, UID, int, int, b
     agrees(drawn)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("stored", [9, 12, 13, 16])
+@pytest.mark.parametrize("precision", [9, 12, 16])
+@pytest.mark.parametrize("syntax", [JPEGLSLossless, JPEG2000Lossless])
+def test_a_stream_of_more_or_fewer_bits_than_are_stored(syntax: UID, precision: int, stored: int, signed: bool) -> None:
+    """The ends of its range among them."""
+    top = 2**precision - 1
+    ends = np.array([0, 1, top // 2, top // 2 + 1, top - 1, top], np.uint16)
+    agrees((np.tile(ends, (ROWS, 1)).repeat(3, axis=0).repeat(3, axis=1), syntax, precision, stored, signed))
+
+
 SOFT = (2000 + 1500 * np.sin(np.arange(ROWS * 4)[:, None] / 3) * np.cos(np.arange(COLUMNS * 4) / 4)).astype(np.uint16)
 """[20, 24] of 500 to 3500."""
 

@@ -26,6 +26,18 @@ def header() -> Tags:
     return Tags(dataset, "study.dcm")
 
 
+@pytest.mark.parametrize("text", [b"0,7\\0,7", b"0,7 ", b"-1,5E-03", b"5,"])
+@pytest.mark.parametrize("keyword", ["PixelSpacing", "WindowCenter", "InstanceNumber"])
+def test_a_decimal_comma_is_named_and_not_quoted(keyword: str, text: bytes) -> None:
+    dataset = Dataset()
+    tag = Tag(keyword)
+    held = RawDataElement(tag, "IS" if keyword == "InstanceNumber" else "DS", len(text), text, 0, False, True)
+    dataset[tag] = held
+    with refused(StudyError, "study.dcm", keyword, "decimal comma") as caught:
+        Tags(dataset, "study.dcm").numbers(keyword, text.count(b"\\") + 1)
+    assert text.decode().strip() not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("keyword", "text"),
     [

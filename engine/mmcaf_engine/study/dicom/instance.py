@@ -9,11 +9,17 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 from pydicom.valuerep import STANDARD_VR
 
 from ...errors import StudyError
-from ..faults import doing
+from ..faults import doing, printable
 from ..files import MAX_RATIO, RATIO_FROM_BYTES, Source
 from .diffusion import PRIVATE, SIEMENS
 from .tags import Known, Tags, describe
@@ -26,7 +32,7 @@ MAGIC = b"DICM"
 """PS3.10 section 7.1: 128 bytes of anything, then this."""
 
 KEYWORDS = (
-    *("ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "SeriesDescription"),
+    *("ImageType", "RecognitionCode", "SOPClassUID", "SOPInstanceUID", "StudyDate", "Modality", "SeriesDescription"),
     *("ProtocolName", "SequenceName", "DiffusionBValue", "EchoTime", "ContrastBolusAgent"),
     *(
         "AcquisitionDateTime",
@@ -47,7 +53,7 @@ KEYWORDS = (
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "LossyImageCompression"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
-    *("PresentationIntentType", "BurnedInAnnotation", "ImagerPixelSpacing"),
+    *("PresentationIntentType", "BurnedInAnnotation", "ShutterShape", "ImagerPixelSpacing"),
     *("ViewPosition", "ViewCodeSequence", "PatientOrientation"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DirectoryRecordSequence"),
@@ -65,6 +71,14 @@ _OF_VENDORS = [
 _TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in KEYWORDS), *_OF_VENDORS]
 _PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _FIRST_PIXEL_TAG = min(_PIXEL_KEYWORDS)
+_GROUP_8 = (b"\x08\x00", b"\x00\x08")
+"""Of the first element of a data set, little endian and big endian."""
+_BARE = {
+    (True, True): ExplicitVRLittleEndian,
+    (True, False): ExplicitVRBigEndian,
+    (False, True): ImplicitVRLittleEndian,
+}
+"""Transfer syntaxes by (explicit, little endian); DICOM has none for the fourth."""
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
@@ -125,7 +139,7 @@ def read_instance(source: Source, known: Known) -> Instance | None:
         bare data set of a known SOP class either.
 
     Raises:
-        StudyError: a DICOM file that is damaged, or cannot be read.
+        StudyError: a DICOM file that is damaged, or cannot be read; or an image in the encoding of ACR-NEMA.
     """
     with doing(f"{source.name}: reading its header"), source.open_header() as stream:
         head = stream.read(PREAMBLE_BYTES + len(MAGIC))
@@ -153,23 +167,30 @@ def read_instance(source: Source, known: Known) -> Instance | None:
 def _bare_data_set(source: Source, stream: BinaryIO, head: bytes, known: Known) -> Instance | None:
     """A data set without preamble and file meta, as network dumps and files before PS3.10 are; else None.
 
-    It begins with group 0008, little endian. Its SOP class must be a known one, so that no other file
-    passes for it.
+    It begins with group 0008. Its SOP class must be a known one, so that no other file passes for it.
     """
-    if head[:2] != b"\x08\x00" or len(head) <= PREAMBLE_BYTES:
+    if head[:2] not in _GROUP_8 or len(head) <= PREAMBLE_BYTES:
         return None
+    little = head[:2] == _GROUP_8[0]
     explicit = head[4:6].decode("latin-1") in STANDARD_VR
-    syntax = ExplicitVRLittleEndian if explicit else ImplicitVRLittleEndian
     stream.seek(0)
     try:
-        header, pixels = _header(stream, syntax, source.size)
+        header, pixels = _elements(stream, implicit=not explicit, little=little, size=source.size)
         tags = Tags(header, source.name, known)
-        sop_class = tags.text("SOPClassUID")
+        sop_class, recognised = tags.text("SOPClassUID"), tags.text_or("RecognitionCode", "")
     except Exception:  # whatever a parser makes of a file that is no DICOM
         return None
-    if UID(sop_class).type != "SOP Class":
-        return None
-    return Instance(source, syntax, sop_class, tags, pixels, legacy=True)
+    known_class = UID(sop_class).type == "SOP Class"
+    if known_class and (explicit, little) in _BARE:
+        return Instance(source, _BARE[explicit, little], sop_class, tags, pixels, legacy=True)
+    if known_class or recognised.startswith("ACR-NEMA"):
+        what = printable(recognised) or "implicit VR big endian"
+        raise StudyError(
+            f"{source.name}: a data set without file meta in a form from before DICOM ({what}), which is not read; a "
+            "DICOM file was expected.",
+            "Convert it to DICOM, for example with dcmconv of DCMTK.",
+        )
+    return None
 
 
 def _file_meta(stream: BinaryIO) -> Dataset:
@@ -183,6 +204,13 @@ def _beyond_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
 
 
 def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelElement | None]:
+    # A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
+    known = syntax.is_transfer_syntax and not syntax.is_private
+    implicit, little = (syntax.is_implicit_VR, syntax.is_little_endian) if known else (False, True)
+    return _elements(stream, implicit=implicit, little=little, size=size)
+
+
+def _elements(stream: BinaryIO, *, implicit: bool, little: bool, size: int) -> tuple[Dataset, PixelElement | None]:
     found: list[PixelElement] = []
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -193,15 +221,7 @@ def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelEle
             found.append(PixelElement(_PIXEL_KEYWORDS[number], vr or "OW", offset, declared, max(size - offset, 0)))
         return number >= _FIRST_PIXEL_TAG
 
-    # A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
-    known = syntax.is_transfer_syntax and not syntax.is_private
-    header = read_dataset(
-        stream,
-        syntax.is_implicit_VR if known else False,
-        syntax.is_little_endian if known else True,
-        stop_when=at_pixels,
-        specific_tags=_TAGS,
-    )
+    header = read_dataset(stream, implicit, little, stop_when=at_pixels, specific_tags=_TAGS)
     return header, found[0] if found else None
 
 

@@ -18,12 +18,28 @@ AIR_HU = -1000
 """What padding outside the field of view becomes."""
 HIGHEST_AIR_HU = -900
 """Padding above this could be tissue, and replacing it is worth a warning."""
+LOWEST_HU = -1500
+"""No tissue, no air and no noise of a scanner lies below; what does fills the corners outside the field of view."""
 MAX_INTENSITY = 1e6
 """Beyond any meaning, and still exact enough in float32."""
 INT16 = np.iinfo(np.int16)
 
 Values = NDArray[np.int16] | NDArray[np.float32]
 Stored = NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """Pixels that are worth a warning, where the intensity is Hounsfield units.
+
+    replaced: of padding that may be tissue. below: lower than `LOWEST_HU`, and not declared to be padding.
+    """
+
+    replaced: int = 0
+    below: int = 0
+
+    def __add__(self, other: "Odd") -> "Odd":
+        return Odd(self.replaced + other.replaced, self.below + other.below)
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class Slice:
 
 def intensities(
     pattern: Stored, entry: Slice, geometry: Geometry, intensity: Intensity, scratch: Scratch
-) -> tuple[Values, int]:
+) -> tuple[Values, Odd]:
     """One decoded frame as it stands in the volume.
 
     Padding (PixelPaddingValue) becomes -1000 HU; with other intensities nothing is replaced.
@@ -54,7 +70,7 @@ def intensities(
         scratch: memory to work in and to return the values in, until it is used again.
 
     Returns:
-        int16 where every value is whole and fits, else float32; and how many pixels of padding may be tissue.
+        int16 where every value is whole and fits, else float32; and how many pixels are odd.
 
     Raises:
         StudyError: intensities beyond any meaning.
@@ -77,7 +93,9 @@ def intensities(
         np.copyto(values, AIR_HU, where=padded)
     if not fits:
         values = _checked(values, entry, scratch)
-    return cast(Values, values), replaced
+    low = intensity == "hounsfield" and float(values.min()) < LOWEST_HU
+    below = int(np.count_nonzero(values < LOWEST_HU)) if low else 0
+    return cast(Values, values), Odd(replaced, below)
 
 
 def _checked(values: NDArray[Any], entry: Slice, scratch: Scratch) -> Values:

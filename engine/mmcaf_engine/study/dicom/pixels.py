@@ -18,7 +18,7 @@ from ..geometry.arrangement import Geometry
 from .codestream import FrameHeader
 from .encoded import encoded_frames, plain_frames
 from .frames import MAX_SLICES, Frame
-from .intensities import AIR_HU, HIGHEST_AIR_HU, Slice, Stored, Values, intensities, low_bits, used_bits
+from .intensities import AIR_HU, HIGHEST_AIR_HU, LOWEST_HU, Odd, Slice, Stored, Values, intensities, low_bits, used_bits
 from .pixel_format import PixelFormat, read_format
 from .run_length import decode_rle
 from .tags import describe
@@ -101,23 +101,23 @@ def stream_slices(plan: PixelPlan, receive: Receive, progress: Progress | None =
     """
     jobs = _jobs(plan.slices)
 
-    def run(job: Sequence[Slice], scratch: Scratch) -> int:
-        replaced = 0
+    def run(job: Sequence[Slice], scratch: Scratch) -> Odd:
+        odd = Odd()
         with span("decode"):
             for entry, pattern in _stored(job, scratch):
                 with doing(f"{entry.frame.name}: rescaling pixels"):
                     values, of_slice = intensities(pattern, entry, plan.geometry, plan.intensity, scratch)
-                replaced += of_slice
+                odd += of_slice
                 receive(entry.slot, values, scratch)
-        return replaced
+        return odd
 
-    done, replaced = 0, 0
+    done, odd = 0, Odd()
     with span("decode"), closing(in_order(run, jobs, WORKERS)) as outcomes:
         for job, of_job in zip(jobs, outcomes, strict=True):
-            replaced, done = replaced + of_job, done + len(job)
+            odd, done = odd + of_job, done + len(job)
             if progress is not None:
                 progress("decode", done, len(plan.slices))
-    return _remarks(plan, replaced)
+    return _remarks(plan, odd)
 
 
 def decode_slices(plan: PixelPlan, progress: Progress | None = None) -> tuple[Values, tuple[str, ...]]:
@@ -255,17 +255,22 @@ def _rescale(frame: Frame, modality: str, intensity: Intensity) -> tuple[float, 
     return frame.slope, frame.intercept
 
 
-def _remarks(plan: PixelPlan, replaced: int) -> tuple[str, ...]:
-    name, remarks = plan.name, []
+def _remarks(plan: PixelPlan, odd: Odd) -> tuple[str, ...]:
+    name, remarks, voxels = plan.name, [], math.prod(plan.shape)
     if plan.intensity == "hounsfield" and any(entry.frame.rescale_type == "US" for entry in plan.slices):
         remarks.append(
             f'{name}: {describe("RescaleType")} is "US" (unspecified); the values were taken as Hounsfield units.'
         )
-    if replaced:
+    if odd.replaced:
         remarks.append(
-            f"{name}: {replaced} pixels ({100 * replaced / math.prod(plan.shape):.1f} %) carry "
+            f"{name}: {odd.replaced} pixels ({100 * odd.replaced / voxels:.1f} %) carry "
             f"{describe('PixelPaddingValue')} at more than {HIGHEST_AIR_HU} HU, where tissue can be; they were set to "
             f"{AIR_HU} HU."
+        )
+    if odd.below:
+        remarks.append(
+            f"{name}: {odd.below} pixels ({100 * odd.below / voxels:.1f} %) lie below {LOWEST_HU} HU, where neither "
+            f"tissue nor air is, and {describe('PixelPaddingValue')} does not declare them; they were left as they are."
         )
     if any(entry.pixels.instance.tags.text("LossyImageCompression") == "01" for entry in plan.slices):
         remarks.append(f"{name}: the images were compressed with loss before they came here.")
