@@ -9,6 +9,8 @@ from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study.dicom.tags import Tags
 from refusals import refused
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
 
 def header() -> Tags:
     """Readable, empty and absent elements, and numbers that are none."""
