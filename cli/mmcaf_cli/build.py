@@ -6,6 +6,7 @@ from typing import Any
 from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision
 from mmcaf_engine.backends.tensorrt.signature import SIGNATURE_NAME, Package, read_package
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.errors import printable, program
 from mmcaf_engine.outputs import Output
 from mmcaf_engine.session.build_ahead import Ahead, build_ahead
 from mmcaf_engine.session.trusting import trust_package
@@ -66,7 +67,7 @@ def _lines(made: Ahead, name: str) -> list[str]:
             f"  written       {made.package.folder}",
             f"  fingerprint   {made.package.fingerprint}",
             "  to use it on another machine, copy the folder there and say that you trust this very one:",
-            f"    mmcaf trust {made.package.folder.name} --sha256 {made.package.fingerprint}",
+            f"    {_trusting(made.package.folder.name, made.package)}",
         ]
     return lines
 
@@ -101,8 +102,13 @@ def _how_to_trust(package: Package) -> list[str]:
     return [
         "Not trusted and not checked yet. An engine is close to a program: compare the fingerprint with what",
         "mmcaf build has printed on the machine that built it. If it is the same:",
-        f"    mmcaf trust {package.folder} --sha256 {package.fingerprint}",
+        f"    {_trusting(str(package.folder), package)}",
     ]
+
+
+def _trusting(folder: str, package: Package) -> str:
+    """The command that trusts a package; a name of several lines would forge what stands around it."""
+    return program("trust", printable(folder, 4096), "--sha256", package.fingerprint)
 
 
 def _size(size: int) -> str:

@@ -3,12 +3,12 @@
 import json as json_format
 import logging
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from enum import IntEnum
-from typing import Any
+from typing import Any, TextIO
 
-from mmcaf_engine.errors import UsageError
+from mmcaf_engine.errors import UsageError, escaped
 from mmcaf_engine.files import read_stream
 
 STDOUT = "standard output"
@@ -39,6 +39,39 @@ def set_loudness(loudness: Loudness) -> None:
 def shows_progress() -> bool:
     """Whether stderr is a terminal on which progress is wanted."""
     return _loudness < Loudness.QUIET and sys.stderr is not None and sys.stderr.isatty()
+
+
+@contextmanager
+def guarded_streams() -> Iterator[None]:
+    """Within the block, nothing that is printed steers the terminal, whoever prints it and wherever it came from."""
+    with ExitStack() as stack:
+        for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
+            if stream is not None:
+                stack.enter_context(redirect(_Guarded(stream)))
+        yield
+
+
+class _Guarded:
+    """A text stream that spells out what would steer a terminal."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(escaped(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def terminal() -> TextIO:
+    """Stderr for what does steer the terminal: the progress bar, which must print nothing foreign."""
+    return sys.stderr._stream if isinstance(sys.stderr, _Guarded) else sys.stderr
 
 
 def answer(text: str) -> None:
@@ -77,7 +110,7 @@ def read_stdin(max_bytes: int) -> bytes:
 
 def to_json(document: object) -> str:
     """The form in which every command prints JSON."""
-    return json_format.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    return escaped(json_format.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def warn(text: str) -> None:

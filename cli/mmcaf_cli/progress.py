@@ -1,13 +1,14 @@
 """A progress bar on stderr, for work that takes more than a second."""
 
-import sys
 import time
 from types import TracebackType
 from typing import Any, Self
 
 import typer
 
-from .console import shows_progress
+from mmcaf_engine.errors import printable
+
+from .console import shows_progress, terminal
 
 QUIET_SECONDS = 1.0
 _STAGES = {"read": "reading", "decode": "decoding", "open": "opening the network", "infer": "windows"}
@@ -28,7 +29,7 @@ class ProgressBar:
         if stage != self._stage:
             self._finish()
             self._stage = stage
-            self._bar = typer.progressbar(length=total, label=_STAGES.get(stage, stage), file=sys.stderr)
+            self._bar = typer.progressbar(length=total, label=_STAGES.get(stage, printable(stage)), file=terminal())
             self._bar.__enter__()
         self._bar.update(done - self._bar.pos)
 

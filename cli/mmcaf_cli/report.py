@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmcaf_engine.errors import MmcafError, Remedy, UsageError
+from mmcaf_engine.errors import MmcafError, Remedy, UsageError, escaped
 from mmcaf_engine.outputs import Output, check_writable, write_all
 
 from .console import answer, warn
@@ -58,7 +58,7 @@ class Report:
             UsageError: a file or stdout cannot be written.
         """
         failure: UsageError | None = None
-        files: list[tuple[Output, str | bytes]] = [(file, document() + "\n") for file in self._file()]
+        files: list[tuple[Output, str | bytes]] = [(file, escaped(document()) + "\n") for file in self._file()]
         try:
             write_all([*files, *others], force=self.force)
         except UsageError as raised:

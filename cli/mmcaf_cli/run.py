@@ -13,7 +13,7 @@ import typer
 from mmcaf_engine.errors import MmcafError, Remedy, UsageError, paragraph
 from mmcaf_engine.settings import debug
 
-from .console import Loudness, complain, detail, set_loudness
+from .console import Loudness, complain, detail, guarded_streams, set_loudness
 
 READER_GONE = 128 + 13
 """What a shell shows of a program that SIGPIPE ended, as it ends other tools whose reader has gone."""
@@ -28,7 +28,9 @@ def run(app: typer.Typer, program: str) -> NoReturn:
     set_loudness(Loudness.NORMAL)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # A terminal without a character shows "?" for it.
-    sys.exit(_exit_code(app, program))
+    with guarded_streams():
+        code = _exit_code(app, program)
+    sys.exit(code)
 
 
 def _exit_code(app: typer.Typer, program: str) -> int | str | None:

@@ -14,11 +14,19 @@ MmcafError
 └── CancelledError    130  ended by the caller
 """
 
+import json
+import re
 import shlex
 from dataclasses import asdict, dataclass
 
 CAUSE_CHARACTERS = 4096
 """So much of a foreign exception's message is shown, where it is shown whole."""
+
+_STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+"""C0 and C1 but newline and tab; what Unicode has to hide or reorder text; halves of characters."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class Remedy:
     option: str | None = None
     value: str | None = None
     command: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, str):
+                object.__setattr__(self, name, escaped(value))
 
     def __str__(self) -> str:
         """As a Python caller reads it."""
@@ -69,7 +82,7 @@ class MmcafError(Exception):
     """Base of every error that a user can cause and cure.
 
     `problem` says what was being done and on what, what came and what was expected, with numbers and units; `remedies`
-    say what to do next. `str()` of the error is both, as one paragraph.
+    say what to do next. `str()` of the error is both, as one paragraph. What would steer a terminal is spelled out.
 
     Args:
         problem: one sentence or a few.
@@ -79,7 +92,7 @@ class MmcafError(Exception):
     exit_code = 1
 
     def __init__(self, problem: str, *remedies: Remedy | str) -> None:
-        self.problem = problem.rstrip()
+        self.problem = escaped(problem.rstrip())
         given = (Remedy(one) if isinstance(one, str) else one for one in remedies)
         self.remedies: tuple[Remedy, ...] = tuple(one for one in given if str(one))
         super().__init__(self.problem, *self.remedies)
@@ -178,6 +191,19 @@ class CancelledError(MmcafError):
     """The caller ended the work before it was done."""
 
     exit_code = 130
+
+
+def escaped(text: str) -> str:
+    r"""Text in which nothing steers a terminal or reorders what it shows: spelled out as JSON does it, `\u001b`.
+
+    Newline and tab stay; of a JSON document, the values stay what they are.
+    """
+    return _STEERING.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def steers(text: str) -> bool:
+    """Whether `escaped` would change it."""
+    return _STEERING.search(text) is not None
 
 
 def printable(text: str, limit: int = 64) -> str:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from ..errors import BundleError
 from ..machine.installation import UPDATE
-from ..manifest import AccuracyBound, Precision
+from ..manifest import AccuracyBound, ForeignModel, Precision
 from ..strict_json import read_json
 from .bundle import Bundle, describe_validation
 
@@ -31,9 +31,7 @@ class AccuracySummary:
     auroc_difference: float | None
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+class _Model(ForeignModel):
     of_one_kind: ClassVar[frozenset[str]] = frozenset()
     """Fields that only networks of one kind have; left out of the file where they are None."""
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from ..arguments import expect
 from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, read_own_json
-from ..errors import BundleError, Remedy, UsageError, program
+from ..errors import BundleError, Remedy, UsageError, printable, program
 from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
@@ -323,7 +323,10 @@ def _checked(validate: Callable[[], Manifest], shown: Path) -> Manifest:
 def describe_validation(failure: ValidationError) -> str:
     """The first few validation errors as 'where: what', in one line."""
     errors = failure.errors(include_url=False, include_input=False)
-    lines = [f"{'.'.join(str(part) for part in error['loc']) or 'manifest'}: {error['msg']}" for error in errors[:4]]
+    lines = [
+        f"{printable('.'.join(map(str, error['loc'])), 160) or 'manifest'}: {printable(error['msg'], 400)}"
+        for error in errors[:4]
+    ]
     return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")
 
 

@@ -1,6 +1,7 @@
 """The manifest: a bundle's declarative contract, as a versioned pydantic model."""
 
 from .activation import Activation
+from .base import ForeignModel
 from .body_part import BodyPartRule
 from .codes import Code
 from .image import ImageSpec, View
@@ -44,6 +45,7 @@ from .tensors import PRECISIONS, AttentionSpec, NetworkSpec, Precision, TensorSp
 from .text import TextSpec
 
 __all__ = [
+    "ForeignModel",
     "Manifest",
     "NetworkSpec",
     "TensorSpec",

@@ -3,17 +3,44 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
+
+from ..errors import steers
+
+LONGEST_TEXT = 10_000
+"""Characters of one string of a manifest at most."""
 
 
-class ManifestModel(BaseModel):
-    """Unknown fields are refused, so that an older engine never ignores what a newer bundle relies on.
+class ForeignModel(BaseModel):
+    """What came from elsewhere as JSON. Every string in it is bounded, and one line in which nothing steers a terminal.
+
+    Unknown fields are refused, so that an older engine never ignores what a newer file relies on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=LONGEST_TEXT)
+
+    @field_validator("*")
+    @classmethod
+    def _shown_as_it_is(cls, value: Any) -> Any:
+        for text in _strings(value):
+            if steers(text) or "\n" in text or "\t" in text:
+                raise ValueError(f"one line without control characters is expected, got {text[:80]!r}")
+        return value
+
+
+class ManifestModel(ForeignModel):
+    """A part of the manifest.
 
     A field that was added after the first bundles were written is left out of the file where it holds its default:
     so a manifest that uses none of them is written as it was before there were any.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     version_2: ClassVar[frozenset[str]] = frozenset()
     """Fields that format version 2 added."""
@@ -49,6 +76,18 @@ def newer_fields(part: object, where: str = "") -> Iterator[str]:
     elif isinstance(part, tuple):
         for at, value in enumerate(part):
             yield from newer_fields(value, f"{where}{at}.")
+
+
+def _strings(value: object) -> Iterator[str]:
+    """All strings within a value; models within it look at their own."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for part in (*value, *value.values()):
+            yield from _strings(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _strings(part)
 
 
 def _one_line(text: str) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import RecordError
+from ..errors import RecordError, printable
 from .fhir_dates import read_moment
 
 Resource = dict[str, Any]
@@ -38,7 +38,7 @@ def read_bundle(document: Resource, name: str) -> list[Entry]:
     Raises:
         RecordError: no Bundle, or one that holds Bundles.
     """
-    kind = str(document.get("resourceType"))[:40]
+    kind = printable(str(document.get("resourceType")), 40)
     if kind != "Bundle":
         raise RecordError(f"{name}: a FHIR {kind}; {_EXPECTED}.", _HINTS.get(kind, "Export the record as one Bundle."))
     given = document.get("entry")

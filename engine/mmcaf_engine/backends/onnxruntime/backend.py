@@ -65,7 +65,7 @@ class OnnxRuntimeBackend(Backend):
         # Threads that still look for work after an answer are in the way of the next session's: of a network in two
         # parts, the second's.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # What it would print holds names from the model; its exceptions say the same.
         return options
 
     def _infer(self, window: Arrays) -> Arrays:

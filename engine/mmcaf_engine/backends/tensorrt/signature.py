@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from ...bundle.bundle import describe_validation, file_sha256
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
 from ...files import in_words, look_at, read_bounded, reason, shown_path
-from ...manifest import FileEntry, Precision
+from ...manifest import FileEntry, ForeignModel, Precision
 from ...outputs import Output, check_writable, refused, staged_folder
 from ...strict_json import parse_json
 from .engine_key import Facts, differences
@@ -37,11 +37,7 @@ _COPY_AGAIN = "Copy the folder again from the machine that built it; do not use 
 _BLOCK = 1 << 20
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SignedFacts(_Strict):
+class SignedFacts(ForeignModel):
     """What the engine depends on, for one GPU: as `engine_key.engine_facts` and the model's hashes."""
 
     runtime: FlavourName
@@ -61,13 +57,13 @@ class SignedFacts(_Strict):
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class Signature(_Strict):
+class Signature(ForeignModel):
     """signature.json: what the engine is, and size and SHA-256 of every file beside it."""
 
     format: Literal[1] = 1
-    bundle: str
+    bundle: str = Field(max_length=200)
     bundle_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    built_by: str
+    built_by: str = Field(max_length=200)
     engines: tuple[SignedFacts, ...] = Field(min_length=1)
     files: dict[FileName, FileEntry]
 
