@@ -117,6 +117,14 @@ def test_doctor_without_any_backend(run: Command, monkeypatch: pytest.MonkeyPatc
     assert outcome.code == 6 and "PROBLEM" in outcome.out and "2 problem(s)" in outcome.err
 
 
+def test_doctor_where_another_backend_answers(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OnnxRuntimeBackend, "availability", classmethod(lambda cls: Availability(False, "broken")))
+    outcome = run("mmcaf", "doctor", "--json")
+    found = {(one["area"], one["subject"]): one for one in json.loads(outcome.out)["findings"]}
+    missing = found["backend", "onnxruntime"]
+    assert outcome.code == 0 and (missing["status"], missing["detail"]) == ("note", "broken")
+
+
 def test_doctor_with_a_damaged_default_bundle(run: Command, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path) -> None:
     (tiny_bundle / "model.onnx").unlink()
     monkeypatch.setenv("MMCAF_BUNDLE", str(tiny_bundle))

@@ -212,6 +212,18 @@ def test_a_damaged_raw_case(
         check_raw_case(load_bundle(bundle))
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize(("step", "input"), [("windows", "image"), ("features", "table")])
+def test_stored_values_that_are_no_numbers(
+    step: str, input: str, number: float, made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    with np.load(made("volume") / GOLDEN_NAME) as held:
+        values = np.full_like(held[f"raw.{step}.{input}"], number)
+    other = resealed(made("volume"), tmp_path / "other.mmcaf", **{f"raw__{step}__{input}": values})
+    with refused(BundleError, "raw case", step, "off by"):
+        check_raw_case(load_bundle(other))
+
+
 def test_probabilities_of_other_labels(made: Callable[[str], Path], tmp_path: Path) -> None:
     bundle = resealed(made("volume"), tmp_path / "other.mmcaf", raw__probabilities=np.full(3, 1 / 3))
     with open_session(load_bundle(bundle), backend="onnxruntime") as session:

@@ -187,6 +187,16 @@ def test_the_roofline_of_a_module_is_over_its_rows() -> None:
     assert (runtime.module, runtime.ms, runtime.share) == (RUNTIME, 2.0, 0.2)
 
 
+def test_of_a_module_with_an_unknown_row_nothing_is_compared_with_the_roofline() -> None:
+    nodes = [
+        NodeTime("kan/MatMul", "MatMul", (), 4.0, 100_000_000, 0),
+        NodeTime("kan/Add", "Add", (), 4.0, None, None),
+    ]
+    (module, _) = assemble(nodes, TITLES, "fp32", ROOFLINE, 10.0, 11.0, "a test").modules
+    assert (module.flops, module.bytes) == (100_000_000, 0)
+    assert module.roofline_share is None and module.bound is None
+
+
 def test_layers_that_tell_more_than_the_window_leave_nothing_to_the_runtime() -> None:
     found = assemble([NodeTime("kan/Add", "Add", (), 4.0, 0, 8)], TITLES, "fp32", None, 3.0, 3.5, "a test")
     assert (found.layers_ms, found.profiled_ms) == (4.0, 3.5)

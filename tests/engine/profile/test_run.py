@@ -311,3 +311,20 @@ def test_a_skipped_configuration_holds_the_reason_alone(every: Path, monkeypatch
     first, second = report.configurations
     assert first == Configuration("onnxruntime", "fp16", skipped=first.skipped)
     assert "FP16" in str(first.skipped) and second.steady == STEADY
+
+
+def test_what_is_skipped_is_no_step(every: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_measuring(monkeypatch)
+
+    def totals(*precisions: str) -> set[int]:
+        told: list[tuple[str, int, int]] = []
+        profile_bundle(
+            load_bundle(every),
+            backends=("onnxruntime",),
+            precisions=precisions,
+            progress=lambda *step: told.append(step),
+        )
+        return {step[2] for step in told}
+
+    alone = totals("fp32")
+    assert len(alone) == 1 and totals("fp16", "fp32", "bf16") == alone

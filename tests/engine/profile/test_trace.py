@@ -154,6 +154,16 @@ def test_layers_lie_inside_their_modules(report: ProfileReport) -> None:
     assert conv["args"]["path"] == "net.1.conv" and conv["args"]["bound"] == "memory"
 
 
+def test_a_module_ends_with_the_last_of_its_layers(report: ProfileReport) -> None:
+    """Its time is theirs added up in another order, so that it may be shorter in the last digits."""
+    one = report.configurations[1]
+    assert one.layers is not None
+    modules = tuple(replace(module, ms=module.ms - 1e-5) for module in one.layers.modules)
+    changed = replace(report, configurations=(replace(one, layers=replace(one.layers, modules=modules)),))
+    assert broken_rules(trace_json(changed)) == []
+    assert {event["tid"] for event in events(changed) if event["cat"] == "layers"} == {1}
+
+
 def test_the_fastest_comes_first_and_what_was_skipped_is_left_out(report: ProfileReport) -> None:
     names = [event["args"]["name"] for event in events(report, "M") if event["name"] == "process_name"]
     assert names[0] == "openvino int8: one study" and not any("bf16" in name for name in names)

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -198,6 +200,14 @@ def test_a_pass_is_remembered(bundle: Bundle, golden: dict[str, Any]) -> None:
     assert asked(bundle, again) == (0, True)
     with pytest.raises(BackendError):
         ensure_self_test(bundle, again, again=True)  # type: ignore[arg-type]
+
+
+def test_a_pass_that_is_remembered_counts_as_used_now(bundle: Bundle, golden: dict[str, Any]) -> None:
+    assert asked(bundle, Played()) == (1, False)
+    [stamp] = SELF_TESTS.folder().glob("*.json")
+    os.utime(stamp, (0, 0))
+    assert asked(bundle, Played()) == (0, True)
+    assert time.time() - stamp.stat().st_mtime < 60
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import logging
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -367,6 +369,15 @@ def test_what_is_kept(several: Bundle, set_times: SetTimes, own_cache: Path) -> 
     assert read_tuning(several, THREADS) == tuned.tuning and tuned.tuning.facts == tuned_for(several, THREADS)
     (item,) = cached_items(("tuning",))
     assert item.what == "tiny, 4 timed, 1 threads"
+
+
+def test_a_record_that_is_read_counts_as_used_now(several: Bundle, set_times: SetTimes) -> None:
+    set_times(ALL)
+    file = tune(several, runs=1, threads=THREADS).file
+    os.utime(file, (0, 0))
+    assert read_tuning(several, THREADS + 1) is None and file.stat().st_mtime == 0
+    assert read_tuning(several, THREADS) is not None
+    assert time.time() - file.stat().st_mtime < 60
 
 
 def test_a_session_makes_no_folder_for_a_bundle_that_was_never_tuned(several: Bundle, own_cache: Path) -> None:
