@@ -373,6 +373,12 @@ def test_bf16_needs_units_for_it(small_source: Path) -> None:
         build_ahead(load_bundle(small_source), "bf16", ["sm_75", "sm_86"])
 
 
+def test_the_first_gpu_with_bf16_units_may_have_bf16(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
+    with refused(UsageError, "would be lost", option="output"):  # What is refused after the units.
+        build_ahead(load_bundle(small_source), "bf16", ["sm_80"])
+
+
 def test_without_a_target_the_gpu_at_hand_is_built_for(small_source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The GPU is stood in for; that the engine cannot be loaded to report its layers does not stop the build."""
     gpu = SimpleNamespace(name="RTX A4000", driver="580.65.06", target=Target(8, 6), compute_capability="8.6")

@@ -289,6 +289,16 @@ def test_another_network_is_another_engine(tiny_bundle: Path, tmp_path: Path) ->
         assert session.describe()["cache_hit"] is False
 
 
+def test_other_code_of_another_package_is_another_engine(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the same version, as while its author works on it."""
+    found = []
+    for state in ("acme 1.0 ab", "acme 1.0 ab", "acme 1.0 cd"):
+        monkeypatch.setattr(OpenVinoBackend, "code", classmethod(lambda cls, state=state: state))
+        with opened(tiny_bundle) as session:
+            found.append(session.describe()["cache_hit"])
+    assert found == [False, True, False] and len(engines()) == 2
+
+
 def test_the_key_holds_what_the_engine_depends_on(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     manifest = bundle.manifest

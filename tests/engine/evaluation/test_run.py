@@ -12,12 +12,14 @@ import pytest
 
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.bundle.accuracy import Estimate
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.demo.phantom import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.errors import BackendError, MmcafError, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort, FileCase
-from mmcaf_engine.evaluation.roc_plot import check_roc, draw_evaluation
+from mmcaf_engine.evaluation.metrics import roc_curve
+from mmcaf_engine.evaluation.roc_plot import Curve, check_roc, draw_evaluation, draw_roc
 from mmcaf_engine.evaluation.run import evaluate_bundle, known_precisions
 from refusals import Fact, refused
 from several_precisions import add_precisions
@@ -135,3 +137,22 @@ def test_curves_as_a_picture(several: Bundle, cohort: Cohort) -> None:
     one = replace(found.outcome, labels=tuple(np.zeros(len(found.outcome.ids), int).tolist()))
     with refused(StudyError, "ROC", "both labels"):
         draw_evaluation(replace(found, outcome=one))
+
+
+def test_a_curve_rises_from_what_is_wrongly_to_what_is_rightly_positive(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    drawn: list[tuple[Any, ...]] = []
+    plot = Axes.plot
+
+    def noted(axes: Axes, *given: Any, **style: Any) -> Any:
+        drawn.append(given)
+        return plot(axes, *given, **style)
+
+    monkeypatch.setattr(Axes, "plot", noted)
+    points = roc_curve([0, 1, 0, 1], np.array([0.1, 0.9, 0.8, 0.7]))
+    assert points is not None and list(points.sensitivity) != list(points.false_positive_rate)
+    draw_roc([Curve("int8", points, Estimate(value=0.75, low=0.5, high=1.0))], "tiny")
+    diagonal, curve = drawn
+    assert diagonal == ([0, 1], [0, 1])
+    np.testing.assert_array_equal(curve, (points.false_positive_rate, points.sensitivity))

@@ -2,8 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from datetime import timedelta
+from enum import Enum
 from math import prod
 from pathlib import Path
+from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,7 @@ from mmcaf_engine.backends.node_time import NodeTime, convolution_flops, product
 from mmcaf_engine.backends.onnxruntime.backend import CountingOnnxRuntime
 from mmcaf_engine.backends.onnxruntime.layers import read_profile
 from mmcaf_engine.backends.openvino.backend import CountingOpenVino
+from mmcaf_engine.backends.openvino.layers import Counters
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.manifest import TensorSpec
@@ -135,6 +140,39 @@ def test_warm_up_windows_are_left_out(kind: Any) -> None:
     names = [node.name for node in nodes]
     assert len(names) == len(set(names)) > 100
     assert all(node.ms >= 0 for node in nodes) and sum(node.ms for node in nodes) > 0
+
+
+class Counted:
+    """A request of OpenVINO with two nodes, one of which is never executed; `taken`: ms of the other, per window."""
+
+    class Status(Enum):
+        NOT_RUN = 0
+        EXECUTED = 2
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    def infer(self, window: dict[str, float]) -> None:
+        self.taken.append(window["ms"])
+
+    @property
+    def profiling_info(self) -> list[SimpleNamespace]:
+        mean = timedelta(milliseconds=fmean(self.taken)) if self.taken else timedelta()
+        executed = SimpleNamespace(node_name="conv", real_time=mean, Status=self.Status, status=self.Status.EXECUTED)
+        idle = SimpleNamespace(node_name="idle", real_time=timedelta(), Status=self.Status, status=self.Status.NOT_RUN)
+        return [executed, idle]
+
+
+@pytest.mark.parametrize("warm_up", [[], [50.0, 100.0]], ids=["cold", "warm"])
+def test_openvinos_means_are_of_the_windows_since(warm_up: list[float]) -> None:
+    counters = Counters(Counted())
+    for taken in warm_up:
+        counters.infer({"ms": taken})  # type: ignore[dict-item]
+    counters.start()
+    for taken in (1.0, 2.0, 6.0):
+        counters.infer({"ms": taken})  # type: ignore[dict-item]
+    [(entry, mean)] = counters.means()
+    assert entry.node_name == "conv" and mean == pytest.approx(3.0, abs=0.01)
 
 
 def test_profiles_of_onnxruntime_are_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

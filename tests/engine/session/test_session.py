@@ -291,6 +291,17 @@ def test_a_precision_that_no_backend_runs(tiny_bundle: Path, tmp_path: Path, mon
         assert session.precision == "fp32"
 
 
+@pytest.mark.parametrize("absent", [OpenVinoBackend, OnnxRuntimeBackend], ids=lambda kind: kind.name)
+def test_a_precision_that_the_only_backend_does_not_run_is_no_lack_of_backends(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: type[Backend]
+) -> None:
+    with_units(monkeypatch)
+    bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"bf16": 0.0}))
+    monkeypatch.setattr(absent, "availability", classmethod(lambda cls: Availability(False, "it is not installed")))
+    with refused(BackendError, "No backend runs bf16 here", f"{absent.name}: it is not installed"):
+        choose(bundle, precision="bf16")
+
+
 def test_a_backend_is_passed_over_for_a_precision_and_that_is_said(
     tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +336,16 @@ def test_openvino_computes_in_the_precision_that_was_chosen(tiny_bundle: Path, p
     assert backend.engine_facts()["configuration"]["INFERENCE_PRECISION_HINT"] == hint
     with backend:
         assert np.isfinite(backend.infer(inputs(1))["logit"]).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_runtimes_take_as_many_threads_as_they_are_given(tiny_bundle: Path, threads: int) -> None:
+    bundle = load_bundle(tiny_bundle)
+    manifest = bundle.manifest
+    network = bundle.file("model.onnx"), manifest.inputs, manifest.outputs, threads
+    with OpenVinoBackend(*network) as openvino, OnnxRuntimeBackend(*network) as onnxruntime:
+        assert openvino._compiled.get_property("INFERENCE_NUM_THREADS") == threads
+        assert onnxruntime._session.get_session_options().intra_op_num_threads == threads
 
 
 CALLS = """

@@ -233,6 +233,20 @@ def test_what_cannot_run_is_left_out_with_the_reason(
     }
 
 
+def test_what_auto_leaves_aside_is_not_timed(
+    several: Bundle, set_times: SetTimes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside = "its kernels are for GPUs"
+    monkeypatch.setattr(OnnxRuntimeBackend, "excluded_from_auto", classmethod(lambda cls: aside))
+    timed = set_times(ALL)
+    left_out = tune(several, runs=1, threads=THREADS).left_out
+    assert [(one.backend, one.precision, one.reason) for one in left_out] == [
+        ("onnxruntime", "fp32", aside),
+        ("onnxruntime", "int8", aside),
+    ]
+    assert timed == ["openvino fp32", "openvino int8"]
+
+
 def test_nothing_can_run(several: Bundle, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for backend in (OpenVinoBackend, OnnxRuntimeBackend):
         unavailable(monkeypatch, backend, "fp32", "int8")
