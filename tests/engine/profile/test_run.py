@@ -14,8 +14,9 @@ from mmcaf_engine.errors import BackendError, MmcafError, RecordError, StudyErro
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.profile import profile_bundle, run
 from mmcaf_engine.profile.plan import Planned, plan
-from mmcaf_engine.profile.report import Configuration, ProfileReport, Samples, Steady, Throughput
+from mmcaf_engine.profile.report import Configuration, ProfileReport, Roofline, Samples, Steady, Throughput
 from mmcaf_engine.session.choice import processor_backend
+from mmcaf_engine.session.session import Session
 from refusals import Fact, refused
 from several_precisions import add_precisions
 from tiny_bundle import SIZE, make_tiny_mr
@@ -185,6 +186,20 @@ def test_a_part_that_fails_is_noted_and_the_others_go_on(tiny_bundle: Path, monk
     assert one.steady is None and one.skipped is None
     expected = ("Not measured, steady state: It broke.", "started", "Not measured, layers: None told.", "no counter")
     assert one.notes == expected
+
+
+@pytest.mark.parametrize("device", ["CPU", "NVIDIA GeForce RTX 4090"])
+def test_layers_are_held_against_what_the_processor_can_do_only_if_they_run_there(
+    device: str, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_measuring(monkeypatch)
+    given: list[Any] = []
+    reached = Roofline({"fp32": 100.0}, 10.0, "made up")
+    monkeypatch.setattr(run, "measure_roofline", lambda *_: reached)
+    monkeypatch.setattr(run, "measure_layers", lambda *arguments: given.append(arguments[3]))
+    monkeypatch.setattr(Session, "device", property(lambda self: device))
+    profile_bundle(load_bundle(tiny_bundle), backends=("onnxruntime",))
+    assert given == [reached if device == "CPU" else None]
 
 
 def test_a_bug_of_ours_is_no_note(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
