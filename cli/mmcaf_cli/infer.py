@@ -67,6 +67,10 @@ def infer(
     duplicates: Annotated[
         Literal["refuse", "first"], typer.Option(help="Slices at one position: refuse, or keep the first.")
     ] = "refuse",
+    oblique: Annotated[
+        Literal["refuse", "accept"] | None,
+        typer.Option(help="MR slices 5 to 20 degrees off axial: refuse or accept. Default: the manifest's."),
+    ] = None,
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Slices between windows. Default: the manifest's.")
     ] = None,
@@ -131,6 +135,7 @@ def infer(
             gaps=gaps,
             tilt=tilt,
             duplicates=duplicates,
+            oblique=oblique,
             stride=stride,
             row=row,
             threads=threads,

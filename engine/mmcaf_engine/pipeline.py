@@ -35,7 +35,7 @@ from .result.result import (
 from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
-from .study import Duplicates, Gaps, Series, StudySource, Tilt
+from .study import Duplicates, Gaps, Oblique, Series, StudySource, Tilt
 from .timing import Stopwatch, span
 
 STAGES = (
@@ -63,6 +63,7 @@ class AnswerOptions(TypedDict, total=False):
     series: SeriesInstanceUID, number or path, instead of the best by the rule of docs/studies.md; for a network of
         several series, by input name: {"t2": "3"} or ["t2=3"].
     gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
+    oblique: the same, of MR; None is what the manifest says.
     stride: slices between window starts, instead of the manifest's.
     row: of a record that is a CSV table, its number from 1, instead of that of the study's patient.
     allow_id_mismatch: accept a record whose patient id differs from the study's.
@@ -79,6 +80,7 @@ class AnswerOptions(TypedDict, total=False):
     gaps: Gaps
     tilt: Tilt
     duplicates: Duplicates
+    oblique: Oblique | None
     stride: int | None
     row: int | None
     allow_id_mismatch: bool
@@ -235,6 +237,7 @@ class Answerer:
             gaps=options.get("gaps", "refuse"),
             tilt=options.get("tilt", "refuse"),
             duplicates=options.get("duplicates", "refuse"),
+            oblique=options.get("oblique"),
             stride=options.get("stride"),
             row=options.get("row"),
             allow_id_mismatch=options.get("allow_id_mismatch", False),

@@ -182,6 +182,10 @@ GAPS_ACCEPTED = {"option": "gaps", "value": "interpolate"}
 FIRST_ACCEPTED = {"option": "duplicates", "value": "first"}
 TILT_ACCEPTED = {"option": "tilt", "value": "resample"}
 SERIES_CHOSEN = {"option": "series", "value": "1"}
+OBLIQUE_ACCEPTED = {"option": "oblique", "value": "accept"}
+ACCEPTED = {"oblique": "accept"}
+MR = tagged(Modality="MR")
+LEANS = "degrees off the patient's long axis; they were taken as they lie, as accepted"
 GAPS, TILT, FIRST = {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}
 SHEARED = straightened(REFERENCE, 1)
 LOCALIZER = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
@@ -294,6 +298,24 @@ SINGLE = [
     variant("drift-resampled", tilt(1, table=False), expected=SHEARED, warnings=(STRAIGHTENED,), options=TILT),
     variant("tilted-too-far", tilt(2.2), refused=("31.6 degrees", "30 degrees"), options=TILT),
     variant("oblique-30-degrees", turn(30), refused=("axial", "30.0 degrees", 5), options=TILT),
+    variant("oblique-12-degrees", turn(12), refused=("axial", "12.0 degrees", 5), options=ACCEPTED),
+    *(
+        variant(
+            f"mr-oblique-{degrees}-degrees",
+            MR,
+            turn(degrees),
+            refused=("axial", f"{abs(degrees)}.0 degrees", 5),
+            remedy=OBLIQUE_ACCEPTED,
+        )
+        for degrees in (6, -12, 20)
+    ),
+    *(
+        variant(f"mr-oblique-{degrees}-degrees-accepted", MR, turn(degrees), warnings=(LEANS,), options=ACCEPTED)
+        for degrees in (6, -12, 20)
+    ),
+    variant("mr-oblique-4-degrees-accepted", MR, turn(4), options=ACCEPTED),
+    variant("mr-oblique-21-degrees", MR, turn(21), refused=("axial", "21.0 degrees", 5, 20), options=ACCEPTED),
+    variant("mr-sagittal-accepted", MR, SAGITTAL, refused=("axial", "90.0 degrees", 5), options=ACCEPTED),
     variant("sagittal", SAGITTAL, refused=("axial", "90.0 degrees", 5)),
     variant("coronal", CORONAL, refused=("axial", "90.0 degrees", 5)),
     variant("one-shifted", moved(5, [2, 0, 0]), refused=("IM0005", "in-plane", "2.0 mm")),

@@ -15,7 +15,7 @@ from ..record.document import RecordSource
 from ..record.record import Record
 from ..record.report import ReportSource
 from ..record.tokenizer import Tokenizer
-from ..study import Duplicates, Gaps, InputSeries, Policies, Series, StudySource, Tilt, open_inputs
+from ..study import Duplicates, Gaps, InputSeries, Oblique, Policies, Series, StudySource, Tilt, open_inputs
 from ..timing import span
 from ..volume import Arrays, PatientHeader, Study, StudyFacts, Volume
 from ..workers import Scratch
@@ -124,6 +124,7 @@ def prepare(
     gaps: Gaps = "refuse",
     tilt: Tilt = "refuse",
     duplicates: Duplicates = "refuse",
+    oblique: Oblique | None = None,
     stride: int | None = None,
     row: int | None = None,
     allow_id_mismatch: bool = False,
@@ -145,7 +146,8 @@ def prepare(
         UsageError: an argument is out of range.
     """
     expect_clinical(record, report, manifest)
-    policies = Policies(gaps, tilt, duplicates)
+    usual = manifest.preprocessing.oblique if manifest.preprocessing is not None else "refuse"
+    policies = Policies(gaps, tilt, duplicates, usual if oblique is None else oblique)
 
     def clinical_of(patient: PatientHeader) -> Clinical:
         with span("record"):

@@ -1,6 +1,6 @@
 """The manifest's preprocessing: which steps lead from a study to the network's volume inputs, in which order."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -112,6 +112,11 @@ class PreprocessingSpec(ManifestModel):
     )
     windows: WindowSpec | None = Field(default=None, description="Without it the whole series is one window.")
     steps: tuple[Step, ...]
+    oblique: Literal["refuse", "accept"] = Field(
+        default="refuse",
+        description="Of MR: accept slices that lean by 5 to 20 degrees against the patient, as they lie, unless the "
+        "caller refuses them.",
+    )
     axes: str = Field(
         default=HEAD_BACK_LEFT,
         pattern="^[LRAPSI]{3}$",
@@ -119,6 +124,8 @@ class PreprocessingSpec(ManifestModel):
         "its index rises, to Left, Right, Anterior, Posterior, Superior or Inferior. SPL is depth to the head, rows to "
         "the back, columns to the left; LAS is what NIfTI files of axial series usually store, slices last.",
     )
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"oblique"})
 
     @field_validator("axes")
     @classmethod
@@ -129,6 +136,8 @@ class PreprocessingSpec(ManifestModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> "PreprocessingSpec":
+        if self.oblique == "accept" and self.modality != "MR":
+            raise ValueError(f"oblique slices are accepted of MR, not of {self.modality}")
         kinds = [step.step for step in self.steps]
         if (self.windows is None) != ("resize_volume" in kinds):
             raise ValueError("either windows or one resize_volume step must say how deep the network's input is")

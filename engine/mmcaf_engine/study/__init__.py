@@ -3,7 +3,7 @@
 import logging
 import warnings
 
-from .geometry.policies import Duplicates, Gaps, Policies, Tilt
+from .geometry.policies import Duplicates, Gaps, Oblique, Policies, Tilt
 from .given import StudySource
 from .reading import OpenSeries, open_study, read_study
 from .selection.inputs import InputSeries, Series, open_inputs
@@ -23,6 +23,7 @@ __all__ = [
     "Gaps",
     "Tilt",
     "Duplicates",
+    "Oblique",
     "StudySource",
 ]
 

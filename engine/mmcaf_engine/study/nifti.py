@@ -23,6 +23,8 @@ from .dicom.pixels import Receive
 from .faults import doing
 from .files import MAX_MEMBER_BYTES, Source
 from .geometry.affine import by_axes, check_affine, place
+from .geometry.checks import check_axial, off_axis
+from .geometry.policies import MAX_OBLIQUE_DEGREES, Oblique
 from .nifti_space import REMEDY, header_affine, rescale, warnings_on_space
 from .notes import Notes
 
@@ -63,6 +65,15 @@ class NiftiImage:
     def name(self) -> str:
         return self.source.name
 
+    @property
+    def oblique_degrees(self) -> float:
+        """Between its slices' normal and the patient's long axis."""
+        return off_axis(np.asarray(self.placement.direction[0]))
+
+    def check_axial(self, policy: Oblique) -> tuple[str, ...]:
+        """As `checks.check_axial`; networks for CT read no such file, so that it is taken to be of MR."""
+        return check_axial(self.oblique_degrees, self.name, policy, mr=True)
+
 
 def is_nifti(source: Source) -> bool:
     """Whether a file is named like one."""
@@ -86,7 +97,7 @@ def read_nifti(source: Source) -> NiftiImage:
 
     Raises:
         StudyError: no NIfTI file, not one volume of numbers, too large, or an affine that does not place its voxels:
-            absent, not finite, singular, sheared, oblique, of another voxel size than pixdim says, or of other
+            absent, not finite, singular, sheared, of another plane, of another voxel size than pixdim says, or of other
             axes than a second one beside it.
     """
     name = source.name
@@ -112,7 +123,10 @@ def read_nifti(source: Source) -> NiftiImage:
         _check_units(int(header["xyzt_units"]), name)
         pixdim = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
         check_affine(affine, pixdim, name, by="pixdim", remedy=REMEDY)
-        orientation, placement = place(affine, shape, name)
+        orientation, placement = place(affine, shape)
+        leans = off_axis(np.asarray(placement.direction[0]))
+        if leans > MAX_OBLIQUE_DEGREES:
+            check_axial(leans, name, "refuse", mr=True)
         return NiftiImage(
             source,
             shape,

@@ -17,7 +17,7 @@ from .dicom.repair import differing_copies, repair
 from .dicom.tags import describe
 from .faults import printable
 from .geometry.arrangement import Geometry, arrange_slices
-from .geometry.policies import Duplicates, Gaps, Policies, Tilt
+from .geometry.policies import Duplicates, Gaps, Oblique, Policies, Tilt
 from .given import StudyFiles, open_files, study_name
 from .nifti import OpenNifti
 from .notes import NONE, Notes
@@ -161,9 +161,9 @@ class Headers:
         if chosen.fault is not None:
             raise chosen.fault
         if chosen.image is not None:
-            return OpenNifti(chosen.image, intensity, notes)
+            return OpenNifti(chosen.image, intensity, notes + Notes(chosen.image.check_axial(policies.oblique)))
         _refuse_mixture(chosen.frames, self.name)
-        geometry = arrange_slices(chosen.frames, self.name, policies)
+        geometry = arrange_slices(chosen.frames, self.name, policies, modality=chosen.modality)
         told = check_one_volume([chosen.frames[index] for index in geometry.order], self.name)
 
         def planned(part: Geometry) -> PixelPlan:
@@ -220,6 +220,7 @@ def open_study(
     gaps: Gaps = "refuse",
     tilt: Tilt = "refuse",
     duplicates: Duplicates = "refuse",
+    oblique: Oblique = "refuse",
     progress: Progress | None = None,
 ) -> Iterator[OpenSeries | OpenNifti]:
     """Read a study's headers, choose one series and check all that headers tell; read its pixels within the block.
@@ -241,6 +242,7 @@ def open_study(
         gaps: "interpolate" fills missing slices, at most 3 in a row and 10 % of all.
         tilt: "resample" undoes the shear of a tilted gantry, at most 30 degrees.
         duplicates: "first" keeps, of slices at one position, the first by InstanceNumber.
+        oblique: "accept" takes slices of MR that lean by 5 to 20 degrees as they lie.
         progress: called with ("read", files done, files).
 
     Raises:
@@ -249,7 +251,7 @@ def open_study(
             name or number.
         UsageError: a policy of another name.
     """
-    policies = Policies(gaps, tilt, duplicates)
+    policies = Policies(gaps, tilt, duplicates, oblique)
     with open_headers(path, progress) as found:
         headers = found if series is not None else found.in_one_form(intensity)
         chosen, left_out = choose(headers.catalogue, headers.name, modality=modality, series=series)
@@ -265,6 +267,7 @@ def read_study(
     gaps: Gaps = "refuse",
     tilt: Tilt = "refuse",
     duplicates: Duplicates = "refuse",
+    oblique: Oblique = "refuse",
     progress: Progress | None = None,
 ) -> Study:
     """Read one series of a study: headers first, then the pixels of the chosen series only.
@@ -279,6 +282,7 @@ def read_study(
         gaps=gaps,
         tilt=tilt,
         duplicates=duplicates,
+        oblique=oblique,
         progress=progress,
     ) as opened:
         return opened.read(progress)

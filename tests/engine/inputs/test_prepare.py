@@ -66,6 +66,52 @@ def test_slices_of_all_series_are_counted_together(tmp_path: Path) -> None:
         assert [said[1:] for said in told if said[0] == stage] == [(done, 5) for done in range(1, 6)]
 
 
+LEANING = (
+    (0.0, -np.sin(np.radians(12)), np.cos(np.radians(12))),
+    (0.0, np.cos(np.radians(12)), np.sin(np.radians(12))),
+)
+
+
+def leaning_phases(folder: Path | None) -> Any:
+    """Phases that lean by 12 degrees, in memory or as NIfTI files."""
+    found = {
+        name: replace(study, volume=replace(study.volume, direction=(*LEANING, (1.0, 0.0, 0.0))))
+        for name, study in phases().items()
+    }
+    if folder is None:
+        return found
+    for name, study in found.items():
+        affine = np.eye(4)
+        axes = np.array(study.volume.direction)[::-1] * np.array(study.volume.spacing_mm)[::-1, np.newaxis]
+        affine[:3, :3] = np.diag([-1, -1, 1]) @ axes.T
+        nib.save(nib.Nifti1Image(study.volume.values.transpose(2, 1, 0), affine), folder / f"{name}.nii.gz")
+    return folder
+
+
+@pytest.mark.parametrize("files", [False, True], ids=["memory", "files"])
+def test_oblique_slices_are_accepted_by_the_manifest_or_the_caller(files: bool, tmp_path: Path) -> None:
+    study = leaning_phases(tmp_path if files else None)
+    usual = LIVER.of_volumes.model_copy(update={"oblique": "accept"})
+    accepting = LIVER.model_copy(update={"preprocessing": usual})
+    for manifest, oblique in ((LIVER, None), (LIVER, "refuse"), (accepting, "refuse")):
+        with refused(StudyError, "12.0 degrees", 5, option="oblique", value="accept"):
+            prepare(study, None, manifest, oblique=oblique)
+    for manifest, oblique in ((LIVER, "accept"), (accepting, None), (accepting, "accept")):
+        prepared = prepare(study, None, manifest, oblique=oblique)
+        assert len(prepared.study_warnings) == len(INPUTS)
+        assert all("12.0 degrees" in warning for warning in prepared.study_warnings)
+
+
+def test_oblique_slices_are_for_networks_of_mr(tmp_path: Path) -> None:
+    with refused(UsageError, "oblique", "MR", "CT", option="oblique"):
+        prepare(chest(), RECORD, LUNG, oblique="accept")
+    assert len(prepare(chest(), RECORD, LUNG, oblique="refuse")) == 2
+    fields = tiny_manifest()
+    fields["preprocessing"]["oblique"] = "accept"
+    with pytest.raises(ValueError, match="of MR, not of CT"):
+        Manifest.model_validate({**fields, "files": FILES})
+
+
 @pytest.mark.parametrize("value", [0, -1000, 7])
 def test_a_volume_of_one_value_is_refused(value: int, tmp_path: Path) -> None:
     blank = np.full((2 * SLICES, SIZE, SIZE), value, np.int16)
@@ -132,7 +178,8 @@ def test_the_study_is_accepted_once_and_only_when_all_else_is_in_order() -> None
 
 
 @pytest.mark.parametrize(
-    "option", [{"stride": 1}, {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}]
+    "option",
+    [{"stride": 1}, {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}, {"oblique": "accept"}],
 )
 def test_options_of_volumes_are_refused_before_an_image_is_looked_for(option: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=next(iter(option))):

@@ -13,6 +13,7 @@ from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.manifest import FORMAT_VERSION, Manifest, written_version
 from tiny_bundle import tiny_manifest
 from tiny_image import tiny_image_manifest
+from tiny_liver import tiny_liver_manifest
 from tiny_report import report_manifest
 
 VERSION_1 = sorted((Path(__file__).parents[2] / "data" / "version_1").glob("*.zip"))
@@ -42,6 +43,12 @@ def with_int8(**changes: Any) -> dict[str, Any]:
     return {**document, "provenance": {**document["provenance"], "int8": int8}}
 
 
+def leaning() -> dict[str, Any]:
+    """A network of MR that accepts oblique slices."""
+    document = tiny_liver_manifest()
+    return {**document, "preprocessing": {**document["preprocessing"], "oblique": "accept"}}
+
+
 def optional() -> dict[str, Any]:
     document = attending()
     score, alpha = document["outputs"]
@@ -54,6 +61,7 @@ NEW: dict[str, tuple[dict[str, Any], str]] = {
     "label-codes": ({**tiny_manifest(), "label_codes": {"loud": CODE}}, "label_codes"),
     "titles": ({**tiny_manifest(), "module_titles": {"encoder.0": "stem"}}, "module_titles"),
     "identity": ({**tiny_manifest(), "identity": "required"}, "identity"),
+    "oblique": (leaning(), "preprocessing.oblique"),
     "body-part": ({**tiny_manifest(), "body_part": {"accepted": ["CHEST"]}}, "body_part"),
     "age-limit": (with_field(dicom=None, fhir=WEIGHT_FHIR, max_age_days=90), "table.fields.1.max_age_days"),
     "between": (with_int8(between="fp16"), "provenance.int8.between"),

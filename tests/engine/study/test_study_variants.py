@@ -103,7 +103,15 @@ def test_interpolation_has_limits(slices: int, gone: tuple[int, ...], accepted: 
     assert all(one.option is None for one in caught.value.remedies)
 
 
-@pytest.mark.parametrize("option", ["gaps", "tilt", "duplicates"])
+@pytest.mark.parametrize("degrees", [6, -12])
+def test_an_oblique_volume_lies_as_it_was_imaged(degrees: int, tmp_path: Path) -> None:
+    images = forms.turn(degrees)(forms.tagged(Modality="MR")(ct_series(REFERENCE)))
+    along = np.array(read_study(save(images, tmp_path / "study"), oblique="accept").volume.direction)
+    assert np.allclose(along @ along.T, np.eye(3), atol=1e-6)
+    assert np.degrees(np.arccos(along[0, 2])) == pytest.approx(abs(degrees), abs=1e-3)
+
+
+@pytest.mark.parametrize("option", ["gaps", "tilt", "duplicates", "oblique"])
 def test_refuses_a_policy_of_another_name(option: str, tmp_path: Path) -> None:
     with refused(UsageError, option, "refuse", "yes"):
         read_study(tmp_path, **{option: "yes"})
@@ -111,7 +119,7 @@ def test_refuses_a_policy_of_another_name(option: str, tmp_path: Path) -> None:
 
 def test_a_regular_series_is_the_same_under_every_policy(tmp_path: Path) -> None:
     path = save(ct_series(REFERENCE), tmp_path / "study")
-    study = read_study(path, gaps="interpolate", tilt="resample", duplicates="first")
+    study = read_study(path, gaps="interpolate", tilt="resample", duplicates="first", oblique="accept")
     assert np.array_equal(study.volume.values, REFERENCE)
     assert study.warnings == ()
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ...errors import StudyError
 from ...orientation import HEAD_BACK_LEFT
 from ...volume import Placement
-from .checks import AXIAL_TOLERANCE_DEGREES, FARTHEST_MM
+from .checks import FARTHEST_MM
 
 SHEAR_DEGREES = 0.5
 """Axes may miss a right angle by this much."""
@@ -54,15 +54,12 @@ def check_affine(affine: Affine, declared: NDArray[np.float64], name: str, *, by
         )
 
 
-def place(affine: Affine, shape: tuple[int, int, int], name: str) -> tuple[NDArray[np.float64], Placement]:
-    """How to turn a checked grid, and where it then lies.
+def place(affine: Affine, shape: tuple[int, int, int]) -> tuple[NDArray[np.float64], Placement]:
+    """How to turn a checked grid, and where it then lies; by `checks.off_axis` of its direction, how axial it is.
 
     Returns:
         nibabel's orientation, from the stored axes to slices, rows and columns of the canonical volume; and the
         placement of that volume.
-
-    Raises:
-        StudyError: no axis lies along the patient's.
     """
     from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
@@ -71,13 +68,6 @@ def place(affine: Affine, shape: tuple[int, int, int], name: str) -> tuple[NDArr
     axes = LPS_RAS @ canonical[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     unit = axes / lengths
-    degrees = float(np.degrees(np.arccos(np.clip(unit[2, 0], -1, 1))))
-    if degrees > AXIAL_TOLERANCE_DEGREES:
-        raise StudyError(
-            f"{name}: no axis lies along the patient's; the nearest leans by {degrees:.1f} degrees, at most "
-            f"{AXIAL_TOLERANCE_DEGREES:g} was expected.",
-            "Give an axial series.",
-        )
     turned = [shape[int(at)] for at in np.argsort(orientation[:, 0])]
     rows = [_triple(unit[:, at]) for at in range(3)]
     placement = Placement(

@@ -10,9 +10,10 @@ from ..dicom.tags import describe
 from .checks import (
     Plane,
     Vector,
+    check_axial,
     common_orientation,
     common_spacing,
-    refuse_other_planes,
+    off_axis,
     required,
     slice_normal,
     thinner_than_step,
@@ -57,13 +58,16 @@ class Geometry:
         return arranged[:: -1 if self.flip_rows else 1, :: -1 if self.flip_columns else 1]
 
 
-def arrange_slices(planes: Sequence[Plane], name: str, policies: Policies | None = None) -> Geometry:
+def arrange_slices(
+    planes: Sequence[Plane], name: str, policies: Policies | None = None, *, modality: str = ""
+) -> Geometry:
     """Order the slices of a series and work out its geometry.
 
     Args:
         planes: at least one slice; of several at one position, the policy "first" keeps the first here.
         name: the study, as messages call it.
-        policies: what to accept of missing, tilted and repeated slices; nothing without them.
+        policies: what to accept of missing, tilted, repeated and oblique slices; nothing without them.
+        modality: of the series; oblique slices are accepted of MR alone.
 
     Raises:
         StudyError: positions, orientations or pixel spacings are missing or differ, steps are
@@ -97,7 +101,7 @@ def arrange_slices(planes: Sequence[Plane], name: str, policies: Policies | None
         travel = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
         axis = max(normal, travel, key=lambda vector: float(vector[2]))  # the table moves along the patient
         positions = positions - offsets
-    refuse_other_planes(axis, name)
+    warnings += check_axial(off_axis(axis), name, policies.oblique, mr=modality == "MR")
     if len(ordered) > 1:
         spacing = regular_spacing(heights, policies.gaps, name)
         step, slots = spacing.step, spacing.slots

@@ -6,8 +6,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import StudyError
+from ...errors import Remedy, StudyError
 from ..dicom.tags import describe
+from .policies import MAX_OBLIQUE_DEGREES, Oblique
 
 AXIAL_TOLERANCE_DEGREES = 5.0
 """Between the slice normal and the patient's long axis."""
@@ -114,15 +115,36 @@ def common_spacing(planes: Sequence[Plane], spacings: Vector, name: str) -> tupl
     return float(spacings[0, 0]), float(spacings[0, 1])
 
 
-def refuse_other_planes(normal: Vector, name: str) -> None:
-    """Refuse slices whose normal, pointing to the head, is off the patient's long axis."""
-    angle = float(np.degrees(np.arccos(min(float(normal[2]), 1.0))))
-    if angle > AXIAL_TOLERANCE_DEGREES:
-        raise StudyError(
-            f"{name}: the slices are not axial: their normal is {angle:.1f} degrees off the patient's long axis; "
-            f"at most {AXIAL_TOLERANCE_DEGREES} degrees were expected.",
-            "Send the axial series.",
-        )
+def off_axis(normal: Vector) -> float:
+    """Degrees between a unit vector that points to the head, and the patient's long axis."""
+    return float(np.degrees(np.arccos(np.clip(normal[2], -1.0, 1.0))))
+
+
+def check_axial(degrees: float, name: str, policy: Oblique, *, mr: bool) -> tuple[str, ...]:
+    """Refuse slices whose normal is off the patient's long axis, unless they are MR and the policy accepts them.
+
+    Args:
+        degrees: by `off_axis`.
+        mr: whether they are, or may be, of MR, whose axial slices are planned along the anatomy.
+
+    Returns:
+        A warning where they were accepted.
+
+    Raises:
+        StudyError: they are of another plane, or the policy refuses them.
+    """
+    if degrees <= AXIAL_TOLERANCE_DEGREES:
+        return ()
+    acceptable = mr and degrees <= MAX_OBLIQUE_DEGREES
+    lean = f"their normal is {degrees:.1f} degrees off the patient's long axis"
+    if acceptable and policy == "accept":
+        return (f"{name}: the slices are oblique: {lean}; they were taken as they lie, as accepted.",)
+    most = f", and {MAX_OBLIQUE_DEGREES:g} is the most that is accepted" if mr and not acceptable else ""
+    remedy = Remedy("Send the axial series, or accept oblique slices", option="oblique", value="accept")
+    raise StudyError(
+        f"{name}: the slices are not axial: {lean}; at most {AXIAL_TOLERANCE_DEGREES} degrees were expected{most}.",
+        remedy if acceptable else "Send the axial series.",
+    )
 
 
 def thinner_than_step(ordered: Sequence[Plane], step: float, name: str) -> list[str]:

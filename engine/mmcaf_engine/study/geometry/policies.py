@@ -8,6 +8,7 @@ from ...errors import Remedy, UsageError
 Gaps = Literal["refuse", "interpolate"]
 Tilt = Literal["refuse", "resample"]
 Duplicates = Literal["refuse", "first"]
+Oblique = Literal["refuse", "accept"]
 
 MAX_MISSING_IN_A_ROW = 3
 """Missing slices between two neighbours that may be interpolated; a nodule may hide in more."""
@@ -18,17 +19,26 @@ MAX_TILT_DEGREES = 30.0
 MAX_SHIFT_FRACTION = 0.25
 """Of the slice's shorter side: how far undoing a tilt may move a slice in-plane."""
 
-_CHOICES = {"gaps": ("refuse", "interpolate"), "tilt": ("refuse", "resample"), "duplicates": ("refuse", "first")}
+MAX_OBLIQUE_DEGREES = 20.0
+"""MR is planned along the anatomy, so that axial slices lean by 5 to 20 degrees; beyond, they are of another plane."""
+
+_CHOICES = {
+    "gaps": ("refuse", "interpolate"),
+    "tilt": ("refuse", "resample"),
+    "duplicates": ("refuse", "first"),
+    "oblique": ("refuse", "accept"),
+}
 
 
 @dataclass(frozen=True)
 class Policies:
-    """What to do with missing slices, a tilted gantry, and several slices at one position.
+    """What to do with missing slices, a tilted gantry, several slices at one position, and oblique slices.
 
     gaps: "interpolate" fills missing slices linearly from their neighbours, within the limits above.
     tilt: "resample" shifts slices in-plane until they lie above one another.
     duplicates: "first" keeps, of several slices at one position, the one that comes first by
         InstanceNumber (0020,0013), then by SOPInstanceUID (0008,0018).
+    oblique: "accept" takes MR slices that lean against the patient as they lie, within the limit above.
 
     Raises:
         UsageError: a policy of another name.
@@ -37,6 +47,7 @@ class Policies:
     gaps: Gaps = "refuse"
     tilt: Tilt = "refuse"
     duplicates: Duplicates = "refuse"
+    oblique: Oblique = "refuse"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

@@ -68,14 +68,19 @@ def open_inputs(
         study: what `reading.open_study` reads; or one volume in memory, or a mapping from input to volume.
         series: other choices than the rules': SeriesInstanceUID, number, or the path of a NIfTI file or of another
             DICOM series.
-        policies: what to accept of an irregular series.
+        policies: what to accept of an irregular series; without them nothing but what the manifest does.
 
     Raises:
         StudyError: a series is missing, ambiguous, damaged, of another patient, geometry or part of the body, or would
             give a wrong volume.
         UsageError: `series` names no input, or one twice, or comes with volumes in memory; or these do not fit.
     """
-    policies = policies or Policies()
+    policies = policies or Policies(oblique=manifest.of_volumes.oblique)
+    if policies.oblique == "accept" and manifest.of_volumes.modality != "MR":
+        raise UsageError(
+            f"oblique: accept is for networks that take MR; {manifest.name} takes {manifest.of_volumes.modality}.",
+            Remedy("Leave it out", option="oblique"),
+        )
     wanted = choices(series, [spec.name for spec in manifest.volumes])
     spec = manifest.of_volumes
     if isinstance(study, Volume | Study | Mapping):
@@ -101,7 +106,8 @@ def _given(
     study: StudyVolumes, manifest: Manifest, wanted: Mapping[str, str], policies: Policies
 ) -> tuple[InputSeries, ...]:
     """Volumes in memory: nothing is chosen, but what is compared of files is compared of them."""
-    chosen = [field.name for field in fields(Policies) if getattr(policies, field.name) != field.default]
+    of_files = [field for field in fields(Policies) if field.name != "oblique"]
+    chosen = [field.name for field in of_files if getattr(policies, field.name) != field.default]
     options = [*(["series"] if wanted else []), *chosen]
     if options:
         raise UsageError(
@@ -110,7 +116,7 @@ def _given(
         )
     spec, names = manifest.of_volumes, [entry.name for entry in manifest.volumes]
     with span("geometry"):
-        opened = open_volumes(study, names, intensity=spec.intensity, modality=spec.modality)
+        opened = open_volumes(study, names, intensity=spec.intensity, modality=spec.modality, oblique=policies.oblique)
         check_one_geometry([(name, entry.placement) for name, entry in opened.items()], "study")
         patients = {entry.patient.patient_id for entry in opened.values()} - {None}
         studies = {entry.study.uids.get("study") for entry in opened.values()} - {None}

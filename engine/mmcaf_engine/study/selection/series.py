@@ -280,6 +280,7 @@ def _from_file(name: str, image: NiftiImage | StudyError) -> Candidate:
         slices=slices,
         step_mm=step,
         extent_mm=max(slices - 1, 0) * step,
+        oblique_degrees=0.0 if read is None else read.oblique_degrees,
         fault=image if isinstance(image, StudyError) else None,
         image=read,
     )
