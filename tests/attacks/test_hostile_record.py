@@ -30,6 +30,50 @@ def refusal(content: bytes, folder: Path) -> str:
     return caught.value.problem
 
 
+MANY = 10_000
+WEIGHT = coded("29463-7", {"valueQuantity": {"value": 70, "unit": "kg"}})["resource"]
+
+
+def versions() -> list[dict[str, Any]]:
+    return [{"resource": {**WEIGHT, "id": "w", "note": str(at)}} for at in range(MANY)]
+
+
+def deletions() -> list[dict[str, Any]]:
+    gone = [{"request": {"method": "DELETE", "url": f"Observation/{at}"}} for at in range(MANY)]
+    return [*({"resource": {**WEIGHT, "id": str(at)}} for at in range(MANY)), *gone]
+
+
+def focuses() -> list[dict[str, Any]]:
+    contained = [{"resourceType": "Condition", "id": str(at)} for at in range(MANY)]
+    focus = [{"reference": f"#{MANY - 1}"}] * MANY
+    return [{"resource": {**WEIGHT, "contained": contained, "focus": focus}}]
+
+
+def identified() -> list[dict[str, Any]]:
+    return [{"resource": {**WEIGHT, "subject": {"identifier": {"value": str(at)}}}} for at in range(MANY)]
+
+
+def spelled() -> list[dict[str, Any]]:
+    return [coded("21905-5", {"valueCodeableConcept": {"text": f"T{at}"}}) for at in range(MANY)]
+
+
+def patients() -> list[dict[str, Any]]:
+    return [{"resource": {"resourceType": "Patient", "id": str(at)}} for at in range(MANY)]
+
+
+@pytest.mark.parametrize("made", [versions, deletions, focuses, identified, spelled, patients])
+def test_many_resources_take_no_longer_than_each(made: Any) -> None:
+    """None is compared with every other."""
+    identifiers = [{"value": f"x{at}"} for at in range(MANY)]
+    document = fhir_bundle(patient={"identifier": identifiers})
+    document["type"] = "history" if made is deletions else "collection"
+    document["entry"] += made()
+    started = time.process_time()
+    with contextlib.suppress(RecordError):
+        read_record(document, SPEC, study_date=STUDY_DATE)
+    assert time.process_time() - started < MAX_SECONDS
+
+
 @pytest.mark.parametrize(
     ("content", "facts"),
     [

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from functools import lru_cache
 from typing import Any
 
 from ..manifest import CategoryField, NumberField, TableField
@@ -36,14 +37,16 @@ def find_category(entry: CategoryField, raw: Any) -> str | None:
     """
     if isinstance(raw, bool) or not isinstance(raw, str | int):
         raise UnusableValueError(f"a {json_type(raw)} came, a category was expected ({_accepted(entry)})")
-    folded = fold(str(raw))
-    for category in entry.categories:
-        if fold(category) == folded:
-            return category
-    for synonym, category in entry.synonyms.items():
-        if fold(synonym) == folded:
-            return category
-    return None
+    return _spellings(tuple(entry.categories), tuple(entry.synonyms.items())).get(fold(str(raw)))
+
+
+@lru_cache(maxsize=64)
+def _spellings(categories: tuple[str, ...], synonyms: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Folded spelling -> category; of those that fold to one, a category before a synonym, and the first of each."""
+    found: dict[str, str] = {}
+    for spelling, category in (*((one, one) for one in categories), *synonyms):
+        found.setdefault(fold(spelling), category)
+    return found
 
 
 def _accepted(entry: CategoryField) -> str:

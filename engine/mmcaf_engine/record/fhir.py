@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from ..cancel import check
 from ..errors import RecordError
 from ..manifest import FhirObservation, TableField
 from .codings.tables import Question, Table, question_of, system_of
@@ -58,6 +59,8 @@ def flatten_fhir(
     entries = read_bundle(document, name)
     subject = Subject(entries, name)
     notes = Notes()
+    if any(link.get("type") == "replaced-by" for link in listed(subject.resource, "link")):
+        notes.warnings.append("the record's Patient says that another has replaced it.")
     observations = _by_code(_own(entries, "Observation", USABLE_STATUS, subject, notes))
     report = None
     if with_report:
@@ -90,10 +93,16 @@ def _own(
     entries: Sequence[Entry], kind: str, usable: tuple[str, ...], subject: Subject, notes: Notes
 ) -> list[Resource]:
     """The usable resources of a kind that are the patient's."""
-    given = list(of_kind(list(entries), kind, usable))
+    what = "observation" if kind == "Observation" else "report"
+    every = list(of_kind(list(entries), kind, usable))
+    given = [entry for entry in every if not entry.resource.get("modifierExtension")]
+    if len(given) < len(every):
+        notes.warnings.append(
+            f"{len(every) - len(given)} {what}(s) in the record were left out: each has a modifierExtension, which may "
+            "turn it into its opposite."
+        )
     own = [entry.resource for entry in given if subject.owns(entry)]
     if len(own) < len(given):
-        what = "observation" if kind == "Observation" else "report"
         notes.warnings.append(
             f"{len(given) - len(own)} {what}(s) in the record refer to another patient and were left out."
         )
@@ -167,6 +176,7 @@ def _values(
     absent: Counter[str] = Counter()
     values = []
     for one in answering.values():
+        check()
         reading = read_value(entry, source, asked, one)
         if reading.value is not None:
             values.append(Value(question.loinc, reading, when(one)))

@@ -1,6 +1,7 @@
 """HL7 FHIR R4: the resources of a Bundle, of each its newest version (sections 2.36 and 3.1.0.9, history)."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -66,11 +67,12 @@ def _newest(found: list[Entry], entries: list[Resource], *, history: bool) -> li
         key = (one.base, one.kind, identifier) if isinstance(identifier, str) and identifier else at
         groups.setdefault(key, []).append(one)
     deleted = _deleted(entries) if history else {}
+    places = {id(entry.get("resource")): at for at, entry in enumerate(entries)} if deleted else {}
     kept = []
     for group in groups.values():
         newest = _of_one(group, history)
         gone = deleted.get(f"{newest[0].kind}/{newest[0].resource.get('id')}")
-        if gone is None or any(_before(gone, one, entries) for one in newest):
+        if gone is None or any(places[id(one.resource)] < gone for one in newest):
             kept += newest
     return kept
 
@@ -86,7 +88,12 @@ def _of_one(group: list[Entry], history: bool) -> list[Entry]:
             return [group[ranks.index(max(known))]]
     if history:
         return group[:1]
-    return [one for at, one in enumerate(group) if not any(one.resource == other.resource for other in group[at + 1 :])]
+    return list(without_copies(group).values())
+
+
+def without_copies(entries: Sequence[Entry]) -> dict[str, Entry]:
+    """Of equal resources the last; by the text of each, since there may be many."""
+    return {json.dumps(one.resource, sort_keys=True): one for one in entries}
 
 
 def _updated(entry: Entry) -> Any:
@@ -109,11 +116,6 @@ def _deleted(entries: list[Resource]) -> dict[str, int]:
         if isinstance(request, dict) and request.get("method") == "DELETE":
             found.setdefault("/".join(_text(request.get("url")).partition("?")[0].rstrip("/").split("/")[-2:]), at)
     return found
-
-
-def _before(deleted: int, kept: Entry, entries: list[Resource]) -> bool:
-    """Whether a version stands before its deletion in a history, and so is newer."""
-    return any(entry.get("resource") is kept.resource for entry in entries[:deleted])
 
 
 def _server(document: Resource) -> str:

@@ -1,11 +1,11 @@
 """HL7 FHIR R4: whose a resource is, by its subject and its focus (sections 2.3, References, and 10.1.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from ..errors import RecordError
-from .fhir_bundle import Entry, Resource, listed, without_version
+from .fhir_bundle import Entry, Resource, listed, without_copies, without_version
 from .fhir_dates import read_moment
 
 PEOPLE = ("Patient", "RelatedPerson", "Person", "Practitioner", "PractitionerRole", "Group", "Device", "Location")
@@ -25,7 +25,7 @@ class Subject:
 
     def __init__(self, entries: Sequence[Entry], name: str) -> None:
         patients = [entry for entry in entries if entry.kind == "Patient"]
-        distinct = [one for at, one in enumerate(patients) if one.resource not in [o.resource for o in patients[:at]]]
+        distinct = list(without_copies(patients).values())
         if len(distinct) != 1:
             raise RecordError(
                 f"{name}: the FHIR Bundle holds {len(distinct)} Patient resources; exactly one was expected.",
@@ -36,7 +36,9 @@ class Subject:
         self._urls = {without_version(one.url) for one in patients} - {""}
         self._id = self.resource.get("id")
         self._kinds = {without_version(entry.url): entry.kind for entry in entries if entry.url}
-        self._identifiers = [_identifier(one) for one in listed(self.resource, "identifier")]
+        self._systems: dict[str, set[str]] = {}
+        for system, value in map(_identifier, listed(self.resource, "identifier")):
+            self._systems.setdefault(value, set()).add(system)
 
     def identifiers(self, study_date: date | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Every Patient.identifier's value: those that the patient has, and those of before the study's date."""
@@ -55,7 +57,8 @@ class Subject:
             return False
         focus = entry.resource.get("focus")
         given = focus if isinstance(focus, list) else [] if focus is None else [focus]
-        return all(isinstance(one, dict) and self._may_focus(one, entry) for one in given)
+        within = {f"#{one.get('id')}": str(one.get("resourceType")) for one in listed(entry.resource, "contained")}
+        return all(isinstance(one, dict) and self._may_focus(one, entry, within) for one in given)
 
     def _is_patient(self, subject: Resource, entry: Entry) -> bool:
         kind, identifier = subject.get("type"), subject.get("identifier")
@@ -92,28 +95,18 @@ class Subject:
 
     def _has(self, identifier: Resource) -> bool:
         system, value = _identifier(identifier)
-        return bool(value) and any(
-            value == own and (not system or not known or system == known) for known, own in self._identifiers
-        )
+        known = self._systems.get(value)
+        return bool(value) and known is not None and (not system or "" in known or system in known)
 
-    def _may_focus(self, focus: Resource, entry: Entry) -> bool:
+    def _may_focus(self, focus: Resource, entry: Entry, within: Mapping[str, str]) -> bool:
         """Whether the focus leaves the value the patient's: it is a disease or a part, or the patient."""
         reference = focus.get("reference")
         if isinstance(reference, str):
-            if self._is_own(reference, entry):
-                return True
             plain = without_version(reference)
-            kind = self._kinds.get(plain) or _contained_kind(plain, entry) or _kind_of(plain)
-            return bool(kind) and kind not in PEOPLE
+            kind = self._kinds.get(plain) or within.get(plain) or _kind_of(plain)
+            return (bool(kind) and kind not in PEOPLE) or self._is_own(reference, entry)
         kind = str(focus.get("type") or "").rpartition("/")[2]
         return (bool(kind) and kind not in PEOPLE) or (self._is_patient(focus, entry) and "identifier" in focus)
-
-
-def _contained_kind(reference: str, entry: Entry) -> str:
-    for one in listed(entry.resource, "contained"):
-        if reference == f"#{one.get('id')}":
-            return str(one.get("resourceType"))
-    return ""
 
 
 def _kind_of(reference: str) -> str:

@@ -23,7 +23,14 @@ _SNOMED_CODE = re.compile(r"\d{6,18}")
 _LOINC_CODE = re.compile(r"(?:LA)?\d+-\d")
 _TNM = re.compile(r"(?:r?y?[acp]|y|r)?([TNM])\s*(X|is|[0-4][a-d]?(?:mi)?[1-3]?)\s*(?:\(([a-z]+)\))?", re.IGNORECASE)
 """Prefixes, letter, category and descriptor of TNM, as in ycT2a(m)."""
-_TNM_WORDS = re.compile(r"(?:American Joint Committee on Cancer|AJCC|UICC)\s+|\s+category$", re.IGNORECASE)
+_TNM_WORDS = re.compile(
+    r"^(?:American Joint Committee on Cancer|AJCC|UICC|(?:(?:clinical|pathologic|tumou?r|node|metastasis) )?stage)\s+"
+    r"|\s+(?:category|stage|(?:stage |TNM )finding)$",
+    re.IGNORECASE,
+)
+"""What displays of SNOMED CT and the NCI Thesaurus write around the category."""
+MAX_CODINGS = 100
+"""Codes of one concept; a usual one has a few."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,8 @@ def _concept(entry: TableField, source: FhirObservation, asked: tuple[Question, 
     codings, text = listed(concept, "coding"), concept.get("text")
     if isinstance(entry, NumberField):
         return _number_of_codes(source, codings, text)
+    if len(codings) > MAX_CODINGS:
+        return Reading(refused=f"has {len(codings)} codes; at most {MAX_CODINGS} are read")
     reader = _Concept(entry, source, *asked)
     found: list[Reading] = []
     for coding in codings:

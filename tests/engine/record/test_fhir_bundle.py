@@ -13,7 +13,7 @@ from mmcaf_engine.record.fhir import FlatRecord, flatten_fhir
 from refusals import refused
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, database=None)
-MANY = settings(FEW, max_examples=2000)
+MANY = settings(FEW, max_examples=600)
 
 SERVER = "https://a.example/fhir"
 PATIENT = {"resourceType": "Patient", "id": "p", "identifier": [{"system": "urn:mrn", "value": "A-1"}]}
@@ -197,6 +197,17 @@ def test_a_focus_on_somebody_else(focus: list[Any], own: bool) -> None:
     ]
     found = read(*others, of({"reference": "Patient/p"}, focus=focus))
     assert (kilograms(found) == 70) is own and len(found.notes.warnings) == (not own)
+
+
+def test_what_a_modifier_may_turn_into_its_opposite_is_left_out() -> None:
+    found = read(of({"reference": "Patient/p"}, modifierExtension=[{"url": "urn:not", "valueBoolean": True}]))
+    assert kilograms(found) is None and "modifierExtension" in found.notes.warnings[0]
+
+
+def test_a_patient_that_was_replaced_is_warned_of() -> None:
+    link = [{"type": "replaced-by", "other": {"reference": "Patient/q"}}]
+    found = read(of({"reference": "Patient/p"}), patient={**PATIENT, "link": link})
+    assert kilograms(found) == 70 and "replaced" in found.notes.warnings[0]
 
 
 BASES = (None, SERVER, "https://b.example/fhir", "https://a.example/fhir2")

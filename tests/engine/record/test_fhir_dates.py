@@ -11,7 +11,7 @@ from engine.record.test_fhir_lookup import STUDY, flat, weight
 from mmcaf_engine.record.fhir_dates import read_moment, when
 
 FEW = settings(max_examples=60, deadline=None, derandomize=True, database=None)
-MANY = settings(FEW, max_examples=3000)
+MANY = settings(FEW, max_examples=600)
 
 
 @pytest.mark.parametrize(
