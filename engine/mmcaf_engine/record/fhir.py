@@ -4,6 +4,7 @@ Which resource holds which field is declared in the manifest; see FHIR R4 sectio
 10.1 (Observation). The report, if the network reads one, is `fhir_report`'s.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ from .notes import Notes
 
 USABLE_STATUS = ("final", "amended", "corrected", "registered", "preliminary")
 """Observation.status; entered-in-error, cancelled and unknown are left out."""
+
+
+_BIRTH = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -201,9 +205,9 @@ def _age(birth: Any, name: str, study_date: date | None, notes: Notes) -> float 
             f"{name}: the age is to be reckoned from the birth date, but the study has no StudyDate (0008,0020).",
             "Pass a flat JSON record with the age.",
         )
-    parts = str(birth).split("-")
+    found = _BIRTH.fullmatch(str(birth))
+    given = [int(part) for part in found.groups() if part is not None] if found else []
     try:
-        given = [int(part) for part in parts]
         born = date(given[0], given[1] if len(given) > 1 else 7, given[2] if len(given) > 2 else 1)
     except (ValueError, IndexError):
         raise RecordError(f"{name}: Patient.birthDate is no FHIR date (YYYY, YYYY-MM or YYYY-MM-DD).") from None
