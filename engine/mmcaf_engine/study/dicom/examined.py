@@ -7,56 +7,60 @@ from .instance import Instance
 from .tags import Tags
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "HEAD": ("69536005",),
-    "BRAIN": ("12738006",),
-    "SKULL": ("89546000",),
-    "FACE": ("89545001",),
-    "EYE": ("81745001",),
-    "NECK": ("45048000",),
-    "THYROID": ("69748006",),
-    "HEADNECK": ("774007",),
-    "NECKCHEST": ("417437006",),
-    "NECKCHESTABDOMEN": ("416152001",),
-    "NECKCHESTABDPELV": ("416319003",),
-    "CHEST": ("816094009", "51185008", "43799004"),
-    "LUNG": ("39607008",),
-    "MEDIASTINUM": ("72410000",),
-    "HEART": ("80891009",),
-    "BREAST": ("76752008",),
-    "CHESTABDOMEN": ("416550000",),
-    "CHESTABDPELVIS": ("416775004",),
-    "ABDOMEN": ("818981001", "113345001"),
-    "LIVER": ("10200004", "303270005"),
-    "STOMACH": ("69695003",),
-    "PANCREAS": ("15776009",),
-    "SPLEEN": ("78961009",),
-    "KIDNEY": ("64033007",),
-    "COLON": ("71854001",),
-    "RECTUM": ("34402009",),
-    "ABDOMENPELVIS": ("818982008", "416949008"),
-    "PELVIS": ("816092008", "12921003"),
-    "BLADDER": ("89837001",),
-    "PROSTATE": ("41216001",),
-    "UTERUS": ("35039007",),
-    "SPINE": ("421060004",),
-    "CSPINE": ("122494005",),
-    "TSPINE": ("122495006",),
-    "LSPINE": ("122496007",),
-    "EXTREMITY": ("66019005",),
-    "SHOULDER": ("16982005",),
-    "ELBOW": ("16953009",),
-    "FOREARM": ("14975008",),
-    "WRIST": ("74670003",),
-    "HAND": ("85562004",),
-    "HIP": ("29836001", "24136001"),
-    "THIGH": ("68367000",),
-    "KNEE": ("72696002",),
-    "LEG": ("30021000",),
-    "ANKLE": ("70258002",),
-    "FOOT": ("56459004",),
-    "WHOLEBODY": ("38266002",),
+    "HEAD": ("69536005", "T-D1100"),
+    "BRAIN": ("12738006", "T-A0100"),
+    "SKULL": ("89546000", "T-11100"),
+    "FACE": ("89545001", "T-D1200"),
+    "EYE": ("81745001", "T-AA000"),
+    "NECK": ("45048000", "T-D1600"),
+    "THYROID": ("69748006", "T-B6000"),
+    "HEADNECK": ("774007", "T-D1000"),
+    "NECKCHEST": ("417437006", "R-FAB52"),
+    "NECKCHESTABDOMEN": ("416152001", "R-FAB53"),
+    "NECKCHESTABDPELV": ("416319003", "R-FAB54"),
+    "CHEST": ("816094009", "51185008", "43799004", "T-D3000", "T-D3200"),
+    "LUNG": ("39607008", "T-28000"),
+    "MEDIASTINUM": ("72410000", "T-D3300"),
+    "HEART": ("80891009", "T-32000"),
+    "BREAST": ("76752008", "T-04000"),
+    "CHESTABDOMEN": ("416550000", "R-FAB55"),
+    "CHESTABDPELVIS": ("416775004", "R-FAB56"),
+    "ABDOMEN": ("818981001", "113345001", "T-D4000"),
+    "LIVER": ("10200004", "303270005", "T-62000", "T-50007"),
+    "STOMACH": ("69695003", "T-57000"),
+    "PANCREAS": ("15776009", "T-65000"),
+    "SPLEEN": ("78961009", "T-C3000"),
+    "KIDNEY": ("64033007", "T-71000"),
+    "COLON": ("71854001", "T-59300"),
+    "RECTUM": ("34402009", "T-59600"),
+    "ABDOMENPELVIS": ("818982008", "416949008", "R-FAB57"),
+    "PELVIS": ("816092008", "12921003", "T-D6000"),
+    "BLADDER": ("89837001", "T-74000"),
+    "PROSTATE": ("41216001", "T-92000"),
+    "UTERUS": ("35039007", "T-83000"),
+    "SPINE": ("421060004", "T-D04FF"),
+    "CSPINE": ("122494005", "T-11501"),
+    "TSPINE": ("122495006", "T-11502"),
+    "LSPINE": ("122496007", "T-11503"),
+    "EXTREMITY": ("66019005", "T-D0300"),
+    "SHOULDER": ("16982005", "T-D2220"),
+    "ELBOW": ("16953009", "T-15430"),
+    "FOREARM": ("14975008", "T-D8500"),
+    "WRIST": ("74670003", "T-15460"),
+    "HAND": ("85562004", "T-D8700"),
+    "HIP": ("29836001", "24136001", "T-D2500", "T-15710"),
+    "THIGH": ("68367000", "T-D9100"),
+    "KNEE": ("72696002", "T-D9200"),
+    "LEG": ("30021000", "T-D9400"),
+    "ANKLE": ("70258002", "T-15750"),
+    "FOOT": ("56459004", "T-D9700"),
+    "WHOLEBODY": ("38266002", "T-D0010"),
 }
-"""Term of BodyPartExamined (PS3.16 annex L) -> SNOMED CT codes of that region in CID 4 and CID 4031, older ones too."""
+"""Term of BodyPartExamined (PS3.16 annex L) -> codes of that region in CID 4 and CID 4031, of SNOMED CT, older ones too,
+and of SNOMED RT (PS3.16 annex O)."""
+SNOMED = {"SCT", "SRT", "SNM3", "99SDM"}
+"""Designators of the two (PS3.16 8); the last two are older names of SRT."""
+_TERMS = {code: part for part, codes in PARTS.items() for code in codes}
 
 MAX_TEXT = 256
 """Characters of a text that are looked at; PS3.5 6.2 allows 64."""
@@ -106,15 +110,10 @@ def _region(tags: Tags) -> str:
 
 
 def _term(region: Tags) -> str:
-    from pydicom.sr.coding import Code
-
-    value, scheme = region.text_or("CodeValue", ""), region.text_or("CodingSchemeDesignator", "")
     meaning = region.label("CodeMeaning")
-    coded = Code(value, scheme, meaning)
-    for term, codes in PARTS.items():
-        if any(coded == Code(code, "SCT", meaning) for code in codes):  # which knows SRT's codes, too
-            return term
-    return meaning
+    if region.text_or("CodingSchemeDesignator", "") not in SNOMED:
+        return meaning
+    return _TERMS.get(region.text_or("CodeValue", ""), meaning)
 
 
 def _texts(tags: Tags) -> Iterator[tuple[str, str]]:
