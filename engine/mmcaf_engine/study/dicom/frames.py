@@ -127,7 +127,7 @@ def _from_functional_groups(instance: Instance, count: int, rows: int, columns: 
     of_all: dict[str, Tags | None] = {}
 
     def frame(index: int) -> Frame:
-        own = Tags(items[index], f"{instance.name} frame {index + 1}")
+        own = tags.part(items[index], f"{instance.name} frame {index + 1}")
 
         def macro(keyword: str) -> Tags | None:
             if (of_frame := own.first_item(keyword)) is not None:

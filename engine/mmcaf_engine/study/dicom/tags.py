@@ -142,6 +142,10 @@ class Tags:
         """Every item of a sequence; none where it is unreadable; for the same uses as `text_or`."""
         return [Tags(item, self.name, self._known) for item in self._if_readable(self.items, keyword) or ()]
 
+    def part(self, item: Dataset, name: str) -> "Tags":
+        """An item of a sequence, as messages call it."""
+        return Tags(item, name, self._known)
+
     def refusal(self, keyword: str, what: str) -> StudyError:
         """The error that names this dataset and element."""
         return StudyError(f"{self.name}: {describe(keyword)} {what}.", "Send the study again from its source.")
@@ -174,11 +178,11 @@ class Tags:
         if element is None:
             return ()
         if not (stands_alone and isinstance(element, RawDataElement)) or element.VR == "SQ":
-            return _listed(self.dataset.get(keyword))
+            return _listed(self.dataset[tag].value)
         key = (tag, element.VR, element.value, element.is_little_endian, str(self.dataset.original_character_set))
         values = self._known.get(key)
         if values is None:
-            values = self._known[key] = _listed(self.dataset.get(keyword))
+            values = self._known[key] = _listed(self.dataset[tag].value)
         return values
 
 
