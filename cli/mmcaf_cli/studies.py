@@ -27,9 +27,12 @@ def _render(found: SeriesList) -> list[str]:
         lines.append(f"{'*' if entry.chosen else ' '} {entry.number:2}  {_describe(entry)}")
         read = f"read as {entry.input}" if entry.input else "read" if entry.chosen else "not read"
         lines.append(f"      {read}: {entry.reason}")
+        known = f"{entry.reason} {found.problem}"
+        lines += [f"      would be refused: {entry.refused}"] if entry.refused and entry.refused not in known else []
         lines += [f"      {entry.source}"] if entry.source not in ("", entry.description) else []
     left_out = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
     lines += [f"left out, files: {left_out}"] if left_out else []
+    lines += [f"remark: {remark}" for remark in found.remarks]
     if found.problem and not found.series:
         lines.append(f"none can be read: {found.problem}")
     elif found.problem and any(entry.input for entry in found.series):

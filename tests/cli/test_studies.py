@@ -11,7 +11,7 @@ from command import Command
 from dicom_factory import PHI, ct_series, save
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.pipeline import infer
-from refusals import refused
+from refusals import check_facts, refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -90,3 +90,20 @@ def test_a_refused_study_is_answered_by_the_option_that_the_message_names(
         infer(path, RECORD, bundle=tiny_bundle, **{option[0].removeprefix("--"): "yes"})
     policy = {option[0].removeprefix("--"): option[1]}
     assert infer(path, RECORD, bundle=tiny_bundle, **policy).study.slices == 12
+
+
+def test_says_what_an_answer_would_refuse(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    path = study(tmp_path, forms.without(5))
+    for bundle in ((), ("--bundle", tiny_bundle)):
+        outcome = run("mmcaf", "studies", path, *bundle)
+        assert outcome.code == 0
+        check_facts(outcome.out, "refused", "1 slice missing", -90, -85)
+    found = json.loads(run("mmcaf", "studies", path, "--json").out)
+    assert found["series"][0]["refused"] == found["problem"]
+
+
+def test_says_what_is_remarkable(run: Command, tmp_path: Path) -> None:
+    outcome = run("mmcaf", "studies", study(tmp_path, forms.copied(5), forms.half_turn))
+    assert "remark: " in outcome.out and "1 file is a copy" in outcome.out
+    assert table.TURNED in outcome.err
+    assert "refused" not in outcome.out

@@ -116,10 +116,12 @@ def open_image(
         yield OpenImage(choice, notes)
 
 
-def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None = None) -> SeriesList:
+def list_images(
+    path: str | Path, spec: ImageSpec, *, body_part: BodyPartRule | None = None, progress: Progress | None = None
+) -> SeriesList:
     """The images at a path, as `open_image` numbers them, with the one that would be read and why not the others.
 
-    A chosen image may still be refused for its pixels.
+    The pixels of that one are looked at, as an answer would.
 
     Raises:
         StudyError: nothing to read there, or damaged DICOM files.
@@ -128,16 +130,24 @@ def list_images(path: str | Path, spec: ImageSpec, *, progress: Progress | None 
     name = printable(str(path), 512)
     with open_path(path) as found:
         images, notes = _images(found, path, name, progress)
-        chosen, problem = None, None
+        chosen, problem, refused, why = None, None, None, ""
         try:
             choice = choose_image(images, spec, name)
             chosen, why = choice.image.number, choice.why
+            said = () if choice.image.is_picture else (choice.image.examined,)
+            examined = notes + check_body_part(body_part, said, name)
+            facts = OpenImage(choice, examined).read()[1]
+            notes = Notes(facts.warnings, facts.remarks)
         except StudyError as failure:
-            problem, why = failure.problem, ""
+            problem = failure.problem
+            refused = None if chosen is None else problem
     shown = [image for image in images if image.is_picture or image.modality in spec.modality]
     left_out = reasons([image for image in images if image not in shown], spec)
-    entries = tuple(_entry(image, spec, image.number == chosen, why) for image in shown)
-    return SeriesList(entries, dict(sorted(left_out.items())), problem, notes.warnings)
+    entries = tuple(
+        replace(_entry(image, spec, image.number == chosen, why), refused=refused if image.number == chosen else None)
+        for image in shown
+    )
+    return SeriesList(entries, dict(sorted(left_out.items())), problem, notes.warnings, notes.remarks)
 
 
 def _images(found: Found, path: Path, name: str, progress: Progress | None) -> tuple[list[Candidate], Notes]:

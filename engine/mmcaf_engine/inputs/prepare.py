@@ -171,16 +171,17 @@ def prepare(
         clinical = clinical_of(opened[0].opened.patient)
         with span("preprocess"):
             preprocessors = [
-                Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride, name=_called(entry))
+                Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride, name=called(entry))
                 for entry in opened
             ]
         if accepted is not None:
             accepted()
         counting = _Counting(progress, [entry.opened.shape[0] for entry in opened])
-        read = tuple(
-            _prepared(entry, preprocessor, counting) for entry, preprocessor in zip(opened, preprocessors, strict=True)
-        )
-    return Prepared(read, clinical)
+        read = []
+        for entry, preprocessor in zip(opened, preprocessors, strict=True):
+            read.append(prepared_series(entry, preprocessor, counting))
+            counting.done_before += entry.opened.shape[0]
+    return Prepared(tuple(read), clinical)
 
 
 def _given(study: StudySource | None, manifest: Manifest) -> StudySource:
@@ -224,13 +225,17 @@ def _with_image(
     return Prepared((), clinical, PreparedImage(name, facts, values, opened.source, opened.choice.why))
 
 
-def _called(entry: InputSeries) -> str:
+def called(entry: InputSeries) -> str:
     """What messages call an input's series."""
     return f"{entry.input}: {entry.source}" if entry.source else f"{entry.input}: the volume given"
 
 
-def _prepared(entry: InputSeries, preprocessor: Preprocessor, progress: "_Counting") -> PreparedSeries:
-    """Decode one series; the thread that decoded a slice preprocesses it."""
+def prepared_series(entry: InputSeries, preprocessor: Preprocessor, progress: Progress | None = None) -> PreparedSeries:
+    """Decode one series; the thread that decoded a slice preprocesses it.
+
+    Raises:
+        StudyError: pixels that cannot be decoded, would give a wrong volume, or hold nothing to be seen.
+    """
 
     def receive(index: int, values: Values, scratch: Scratch) -> None:
         with span("preprocess"):
@@ -238,7 +243,6 @@ def _prepared(entry: InputSeries, preprocessor: Preprocessor, progress: "_Counti
 
     facts = entry.opened.stream(receive, progress)
     preprocessor.refuse_one_value()
-    progress.done_before += entry.opened.shape[0]
     with span("preprocess"):
         windows = preprocessor.windows()
     return PreparedSeries(entry.input, facts, windows, entry.source, entry.why)

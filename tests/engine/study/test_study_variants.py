@@ -154,6 +154,39 @@ def test_a_stray_repeated_slice_does_not_split_a_series(tmp_path: Path) -> None:
 
 # Listing
 
+PLAIN = [variant for variant in VARIANTS if not variant.options]
+
+
+@pytest.mark.parametrize("variant", [one for one in PLAIN if one.expected is None], ids=lambda one: one.id)
+def test_a_list_says_what_an_answer_refuses(variant: Variant, tmp_path: Path) -> None:
+    path = variant.build(tmp_path)
+    try:
+        problem = list_series(path).problem
+    except StudyError as failure:
+        problem = failure.problem
+    assert problem is not None
+    check_facts(problem, *variant.refused)
+
+
+@pytest.mark.parametrize(
+    "variant", [one for one in PLAIN if one.warnings or one.remarks], ids=lambda variant: variant.id
+)
+def test_a_list_says_what_an_answer_remarks_on(variant: Variant, tmp_path: Path) -> None:
+    found = list_series(variant.build(tmp_path))
+    assert found.problem is None
+    said = " ".join([*found.warnings, *found.remarks, *(entry.reason for entry in found.series)])
+    expected = [part for part in (*variant.warnings, *variant.remarks) if part != table.CHOSEN]
+    assert [part for part in expected if part not in said] == []
+
+
+def test_a_list_says_what_the_headers_of_others_would_refuse(tmp_path: Path) -> None:
+    images = forms.beside(REFERENCE[:9])(ct_series(REFERENCE))
+    images = forms.without(15)(images)
+    first, second = list_series(save(images, tmp_path / "study")).series
+    assert first.chosen and first.refused is None
+    assert not second.chosen and second.refused is not None
+    check_facts(second.refused, 1, -95, -90, 2.5)
+
 
 def test_lists_what_could_be_read_and_why(tmp_path: Path) -> None:
     images = ct_series(REFERENCE, ConvolutionKernel="Br40")

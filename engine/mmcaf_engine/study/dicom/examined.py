@@ -56,8 +56,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "FOOT": ("56459004", "T-D9700"),
     "WHOLEBODY": ("38266002", "T-D0010"),
 }
-"""Term of BodyPartExamined (PS3.16 annex L) -> codes of that region in CID 4 and CID 4031, of SNOMED CT, older ones too,
-and of SNOMED RT (PS3.16 annex O)."""
+"""Term of BodyPartExamined (PS3.16 annex L) -> codes of that region in CID 4 and CID 4031, of SNOMED CT, older ones
+too, and of SNOMED RT (PS3.16 annex O)."""
 SNOMED = {"SCT", "SRT", "SNM3", "99SDM"}
 """Designators of the two (PS3.16 8); the last two are older names of SRT."""
 _TERMS = {code: part for part, codes in PARTS.items() for code in codes}

@@ -193,7 +193,7 @@ def _chosen(
     for key, (other, candidate) in there.items():
         matches[key] = _Choice(Match(key, candidate, AS_ASKED), other, other.notes)
     found = [matches[spec.input] for spec in manifest.series]
-    notes = _check_one_patient(found, name)
+    notes = check_one_patient([choice.match for choice in found], name)
     first = found[0]
     return [replace(first, notes=headers.notes + first.notes + notes), *found[1:]]
 
@@ -213,16 +213,16 @@ def _elsewhere(
     return headers, chosen
 
 
-def _check_one_patient(found: Sequence[_Choice], name: str) -> Notes:
+def check_one_patient(found: Sequence[Match], name: str) -> Notes:
     """What says whose it is must agree; what does not is not read beside it, unless the caller named it.
 
     Raises:
         StudyError: two patients or studies, or a series of unknown origin beside another's.
     """
-    known = [choice for choice in found if _says_whose(choice.match.chosen)]
-    unknown = [choice for choice in found if not _says_whose(choice.match.chosen)]
-    for choice in known[1:]:
-        first, other = known[0].match, choice.match
+    known = [match for match in found if _says_whose(match.chosen)]
+    unknown = [match for match in found if not _says_whose(match.chosen)]
+    for other in known[1:]:
+        first = known[0]
         if first.chosen.patient != other.chosen.patient:
             raise StudyError(
                 f"{name}: {first.input} and {other.input} are of different patients by (0010,0020) PatientID.",
@@ -235,17 +235,17 @@ def _check_one_patient(found: Sequence[_Choice], name: str) -> Notes:
             )
     if not unknown or len(found) < 2:
         return NONE
-    files = ", ".join(f"{choice.match.input} ({choice.match.chosen.source or 'DICOM'})" for choice in unknown)
+    files = ", ".join(f"{match.input} ({match.chosen.source or 'DICOM'})" for match in unknown)
     if not known:
         return Notes(remarks=(f"{name}: nothing says whose the series are: {files}.",))
     beside = f"{name}: nothing says whose these are, beside DICOM series of a patient: {files}"
-    if taken := [choice for choice in unknown if choice.match.why != AS_ASKED]:
+    if taken := [match for match in unknown if match.why != AS_ASKED]:
         raise StudyError(
             f"{beside}; series of one patient were expected.",
             Remedy(
                 "Give the series of one patient alone, or say which series it is",
                 option="series",
-                value=f"{taken[0].match.input}=NUMBER",
+                value=f"{taken[0].input}=NUMBER",
             ),
         )
     return Notes((f"{beside}; read as asked.",))

@@ -1,18 +1,28 @@
 """Every series of a study that could be read, with the one that would be and why."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...cancel import Progress
 from ...errors import StudyError
+from ...manifest import BodyPartRule
 from ...manifest.series import SeriesSpec
-from ...volume import Intensity
+from ...volume import Intensity, Study, StudyFacts
 from ..faults import printable
-from ..reading import open_headers
-from .matching import competing, match_input
+from ..geometry.one_geometry import check_one_geometry
+from ..geometry.policies import Policies
+from ..notes import NONE, Notes
+from ..reading import Headers, open_headers
+from .body_part import check_body_part
+from .inputs import InputSeries, check_one_patient
+from .matching import Match, competing, match_input
 from .ranking import choose, rank
 from .series import PLANES, Candidate, Catalogue
+
+
+def _decode(entry: InputSeries) -> StudyFacts:
+    return entry.opened.stream(lambda index, values, scratch: None)
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,7 @@ class SeriesEntry:
     original: False for images that were derived from others.
     chosen, reason: whether it would be read, and why or why not.
     input: the input that it would be read for, by the rules of a network that has some.
+    refused: why an answer from it would be refused; of a chosen one by headers and pixels, of others by headers alone.
     source: what a caller may name it by beside its number: its SeriesInstanceUID, or an image's SOPInstanceUID, or the
         name of a file that has neither.
     instance_uid: SOPInstanceUID of a 2D image; empty for a series.
@@ -50,6 +61,7 @@ class SeriesEntry:
     input: str | None = None
     source: str = ""
     instance_uid: str = ""
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,14 +69,15 @@ class SeriesList:
     """A study's candidates.
 
     left_out: how many files cannot be part of a volume, by reason.
-    problem: why none would be read; None where one would.
-    warnings: on files that were passed over.
+    problem: why there would be no answer; None where there would be one.
+    warnings, remarks: on files that were passed over, and on what would be read.
     """
 
     series: tuple[SeriesEntry, ...]
     left_out: dict[str, int] = field(default_factory=dict)
     problem: str | None = None
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def list_series(
@@ -72,39 +85,90 @@ def list_series(
     *,
     modality: str | None = None,
     inputs: Sequence[SeriesSpec] = (),
-    intensity: Intensity = "rescaled",
+    intensity: Intensity | None = None,
+    body_part: BodyPartRule | None = None,
+    decode: Callable[[InputSeries], StudyFacts | Study] = _decode,
     progress: Progress | None = None,
 ) -> SeriesList:
-    """Look at the headers of a study as `read_study` does, without decoding pixels.
-
-    A chosen series may still be refused for its geometry or pixels.
+    """Look at a study as an answer would: all headers, and the pixels of what would be read.
 
     Args:
         path: a DICOM or NIfTI file, a directory, a zip or a DICOMDIR.
         modality: the network's, such as "CT"; all compete without it.
         inputs: the series rules of a network that has some; each chooses its own.
-        intensity: as for `read_study`.
+        intensity: as for `read_study`; by default hounsfield for CT, rescaled for others.
+        body_part: the rule of a network that has one.
+        decode: streams the pixels of what would be read as an answer does, and raises what that would raise.
         progress: called with ("read", files done, files).
 
     Raises:
         StudyError: nothing to read there, or damaged files.
     """
     with open_headers(path, progress) as opened:
-        headers = opened.in_one_form(intensity)
+        headers = opened.in_one_form(intensity or "rescaled")
         study, name = headers.catalogue, headers.name
         choose_for = _by_rules(study, name, modality, inputs) if inputs else _best(study, name, modality)
-        entries = tuple(_entry(entry, *choose_for.told(entry)) for entry in study.candidates)
+        looked = _look(headers, choose_for, intensity, body_part, decode)
+        entries = tuple(
+            _entry(entry, *choose_for.told(entry), looked.refused.get(entry.number)) for entry in study.candidates
+        )
     left_out = dict(sorted(study.left_out.items()))
-    return SeriesList(entries, left_out, choose_for.problem, headers.notes.warnings)
+    notes = headers.notes + looked.notes
+    return SeriesList(entries, left_out, choose_for.problem or looked.problem, notes.warnings, notes.remarks)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """refused: why, by number. problem: why there is no answer from what was chosen."""
+
+    refused: dict[int, str]
+    problem: str | None
+    notes: Notes
+
+
+def _look(
+    headers: Headers,
+    chosen: "_Chosen",
+    intensity: Intensity | None,
+    body_part: BodyPartRule | None,
+    decode: Callable[[InputSeries], StudyFacts | Study],
+) -> _Looked:
+    """What an answer would refuse, and what it would say, of every candidate."""
+    refused: dict[int, str] = {}
+    notes, places = NONE, []
+    for entry in headers.catalogue.candidates:
+        kind = intensity or ("hounsfield" if entry.modality == "CT" else "rescaled")
+        try:
+            opened = headers.open(entry, intensity=kind, policies=Policies())
+            said = check_body_part(body_part, entry.examined, headers.name)
+            if entry.number in chosen.inputs:
+                name = chosen.inputs[entry.number] or ""
+                facts = decode(InputSeries(name, entry.source, chosen.reasons[entry.number], opened))
+                notes += said + Notes(facts.warnings, facts.remarks)
+                places.append((name, opened.placement))
+        except StudyError as failure:
+            refused[entry.number] = failure.problem
+    problems = [refused[number] for number in chosen.inputs if number in refused]
+    if not problems and chosen.problem is None and len(chosen.matches) > 1:
+        try:
+            notes += check_one_patient(chosen.matches, headers.name)
+            check_one_geometry(places, headers.name)
+        except StudyError as failure:
+            problems.append(failure.problem)
+    return _Looked(refused, "\n".join(problems) or None, notes)
 
 
 @dataclass(frozen=True)
 class _Chosen:
-    """By number: the input that a candidate is read for, if any, and why or why not. problem: why none is read."""
+    """By number: the input that a candidate is read for, if any, and why or why not. problem: why none is read.
+
+    matches: the series of each input, of a network with rules.
+    """
 
     inputs: dict[int, str | None]
     reasons: dict[int, str]
     problem: str | None
+    matches: tuple[Match, ...] = ()
 
     def told(self, entry: Candidate) -> tuple[bool, str | None, str]:
         reason = self.reasons.get(entry.number, "")
@@ -140,20 +204,22 @@ def _by_rules(study: Catalogue, name: str, modality: str | None, inputs: Sequenc
     }
     reasons |= {entry.number: f"number {entry.twin} in another form" for entry in study.candidates if entry.twin}
     problems = []
+    matches = []
     for spec in inputs:
         try:
             match = match_input(pool, spec, name, study)
         except StudyError as failure:
             problems.append(failure.problem.splitlines()[0])
             continue
+        matches.append(match)
         found.setdefault(match.chosen.number, []).append(spec.input)
         reasons[match.chosen.number] = match.why
     named = {number: " and ".join(names) for number, names in found.items()}
     problems += [f"{name}: number {at} could be {named[at]}." for at, names in found.items() if len(names) > 1]
-    return _Chosen({**named}, reasons, "\n".join(problems) or None)
+    return _Chosen({**named}, reasons, "\n".join(problems) or None, tuple(matches))
 
 
-def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str) -> SeriesEntry:
+def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str, refused: str | None) -> SeriesEntry:
     first = found.frames[0] if found.frames else None
     between: tuple[float | None, ...] = (None, None)
     if found.image is not None:
@@ -179,4 +245,5 @@ def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str) ->
         reason=reason,
         input=read_for,
         source=found.source,
+        refused=refused,
     )
