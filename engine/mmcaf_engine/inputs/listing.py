@@ -6,7 +6,7 @@ from pathlib import Path
 from ..errors import Remedy, UsageError
 from ..image import list_images
 from ..manifest import Manifest
-from ..study import InputSeries, SeriesList, list_series
+from ..study import InputSeries, Policies, SeriesList, list_series
 from ..volume import Study, StudyFacts
 from .prepare import called, prepared_series
 from .windows import Preprocessor
@@ -45,5 +45,6 @@ def list_study(path: str | Path, *, manifest: Manifest | None = None, modality: 
         inputs=manifest.series,
         intensity=of_volumes.intensity,
         body_part=manifest.body_part,
+        policies=Policies(oblique=of_volumes.oblique),
         decode=decode,
     )

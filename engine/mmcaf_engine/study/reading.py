@@ -181,11 +181,11 @@ class Headers:
             notes + told,
         )
 
-    def in_one_form(self, intensity: Intensity) -> "Headers":
+    def in_one_form(self, intensity: Intensity, policies: Policies) -> "Headers":
         """The same, with series marked that came in a second form; see `forms.marked`."""
 
         def opened(entry: Candidate) -> OpenSeries | OpenNifti:
-            return self.open(entry, intensity=intensity, policies=Policies())
+            return self.open(entry, intensity=intensity, policies=policies)
 
         found = marked(self.catalogue, opened)
         new = found.notes.remarks[len(self.catalogue.notes.remarks) :]
@@ -253,7 +253,7 @@ def open_study(
     """
     policies = Policies(gaps, tilt, duplicates, oblique)
     with open_headers(path, progress) as found:
-        headers = found if series is not None else found.in_one_form(intensity)
+        headers = found if series is not None else found.in_one_form(intensity, policies)
         chosen, left_out = choose(headers.catalogue, headers.name, modality=modality, series=series)
         yield headers.open(chosen, intensity=intensity, policies=policies, notes=headers.notes + Notes(left_out))
 

@@ -10,7 +10,7 @@ import study_edits as forms
 import study_variants as table
 from dicom_factory import PHI, ct_series, ct_slice, hounsfield, save, write
 from mmcaf_engine.errors import StudyError, UsageError
-from mmcaf_engine.study import list_series, read_study
+from mmcaf_engine.study import Policies, list_series, read_study
 from refusals import check_facts, refused
 from study_edits import REFERENCE
 from study_variants import VARIANTS, Variant
@@ -177,6 +177,12 @@ def test_a_list_says_what_an_answer_remarks_on(variant: Variant, tmp_path: Path)
     said = " ".join([*found.warnings, *found.remarks, *(entry.reason for entry in found.series)])
     expected = [part for part in (*variant.warnings, *variant.remarks) if part != table.CHOSEN]
     assert [part for part in expected if part not in said] == []
+
+
+def test_a_list_accepts_what_a_policy_accepts(tmp_path: Path) -> None:
+    path = save(forms.turn(10)(ct_series(REFERENCE, Modality="MR")), tmp_path / "study")
+    assert list_series(path).problem is not None
+    assert list_series(path, policies=Policies(oblique="accept")).problem is None
 
 
 def test_a_list_says_what_the_headers_of_others_would_refuse(tmp_path: Path) -> None:

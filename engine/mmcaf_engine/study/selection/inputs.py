@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ...cancel import Progress
 from ...errors import Remedy, StudyError, UsageError
-from ...manifest import Manifest
+from ...manifest import Manifest, PreprocessingSpec
 from ...timing import span
-from ...volume import Intensity, Study, Volume
+from ...volume import Study, Volume
 from ..dicom.examined import Examined
 from ..faults import printable
 from ..geometry.one_geometry import check_one_geometry
@@ -87,9 +87,9 @@ def open_inputs(
         yield _given(study, manifest, wanted, policies)
         return
     with ExitStack() as stack:
-        headers = stack.enter_context(open_headers(study, progress)).in_one_form(spec.intensity)
+        headers = stack.enter_context(open_headers(study, progress)).in_one_form(spec.intensity, policies)
         with span("geometry"):
-            found = _chosen(headers, manifest, wanted, stack, progress)
+            found = _chosen(headers, manifest, wanted, policies, stack, progress)
             opened = []
             for choice in found:
                 candidate = choice.match.chosen
@@ -171,14 +171,16 @@ def _pair(text: str, inputs: Sequence[str]) -> tuple[str, str]:
 
 
 def _chosen(
-    headers: Headers, manifest: Manifest, wanted: dict[str, str], stack: ExitStack, progress: Progress | None
+    headers: Headers,
+    manifest: Manifest,
+    wanted: dict[str, str],
+    policies: Policies,
+    stack: ExitStack,
+    progress: Progress | None,
 ) -> list[_Choice]:
     modality, name = manifest.of_volumes.modality, headers.name
     elsewhere = {key: value for key, value in wanted.items() if _is_path(value)}
-    there = {
-        key: _elsewhere(value, modality, manifest.of_volumes.intensity, stack, progress)
-        for key, value in elsewhere.items()
-    }
+    there = {key: _elsewhere(value, manifest.of_volumes, policies, stack, progress) for key, value in elsewhere.items()}
     inside = {key: value for key, value in wanted.items() if key not in elsewhere}
     if not manifest.series:
         only = manifest.volumes[0].name
@@ -206,10 +208,10 @@ def _is_path(value: str) -> bool:
 
 
 def _elsewhere(
-    value: str, modality: str, intensity: Intensity, stack: ExitStack, progress: Progress | None
+    value: str, spec: PreprocessingSpec, policies: Policies, stack: ExitStack, progress: Progress | None
 ) -> tuple[Headers, Candidate]:
-    headers = stack.enter_context(open_headers(value, progress)).in_one_form(intensity)
-    chosen, _ = choose(headers.catalogue, headers.name, modality=modality, series=None)
+    headers = stack.enter_context(open_headers(value, progress)).in_one_form(spec.intensity, policies)
+    chosen, _ = choose(headers.catalogue, headers.name, modality=spec.modality, series=None)
     return headers, chosen
 
 

@@ -87,6 +87,7 @@ def list_series(
     inputs: Sequence[SeriesSpec] = (),
     intensity: Intensity | None = None,
     body_part: BodyPartRule | None = None,
+    policies: Policies | None = None,
     decode: Callable[[InputSeries], StudyFacts | Study] = _decode,
     progress: Progress | None = None,
 ) -> SeriesList:
@@ -98,6 +99,7 @@ def list_series(
         inputs: the series rules of a network that has some; each chooses its own.
         intensity: as for `read_study`; by default hounsfield for CT, rescaled for others.
         body_part: the rule of a network that has one.
+        policies: what is accepted of an irregular series.
         decode: streams the pixels of what would be read as an answer does, and raises what that would raise.
         progress: called with ("read", files done, files).
 
@@ -105,10 +107,10 @@ def list_series(
         StudyError: nothing to read there, or damaged files.
     """
     with open_headers(path, progress) as opened:
-        headers = opened.in_one_form(intensity or "rescaled")
+        headers = opened.in_one_form(intensity or "rescaled", policies or Policies())
         study, name = headers.catalogue, headers.name
         choose_for = _by_rules(study, name, modality, inputs) if inputs else _best(study, name, modality)
-        looked = _look(headers, choose_for, intensity, body_part, decode)
+        looked = _look(headers, choose_for, intensity, body_part, policies or Policies(), decode)
         entries = tuple(
             _entry(entry, *choose_for.told(entry), looked.refused.get(entry.number)) for entry in study.candidates
         )
@@ -131,6 +133,7 @@ def _look(
     chosen: "_Chosen",
     intensity: Intensity | None,
     body_part: BodyPartRule | None,
+    policies: Policies,
     decode: Callable[[InputSeries], StudyFacts | Study],
 ) -> _Looked:
     """What an answer would refuse, and what it would say, of every candidate."""
@@ -139,7 +142,7 @@ def _look(
     for entry in headers.catalogue.candidates:
         kind = intensity or ("hounsfield" if entry.modality == "CT" else "rescaled")
         try:
-            opened = headers.open(entry, intensity=kind, policies=Policies())
+            opened = headers.open(entry, intensity=kind, policies=policies)
             said = check_body_part(body_part, entry.examined, headers.name)
             if entry.number in chosen.inputs:
                 name = chosen.inputs[entry.number] or ""

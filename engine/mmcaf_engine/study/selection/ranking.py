@@ -201,7 +201,7 @@ def ambiguous(candidates: Sequence[Candidate], problem: str, option: str = "") -
             continue
         description = f'"{entry.description}", ' if entry.description else ""
         kernel = f"kernel {entry.kernel}, " if entry.kernel else ""
-        lines.append(f"  {entry.number}: {entry.describe()}, {description}{kernel}{entry.source}")
+        lines.append(f"  {entry.number}: {entry.describe()}, {description}{kernel}{entry.source}".rstrip(", "))
     return StudyError(
         "\n".join([problem, *lines, "One was expected."]),
         Remedy("Choose it by its number or UID", option="series", value=f"{option}{candidates[0].number}"),
