@@ -9,8 +9,8 @@ import pytest
 
 from command import Command
 from mmcaf_engine import load_bundle
-from mmcaf_engine.bundle.bundle import write_bundle
-from mmcaf_engine.errors import UsageError
+from mmcaf_engine.bundle.bundle import Bundle, write_bundle
+from mmcaf_engine.errors import BundleError, MmcafError, UsageError
 from refusals import check_facts, refused
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 
@@ -123,25 +123,59 @@ def test_a_bundle_never_replaces_what_is_neither_file_nor_folder(
     assert what_stands(tmp_path / name) == before
 
 
-@pytest.mark.parametrize("name", ["tiny.mmcaf", "tiny.zip"])
-def test_a_bundle_is_never_lost_while_it_is_replaced(
-    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
+def the_move_fails(monkeypatch: pytest.MonkeyPatch, target: Path) -> type[MmcafError]:
     """The disk fails when the new one is moved to its place."""
+
+    def fail(*_: object) -> Path:
+        raise OSError(5, "Input/output error")
+
+    for name in ("exchange", "_replace_in_two_steps"):
+        monkeypatch.setattr(f"mmcaf_engine.outputs.staged.{name}", fail)
+    monkeypatch.setattr(Path, "replace", fail)
+    return UsageError
+
+
+def the_second_step_fails(monkeypatch: pytest.MonkeyPatch, target: Path) -> type[MmcafError]:
+    """As before, where two names cannot change places, and the old one is out of the way already."""
+    rename = Path.rename
+
+    def fail(self: Path, place: Path) -> Path:
+        if place == target and self.name != target.name:
+            raise OSError(5, "Input/output error")
+        return rename(self, place)
+
+    monkeypatch.setattr("mmcaf_engine.outputs.staged.exchange", lambda one, other: False)
+    monkeypatch.setattr(Path, "rename", fail)
+    monkeypatch.setattr(Path, "replace", fail)
+    return UsageError
+
+
+def the_new_one_is_damaged(monkeypatch: pytest.MonkeyPatch, target: Path) -> type[MmcafError]:
+    """What was written is not what is read again."""
+
+    def fail(self: Bundle) -> None:
+        raise BundleError("Input/output error")
+
+    monkeypatch.setattr(Bundle, "verify", fail)
+    return BundleError
+
+
+@pytest.mark.parametrize("name", ["tiny.mmcaf", "tiny.zip"])
+@pytest.mark.parametrize("fault", [the_move_fails, the_second_step_fails, the_new_one_is_damaged])
+def test_a_bundle_is_never_lost_while_it_is_replaced(
+    tiny_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    fault: Callable[[pytest.MonkeyPatch, Path], type[MmcafError]],
+) -> None:
     target = tmp_path / "kept" / name
     target.parent.mkdir()
     write_bundle(source(tmp_path), tiny_manifest(), target)
     before = load_bundle(target).sha256
-    rename = Path.rename
-
-    def fail(self: Path, place: Path) -> Path:
-        if place == target and self.parent != target.parent:
-            raise OSError(5, "Input/output error")
-        return rename(self, place)
-
     second = source(tmp_path)
-    monkeypatch.setattr(Path, "rename", fail)
-    with refused(UsageError, "Input/output error"):
+    kind = fault(monkeypatch, target)
+    with refused(kind, "Input/output error"):
         write_bundle(second, {**tiny_manifest(), "name": "other"}, target, force=True)
     monkeypatch.undo()
     assert load_bundle(target).sha256 == before and [path.name for path in target.parent.iterdir()] == [name]

@@ -1,5 +1,6 @@
 """What is written: whole or not at all, under a name that nobody guesses, and never over what must stay."""
 
+import ctypes
 import os
 import socket
 import stat
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from errno import EINVAL, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ from mmcaf_engine.outputs import (
     write_all,
     write_file,
 )
+from mmcaf_engine.outputs.exchange import exchange
 from privileges import as_ordinary_user
 from refusals import refused
 
@@ -499,21 +502,82 @@ def test_an_older_one_stays_unless_it_is_to_be_replaced(place: Path, old: str) -
     assert names(place / "made") == ["sub"] and names(place) == ["made"]
 
 
-def test_what_is_replaced_comes_back_if_its_successor_cannot_be_moved(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+one_step = pytest.mark.parametrize("in_one_step", [True, False], ids=["exchange", "two-steps"])
+"""As the system does it that can have two names change places, and as all others do."""
+
+
+def without_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mmcaf_engine.outputs.staged.exchange", lambda one, other: False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+@pytest.mark.parametrize("kinds", ["ff", "dd", "fd", "df"])
+def test_two_names_change_places(place: Path, kinds: str) -> None:
+    for name, kind in zip("ab", kinds, strict=True):
+        (place / name).mkdir() if kind == "d" else (place / name).touch()
+    before = [(place / name).stat().st_ino for name in "ab"]
+    assert exchange(place / "a", place / "b")
+    assert [(place / name).stat().st_ino for name in "ba"] == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a call of Linux")
+def test_a_failing_change_of_places_is_an_error_of_the_system(place: Path) -> None:
+    (place / "a").touch()
+    with pytest.raises(FileNotFoundError):
+        exchange(place / "a", place / "absent")
+
+
+@pytest.mark.parametrize("number", [ENOSYS, EINVAL, EOPNOTSUPP])
+def test_where_names_cannot_change_places(place: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuses(*_: object) -> int:
+        ctypes.set_errno(number)
+        return -1
+
+    for answer in (refuses, None):
+        monkeypatch.setattr("mmcaf_engine.outputs.exchange._renameat2", lambda answer=answer: answer)
+        assert not exchange(place / "a", place / "b")
+
+
+def old_and_new(place: Path) -> Path:
     (place / "made").mkdir()
     (place / "made" / "old").write_text("old")
+    fill(new := new_staging_folder(place), "new")
+    return new
+
+
+@one_step
+def test_a_folder_takes_the_place_of_another(place: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool) -> None:
+    new = old_and_new(place)
+    if not in_one_step:
+        without_exchange(monkeypatch)
+    elif sys.platform == "linux":  # At no moment does nothing stand there.
+        monkeypatch.delattr("mmcaf_engine.outputs.staged._replace_in_two_steps")
+    commit_folder(new, place / "made", replace=True)
+    assert names(place) == ["made"] and names(place / "made") == ["sub"]
+
+
+@one_step
+@pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), KeyboardInterrupt()], ids=["disk", "signal"])
+def test_what_is_replaced_comes_back_if_its_successor_cannot_be_moved(
+    place: Path, monkeypatch: pytest.MonkeyPatch, in_one_step: bool, failure: BaseException
+) -> None:
+    made = old_and_new(place)
     rename, calls = Path.rename, iter(range(9))
+
+    def fails(*_: object) -> bool:
+        raise failure
 
     def second_fails(self: Path, target: Path) -> Path:
         if next(calls) == 1:
-            raise OSError(5, "Input/output error")
+            raise failure
         return rename(self, target)
 
-    made = new_staging_folder(place)
-    monkeypatch.setattr(Path, "rename", second_fails)
-    with pytest.raises(OSError, match="Input/output"):
+    if in_one_step:
+        monkeypatch.setattr("mmcaf_engine.outputs.staged.exchange", fails)
+    else:
+        without_exchange(monkeypatch)
+        monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(type(failure)):
         commit_folder(made, place / "made", replace=True)
     monkeypatch.undo()
     assert (place / "made" / "old").read_text() == "old" and remove(made) and names(place) == ["made"]
@@ -584,11 +648,41 @@ def test_what_is_not_to_be_replaced_stays(made: str, there: str, tmp_path: Path)
     assert names(tmp_path) == ["target"]
 
 
-def test_a_mount_point_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mounted").mkdir()
-    check_writable([Output("output", tmp_path / "mounted", "whole")])
+@pytest.mark.parametrize("kind", ["whole", "file"])
+def test_a_mount_point_is_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    output = Output("output", tmp_path / "mounted", kind)  # type: ignore[arg-type]
+    (tmp_path / "mounted").mkdir() if kind == "whole" else (tmp_path / "mounted").touch()
+    check_writable([output], force=True)
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "mounted")
     for force in (False, True):
-        with pytest.raises(UsageError):
-            check_writable([Output("output", tmp_path / "mounted", "whole")], force=force)
-    check_writable([Output("output", tmp_path / "mounted", "folder")])
+        with refused(UsageError, str(output.path), "mount point"):
+            check_writable([output], force=force)
+
+
+def test_into_a_mounted_folder_files_are_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path)
+    check_writable([Output("output", tmp_path, "folder")], force=True)
+
+
+LISTED = """\
+23 1 254:0 / / rw,relatime - ext4 /dev/root rw
+41 23 254:0 /srv/answers {place} rw - ext4 /dev/root rw
+42 23 0:33 / /proc rw - proc proc rw
+"""
+
+
+@posix
+@pytest.mark.parametrize("mounted", ["bound here", "bound here/data"])
+def test_what_is_bound_into_a_container_is_a_mount_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mounted: str
+) -> None:
+    """Of the same file system, so that neither device nor number tells."""
+    (tmp_path / mounted).mkdir(parents=True)
+    listing = tmp_path / "mountinfo"
+    listing.write_text(LISTED.format(place=str(tmp_path.resolve() / mounted).replace(" ", "\\040")))
+    monkeypatch.setattr("mmcaf_engine.outputs.mounts._MOUNTS", listing)
+    with refused(UsageError, str(tmp_path / mounted), "mount point"):
+        check_writable([Output("output", tmp_path / "bound here", "whole")], force=True)
+    check_writable([Output("output", tmp_path / "bound", "whole")], force=True)
+    monkeypatch.setattr("mmcaf_engine.outputs.mounts._MOUNTS", tmp_path / "absent")
+    check_writable([Output("output", tmp_path / "bound here", "whole")], force=True)

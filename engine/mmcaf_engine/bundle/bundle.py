@@ -22,7 +22,7 @@ from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
 from ..manifest.consistency import MOST_FILES
-from ..outputs import Output, check_writable, commit_folder, refused, remove, staged_folder
+from ..outputs import Output, check_writable, commit_folder, refused, remove, restore, staged_folder
 from ..strict_json import parse_json
 
 MANIFEST_NAME = "manifest.json"
@@ -121,6 +121,8 @@ def load_bundle(path: str | Path) -> Bundle:
     expect("bundle", path, (str, Path))
     path = Path(path)
     found = look_at(path, BundleError)
+    if found is None and restore(path):
+        found = look_at(path, BundleError)
     if found is None:
         raise BundleError(
             f"{shown_path(path)}: no such bundle.", Remedy("Check the path, or make one", command=_MAKE_ONE)
@@ -178,10 +180,9 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
             made = folder.with_name(folder.name + ".zip")
             _pack(folder, [MANIFEST_NAME, *files], made)
             shutil.rmtree(folder)
+        load_bundle(made).verify()  # Before anything is replaced.
         commit_folder(made, output, replace=force)
-    bundle = load_bundle(output)
-    bundle.verify()
-    return bundle
+    return load_bundle(output)
 
 
 def check_output(output: Path, *, inputs: Iterable[str | Path | None] = (), force: bool = False) -> Output:
@@ -263,7 +264,6 @@ def _is_copy(folder: Path, sha256: str) -> bool:
 def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown: Path) -> None:
     """Unpack the listed files, check the hash of each, and make them `folder` in one rename."""
     try:
-        BUNDLES.sweep(folder.parent)
         with staged_folder(folder) as staging:
             archive.extract(MANIFEST_NAME, staging)
             for name, entry in manifest.files.items():

@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import stat
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,11 +13,8 @@ from typing import Any, BinaryIO
 
 from ..errors import Remedy, UsageError
 from ..files import look_at
-from ..outputs import is_staging, remove
+from ..outputs import is_staging
 from ..settings import read_settings
-
-LEFT_BEHIND_SECONDS = 3600
-"""What was being written so long ago is of a process that was killed."""
 
 OTHER_FOLDER = Remedy("Name a folder of your own", command="export MMCAF_CACHE=/path/to/folder")
 MAKE_ROOM = replace(OTHER_FOLDER, text="Make room there, or name another folder")
@@ -76,13 +72,6 @@ class CacheKind:
             folder = self.folder()
         found = [self._item(path) for path in folder.iterdir() if self._fits(path.name)]
         return sorted((item for item in found if item is not None), key=lambda item: (item.last_used, item.path))
-
-    def sweep(self, folder: Path) -> None:
-        """Remove what killed processes left behind."""
-        for path in folder.iterdir():
-            with suppress(OSError):
-                if is_staging(path.name) and time.time() - path.lstat().st_mtime > LEFT_BEHIND_SECONDS:
-                    remove(path)
 
     def _fits(self, name: str) -> bool:
         return is_staging(name) or re.fullmatch(self.pattern, name) is not None

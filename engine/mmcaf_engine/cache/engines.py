@@ -185,8 +185,7 @@ class EngineCache:
         return self.folder / engine_key(facts)
 
     def _make_room(self, newest: Path) -> None:
-        """Remove what nobody finished, and the least recently used engines until all fit."""
-        ENGINES.sweep(self.folder)
+        """Remove the least recently used engines until all fit."""
         items = ENGINES.items(self.folder)
         total = sum(item.size for item in items)
         for item in items:

@@ -1,14 +1,13 @@
 """Where an answer goes: what must not be replaced is refused before the work, and nothing is left half written."""
 
+from .leftovers import is_staging, remove, restore, sweep
 from .named import Output, check_writable, refused, scratch_beside, write_all
 from .staged import (
     PRIVATE,
     PUBLIC,
     StagedFile,
     commit_folder,
-    is_staging,
     new_staging_folder,
-    remove,
     scratch_folder,
     staged_file,
     staged_folder,
@@ -26,10 +25,12 @@ __all__ = [
     "new_staging_folder",
     "refused",
     "remove",
+    "restore",
     "scratch_beside",
     "scratch_folder",
     "staged_file",
     "staged_folder",
+    "sweep",
     "write_all",
     "write_file",
 ]

@@ -10,7 +10,9 @@ from typing import Literal
 
 from ..errors import Remedy, UsageError
 from ..files import in_words
-from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, new_staging_folder, remove, staging_path
+from .leftovers import remove, restore, staging_path
+from .mounts import mounted_within
+from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, new_staging_folder
 
 
 @dataclass(frozen=True)
@@ -119,12 +121,15 @@ def _check_place(output: Output, force: bool) -> None:
     if "\0" in str(output.path):
         raise _refusal(output, "a zero byte is part of no path")
     found = found_at(output.path)
+    if found is None and output.kind == "whole" and restore(output.path):
+        found = found_at(output.path)
     if found is None:
         return
     if not _FITTING[output.kind](found.st_mode):
         raise _refusal(output, f"{in_words(found)}, which is never replaced")
-    if output.kind == "whole" and os.path.ismount(output.path):
-        raise _refusal(output, "a mount point, which is never replaced")
+    if output.kind != "folder" and (mounted := mounted_within(output.path)) is not None:
+        what = "a mount point" if mounted.name == output.path.name else f"it holds the mount point {mounted}"
+        raise _refusal(output, f"{what}, which is never replaced")
     if stat.S_ISDIR(found.st_mode) and not any(output.path.iterdir()):
         return
     if output.marker is not None and stat.S_ISDIR(found.st_mode) and not (output.path / output.marker).is_file():

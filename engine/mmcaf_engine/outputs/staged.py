@@ -1,9 +1,6 @@
 """Files and folders that are first written under a name that nobody can guess, then renamed into place."""
 
 import os
-import re
-import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,14 +9,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..files import in_words
+from .exchange import exchange
+from .leftovers import aside_path, hold, let_go, lock, remove, staging_path, sweep_once
 
 PRIVATE = 0o600
 """Rights of a file that this program keeps for itself."""
 
 PUBLIC = 0o666
 """Rights of a file that somebody asked for: those that the umask leaves, or those of the file that it replaces."""
-
-_STAGING = re.compile(r"\.mmcaf-[0-9a-f]{32}\.staging")
 
 
 class StagedFile:
@@ -39,8 +36,10 @@ class StagedFile:
         if mode == PUBLIC and found is not None:
             mode = stat.S_IMODE(found.st_mode) & 0o777
         self._target = target
-        self._staging = staging_path(target.parent)
-        self.stream = create(self._staging, mode)
+        self._lock: int | None = None
+        self._staging, self.stream = _create_held(target.parent, mode)
+        if os.name == "posix":
+            self._lock = os.dup(self.stream.fileno())  # The lock lasts until both are closed.
 
     def finish(self) -> None:
         """Put what was written on the disk.
@@ -62,6 +61,7 @@ class StagedFile:
         self.finish()
         _replaceable(self._target, self._replace)
         self._staging.replace(self._target)
+        self._let_go()
         _sync(self._target.parent)
 
     def discard(self) -> None:
@@ -69,6 +69,12 @@ class StagedFile:
         with suppress(OSError):
             self.stream.close()
         remove(self._staging)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 @contextmanager
@@ -102,15 +108,19 @@ def new_staging_folder(parent: Path, mode: int = 0o700) -> Path:
     Raises:
         OSError: it cannot be made.
     """
-    folder = staging_path(parent)
-    folder.mkdir(mode)
-    return folder
+    sweep_once(parent)
+    while True:
+        folder = staging_path(parent)
+        folder.mkdir(mode)
+        if hold(folder):
+            return folder
 
 
 def commit_folder(staging: Path, target: Path, *, replace: bool = False) -> None:
     """Put everything below `staging` on the disk, then move it to `target` in one rename.
 
-    What is replaced is first moved aside, and removed only when its successor stands: it is never lost.
+    What is replaced changes places with its successor where the system can do that in one step; else it is put aside
+    first, under its own name in a folder that `restore` knows. It is removed only when its successor stands.
 
     Args:
         staging: a folder, or the archive of one, on the file system of `target`.
@@ -123,22 +133,41 @@ def commit_folder(staging: Path, target: Path, *, replace: bool = False) -> None
         if not path.is_symlink():
             _sync(path)
     found = found_at(target)
-    aside: Path | None = None
-    if found is not None:
-        is_folder = stat.S_ISDIR(found.st_mode)
-        if not (is_folder or (replace and stat.S_ISREG(found.st_mode))):
-            raise _in_the_way(target, found)
-        if replace:
-            aside = target.rename(staging_path(target.parent))
+    is_folder = found is not None and stat.S_ISDIR(found.st_mode)
+    if found is not None and not (is_folder or (replace and stat.S_ISREG(found.st_mode))):
+        raise _in_the_way(target, found)
+    if found is None or not replace:
+        staging.rename(target)
+    elif not (is_folder or staging.is_dir()):
+        staging.replace(target)
+    elif not exchange(staging, target):
+        _replace_in_two_steps(staging, target)
+    let_go(staging)
+    _sync(target.parent)
+    remove(staging)  # What was replaced, where the two have changed places.
+
+
+def _replace_in_two_steps(staging: Path, target: Path) -> None:
+    """For systems without the one step: at every moment the old one stands at its place or aside, or the new one does.
+
+    Raises:
+        OSError: the old one is at its place.
+    """
+    aside = aside_path(target.parent)
+    aside.mkdir(0o700)
+    hold(aside)
     try:
+        target.rename(aside / target.name)
+        _sync(aside)
         staging.rename(target)
     except BaseException:
-        if aside is not None:
-            aside.rename(target)
+        with suppress(FileNotFoundError):
+            (aside / target.name).rename(target)
+        with suppress(OSError):
+            aside.rmdir()
+        let_go(aside)
         raise
-    _sync(target.parent)
-    if aside is not None:
-        remove(aside)
+    remove(aside)
 
 
 @contextmanager
@@ -171,36 +200,22 @@ def staged_folder(target: Path, *, replace: bool = False, mode: int = 0o700) -> 
         commit_folder(folder, target, replace=replace)
 
 
-def is_staging(name: str) -> bool:
-    """Whether a file or folder of this name was being written; one that stays is of a process that was killed."""
-    return _STAGING.fullmatch(name) is not None
-
-
-def remove(path: Path) -> bool:
-    """Remove a file or folder, or a link in its place but not what it leads to; False if that failed.
-
-    A folder disappears at once, so that nobody finds half of it.
-    """
-    try:
-        if path.is_dir() and not path.is_symlink():
-            doomed = path.rename(staging_path(path.parent))
-            shutil.rmtree(doomed)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError:
-        return False
-    return True
-
-
-def staging_path(folder: Path) -> Path:
-    """A name in a folder for one use, unlike that of any other process or thread."""
-    return folder / f".mmcaf-{secrets.token_hex(16)}.staging"
-
-
 def create(path: Path, mode: int) -> BinaryIO:
     """A new file, open to be written; never one that stands there already, nor through a link."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(path, flags, mode), "wb")
+
+
+def _create_held(folder: Path, mode: int) -> tuple[Path, BinaryIO]:
+    """A new file that nobody takes for left behind, and its stream."""
+    sweep_once(folder)
+    while True:
+        path = staging_path(folder)
+        stream = create(path, mode)
+        if lock(stream.fileno()) and (os.name != "posix" or os.fstat(stream.fileno()).st_nlink):
+            return path, stream
+        stream.close()
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcaf_engine.cache.cache import LEFT_BEHIND_SECONDS, CacheKind, cache_folder, mark_used, open_own, read_own_json
+from mmcaf_engine.cache.cache import CacheKind, cache_folder, mark_used, open_own, read_own_json
 from mmcaf_engine.errors import UsageError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file owners are of POSIX")
@@ -68,15 +68,6 @@ def test_the_size_of_a_folder_is_that_of_its_files() -> None:
     (entry / "within" / "more").write_bytes(b"1" * 234)
     (entry / "link").symlink_to("engine")
     assert [item.size for item in KIND.items()] == [1234]
-
-
-def test_only_what_was_left_behind_long_ago_is_swept_away() -> None:
-    folder, now = KIND.folder(), time.time()
-    old = put(folder, STAGING, b"1", now - LEFT_BEHIND_SECONDS - 60)
-    new = put(folder, STAGING.replace("0", "1"), b"1", now - LEFT_BEHIND_SECONDS + 60)
-    kept = put(folder, "aaaa", b"1", now - 100 * LEFT_BEHIND_SECONDS)
-    KIND.sweep(folder)
-    assert (old.exists(), new.exists(), kept.exists()) == (False, True, True)
 
 
 def test_what_is_used_goes_last() -> None:

@@ -10,10 +10,11 @@ from typing import Any, BinaryIO
 import pytest
 
 from mmcaf_engine.cache import engines
-from mmcaf_engine.cache.cache import LEFT_BEHIND_SECONDS, cache_folder
+from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, engine_key
 from mmcaf_engine.errors import BackendError
-from mmcaf_engine.outputs import is_staging
+from mmcaf_engine.outputs import is_staging, sweep
+from mmcaf_engine.outputs.leftovers import let_go
 
 FACTS: dict[str, Any] = {"model": "ab", "runtime": "none 1", "precision": "fp32", "threads": 2}
 MIB = 2**20
@@ -151,8 +152,8 @@ def test_the_newest_stays_though_it_alone_is_above_the_limit(cache: EngineCache)
 def test_what_another_process_is_writing_is_left_alone(cache: EngineCache) -> None:
     draft = cache.draft(of(1), "a bundle", lambda output: output.write(bytes(1000)))
     abandoned = cache.draft(of(2), "a bundle", lambda output: output.write(bytes(1000)))
-    long_ago = time.time() - LEFT_BEHIND_SECONDS - 60
-    os.utime(abandoned.folder, (long_ago, long_ago))
+    let_go(abandoned.folder)  # As when its process ends.
+    sweep(cache.folder)
     cache.limit = 1000
     keep(cache, of(3), bytes(10))
     assert draft.folder.exists() and not abandoned.folder.exists()

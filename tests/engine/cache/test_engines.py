@@ -20,7 +20,6 @@ from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, cache_limit, engine_key
 from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
-from mmcaf_engine.outputs import is_staging
 from mmcaf_engine.session.opening import engine_facts
 from mmcaf_engine.session.session import Session
 from privileges import as_ordinary_user
@@ -191,15 +190,6 @@ def test_processes_that_write_at_once_never_see_a_damaged_engine(cache: EngineCa
     for number in range(3):
         found = cache.load({"number": number})
         assert found is None or len(set(bytes(found.blob))) == 1
-
-
-def test_abandoned_drafts_are_removed_in_time(cache: EngineCache) -> None:
-    for age in (0, 7200):
-        draft = cache.draft(FACTS, "a bundle", lambda output: output.write(b"engine"))
-        stamp = draft.folder.stat().st_mtime - age
-        os.utime(draft.folder, (stamp, stamp))
-    put(cache, {"other": 1}, b"engine")
-    assert sum(is_staging(path.name) for path in cache.folder.iterdir()) == 1
 
 
 @pytest.mark.parametrize(("text", "limit"), [("", 8192 * 2**20), ("0", 0), ("3", 3 * 2**20)])
