@@ -83,7 +83,12 @@ def tiny_manifest() -> dict[str, Any]:
 
 def make_tiny_bundle(output: Path, **changes: Any) -> Path:
     """Write the bundle; `changes` replace fields of the manifest."""
-    folder = output.with_name(output.name + ".draft")
+    draft = make_draft(output.with_name(output.name + ".draft"))
+    return write_bundle(draft, {**tiny_manifest(), **changes}, output).folder
+
+
+def make_draft(folder: Path) -> Path:
+    """The bundle's files, without its manifest, in a new folder."""
     folder.mkdir(parents=True)
     onnx.save(_network(), folder / "model.onnx")
     generator = np.random.default_rng(0)
@@ -91,7 +96,7 @@ def make_tiny_bundle(output: Path, **changes: Any) -> Path:
     table = generator.uniform(-1, 1, (2, 2)).astype(np.float32)
     logit = expected_logits({"image": image, "table": table}).astype(np.float32)
     np.savez(folder / "golden.npz", image=image, table=table, logit=logit)
-    return write_bundle(folder, {**tiny_manifest(), **changes}, output).folder
+    return folder
 
 
 def expected_logits(arrays: dict[str, NDArray[Any]]) -> NDArray[np.float64]:

@@ -95,6 +95,15 @@ def test_what_a_killed_process_was_writing_goes_and_what_a_living_one_writes_sta
 
 
 @posix
+def test_a_file_is_held_until_it_is_moved(tmp_path: Path) -> None:
+    staged = StagedFile(tmp_path / "out")
+    staged.finish()
+    sweep(tmp_path)
+    staged.commit()
+    assert names(tmp_path) == ["out"]
+
+
+@posix
 def test_what_was_put_aside_comes_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "file").write_text("old")
