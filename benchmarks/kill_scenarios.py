@@ -5,15 +5,12 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
-RUNS_ON = ("--backend", "openvino", "--precision", "fp32")
-"""Whatever else is tuned, so that the same bits are asked for."""
-
 _POINTS = "[mmcaf_export.networks]\ndensity = density_network:DensityEntry\n"
 
 
@@ -23,24 +20,29 @@ class Scenario:
 
     argv: of its process, in a folder with the study, a bundle b.mmcaf or b.zip, and a cold cache. target: the bundle
     that must be whole, and is answered with. other: of a second process, which runs beside the one that is killed.
-    torch: whether it needs the export extra.
+    backend: what answers afterwards, in FP32. torch: whether it needs the export extra.
     """
 
     name: str
     argv: tuple[str, ...]
     target: str = "b.mmcaf"
     other: tuple[str, ...] = ()
+    backend: str = "onnxruntime"
     torch: bool = False
 
 
+_RUNS_ON = ("--backend", "openvino", "--precision", "fp32")
+"""The backend that keeps engines."""
+
+
 def _infer(bundle: str, output: str) -> tuple[str, ...]:
-    return ("mmcaf-infer", "study.dcm", "record.json", "--bundle", bundle, "-o", output, "--force", *RUNS_ON)
+    return ("mmcaf-infer", "study.dcm", "record.json", "--bundle", bundle, "-o", output, "--force", *_RUNS_ON)
 
 
 SCENARIOS = (
     Scenario("replace", ("replace",)),
-    Scenario("infer", _infer("b.zip", "o.json"), "b.zip"),
-    Scenario("two", _infer("b.zip", "o.json"), "b.zip", other=_infer("b.zip", "p.json")),
+    Scenario("infer", _infer("b.zip", "o.json"), "b.zip", backend="openvino"),
+    Scenario("two", _infer("b.zip", "o.json"), "b.zip", other=_infer("b.zip", "p.json"), backend="openvino"),
     Scenario("tune", ("mmcaf", "tune", "b.mmcaf", "--runs", "2", "-o", "t.json", "--force")),
     Scenario("build", ("mmcaf", "build", "b.mmcaf", "--target", "sm_86", "-o", "engine", "--force")),
     Scenario("export", ("mmcaf", "export", "w.safetensors", "-o", "b.mmcaf", "--force"), torch=True),
@@ -73,21 +75,27 @@ def former_write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *,
     return bundle
 
 
-def import_all(scratch: Path, *, torch: bool) -> None:
+def import_all(scratch: Path, chosen: Iterable[Scenario]) -> None:
     """Import what the children need, so that none of them spends time on it, and start no thread."""
     sys.path.insert(0, str(TESTS))
     import onnxruntime  # noqa: F401
-    import openvino  # noqa: F401
 
-    import mmcaf_cli.infer
-    import mmcaf_cli.main
-    import mmcaf_cli.tune
-    import mmcaf_engine.checkup.kept
-    import mmcaf_engine.session.tune  # noqa: F401
+    import mmcaf_engine.checkup.kept  # noqa: F401
     import tiny_bundle  # noqa: F401
 
-    if not torch:
-        return
+    names = {scenario.name for scenario in chosen}
+    if names != {"replace"}:
+        import openvino  # noqa: F401
+
+        import mmcaf_cli.infer
+        import mmcaf_cli.main
+        import mmcaf_cli.tune  # noqa: F401
+    if any(scenario.torch for scenario in chosen):
+        _import_torch(scratch)
+
+
+def _import_torch(scratch: Path) -> None:
+    """And add the network that is exported, as of another package."""
     site = scratch / "site"
     metadata = site / "mmcaf_density-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -157,7 +165,7 @@ def check(scenario: Scenario, folder: Path, report: Path, *, again: bool) -> Cal
         bundle = load_bundle(Path(scenario.target))
         bundle.verify()
         found["before"] = bundle.sha256
-        found["answer"] = _answer(scenario.target)
+        found["answer"] = _answer(scenario)
         for output in ("o.json", "p.json", "t.json"):
             if Path(output).exists():
                 json.loads(Path(output).read_text(encoding="utf-8"))
@@ -169,7 +177,7 @@ def check(scenario: Scenario, folder: Path, report: Path, *, again: bool) -> Cal
             elif (code := _code(scenario.argv)) != 0:
                 found["wrong"].append(f"the command again ended with {code}")
             found["after"] = load_bundle(scenario.target).sha256
-            found["answer after"] = _answer(scenario.target)
+            found["answer after"] = _answer(scenario)
             found["wrong"] += [f"{path.name} is left" for path in Path.cwd().glob(".mmcaf-*")]
             for output in ("o.json", "p.json"):
                 if Path(output).exists() and _facts(Path(output).read_text()) != found["answer after"]:
@@ -214,12 +222,12 @@ def _code(argv: tuple[str, ...]) -> int:
         return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
 
 
-def _answer(bundle: str) -> str:
+def _answer(scenario: Scenario) -> str:
     """Of the demonstration's study, without what differs from run to run."""
     from mmcaf_engine import infer
 
     record = "record.json" if Path("record.json").exists() else None
-    result = infer("study.dcm", record, bundle=bundle, backend="openvino", precision="fp32")
+    result = infer("study.dcm", record, bundle=scenario.target, backend=scenario.backend, precision="fp32")
     return _facts(result.to_json())
 
 

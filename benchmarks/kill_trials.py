@@ -73,8 +73,8 @@ class Recorded:
         return Moment(signal_name, call, count)
 
     def each(self, call: str) -> Iterator[Moment]:
-        """At every call of this name, the last first, each signal in turn."""
-        for name, count in reversed(self.calls):
+        """At every call of this name in order, each signal in turn."""
+        for name, count in self.calls:
             if name == call:
                 yield from (Moment(signal_name, call, count) for signal_name in SIGNALS)
 

@@ -24,11 +24,18 @@ from kill_scenarios import SCENARIOS, Scenario, check, command, former_write_bun
 from kill_trials import CALLS, SIGNALS, Ended, Moment, Recorded, record, run, start
 from rows import Budget, RowFile, environment
 
-BETWEEN = 0.65
+BETWEEN = 0.8
 """Of the moments, so many at calls between the first and the last change; at least half of all must be hit there."""
 
 AGAIN_EVERY = 4
 """`export` and `quantize` are run again after every so-manieth kill, all others after each."""
+
+
+_STATES = (("before", "answer"), ("after", "answer after"))
+"""What a bundle is before and after its command, and how it answers."""
+
+_WRITERS = ("mmcaf_export.export", "mmcaf_export.precision.quantize")
+"""Modules that name `write_bundle`, beside its own."""
 
 
 @dataclass
@@ -60,7 +67,7 @@ class Lab:
         self._draw = random.Random(f"{scenario.name} {seed}")
         self._ended(run(prepare(scenario, scratch, self._template), self._log))
         self._recorded = self._record()
-        self._right = self._look(again=True)
+        self._right = self._look(self._fresh(), again=True)
         if self._right["wrong"]:
             raise RuntimeError(f"{scenario.name}: wrong before any kill: {self._right['wrong']}")
 
@@ -93,7 +100,7 @@ class Lab:
         if beside is not None and (other := beside()).code != 0:
             tally.wrong.append(f"{moment}: the process beside it ended with {other.code}: {other.said[-200:]}")
         try:
-            found = self._look(again=again)
+            found = self._look(folder, again=again)
         except RuntimeError as failure:
             lost = not (folder / self.scenario.target).exists() or "BundleError" in str(failure)
             (tally.lost if lost else tally.wrong).append(f"{moment}: {failure}")
@@ -115,10 +122,8 @@ class Lab:
         self._ended(recorded.ended)
         return recorded
 
-    def _look(self, *, again: bool) -> dict[str, Any]:
-        folder, report = self._scratch / "work", self._scratch / "report.json"
-        if not hasattr(self, "_right"):
-            folder = self._fresh()
+    def _look(self, folder: Path, *, again: bool) -> dict[str, Any]:
+        report = self._scratch / "report.json"
         report.unlink(missing_ok=True)
         self._ended(run(check(self.scenario, folder, report, again=again), self._scratch / "check.log"))
         found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
@@ -140,9 +145,6 @@ class Lab:
         return self._scratch / "child.log"
 
 
-_STATES = (("before", "answer"), ("after", "answer after"))
-
-
 def main() -> int:
     """Kill what is asked for, print a line for each command, and write the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,7 +152,7 @@ def main() -> int:
     parser.add_argument("--moments", type=int, default=200, help="for each command")
     parser.add_argument("--commands", nargs="+", choices=names, default=names)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--call", choices=CALLS, help="only at calls of this name, the last first, in place of a draw")
+    parser.add_argument("--call", choices=CALLS, help="only at calls of this name, in order, in place of a draw")
     parser.add_argument("--minutes", type=float, help="begin no further trial after so long, shared by the commands")
     parser.add_argument("--former", action="store_true", help="with the write_bundle of commit 50593ee")
     parser.add_argument("--output", type=Path, help="a CSV file for the rows")
@@ -160,7 +162,7 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
         scratch = Path(name).resolve()
-        import_all(scratch, torch=any(scenario.torch for scenario in chosen))
+        import_all(scratch, chosen)
         if given.former:
             use_former()
         budget = Budget(None if given.minutes is None else given.minutes * 60)
@@ -193,9 +195,6 @@ def use_former() -> None:
     modules += [sys.modules[name] for name in _WRITERS if name in sys.modules]
     for module in modules:
         module.write_bundle = former_write_bundle  # type: ignore[attr-defined]
-
-
-_WRITERS = ("mmcaf_export.export", "mmcaf_export.precision.quantize")
 
 
 def tell(name: str, tally: Tally) -> None:

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from mmcaf_engine.backends.tensorrt.conv_precision import PRODUCTS, flops_by_precision
-from mmcaf_engine.backends.tensorrt.signature import SIGNATURE_NAME, Package, read_package
+from mmcaf_engine.backends.tensorrt.signature import Package, package_output, read_package
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import printable, program
-from mmcaf_engine.outputs import Output
 from mmcaf_engine.session.build_ahead import Ahead, build_ahead
 from mmcaf_engine.session.trusting import trust_package
 
@@ -22,7 +21,7 @@ def build_command(
 ) -> None:
     """Build, and print what was built, in which types it computes, and where it is."""
     if output is not None:
-        report.check(Output("output", output, "whole", SIGNATURE_NAME), inputs=[path])
+        report.check(package_output(output), inputs=[path])
     with ProgressBar() as progress:
         made = build_ahead(
             load_bundle(path),

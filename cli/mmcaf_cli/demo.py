@@ -1,6 +1,7 @@
 """`mmcaf demo`."""
 
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ _PARTS = {
 }
 """Files and folders of each kind."""
 
+_NAMES = re.compile(r"(\w+/)?slice-\d{3}\.dcm|\w+\.nii\.gz")
+"""Of the files in those folders."""
+
 
 @dataclass(frozen=True)
 class _Example:
@@ -36,7 +40,7 @@ class _Example:
 def demo_command(folder: Path, kind: Kind, seed: int, report: Report) -> None:
     """Write one synthetic patient's files, each whole or not at all."""
     place = Output("output", folder, "folder")
-    parts = [Output("output", folder / name, "whole") for name in _PARTS[kind]]
+    parts = [Output("output", folder / name, "whole", own=_own_files) for name in _PARTS[kind]]
     report.check(place, *parts)
     with refused(place):
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,6 +62,12 @@ def demo_command(folder: Path, kind: Kind, seed: int, report: Report) -> None:
             }
         ),
     )
+
+
+def _own_files(folder: Path) -> list[str]:
+    """Those that are named as a demonstration's are."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return [name for name in names if _NAMES.fullmatch(name)]
 
 
 def _command(folder: Path, example: _Example) -> str:

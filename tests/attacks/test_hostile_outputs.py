@@ -9,7 +9,7 @@ import pytest
 
 from command import Command
 from mmcaf_engine import load_bundle
-from mmcaf_engine.bundle.bundle import Bundle, write_bundle
+from mmcaf_engine.bundle.bundle import Bundle, check_output, write_bundle
 from mmcaf_engine.errors import BundleError, MmcafError, UsageError
 from refusals import check_facts, refused
 from tiny_bundle import make_tiny_bundle, tiny_manifest
@@ -109,6 +109,44 @@ def test_a_bundle_never_replaces_a_folder_of_something_else(tmp_path: Path) -> N
     with refused(UsageError, str(home), "manifest.json"):
         write_bundle(source(tmp_path), tiny_manifest(), home, force=True)
     assert (home / "thesis.tex").read_text() == "precious"
+
+
+MANIFESTS = {
+    "of a web page": ('{"name": "my page", "icons": []}', "manifest.json"),
+    "no JSON": ("precious", "manifest.json"),
+    "a list": ("[]", "manifest.json"),
+    "a bundle's, beside something else": ('{"format_version": 1, "models": {}, "files": {"a": {}}}', "thesis.tex"),
+}
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS)
+def test_a_manifest_of_something_else_makes_no_bundle(tmp_path: Path, manifest: str) -> None:
+    home, (text, said) = tmp_path / "home", MANIFESTS[manifest]
+    home.mkdir()
+    (home / "manifest.json").write_text(text)
+    (home / "thesis.tex").write_text("precious")
+    with refused(UsageError, str(home), said):
+        check_output(home, force=True)
+
+
+@pytest.mark.parametrize("damage", ["of a later version", "without a file", "signed"])
+def test_a_bundle_is_replaced_however_damaged(tmp_path: Path, damage: str) -> None:
+    place = make_tiny_bundle(tmp_path / "tiny.mmcaf")
+    manifest = place / "manifest.json"
+    if damage == "of a later version":
+        manifest.write_text(manifest.read_text().replace('"format_version": ', '"format_version": 9'))
+    elif damage == "without a file":
+        (place / "model.onnx").unlink()
+    else:
+        (place / "manifest.json.minisig").write_text("signed")
+    check_output(place, force=True)
+
+
+def test_a_demonstration_replaces_no_folder_of_somebody(run: Command, tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    (tmp_path / "series" / "IM0001").write_text("precious")
+    run("mmcaf", "demo", "--force", "-o", tmp_path).refused(2, str(tmp_path / "series"), "IM0001")
+    assert (tmp_path / "series" / "IM0001").read_text() == "precious"
 
 
 @pytest.mark.parametrize("make", [fifo, link])

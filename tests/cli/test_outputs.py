@@ -42,7 +42,7 @@ def test_a_file_that_is_read_is_never_replaced(tmp_path: Path) -> None:
 
 
 def test_what_stands_there_is_replaced_by_force_alone(tmp_path: Path) -> None:
-    folder = Output("output", tmp_path / "bundle", "whole", "manifest.json")
+    folder = Output("output", tmp_path / "bundle", "whole", "manifest.json", lambda folder: {"manifest.json"})
     folder.path.mkdir()
     (folder.path / "manifest.json").touch()
     Report(force=True).check(folder)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from mmcaf_engine import load_bundle
+from mmcaf_engine.bundle.bundle import check_output
 from mmcaf_engine.outputs import (
     Output,
     StagedFile,
-    check_writable,
     new_staging_folder,
     remove,
     restore,
@@ -135,7 +135,7 @@ def test_a_bundle_that_was_put_aside_is_found_by_the_next_run(tmp_path: Path) ->
     put_aside(bundle)
     assert load_bundle(bundle).sha256 == before
     put_aside(bundle)
-    check_writable([Output("output", bundle, "whole", "manifest.json")], force=True)
+    check_output(bundle, force=True)
     assert load_bundle(bundle).sha256 == before and names(tmp_path / "kept") == ["tiny.mmcaf"]
 
 

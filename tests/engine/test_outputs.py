@@ -314,7 +314,7 @@ def test_an_existing_file_needs_force(place: Path) -> None:
 @pytest.mark.parametrize("kind", ["folder", "whole"])
 def test_a_folder_needs_force_if_it_is_not_empty(place: Path, kind: str) -> None:
     (place / "out").mkdir()
-    output = Output("save", place / "out", kind)  # type: ignore[arg-type]
+    output = Output("save", place / "out", kind, own=lambda folder: {"file"})  # type: ignore[arg-type]
     check_writable([output])
     (place / "out" / "file").write_text("old")
     with refused(UsageError, str(place / "out"), option="force"):
@@ -324,13 +324,24 @@ def test_a_folder_needs_force_if_it_is_not_empty(place: Path, kind: str) -> None
 
 
 def test_only_a_folder_of_its_kind_is_replaced_as_a_whole(place: Path) -> None:
-    output = Output("output", place / "out", "whole", "manifest.json")
+    own: list[set[str] | None] = [None]
+    output = Output("output", place / "out", "whole", "manifest.json", lambda folder: own[0])
+    check_writable([output])
     (place / "out").mkdir()
-    (place / "out" / "thesis.tex").write_text("precious")
+    check_writable([output])
+    (place / "out" / "within").mkdir()
+    (place / "out" / "within" / "thesis.tex").write_text("precious")
     with refused(UsageError, str(place / "out"), "manifest.json", option="output"):
         check_writable([output], force=True)
-    (place / "out" / "manifest.json").write_text("{}")
+    own[0] = {"thesis.tex"}
+    for plain in (output, Output("output", place / "out", "whole")):
+        with refused(UsageError, str(place / "out"), "thesis.tex", option="output"):
+            check_writable([plain], force=True)
+    own[0] = {"within/thesis.tex"}
     check_writable([output], force=True)
+    (place / "out" / "link").symlink_to(place)
+    with refused(UsageError, str(place / "out"), "link", option="output"):
+        check_writable([output], force=True)
 
 
 def the_same(study: Path) -> Path:
@@ -375,7 +386,8 @@ def test_what_lies_in_an_input_folder_is_never_replaced_and_nothing_is_added(pla
 def test_a_folder_that_holds_an_input_is_never_replaced(place: Path) -> None:
     (place / "checkpoint.pth").write_bytes(b"weights")
     with refused(UsageError, str(place), "input", "checkpoint.pth", option="output"):
-        check_writable([Output("output", place, "whole")], inputs=[place / "checkpoint.pth"], force=True)
+        output = Output("output", place, "whole", own=lambda folder: {"checkpoint.pth"})
+        check_writable([output], inputs=[place / "checkpoint.pth"], force=True)
     check_writable([Output("save", place, "folder")], inputs=[place / "checkpoint.pth"], force=True)
 
 

@@ -26,6 +26,7 @@ from ..outputs import Output, check_writable, commit_folder, refused, remove, re
 from ..strict_json import parse_json
 
 MANIFEST_NAME = "manifest.json"
+_SIGNATURE_NAME = f"{MANIFEST_NAME}.minisig"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_MEMBERS = MOST_FILES + 1
 """Of a zip: the files that a manifest may list, and the manifest."""
@@ -191,9 +192,23 @@ def check_output(output: Path, *, inputs: Iterable[str | Path | None] = (), forc
     Raises:
         UsageError: as `outputs.check_writable`.
     """
-    place = Output("output", output, "whole", MANIFEST_NAME)
+    place = Output("output", output, "whole", MANIFEST_NAME, _own_files)
     check_writable([place], inputs=inputs, force=force)
     return place
+
+
+def _own_files(folder: Path) -> set[str] | None:
+    """What a bundle's folder holds, of whatever version and however damaged; None if its manifest is none of ours."""
+    name = str(folder / MANIFEST_NAME)
+    try:
+        data = read_bounded(folder / MANIFEST_NAME, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
+        document = parse_json(data, name=name, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
+    except BundleError:
+        return None
+    if not isinstance(document, dict) or not {"format_version", "models"} <= set(document):
+        return None
+    files = document.get("files")
+    return {MANIFEST_NAME, _SIGNATURE_NAME, *(files if isinstance(files, dict) else ())}
 
 
 def file_sha256(path: Path) -> str:

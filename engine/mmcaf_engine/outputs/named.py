@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +21,16 @@ class Output:
 
     kind: "file"; "folder", into which files are put; "whole", a folder or an archive of one that is made beside its
     place and moved there. Folders above the latter two may be missing.
-    marker: a file that a folder must hold to be replaced as a whole, so that no folder of another kind ever is.
+    own: of a folder that stands there, the files in it that may go, as paths within it with slashes; None if it is not
+    of the kind that is replaced as a whole. A folder that holds any other file never is; by default, any file.
+    marker: the file by which such a folder is known, for people.
     """
 
     option: str
     path: Path
     kind: Literal["file", "folder", "whole"] = "file"
     marker: str | None = None
+    own: Callable[[Path], Collection[str] | None] = lambda _folder: ()
 
 
 _FITTING: dict[str, Callable[[int], bool]] = {
@@ -132,11 +135,20 @@ def _check_place(output: Output, force: bool) -> None:
         raise _refusal(output, f"{what}, which is never replaced")
     if stat.S_ISDIR(found.st_mode) and not any(output.path.iterdir()):
         return
-    if output.marker is not None and stat.S_ISDIR(found.st_mode) and not (output.path / output.marker).is_file():
-        raise _refusal(output, f"exists already and holds no {output.marker}; it is never replaced")
+    if output.kind == "whole" and stat.S_ISDIR(found.st_mode):
+        _check_own(output)
     if not force:
         more = " and is not empty" if stat.S_ISDIR(found.st_mode) else ""
         raise _refusal(output, f"exists already{more}", Remedy("Choose another path, or replace it", option="force"))
+
+
+def _check_own(output: Output) -> None:
+    own = output.own(output.path)
+    if own is None:
+        raise _refusal(output, f"exists already and holds no {output.marker} of that kind; it is never replaced")
+    for path in sorted(output.path.rglob("*")):
+        if (path.is_symlink() or not path.is_dir()) and path.relative_to(output.path).as_posix() not in own:
+            raise _refusal(output, f"exists already, and {path.name} in it is not ours; it is never replaced")
 
 
 def _check_inputs(output: Output, inputs: Sequence[Path]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
-from mmcaf_engine.bundle.bundle import MANIFEST_NAME, Bundle, check_output, load_bundle, write_bundle
+from mmcaf_engine.bundle.bundle import Bundle, check_output, load_bundle, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, open_golden, own_probabilities
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
@@ -92,7 +92,10 @@ def quantize_bundle(
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     with scratch_beside(place) as scratch:
         folder = scratch / "bundle"
-        shutil.copytree(bundle.folder, folder, ignore=shutil.ignore_patterns(MANIFEST_NAME, ACCURACY_NAME))
+        for name in manifest.files:
+            if name != ACCURACY_NAME:
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.file(name), folder / name)
         models = {held: folder / file for held, file in manifest.models.items()}
         windows = cache(lambda: _windows(bundle, source, tell))
 

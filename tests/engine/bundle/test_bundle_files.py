@@ -158,7 +158,7 @@ def test_only_a_bundle_is_ever_replaced(there: str, tmp_path: Path) -> None:
         with pytest.raises(UsageError):
             check_output(output, force=True)
         assert (output / "thesis.txt").exists()
-        (output / "manifest.json").write_text("{}")
+        (output / "manifest.json").write_text('{"format_version": 1, "models": {}, "files": {"thesis.txt": {}}}')
     else:
         output.write_text("an archive")
     with pytest.raises(UsageError):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Final, Literal, get_args
 
 from pydantic import Field, ValidationError
 
@@ -125,13 +125,23 @@ def write_package(
     return read_package(folder)
 
 
+def package_output(folder: Path) -> Output:
+    """A folder to write a package to, which replaces a package and nothing else."""
+    return Output("output", folder, "whole", SIGNATURE_NAME, _own_files)
+
+
+def _own_files(folder: Path) -> set[str] | None:
+    """What a package holds, however damaged; None if it is none."""
+    return {SIGNATURE_NAME, *get_args(FileName)} if (folder / SIGNATURE_NAME).is_file() else None
+
+
 def check_output(folder: Path, *, force: bool = False) -> Output:
     """Refuse a folder that a package could not or must not be written to, before the long work.
 
     Raises:
         UsageError: it is refused, or the one above it is missing.
     """
-    output = Output("output", folder, "whole", SIGNATURE_NAME)
+    output = package_output(folder)
     check_writable([output], force=force)
     if not folder.parent.is_dir():
         raise UsageError(
