@@ -6,6 +6,7 @@ import logging
 import tempfile
 import traceback
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save, save_zip, write
 from mmcaf_engine import Answerer, infer, load_bundle, open_session
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
-from mmcaf_engine.errors import BackendError, MmcafError
+from mmcaf_engine.errors import BackendError, MmcafError, StudyError
+from mmcaf_engine.study.faults import DamagedError, doing
+from refusals import refused
 from tiny_report import make_tiny_report
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # as at import, which pytest undoes
@@ -95,7 +98,27 @@ def in_a_sequence(folder: Path) -> Path:
     return write(image, folder / "enhanced")
 
 
+def as_a_sequence(keyword: str) -> Callable[[Path], Path]:
+    """A text element whose type says that it is a sequence, with the patient in its item."""
+
+    def make(folder: Path) -> Path:
+        series = images()
+        for image in series:
+            item = Dataset()
+            change(item, **PATIENT)
+            image.pop(keyword, None)
+            image.add_new(keyword, "SQ", [item])
+        return save(series, folder / "study")
+
+    return make
+
+
+TEXTS = ("Modality", "ImageType", "SeriesDescription", "StudyDate", "PatientAge", "PatientSex", "BodyPartExamined")
+TEXTS += ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PhotometricInterpretation", "RescaleType")
+TEXTS += ("PatientID", "PatientWeight", "PatientPosition", "ConvolutionKernel", "ProtocolName")
+
 STUDIES: dict[str, Callable[[Path], Path]] = {
+    **{f"{keyword}-as-a-sequence": as_a_sequence(keyword) for keyword in TEXTS},
     "sound": with_elements(),
     "zip": zipped,
     "jpeg-2000": packed(JPEG2000Lossless),
@@ -291,3 +314,24 @@ def test_of_stored_cases_a_runtime_is_quoted_whole(
     with pytest.raises(BackendError, match=r"RuntimeError: node 7: \[31mx{1000}") as caught:
         open_session(load_bundle(tiny_bundle), backend="onnxruntime")
     assert len(str(caught.value)) < 5000 and "\x1b" not in str(caught.value)
+
+
+def test_a_decoder_that_warns_quotes_nothing(said: io.StringIO, capfd: pytest.CaptureFixture[str]) -> None:
+    """libpng names a colour profile by the file's own words."""
+    import imagecodecs
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+    plain = bytes(imagecodecs.png_encode(VALUES[0].astype("uint8")))
+    profile = zlib.compress(b"\0" * 200)
+    picture = plain[:33] + chunk(b"iCCP", NAME.encode() + b"\0\0" + profile) + chunk(b"pHYs", b"x") + plain[33:]
+    assert imagecodecs.png_decode(picture).shape == VALUES[0].shape
+    assert said.getvalue() + "".join(capfd.readouterr()) == ""
+
+
+def test_a_decoder_that_quotes_the_file_is_not_quoted() -> None:
+    for failure, told in ((RuntimeError(NAME), "RuntimeError"), (DamagedError("2 of 3 frames"), "2 of 3 frames")):
+        with refused(StudyError, "slice", told) as caught, doing("slice"):
+            raise failure
+        assert not any(secret in str(caught.value) for secret in SECRETS)

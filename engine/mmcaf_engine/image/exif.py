@@ -5,6 +5,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..study.faults import DamagedError
+
 UPRIGHT = {
     1: "left as it was",
     2: "mirrored left to right",
@@ -35,15 +37,15 @@ def orientation(block: bytes) -> int:
     """The orientation of an EXIF block, which is a TIFF header and its first directory; 1 where it has none.
 
     Raises:
-        ValueError: the block is damaged.
+        DamagedError: the block is damaged.
     """
     if block[:4] not in (b"II*\0", b"MM\0*"):
-        raise ValueError("an EXIF block without TIFF header")
+        raise DamagedError("an EXIF block without TIFF header")
     order: Literal["little", "big"] = "little" if block[:2] == b"II" else "big"
 
     def number(at: int, size: int) -> int:
         if at + size > len(block):
-            raise ValueError("an EXIF block that is cut short")
+            raise DamagedError("an EXIF block that is cut short")
         return int.from_bytes(block[at : at + size], order)
 
     first = number(4, 4)
@@ -58,7 +60,7 @@ def jpeg_orientation(data: bytes) -> int:
     """The orientation of a JPEG stream whose markers up to the first scan are known to be sound.
 
     Raises:
-        ValueError: its EXIF block is damaged.
+        DamagedError: its EXIF block is damaged.
     """
     at = 2
     while (marker := int.from_bytes(data[at : at + 2], "big")) != _SCAN:

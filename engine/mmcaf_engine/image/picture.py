@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import StudyError
 from ..study.dicom.codestream import jpeg_header
-from ..study.faults import doing
+from ..study.faults import DamagedError, doing
 from ..study.files import MAX_RATIO, RATIO_FROM_BYTES, Source
 from .candidate import Candidate, Grey, Plane, refuse_size
 from .exif import UPRIGHT, jpeg_orientation, orientation, upright
@@ -89,12 +89,12 @@ def _read(source: Source, kind: str) -> _Header:
     name = source.name
     if source.size > MAX_FILE_BYTES:
         raise StudyError(f"{name}: {source.size} bytes; at most {MAX_FILE_BYTES} are read of a picture.", _REMEDY)
-    with doing(f"{name}: reading the {kind} file", remedy="Copy the file again.", quote=True):
+    with doing(f"{name}: reading the {kind} file", remedy="Copy the file again."):
         with source.open() as stream:
             data = stream.read()
         header = _png(data, name) if kind == "PNG" else _jpeg(data, name)
         if header.lies not in UPRIGHT:
-            raise ValueError(f"EXIF orientation {header.lies}; 1 to 8 are known")
+            raise DamagedError(f"EXIF orientation {header.lies}; 1 to 8 are known")
     decoded = header.rows * header.columns * header.pixel_bytes
     if decoded > RATIO_FROM_BYTES and decoded > MAX_RATIO * source.size:
         raise StudyError(
@@ -111,7 +111,7 @@ def _png(data: bytes, name: str) -> _Header:
     while not ended:
         chunks += 1
         if chunks > MAX_CHUNKS:
-            raise ValueError(f"more than {MAX_CHUNKS} chunks")
+            raise DamagedError(f"more than {MAX_CHUNKS} chunks")
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         end = at + 12 + length
         if end > len(data) or len(kind) < 4:
@@ -122,9 +122,9 @@ def _png(data: bytes, name: str) -> _Header:
             )
         body = data[at + 8 : end - 4]
         if zlib.crc32(kind + body) != int.from_bytes(data[end - 4 : end], "big"):
-            raise ValueError(f"the chunk {at} bytes into it does not have its checksum")
+            raise DamagedError(f"the chunk {at} bytes into it does not have its checksum")
         if (at == len(_PNG)) != (kind == b"IHDR") or (kind == b"IHDR" and length != 13):
-            raise ValueError("one IHDR chunk of 13 bytes was expected, before all others")
+            raise DamagedError("one IHDR chunk of 13 bytes was expected, before all others")
         if kind == b"IHDR":
             columns, rows = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
             pixel_bytes = _png_pixel_bytes(bits=body[8], colour=body[9], name=name)
@@ -132,7 +132,7 @@ def _png(data: bytes, name: str) -> _Header:
         elif kind == b"eXIf":
             lies = orientation(body)
         elif kind not in _PNG_CHUNKS and kind[0] < 0x60:
-            raise ValueError("a critical chunk that the standard does not have")
+            raise DamagedError("a critical chunk that the standard does not have")
         if kind in _PNG_CHUNKS:
             kept.append(data[at:end])
         ended, at = kind == b"IEND", end
@@ -146,7 +146,7 @@ def _png_pixel_bytes(*, bits: int, colour: int, name: str) -> int:
             _REMEDY,
         )
     if colour not in _PNG_SAMPLES or (bits not in (8, 16) and colour != _PNG_PALETTE):
-        raise ValueError(f"{bits} bits of colour type {colour}")
+        raise DamagedError(f"{bits} bits of colour type {colour}")
     return _PNG_SAMPLES[colour] * (2 if bits == 16 else 1)
 
 
@@ -181,11 +181,11 @@ def _decode(source: Source, kind: str) -> Grey:
     import imagecodecs
 
     name, header = source.name, _read(source, kind)
-    with doing(f"{name}: decoding its pixels ({kind})", remedy="Copy the file again.", quote=True):
+    with doing(f"{name}: decoding its pixels ({kind})", remedy="Copy the file again."):
         decode = imagecodecs.png_decode if kind == "PNG" else imagecodecs.jpeg8_decode
         samples: Samples = np.asarray(decode(header.data))
         if samples.shape[:2] != (header.rows, header.columns) or samples.dtype not in (np.uint8, np.uint16):
-            raise ValueError(f"the decoder gave {samples.shape} of {samples.dtype}")
+            raise DamagedError(f"the decoder gave {samples.shape} of {samples.dtype}")
         plane = _grey(samples, name, kind)
     if header.lies == 1:
         return Grey(plane)

@@ -30,3 +30,4 @@ __all__ = [
 # pydicom tells of odd header values by quoting them, patients' names and numbers among them.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom(\.|$)")
 logging.getLogger("pydicom").setLevel(logging.ERROR)
+logging.getLogger("imagecodecs").setLevel(logging.CRITICAL + 1)  # libpng quotes what a file holds.

@@ -9,21 +9,22 @@ from ..errors import MmcafError, StudyError
 from ..errors import printable as printable
 from ..files import cure, reason
 
-MAX_DETAIL = 160
+
+class DamagedError(ValueError):
+    """Data that are damaged, in our own words, which quote nothing of them; `doing` says where and what to do."""
 
 
 @contextmanager
-def doing(what: str, *, remedy: str = "Send the study again.", quote: bool = False) -> Iterator[None]:
+def doing(what: str, *, remedy: str = "Send the study again.") -> Iterator[None]:
     """Run a block in which only errors of ours may leave.
 
     Args:
         what: the work and the file that it is done on; messages start with it.
         remedy: what to do when the data are damaged.
-        quote: pass on the first line of a foreign message. Only where the foreign code sees no
-            patient data, such as a pixel decoder.
 
     Raises:
-        StudyError: in place of every foreign exception, which it carries as its cause.
+        StudyError: in place of every foreign exception, which it carries as its cause. Of that it says the class alone:
+            its text may quote what the file holds.
     """
     try:
         yield
@@ -38,5 +39,5 @@ def doing(what: str, *, remedy: str = "Send the study again.", quote: bool = Fal
             raise StudyError(f"{what}: the data are damaged ({type(failure).__name__}).", remedy) from failure
         raise StudyError(f"{what}: cannot be read: {reason(failure)}.", cure(failure)) from failure
     except Exception as failure:
-        detail = f": {printable(str(failure).strip(), MAX_DETAIL)}" if quote and str(failure).strip() else ""
-        raise StudyError(f"{what}: damaged ({type(failure).__name__}{detail}).", remedy) from failure
+        said = str(failure) if isinstance(failure, DamagedError) else type(failure).__name__
+        raise StudyError(f"{what}: damaged ({said}).", remedy) from failure

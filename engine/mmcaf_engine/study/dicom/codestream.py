@@ -15,6 +15,8 @@ from pydicom.uid import (
     JPEGLSTransferSyntaxes,
 )
 
+from ..faults import DamagedError
+
 MAX_TILES = 1024
 MIN_BLOCK_LOG2 = 4
 """JPEG 2000: precincts and code blocks of at least 16 x 16 samples. Encoders use 32 or more; a decoder
@@ -64,7 +66,7 @@ def frame_header(frame: bytes, syntax: UID) -> FrameHeader | None:
     """The header of one compressed frame; None for a syntax that has none, such as RLE.
 
     Raises:
-        ValueError: the frame is not what the transfer syntax says, or is cut short.
+        DamagedError: the frame is not what the transfer syntax says, or is cut short.
     """
     if syntax in JPEG2000TransferSyntaxes:
         return replace(_jpeg2000(frame), exact=syntax in _LOSSLESS)
@@ -78,35 +80,35 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
     (ISO/IEC 15444-1 A.5.1, A.6.1, A.6.2).
 
     Raises:
-        ValueError: so many tiles, or so small precincts or code blocks, or a header cut short.
+        DamagedError: so many tiles, or so small precincts or code blocks, or a header cut short.
     """
     if syntax not in JPEG2000TransferSyntaxes:
         return
     right, bottom, _, _, width, height = (_number(frame, at, 4) for at in range(8, 32, 4))
     if not (width and height) or -(-right // width) * -(-bottom // height) > MAX_TILES:
-        raise ValueError(f"tiles of {width} x {height}; at most {MAX_TILES} tiles are read")
+        raise DamagedError(f"tiles of {width} x {height}; at most {MAX_TILES} tiles are read")
     at, styles = 4 + _number(frame, 4, 2), 0
     while (marker := _number(frame, at, 2)) != _SOT:
         if marker == _COD:
             style = frame[at + 4 : at + 2 + _number(frame, at + 2, 2)]
             if len(style) < 10:
-                raise ValueError("a coding style of too few bytes")
+                raise DamagedError("a coding style of too few bytes")
             blocks = [style[6] + 2, style[7] + 2]
             precincts = [bits for size in style[10:] for bits in (size & 15, size >> 4)] if style[0] & 1 else []
             if min(blocks + precincts) < MIN_BLOCK_LOG2:
-                raise ValueError("code blocks or precincts of less than 16 x 16 samples")
+                raise DamagedError("code blocks or precincts of less than 16 x 16 samples")
             styles += 1
         elif marker == _COC:
-            raise ValueError("a coding style of its own for the one component")
+            raise DamagedError("a coding style of its own for the one component")
         at = _next_segment(frame, at)
     if styles != 1:
-        raise ValueError(f"{styles} coding styles where one was expected")
+        raise DamagedError(f"{styles} coding styles where one was expected")
     while _number(frame, at, 2) == _SOT:
         part, length = at, _number(frame, at + 6, 4)
         at += 12
         while (marker := _number(frame, at, 2)) != _SOD:
             if marker in (_COD, _COC):
-                raise ValueError("a coding style of its own for a tile")
+                raise DamagedError("a coding style of its own for a tile")
             at = _next_segment(frame, at)
         if length == 0:  # up to the end of the codestream
             return
@@ -116,7 +118,7 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
 
 def _jpeg2000(frame: bytes) -> FrameHeader:
     if frame[:4] != _JPEG2000 or len(frame) < 45:
-        raise ValueError("no JPEG 2000 codestream")
+        raise DamagedError("no JPEG 2000 codestream")
     right, bottom, left, top = (_number(frame, at, 4) for at in range(8, 24, 4))
     return FrameHeader(bottom - top, right - left, _number(frame, 40, 2), (frame[42] & 0x7F) + 1)
 
@@ -131,19 +133,19 @@ def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
     makes others wait for ever (CharLS).
 
     Raises:
-        ValueError: no JPEG stream, one of another process, or one that is cut short.
+        DamagedError: no JPEG stream, one of another process, or one that is cut short.
     """
     if frame[:2] != b"\xff\xd8":
-        raise ValueError("no JPEG stream")
+        raise DamagedError("no JPEG stream")
     _end(frame)
     at, found, process = 2, [], 0
     while (marker := _number(frame, at, 2) & 0xFF) != _JPEG_SCAN:
         if frame[at] != 0xFF:
-            raise ValueError(f"no JPEG marker {at} bytes into the stream")
+            raise DamagedError(f"no JPEG marker {at} bytes into the stream")
         if marker in _JPEG_FRAMES:
             if marker not in allowed:
                 expected = " or ".join(f"0xFF{number:02X}" for number in allowed)
-                raise ValueError(f"the JPEG process is 0xFF{marker:02X}; {expected} was expected")
+                raise DamagedError(f"the JPEG process is 0xFF{marker:02X}; {expected} was expected")
             process, rows, columns = marker, _number(frame, at + 5, 2), _number(frame, at + 7, 2)
             found.append(FrameHeader(rows, columns, _number(frame, at + 9, 1), frame[at + 4]))
         if marker == 0xFF:
@@ -151,7 +153,7 @@ def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
         else:
             at = at + 2 if marker in _JPEG_BARE else _next_segment(frame, at)
     if len(found) != 1:
-        raise ValueError(f"{len(found)} JPEG frame headers where one was expected")
+        raise DamagedError(f"{len(found)} JPEG frame headers where one was expected")
     near = _number(frame, at + 5 + 2 * _number(frame, at + 4, 1), 1) if process == _SOF55 else 0
     return replace(found[0], exact=process in (_SOF3, _SOF55) and near == 0)
 
@@ -165,13 +167,13 @@ def _end(frame: bytes) -> int:
     """How many bytes a JPEG stream has up to its end marker and with it.
 
     Raises:
-        ValueError: the marker is missing, or more follows it than what fills a fragment.
+        DamagedError: the marker is missing, or more follows it than what fills a fragment.
     """
     start = max(len(frame) - _MAX_PADDING - len(_EOI), 0)
     end = frame.rfind(_EOI, start) + len(_EOI)
     rest = frame[end:]
     if end < start + len(_EOI) or not (len(rest) < 2 or _PADDING.issuperset(rest)):
-        raise ValueError("the JPEG stream is cut short: the marker that ends it (FFD9) is missing")
+        raise DamagedError("the JPEG stream is cut short: the marker that ends it (FFD9) is missing")
     return end
 
 
@@ -179,11 +181,11 @@ def _next_segment(frame: bytes, at: int) -> int:
     """The marker after the segment at `at`, which holds its own length."""
     length = _number(frame, at + 2, 2)
     if length < 2:
-        raise ValueError(f"a marker segment of {length} bytes")
+        raise DamagedError(f"a marker segment of {length} bytes")
     return at + 2 + length
 
 
 def _number(frame: bytes, at: int, size: int) -> int:
     if at + size > len(frame):
-        raise ValueError("the compressed stream is cut short in its header")
+        raise DamagedError("the compressed stream is cut short in its header")
     return int.from_bytes(frame[at : at + size], "big")

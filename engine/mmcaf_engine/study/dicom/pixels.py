@@ -13,7 +13,7 @@ from ...errors import StudyError
 from ...timing import span
 from ...volume import Intensity
 from ...workers import WORKERS, Scratch, in_order
-from ..faults import doing, printable
+from ..faults import DamagedError, doing, printable
 from ..geometry.arrangement import Geometry
 from .codestream import FrameHeader
 from .encoded import encoded_frames, plain_frames
@@ -170,7 +170,7 @@ def stored_frames(pixels: PixelFormat, wanted: Collection[int], scratch: Scratch
     Raises:
         StudyError: frames that are missing, or cannot be decoded.
     """
-    with doing(f"{pixels.instance.name}: decoding pixels ({pixels.instance.syntax.name})", quote=True):
+    with doing(f"{pixels.instance.name}: decoding pixels ({pixels.instance.syntax.name})"):
         if pixels.encapsulated:
             for index, encoded, header in encoded_frames(pixels, wanted):
                 yield index, _pattern(encoded, header, pixels)
@@ -199,7 +199,7 @@ def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) ->
         return decode_rle(encoded, pixels.rows * pixels.columns, kind.itemsize).view(kind).reshape(shape)
     samples = pixels.decode(encoded)
     if samples.shape != shape or samples.dtype.kind not in "iu" or samples.dtype.itemsize > kind.itemsize:
-        raise ValueError(f"the decoder gave {samples.shape} of {samples.dtype}; {shape} of {kind} was expected")
+        raise DamagedError(f"the decoder gave {samples.shape} of {samples.dtype}; {shape} of {kind} was expected")
     samples = samples.astype(kind, copy=False)
     if header is None:
         return samples

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from ..faults import DamagedError
+
 HEADER_BYTES = 64
 """The number of segments and the offsets of up to fifteen, each four bytes, little endian."""
 END_OF_RUNS = 128
@@ -21,15 +23,15 @@ def decode_rle(frame: bytes, pixels: int, sample_bytes: int) -> NDArray[np.unsig
         [pixels], unsigned, of `sample_bytes` bytes.
 
     Raises:
-        ValueError: another number of segments, offsets out of order, or a segment too short.
+        DamagedError: another number of segments, offsets out of order, or a segment too short.
     """
     header = np.frombuffer(frame[:HEADER_BYTES], "<u4").tolist()
     if len(header) != HEADER_BYTES // 4 or header[0] != sample_bytes:
-        raise ValueError(f"{header[0] if header else 0} RLE segments; {sample_bytes} were expected")
+        raise DamagedError(f"{header[0] if header else 0} RLE segments; {sample_bytes} were expected")
     starts = header[1 : sample_bytes + 1]
     ends = [*starts[1:], len(frame)]
     if starts[0] < HEADER_BYTES or any(end < start for start, end in zip(starts, ends, strict=True)):
-        raise ValueError("RLE segments out of order")
+        raise DamagedError("RLE segments out of order")
     planes = np.empty((pixels, sample_bytes), np.uint8)
     for place, (start, end) in enumerate(zip(starts, ends, strict=True), start=1):
         planes[:, sample_bytes - place] = np.frombuffer(_unpack(frame[start:end], pixels), np.uint8)
@@ -52,5 +54,5 @@ def _unpack(segment: bytes, size: int) -> bytes:
         else:
             at += 1
     if len(unpacked) < size:
-        raise ValueError(f"an RLE segment unpacks to {len(unpacked)} bytes; {size} were expected")
+        raise DamagedError(f"an RLE segment unpacks to {len(unpacked)} bytes; {size} were expected")
     return bytes(unpacked[:size])

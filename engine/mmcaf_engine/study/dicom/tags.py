@@ -46,8 +46,15 @@ class Tags:
         return "\\".join(self.texts(keyword))
 
     def texts(self, keyword: str) -> tuple[str, ...]:
-        """Every value as text without surrounding blanks."""
-        return tuple(str(value).strip() for value in self._values(keyword))
+        """Every value as text without surrounding blanks.
+
+        Raises:
+            StudyError: unreadable, or no text but a sequence or bytes, whose content is never quoted.
+        """
+        values = self._values(keyword)
+        if any(isinstance(value, Dataset | bytes) for value in values):
+            raise self.refusal(keyword, "is no text, which was expected")
+        return tuple(str(value).strip() for value in values)
 
     def text_or(self, keyword: str, default: str) -> str:
         """A value as `text` gives it; `default` where it is absent, empty or unreadable.
