@@ -15,6 +15,7 @@ from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.doctor import examine
 from mmcaf_engine.errors import BackendError
+from mmcaf_engine.manifest import PRECISIONS
 from mmcaf_engine.profile.layers import measure_layers
 from mmcaf_engine.profile.plan import Planned, plan
 from mmcaf_engine.session.choice import choose
@@ -78,6 +79,22 @@ def test_where_the_example_stands(add: Add, bundle: Bundle) -> None:
     assert (loaded.area, loaded.subject, loaded.status) == ("bundle", "reference fp32", "ok")
     assert tuned_for(bundle, 1).runtimes["reference"].startswith("acme 2.1, onnx ")
     assert plan(bundle, ("reference",), ("auto",), 1) == (Planned("reference", "fp32", None),)
+
+
+def test_of_one_rank_those_of_this_package_come_first(add: Add) -> None:
+    add(example(('name = "reference"', 'name = "abacus"\n    rank = 20')), name="abacus")
+    names = list(Backends().classes)
+    assert names.index("abacus") == names.index("openvino") + 1
+
+
+def test_each_precision_has_its_own_answer(add: Add) -> None:
+    add(example())
+    backends = Backends()
+    kind = backends.named("reference")
+    for _ in range(2):
+        assert [backends.can_run(kind, precision).available for precision in PRECISIONS] == [
+            precision == "fp32" for precision in PRECISIONS
+        ]
 
 
 def test_a_backend_of_another_package_is_not_chosen_unasked(add: Add, bundle: Bundle) -> None:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,6 +63,46 @@ def test_texts_of_every_length_read_the_same_weights(tmp_path: Path) -> None:
     large = [{name: t.data_ptr() for name, t in program._constants.items() if t.numel() > 20} for program in programs]
     assert large[0] and large[1:] == large[:1] * (len(BUCKETS) - 1)
     backend.close()
+
+
+def test_a_text_is_padded_behind_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Positions count from its beginning."""
+    manifest = load_bundle(make_tiny_report(tmp_path / "report.mmcaf")).manifest
+    backend = TorchBackend(tmp_path / "none", manifest.inputs, manifest.outputs, 1, lengths=BUCKETS)
+    asked: dict[int, dict[str, np.ndarray]] = {}
+
+    def program(length: int) -> Any:
+        def answer(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+            asked[length] = arrays
+            return {spec.name: np.zeros(1, np.float32) for spec in manifest.outputs}
+
+        return answer
+
+    monkeypatch.setattr(backend, "_program_for", program)
+    texts = [spec.name for spec in manifest.inputs if "L" in spec.shape]
+    length = BUCKETS[0] + 1
+    shapes = {spec.name: [length if axis == "L" else axis for axis in spec.shape[1:]] for spec in manifest.inputs}
+    window = {name: np.ones([1, *shape]) for name, shape in shapes.items()}
+    backend._infer(window)
+    [padded] = asked
+    assert padded == BUCKETS[1] and len(texts) == 2
+    for name in texts:
+        np.testing.assert_array_equal(asked[padded][name], [[1] * length + [0] * (padded - length)])
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs_bf16", "dropped"),
+    [((7, 0), False, True), ((7, 5), False, False), ((8, 0), True, False), ((9, 0), True, False)],
+    ids=["V100", "T4", "A100", "H100"],
+)
+def test_what_a_gpu_runs(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], runs_bf16: bool, dropped: bool
+) -> None:
+    monkeypatch.setattr("mmcaf_engine.backends.torch.backend._gpu", lambda: "NVIDIA card")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda at: capability)
+    assert TorchBackend.can_run("bf16").available is runs_bf16
+    assert TorchBackend.can_run("fp16").available and not TorchBackend.can_run("int8").available
+    assert (TorchBackend.excluded_from_auto() is not None) is dropped
 
 
 @on_processor

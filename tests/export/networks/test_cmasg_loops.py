@@ -170,6 +170,18 @@ def test_a_loop_with_other_weights_inside_stays(written: Callable[[str], Path], 
         assert backend.describe()["kernels"] == {}
 
 
+@needs_kernels
+@pytest.mark.parametrize("state", [0, 1], ids=["output", "cell"])
+def test_a_loop_whose_last_state_is_read_stays(state: int, written: Callable[[str], Path], tmp_path: Path) -> None:
+    """The kernel gives the outputs of all steps alone; the loop would run beside it."""
+    model = load_model(written("soft"))
+    (scan,) = (node for node in model.graph if node.op_type == "Scan")
+    model.graph.outputs.append(scan.outputs[state])
+    ir.save(model, tmp_path / "m.onnx")
+    with opened(tmp_path / "m.onnx") as backend:
+        assert backend.describe()["kernels"] == {}
+
+
 def test_without_kernels_openvino_runs_the_loop(
     written: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -187,8 +187,9 @@ def test_few_slices_leaves_others_alone(layer: nn.Conv3d, depth: int) -> None:
         (nn.Conv3d(3, 2, 3, padding=1, stride=2), (1, 3, 2), (1, 3, 2)),
         (nn.Conv3d(3, 2, (3, 3, 4), padding=(1, 1, 2), stride=(1, 1, 3)), (1, 1, 1), (1, 1, 1)),
         (nn.Conv3d(3, 2, 3), (3, 4, 5), (3, 3, 3)),
+        (nn.Conv3d(3, 2, 3, padding=3, dilation=2, stride=2), (1, 1, 1), (3, 3, 3)),
     ],
-    ids=["depthwise", "dense", "stride", "uneven", "no padding"],
+    ids=["depthwise", "dense", "stride", "uneven", "no padding", "dilated"],
 )
 def test_padding_taps(layer: nn.Conv3d, size: tuple[int, int, int], kernel: tuple[int, int, int]) -> None:
     made, applied, error = one(layer, padding_taps.REWRITE, (2, 3, *size))
@@ -204,6 +205,23 @@ def test_channel_scale(bias: bool) -> None:
     made, applied, error = one(layer, channel_scale.REWRITE, (2, 6, 1, 3, 5))
     assert applied and isinstance(made, channel_scale.ChannelScale)
     assert error <= RELATIVE
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv3d(6, 6, 1, groups=6, padding=(0, 1, 0)),
+        nn.Conv3d(6, 6, 1, groups=6, stride=(1, 1, 2)),
+        nn.Conv3d(6, 6, 1, groups=3),
+        nn.Conv3d(6, 12, 1, groups=6),
+        nn.Conv3d(6, 6, (1, 1, 3), groups=6, padding=(0, 0, 1)),
+    ],
+    ids=["padding", "stride", "groups", "more channels", "taps"],
+)
+def test_channel_scale_leaves_others_alone(layer: nn.Conv3d) -> None:
+    made, applied, error = one(layer, channel_scale.REWRITE, (2, 6, 1, 3, 5))
+    assert not applied and isinstance(made, nn.Conv3d)
+    assert error == 0
 
 
 @pytest.mark.parametrize(("groups", "channels", "size"), [(1, 1, (1, 3, 5)), (2, 32, (3, 5, 7)), (3, 63, (1, 1, 1))])
