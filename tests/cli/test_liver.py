@@ -58,6 +58,15 @@ def test_series_can_be_named_more_than_once(run: Command, study: Path, bundle: P
     assert series[0]["source"] == "t2.nii.gz"
 
 
+def test_a_series_that_is_named_is_never_replaced(run: Command, study: Path, bundle: Path, tmp_path: Path) -> None:
+    series = tmp_path / "t2.nii.gz"
+    series.write_bytes((study / "nifti" / "t2.nii.gz").read_bytes())
+    before = series.read_bytes()
+    command = ("mmcaf-infer", study / "dicom", "--bundle", bundle, "--series", f"t2={series}")
+    run(*command, "--output", series, "--force").refused(2, "t2.nii.gz", "--output")
+    assert series.read_bytes() == before
+
+
 def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: Path) -> None:
     options = ("--backend", "onnxruntime", "--json", "--deidentify", "--series", f"t2={study / 'nifti' / 't2.nii.gz'}")
     series = json.loads(run("mmcaf-infer", study / "dicom", "--bundle", bundle, *options).out)["study"]["series"]

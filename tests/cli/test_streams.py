@@ -347,6 +347,7 @@ def test_progress(
     with ProgressBar() as progress:
         for done in range(4):
             progress("decode", done, 3)
+            assert progress._bar is None or (progress._bar.pos, progress._bar.length) == (done, 3)
     assert ("decoding" in stderr.getvalue()) == shown
 
 

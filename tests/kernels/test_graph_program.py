@@ -258,8 +258,9 @@ def test_values_are_freed_after_their_last_reader() -> None:
         ((64, 1, 3, 3, 3), 64, torch.float16, False),
         ((64, 7, 1, 7, 7), 1, torch.float16, False),
         ((2, 54, 3, 3, 3), 1, torch.float16, False),
+        ((2, 64, 3, 3, 3), 1, torch.float16, False),
     ],
-    ids=["planar", "volume", "float32", "one tap", "depthwise", "stem", "two maps"],
+    ids=["planar", "volume", "float32", "one tap", "depthwise", "stem", "two maps", "two maps of even"],
 )
 def test_which_convolutions_run_channels_innermost(
     shape: tuple[int, ...], group: int, dtype: torch.dtype, expected: bool
