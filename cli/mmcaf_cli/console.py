@@ -1,10 +1,11 @@
 """What a command says: its answer on stdout, everything else on stderr, as much of that as was asked for."""
 
+import io
 import json as json_format
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from enum import IntEnum
 from typing import Any, TextIO
 
@@ -43,22 +44,23 @@ def shows_progress() -> bool:
 
 @contextmanager
 def guarded_streams() -> Iterator[None]:
-    """Within the block, nothing that is printed steers the terminal, whoever prints it and wherever it came from."""
-    with ExitStack() as stack:
-        for stream, redirect in ((sys.stdout, redirect_stdout), (sys.stderr, redirect_stderr)):
-            if stream is not None:
-                stack.enter_context(redirect(_Guarded(stream)))
+    """Within the block, nothing that is printed steers the terminal, whoever prints it and wherever it came from.
+
+    Printing on stdout raises UsageError where it is closed, or where what it leads to is full or broken.
+    """
+    stdout, stderr = _Stdout(sys.stdout), _Guarded(sys.stderr)
+    with redirect_stdout(stdout), redirect_stderr(stderr):
         yield
 
 
 class _Guarded:
-    """A text stream that spells out what would steer a terminal."""
+    """A text stream that spells out what would steer a terminal; a closed one takes all and keeps nothing."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self.stream = stream if stream is not None else io.StringIO()
 
     def write(self, text: str) -> int:
-        self._stream.write(escaped(text))
+        self.stream.write(escaped(text))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -66,31 +68,51 @@ class _Guarded:
             self.write(line)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(self.stream, name)
 
 
-def terminal() -> TextIO:
-    """Stderr for what does steer the terminal: the progress bar, which must print nothing foreign."""
-    return sys.stderr._stream if isinstance(sys.stderr, _Guarded) else sys.stderr
+class _Stdout(_Guarded):
+    """Stdout, which says why it cannot be written to; that its reader has gone is for `run` to handle."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream)
+        self._closed = stream is None
+
+    def write(self, text: str) -> int:
+        if self._closed:
+            raise UsageError(f"{STDOUT}: closed; the answer has nowhere to go.", "Leave it open, or send it to a file.")
+        with _writing():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _writing():
+            self.stream.flush()
 
 
-def answer(text: str) -> None:
-    """Print on stdout.
-
-    Raises:
-        UsageError: stdout is closed, or what it leads to is full or broken.
-        BrokenPipeError: its reader has gone.
-    """
-    if sys.stdout is None:
-        raise UsageError(f"{STDOUT}: closed; the answer has nowhere to go.", "Leave it open, or send it to a file.")
+@contextmanager
+def _writing() -> Iterator[None]:
     try:
-        print(text, flush=True)
+        yield
     except BrokenPipeError:
         raise
     except OSError as failure:
         raise UsageError(
             f"{STDOUT}: cannot be written: {failure.strerror}.", "Make room there, or send it elsewhere."
         ) from None
+
+
+def terminal() -> TextIO:
+    """Stderr for what does steer the terminal: the progress bar, which must print nothing foreign."""
+    return sys.stderr.stream if isinstance(sys.stderr, _Guarded) else sys.stderr
+
+
+def answer(text: str) -> None:
+    """Print on stdout.
+
+    Raises:
+        UsageError, BrokenPipeError: as `guarded_streams`.
+    """
+    print(text, flush=True)
 
 
 def read_stdin(max_bytes: int) -> bytes:

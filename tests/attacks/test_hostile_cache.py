@@ -191,3 +191,63 @@ def test_a_link_in_place_of_the_copy_of_a_zipped_bundle(tiny_bundle: Path, tmp_p
     folder.symlink_to(tmp_path / "elsewhere")
     assert not load_bundle(archive).folder.is_symlink()
     assert (tmp_path / "elsewhere" / "model.onnx").exists()
+
+
+@posix
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_rights_of_what_is_kept(tiny_bundle: Path, tmp_path: Path, umask: int) -> None:
+    """Files 0600 and folders 0700, whatever the umask: of engines, their notes, self-tests and unpacked bundles."""
+    before = os.umask(umask)
+    try:
+        open_session(load_bundle(zip_folder(tiny_bundle, tmp_path / "tiny.zip")), backend="openvino").close()
+        cache = EngineCache(cache_folder("engines"), 1 << 20)
+        cache.keep(cache.draft(FACTS, "a bundle", lambda output: output.write(b"engine"), notes={"note": "text"}))
+    finally:
+        os.umask(before)
+    found = {path: path.stat().st_mode & 0o777 for path in (tmp_path / "cache").rglob("*")}
+    assert {path.parts[len(tmp_path.parts) + 1] for path in found} >= {"engines", "bundles", "self-tests"}
+    assert {path.name: mode for path, mode in found.items() if mode != (0o700 if path.is_dir() else 0o600)} == {}
+    assert (tmp_path / "cache").stat().st_mode & 0o777 == 0o700
+
+
+@posix
+@pytest.mark.parametrize(
+    ("mode", "accepted"),
+    [(0o777, False), (0o775, False), (0o1777, True), (0o755, True), (0o700, True)],
+    ids=oct,
+)
+@pytest.mark.parametrize("through", ["path", "link"])
+def test_a_folder_above_that_others_may_write_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, accepted: bool, through: str
+) -> None:
+    """They could put another cache in the place of this one; in a folder with the sticky bit they cannot."""
+    above = tmp_path / "above"
+    (above / "own" / "cache").mkdir(parents=True, mode=0o700)
+    above.chmod(mode)
+    (tmp_path / "link").symlink_to(above)
+    monkeypatch.setenv("MMCAF_CACHE", str((above if through == "path" else tmp_path / "link") / "own" / "cache"))
+    if accepted:
+        assert cache_folder("engines").is_dir()
+        return
+    with refused(UsageError, "above", "other users", command="export MMCAF_CACHE=/path/to/folder"):
+        cache_folder("engines")
+
+
+@posix
+def test_a_link_to_the_cache_where_others_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "safe").mkdir()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    (tmp_path / "open" / "link").symlink_to(tmp_path / "safe")
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "open" / "link"))
+    with refused(UsageError, "open", "other users"):
+        cache_folder("engines")
+
+
+@as_root
+def test_a_folder_above_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "theirs").mkdir()
+    os.chown(tmp_path / "theirs", STRANGER, STRANGER)
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "theirs" / "cache"))
+    with refused(UsageError, "theirs", STRANGER):
+        cache_folder("engines")

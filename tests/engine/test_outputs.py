@@ -15,8 +15,6 @@ import pytest
 
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.outputs import (
-    PRIVATE,
-    PUBLIC,
     Output,
     StagedFile,
     check_writable,
@@ -126,19 +124,22 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
 
 
 @posix
-def test_rights(tmp_path: Path) -> None:
-    before = os.umask(0o027)
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_rights(tmp_path: Path, umask: int) -> None:
+    """Of the user alone, also where an older file was open to others."""
+    (tmp_path / "replaced").touch()
+    (tmp_path / "replaced").chmod(0o666)
+    before = os.umask(umask)
     try:
-        write_file(tmp_path / "private", "", PRIVATE)
-        write_file(tmp_path / "public", "", PUBLIC)
-        (tmp_path / "protected").touch(0o600)
-        write_file(tmp_path / "protected", "", PUBLIC)
+        write_file(tmp_path / "file", "")
+        write_file(tmp_path / "replaced", "")
+        write_all([(Output("output", tmp_path / "named"), "")])
         with staged_file(tmp_path / "none") as stream:
             assert os.fstat(stream.fileno()).st_mode & 0o777 == 0o600
     finally:
         os.umask(before)
     found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert found == {"private": 0o600, "public": 0o640, "protected": 0o600, "none": 0o600}
+    assert found == dict.fromkeys(("file", "replaced", "named", "none"), 0o600)
 
 
 KILLED = """

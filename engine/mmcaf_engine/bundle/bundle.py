@@ -22,7 +22,7 @@ from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
 from ..manifest.consistency import MOST_FILES
-from ..outputs import Output, check_writable, commit_folder, refused, remove, restore, staged_folder
+from ..outputs import Output, check_writable, commit_folder, create, refused, remove, restore, staged_folder
 from ..strict_json import parse_json
 
 MANIFEST_NAME = "manifest.json"
@@ -280,9 +280,9 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
     """Unpack the listed files, check the hash of each, and make them `folder` in one rename."""
     try:
         with staged_folder(folder) as staging:
-            archive.extract(MANIFEST_NAME, staging)
+            _extract(archive, MANIFEST_NAME, staging)
             for name, entry in manifest.files.items():
-                archive.extract(name, staging)
+                _extract(archive, name, staging)
                 _check_digest(file_sha256(staging / name), name, entry, shown=shown)
     except OSError as failure:
         if _is_copy(folder, folder.name):  # Another process was faster.
@@ -291,6 +291,12 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
             f"{shown}: cannot be unpacked to {folder.parent}: {failure.strerror}.",
             MAKE_ROOM,
         ) from None
+
+
+def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
+    (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with archive.open(name) as source, create(folder / name) as stream:
+        shutil.copyfileobj(source, stream, 1 << 20)
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int, *, shown: Path) -> zipfile.ZipInfo:

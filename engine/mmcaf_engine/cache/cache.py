@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import Remedy, UsageError
-from ..files import look_at
+from ..files import look_at, reading
 from ..outputs import is_staging
 from ..settings import read_settings
 
@@ -99,14 +99,18 @@ class CacheKind:
 def cache_folder(kind: str) -> Path:
     """The folder of one kind of cached file, made if missing.
 
-    What lies there is trusted as much as this program is, so nobody else may own the folder or write to it.
+    What lies there is trusted as much as this program is, so nobody else may own the folder or write to it, nor to a
+    folder above it, where it could be exchanged.
 
     Raises:
-        UsageError: as `cache_root`; it cannot be made, is a link, belongs to another user, or others may write to it.
+        UsageError: as `cache_root`; it cannot be made, is a link, belongs to another user, or others may write to it
+            or to a folder above it.
     """
     folder = cache_root() / kind
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for missing in reversed([one for one in folder.parents if not one.exists()]):
+            missing.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as failure:
         raise UsageError(
@@ -127,7 +131,24 @@ def cache_folder(kind: str) -> Path:
             f"{folder}: other users may write to the cache folder (mode {stat.S_IMODE(found.st_mode):o}).",
             Remedy("Empty it and take that right away", command=shlex.join(["chmod", "go-w", str(folder)])),
         )
+    for above in dict.fromkeys((*folder.absolute().parents, *folder.resolve().parents)):
+        _refuse_exchangeable(folder, above)
     return folder
+
+
+def _refuse_exchangeable(folder: Path, above: Path) -> None:
+    """Refuse a folder above the cache in which another user than root could put another one in its place."""
+    if os.name != "posix":
+        return
+    with reading(above, UsageError):
+        found = above.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        what = f"belongs to another user (id {found.st_uid})"
+    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+        what = f"can be written by other users (mode {stat.S_IMODE(found.st_mode):o})"
+    else:
+        return
+    raise UsageError(f"{folder}: the folder {above} above this cache folder {what}.", OTHER_FOLDER)
 
 
 def cache_root() -> Path:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from ..errors import BackendError
 from ..files import reason
-from ..outputs import commit_folder, is_staging, new_staging_folder, remove
+from ..outputs import PRIVATE, commit_folder, create, is_staging, new_staging_folder, remove
 from ..settings import read_settings
 from ..strict_json import parse_json
 from .cache import CacheKind, mark_used, open_own, read_own_json
@@ -132,9 +132,9 @@ class EngineCache:
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "facts": facts,
             }
-            (folder / _ENTRY_NAME).write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
-            for name, text in (notes or {}).items():
-                (folder / name).write_text(text, encoding="utf-8")
+            for name, text in {**(notes or {}), _ENTRY_NAME: json.dumps(entry, indent=2) + "\n"}.items():
+                with create(folder / name) as stream:
+                    stream.write(text.encode())
         except BaseException:
             remove(folder)
             raise
@@ -264,7 +264,7 @@ class _Bounded(io.FileIO):
     """A new file that refuses to grow beyond `limit` bytes."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        super().__init__(path, "xb")
+        super().__init__(path, "xb", opener=lambda name, flags: os.open(name, flags, PRIVATE))
         self._limit = limit
 
     def write(self, data: Any) -> int:

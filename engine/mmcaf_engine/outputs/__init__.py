@@ -4,9 +4,9 @@ from .leftovers import is_staging, remove, restore, sweep
 from .named import Output, check_writable, refused, scratch_beside, write_all
 from .staged import (
     PRIVATE,
-    PUBLIC,
     StagedFile,
     commit_folder,
+    create,
     new_staging_folder,
     scratch_folder,
     staged_file,
@@ -16,11 +16,11 @@ from .staged import (
 
 __all__ = [
     "PRIVATE",
-    "PUBLIC",
     "Output",
     "StagedFile",
     "check_writable",
     "commit_folder",
+    "create",
     "is_staging",
     "new_staging_folder",
     "refused",

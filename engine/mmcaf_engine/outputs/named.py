@@ -12,7 +12,7 @@ from ..errors import Remedy, UsageError
 from ..files import in_words
 from .leftovers import remove, restore, staging_path
 from .mounts import mounted_within
-from .staged import PRIVATE, PUBLIC, StagedFile, create, found_at, new_staging_folder
+from .staged import StagedFile, create, found_at, new_staging_folder
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def write_all(contents: Sequence[tuple[Output, str | bytes]], *, force: bool = F
         for output, content in contents:
             with refused(output):
                 _check_place(output, force)
-                file = StagedFile(output.path, PUBLIC, replace=force)
+                file = StagedFile(output.path, replace=force)
                 undo.callback(file.discard)
                 file.stream.write(content.encode() if isinstance(content, str) else content)
                 file.finish()
@@ -179,5 +179,5 @@ def _probe(output: Output) -> None:
     elif output.kind != "file":
         folder = next(one for one in output.path.parents if one.exists())
     staging = staging_path(folder)
-    create(staging, PRIVATE).close()
+    create(staging).close()
     staging.unlink()

@@ -13,31 +13,25 @@ from .exchange import exchange
 from .leftovers import aside_path, hold, let_go, lock, remove, staging_path, sweep_once
 
 PRIVATE = 0o600
-"""Rights of a file that this program keeps for itself."""
-
-PUBLIC = 0o666
-"""Rights of a file that somebody asked for: those that the umask leaves, or those of the file that it replaces."""
+"""Rights of every file that is written here, whatever the umask: what it holds may be of a patient."""
 
 
 class StagedFile:
     """A file under a name of its own beside `target`; `commit` moves it there, `discard` removes it.
 
     Args:
-        mode: its rights: PRIVATE, or PUBLIC.
         replace: take the place of an older file; anything but a file is never replaced.
 
     Raises:
         OSError: it cannot be made, or what stands at `target` is not to be replaced.
     """
 
-    def __init__(self, target: Path, mode: int = PRIVATE, *, replace: bool = True) -> None:
+    def __init__(self, target: Path, *, replace: bool = True) -> None:
         self._replace = replace
-        found = _replaceable(target, replace)
-        if mode == PUBLIC and found is not None:
-            mode = stat.S_IMODE(found.st_mode) & 0o777
+        _refuse_in_the_way(target, replace)
         self._target = target
         self._lock: int | None = None
-        self._staging, self.stream = _create_held(target.parent, mode)
+        self._staging, self.stream = _create_held(target.parent)
         if os.name == "posix":
             self._lock = os.dup(self.stream.fileno())  # The lock lasts until both are closed.
 
@@ -59,7 +53,7 @@ class StagedFile:
             OSError: it cannot be written or moved, or something has come to stand there that is not to be replaced.
         """
         self.finish()
-        _replaceable(self._target, self._replace)
+        _refuse_in_the_way(self._target, self._replace)
         self._staging.replace(self._target)
         self._let_go()
         _sync(self._target.parent)
@@ -78,13 +72,13 @@ class StagedFile:
 
 
 @contextmanager
-def staged_file(target: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
+def staged_file(target: Path) -> Iterator[BinaryIO]:
     """A stream to a file that takes the place of `target` when the block ends without an error.
 
     Raises:
         OSError: as `StagedFile`, or it cannot be written; then `target` is as it was.
     """
-    staged = StagedFile(target, mode)
+    staged = StagedFile(target)
     try:
         yield staged.stream
         staged.commit()
@@ -92,13 +86,13 @@ def staged_file(target: Path, mode: int = PRIVATE) -> Iterator[BinaryIO]:
         staged.discard()
 
 
-def write_file(target: Path, content: str | bytes, mode: int = PRIVATE) -> None:
+def write_file(target: Path, content: str | bytes) -> None:
     """Write a file in one rename, text as UTF-8.
 
     Raises:
         OSError: as `staged_file`.
     """
-    with staged_file(target, mode) as stream:
+    with staged_file(target) as stream:
         stream.write(content.encode() if isinstance(content, str) else content)
 
 
@@ -200,18 +194,18 @@ def staged_folder(target: Path, *, replace: bool = False, mode: int = 0o700) -> 
         commit_folder(folder, target, replace=replace)
 
 
-def create(path: Path, mode: int) -> BinaryIO:
-    """A new file, open to be written; never one that stands there already, nor through a link."""
+def create(path: Path) -> BinaryIO:
+    """A new file of this user alone, open to be written; never one that stands there already, nor through a link."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.fdopen(os.open(path, flags, mode), "wb")
+    return os.fdopen(os.open(path, flags, PRIVATE), "wb")
 
 
-def _create_held(folder: Path, mode: int) -> tuple[Path, BinaryIO]:
+def _create_held(folder: Path) -> tuple[Path, BinaryIO]:
     """A new file that nobody takes for left behind, and its stream."""
     sweep_once(folder)
     while True:
         path = staging_path(folder)
-        stream = create(path, mode)
+        stream = create(path)
         if lock(stream.fileno()) and (os.name != "posix" or os.fstat(stream.fileno()).st_nlink):
             return path, stream
         stream.close()
@@ -241,12 +235,10 @@ def found_at(path: Path) -> os.stat_result | None:
         return None
 
 
-def _replaceable(target: Path, replace: bool) -> os.stat_result | None:
-    """The file that is replaced; None for none."""
+def _refuse_in_the_way(target: Path, replace: bool) -> None:
     found = found_at(target)
     if found is not None and not (replace and stat.S_ISREG(found.st_mode)):
         raise _in_the_way(target, found)
-    return found
 
 
 def _in_the_way(target: Path, found: os.stat_result) -> FileExistsError:
