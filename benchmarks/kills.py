@@ -173,7 +173,7 @@ def main() -> int:
             bad += len(tally.lost) + len(tally.wrong)
             tell(scenario.name, tally)
             if rows is not None:
-                rows.add({**environment(["torch", "openvino", "onnxruntime"]), **row(scenario.name, tally, given.seed)})
+                rows.add({**environment(["torch", "openvino", "onnxruntime"]), **row(scenario.name, tally, given)})
     return 1 if bad else 0
 
 
@@ -209,13 +209,14 @@ def tell(name: str, tally: Tally) -> None:
             print(f"  {title}: {line}", flush=True)
 
 
-def row(name: str, tally: Tally, seed: int) -> dict[str, str]:
+def row(name: str, tally: Tally, given: argparse.Namespace) -> dict[str, str]:
     """The tally as a row."""
     counts = {"moments": tally.moments, "hit": tally.hit, "between_first_and_last_change": tally.between}
     ended = {f"hit_{signal.lower()}": tally.by[signal] for signal in SIGNALS}
     bad = {"lost": len(tally.lost), "wrong": len(tally.wrong), "traces": len(tally.said)}
     figures = {name: str(count) for name, count in (counts | ended | bad).items()}
-    return {"command": name, "seed": str(seed), **figures, "seconds": f"{tally.seconds:.0f}"}
+    written = {"write_bundle": "50593ee" if given.former else "today", "seed": str(given.seed)}
+    return {"command": name, **written, **figures, "seconds": f"{tally.seconds:.0f}"}
 
 
 if __name__ == "__main__":

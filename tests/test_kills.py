@@ -25,7 +25,7 @@ def test_nothing_is_lost(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.startswith("replace: 3 moments, ") and "; 0 lost, 0 wrong; 0 traces" in ended.stdout
     first, row = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
-    assert first.startswith("commit,date,cpu,cores") and ",replace,0,3," in row
+    assert first.startswith("commit,date,cpu,cores") and ",replace,today,0,3," in row
 
 
 def test_the_former_way_of_writing_loses_a_bundle() -> None:
