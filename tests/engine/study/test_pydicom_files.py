@@ -9,6 +9,7 @@ from pydicom import data
 
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import list_series, read_study
+from mmcaf_engine.volume import Intensity
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
@@ -73,4 +74,12 @@ def test_lists_or_refuses(path: Path) -> None:
     except StudyError as failure:
         assert failure.remedy
         return
-    assert (found.problem is None) == any(entry.chosen for entry in found.series)
+    assert (found.problem is None) == any(entry.chosen and entry.refused is None for entry in found.series)
+    for entry in found.series:
+        intensity: Intensity = "hounsfield" if entry.modality == "CT" else "rescaled"
+        if entry.chosen and entry.refused is None:
+            read_study(path, intensity=intensity)
+        elif entry.chosen:
+            with pytest.raises(StudyError) as caught:
+                read_study(path, intensity=intensity)
+            assert caught.value.problem == entry.refused == found.problem
