@@ -129,7 +129,7 @@ def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> 
     models: dict[str, str] = {**bundle.manifest.models}
     options: dict[str, str] = {"use_tf32": "0"} if provider.startswith("CUDA") and precision == "fp32" else {}
     session = onnxruntime.InferenceSession(
-        bundle.file(models[precision]),
+        bundle.folder / models[precision],
         providers=[(provider, options)],
     )
     if session.get_providers()[0] != provider:

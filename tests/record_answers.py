@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine import infer, load_bundle, open_session
-from mmcaf_engine.bundle.bundle import file_sha256
 from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.machine.cpu import processor
 from mmcaf_kernels.cpu.library import missing
 
@@ -80,7 +80,7 @@ def array_facts(values: NDArray[Any]) -> dict[str, Any]:
 def outputs_of(path: Path, backend: str) -> dict[str, dict[str, Any]]:
     """Every output of a bundle's FP32 network for its golden cases."""
     bundle = load_bundle(path)
-    with np.load(bundle.file("golden.npz")) as golden:
+    with np.load(bundle.folder / "golden.npz") as golden:
         inputs = {spec.name: golden[spec.name] for spec in bundle.manifest.inputs}
     with open_session(bundle, backend=backend, precision="fp32", threads=THREADS) as session:
         return {name: array_facts(values) for name, values in session.run(inputs).items()}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, read_accuracy
+from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import Remedy, UsageError
 from mmcaf_engine.manifest import (
@@ -162,9 +162,9 @@ def _lowered(origin: Provenance) -> list[str]:
 
 def _accuracy(bundle: Bundle) -> list[str]:
     """What each precision costs, as accuracy.json has it."""
-    if ACCURACY_NAME not in bundle.manifest.files:
+    accuracy = read_accuracy(bundle)
+    if accuracy is None:
         return []
-    accuracy = read_accuracy(bundle.file(ACCURACY_NAME))
     cohort = accuracy.cohort
     lines = [f"  accuracy      against FP32 on {cohort.source}, {cohort.studies} studies, {cohort.labelled} labelled:"]
     for precision, facts in accuracy.precisions.items():

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcaf_engine.bundle.bundle import file_sha256
+from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.errors import ExportError
 from mmcaf_engine.files import reading, require_file
 

@@ -170,10 +170,10 @@ def test_one_changed_byte_is_found_by_those_who_look(run: Command, tiny_bundle: 
 
 
 def test_file_changed_between_two_bundles_of_one_process(tiny_bundle: Path) -> None:
-    load_bundle(tiny_bundle).file("model.onnx")
+    load_bundle(tiny_bundle).read("model.onnx", 10**9)
     (tiny_bundle / "model.onnx").write_bytes(bytes((tiny_bundle / "model.onnx").stat().st_size))
     with refused(BundleError, "tiny.mmcaf", "model.onnx", "SHA-256"):
-        load_bundle(tiny_bundle).file("model.onnx")
+        load_bundle(tiny_bundle).read("model.onnx", 10**9)
 
 
 def test_link_that_appears_after_loading(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_link_that_appears_after_loading(tiny_bundle: Path, tmp_path: Path) -> N
     (tiny_bundle / "model.onnx").rename(tmp_path / "outside.onnx")
     (tiny_bundle / "model.onnx").symlink_to(tmp_path / "outside.onnx")
     with refused(BundleError, "tiny.mmcaf", "model.onnx", "missing"):
-        bundle.file("model.onnx")
+        bundle.read("model.onnx", 10**9)
 
 
 def test_zip_that_announces_a_huge_manifest(tmp_path: Path) -> None:

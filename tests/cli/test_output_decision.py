@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from command import Command
 from entry_points import add_package
-from mmcaf_engine.bundle.accuracy import read_accuracy
+from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, load_bundle, write_bundle
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
@@ -158,7 +158,7 @@ def test_its_precisions_pass_the_gate(run: Command, grades: None, cohort: Path, 
     arguments = ("mmcaf", "quantize", bundle, "-o", output, "--precision", "fp16", "--cohort", cohort)
     outcome = run(*arguments, "--calibration", cohort)
     assert outcome.code == 0, outcome.err
-    facts = read_accuracy(output / "accuracy.json").precisions["fp16"]
+    facts = parse_accuracy((output / "accuracy.json").read_bytes()).precisions["fp16"]
     assert facts.passed and facts.flips.changed == 0 and facts.auroc_difference is not None
     assert 0 < facts.max_probability_difference < 1e-2
     assert load_bundle(output).manifest.activation == "ordinal"

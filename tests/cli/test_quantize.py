@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from command import Command
-from mmcaf_engine.bundle.accuracy import read_accuracy
+from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.golden import read_raw_case
 from mmcaf_engine.demo import make_phantom
@@ -92,7 +92,7 @@ def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:
     network = onnx.load(output / held(output)["int8"])
     onnx.checker.check_model(network, full_check=True)
     assert sum(node.op_type == "QuantizeLinear" for node in network.graph.node) == 2
-    facts = read_accuracy(output / "accuracy.json").precisions["int8"]
+    facts = parse_accuracy((output / "accuracy.json").read_bytes()).precisions["int8"]
     assert facts.passed and 0 < facts.max_probability_difference < 0.1
 
     shown = json.loads(run("mmcaf", "inspect", output, "--json").out)
@@ -147,7 +147,7 @@ def test_every_precision(run: Command, studies: Path, tmp_path: Path) -> None:
     done = run("mmcaf", "quantize", source, *chosen, "--calibration", studies, "--method", "minmax")
     assert done.code == 0, done.err
     assert set(held(source)) == {"fp32", "fp16", "bf16", "int8"}
-    facts = read_accuracy(source / "accuracy.json").precisions
+    facts = parse_accuracy((source / "accuracy.json").read_bytes()).precisions
     assert set(facts) == {"fp16", "bf16", "int8"}
     assert 0 < facts["fp16"].max_probability_difference < facts["bf16"].max_probability_difference < 0.02
 
@@ -212,13 +212,17 @@ def test_layers_stay_in_fp32_until_the_bounds_are_kept(
     options = ("--precision", precision, "--calibration", studies)
     free = make(tmp_path / "free")
     assert run("mmcaf", "quantize", free, *options).code == 0
-    worst = read_accuracy(free / "accuracy.json").precisions[precision].max_probability_difference
+    worst = parse_accuracy((free / "accuracy.json").read_bytes()).precisions[precision].max_probability_difference
     bound = {"probability_difference": 0.9 * worst, "flips": 0.0, "auroc_loss": 0.0}
     bounded = make(tmp_path / "bounded", **{precision: bound})
     done = run("mmcaf", "quantize", bounded, *options)
     assert done.code == 0 and f"{precision}: a probability differs" in done.err
     assert done.err.count(f"making {precision} again") == done.err.count("comparing with FP32") - 1 > 0
-    assert 0 < read_accuracy(bounded / "accuracy.json").precisions[precision].max_probability_difference <= 0.9 * worst
+    assert (
+        0
+        < parse_accuracy((bounded / "accuracy.json").read_bytes()).precisions[precision].max_probability_difference
+        <= 0.9 * worst
+    )
     made = getattr(load_bundle(bounded).manifest.provenance, precision)
     assert made.layers > 0 and made.kept and f"{len(made.kept)} left in FP32" in done.out
     assert all(reason.startswith("moves the logit by ") for reason in made.kept.values())

@@ -68,7 +68,7 @@ def _after_loading(fifo: Path, bundle: Path) -> object:
     loaded = load_bundle(bundle)
     (bundle / "model.onnx").unlink()
     fifo.rename(bundle / "model.onnx")
-    return loaded.file("model.onnx")
+    return loaded.read("model.onnx", 10**9)
 
 
 def _checkpoint(fifo: Path, bundle: Path) -> object:

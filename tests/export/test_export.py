@@ -24,7 +24,8 @@ from export.mmcaf_networks import SLIM, SLIM_SETTINGS, Exported
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.bundle.bundle import file_sha256, load_bundle
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, UsageError
 from mmcaf_engine.session.session import open_session

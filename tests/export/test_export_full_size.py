@@ -50,7 +50,7 @@ from mmcaf_engine.backends.registry import backend_class
 {PEAK}
 bundle = load_bundle(sys.argv[1])
 manifest = bundle.manifest
-with backend_class(sys.argv[2])(bundle.file("model.onnx"), manifest.inputs, manifest.outputs, 2) as backend:
+with backend_class(sys.argv[2])(bundle.folder / "model.onnx", manifest.inputs, manifest.outputs, 2) as backend:
     for _ in range(3):
         backend.infer({{"image": np.zeros((1, 1, 12, 192, 192), np.float32), "table": np.zeros((1, 7), np.float32)}})
 print(json.dumps(peak()))

@@ -251,4 +251,4 @@ def test_a_bundle_without_parts_gets_them_with_another_precision(cut: Cut, tmp_p
     parts = bundle.manifest.parts
     assert parts is not None and list(parts.models) == ["fp32", "fp16"]
     assert parts.models["fp16"].rest == "model.fp16.rest.onnx"
-    assert bundle.file("model.text.onnx").read_bytes() == (cut.folder / "model.text.onnx").read_bytes()
+    assert (bundle.folder / "model.text.onnx").read_bytes() == (cut.folder / "model.text.onnx").read_bytes()

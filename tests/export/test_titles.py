@@ -61,7 +61,7 @@ def test_a_bundle_names_every_part(slim_export: Exported, lcadb_export: ExportRe
     for report in (slim_export.report, lcadb_export):
         bundle = load_bundle(report.output)
         titles, patterns = bundle.manifest.module_titles, ENTRIES[report.network].module_titles
-        assert titles == module_titles(patterns, bundle.file("model.onnx"))
+        assert titles == module_titles(patterns, bundle.folder / "model.onnx")
         assert len(titles) >= len(patterns) - 3
         for path in titles:
             for inner in (path, f"{path}.deeper.0"):

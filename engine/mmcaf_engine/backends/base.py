@@ -7,7 +7,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +36,9 @@ from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
+
+Hold = Callable[[Path], AbstractContextManager[Path]]
+"""A model of a bundle -> a copy of it with its weights, which nobody else can change and which goes with the block."""
 
 RUNNING = "running"
 """What a backend does while it holds a study; see `Backend._foreign`."""
@@ -100,6 +103,8 @@ class Backend(ABC):
     """Windows that one call of `infer` should be given where there are several."""
     progress: Progress | None = None
     """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
+    hold: Hold | None = None
+    """Set before opening where the model is a bundle's: what gives a copy that was hashed, in a folder of its own."""
 
     def __init__(
         self,
@@ -114,7 +119,7 @@ class Backend(ABC):
         if not lengths and any("L" in spec.shape for spec in inputs):
             raise ValueError("a network with a text input needs the lengths of its texts")
         self.kind = type(self)
-        self.model = model
+        self.model = self._named = model
         self.inputs = inputs
         self.outputs = outputs
         self.threads = threads
@@ -208,7 +213,9 @@ class Backend(ABC):
 
     def _like(self, kind: type[_Kind]) -> _Kind:
         """A backend of another class for the same network."""
-        return kind(self.model, self.inputs, self.outputs, self.threads, self.precision, lengths=self.lengths)
+        made = kind(self._named, self.inputs, self.outputs, self.threads, self.precision, lengths=self.lengths)
+        made.hold = self.hold
+        return made
 
     def forget(self) -> None:  # noqa: B027
         """Drop what is kept of inputs; most keep nothing."""
@@ -218,8 +225,31 @@ class Backend(ABC):
 
         Raises:
             BackendError: the runtime refuses it.
+            BundleError: the model is damaged or altered.
         """
-        return self._load("loading", self._open)
+
+        def load() -> None:
+            with self.reading():
+                self._open()
+
+        return self._load("loading", load)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """`model` may be read until the block ends: of a bundle, it is a copy of its own meanwhile.
+
+        Raises:
+            BundleError: it is damaged or altered.
+        """
+        if self.hold is None:
+            yield
+            return
+        with self.hold(self._named) as copy:
+            self.model = copy
+            try:
+                yield
+            finally:
+                self.model = self._named
 
     def open_engine(self, engine: mmap.mmap) -> Self:
         """Load the network as an earlier `export_engine` wrote it; the model is not read.
@@ -338,6 +368,11 @@ class Backend(ABC):
             if isinstance(failure, (MmcafError, *passed)):
                 raise
             raise self._foreign(doing, failure) from failure
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it can answer."""
+        return self._is_open
 
     @property
     def degraded(self) -> str | None:

@@ -8,7 +8,7 @@ from ..cancel import Progress
 from ..machine.plugins import attributing_errors
 from ..manifest import Manifest, Precision, ReportParts, TensorSpec
 from ..manifest.text import text_lengths
-from .base import Backend
+from .base import Backend, Hold
 from .split import SplitNetwork
 
 
@@ -34,6 +34,7 @@ class Network:
     """A network's file and tensors.
 
     lengths: that texts are padded to, ascending; empty without a text. parts: None where it lies whole only.
+    hold: what gives copies of these files to read, where they are a bundle's.
     """
 
     model: Path
@@ -41,12 +42,13 @@ class Network:
     outputs: tuple[TensorSpec, ...]
     lengths: tuple[int, ...] = ()
     parts: Parts | None = None
+    hold: Hold | None = None
 
     @classmethod
-    def of(cls, manifest: Manifest, folder: Path, precision: Precision) -> Self:
+    def of(cls, manifest: Manifest, folder: Path, precision: Precision, hold: Hold | None = None) -> Self:
         """The network that a bundle in this folder holds in a precision."""
         whole = cls.whole(manifest, folder / manifest.models[precision])
-        return replace(whole, parts=Parts.of(manifest.parts, folder, precision))
+        return replace(whole, parts=Parts.of(manifest.parts, folder, precision), hold=hold)
 
     @classmethod
     def whole(cls, manifest: Manifest, model: Path) -> Self:
@@ -93,4 +95,6 @@ def make_backend(
                 reports=reports,
             )
         made.progress = progress
+        for part in made.parts:
+            part.hold = network.hold
     return made

@@ -2,6 +2,7 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,12 @@ class SplitNetwork(Backend):
         self.forget()
 
     def _open(self) -> None:
-        for part in self.parts:
-            part.open()
+        with ExitStack() as held:
+            for part in self.parts:  # Both at once: what they share is then copied once.
+                if not part.is_open:
+                    held.enter_context(part.reading())
+            for part in self.parts:
+                part.open()
 
     def _infer(self, window: Window) -> Given:
         given = {spec.name: window[spec.name] for spec in self._image.inputs if spec is not self._embeddings}

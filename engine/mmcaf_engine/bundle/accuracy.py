@@ -10,7 +10,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 from ..errors import BundleError
 from ..machine.installation import UPDATE
 from ..manifest import AccuracyBound, ForeignModel, Precision
-from ..strict_json import read_json
+from ..strict_json import MAX_JSON_BYTES, parse_json
 from .bundle import Bundle, describe_validation
 
 ACCURACY_NAME = "accuracy.json"
@@ -185,24 +185,38 @@ def write_accuracy(accuracy: Accuracy, file: Path) -> None:
     file.write_bytes(f"{text}\n".encode())
 
 
-def read_accuracy(file: Path) -> Accuracy:
-    """Read accuracy.json.
+def read_accuracy(bundle: Bundle) -> Accuracy | None:
+    """What a bundle's accuracy.json says; None where it has none.
 
     Raises:
-        BundleError: missing, not JSON, of a newer format version, or invalid.
+        BundleError: as `Bundle.read` and `parse_accuracy`.
     """
-    document = read_json(file, error=BundleError)
+    if ACCURACY_NAME not in bundle.manifest.files:
+        return None
+    return parse_accuracy(bundle.read(ACCURACY_NAME, MAX_JSON_BYTES), name=f"{bundle.shown}/{ACCURACY_NAME}")
+
+
+def parse_accuracy(data: bytes, *, name: str = ACCURACY_NAME) -> Accuracy:
+    """What an accuracy.json of these bytes says.
+
+    Args:
+        name: how messages call it, usually its path.
+
+    Raises:
+        BundleError: not JSON, of a newer format version, or invalid.
+    """
+    document = parse_json(data, name=name, error=BundleError)
     version = document.get("format_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > ACCURACY_FORMAT_VERSION:
         raise BundleError(
-            f"{file}: accuracy format {version}; this engine reads up to {ACCURACY_FORMAT_VERSION}.",
+            f"{name}: accuracy format {version}; this engine reads up to {ACCURACY_FORMAT_VERSION}.",
             UPDATE,
         )
     try:
         return Accuracy.model_validate(document)
     except ValidationError as failure:
         raise BundleError(
-            f"{file}: no accuracy report: {describe_validation(failure)}.", "Copy the bundle again from its source."
+            f"{name}: no accuracy report: {describe_validation(failure)}.", "Copy the bundle again from its source."
         ) from None
 
 
@@ -212,11 +226,9 @@ def accuracy_summary(bundle: Bundle, precision: Precision) -> AccuracySummary | 
     Raises:
         BundleError: the bundle's accuracy.json is invalid.
     """
-    if precision == "fp32" or ACCURACY_NAME not in bundle.manifest.files:
-        return None
-    accuracy = read_accuracy(bundle.file(ACCURACY_NAME))
-    measured = accuracy.precisions.get(precision)
-    if measured is None:
+    accuracy = None if precision == "fp32" else read_accuracy(bundle)
+    measured = None if accuracy is None else accuracy.precisions.get(precision)
+    if accuracy is None or measured is None:
         return None
     return AccuracySummary(
         cohort=accuracy.cohort.source,

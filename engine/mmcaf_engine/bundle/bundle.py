@@ -1,17 +1,17 @@
-"""Bundles on disk: every file's hash checked before its first use, written whole or not at all."""
+"""Bundles on disk: what is read of one are bytes that were hashed for that; written whole or not at all."""
 
 import hashlib
 import json
 import shutil
 import stat
 import struct
-import threading
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from pydantic import ValidationError
 
@@ -22,16 +22,37 @@ from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
 from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
 from ..manifest.consistency import MOST_FILES
-from ..outputs import Output, check_writable, commit_folder, create, refused, remove, restore, staged_folder
+from ..outputs import (
+    Output,
+    check_writable,
+    commit_folder,
+    create,
+    refused,
+    remove,
+    restore,
+    staged_folder,
+)
 from ..strict_json import parse_json
+from .hashing import (
+    COPY_AGAIN,
+    check_digest,
+    check_file,
+    clone_listed,
+    copy_listed,
+    file_sha256,
+    open_listed,
+    stream_sha256,
+)
+from .models import check_all_weights
 
 MANIFEST_NAME = "manifest.json"
 _SIGNATURE_NAME = f"{MANIFEST_NAME}.minisig"
 MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 MAX_MEMBERS = MOST_FILES + 1
 """Of a zip: the files that a manifest may list, and the manifest."""
+IN_MEMORY_BYTES = 16 * 1024 * 1024
+"""A copy of a file that is larger lies on the disk."""
 
-_COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
 _UNPACK_AGAIN = Remedy("Have it unpacked again", command=program("cache", "clear", "--kind", "bundles"))
 _MAKE_ONE = program("export", "CHECKPOINT", "-o", "NAME.mmcaf")
 
@@ -55,29 +76,48 @@ class Bundle:
     manifest: Manifest
     sha256: str
     archive: Path | None = None
-    _verified: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
     _place: Path = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Now, since by the time it is pickled the process may stand elsewhere.
-        object.__setattr__(self, "_place", self._shown.absolute())
+        object.__setattr__(self, "_place", self.shown.absolute())
 
-    def file(self, name: str) -> Path:
-        """Path of one of the manifest's files, whose hash is checked the first time it is asked for.
-
-        The weights of a model that lie beside it, in NAME.data, are checked with it.
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """A copy of one of the manifest's files that nothing else can change, of bytes that have the listed hash.
 
         Raises:
             BundleError: the file is missing, damaged or altered, or the manifest does not list it.
+            UsageError: there is no room for a copy.
         """
-        if name not in self.manifest.files:
-            raise BundleError(f"{self._shown}: the manifest lists no file {name}.")
-        with self._lock, reading(self._shown, BundleError):
-            for part in (name, f"{name}.data"):
-                if part in self.manifest.files and part not in self._verified:
-                    self._verify(part)
-        return self.folder / name
+        entry = self._entry(name)
+        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as copy:
+            with self._reading(name) as stream:
+                copy_listed(stream, copy, name, entry, shown=self.folder, remedy=self._remedy)
+            copy.seek(0)
+            yield copy
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """What one of the manifest's files holds: bytes that have the listed hash.
+
+        Raises:
+            BundleError: as `open`, or there are more than `max_bytes`.
+        """
+        if (size := self._entry(name).size) > max_bytes:
+            raise BundleError(f"{self.shown}: {name} has {size} bytes; at most {max_bytes} are read.")
+        with self.open(name) as stream:
+            return stream.read()
+
+    def copy(self, name: str, folder: Path) -> None:
+        """Copy one of the manifest's files to the same name below a folder, into bytes that have the listed hash.
+
+        Raises:
+            BundleError, UsageError: as `open`.
+        """
+        target, entry = folder / name, self._entry(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with self._reading(name) as stream:
+            clone_listed(stream, target, name, entry, shown=self.folder, remedy=self._remedy)
 
     def verify(self) -> None:
         """Check the hash of every file now, also of those that a zip holds.
@@ -85,35 +125,46 @@ class Bundle:
         Raises:
             BundleError: one is missing, damaged or altered.
         """
-        with self._lock, reading(self._shown, BundleError):
-            for name in self.manifest.files:
-                self._verify(name)
+        with reading(self.shown, BundleError):
+            for name, entry in self.manifest.files.items():
+                with self._reading(name) as stream:
+                    check_digest(stream_sha256(stream), name, entry, shown=self.folder, remedy=self._remedy)
             if self.archive is not None:
                 with _open_zip(self.archive) as archive:
                     for name, entry in self.manifest.files.items():
                         with archive.open(_member(archive, name, entry.size, shown=self.archive)) as stream:
-                            _check_digest(_stream_sha256(stream), name, entry, shown=self.archive)
+                            check_digest(stream_sha256(stream), name, entry, shown=self.archive)
 
     def __reduce__(self) -> "tuple[Callable[[Path, str], Bundle], tuple[Path, str]]":
         return _load_same, (self._place, self.sha256)
 
     @property
-    def _shown(self) -> Path:
+    def shown(self) -> Path:
+        """What messages call it: the folder, or the zip."""
         return self.archive or self.folder
 
-    def _verify(self, name: str) -> None:
-        entry = self.manifest.files[name]
-        remedy = _COPY_AGAIN if self.archive is None else _UNPACK_AGAIN
-        _check_file(self.folder / name, name, entry, shown=self.folder, remedy=remedy)
-        _check_digest(file_sha256(self.folder / name), name, entry, shown=self.folder, remedy=remedy)
-        self._verified.add(name)
+    @property
+    def _remedy(self) -> Remedy | str:
+        return COPY_AGAIN if self.archive is None else _UNPACK_AGAIN
+
+    def _entry(self, name: str) -> FileEntry:
+        if name not in self.manifest.files:
+            raise BundleError(f"{self.shown}: the manifest lists no file {name}.")
+        return self.manifest.files[name]
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[BinaryIO]:
+        file, entry = self.folder / name, self._entry(name)
+        opened = open_listed(file, name, entry, shown=self.folder, remedy=self._remedy)
+        with reading(self.shown, BundleError), opened as stream:
+            yield stream
 
 
 def load_bundle(path: str | Path) -> Bundle:
     """Open a bundle directory or an uncompressed zip of one.
 
     The manifest is checked whole; of the other files, that they are there and have the listed sizes. Their hashes
-    are checked when they are first used: `Bundle.file`, or all at once: `Bundle.verify`.
+    are checked whenever they are read: `Bundle.open`, `held.Held`; or all at once: `Bundle.verify`.
 
     Raises:
         BundleError: missing, incomplete, a newer format version, or an invalid manifest.
@@ -163,7 +214,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         force: replace what stands at `output`.
 
     Raises:
-        BundleError: the manifest is invalid.
+        BundleError: the manifest is invalid, or a model reads weights from a file that is not its own.
         UsageError: `check_output` refuses `output`, or it cannot be written; what stood there is then still there.
     """
     place = check_output(output, force=force)
@@ -173,6 +224,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         if file.is_file() and file.name != MANIFEST_NAME
     }
     document = _sealed({**manifest, "files": files}, shown=output)
+    check_all_weights(folder, document, shown=output)
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     with refused(place):
@@ -211,31 +263,18 @@ def _own_files(folder: Path) -> set[str] | None:
     return {MANIFEST_NAME, _SIGNATURE_NAME, *(files if isinstance(files, dict) else ())}
 
 
-def file_sha256(path: Path) -> str:
-    """Lower-case hexadecimal SHA-256 of a file, read in blocks."""
-    with path.open("rb") as stream:
-        return _stream_sha256(stream)
-
-
-def _stream_sha256(stream: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 def _load_folder(folder: Path) -> Bundle:
     data = read_bounded(folder / MANIFEST_NAME, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
     manifest = _parse(data, shown=folder)
     for name, entry in manifest.files.items():
-        _check_file(folder / name, name, entry, shown=folder)
+        check_file(folder / name, name, entry, shown=folder)
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
 
 
 def _load_zip(path: Path) -> Bundle:
     """The copy that the cache holds of these very files, else one that is unpacked now with every hash checked.
 
-    The copy's files are not hashed here, since `Bundle.file` does that before each first use.
+    The copy's files are not hashed here, since that is done whenever one is read.
     """
     with _open_zip(path) as archive:
         data = archive.read(_member(archive, MANIFEST_NAME, MAX_MANIFEST_BYTES, shown=path))
@@ -283,7 +322,7 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
             _extract(archive, MANIFEST_NAME, staging)
             for name, entry in manifest.files.items():
                 _extract(archive, name, staging)
-                _check_digest(file_sha256(staging / name), name, entry, shown=shown)
+                check_digest(file_sha256(staging / name), name, entry, shown=shown)
     except OSError as failure:
         if _is_copy(folder, folder.name):  # Another process was faster.
             return
@@ -303,7 +342,7 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int, *, shown: Path) -> 
     try:
         info = archive.getinfo(name)
     except KeyError:
-        raise BundleError(f"{shown}: {name} is missing from the zip.", _COPY_AGAIN) from None
+        raise BundleError(f"{shown}: {name} is missing from the zip.", COPY_AGAIN) from None
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
         raise BundleError(
             f"{shown}: {name} is {info.file_size} bytes in the zip, compressed or over the expected {limit}.",
@@ -349,22 +388,6 @@ def describe_validation(failure: ValidationError) -> str:
         for error in errors[:4]
     ]
     return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")
-
-
-def _check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = _COPY_AGAIN) -> None:
-    if file.is_symlink() or not file.is_file():
-        raise BundleError(f"{shown}: {name} is missing (listed in the manifest with {entry.size} bytes).", remedy)
-    size = file.stat().st_size
-    if size != entry.size:
-        raise BundleError(f"{shown}: {name} has {size} bytes; the manifest says {entry.size}.", remedy)
-
-
-def _check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = _COPY_AGAIN) -> None:
-    if digest != entry.sha256:
-        raise BundleError(
-            f"{shown}: {name} is damaged or altered: SHA-256 {digest[:16]}..., the manifest has {entry.sha256[:16]}...",
-            remedy,
-        )
 
 
 def _pack(folder: Path, names: Iterable[str], output: Path) -> None:

@@ -127,7 +127,7 @@ def open_golden(bundle: Bundle) -> Iterator[Npz]:
         BundleError: the file, or what the block asks it for, is missing or damaged.
     """
     try:
-        with bundle.file(GOLDEN_NAME).open("rb") as stream:
+        with bundle.open(GOLDEN_NAME) as stream:
             yield Npz(stream)
     except FAULTS as failure:
         raise BundleError(

@@ -1,16 +1,53 @@
 """The files of a bundle that make one network of it: a model, and the weights beside it."""
 
-from ..manifest import Precision
-from .bundle import Bundle
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from ..errors import BundleError, printable
+from ..manifest import Manifest, Precision
+from .external_data import external_locations
 
 
-def model_hashes(bundle: Bundle, precision: Precision, model: str | None = None) -> list[str]:
+def model_hashes(manifest: Manifest, precision: Precision, model: str | None = None) -> list[str]:
     """SHA-256 of a precision's model, or one of its parts, and of the weights beside it, as the manifest has them."""
-    files = bundle.manifest.files
-    return [files[name].sha256 for name in model_files(bundle, precision, model or bundle.manifest.models[precision])]
+    named = model_files(manifest, precision, model or manifest.models[precision])
+    return [manifest.files[name].sha256 for name in named]
 
 
-def model_files(bundle: Bundle, precision: Precision, model: str) -> list[str]:
+def model_files(manifest: Manifest, precision: Precision, model: str) -> list[str]:
     """A model and what it may be read with: weights beside it, or beside the whole network if it is a part of one."""
-    named = (model, f"{model}.data", f"{bundle.manifest.models[precision]}.data")
-    return [name for name in dict.fromkeys(named) if name in bundle.manifest.files]
+    named = (model, f"{model}.data", f"{manifest.models[precision]}.data")
+    return [name for name in dict.fromkeys(named) if name in manifest.files]
+
+
+def check_weights(folder: Path, manifest: Manifest, precision: Precision, model: str, *, shown: Path) -> None:
+    """Refuse a model that reads weights from any other file than `model_files`.
+
+    Args:
+        folder: that the model lies in, by its name.
+
+    Raises:
+        BundleError: it does, or it is no ONNX model.
+        OSError: it cannot be read.
+    """
+    weights = model_files(manifest, precision, model)[1:]
+    for location in sorted(external_locations(folder / model)):
+        if "\\" in location or (PurePosixPath(model).parent / location).as_posix() not in weights:
+            raise BundleError(
+                f"{shown}: {model} reads weights from {printable(location, 200)!r}, expected "
+                f"{' or '.join(weights) or 'the model itself'}: no hash is known of any other file.",
+                "Export the bundle again.",
+            )
+
+
+def check_all_weights(folder: Path, manifest: Manifest, *, shown: Path) -> None:
+    """As `check_weights`, of every model of a bundle."""
+    for precision, model in _networks(manifest):
+        check_weights(folder, manifest, precision, model, shown=shown)
+
+
+def _networks(manifest: Manifest) -> Iterator[tuple[Precision, str]]:
+    """Every model with its precision, those of parts too."""
+    yield from manifest.models.items()
+    for precision, files in () if manifest.parts is None else manifest.parts.models.items():
+        yield from ((precision, files.text), (precision, files.rest))

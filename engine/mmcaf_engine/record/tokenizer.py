@@ -55,13 +55,14 @@ class Tokenizer:
     Args:
         spec: the manifest's `text`.
         vocabulary: the file that it names.
+        content: what that holds, where it was read already.
 
     Raises:
         BundleError: the vocabulary is missing, not UTF-8, holds a piece twice, or lacks one of the special pieces.
         BackendError: the library is not installed.
     """
 
-    def __init__(self, spec: TextSpec, vocabulary: Path) -> None:
+    def __init__(self, spec: TextSpec, vocabulary: Path, content: bytes | None = None) -> None:
         try:
             from tokenizers import Tokenizer as Pipeline
             from tokenizers.models import WordPiece
@@ -74,7 +75,7 @@ class Tokenizer:
             ) from None
 
         self.spec = spec
-        self.numbers = read_vocabulary(vocabulary)
+        self.numbers = read_vocabulary(vocabulary, content)
         self._pipeline: Any = Pipeline(
             WordPiece(
                 self.numbers,
@@ -115,16 +116,21 @@ def open_tokenizer(bundle: Bundle) -> Tokenizer | None:
         BackendError: the library that splits texts is not installed.
     """
     text = bundle.manifest.text
-    return None if text is None else Tokenizer(text, bundle.file(text.vocabulary))
+    if text is None:
+        return None
+    return Tokenizer(text, bundle.shown / text.vocabulary, bundle.read(text.vocabulary, MAX_VOCABULARY_BYTES))
 
 
-def read_vocabulary(path: Path) -> dict[str, int]:
+def read_vocabulary(path: Path, content: bytes | None = None) -> dict[str, int]:
     """Word piece -> its number, that of its line from 0.
+
+    Args:
+        content: as of `Tokenizer`.
 
     Raises:
         BundleError: as for `Tokenizer`.
     """
-    data = read_bounded(path, error=BundleError, max_bytes=MAX_VOCABULARY_BYTES)
+    data = read_bounded(path, error=BundleError, max_bytes=MAX_VOCABULARY_BYTES) if content is None else content
     if len(data) > MAX_VOCABULARY_BYTES:
         raise BundleError(f"{path}: above {MAX_VOCABULARY_BYTES} bytes, more than a vocabulary is read.")
     try:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ..backends.tensorrt.signature import LAYERS_NAME, PRODUCTS_NAME, Package, c
 from ..backends.tensorrt.targets import choose_targets
 from ..backends.tensorrt.timing_cache import timing_cache_file
 from ..bundle.bundle import Bundle
+from ..bundle.held import Held
 from ..bundle.models import model_hashes
 from ..cache.engines import ENGINES, EngineCache, EngineTooLargeError, cache_limit, switched_off
 from ..cancel import Progress
@@ -118,17 +120,18 @@ def build_ahead(
     if cache is None and output is None:
         raise UsageError(f"The engine would be lost: {not_kept}.", Remedy("Name a folder for it", option="output"))
     manifest = bundle.manifest
-    engine = build_engine(
-        found,
-        bundle.file(manifest.models[held]),
-        manifest.inputs,
-        manifest.outputs,
-        precision=held,
-        targets=reached if found.builds_ahead else None,
-        progress=progress,
-        timing_cache=_times(found, gpu),
-        lengths=text_lengths(manifest.text),
-    )
+    with _reading(bundle, held) as model:
+        engine = build_engine(
+            found,
+            model,
+            manifest.inputs,
+            manifest.outputs,
+            precision=held,
+            targets=reached if found.builds_ahead else None,
+            progress=progress,
+            timing_cache=_times(found, gpu),
+            lengths=text_lengths(manifest.text),
+        )
     facts = [key_facts(bundle, found, held, target, gpu) for target in reached]
     notes = {PRODUCTS_NAME: products_as_json(engine.products)}
     if gpu is not None and gpu.target in reached:
@@ -187,19 +190,23 @@ def key_facts(bundle: Bundle, flavour: Flavour, precision: Precision, target: Ta
         driver=None if gpu is None else gpu.driver,
         lengths=text_lengths(manifest.text),
     )
-    return {**facts, "model": model_hashes(bundle, precision)}
+    return {**facts, "model": model_hashes(manifest, precision)}
 
 
 def products_of(bundle: Bundle, precision: Precision, flavour: Flavour) -> tuple[Product, ...]:
     """The convolutions and matrix products of a precision's network, as TensorRT reads it; no GPU is needed."""
     manifest = bundle.manifest
-    model = bundle.file(manifest.models[precision])
-    return products(parse_network(flavour, model, manifest.inputs, manifest.outputs))
+    with _reading(bundle, precision) as model:
+        return products(parse_network(flavour, model, manifest.inputs, manifest.outputs))
 
 
 def products_as_json(found: Iterable[Product]) -> str:
     """The products as a JSON array of objects, in order."""
     return json.dumps([asdict(product) for product in found], indent=1) + "\n"
+
+
+def _reading(bundle: Bundle, precision: Precision) -> AbstractContextManager[Path]:
+    return Held(bundle, precision).reading(bundle.folder / bundle.manifest.models[precision])
 
 
 def _check_units(precision: Precision, targets: Iterable[Target]) -> None:

@@ -9,6 +9,7 @@ from ..backends.factory import Network, make_backend
 from ..backends.registry import Backends, unavailable
 from ..backends.remedies import ANY_PRECISION, SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
+from ..bundle.held import Held
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
@@ -110,7 +111,11 @@ def backend_for(
             Remedy("Export the bundle again if its network reads a report, or leave this out", option="reports"),
         )
     manifest = bundle.manifest
-    network = Network.whole(manifest, model) if model else Network.of(manifest, bundle.folder, choice.precision)
+    if model is None:
+        hold = Held(bundle, choice.precision).reading
+        network = Network.of(manifest, bundle.folder, choice.precision, hold)
+    else:
+        network = Network.whole(manifest, model)
     return make_backend(
         choice.backend, network, core_count(threads), choice.precision, reports=reports, progress=progress
     )

@@ -8,7 +8,7 @@ from dataclasses import astuple, dataclass
 
 from ..backends.base import Backend
 from ..bundle.bundle import Bundle
-from ..bundle.models import model_files, model_hashes
+from ..bundle.models import model_hashes
 from ..cache.engines import (
     ENGINES,
     Draft,
@@ -66,7 +66,7 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
 def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
     """All that an engine depends on; see `engine_cache`. On the CPU, that is also the processor and the system."""
     model = backend.model.relative_to(bundle.folder).as_posix()
-    facts = {**backend.engine_facts(), "model": model_hashes(bundle, backend.precision, model)}
+    facts = {**backend.engine_facts(), "model": model_hashes(bundle.manifest, backend.precision, model)}
     if code := backend.kind.code():
         facts["code"] = code
     if backend.device != "CPU":
@@ -113,8 +113,8 @@ def _open(bundle: Bundle, backend: Backend) -> Opening:
 
 
 def _build(bundle: Bundle, backend: Backend) -> SelfTest:
-    """Open the verified model and self-test it; where building an engine is work, nothing is remembered of it."""
-    _open_model(bundle, backend)
+    """Open the model and self-test it; where building an engine is work, nothing is remembered of it."""
+    backend.open()
     if backend.keeps_engines:
         return run_self_test(bundle, backend)
     models = [part.model.name for part in backend.parts]
@@ -122,7 +122,7 @@ def _build(bundle: Bundle, backend: Backend) -> SelfTest:
 
 
 def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts: list[Facts], said: str) -> Opening:
-    _open_model(bundle, backend)
+    backend.open()
     with ExitStack() as undo:
         drafts = []
         try:
@@ -146,10 +146,3 @@ def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts:
 def _together(engines: Sequence[KeptEngine | Draft]) -> str:
     """What tells these engines from others: their SHA-256."""
     return "+".join(engine.sha256 for engine in engines)
-
-
-def _open_model(bundle: Bundle, backend: Backend) -> None:
-    for part in backend.parts:
-        for name in model_files(bundle, part.precision, part.model.relative_to(bundle.folder).as_posix()):
-            bundle.file(name)
-    backend.open()

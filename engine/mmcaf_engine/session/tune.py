@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..backends.registry import Backends
 from ..backends.remedies import SEE_WHAT_RUNS
-from ..bundle.accuracy import ACCURACY_NAME, Accuracy, read_accuracy
+from ..bundle.accuracy import Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
 from ..bundle.golden import read_cases
 from ..cancel import Progress
@@ -131,7 +131,7 @@ def _open_all(
     bundle: Bundle, threads: int | None, opened: ExitStack, progress: Progress | None
 ) -> tuple[list[Session], list[LeftOut]]:
     """Sessions that may answer, warmed up and closed with `opened`."""
-    accuracy = read_accuracy(bundle.file(ACCURACY_NAME)) if ACCURACY_NAME in bundle.manifest.files else None
+    accuracy = read_accuracy(bundle)
     sessions: list[Session] = []
     left_out: list[LeftOut] = []
     backends = Backends()

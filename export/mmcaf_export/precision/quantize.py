@@ -81,7 +81,6 @@ def quantize_bundle(
     ranges_by = None if method is None else _one_of(METHODS, method, "calibration method")
     made_for = _one_of(PROCESSORS, processor, "processor")
     bundle = load_bundle(path)
-    bundle.verify()
     target = Path(path if output is None else output)
     source_bundle = None if output is None else path
     place = check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
@@ -92,10 +91,10 @@ def quantize_bundle(
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     with scratch_beside(place) as scratch:
         folder = scratch / "bundle"
-        for name in manifest.files:
-            if name != ACCURACY_NAME:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(bundle.file(name), folder / name)
+        for name in manifest.files.keys() - {ACCURACY_NAME}:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with bundle.open(name) as source_file, (folder / name).open("xb") as copy:
+                shutil.copyfileobj(source_file, copy, 1 << 20)
         models = {held: folder / file for held, file in manifest.models.items()}
         windows = cache(lambda: _windows(bundle, source, tell))
 

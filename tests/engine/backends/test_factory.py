@@ -1,5 +1,6 @@
 """What is made of a network: it runs as a whole, or in the parts that it has where reports are kept."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,13 +22,14 @@ def kind(*, can_split: bool) -> Any:
 
         def __init__(self, *given: Any, **how: Any) -> None:
             super().__init__(given=given, **how)
+            self.parts = (self,)
 
     Kind.can_split = can_split  # type: ignore[attr-defined]
     return Kind
 
 
 def network(parts: Parts | None) -> Network:
-    return Network(Path("model.onnx"), (), (), (4, 8), parts)
+    return Network(Path("model.onnx"), (), (), (4, 8), parts, nullcontext)
 
 
 @pytest.mark.parametrize("parts", [None, PARTS])
@@ -37,7 +39,7 @@ def test_without_reports_it_runs_as_a_whole(parts: Parts | None) -> None:
 
     made: Any = make_backend(kind(can_split=True), network(parts), 3, "int8", progress=told)
     assert made.given == (Path("model.onnx"), (), (), 3, "int8") and made.lengths == (4, 8)
-    assert made.progress is told
+    assert made.progress is told and made.hold is nullcontext
 
 
 @pytest.mark.parametrize(("parts", "can_split"), [(None, True), (PARTS, False), (None, False)])

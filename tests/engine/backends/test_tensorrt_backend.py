@@ -140,7 +140,7 @@ def test_a_remembered_self_test_is_that_of_gpu_and_driver(tiny_bundle: Path, mon
 
     def answers(self: TensorRtBackend, arrays: Any, **options: bool) -> dict[str, np.ndarray]:
         runs.append(self._gpu.driver)
-        return {"logit": np.load(bundle.file("golden.npz"))["logit"].astype(np.float32)}
+        return {"logit": np.load(bundle.folder / "golden.npz")["logit"].astype(np.float32)}
 
     monkeypatch.setattr(TensorRtBackend, "infer", answers)
     newer = Gpu(**{**vars(RTX_4090), "driver": "590.12"})

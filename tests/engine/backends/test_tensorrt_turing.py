@@ -216,7 +216,7 @@ def test_tensorrt_still_refuses_the_unchanged_product_and_takes_the_sum(small: P
     """Else the change would no longer be needed. A product alone is small enough to be computed otherwise."""
     bundle = load_bundle(small)
     manifest, flavour = bundle.manifest, find_flavour()
-    arguments = (flavour, bundle.file(manifest.models["fp16"]), manifest.inputs, manifest.outputs)
+    arguments = (flavour, bundle.folder / manifest.models["fp16"], manifest.inputs, manifest.outputs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mmcaf_engine.backends.tensorrt.builder.edit_for_turing", lambda network, precision: None)
         with refused(BackendError, "FP32 GEMM"):

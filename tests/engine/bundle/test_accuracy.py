@@ -18,7 +18,7 @@ from mmcaf_engine.bundle.accuracy import (
     Reference,
     Runtime,
     accuracy_summary,
-    read_accuracy,
+    parse_accuracy,
     write_accuracy,
 )
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, load_bundle, write_bundle
@@ -65,8 +65,8 @@ def sealed(source: Path, output: Path, content: str | None) -> Path:
 def test_round_trip_with_the_same_bytes(accuracy: Accuracy, tmp_path: Path) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     write_accuracy(accuracy, first)
-    assert read_accuracy(first) == accuracy
-    write_accuracy(read_accuracy(first), second)
+    assert parse_accuracy(first.read_bytes()) == accuracy
+    write_accuracy(parse_accuracy(first.read_bytes()), second)
     assert first.read_bytes() == second.read_bytes() and first.read_bytes().endswith(b"}\n")
 
 
@@ -95,7 +95,7 @@ def test_unusable(accuracy: Accuracy, tmp_path: Path, path: str, value: Any, fac
     document = changed(accuracy.model_dump(mode="json"), path, value)
     (tmp_path / ACCURACY_NAME).write_text(json.dumps(document))
     with refused(BundleError, ACCURACY_NAME, *facts):
-        read_accuracy(tmp_path / ACCURACY_NAME)
+        parse_accuracy((tmp_path / ACCURACY_NAME).read_bytes())
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_unusable(accuracy: Accuracy, tmp_path: Path, path: str, value: Any, fac
 def test_no_report_at_all(tmp_path: Path, content: str, fact: str) -> None:
     (tmp_path / ACCURACY_NAME).write_text(content)
     with refused(BundleError, ACCURACY_NAME, fact):
-        read_accuracy(tmp_path / ACCURACY_NAME)
+        parse_accuracy((tmp_path / ACCURACY_NAME).read_bytes())
 
 
 def test_not_finite_is_never_written(accuracy: Accuracy) -> None:

@@ -1,8 +1,7 @@
-"""Bundles: written whole, every hash checked before its first use, refused by name."""
+"""Bundles: written whole, every file hashed whenever it is read, refused by name."""
 
 import json
 import shutil
-import threading
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,15 @@ from typing import Any
 import pytest
 
 from backends_here import backends
-from mmcaf_engine.bundle.bundle import file_sha256, load_bundle, write_bundle
+from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
+from mmcaf_engine.bundle.hashing import file_sha256, open_listed
 from mmcaf_engine.errors import BundleError, UsageError
 from mmcaf_engine.session.session import open_session
 from refusals import Fact, check_facts, refused
 from several_precisions import add_precisions
 from tiny_bundle import make_tiny_bundle, tiny_manifest
+
+MANY = 10**9
 
 
 def edit_manifest(folder: Path, **changes: Any) -> None:
@@ -51,7 +53,12 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return file_sha256(path)
 
+    def note_opened(path: Path, name: str, *rest: Any, **named: Any) -> Any:
+        names.append(name)
+        return open_listed(path, name, *rest, **named)
+
     monkeypatch.setattr("mmcaf_engine.bundle.bundle.file_sha256", note)
+    monkeypatch.setattr("mmcaf_engine.bundle.bundle.open_listed", note_opened)
     return names
 
 
@@ -59,7 +66,7 @@ def test_round_trip(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     assert bundle.manifest.name == "tiny"
     assert set(bundle.manifest.files) == {"model.onnx", "golden.npz"}
-    assert bundle.file("model.onnx").is_file()
+    assert bundle.read("golden.npz", MANY) == (tiny_bundle / "golden.npz").read_bytes()
 
 
 def test_same_content_same_identity(tmp_path: Path) -> None:
@@ -71,13 +78,13 @@ def test_same_content_same_identity(tmp_path: Path) -> None:
 def test_zip_equals_directory(tiny_bundle: Path, tmp_path: Path) -> None:
     archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
     assert load_bundle(archive).sha256 == load_bundle(tiny_bundle).sha256
-    assert load_bundle(archive).file("model.onnx").read_bytes() == (tiny_bundle / "model.onnx").read_bytes()
+    assert load_bundle(archive).read("model.onnx", MANY) == (tiny_bundle / "model.onnx").read_bytes()
 
 
 def test_damaged_cached_copy_of_a_zip_is_unpacked_again(tiny_bundle: Path, tmp_path: Path) -> None:
     archive = zip_folder(tiny_bundle, tmp_path / "tiny.zip")
-    load_bundle(archive).file("model.onnx").write_bytes(b"damaged")
-    assert load_bundle(archive).file("model.onnx").read_bytes() == (tiny_bundle / "model.onnx").read_bytes()
+    (load_bundle(archive).folder / "model.onnx").write_bytes(b"damaged")
+    assert load_bundle(archive).read("model.onnx", MANY) == (tiny_bundle / "model.onnx").read_bytes()
 
 
 def test_written_zip_is_the_same_bytes_each_time(tmp_path: Path) -> None:
@@ -104,9 +111,9 @@ def test_flipped_byte_is_refused_by_name_whenever_the_file_is_used(tiny_bundle: 
     bundle = load_bundle(tiny_bundle)
     for _ in range(2):
         with refused(BundleError, "tiny.mmcaf", "model.onnx", "SHA-256") as caught:
-            bundle.file("model.onnx")
+            bundle.read("model.onnx", MANY)
     assert caught.value.exit_code == 5
-    assert bundle.file("golden.npz").is_file()
+    assert bundle.read("golden.npz", MANY)
     with refused(BundleError, "tiny.mmcaf", "model.onnx", "SHA-256"):
         bundle.verify()
 
@@ -119,29 +126,14 @@ def test_damaged_bundle_never_answers(own_cache: None, tiny_bundle: Path, backen
         open_session(load_bundle(tiny_bundle), backend=backend)
 
 
-def test_only_what_is_used_is_hashed_and_that_once(tiny_bundle: Path, tmp_path: Path, hashed: list[str]) -> None:
+def test_only_what_is_used_is_hashed_and_that_for_every_session(
+    tiny_bundle: Path, tmp_path: Path, hashed: list[str]
+) -> None:
     bundle = load_bundle(add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"int8": 0.0, "fp16": 0.0}))
     hashed.clear()
-    with open_session(bundle, backend="onnxruntime", precision="int8"):
-        assert set(hashed) <= {"model.int8.onnx", "golden.npz"} and hashed.count("model.int8.onnx") == 1
-    bundle.file("model.int8.onnx")
-    assert hashed.count("model.int8.onnx") == 1
-
-
-def test_threads_that_ask_at_once_hash_once(tiny_bundle: Path, hashed: list[str]) -> None:
-    bundle = load_bundle(tiny_bundle)
-    start = threading.Barrier(8)
-
-    def ask() -> None:
-        start.wait()
-        bundle.file("model.onnx")
-
-    workers = [threading.Thread(target=ask) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert hashed == ["model.onnx"]
+    for opened in (1, 2):
+        with open_session(bundle, backend="onnxruntime", precision="int8"):
+            assert set(hashed) <= {"model.int8.onnx", "golden.npz"} and hashed.count("model.int8.onnx") == opened
 
 
 @pytest.mark.parametrize(
@@ -163,13 +155,13 @@ def test_weights_beside_a_model_are_checked_with_it(
     bundle = load_bundle(tmp_path / "weights.mmcaf")
     damage(bundle.folder / "model.onnx.data")
     with refused(BundleError, "weights.mmcaf", "model.onnx.data", *facts):
-        bundle.file("model.onnx")
+        open_session(bundle, backend="onnxruntime")
 
 
 def test_file_that_the_manifest_does_not_list(tiny_bundle: Path) -> None:
     (tiny_bundle / "other.onnx").write_bytes(b"")
     with refused(BundleError, "tiny.mmcaf", "manifest", "other.onnx"):
-        load_bundle(tiny_bundle).file("other.onnx")
+        load_bundle(tiny_bundle).read("other.onnx", MANY)
 
 
 def test_write_verifies_what_it_wrote(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +199,7 @@ def test_zip_is_unpacked_and_hashed_once(own_cache: None, tiny_bundle: Path, tmp
     assert sorted(hashed) == ["golden.npz", "model.onnx"]
     load_bundle(archive)
     assert len(hashed) == 2
-    load_bundle(archive).file("model.onnx")
+    load_bundle(archive).read("model.onnx", MANY)
     assert hashed[2:] == ["model.onnx"]
 
 

@@ -4,16 +4,21 @@ import json
 import os
 import pickle
 import shutil
+import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from mmcaf_engine.bundle.bundle import check_output, file_sha256, load_bundle, write_bundle
+from mmcaf_engine.bundle.bundle import check_output, load_bundle, write_bundle
+from mmcaf_engine.bundle.hashing import file_sha256
+from mmcaf_engine.bundle.held import Held
 from mmcaf_engine.errors import BundleError, UsageError
 from mmcaf_engine.outputs import remove
 from tiny_bundle import make_tiny_bundle
+
+MANY = 10**9
 
 
 @pytest.fixture(autouse=True)
@@ -50,16 +55,29 @@ def test_sizes_are_checked_when_it_is_loaded(damage: Callable[[Path], object], t
         load_bundle(tiny_bundle)
 
 
-def test_hashes_are_checked_before_the_first_use(tiny_bundle: Path) -> None:
-    flip(tiny_bundle / "model.onnx")
+def test_hashes_are_checked_whenever_a_file_is_read(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = load_bundle(tiny_bundle)
-    assert bundle.file("golden.npz").exists()
+    for read in (lambda name: bundle.read(name, MANY), lambda name: bundle.copy(name, tmp_path / "copies")):
+        read("golden.npz")
+        with pytest.raises(BundleError):
+            read("other.bin")
+    assert (tmp_path / "copies" / "golden.npz").read_bytes() == bundle.read("golden.npz", MANY)
+    assert stat.S_IMODE((tmp_path / "copies" / "golden.npz").stat().st_mode) == 0o600
+    flip(tiny_bundle / "golden.npz")
     with pytest.raises(BundleError):
-        bundle.file("model.onnx")
+        bundle.read("golden.npz", MANY)
+    with pytest.raises(BundleError):
+        bundle.copy("golden.npz", tmp_path / "others")
     with pytest.raises(BundleError):
         bundle.verify()
+
+
+def test_no_more_is_read_than_was_asked_for(tiny_bundle: Path) -> None:
+    bundle = load_bundle(tiny_bundle)
+    size = bundle.manifest.files["model.onnx"].size
+    assert len(bundle.read("model.onnx", size)) == size
     with pytest.raises(BundleError):
-        bundle.file("other.bin")
+        bundle.read("model.onnx", size - 1)
 
 
 def test_weights_beside_a_model_are_checked_with_it(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -69,10 +87,12 @@ def test_weights_beside_a_model_are_checked_with_it(tiny_bundle: Path, tmp_path:
     del manifest["files"]
     (draft / "model.onnx.data").write_bytes(b"weights")
     output = write_bundle(draft, manifest, tmp_path / "out.mmcaf").folder
-    assert load_bundle(output).file("model.onnx").exists()
+    bundle = load_bundle(output)
+    with Held(bundle, "fp32").reading(output / "model.onnx") as model:
+        assert model.with_name("model.onnx.data").read_bytes() == b"weights"
     flip(output / "model.onnx.data")
-    with pytest.raises(BundleError):
-        load_bundle(output).file("model.onnx")
+    with pytest.raises(BundleError), Held(bundle, "fp32").reading(output / "model.onnx"):
+        pass
 
 
 def test_the_manifest_does_not_list_itself(tiny_bundle: Path) -> None:
@@ -84,7 +104,7 @@ def test_a_zip_answers_as_its_folder(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle = load_bundle(packed)
     bundle.verify()
     assert bundle.sha256 == load_bundle(tiny_bundle).sha256 and bundle.archive == packed
-    assert bundle.file("model.onnx").read_bytes() == (tiny_bundle / "model.onnx").read_bytes()
+    assert bundle.read("model.onnx", MANY) == (tiny_bundle / "model.onnx").read_bytes()
     os.utime(bundle.folder, (1000, 1000))
     assert load_bundle(packed).folder.stat().st_mtime > 1000
 

@@ -41,7 +41,7 @@ def a_bundle(folder: Path, arrays: dict[str, Any]) -> Any:
         {**tiny_manifest(), "files": files, "models": {"fp32": "model.onnx", "fp16": "half.onnx"}}
     )
     np.savez(folder / "golden.npz", **arrays)
-    return SimpleNamespace(manifest=manifest, folder=folder, file=lambda name: folder / name)
+    return SimpleNamespace(manifest=manifest, folder=folder, open=lambda name: (folder / name).open("rb"))
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:

@@ -8,11 +8,9 @@ import pytest
 from mmcaf_engine.bundle.models import model_files, model_hashes
 
 NAMES = ["fp32.onnx", "fp32.onnx.data", "fp16.onnx", "text.onnx", "rest.onnx", "rest.onnx.data", "golden.npz"]
-BUNDLE: Any = SimpleNamespace(
-    manifest=SimpleNamespace(
-        models={"fp32": "fp32.onnx", "fp16": "fp16.onnx"},
-        files={name: SimpleNamespace(sha256=f"hash of {name}") for name in NAMES},
-    )
+MANIFEST: Any = SimpleNamespace(
+    models={"fp32": "fp32.onnx", "fp16": "fp16.onnx"},
+    files={name: SimpleNamespace(sha256=f"hash of {name}") for name in NAMES},
 )
 
 
@@ -28,5 +26,5 @@ BUNDLE: Any = SimpleNamespace(
 )
 def test_a_model_and_the_weights_that_it_may_be_read_with(precision: Any, model: str | None, files: list[str]) -> None:
     whole = {"fp32": "fp32.onnx", "fp16": "fp16.onnx"}[precision]
-    assert model_files(BUNDLE, precision, model or whole) == files
-    assert model_hashes(BUNDLE, precision, model) == [f"hash of {name}" for name in files]
+    assert model_files(MANIFEST, precision, model or whole) == files
+    assert model_hashes(MANIFEST, precision, model) == [f"hash of {name}" for name in files]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from command import Command
-from mmcaf_engine.bundle.bundle import file_sha256, load_bundle
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import BundleError
 from record_answers import BACKENDS, VERSION_1, outputs_of, recorded_machines, same_bits

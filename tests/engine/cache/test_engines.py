@@ -236,7 +236,7 @@ def test_miss_then_hit(tiny_bundle: Path) -> None:
 
 def test_a_kept_engine_of_a_real_network_answers_bit_for_bit_the_same() -> None:
     bundle = load_bundle(demo_bundle())
-    with np.load(bundle.file("golden.npz")) as cases:
+    with np.load(bundle.folder / "golden.npz") as cases:
         inputs = {spec.name: cases[spec.name] for spec in bundle.manifest.inputs}
     answers = []
     for hit in (False, True, True):
@@ -292,7 +292,7 @@ def test_other_code_of_another_package_is_another_engine(tiny_bundle: Path, monk
 def test_the_key_holds_what_the_engine_depends_on(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     manifest = bundle.manifest
-    backend = OpenVinoBackend(bundle.file("model.onnx"), manifest.inputs, manifest.outputs, 2)
+    backend = OpenVinoBackend(bundle.folder / "model.onnx", manifest.inputs, manifest.outputs, 2)
     facts = engine_facts(bundle, backend)
     assert facts["model"] == [manifest.files["model.onnx"].sha256]
     assert facts["build"].startswith(backend.version()) and len(facts["build"]) > len(backend.version())

@@ -14,7 +14,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from mmcaf_engine.bundle.accuracy import Accuracy, Runtime, read_accuracy, write_accuracy
+from mmcaf_engine.bundle.accuracy import Accuracy, Runtime, parse_accuracy, write_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.demo.liver import LIVER_LABELS, liver_patient
 from mmcaf_engine.errors import StudyError, UsageError
@@ -185,6 +185,6 @@ def test_the_file_holds_what_is_of_its_kind(outcome: Accuracy, tmp_path: Path) -
     stored = json.loads((tmp_path / "accuracy.json").read_text())
     assert "positives" not in stored["cohort"] and "per_label" in stored["cohort"]
     assert set(stored["precisions"]["fp16"]["flips"]) == {"changed", "fraction"}
-    assert read_accuracy(tmp_path / "accuracy.json") == outcome
+    assert parse_accuracy((tmp_path / "accuracy.json").read_bytes()) == outcome
     of_two = performance([0, 1], np.array([0.2, 0.7]), BinaryDecision(("a", "b"), 0.5)).model_dump(mode="json")
     assert "per_label" not in of_two

@@ -332,7 +332,7 @@ def test_each_precision_answers_with_its_own_network(tiny_bundle: Path, tmp_path
 def test_openvino_computes_in_the_precision_that_was_chosen(tiny_bundle: Path, precision: Precision, hint: str) -> None:
     bundle = load_bundle(tiny_bundle)
     manifest = bundle.manifest
-    backend = OpenVinoBackend(bundle.file("model.onnx"), manifest.inputs, manifest.outputs, 1, precision)
+    backend = OpenVinoBackend(bundle.folder / "model.onnx", manifest.inputs, manifest.outputs, 1, precision)
     assert backend.engine_facts()["configuration"]["INFERENCE_PRECISION_HINT"] == hint
     with backend:
         assert np.isfinite(backend.infer(inputs(1))["logit"]).all()
@@ -342,7 +342,7 @@ def test_openvino_computes_in_the_precision_that_was_chosen(tiny_bundle: Path, p
 def test_runtimes_take_as_many_threads_as_they_are_given(tiny_bundle: Path, threads: int) -> None:
     bundle = load_bundle(tiny_bundle)
     manifest = bundle.manifest
-    network = bundle.file("model.onnx"), manifest.inputs, manifest.outputs, threads
+    network = bundle.folder / "model.onnx", manifest.inputs, manifest.outputs, threads
     with OpenVinoBackend(*network) as openvino, OnnxRuntimeBackend(*network) as onnxruntime:
         assert openvino._compiled.get_property("INFERENCE_NUM_THREADS") == threads
         assert onnxruntime._session.get_session_options().intra_op_num_threads == threads

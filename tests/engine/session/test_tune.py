@@ -187,7 +187,7 @@ def test_a_run_is_timed_in_milliseconds(tiny_bundle: Path, monkeypatch: pytest.M
     ticks = iter([10.0, 10.25])
     monkeypatch.setattr("mmcaf_engine.session.tune.time", SimpleNamespace(perf_counter=lambda: next(ticks)))
     bundle = load_bundle(tiny_bundle)
-    with np.load(bundle.file("golden.npz")) as golden, open_session(bundle, threads=THREADS) as session:
+    with np.load(bundle.folder / "golden.npz") as golden, open_session(bundle, threads=THREADS) as session:
         assert run_ms(session, {name: golden[name] for name in ("image", "table")}) == 250.0
 
 

@@ -51,7 +51,7 @@ def test_small_and_labelled_a_demonstration(bundles: Bundles, name: str) -> None
     assert script("export.py").checkpoint(name).stat().st_size < SIZE_LIMIT
     manifest = bundles(name).manifest
     assert manifest.demonstration and "synthetic" in manifest.intended_use
-    vocabulary = bundles(name).file(manifest.text.vocabulary)
+    vocabulary = bundles(name).folder / manifest.text.vocabulary
     assert vocabulary.read_bytes() == (EXAMPLES / "chest_studies" / "vocabulary.txt").read_bytes()
 
 

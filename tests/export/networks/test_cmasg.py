@@ -221,7 +221,7 @@ def test_bundle(exported: ExportReport) -> None:
     assert manifest.text.fields == ("findings", "impression") and manifest.text.remove == ("XXXX",)
     assert manifest.text.max_tokens == 40 and manifest.text.buckets == (32, 40)
     assert manifest.image.mean == (0.449,) and manifest.image.view == "frontal"
-    assert bundle.file("vocabulary.txt").read_text(encoding="utf-8") == vocabulary(SLIM.text_vocabulary)
+    assert (bundle.folder / "vocabulary.txt").read_text(encoding="utf-8") == vocabulary(SLIM.text_vocabulary)
     assert "reports like the one that it reads" in manifest.description
     assert {entry.name for entry in manifest.provenance.rewrites} >= {"grey_stem", "pruned_units", "hoisted_gates"}
     assert any("the record's findings and impression" in note for note in exported.notes)

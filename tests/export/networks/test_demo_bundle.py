@@ -7,8 +7,9 @@ import pytest
 from pydicom.sr.codedict import codes
 
 from example_exports import EXAMPLES, script
-from mmcaf_engine.bundle.bundle import Bundle, file_sha256, load_bundle
+from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.report import ExportReport
@@ -65,6 +66,6 @@ def test_exported_again_it_is_the_same_network(shipped: Bundle, example: Callabl
     again = load_bundle(report.output)
     varying = {"files", "provenance"}
     assert again.manifest.model_dump(exclude=varying) == shipped.manifest.model_dump(exclude=varying)
-    with np.load(shipped.file("golden.npz")) as cases, open_session(again, backend="onnxruntime") as session:
+    with np.load(shipped.folder / "golden.npz") as cases, open_session(again, backend="onnxruntime") as session:
         logits = session.run({"image": cases["image"], "table": cases["table"]})["logit"]
         np.testing.assert_allclose(logits, cases["logit"], atol=1e-4, rtol=0)

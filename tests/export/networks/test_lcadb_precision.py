@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from mmcaf_engine.bundle.accuracy import read_accuracy
+from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.demo import LIVER_LABELS
 from mmcaf_engine.session.session import open_session
@@ -59,7 +59,7 @@ def test_what_was_written(quantised: QuantizeReport) -> None:
 
 
 def test_the_gate_judges_seven_labels(quantised: QuantizeReport) -> None:
-    accuracy = read_accuracy(quantised.output / "accuracy.json")
+    accuracy = parse_accuracy((quantised.output / "accuracy.json").read_bytes())
     assert accuracy == quantised.accuracy
     assert accuracy.threshold is None and accuracy.cohort.per_label is not None
     assert len(accuracy.cohort.per_label) == len(LIVER_LABELS) and sum(accuracy.cohort.per_label) == 7

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from export.mmcaf_networks import Exported
-from mmcaf_engine.bundle.accuracy import read_accuracy
+from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import BundleError, UsageError
@@ -128,7 +128,7 @@ def test_the_network(name: str, bundle_of: Callable[[str], Path]) -> None:
     origin = bundle.manifest.provenance.int8
     assert origin is not None and origin.layers == len(layers) and origin.calibration == "demo:50000-50001"
     assert origin.kept == kept
-    assert read_accuracy(path / "accuracy.json") == report.accuracy
+    assert parse_accuracy((path / "accuracy.json").read_bytes()) == report.accuracy
     assert (report.accuracy.cohort.studies, report.accuracy.cohort.labelled) == (2, 0)
 
     graph = onnx.load(path / "model.int8.onnx").graph

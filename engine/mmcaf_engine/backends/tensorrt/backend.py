@@ -255,7 +255,8 @@ class CountingTensorRt(TensorRtBackend):
 
     def counted(self, extra_ms: float = 0.0) -> list[NodeTime]:
         """Every layer of the engine, on the mean of the windows since."""
-        return node_times(self._spent, self._windows, self._report, self.model, self.inputs, self.outputs)
+        with self.reading():
+            return node_times(self._spent, self._windows, self._report, self.model, self.inputs, self.outputs)
 
     def _start(self, plan: Plan) -> None:
         super()._start(plan)

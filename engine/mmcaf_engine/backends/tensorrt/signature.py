@@ -16,7 +16,8 @@ from typing import BinaryIO, Final, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from ...bundle.bundle import describe_validation, file_sha256
+from ...bundle.bundle import describe_validation
+from ...bundle.hashing import file_sha256
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
 from ...files import in_words, look_at, read_bounded, reason, shown_path

@@ -1,0 +1,149 @@
+"""Files that a manifest lists: of the listed size and SHA-256, or refused; and copies of which that is known."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from ..cache.cache import MAKE_ROOM
+from ..errors import BundleError, Remedy, UsageError
+from ..files import reason
+from ..manifest import FileEntry
+from ..outputs import create
+
+COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
+
+_BLOCK = 1 << 20
+_FICLONE = 0x40049409
+"""Linux's request to let two files share their blocks (ioctl_ficlone(2)); a change of one is not seen in the other."""
+
+
+def file_sha256(path: Path) -> str:
+    """Lower-case hexadecimal SHA-256 of a file, read in blocks."""
+    with path.open("rb") as stream:
+        return stream_sha256(stream)
+
+
+def stream_sha256(stream: IO[bytes]) -> str:
+    """Of all that is left of a stream."""
+    digest = hashlib.sha256()
+    while block := stream.read(_BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def open_listed(
+    file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN
+) -> Iterator[BinaryIO]:
+    """A listed file, opened without following a link in its place.
+
+    Raises:
+        BundleError: it is missing, no regular file, or not of the listed size.
+        OSError: it cannot be opened.
+    """
+    flags = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    check_file(file, name, entry, shown=shown, remedy=remedy)
+    with os.fdopen(os.open(file, os.O_RDONLY | flags), "rb") as stream:
+        found = os.fstat(stream.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise _missing(name, entry, shown, remedy)
+        _check_size(found.st_size, name, entry, shown, remedy)
+        yield stream
+
+
+def copy_listed(
+    stream: BinaryIO, output: IO[bytes], name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN
+) -> None:
+    """Copy a listed file; the bytes that are hashed are those that are written.
+
+    Args:
+        output: empty, and written to by nobody else.
+
+    Raises:
+        BundleError: it does not have the listed hash.
+        UsageError: there is no room for it.
+        OSError: it cannot be read.
+    """
+    digest, left = hashlib.sha256(), entry.size
+    while block := stream.read(min(_BLOCK, left)):
+        left -= len(block)
+        digest.update(block)
+        with _writing(name, shown):
+            output.write(block)
+    with _writing(name, shown):
+        output.flush()
+    check_digest(digest.hexdigest(), name, entry, shown=shown, remedy=remedy)
+
+
+def clone_listed(
+    stream: BinaryIO,
+    target: Path,
+    name: str,
+    entry: FileEntry,
+    *,
+    shown: Path,
+    remedy: Remedy | str = COPY_AGAIN,
+) -> None:
+    """As `copy_listed`, to a new file, whose blocks are the other's until one of them is changed, where that can be."""
+    with _writing(name, shown):
+        output = create(target)
+    with output:
+        if not _clone(stream, output):
+            return copy_listed(stream, output, name, entry, shown=shown, remedy=remedy)
+    return check_digest(file_sha256(target), name, entry, shown=shown, remedy=remedy)
+
+
+def check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
+    """Refuse what is missing, a link, no file, or of another size.
+
+    Raises:
+        BundleError: it is.
+    """
+    if file.is_symlink() or not file.is_file():
+        raise _missing(name, entry, shown, remedy)
+    _check_size(file.stat().st_size, name, entry, shown, remedy)
+
+
+def check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
+    """Refuse another SHA-256 than the listed one.
+
+    Raises:
+        BundleError: it is another.
+    """
+    if digest != entry.sha256:
+        raise BundleError(
+            f"{shown}: {name} is damaged or altered: SHA-256 {digest[:16]}..., the manifest has {entry.sha256[:16]}...",
+            remedy,
+        )
+
+
+def _clone(stream: BinaryIO, output: BinaryIO) -> bool:
+    """Let an empty file share the blocks of another; False where there is no such thing."""
+    try:
+        from fcntl import ioctl
+
+        ioctl(output.fileno(), _FICLONE, stream.fileno())
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+@contextmanager
+def _writing(name: str, shown: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as failure:
+        raise UsageError(f"{shown}: {name} cannot be copied: {reason(failure)}.", MAKE_ROOM) from None
+
+
+def _missing(name: str, entry: FileEntry, shown: Path, remedy: Remedy | str) -> BundleError:
+    return BundleError(f"{shown}: {name} is missing (listed in the manifest with {entry.size} bytes).", remedy)
+
+
+def _check_size(size: int, name: str, entry: FileEntry, shown: Path, remedy: Remedy | str) -> None:
+    if size != entry.size:
+        raise BundleError(f"{shown}: {name} has {size} bytes; the manifest says {entry.size}.", remedy)
