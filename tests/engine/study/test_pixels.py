@@ -123,6 +123,15 @@ def test_bits_above_the_stored_ones_mean_nothing_in_compressed_values_either(tmp
     assert np.array_equal(values, plain) and np.unique(values).tolist() == [0x350 - 1024, 0x351 - 1024]
 
 
+@pytest.mark.parametrize(("lowest", "said"), [(-1499, 0), (-1500, 0), (-1501, 1), (-3024, 1)])
+def test_what_lies_far_below_air_and_is_not_declared_is_said(lowest: int, said: int, tmp_path: Path) -> None:
+    raw = np.array([[lowest, lowest, 0, 40]], np.int16)
+    study = one(raw, tmp_path, bits=16, RescaleIntercept=0)
+    assert study.volume.values[0, 0].tolist() == [lowest, lowest, 0, 40]
+    found = [warning for warning in study.warnings if "-1500 HU" in warning]
+    assert len(found) == said and all("2 pixels (50.0 %)" in warning for warning in found)
+
+
 def test_a_lookup_table_beside_a_rescale_is_refused(tmp_path: Path) -> None:
     table = Dataset()
     change(table, LUTDescriptor=[4, 0, 16], ModalityLUTType="HU", LUTData=bytes(8))

@@ -18,8 +18,6 @@ Value = TypeVar("Value")
 Known = dict[Hashable, Sequence[Any]]
 """Values by their encoded bytes, kept while one study is read: its slices repeat most of their header."""
 
-_DECIMAL = ("DS", "IS")
-"""Value representations of numbers that are written as text (PS3.5 6.2)."""
 _COMMA = "written with a decimal comma; a decimal point was expected (PS3.5 6.2, DS)"
 
 
@@ -169,15 +167,8 @@ class Tags:
             try:
                 values = self._read[keyword] = self._converted(keyword)
             except Exception as failure:  # pydicom converts on access, and raises as its converters do
-                comma = self._has_comma(keyword)
-                raise self.refusal(keyword, f"is {_COMMA}" if comma else "cannot be read") from failure
+                raise self.refusal(keyword, "cannot be read") from failure
         return values
-
-    def _has_comma(self, keyword: str) -> bool:
-        """Whether a number is written with one."""
-        element = self.dataset.get_item(_element(keyword)[0])
-        raw = isinstance(element, RawDataElement) and dictionary_VR(element.tag) in _DECIMAL
-        return raw and isinstance(element.value, bytes) and b"," in element.value
 
     def _converted(self, keyword: str) -> Sequence[Any]:
         tag, stands_alone = _element(keyword)
