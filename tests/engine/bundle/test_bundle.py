@@ -167,16 +167,16 @@ def test_file_that_the_manifest_does_not_list(tiny_bundle: Path) -> None:
 def test_write_verifies_what_it_wrote(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draft = Path(shutil.copytree(tiny_bundle, tmp_path / "draft"))
     (draft / "manifest.json").unlink()
-    rename = Path.rename
+    write = Path.write_text
 
-    def damage_on_the_way(source: Path, target: Path) -> Path:
-        moved = rename(source, target)
-        flip(moved / "golden.npz")
-        return moved
+    def damage_beside(path: Path, text: str, encoding: str) -> int:
+        flip(path.parent / "golden.npz")
+        return write(path, text, encoding)
 
-    monkeypatch.setattr(Path, "rename", damage_on_the_way)
-    with refused(BundleError, "out.mmcaf", "golden.npz", "SHA-256"):
+    monkeypatch.setattr(Path, "write_text", damage_beside)
+    with refused(BundleError, "golden.npz", "SHA-256"):
         write_bundle(draft, tiny_manifest(), tmp_path / "out.mmcaf")
+    assert not (tmp_path / "out.mmcaf").exists()
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.npz"])
