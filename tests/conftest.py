@@ -4,6 +4,7 @@ Nothing of the product is imported before a test asks for it: the kernels' tests
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 
 pytest_plugins = ("strict_skips",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes of a run must collect the same tests, so no name may hold an object's address."""
+    if named := next((item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6}", item.nodeid)), None):
+        raise pytest.UsageError(f"{named}: a name with an address is another one in the next process; give it an id")
 
 
 @pytest.fixture(autouse=True, scope="session")
