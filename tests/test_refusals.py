@@ -155,12 +155,17 @@ def test_no_refusal_at_all_fails() -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "error",
-    [StudyError("a\x1b[2J file"), StudyError("a file", Remedy(command="mmcaf \x07")), StudyError("a\u202e file")],
-    ids=["problem", "remedy", "direction"],
-)
-def test_control_characters_fail(error: StudyError) -> None:
+@pytest.mark.parametrize("steering", ["\x1b[2J", "\x07", "\u202e"], ids=["escape", "bell", "direction"])
+@pytest.mark.parametrize("place", ["problem", "remedy"])
+def test_control_characters_fail(place: str, steering: str) -> None:
+    """Errors spell them out, so they are put in behind their back."""
+    remedy = Remedy(command="mmcaf")
+    error = StudyError("a file", remedy)
+    if place == "problem":
+        error.problem = f"a{steering} file"
+    else:
+        object.__setattr__(remedy, "command", f"mmcaf {steering}")
+        error.remedies = (remedy,)
     with pytest.raises(Failed, match="control characters"), refused(StudyError, "file"):
         raise error
 

@@ -232,7 +232,7 @@ BACKEND_FAULTS = {
     "open blames the bundle": Fault(method("_open", "raise BundleError('s')"), "in _open: BundleError: s"),
     "open raises an error of its own": Fault(method("_open", "raise Refusal"), "in _open: Refusal"),
     "public open is none": Fault(method("open", "pass"), "in open: expected a Backend, got NoneType"),
-    "open refuses": Fault(method("_open", "raise BackendError('no\\x1b[31m licence')"), "2.1: no [31m licence"),
+    "open refuses": Fault(method("_open", "raise BackendError('no\\x1b[31m licence')"), "2.1: no\\u001b[31m licence"),
     "infer raises": Fault(method("_infer", "raise RuntimeError('i')"), "in _infer: RuntimeError: i", doctor=False),
     "infer raises a base exception": Fault(method("_infer", "raise Own"), "in _infer: Own", doctor=False),
     "infer exits": Fault(method("_infer", "sys.exit(0)"), "in _infer: SystemExit: 0", doctor=False),

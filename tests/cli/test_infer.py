@@ -107,7 +107,7 @@ def test_json_answer(run: Command, phantom: Phantom, series: Path, record: Path,
         "accuracy": None,
     }
     assert {"read", "decode", "preprocess", "infer", "total"} <= set(result["timing_ms"])
-    assert set(result["study"]) == {"uids", "modality", "slices", "spacing_mm", "warnings", "series"}
+    assert set(result["study"]) == {"uids", "modality", "body_part", "slices", "spacing_mm", "warnings", "series"}
     (read,) = result["study"]["series"]
     assert (read["input"], read["chosen"], read["slices"]) == ("image", "the only one that fits", len(phantom.hu))
     assert read["source"] == result["study"]["uids"]["series"]

@@ -237,18 +237,28 @@ def test_waiting_for_another_caller_ends_too_and_the_other_is_left_alone(
 ) -> None:
     with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
         answerer, outcome = Answerer(session), []
-        slow = Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 0.05)
+        real, reached, released = OnnxRuntimeBackend._infer, threading.Event(), threading.Event()
+
+        def held(backend: OnnxRuntimeBackend, window: Any) -> Any:
+            reached.set()
+            assert released.wait(STARTED)
+            return real(backend, window)
+
         interrupted: list[object] = []
+        monkeypatch.setattr(OnnxRuntimeBackend, "_infer", held)
         monkeypatch.setattr(OnnxRuntimeBackend, "_interrupt", lambda self: interrupted.append(self))
         other = threading.Thread(target=lambda: outcome.append(answerer.answer(study, RECORD)))
         other.start()
-        assert slow.reached.wait(STARTED)
-        started = time.monotonic()
-        with pytest.raises(DeadlineError):
-            answerer.answer(study, RECORD, deadline=0.5)
-        assert time.monotonic() - started < 0.5 + WITHIN
-        other.join()
-        assert interrupted == []
+        try:
+            assert reached.wait(STARTED)
+            started = time.monotonic()
+            with pytest.raises(DeadlineError):
+                answerer.answer(study, RECORD, deadline=0.5)
+            assert time.monotonic() - started < 0.5 + WITHIN
+            assert interrupted == []
+        finally:
+            released.set()
+            other.join()
         assert len(outcome) == 1 and len(outcome[0].outputs["logit"]) == 200 // SLICES
 
 

@@ -1,6 +1,9 @@
 """Patterns and fusions on graphs made by hand: what is a mean, what is an upsampling by two, what would be a circle."""
 
 import pytest
+
+pytest.importorskip("onnx", reason="ONNX is not installed")
+
 import torch
 from torch import Tensor
 
