@@ -20,7 +20,7 @@ from mmcaf_kernels.msdc.reference import msdc as msdc_reference
 INFINITY = float("inf")
 
 
-FEW, MANY = 2, 40
+FEW, MANY = 2, 8
 """Drawn cases of each kernel and type, beside the ones that are always tried."""
 SETTINGS = settings(
     max_examples=FEW,
