@@ -31,10 +31,21 @@ LARGEST = 64 * 2**20
 """Bytes of the repository and what is carried, together."""
 
 
+MARK = ".made-by-gpu-session"
+
+
 def prepare(root: Path, carry: Path, python: str, largest: int = LARGEST) -> int:
-    """Make everything anew; 1 if something could not be made, or all of it is too large."""
-    shutil.rmtree(carry, ignore_errors=True)
+    """Make everything anew; 1 if something could not be made, or all of it is too large.
+
+    A folder that holds anything and was not made here is left alone: 2.
+    """
+    if carry.is_symlink() or carry.exists():
+        if carry.is_symlink() or not carry.is_dir() or (any(carry.iterdir()) and not (carry / MARK).is_file()):
+            print(f"{carry}: not a folder that was prepared here; choose another --carry", file=sys.stderr)
+            return 2
+        shutil.rmtree(carry)
     carry.mkdir(parents=True)
+    (carry / MARK).touch()
     makers: dict[str, Callable[[], None]] = {
         "cubin": lambda: compile_cubins(carry / "cubin"),
         "fatbin": lambda: compile_fatbin(root / "kernels" / "cuda" / "msdc.cu", carry / "msdc.fatbin"),

@@ -379,3 +379,17 @@ def test_no_kernel_of_this_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> 
     pytest.importorskip("torch", reason="torch is not installed")
     monkeypatch.setattr(load("kernel_cases", monkeypatch), "DEVICE", "cpu")
     assert load("single_calls", monkeypatch).main(["--small", "--kernel", "none"]) == 1
+
+
+def test_what_was_not_prepared_here_is_left_alone(preparing: ModuleType, tmp_path: Path) -> None:
+    thesis = tmp_path / "work" / "thesis.txt"
+    thesis.parent.mkdir()
+    thesis.write_text("precious")
+    link = tmp_path / "link"
+    link.symlink_to(thesis.parent)
+    for carry in (thesis.parent, thesis, link):
+        assert preparing.prepare(ROOT, carry, "3.12") == 2
+    assert thesis.read_text() == "precious"
+    (tmp_path / "carry").mkdir()
+    for _ in range(2):
+        assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", largest=10**9) == 0
