@@ -1,7 +1,5 @@
 """A cohort as a table: CSV (RFC 4180) with the columns study, record, report and, if wanted, label and id."""
 
-import csv
-import io
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +8,7 @@ from ..errors import UsageError, printable
 from ..files import in_words, look_at, read_bounded, reason
 from ..machine.plugins import said
 from ..manifest import Manifest
+from ..record.csv_rows import numbered_rows
 from ..result.decisions import Decision, decision_for
 from .cases import Cohort, FileCase
 
@@ -79,16 +78,11 @@ def _text(path: Path) -> str:
 
 def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, cells) of every line that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    begun = 1
-    try:
-        for cells in reader:
-            stripped = [cell.strip() for cell in cells]
-            if any(stripped):
-                yield begun, stripped
-            begun = reader.line_num + 1
-    except csv.Error as failure:
-        raise UsageError(f"{path}: line {begun}: not CSV (RFC 4180): {failure}.", _EXAMPLE) from None
+    return numbered_rows(
+        text,
+        ",",
+        lambda line, failure: UsageError(f"{path}: line {line}: not CSV (RFC 4180): {failure}.", _EXAMPLE),
+    )
 
 
 def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:

@@ -3,11 +3,11 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import RecordError, Remedy
+from ..errors import MmcafError, RecordError, Remedy
 from .encode import fold
 
 PATIENT_ID_KEY = "patient_id"
@@ -148,7 +148,19 @@ def _cells(line: str, separator: str) -> list[str]:
 
 
 def _rows(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    """(number of its first line, cells) of every line that is not blank."""
+    return numbered_rows(
+        text, separator, lambda line, _: RecordError(f"{name}: line {line}: not CSV (RFC 4180).", _EXAMPLE)
+    )
+
+
+def numbered_rows(
+    text: str, separator: str, refusal: Callable[[int, csv.Error], MmcafError]
+) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, cells) of every row of a CSV table (RFC 4180) that is not blank.
+
+    Args:
+        refusal: what to raise where the table is none, from the line and what is wrong there.
+    """
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True, skipinitialspace=True)
     begun = 1
     try:
@@ -157,5 +169,5 @@ def _rows(text: str, separator: str, name: str) -> Iterator[tuple[int, list[str]
             if any(stripped):
                 yield begun, stripped
             begun = reader.line_num + 1
-    except csv.Error:
-        raise RecordError(f"{name}: line {begun}: not CSV (RFC 4180).", _EXAMPLE) from None
+    except csv.Error as failure:
+        raise refusal(begun, failure) from None
