@@ -45,6 +45,6 @@ def list_study(path: str | Path, *, manifest: Manifest | None = None, modality: 
         inputs=manifest.series,
         intensity=of_volumes.intensity,
         body_part=manifest.body_part,
-        policies=Policies(oblique=of_volumes.oblique),
+        policies=Policies(oblique=of_volumes.oblique, oblique_usual=of_volumes.oblique == "accept"),
         decode=decode,
     )

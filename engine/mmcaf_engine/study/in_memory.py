@@ -17,7 +17,8 @@ from .dicom.frames import MAX_ROWS, MAX_SLICES
 from .dicom.pixels import Receive
 from .geometry.affine import LPS_RAS, by_axes, check_affine, place
 from .geometry.checks import check_axial, off_axis
-from .geometry.policies import Oblique
+from .geometry.policies import Policies
+from .notes import Notes
 
 GIVEN = "as given"
 """Why this series, where a caller names no other."""
@@ -85,7 +86,7 @@ def open_volumes(
     *,
     intensity: Intensity,
     modality: str,
-    oblique: Oblique = "refuse",
+    policies: Policies | None = None,
 ) -> dict[str, OpenVolume]:
     """Check what a caller holds in memory: one volume, or one for each input by name.
 
@@ -94,7 +95,7 @@ def open_volumes(
         inputs: the network's volume inputs.
         intensity: in which the network was trained.
         modality: of the network; a volume does not tell its own.
-        oblique: whether to accept slices of MR that lean, with a warning.
+        policies: of these, what to accept of slices of MR that lean.
 
     Raises:
         UsageError: names that differ from the inputs, another intensity or modality, or no array of numbers.
@@ -106,10 +107,10 @@ def open_volumes(
             f"study: expected one volume for each of {', '.join(inputs)}, got {', '.join(map(str, by_name))}.",
             "Give a mapping from input to volume.",
         )
-    return {name: _opened(by_name[name], name, intensity, modality, oblique) for name in inputs}
+    return {name: _opened(by_name[name], name, intensity, modality, policies or Policies()) for name in inputs}
 
 
-def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: str, oblique: Oblique) -> OpenVolume:
+def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: str, policies: Policies) -> OpenVolume:
     if not isinstance(given, Volume | Study):
         raise UsageError(f"study: expected a Volume or a Study for {name}, got {type(given).__name__}.")
     study = _described(given, name) if isinstance(given, Study) else Study(given, modality, {}, PatientHeader())
@@ -130,13 +131,14 @@ def _opened(given: Volume | Study, name: str, intensity: Intensity, modality: st
     check_affine(affine, spacing, name, by="spacing_mm", remedy=_REMEDY)
     shape = (values.shape[0], values.shape[1], values.shape[2])
     orientation, placement = place(affine, shape)
-    leaning = check_axial(off_axis(np.asarray(placement.direction[0])), name, oblique, mr=modality == "MR")
+    leaning = check_axial(off_axis(np.asarray(placement.direction[0])), name, policies, mr=modality == "MR")
     if study.images and int(orientation[0][0]) != 0:
         raise UsageError(
             f"{name}: source images are of slices along the first axis, which does not run along the patient here.",
             "Give the slices first, or leave the source images out.",
         )
-    read = replace(study, volume=replace(volume, values=values), warnings=(*study.warnings, *leaning))
+    notes = Notes(study.warnings, study.remarks) + leaning
+    read = replace(study, volume=replace(volume, values=values), warnings=notes.warnings, remarks=notes.remarks)
     return OpenVolume(read, orientation, placement)
 
 

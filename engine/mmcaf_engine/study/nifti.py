@@ -24,7 +24,7 @@ from .faults import doing
 from .files import MAX_MEMBER_BYTES, Source
 from .geometry.affine import by_axes, check_affine, place
 from .geometry.checks import check_axial, off_axis
-from .geometry.policies import MAX_OBLIQUE_DEGREES, Oblique
+from .geometry.policies import MAX_OBLIQUE_DEGREES, Policies
 from .nifti_space import REMEDY, header_affine, rescale, warnings_on_space
 from .notes import Notes
 
@@ -70,9 +70,9 @@ class NiftiImage:
         """Between its slices' normal and the patient's long axis."""
         return off_axis(np.asarray(self.placement.direction[0]))
 
-    def check_axial(self, policy: Oblique) -> tuple[str, ...]:
+    def check_axial(self, policies: Policies) -> Notes:
         """As `checks.check_axial`; networks for CT read no such file, so that it is taken to be of MR."""
-        return check_axial(self.oblique_degrees, self.name, policy, mr=True)
+        return check_axial(self.oblique_degrees, self.name, policies, mr=True)
 
 
 def is_nifti(source: Source) -> bool:
@@ -126,7 +126,7 @@ def read_nifti(source: Source) -> NiftiImage:
         orientation, placement = place(affine, shape)
         leans = off_axis(np.asarray(placement.direction[0]))
         if leans > MAX_OBLIQUE_DEGREES:
-            check_axial(leans, name, "refuse", mr=True)
+            check_axial(leans, name, Policies(), mr=True)
         return NiftiImage(
             source,
             shape,

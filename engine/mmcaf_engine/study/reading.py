@@ -115,14 +115,15 @@ class OpenSeries:
     def _facts(self, warnings: tuple[str, ...]) -> StudyFacts:
         tags = self.chosen.frames[0].instance.tags
         uids = {key: printable(tags.text(keyword)) for key, keyword in UIDS.items()}
+        notes = self.notes + self.geometry.notes + Notes(warnings)
         return StudyFacts(
             modality=self.chosen.modality,
             uids={key: uid for key, uid in uids.items() if uid},
             patient=self.patient,
             slices=self.shape[0],
             spacing_mm=self.geometry.spacing_mm,
-            warnings=(*self.notes.warnings, *self.geometry.warnings, *warnings),
-            remarks=self.notes.remarks,
+            warnings=notes.warnings,
+            remarks=notes.remarks,
             images=self._images(),
             body_part=self.chosen.body_part,
         )
@@ -161,7 +162,7 @@ class Headers:
         if chosen.fault is not None:
             raise chosen.fault
         if chosen.image is not None:
-            return OpenNifti(chosen.image, intensity, notes + Notes(chosen.image.check_axial(policies.oblique)))
+            return OpenNifti(chosen.image, intensity, notes + chosen.image.check_axial(policies))
         _refuse_mixture(chosen.frames, self.name)
         geometry = arrange_slices(chosen.frames, self.name, policies, modality=chosen.modality)
         told = check_one_volume([chosen.frames[index] for index in geometry.order], self.name)

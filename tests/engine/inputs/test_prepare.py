@@ -10,10 +10,12 @@ import pytest
 
 from dicom_factory import SERIES_UID, ct_series, hounsfield, save
 from mmcaf_engine.errors import MmcafError, StudyError, UsageError
+from mmcaf_engine.inputs.listing import list_study
 from mmcaf_engine.inputs.prepare import Prepared, prepare
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.volume import PatientHeader, Study, Volume
 from refusals import refused
+from study_edits import turn
 from tiny_bundle import SIZE, SLICES, tiny_manifest
 from tiny_image import tiny_image_manifest
 from tiny_liver import INPUTS, tiny_liver_manifest
@@ -96,10 +98,34 @@ def test_oblique_slices_are_accepted_by_the_manifest_or_the_caller(files: bool, 
     for manifest, oblique in ((LIVER, None), (LIVER, "refuse"), (accepting, "refuse")):
         with refused(StudyError, "12.0 degrees", 5, option="oblique", value="accept"):
             prepare(study, None, manifest, oblique=oblique)
-    for manifest, oblique in ((LIVER, "accept"), (accepting, None), (accepting, "accept")):
-        prepared = prepare(study, None, manifest, oblique=oblique)
-        assert len(prepared.study_warnings) == len(INPUTS)
-        assert all("12.0 degrees" in warning for warning in prepared.study_warnings)
+    prepared = prepare(study, None, LIVER, oblique="accept")
+    assert len(prepared.study_warnings) == len(INPUTS)
+    assert all("12.0 degrees" in warning for warning in prepared.study_warnings)
+
+
+@pytest.mark.parametrize("files", [False, True], ids=["memory", "files"])
+@pytest.mark.parametrize("asked", [None, "accept"])
+def test_what_the_network_takes_is_a_remark(files: bool, asked: Any, tmp_path: Path) -> None:
+    """Nothing is irregular about slices that the manifest accepts, so that `strict` refuses none."""
+    usual = LIVER.of_volumes.model_copy(update={"oblique": "accept"})
+    accepting = LIVER.model_copy(update={"preprocessing": usual})
+    study = leaning_phases(tmp_path if files else None)
+    prepared = prepare(study, None, accepting, oblique=asked)
+    assert prepared.study_warnings == ()
+    assert len([remark for remark in prepared.remarks if "12.0 degrees" in remark]) == len(INPUTS)
+
+
+def test_dicom_slices_that_the_network_takes_are_a_remark(tmp_path: Path) -> None:
+    manifest = Manifest.model_validate({**tiny_manifest(), "files": FILES})
+    usual = manifest.of_volumes.model_copy(update={"modality": "MR", "intensity": "rescaled", "oblique": "accept"})
+    accepting = manifest.model_copy(update={"preprocessing": usual})
+    path = save(turn(12)(ct_series(hounsfield(5, SIZE, SIZE), Modality="MR")), tmp_path / "study")
+    prepared = prepare(path, RECORD, accepting)
+    assert [warning for warning in prepared.study_warnings if "oblique" in warning] == []
+    assert [remark for remark in prepared.remarks if "12.0 degrees" in remark]
+    listed = list_study(path, manifest=accepting)
+    assert [warning for warning in listed.warnings if "oblique" in warning] == []
+    assert [remark for remark in listed.remarks if "12.0 degrees" in remark]
 
 
 def test_oblique_slices_are_for_networks_of_mr(tmp_path: Path) -> None:

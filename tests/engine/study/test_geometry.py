@@ -70,7 +70,7 @@ def test_orders_by_position_toward_the_head() -> None:
     assert geometry.spacing_mm == (2.5, 0.7, 0.8)
     assert geometry.origin_mm == (-30.0, -20.0, 0.0)
     assert geometry.direction == ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
-    assert not geometry.warnings
+    assert not geometry.notes.warnings
     assert not (geometry.transpose or geometry.flip_rows or geometry.flip_columns)
 
 
@@ -105,7 +105,7 @@ def test_every_storage_order_gives_the_same_patient(name: str) -> None:
     )
     assert np.allclose(volume, coordinates(geometry, volume.shape[:3]))
     assert geometry.direction == ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
-    assert bool(geometry.warnings) == (name != "usual")
+    assert bool(geometry.notes.warnings) == (name != "usual")
 
 
 @pytest.mark.parametrize("angle", [4.0, -12.0])
@@ -267,7 +267,9 @@ def test_a_coronal_single_slice_is_refused() -> None:
 
 def test_tissue_between_thin_slices_is_worth_a_warning() -> None:
     geometry = arrange_slices(stack([0.0, 10.0, 20.0], thickness=1.0), "study")
-    assert geometry.warnings == ("study: slices 1 mm thick lie 10 mm apart; the tissue between them was not imaged.",)
+    assert geometry.notes.warnings == (
+        "study: slices 1 mm thick lie 10 mm apart; the tissue between them was not imaged.",
+    )
 
 
 def test_one_missing_slice_has_its_slot() -> None:

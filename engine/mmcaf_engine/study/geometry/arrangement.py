@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..dicom.tags import describe
+from ..notes import Notes
 from .checks import (
     Plane,
     Vector,
@@ -47,7 +48,7 @@ class Geometry:
     spacing_mm: tuple[float, float, float]
     origin_mm: tuple[float, float, float]
     direction: tuple[tuple[float, float, float], tuple[float, float, float], tuple[float, float, float]]
-    warnings: tuple[str, ...]
+    notes: Notes
     slots: tuple[int, ...] = ()
     shifts: tuple[tuple[float, float], ...] = ()
     copies: tuple[tuple[int, int], ...] = ()
@@ -101,7 +102,8 @@ def arrange_slices(
         travel = (positions[-1] - positions[0]) / np.linalg.norm(positions[-1] - positions[0])
         axis = max(normal, travel, key=lambda vector: float(vector[2]))  # the table moves along the patient
         positions = positions - offsets
-    warnings += check_axial(off_axis(axis), name, policies.oblique, mr=modality == "MR")
+    leaning = check_axial(off_axis(axis), name, policies, mr=modality == "MR")
+    warnings += leaning.warnings
     if len(ordered) > 1:
         spacing = regular_spacing(heights, policies.gaps, name)
         step, slots = spacing.step, spacing.slots
@@ -139,7 +141,7 @@ def arrange_slices(
         (step, between_rows, between_columns),
         _triple(origin),
         (_triple(normal), _triple(along_rows), _triple(along_columns)),
-        tuple(warnings),
+        Notes(tuple(warnings), leaning.remarks),
         slots if slots[-1] >= len(slots) else (),
         shifts,
         kept.copies,
@@ -157,7 +159,7 @@ def _unplaced(plane: Plane, name: str) -> Geometry:
     )
     directions = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
     return Geometry(
-        (0,), False, False, False, (0.0, between_rows, between_columns), (0.0, 0.0, 0.0), directions, warnings
+        (0,), False, False, False, (0.0, between_rows, between_columns), (0.0, 0.0, 0.0), directions, Notes(warnings)
     )
 
 

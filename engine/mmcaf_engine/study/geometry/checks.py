@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ...errors import Remedy, StudyError
 from ..dicom.tags import describe
-from .policies import MAX_OBLIQUE_DEGREES, Oblique
+from ..notes import NONE, Notes
+from .policies import MAX_OBLIQUE_DEGREES, Policies
 
 AXIAL_TOLERANCE_DEGREES = 5.0
 """Between the slice normal and the patient's long axis."""
@@ -120,25 +121,27 @@ def off_axis(normal: Vector) -> float:
     return float(np.degrees(np.arccos(np.clip(normal[2], -1.0, 1.0))))
 
 
-def check_axial(degrees: float, name: str, policy: Oblique, *, mr: bool) -> tuple[str, ...]:
-    """Refuse slices whose normal is off the patient's long axis, unless they are MR and the policy accepts them.
+def check_axial(degrees: float, name: str, policies: Policies, *, mr: bool) -> Notes:
+    """Refuse slices whose normal is off the patient's long axis, unless they are MR and the policies accept them.
 
     Args:
         degrees: by `off_axis`.
         mr: whether they are, or may be, of MR, whose axial slices are planned along the anatomy.
 
     Returns:
-        A warning where they were accepted.
+        Where they were accepted a warning, or where that is usual of the network a remark.
 
     Raises:
-        StudyError: they are of another plane, or the policy refuses them.
+        StudyError: they are of another plane, or the policies refuse them.
     """
     if degrees <= AXIAL_TOLERANCE_DEGREES:
-        return ()
+        return NONE
     acceptable = mr and degrees <= MAX_OBLIQUE_DEGREES
     lean = f"their normal is {degrees:.1f} degrees off the patient's long axis"
-    if acceptable and policy == "accept":
-        return (f"{name}: the slices are oblique: {lean}; they were taken as they lie, as accepted.",)
+    if acceptable and policies.oblique == "accept":
+        by = "as is usual of this network" if policies.oblique_usual else "as accepted"
+        told = (f"{name}: the slices are oblique: {lean}; they were taken as they lie, {by}.",)
+        return Notes(remarks=told) if policies.oblique_usual else Notes(told)
     most = f", and {MAX_OBLIQUE_DEGREES:g} is the most that is accepted" if mr and not acceptable else ""
     remedy = Remedy("Send the axial series, or accept oblique slices", option="oblique", value="accept")
     raise StudyError(

@@ -39,6 +39,8 @@ class Policies:
     duplicates: "first" keeps, of several slices at one position, the one that comes first by
         InstanceNumber (0020,0013), then by SOPInstanceUID (0008,0018).
     oblique: "accept" takes MR slices that lean against the patient as they lie, within the limit above.
+    oblique_usual: whether the network's manifest accepts these, so that they are nothing irregular: what is accepted is
+        a remark then, and no warning.
 
     Raises:
         UsageError: a policy of another name.
@@ -48,6 +50,7 @@ class Policies:
     tilt: Tilt = "refuse"
     duplicates: Duplicates = "refuse"
     oblique: Oblique = "refuse"
+    oblique_usual: bool = False
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

@@ -75,7 +75,8 @@ def open_inputs(
             give a wrong volume.
         UsageError: `series` names no input, or one twice, or comes with volumes in memory; or these do not fit.
     """
-    policies = policies or Policies(oblique=manifest.of_volumes.oblique)
+    usual = manifest.of_volumes.oblique
+    policies = replace(policies or Policies(oblique=usual), oblique_usual=usual == "accept")
     if policies.oblique == "accept" and manifest.of_volumes.modality != "MR":
         raise UsageError(
             f"oblique: accept is for networks that take MR; {manifest.name} takes {manifest.of_volumes.modality}.",
@@ -106,7 +107,7 @@ def _given(
     study: StudyVolumes, manifest: Manifest, wanted: Mapping[str, str], policies: Policies
 ) -> tuple[InputSeries, ...]:
     """Volumes in memory: nothing is chosen, but what is compared of files is compared of them."""
-    of_files = [field for field in fields(Policies) if field.name != "oblique"]
+    of_files = [field for field in fields(Policies) if field.name in ("gaps", "tilt", "duplicates")]
     chosen = [field.name for field in of_files if getattr(policies, field.name) != field.default]
     options = [*(["series"] if wanted else []), *chosen]
     if options:
@@ -116,7 +117,7 @@ def _given(
         )
     spec, names = manifest.of_volumes, [entry.name for entry in manifest.volumes]
     with span("geometry"):
-        opened = open_volumes(study, names, intensity=spec.intensity, modality=spec.modality, oblique=policies.oblique)
+        opened = open_volumes(study, names, intensity=spec.intensity, modality=spec.modality, policies=policies)
         check_one_geometry([(name, entry.placement) for name, entry in opened.items()], "study")
         patients = {entry.patient.patient_id for entry in opened.values()} - {None}
         studies = {entry.study.uids.get("study") for entry in opened.values()} - {None}
