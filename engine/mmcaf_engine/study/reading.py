@@ -10,6 +10,7 @@ from ..errors import StudyError
 from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, SourceImage, Study, StudyFacts, Volume
 from ..workers import each_slice
+from .dicom.concatenation import unknown_last_parts
 from .dicom.frames import Frame
 from .dicom.header import read_patient
 from .dicom.pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
@@ -166,6 +167,7 @@ class Headers:
         _refuse_mixture(chosen.frames, self.name)
         geometry = arrange_slices(chosen.frames, self.name, policies, modality=chosen.modality)
         told = check_one_volume([chosen.frames[index] for index in geometry.order], self.name)
+        told += Notes(remarks=unknown_last_parts({id(each.instance): each.instance for each in chosen.frames}.values()))
 
         def planned(part: Geometry) -> PixelPlan:
             return plan_slices(chosen.frames, part, self.name, intensity=intensity, modality=chosen.modality)

@@ -53,7 +53,86 @@ def found(images: list[FileDataset], folder: Path) -> tuple[Candidate, ...]:
 def test_all_parts_of_an_image_are_one_volume(total: int | None, tmp_path: Path) -> None:
     study = read_study(save(parts(2, 1, total=total), tmp_path / "study"))
     assert np.array_equal(study.volume.values, VALUES)
-    assert study.warnings == () == study.remarks
+    assert study.warnings == ()
+    assert ["(0020,9163) InConcatenationTotalNumber" in remark for remark in study.remarks] == [True] * (total is None)
+
+
+def indexed(images: list[FileDataset], *, skip: int | None = None) -> list[FileDataset]:
+    """Each frame with its place in the stack, and the indices of both; without one place, if one is skipped."""
+    number = 0
+    for part in images:
+        for frame in part.PerFrameFunctionalGroupsSequence:
+            number += 1 + (number + 1 == skip)
+            content = change(Dataset(), StackID="1", InStackPositionNumber=number, DimensionIndexValues=[1, number])
+            frame.FrameContentSequence = [content]
+    return images
+
+
+def placed(images: list[FileDataset], *offsets: int, source: str = "1.2.3.50") -> list[FileDataset]:
+    """Each part with the number of its first frame, from 0, and the image that it is of."""
+    for part, offset in zip(images, offsets, strict=True):
+        part.ConcatenationFrameOffsetNumber, part.SOPInstanceUIDOfConcatenationSource = offset, source
+    return images
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        indexed(parts(1, 2, total=None)),
+        placed(parts(1, 2, total=None), 0, 4),
+        placed(
+            [*parts(1, total=None), image(VALUES[4:7], 2, 4, ConcatenationUID="1.2.9", InConcatenationNumber=2)], 0, 4
+        ),
+        indexed(parts(1, 2), skip=3),
+    ],
+    ids=["indices", "offsets", "shorter-last", "total-known"],
+)
+def test_parts_whose_frames_are_complete(images: list[FileDataset], tmp_path: Path) -> None:
+    found = read_study(save(images, tmp_path / "study"))
+    assert np.array_equal(found.volume.values, VALUES[: len(found.volume.values)])
+    assert len(found.remarks) >= all("InConcatenationTotalNumber" not in part for part in images)
+
+
+@pytest.mark.parametrize(
+    ("images", "facts"),
+    [
+        (placed(parts(1, 2), 0, 5), (6, 5, "(0020,9228) ConcatenationFrameOffsetNumber")),
+        (placed(parts(1, 2, total=None), 4, 8), (5, 1)),
+        (placed(parts(1, 2, total=None), 0, 3), (4, 5)),
+        (indexed(parts(1, 2, total=None), skip=3), (9, 3, "(0020,9157) DimensionIndexValues")),
+        ([*placed(parts(1), 0), *placed(parts(2), 4, source="1.2.3.51")], ("(0020,0242)",)),
+    ],
+    ids=["gap", "first-missing", "overlap", "index-gap", "two-sources"],
+)
+def test_frames_that_tell_of_a_missing_part(images: list[FileDataset], facts: tuple[Any, ...], tmp_path: Path) -> None:
+    with refused(StudyError, "(0020,9161) ConcatenationUID", *facts):
+        read_study(save(images, tmp_path / "study"))
+
+
+def test_a_stack_that_has_some_places_more_often_lacks_a_part(tmp_path: Path) -> None:
+    """Two echoes of four slices, of which the second lacks its last."""
+    images = indexed(parts(1, 2, total=None))
+    for number, frame in enumerate(images[1].PerFrameFunctionalGroupsSequence):
+        frame.FrameContentSequence[0].InStackPositionNumber = number + 1
+        frame.FrameContentSequence[0].DimensionIndexValues = [2, number + 1]
+    del images[1].PerFrameFunctionalGroupsSequence[3:]
+    images[1].NumberOfFrames, images[1].PixelData = 3, images[1].PixelData[: 3 * 2 * VALUES[0].size]
+    with refused(StudyError, "(0020,9057) InStackPositionNumber", 4, 1, 2):
+        read_study(save(images, tmp_path / "study"))
+
+
+def test_parts_are_held_against_the_image_that_they_were_made_from(tmp_path: Path) -> None:
+    whole = image(hounsfield(12), 50)
+    path = save([*placed(parts(1, 2, total=None), 0, 4), whole], tmp_path / "study")
+    assert np.array_equal(read_study(path).volume.values, hounsfield(12))
+    with refused(StudyError, "(0020,9161) ConcatenationUID", 8, 12):
+        read_study(path, series="2")
+
+
+def test_only_the_series_that_is_read_is_remarked_on(tmp_path: Path) -> None:
+    others = ct_series(hounsfield(20), series_uid="1.2.7")
+    study = read_study(save([*parts(1, 2, total=None), *others], tmp_path / "study"))
+    assert len(study.volume.values) == 20 and study.remarks == ()
 
 
 @pytest.mark.parametrize(

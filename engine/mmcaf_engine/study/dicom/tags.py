@@ -73,6 +73,12 @@ class Tags:
         """As `whole`, but None also where it is unreadable; for the same uses as `text_or`."""
         return self._if_readable(self.whole, keyword)
 
+    def wholes_or_none(self, keyword: str) -> tuple[int, ...] | None:
+        """Every value as a whole number; None where one is not, for the same uses as `text_or`."""
+        values = self._if_readable(self._values, keyword)
+        found = [value for value in values or () if isinstance(value, int)]
+        return tuple(found) if values and len(found) == len(values) else None
+
     def number(self, keyword: str) -> float | None:
         """One finite number."""
         values = self.numbers(keyword, 1)
