@@ -49,6 +49,21 @@ def focuses() -> list[dict[str, Any]]:
     return [{"resource": {**WEIGHT, "contained": contained, "focus": focus}}]
 
 
+def contained() -> list[dict[str, Any]]:
+    held = [{"resourceType": "Condition", "id": "x"}, *[{**WEIGHT, "subject": {"reference": "#x"}}] * MANY]
+    focus = [{"reference": "#x"}] * MANY
+    timing = {"event": ["2024-01-01T00:00:00Z"] * MANY}
+    return [
+        {"resource": {"resourceType": "DiagnosticReport", "contained": held, "focus": focus, "effectiveTiming": timing}}
+    ]
+
+
+def components() -> list[dict[str, Any]]:
+    timing = {"event": ["2024-01-01T00:00:00Z"] * MANY}
+    code = {"coding": [{"system": "http://loinc.org", "code": "85353-1"}]}
+    return [{"resource": {**WEIGHT, "code": code, "component": [WEIGHT] * MANY, "effectiveTiming": timing}}]
+
+
 def identified() -> list[dict[str, Any]]:
     return [{"resource": {**WEIGHT, "subject": {"identifier": {"value": str(at)}}}} for at in range(MANY)]
 
@@ -61,7 +76,7 @@ def patients() -> list[dict[str, Any]]:
     return [{"resource": {"resourceType": "Patient", "id": str(at)}} for at in range(MANY)]
 
 
-@pytest.mark.parametrize("made", [versions, deletions, focuses, identified, spelled, patients])
+@pytest.mark.parametrize("made", [versions, deletions, focuses, contained, components, identified, spelled, patients])
 def test_many_resources_take_no_longer_than_each(made: Any) -> None:
     """None is compared with every other."""
     identifiers = [{"value": f"x{at}"} for at in range(MANY)]

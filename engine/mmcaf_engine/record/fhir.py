@@ -1,12 +1,13 @@
 """HL7 FHIR R4: a Bundle with one Patient, Observations and a DiagnosticReport becomes a flat record.
 
 Which resource holds which field is declared in the manifest; see FHIR R4 sections 2.36 (Bundle), 8.1 (Patient) and
-10.1 (Observation). The report, if the network reads one, is `fhir_report`'s.
+10.1 (Observation). Observations within others are found by `fhir_within`; the report, if the network reads one, by
+`fhir_report`.
 """
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -15,12 +16,12 @@ from ..cancel import check
 from ..errors import RecordError
 from ..manifest import FhirObservation, TableField
 from .codings.tables import Question, Table, question_of, system_of
-from .fhir_bundle import Entry, Resource, listed, of_kind, read_bundle
-from .fhir_dates import when
+from .fhir_bundle import Entry, Resource, listed, read_bundle
 from .fhir_latest import Value, latest_value
 from .fhir_report import USABLE_REPORTS, find_report
 from .fhir_subject import Subject
 from .fhir_values import contradict, read_value
+from .fhir_within import Observed, contained_observations, with_components
 from .notes import Notes
 
 USABLE_STATUS = ("final", "amended", "corrected", "registered", "preliminary")
@@ -65,10 +66,12 @@ def flatten_fhir(
     notes = Notes()
     if any(link.get("type") == "replaced-by" for link in listed(subject.resource, "link")):
         notes.warnings.append("the record's Patient says that another has replaced it.")
-    observations = _by_code(_own(entries, "Observation", USABLE_STATUS, subject, notes))
+    observed = [*entries, *contained_observations(entries, notes)]
+    own = _own(observed, "Observation", subject, notes)
+    observations = _by_code(with_components(own, notes))
     report = None
     if with_report:
-        reports = _own(entries, "DiagnosticReport", USABLE_REPORTS, subject, notes)
+        reports = [entry.resource for entry in _own(entries, "DiagnosticReport", subject, notes)]
         report = find_report(reports, name, study_date, notes)
     values: dict[str, Any] = {}
     for entry in fields:
@@ -79,38 +82,47 @@ def flatten_fhir(
     return FlatRecord(values, current, former, notes, report)
 
 
-_ByCode = dict[tuple[str, str], list[Resource]]
+_ByCode = dict[tuple[str, str], list[Observed]]
 
 
-def _by_code(observations: Sequence[Resource]) -> _ByCode:
+def _by_code(observations: Iterable[Observed]) -> _ByCode:
     """(terminology, code) -> the observations with this code, in their order; a code without a system is of LOINC."""
     found: _ByCode = {}
     for one in observations:
-        concept = one.get("code")
+        concept = one.resource.get("code")
         codings = listed(concept, "coding") if isinstance(concept, dict) else []
         for key in {(system_of(coding.get("system")) or "loinc", str(coding.get("code"))) for coding in codings}:
             found.setdefault(key, []).append(one)
     return found
 
 
-def _own(
-    entries: Sequence[Entry], kind: str, usable: tuple[str, ...], subject: Subject, notes: Notes
-) -> list[Resource]:
+def _own(entries: Sequence[Entry], kind: str, subject: Subject, notes: Notes) -> list[Entry]:
     """The usable resources of a kind that are the patient's."""
     what = "observation" if kind == "Observation" else "report"
-    every = list(of_kind(list(entries), kind, usable))
-    given = [entry for entry in every if not entry.resource.get("modifierExtension")]
+    every = [entry for entry in entries if entry.kind == kind and all(map(_is_usable, _around(entry)))]
+    given = [entry for entry in every if not any(one.resource.get("modifierExtension") for one in _around(entry))]
     if len(given) < len(every):
         notes.warnings.append(
             f"{len(every) - len(given)} {what}(s) in the record were left out: each has a modifierExtension, which may "
             "turn it into its opposite."
         )
-    own = [entry.resource for entry in given if subject.owns(entry)]
+    own = [entry for entry in given if subject.owns(entry)]
     if len(own) < len(given):
         notes.warnings.append(
             f"{len(given) - len(own)} {what}(s) in the record refer to another patient and were left out."
         )
     return own
+
+
+def _around(entry: Entry) -> tuple[Entry, ...]:
+    """A resource and what contains it."""
+    return (entry,) if entry.holder is None else (entry, entry.holder)
+
+
+def _is_usable(entry: Entry) -> bool:
+    """Whether its status is usable, or not said."""
+    usable = USABLE_REPORTS if entry.kind == "DiagnosticReport" else USABLE_STATUS
+    return entry.resource.get("status", "final") in usable
 
 
 def _find(
@@ -181,9 +193,11 @@ def _values(
     values = []
     for one in answering.values():
         check()
-        reading = read_value(entry, source, asked, one)
-        if reading.value is not None:
-            values.append(Value(question.loinc, reading, when(one)))
+        reading = read_value(entry, source, asked, one.resource)
+        if reading.value is not None and one.refused:
+            refused[one.refused] += 1
+        elif reading.value is not None:
+            values.append(Value(question.loinc, reading, one.entry.dated))
         elif reading.refused:
             refused[reading.refused] += 1
         else:

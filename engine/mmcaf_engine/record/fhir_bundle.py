@@ -1,13 +1,14 @@
 """HL7 FHIR R4: the resources of a Bundle, of each its newest version (sections 2.36 and 3.1.0.9, history)."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import RecordError, printable
-from .fhir_dates import read_moment
+from .fhir_dates import Dated, read_moment, when
 
 Resource = dict[str, Any]
 
@@ -21,16 +22,34 @@ _HINTS = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One resource of a Bundle. url: its fullUrl, empty without. base: its server's address, empty if not known."""
+    """One resource of a Bundle. url: its fullUrl, empty without. base: its server's address, empty if not known.
+
+    holder: the entry whose resource contains it.
+    """
 
     resource: Resource = field(repr=False)
     url: str = ""
     base: str = ""
+    holder: "Entry | None" = field(default=None, repr=False)
 
     @property
     def kind(self) -> str:
         """Its resourceType."""
         return str(self.resource.get("resourceType"))
+
+    @cached_property
+    def dated(self) -> Dated:
+        """When it is of; without a date of its own as what holds it."""
+        own = when(self.resource)
+        return self.holder.dated if own == Dated() and self.holder is not None else own
+
+    @cached_property
+    def contained(self) -> dict[str, Resource]:
+        """By its id, what it may refer to as `#id`: the first that it, or what holds it, contains."""
+        if self.holder is not None:
+            return self.holder.contained
+        listing = reversed(listed(self.resource, "contained"))
+        return {one["id"]: one for one in listing if isinstance(one.get("id"), str)}
 
 
 def read_bundle(document: Resource, name: str) -> list[Entry]:
@@ -160,10 +179,3 @@ def listed(resource: Resource, key: str) -> list[Resource]:
     """The objects of a list; none where there is no list."""
     found = resource.get(key)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def of_kind(entries: list[Entry], kind: str, usable: tuple[str, ...]) -> Iterator[Entry]:
-    """The entries of a type whose status is usable, or not said."""
-    for entry in entries:
-        if entry.kind == kind and entry.resource.get("status", "final") in usable:
-            yield entry

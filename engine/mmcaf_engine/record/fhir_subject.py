@@ -1,6 +1,6 @@
 """HL7 FHIR R4: whose a resource is, by its subject and its focus (sections 2.3, References, and 10.1.3)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -36,6 +36,7 @@ class Subject:
         self._urls = {without_version(one.url) for one in patients} - {""}
         self._id = self.resource.get("id")
         self._kinds = {without_version(entry.url): entry.kind for entry in entries if entry.url}
+        self._holders: dict[int, bool] = {}
         self._systems: dict[str, set[str]] = {}
         for system, value in map(_identifier, listed(self.resource, "identifier")):
             self._systems.setdefault(value, set()).add(system)
@@ -51,14 +52,21 @@ class Subject:
         return tuple(current), tuple(value for value in former if value not in current)
 
     def owns(self, entry: Entry) -> bool:
-        """Whether a resource is of the patient, or says nobody's name."""
+        """Whether a resource, and what contains it, is of the patient, or says nobody's name."""
+        if entry.holder is not None and not self._owns_holder(entry.holder):
+            return False
         subject = entry.resource.get("subject")
         if subject is not None and not (isinstance(subject, dict) and self._is_patient(subject, entry)):
             return False
         focus = entry.resource.get("focus")
         given = focus if isinstance(focus, list) else [] if focus is None else [focus]
-        within = {f"#{one.get('id')}": str(one.get("resourceType")) for one in listed(entry.resource, "contained")}
-        return all(isinstance(one, dict) and self._may_focus(one, entry, within) for one in given)
+        return all(isinstance(one, dict) and self._may_focus(one, entry) for one in given)
+
+    def _owns_holder(self, holder: Entry) -> bool:
+        """As `owns`, worked out once: it may contain many."""
+        if (known := self._holders.get(id(holder))) is None:
+            known = self._holders[id(holder)] = self.owns(holder)
+        return known
 
     def _is_patient(self, subject: Resource, entry: Entry) -> bool:
         kind, identifier = subject.get("type"), subject.get("identifier")
@@ -87,23 +95,23 @@ class Subject:
 
     def _is_contained(self, identifier: str, entry: Entry) -> bool:
         """Of a resource within the resource, by what identifies it; of the patient itself where there is none."""
-        for one in listed(entry.resource, "contained"):
-            if one.get("id") == identifier:
-                theirs = listed(one, "identifier")
-                return one.get("resourceType") == "Patient" and any(self._has(each) for each in theirs)
-        return identifier == self._id
+        one = entry.contained.get(identifier)
+        if one is None:
+            return identifier == self._id
+        return one.get("resourceType") == "Patient" and any(map(self._has, listed(one, "identifier")))
 
     def _has(self, identifier: Resource) -> bool:
         system, value = _identifier(identifier)
         known = self._systems.get(value)
         return bool(value) and known is not None and (not system or "" in known or system in known)
 
-    def _may_focus(self, focus: Resource, entry: Entry, within: Mapping[str, str]) -> bool:
+    def _may_focus(self, focus: Resource, entry: Entry) -> bool:
         """Whether the focus leaves the value the patient's: it is a disease or a part, or the patient."""
         reference = focus.get("reference")
         if isinstance(reference, str):
             plain = without_version(reference)
-            kind = self._kinds.get(plain) or within.get(plain) or _kind_of(plain)
+            within = entry.contained.get(plain.removeprefix("#")) if plain.startswith("#") else None
+            kind = self._kinds.get(plain) or str((within or {}).get("resourceType") or "") or _kind_of(plain)
             return (bool(kind) and kind not in PEOPLE) or self._is_own(reference, entry)
         kind = str(focus.get("type") or "").rpartition("/")[2]
         return (bool(kind) and kind not in PEOPLE) or (self._is_patient(focus, entry) and "identifier" in focus)

@@ -66,6 +66,7 @@ class _Known:
     systems: Mapping[str, System]
     absent: frozenset[str]
     units: Mapping[str, tuple[str, ...]]
+    panels: frozenset[tuple[str, str]]
 
 
 def question_of(loinc: str) -> tuple[Question, Table]:
@@ -82,6 +83,17 @@ def system_of(given: Any) -> System:
     if address.startswith("http://snomed.info/sct/"):
         return "snomed"
     return known.get(address) or known.get(address.replace("https://", "http://", 1)) or "other"
+
+
+def is_panel(concept: Any) -> bool:
+    """Whether a CodeableConcept is that of a panel, whose components mean what their own codes tell."""
+    codings = concept.get("coding") if isinstance(concept, dict) else None
+    keys = {
+        (system_of(coding.get("system")) or "loinc", str(coding.get("code")))
+        for coding in (codings if isinstance(codings, list) else ())
+        if isinstance(coding, dict)
+    }
+    return not keys.isdisjoint(_known().panels)
 
 
 def is_absent(code: str) -> bool:
@@ -124,7 +136,8 @@ def _known() -> _Known:
     document = _load("systems")
     systems = {address: name for name, addresses in document["systems"].items() for address in addresses}
     units = {spelling.casefold().replace(" ", "_"): tuple(group) for group in document["units"] for spelling in group}
-    return _Known(questions, systems, frozenset(document["absent"]), units)
+    panels = frozenset((one["system"], one["code"]) for one in _load("panels")["panels"])
+    return _Known(questions, systems, frozenset(document["absent"]), units, panels)
 
 
 def _load(name: str) -> Any:
