@@ -191,7 +191,7 @@ def _given(study: StudySource | None, manifest: Manifest) -> StudySource:
 
 
 def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: int | None) -> None:
-    given = [name for name, value in vars(policies).items() if value != "refuse"]
+    given = [*policies.accepting]
     given += ["stride"] if stride is not None else []
     if given:
         read = "one 2D image" if manifest.image is not None else "no study"

@@ -60,3 +60,8 @@ class Policies:
                     f"{name}: expected {' or '.join(choices)}, got {value!r:.40}.",
                     Remedy("The one that refuses is", option=name, value=choices[0]),
                 )
+
+    @property
+    def accepting(self) -> tuple[str, ...]:
+        """The names of those that do not refuse."""
+        return tuple(name for name, choices in _CHOICES.items() if getattr(self, name) != choices[0])

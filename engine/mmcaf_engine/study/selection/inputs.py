@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...cancel import Progress
@@ -107,8 +107,7 @@ def _given(
     study: StudyVolumes, manifest: Manifest, wanted: Mapping[str, str], policies: Policies
 ) -> tuple[InputSeries, ...]:
     """Volumes in memory: nothing is chosen, but what is compared of files is compared of them."""
-    of_files = [field for field in fields(Policies) if field.name in ("gaps", "tilt", "duplicates")]
-    chosen = [field.name for field in of_files if getattr(policies, field.name) != field.default]
+    chosen = [name for name in policies.accepting if name != "oblique"]
     options = [*(["series"] if wanted else []), *chosen]
     if options:
         raise UsageError(
