@@ -331,7 +331,7 @@ def test_a_runtime_is_asked_to_stop(backend: str, tmp_path: Path) -> None:
         with pytest.raises(DeadlineError), limited(deadline=0.1):
             opened.infer({"square": square})
         assert time.monotonic() - started < 0.1 + WITHIN
-        with opened._lock:  # Whoever comes next gets it now.
+        with opened._turns.lock:  # Whoever comes next gets it now.
             assert time.monotonic() - started < 0.1 + WITHIN + whole / 2
         assert opened.infer({"square": square})["logit"] == expected
 

@@ -1,38 +1,31 @@
 """What every backend is: open, infer, describe, close."""
 
-import hashlib
 import mmap
 import platform
-import sys
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import astuple
-from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, BinaryIO, ClassVar, Self, TypeVar
 
-import numpy as np
-
-from .. import cancel
 from ..cancel import Progress
-from ..errors import BackendError, MmcafError, Remedy, UsageError, printable
+from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.declared import JsonObject, Limit, Positive
-from ..machine.installation import install_package
 from ..machine.plugins import holds_study, may_raise, raised
 from ..manifest import Precision, TensorSpec
-from ..timing import span, waiting
+from ..timing import span
 from ..volume import Arrays
 from .availability import Availability as Availability
 from .availability import Detail as Detail
-from .device_arrays import lies_on_device
-from .inputs import Adopted, Input, checked_inputs
+from .inputs import Adopted, Input, checked_inputs, on_host
 from .node_time import Counting
 from .outputs import Given, joined
 from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
+from .runtime import Runtime
+from .turns import Turns
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
@@ -54,12 +47,7 @@ _Described = Annotated[
 ]
 
 
-def called(name: str, origin: str) -> str:
-    """What messages call a backend, with the package that it comes from where that is another one."""
-    return f"Backend {name} of the package {origin}" if origin else f"Backend {name}"
-
-
-class Backend(ABC):
+class Backend(Runtime, ABC):
     """One network, loaded in one runtime.
 
     Safe to call from several threads: calls take turns, since each uses all the cores it was given.
@@ -67,7 +55,6 @@ class Backend(ABC):
     overlap windows has its own `_infer_all`.
     A subclass only talks to its runtime, through `_open`, `_infer` and `_close`. If what the runtime builds from
     a model is worth keeping, `keeps_engines` is True and `_export` and `_import` are there too.
-    Everything else that the engine knows of a backend it asks the class: nothing is said of one anywhere else.
     What another package's class raises is that package's fault, and what it gives back is checked against the types
     declared here (`machine.plugins.guard`).
 
@@ -75,7 +62,6 @@ class Backend(ABC):
         lengths: that texts are padded to, ascending; the last is the longest "L" of a text input.
     """
 
-    name: str
     kind: type["Backend"]
     """What is asked about the runtime."""
     model: Path
@@ -84,19 +70,6 @@ class Backend(ABC):
     threads: int
     precision: Precision
     lengths: tuple[int, ...]
-    packages: ClassVar[tuple[str, ...]] = ()
-    """Distributions of which one must be installed, beside the one that the class comes from."""
-    optional: ClassVar[bool] = True
-    """Whether an installation is whole without it."""
-    needs_gpu: ClassVar[bool] = False
-    auto_needs_gpu: ClassVar[bool] = False
-    """Whether "auto" takes it on a GPU alone, although it can run without one."""
-    rank: ClassVar[int] = 100
-    """Place in lists, the lowest first."""
-    can_split: ClassVar[bool] = False
-    """Whether it also runs a network in two parts, each in a backend of this class: `split.SplitNetwork`."""
-    origin: ClassVar[str] = ""
-    """The package that it comes from, with version, where that is another one; set by the registry."""
     device: str = "CPU"
     keeps_engines: bool = False
     windows_per_call: ClassVar[Positive] = 1
@@ -125,78 +98,8 @@ class Backend(ABC):
         self.threads = threads
         self.precision = precision
         self.lengths = tuple(lengths)
-        self._lock = threading.Lock()
-        self._changing_turns = threading.Lock()
-        self._turn: object = None
+        self._turns = Turns()
         self._is_open = False
-
-    @classmethod
-    def title(cls) -> str:
-        """What messages call it."""
-        return called(cls.name, cls.origin)
-
-    @classmethod
-    def availability(cls) -> Availability:
-        """Whether this machine can run it, and why or why not. Imports the runtime."""
-        try:
-            return Availability(True, f"{cls.name} {cls.version()}")
-        except (ImportError, BackendError) as failure:
-            missing = failure.__cause__ if isinstance(failure, BackendError) else failure
-            if not isinstance(missing, ImportError):
-                raise
-            install = [Remedy("Install it", command=install_package(package)) for package in cls.packages[:1]]
-            return Availability(
-                False, f"{cls.name} cannot be imported ({printable(str(missing), 300)})", tuple(install)
-            )
-
-    @classmethod
-    def can_run(cls, precision: Precision) -> Availability:
-        """Whether this machine can usefully run a precision on this backend, and why or why not."""
-        answer = cls.availability()
-        return cls._can_run(precision) if answer.available else answer
-
-    @classmethod
-    def _can_run(cls, precision: Precision) -> Availability:
-        """As `can_run`, where the runtime is known to be available."""
-        return Availability(True, f"{cls.name} runs {precision}")
-
-    @classmethod
-    def auto_rank(cls) -> int | None:
-        """Place among what "auto" tries here where nothing was measured, the lowest first; None: it is not tried."""
-        return None
-
-    @classmethod
-    def excluded_from_auto(cls) -> str | None:
-        """Why "auto" and tuning leave it aside on this machine although it can run; None if they do not."""
-        return None
-
-    @classmethod
-    def details(cls) -> Sequence[Detail]:
-        """What else there is to know of it on this machine, such as a package or kernels that it uses."""
-        return ()
-
-    @classmethod
-    def runtime(cls) -> Any:
-        """The runtime's module, imported on first use."""
-        return import_module(cls.name)
-
-    @classmethod
-    def build(cls) -> str:
-        """The runtime's version with all that tells its builds apart."""
-        return str(cls.runtime().__version__)
-
-    @classmethod
-    def version(cls) -> str:
-        """The runtime's version, without its build."""
-        return cls.build().split("-")[0]
-
-    @classmethod
-    def code(cls) -> str:
-        """What tells one state of another package's class from the next: package, version, SHA-256 of its module."""
-        file = getattr(sys.modules.get(cls.__module__), "__file__", None)
-        return (
-            f"{cls.origin} {hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ''}" if cls.origin else ""
-        )
 
     @property
     def parts(self) -> tuple["Backend", ...]:
@@ -217,7 +120,7 @@ class Backend(ABC):
         made.hold = self.hold
         return made
 
-    def forget(self) -> None:  # noqa: B027
+    def forget(self) -> None:
         """Drop what is kept of inputs; most keep nothing."""
 
     def open(self) -> Self:
@@ -267,7 +170,7 @@ class Backend(ABC):
             BackendError: the session is closed, or the runtime cannot.
             OSError: `output` cannot be written.
         """
-        with self._lock:
+        with self._turns.lock:
             self._expect_open()
             with self._mapped("exporting", OSError):
                 self._export(output)
@@ -334,30 +237,12 @@ class Backend(ABC):
 
         A caller with limits leaves it when those end; the runtime is asked to stop, and the next call waits for it.
         """
-        turn = object()
 
-        def alone() -> _Outcome:
-            with self._lock:
-                cancel.check()
-                self._expect_open()
-                with self._changing_turns:
-                    self._turn = turn
-                try:
-                    with span("infer"), self._mapped(RUNNING):
-                        return work(given)
-                finally:
-                    with self._changing_turns:
-                        self._turn = None
+        def done() -> _Outcome:
+            with span("infer"), self._mapped(RUNNING):
+                return work(given)
 
-        def interrupt() -> None:
-            with self._changing_turns:
-                if self._turn is turn:  # Never what another caller waits for.
-                    self._interrupt()
-
-        if not cancel.are_limits():
-            return alone()
-        with waiting():
-            return cancel.leave_behind(alone, name="infer", interrupt=interrupt)
+        return self._turns.take(done, ready=self._expect_open, interrupt=self._interrupt)
 
     @contextmanager
     def _mapped(self, doing: str, *passed: type[Exception]) -> Iterator[None]:
@@ -391,7 +276,7 @@ class Backend(ABC):
 
     def close(self) -> None:
         """Release the network; closing twice is harmless."""
-        with self._lock:
+        with self._turns.lock:
             if self._is_open:
                 self._is_open = False
                 self._close()
@@ -405,7 +290,7 @@ class Backend(ABC):
         self.close()
 
     def _load(self, doing: str, load: Callable[[], None]) -> Self:
-        with self._lock:
+        with self._turns.lock:
             if not self._is_open:
                 with self._mapped(doing):
                     load()
@@ -431,7 +316,7 @@ class Backend(ABC):
         """This project's kernels -> how many layers of the open network each is."""
         return {}
 
-    def _interrupt(self) -> None:  # noqa: B027 - a runtime that cannot be asked is waited for
+    def _interrupt(self) -> None:
         """Ask the runtime to give up the window that it works on; called from another thread than that window's."""
 
     def _configuration(self) -> JsonObject:
@@ -450,16 +335,7 @@ class Backend(ABC):
     @may_raise(UsageError)
     def _adopt(self, name: str, given: Input) -> Adopted:
         """An input as the runtime can take it."""
-        if lies_on_device(given):
-            raise UsageError(
-                f"Input {name} lies in GPU memory; {self.name} runs on the {self.device}.",
-                Remedy(
-                    "Copy it to the host (CuPy: array.get(); torch: tensor.cpu().numpy()), or run the network there",
-                    option="backend",
-                    value="tensorrt",
-                ),
-            )
-        return np.asarray(given)
+        return on_host(name, given, f"{self.name} runs on the {self.device}")
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
         """The one place where a runtime's exception becomes ours; it is not quoted where a study was in hand."""

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import Remedy, UsageError
 from ..manifest import TensorSpec
-from .device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack
+from .device_arrays import DeviceArray, SupportsCudaArrayInterface, SupportsDlpack, lies_on_device
 
 Input = NDArray[Any] | SupportsCudaArrayInterface | SupportsDlpack
 """What a caller may pass for an input; arrays in GPU memory only where the backend runs on that GPU."""
@@ -55,6 +55,27 @@ def checked_inputs(
     if len(free["L"]) > 1:
         raise UsageError(f"The text inputs have different lengths: {sorted(free['L'])}.")
     return checked
+
+
+def on_host(name: str, given: Input, where: str) -> NDArray[Any]:
+    """An input for a backend that runs on the processor, or copies from there.
+
+    Args:
+        where: what runs where, in words.
+
+    Raises:
+        UsageError: the input lies in a GPU's memory.
+    """
+    if lies_on_device(given):
+        raise UsageError(
+            f"Input {name} lies in GPU memory; {where}.",
+            Remedy(
+                "Copy it to the host (CuPy: array.get(); torch: tensor.cpu().numpy()), or run the network there",
+                option="backend",
+                value="tensorrt",
+            ),
+        )
+    return np.asarray(given)
 
 
 def _check_form(spec: TensorSpec, array: Adopted, longest: int) -> None:

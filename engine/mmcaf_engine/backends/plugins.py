@@ -7,7 +7,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ..errors import printable
 from ..machine.plugins import PluginError, contained, guard, origin
-from .base import Backend, called
+from .base import Backend
+from .runtime import called
 
 GROUP = "mmcaf.backends"
 """The entry-point group under which a package names its backends: name -> class."""

@@ -66,13 +66,13 @@ class SplitNetwork(Backend):
 
     def forget(self) -> None:
         """Drop every encoded report, and count from none again."""
-        with self._lock:
+        with self._turns.lock:
             self._kept: OrderedDict[_Report, NDArray[Any]] = OrderedDict()
             self._found = self._encoded = 0
 
     def describe(self) -> dict[str, Any]:
         """As every backend; and of the reports how many are kept, of how many, how many were found, and encoded."""
-        with self._lock:
+        with self._turns.lock:
             counted = {"kept": len(self._kept), "limit": self.reports, "found": self._found, "encoded": self._encoded}
         return {**super().describe(), "reports": counted}
 

@@ -127,9 +127,9 @@ def holds_study(function: _Function) -> _Function:
 def guard(kind: type, base: type, title: str) -> None:
     """Let every call of another package's class pass through one place, which attributes errors and checks answers.
 
-    Every member that `base` declares is replaced: what its code raises becomes a BackendError that names the package,
-    and what it gives back must be of the type that `base` declares. So must the attributes be, of the class now, and of
-    an instance when it is made or gives itself back. A class of this package is left as it is.
+    Every member that `base` declares or inherits is replaced: what its code raises becomes a BackendError that names
+    the package, and what it gives back must be of the type that is declared. So must the attributes be, of the class
+    now, and of an instance when it is made or gives itself back. A class of this package is left as it is.
 
     Args:
         kind: subclass of `base`; changed in place, since its own code refers to it by name.
@@ -148,7 +148,7 @@ def guard(kind: type, base: type, title: str) -> None:
             _expect_of_class(kind, name, hint)
         elif _binds(found):
             setattr(kind, name, _property(name, found, hint, title))
-    for name, declared in vars(base).items():
+    for name, declared in _members(base).items():
         found = inspect.getattr_static(kind, name)
         if (name.startswith("__") and name != "__init__") or (found is declared and name.startswith("_")):
             continue  # What is private and not overridden calls only what is guarded.
@@ -216,6 +216,13 @@ def _expect_attributes(instance: object, base: type) -> None:
         if not hasattr(instance, name):
             raise TypeError(f"{name} is not set, as of a {base.__name__} whose own __init__ was not called")
         expect(getattr(instance, name), hint, name)
+
+
+@cache
+def _members(base: type) -> dict[str, Any]:
+    """Name -> what a class and those of this project that it derives from declare, as the class has it."""
+    ours = [one for one in base.__mro__ if one.__module__.partition(".")[0] == base.__module__.partition(".")[0]]
+    return {name: declared for one in reversed(ours) for name, declared in vars(one).items()}
 
 
 @cache

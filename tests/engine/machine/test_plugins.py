@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from mmcaf_engine.machine.plugins import origin, raised
+from mmcaf_engine.errors import BackendError
+from mmcaf_engine.machine.plugins import guard, origin, raised
 
 
 def point(name: str | None, version: str = "1.0") -> Any:
@@ -33,3 +34,25 @@ def test_where_an_entry_point_is_from() -> None:
 def test_the_first_line_of_what_it_raised(failure: Exception, said: str) -> None:
     assert raised(failure) == said
     assert len(raised(ValueError("x" * 1000))) < 250
+
+
+class Asked:
+    """What a base class inherits."""
+
+    def name(self) -> str:
+        raise NotImplementedError
+
+
+class Base(Asked):
+    """What another package derives from."""
+
+
+def test_what_a_base_class_inherits_is_guarded_too() -> None:
+    class Other(Base):
+        def name(self) -> str:
+            return 3  # type: ignore[return-value]
+
+    Other.__module__ = "elsewhere"
+    guard(Other, Base, "Other of elsewhere 1")
+    with pytest.raises(BackendError, match="Other of elsewhere 1 failed in name: expected str, got int"):
+        Other().name()
