@@ -42,6 +42,11 @@ def shows_progress() -> bool:
     return _loudness < Loudness.QUIET and sys.stderr is not None and sys.stderr.isatty()
 
 
+def is_verbose() -> bool:
+    """Whether -v asks for details."""
+    return _loudness <= Loudness.VERBOSE
+
+
 @contextmanager
 def guarded_streams() -> Iterator[None]:
     """Within the block, nothing that is printed steers the terminal, whoever prints it and wherever it came from.

@@ -1,8 +1,11 @@
 """`mmcaf doctor`, and its quick check."""
 
+import os
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -10,15 +13,17 @@ from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.doctor import CHOICE, examine
 from mmcaf_engine.errors import BackendError, Remedy, UsageError, paragraph
 
-from .console import to_json
+from .console import is_verbose, to_json
 from .report import Report
 from .run import advice
 
 _MARKS = {"ok": "ok  ", "note": "note", "problem": "PROBLEM"}
-_INDENT = 18
-"""Columns of mark and area on the screen."""
-_WIDTHS = (80, 100)
-"""Columns of a screen, the least and the most that lines are broken for."""
+_INDENT = 8
+"""Columns of the mark on the screen."""
+_WIDEST, _NARROWEST = 100, 20
+"""Lines are broken for as many columns as the terminal has, within these bounds."""
+_ROWS = 24
+"""Lines of one screen of 80 columns or more; of a narrower one, as many as hold the same text."""
 
 
 def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report) -> None:
@@ -40,11 +45,11 @@ def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report
         findings = quick_check(bundle)
     else:
         findings = examine()
-    problems = [finding.subject for finding in findings if finding.status == "problem"]
+    problems = [f"{one.area} {one.subject}" for one in findings if one.status == "problem"]
     verdict = {"healthy": not problems} if quick else {}
-    columns = min(max(shutil.get_terminal_size((_WIDTHS[1], 24)).columns, _WIDTHS[0]), _WIDTHS[1])
+    columns = shutil.get_terminal_size((_WIDEST, _ROWS)).columns
     report.give(
-        lambda: "\n".join(lines(findings, quick) if quick or every else screen(findings, columns)),
+        lambda: "\n".join(lines(findings, quick) if quick or every else screen(findings, columns, full=is_verbose())),
         lambda: to_json({**verdict, "findings": [finding.to_dict() for finding in findings]}),
     )
     if problems:
@@ -63,34 +68,77 @@ def lines(findings: Sequence[Check], quick: bool = False) -> list[str]:
     return [*shown, "healthy"] if healthy else shown
 
 
-def screen(findings: Sequence[Check], columns: int) -> list[str]:
-    """What is well in few lines, all else with its commands, each on one line; no other line is longer than `columns`.
+def screen(findings: Sequence[Check], columns: int, *, full: bool = False) -> list[str]:
+    """One screen: what stops the main job, what will run and why, and what mends the rest; then what there is room for.
 
-    What was said before is not said again: neither a remedy, nor why something was passed over.
+    Lines are broken between words; a line is longer than `columns` only where a single word is. What was said before is
+    not said again: neither a remedy, nor why something was passed over.
+
+    Args:
+        full: leave nothing out, neither for want of room nor because it was said before, but remedies.
     """
+    columns = min(max(columns, _NARROWEST), _WIDEST)
+    blocks = list(_blocks(findings, columns, full=full))
+    room = max(_ROWS, -(-_ROWS * 80 // columns))
+    all_fit = sum(len(block.lines) for block in blocks) <= room
     shown: list[str] = []
-    reasons: set[str] = set()
+    left_out = 0
+    for block in blocks:
+        if full or all_fit or block.needed or len(shown) + len(block.lines) < room:  # And a line for what is left out.
+            shown += block.lines
+        else:
+            left_out += block.findings
+    return [*shown, f"and {left_out} more, with -v"] if left_out else shown
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Lines about some findings; needed: they are shown whatever room there is."""
+
+    lines: list[str]
+    needed: bool
+    findings: int = 1
+
+
+def _blocks(findings: Sequence[Check], columns: int, *, full: bool) -> Iterator[_Block]:
+    """What is found, the most urgent first; of what was said already the rest, unless it is to be full."""
+    said = ""
     advised: set[Remedy] = set()
-    for one in _folded(findings):
-        text = f"{one.subject}: {one.detail}" if one.subject else one.detail
-        if one.area == CHOICE:
-            for reason in sorted(reasons, key=len, reverse=True):
-                text = text.replace(f": {reason}", " (above)")
-        shown += _wrapped(text, columns, f"{_MARKS[one.status]:8}{one.area} ")
-        shown += [line for remedy in one.remedies if remedy not in advised for line in _remedy(remedy, columns)]
-        reasons.add(one.detail)
-        advised |= {*one.remedies}
-    return shown
+    in_order = sorted(_folded(findings), key=lambda found: (_urgency(found[0]), found[0].area == "package"))
+    for one, count in in_order:
+        detail = "" if one.status == "note" and one.detail in said and not full else one.detail
+        remedies = [remedy for remedy in dict.fromkeys(one.remedies) if remedy not in advised]
+        if detail or remedies:
+            text = ": ".join(part for part in (one.subject, detail) if part)
+            shown = _wrapped(text, columns, f"{_MARKS[one.status]:{_INDENT}}{one.area} ")
+            shown += [line for remedy in remedies for line in _remedy(remedy, columns)]
+            yield _Block(shown, _urgency(one) <= _MENDS, count)
+        said += f" {one.detail}"
+        advised |= {*remedies}
 
 
-def _folded(findings: Sequence[Check]) -> Iterator[Check]:
-    """The findings, of which those of an area that are well are one without a subject, where that can be said so."""
+_MENDS = 2
+
+
+def _urgency(one: Check) -> int:
+    """Problems; what will run; what mends the rest; other notes; what is well."""
+    if one.status == "problem":
+        return 0
+    if one.area == CHOICE:
+        return 1
+    if one.status == "note":
+        return _MENDS if one.remedies else _MENDS + 1
+    return _MENDS + 2
+
+
+def _folded(findings: Sequence[Check]) -> Iterator[tuple[Check, int]]:
+    """The findings, of which those of an area that are well are one without a subject; and of how many each is made."""
     for area, found in groupby(findings, lambda one: one.area):
         group, fold = list(found), _FOLDS.get(area)
         well = [one for one in group if fold and _is_well(one)]
         if fold and well:
-            yield Check(area, "", "ok", fold(well))
-        yield from (one for one in group if one not in well)
+            yield Check(area, "", "ok", fold(well)), len(well)
+        yield from ((one, 1) for one in group if one not in well)
 
 
 def _is_well(one: Check) -> bool:
@@ -122,21 +170,35 @@ _FOLDS: dict[str, Callable[[Sequence[Check]], str]] = {
 }
 """Area -> what is well in it, in short."""
 
+_WORD = re.compile(r"(?:'[^']*'|[^\s'])+")
+"""Of a command line, as `shlex.join` writes it."""
+
 
 def _remedy(remedy: Remedy, columns: int) -> list[str]:
-    """Below what it mends; a command that is long stands on a line of its own."""
+    """Below what it mends; a command that is long has lines of its own, to be pasted together."""
     said = advice([remedy])
     if len(said) <= columns - _INDENT or remedy.command is None:
         return _wrapped(said, columns)
-    return [*_wrapped(f"{remedy.text.rstrip('.:')}:", columns), f"    {remedy.command}"]
+    return [*_wrapped(f"{remedy.text.rstrip('.:')}:", columns), *_command(remedy.command, columns)]
+
+
+def _command(command: str, columns: int) -> list[str]:
+    r"""One line if it fits, else some that end with \, where the shell knows that."""
+    found = ["    "]
+    for word in _WORD.findall(command):
+        if os.name == "posix" and found[-1].strip() and len(f"{found[-1]} {word} \\") > columns:
+            found[-1] += " \\"
+            found.append("      ")
+        found[-1] += f" {word}" if found[-1].strip() else word
+    return found
 
 
 def _wrapped(text: str, columns: int, before: str = "") -> list[str]:
     """Lines of at most `columns`, of which the first has `before` in place of the indent."""
     return textwrap.wrap(
-        text,
+        before + text if before else text,
         columns,
-        initial_indent=f"{before:{_INDENT}}",
+        initial_indent="" if before else " " * _INDENT,
         subsequent_indent=" " * _INDENT,
         break_long_words=False,
         break_on_hyphens=False,

@@ -311,7 +311,7 @@ def doctor(
     output: Output = None,
     force: Force = False,
 ) -> None:
-    """Show what this installation can do and what it lacks."""
+    """Show what this installation can do and what it lacks, on one screen; with -v in full."""
     from .doctor import doctor_command
     from .report import Report
 

@@ -2,18 +2,24 @@
 
 import enum
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
+from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.backends.tensorrt.fitting import RTX_TARGETS, usable_on
+from mmcaf_engine.bundle.bundle import Bundle
+from mmcaf_engine.errors import BackendError
 from mmcaf_engine.machine import gpu as gpu_module
 from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.machine.gpu import DRIVER_REMEDY, Gpu, Gpus, find_gpus
+from mmcaf_engine.session.opening import Opening
+from mmcaf_engine.session.self_test import SelfTest
 
 GIB = 2**30
 
@@ -29,12 +35,24 @@ NO_GPU = Gpus((), "no NVIDIA driver was found (libcuda)", False)
 NO_DRIVER = Gpus((), "an NVIDIA card is in this machine, but no NVIDIA driver (libcuda)", True, (DRIVER_REMEDY,))
 
 
+FOR_CUDA_13 = ("sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120")
+FOR_CUDA_12_6 = ("sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90")
+"""What PyTorch 2.11 to 2.13 hold code for (.ci/manywheel/build_cuda.sh)."""
+
+
+def _computes(gpu: Gpu, precision: str) -> str:
+    """The precision, or nothing where the GPU has no units for it."""
+    return "" if precision == "bf16" and gpu.target < Target(8, 0) else precision
+
+
 @dataclass(frozen=True)
 class Machine:
     """What is installed on it.
 
-    torch: built for the processor; for CUDA and able to use the first GPU; or for CUDA and not able to.
+    torch: none; built for the processor; for CUDA and able to use the first GPU; or for CUDA and not able to.
+    code: what it holds code for, where it can use a GPU.
     lean: whether TensorRT's lean runtime is.
+    extras: whether what this project's extras bring is, beside PyTorch.
     """
 
     gpus: Gpus
@@ -42,7 +60,40 @@ class Machine:
     tensorrt: bool = False
     cuda_python: bool = True
     lean: bool = False
-    torch: Literal["cpu", "cuda", "unusable"] = "cpu"
+    torch: Literal["none", "cpu", "cuda", "unusable"] = "cpu"
+    code: tuple[str, ...] = FOR_CUDA_13
+    extras: bool = True
+
+    def open(self, bundle: Bundle, backend: Backend) -> Opening:
+        """In place of `open_backend`: refuses what its runtimes could not run.
+
+        Raises:
+            BackendError: with the place of the missing code, as a runtime would have it.
+        """
+        first = next(iter(self.gpus.found), None)
+        if backend.device == "CPU":
+            runs = backend.name != "tensorrt" and (backend.name, backend.precision) != ("torch", "int8")
+        else:
+            assert first is not None and backend.device == first.name
+            known = {"torch": self._torch_runs, "tensorrt": self._tensorrt_runs}
+            runs = known[backend.name](first, backend.precision)
+        if not runs:
+            raise BackendError(f"no kernel image is available for {backend.precision} on {backend.device}")
+        return Opening(False, "not opened", SelfTest({"logit": 0.0}, 1.0, 1, False))
+
+    def _torch_runs(self, gpu: Gpu, precision: str) -> bool:
+        fits = any(f"sm_{gpu.target.major}{minor}" in self.code for minor in range(gpu.target.minor + 1))
+        return (
+            self.torch == "cuda"
+            and fits
+            and gpu.target >= Target(7, 5)
+            and _computes(gpu, precision) not in ("", "int8")
+        )
+
+    def _tensorrt_runs(self, gpu: Gpu, precision: str) -> bool:
+        rtx = self.tensorrt_rtx and gpu.target in RTX_TARGETS and (precision != "fp32" or gpu.target != Target(7, 5))
+        other = self.tensorrt and gpu.target not in RTX_TARGETS and gpu.target >= Target(7, 5)
+        return (rtx or other) and gpu.cuda >= (13, 0) and self.cuda_python and bool(_computes(gpu, precision))
 
 
 def machine(*gpus: Gpu, **installed: Any) -> Machine:
@@ -65,11 +116,19 @@ def running_on(given: Machine) -> Iterator[None]:
         for module in ("backend", "fitting", "flavour"):
             name = f"mmcaf_engine.backends.tensorrt.{module}.installed_version"
             patch.setattr(name, lambda package: "13.4.4" if packages.get(package) else None)
-        if given.torch != "cpu":
-            patch.setattr(torch.version, "cuda", "13.0")
+        absent = ("torch", "triton") if given.torch == "none" else ()
+        absent += () if given.extras else ("onnx", "tokenizers")
+        for user in ("checkup.doctor", "backends.registry", "backends.torch.backend") if absent else ():
+            patch.setattr(f"mmcaf_engine.{user}.version", _version_without(*absent))
+        for package in absent:
+            patch.setitem(sys.modules, package, None)
+        patch.setattr(torch.version, "cuda", None if given.torch in ("none", "cpu") else "13.0")
+        if given.code == FOR_CUDA_12_6:
+            patch.setattr(torch.version, "cuda", "12.6")
         first = next(iter(given.gpus.found), None)
         if given.torch == "cuda" and first is not None:
             patch.setattr(torch.cuda, "is_available", lambda: True)
+            patch.setattr(torch.cuda, "get_arch_list", lambda: list(given.code))
             patch.setattr(torch.cuda, "get_device_name", lambda index: first.name)
             patch.setattr(torch.cuda, "get_device_capability", lambda index: (first.target.major, first.target.minor))
         else:
@@ -85,6 +144,15 @@ def _forget() -> None:
     """What was found out of another machine."""
     find_gpus.cache_clear()
     usable_on.cache_clear()
+
+
+def _version_without(*absent: str) -> Callable[[str], str]:
+    def found(package: str) -> str:
+        if package in absent:
+            raise PackageNotFoundError(package)
+        return version(package)
+
+    return found
 
 
 def _stand_in(version: str) -> Any:

@@ -33,6 +33,8 @@ def examine() -> list[Check]:
     from ..backends.registry import Backends
 
     backends = Backends()
+    settings = _settings()
+    readable = all(one.status != "problem" for one in settings)
     return [
         *_machine(),
         *_packages(),
@@ -40,9 +42,9 @@ def examine() -> list[Check]:
         *_backends(backends),
         *_precisions(backends),
         *_decoders(),
-        *_settings(),
-        *_cache(),
-        *_bundle(backends),
+        *settings,
+        *(_cache() if readable else ()),  # What cannot be read is said once.
+        *_bundle(backends, readable),
     ]
 
 
@@ -69,7 +71,7 @@ def _packages() -> list[Check]:
 
 def _gpus() -> list[Check]:
     """Each GPU with its memory, driver and CUDA version, and which of several is used."""
-    from ..machine.gpu import DRIVER_REMEDY, find_gpus, free_memory
+    from ..machine.gpu import find_gpus, free_memory
 
     gpus = find_gpus()
     if not gpus.found:
@@ -80,8 +82,8 @@ def _gpus() -> list[Check]:
         free = free_memory(gpu)
         memory = f"{gpu.memory / 2**20:.0f} MiB" + ("" if free is None else f", {free / 2**20:.0f} MiB free")
         facts = f"compute capability {gpu.compute_capability}, {memory}, driver {gpu.driver}, CUDA "
-        if gpu.too_old:
-            checks.append(Check("gpu", gpu.name, "note", gpu.too_old, (DRIVER_REMEDY,)))
+        if gpu.unusable:
+            checks.append(Check("gpu", gpu.name, "note", gpu.unusable, gpu.remedies))
         else:
             used = "; not used: the first that $CUDA_VISIBLE_DEVICES leaves visible is" if gpu.index else ""
             checks.append(Check("gpu", gpu.name, "ok", f"{facts}{gpu.cuda[0]}.{gpu.cuda[1]}{used}"))
@@ -167,39 +169,67 @@ def _cache() -> list[Check]:
     return [Check("cache", "folder", "ok", detail)]
 
 
-def _bundle(backends: "Backends") -> list[Check]:
-    from ..bundle.bundle import load_bundle
-    from ..bundle.default import default_bundle
+def _bundle(backends: "Backends", readable: bool) -> list[Check]:
+    """The bundle that answers when none is named, and what would run it; with the demonstration where it is not sound.
 
+    Args:
+        readable: whether the settings, which may name one, can be read.
+    """
+    from ..bundle.bundle import load_bundle
+    from ..bundle.default import default_bundle, demo_bundle
+
+    if not readable:
+        return _choice(demo_bundle(), "the settings are mended")
     try:
         default = default_bundle()
         bundle = load_bundle(default.path)
         bundle.verify()
     except MmcafError as failure:
-        return [Check.refused("bundle", "default", "problem", failure)]
+        return [
+            Check.refused("bundle", "default", "problem", failure),
+            *_choice(demo_bundle(), "there is a sound bundle"),
+        ]
     origin = f"{_shown(default.path)} ({default.source})"
     kind = "demonstration, " if bundle.manifest.demonstration else ""
     return [
         Check("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"),
-        *_choice(bundle),
+        *_choice(default.path),
         *_claims(bundle, backends),
     ]
 
 
-def _choice(bundle: "Bundle") -> list[Check]:
-    """What backend, precision and device `auto` takes for a bundle, why, and what it passed over."""
-    from ..session.choice import backend_for, choose
+def _choice(path: Path, condition: str = "") -> list[Check]:
+    """What backend, precision and device a session takes by itself for a bundle, why, and what it passes over.
+
+    Args:
+        condition: what must be done first, where something must.
+    """
+    from ..bundle.bundle import load_bundle
+    from ..session.choice import plan
 
     try:
-        choice = choose(bundle)
-        device = backend_for(bundle, choice).device
+        bundle = load_bundle(path)
+    except MmcafError:  # The demonstration, of which nothing more is said: what is wrong with a bundle is said above.
+        return [Check(CHOICE, "auto", "note", f"not known until {condition}")]
+    try:
+        choice, backend = plan(bundle, tuned=_is_tuning_kept())
     except MmcafError as failure:
         return [Check.refused(CHOICE, "auto", "note", failure)]
-    why = "the fastest as tuned here" if choice.tuned else "not tuned"
+    why = f"once {condition}" if condition else ("the fastest as tuned here" if choice.tuned else "not tuned")
     said = f"; passed over: {choice.fallback}" if choice.fallback else ""
-    detail = f"{choice.backend.name} {choice.precision} on {device}, {why}{said}"
-    tune = () if choice.tuned else (Remedy("Measure what is fastest", command=program("tune", "BUNDLE")),)
-    return [Check(CHOICE, "auto", "note" if choice.fallback else "ok", detail, tune)]
+    detail = f"{choice.backend.name} {choice.precision} on {backend.device}, {why}{said}"
+    tune = () if choice.tuned or condition else (Remedy("Measure what is fastest", command=program("tune", "BUNDLE")),)
+    return [Check(CHOICE, "auto", "note" if choice.fallback or condition else "ok", detail, tune)]
+
+
+def _is_tuning_kept() -> bool:
+    """Whether there are times of any bundle; not where the cache is refused, of which more is said elsewhere."""
+    from ..session.timings import TUNING
+
+    try:
+        return TUNING.is_made()
+    except MmcafError:
+        return False
 
 
 def _claims(bundle: "Bundle", backends: "Backends") -> list[Check]:

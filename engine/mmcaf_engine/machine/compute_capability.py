@@ -43,5 +43,8 @@ class Target:
 TURING = Target(7, 5)
 """Where TensorRT for RTX has no FP32 products."""
 
+OLDEST_TARGET = TURING
+"""What CUDA 13 begins with (NVIDIA, CUDA 13.0 release notes, "Deprecated Architectures"), and what is built with it."""
+
 BF16_FROM = Target(8, 0)
 """The first compute capability that multiplies BF16."""

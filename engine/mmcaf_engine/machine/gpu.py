@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Remedy
-from .compute_capability import Target
+from .compute_capability import OLDEST_TARGET, Target
 
 OLDEST_CUDA = 13
 """The major CUDA version that a driver must support: that of the packages which `pip install` brings."""
@@ -54,12 +54,20 @@ class Gpu:
         return f"{self.target.major}.{self.target.minor}"
 
     @property
-    def too_old(self) -> str | None:
-        """What is wrong with the driver, or None; `DRIVER_REMEDY` is what to do."""
+    def unusable(self) -> str | None:
+        """Why what is built for CUDA 13 cannot run on it, or None; `remedies` is what helps."""
+        if self.target < OLDEST_TARGET:
+            oldest = f"{OLDEST_TARGET.major}.{OLDEST_TARGET.minor}"
+            return f"compute capability {self.compute_capability}, and CUDA {OLDEST_CUDA} begins with {oldest}"
         if self.cuda[0] >= OLDEST_CUDA:
             return None
         found = ".".join(map(str, self.cuda))
         return f"driver {self.driver} supports CUDA {found}, and {OLDEST_CUDA}.0 is needed"
+
+    @property
+    def remedies(self) -> tuple[Remedy, ...]:
+        """What would make it usable; nothing where it is, or where nothing does."""
+        return (DRIVER_REMEDY,) if self.unusable and self.target >= OLDEST_TARGET else ()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,36 @@ class Choice:
     tuned: bool = False
 
 
-def choose(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int | None = None) -> Choice:
+def plan(
+    bundle: Bundle,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    tuned: bool = True,
+    reports: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Choice, Backend]:
+    """What a session of a bundle runs in, and that, not yet open: for those who open it, and who say what they would.
+
+    Args:
+        threads, reports, progress: as of `open_session`. tuned: as of `choose`.
+
+    Raises:
+        BackendError, UsageError: as `choose` and `backend_for`.
+    """
+    choice = choose(bundle, backend=backend, precision=precision, threads=threads, tuned=tuned)
+    return choice, backend_for(bundle, choice, threads=threads, reports=reports, progress=progress)
+
+
+def choose(
+    bundle: Bundle,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    tuned: bool = True,
+) -> Choice:
     """What to run a bundle with.
 
     What is named is taken, or refused. What is "auto" is chosen by the times kept for this bundle, machine and number
@@ -43,7 +72,7 @@ def choose(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", th
     what it can run.
 
     Args:
-        threads: as of `open_session`.
+        threads: as of `open_session`. tuned: whether to look for times.
 
     Raises:
         BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here.
@@ -51,7 +80,7 @@ def choose(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", th
     """
     cores = core_count(threads)
     backends = Backends()
-    tuning = read_tuning(bundle, cores) if "auto" in (backend, precision) else None
+    tuning = read_tuning(bundle, cores) if tuned and "auto" in (backend, precision) else None
     pick = tuning.pick(backend, precision) if tuning is not None else None
     passed_over: list[str] = []
     if pick is not None:

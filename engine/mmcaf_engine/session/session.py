@@ -14,7 +14,7 @@ from ..cancel import CancelToken, Progress, leave_behind, limited
 from ..errors import BackendError, UsageError
 from ..manifest import Precision
 from ..volume import Arrays
-from .choice import Choice, backend_for, choose, splits
+from .choice import Choice, choose, plan, splits
 from .opening import Opening, open_backend
 from .self_test import NOT_TESTED, SelfTest, run_self_test
 
@@ -196,8 +196,9 @@ def open_session(
         raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")
 
     def opened() -> Session:
-        choice = choose(bundle, backend=backend, precision=precision, threads=threads)
-        made = backend_for(bundle, choice, threads=threads, reports=reports, progress=progress)
+        choice, made = plan(
+            bundle, backend=backend, precision=precision, threads=threads, reports=reports, progress=progress
+        )
         return Session(bundle, choice, made, open_backend(bundle, made))
 
     with limited(cancel, deadline):

@@ -90,7 +90,7 @@ def test_a_gpu_without_tensorrt_is_worth_a_word(tiny_bundle: Path, monkeypatch: 
         ({"cuda": (12, 4), "driver": "550.54"}, "driver 550.54 supports CUDA 12.4, and 13.0 is needed"),
         ({"target": Target(9, 0)}, "not on 9.0; tensorrt: cannot be imported"),
         ({"target": Target(9, 0)}, "pip install 'tensorrt-cu13>=10'"),
-        ({"target": Target(6, 1)}, "runs on compute capability 7.5, 8.0, 8.6, 8.9, 12.0, 12.1, not on 6.1"),
+        ({"target": Target(6, 1)}, "compute capability 6.1, and CUDA 13 begins with 7.5"),
     ],
     ids=["fits", "old-driver", "data-centre", "command", "old-gpu"],
 )
@@ -369,7 +369,7 @@ def test_the_gpus_of_a_driver() -> None:
     found = ask_driver(FakeLibrary(version=13020), "580.65", lambda: False)
     assert [gpu.name for gpu in found.found] == ["A", "B"] and found.reason == "" and found.present
     assert found.found[1] == Gpu(1, "B", Target(8, 6), 12 * 2**30, "0000:01:00.0", "580.65", (13, 2))
-    assert found.found[0].compute_capability == "8.6" and found.found[0].too_old is None
+    assert found.found[0].compute_capability == "8.6" and found.found[0].unusable is None
 
 
 @pytest.mark.parametrize(

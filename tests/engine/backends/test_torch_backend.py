@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gpu_machines import RTX_4090, machine, running_on
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.backends.torch.backend import TorchBackend
+from mmcaf_engine.backends.torch.place import holds_code_for
 from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.errors import BackendError
+from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.session.choice import choose
 from refusals import refused
@@ -91,18 +95,44 @@ def test_a_text_is_padded_behind_its_end(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("capability", "runs_bf16", "dropped"),
-    [((7, 0), False, True), ((7, 5), False, False), ((8, 0), True, False), ((9, 0), True, False)],
-    ids=["V100", "T4", "A100", "H100"],
+    ("capability", "runs_bf16", "device"),
+    [
+        ((7, 0), True, "CPU"),
+        ((7, 5), False, "NVIDIA card"),
+        ((8, 0), True, "NVIDIA card"),
+        ((9, 0), True, "NVIDIA card"),
+        ((11, 0), True, "CPU"),
+    ],
+    ids=["V100", "T4", "A100", "H100", "none-yet"],
 )
-def test_what_a_gpu_runs(
-    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], runs_bf16: bool, dropped: bool
-) -> None:
-    monkeypatch.setattr("mmcaf_engine.backends.torch.backend._gpu", lambda: "NVIDIA card")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda at: capability)
-    assert TorchBackend.can_run("bf16").available is runs_bf16
-    assert TorchBackend.can_run("fp16").available and not TorchBackend.can_run("int8").available
-    assert (TorchBackend.excluded_from_auto() is not None) is dropped
+def test_what_a_gpu_runs(capability: tuple[int, int], runs_bf16: bool, device: str) -> None:
+    """What PyTorch holds no code for is not used: then it is the processor that runs it, as for `auto`."""
+    with running_on(machine(replace(RTX_4090, name="NVIDIA card", target=Target(*capability)), torch="cuda")):
+        assert TorchBackend.can_run("bf16").available is runs_bf16
+        assert TorchBackend.can_run("fp16").available and not TorchBackend.can_run("int8").available
+        assert (TorchBackend.excluded_from_auto() is not None) is (device == "CPU")
+        assert TorchBackend(Path("model.onnx"), (), (), 1).device == device
+
+
+@pytest.mark.parametrize(
+    ("names", "target", "fits"),
+    [
+        (("sm_80", "sm_86"), (8, 9), True),
+        (("sm_86",), (8, 0), False),
+        (("sm_75", "sm_90"), (8, 0), False),
+        (("sm_90a",), (9, 0), True),
+        (("sm_90a", "sm_100a"), (10, 3), False),
+        (("sm_100f",), (10, 3), True),
+        (("sm_100f", "sm_120"), (11, 0), False),
+        (("sm_75", "compute_80"), (12, 0), True),
+        (("compute_120",), (9, 0), False),
+        (("gfx942",), (9, 4), False),
+        ((), (9, 0), False),
+    ],
+    ids=str,
+)
+def test_which_gpus_a_build_holds_code_for(names: tuple[str, ...], target: tuple[int, int], fits: bool) -> None:
+    assert holds_code_for(Target(*target), names) is fits
 
 
 @on_processor

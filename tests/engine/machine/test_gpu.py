@@ -8,7 +8,8 @@ import pytest
 
 from mmcaf_engine.machine import gpu
 from mmcaf_engine.machine.compute_capability import Target
-from mmcaf_engine.machine.gpu import Gpu, ask_driver, energy_used, free_memory
+from mmcaf_engine.machine.gpu import DRIVER_REMEDY, Gpu, ask_driver, energy_used, free_memory
+from refusals import check_facts
 
 RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:00.0", "580.65.06", (13, 0))
 
@@ -16,7 +17,14 @@ RTX_4090 = Gpu(0, "NVIDIA GeForce RTX 4090", Target(8, 9), 24 * 2**30, "0000:01:
 @pytest.mark.parametrize(("cuda", "old"), [((12, 9), True), ((13, 0), False), ((13, 1), False), ((14, 0), False)])
 def test_a_driver_is_too_old_below_cuda_13(cuda: tuple[int, int], old: bool) -> None:
     found = Gpu(**{**vars(RTX_4090), "cuda": cuda})
-    assert (found.too_old is not None) is old
+    assert (found.unusable is not None) is old
+    assert found.remedies == ((DRIVER_REMEDY,) if old else ())
+
+
+def test_no_driver_helps_a_gpu_that_cuda_13_has_dropped() -> None:
+    found = Gpu(**{**vars(RTX_4090), "target": Target(7, 0), "cuda": (12, 4)})
+    check_facts(str(found.unusable), 7.0, 13, 7.5)
+    assert found.remedies == ()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, CohortSummary, Reference, Runtime, write_accuracy
 from mmcaf_engine.bundle.bundle import Bundle
+from mmcaf_engine.checkup.doctor import examine
 from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.evaluation.compare import StudyScores, agreement
@@ -34,7 +35,7 @@ from mmcaf_engine.session.choice import choose
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.session.timings import Timing, Tuning, read_tuning, tuned_for
 from mmcaf_engine.session.tune import WARM_UP_RUNS, run_ms, tune
-from refusals import Fact, refused
+from refusals import Fact, check_facts, refused
 from several_precisions import add_precisions
 
 THREADS = 1
@@ -153,6 +154,18 @@ def test_auto_uses_what_was_tuned_and_named_options_win(several: Bundle, set_tim
     tune(several, runs=1, threads=THREADS)
     assert answers(several) == ("onnxruntime", "fp32", True)
     assert len(cached_items(("tuning",))) == 1
+
+
+def test_what_was_tuned_is_what_will_run(several: Bundle, set_times: SetTimes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MMCAF_BUNDLE", str(several.folder))
+    for other in ("_packages", "_decoders", "_gpus"):  # Slow, and of no backend.
+        monkeypatch.setattr(f"mmcaf_engine.checkup.doctor.{other}", list)
+    set_times(ALL)
+    tune(several, runs=1)
+    assert answers(several, threads=None) == ("openvino", "int8", True)
+    said = next(one for one in examine() if one.subject == "auto")
+    assert (said.status, said.remedies) == ("ok", ())
+    check_facts(said.detail, "openvino int8 on CPU", "tuned")
 
 
 def test_as_a_dict(several: Bundle, set_times: SetTimes) -> None:

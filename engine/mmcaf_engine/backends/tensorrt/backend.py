@@ -10,7 +10,7 @@ import numpy as np
 
 from ...errors import BackendError, Remedy, UsageError, program
 from ...machine.compute_capability import BF16_FROM, TURING
-from ...machine.gpu import DRIVER_REMEDY, Gpu, find_gpus, first_gpu
+from ...machine.gpu import Gpu, find_gpus, first_gpu
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail, Window
@@ -73,8 +73,8 @@ class TensorRtBackend(Backend):
         gpu = first_gpu()
         if gpu is None:
             return Availability(False, find_gpus().reason, find_gpus().remedies)
-        if gpu.too_old:
-            return Availability(False, f"{gpu.name}: {gpu.too_old}", (DRIVER_REMEDY,))
+        if gpu.unusable:
+            return Availability(False, f"{gpu.name}: {gpu.unusable}", gpu.remedies)
         found = usable_on(gpu)
         if isinstance(found, Availability):
             return replace(found, reason=f"{gpu.name}: {found.reason}")
@@ -91,6 +91,8 @@ class TensorRtBackend(Backend):
         gpu = first_gpu()
         missing = "not installed; optional, for NVIDIA GPUs only" if gpu is None else "not installed"
         install = what_to_install(gpu)
+        if gpu is not None and not install:
+            missing = "not installed; of no use with this GPU"
         try:
             flavour = fitting_flavour()
         except BackendError as failure:

@@ -3,7 +3,7 @@
 from functools import cache
 
 from ...errors import BackendError, Remedy
-from ...machine.compute_capability import Target
+from ...machine.compute_capability import OLDEST_TARGET, Target
 from ...machine.gpu import Gpu, first_gpu
 from ...machine.installation import install_command
 from ..availability import Availability
@@ -13,9 +13,6 @@ from .targets import supported_targets
 
 RTX_TARGETS = tuple(Target(*pair) for pair in ((7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1)))
 """What TensorRT for RTX 1.7 runs on, for where it is not installed: no H100 or H200 (9.0), no B200 or B300 (10.x)."""
-
-_OLDEST = Target(7, 5)
-"""What TensorRT runs on from (NVIDIA, TensorRT documentation, "Support Matrix")."""
 
 
 def fitting_flavour() -> Flavour:
@@ -32,6 +29,8 @@ def fitting_flavour() -> Flavour:
 @cache
 def usable_on(gpu: Gpu) -> Flavour | Availability:
     """The first flavour that is installed and runs on a GPU, or why there is none and what to do."""
+    if gpu.target < OLDEST_TARGET:
+        return Availability(False, f"{gpu.unusable}; no TensorRT runs there")
     install = what_to_install(gpu)
     if installed_version("cuda-bindings") is None:
         return Availability(False, "cuda-python is not installed", install)
@@ -43,12 +42,10 @@ def usable_on(gpu: Gpu) -> Flavour | Availability:
             reasons.append(failure.problem.removeprefix("TensorRT cannot be used here. ").rstrip("."))
             continue
         known = supported_targets(flavour)
-        if gpu.target in known or (not known and gpu.target >= _OLDEST):
+        if not known or gpu.target in known:
             return flavour
-        runs = ", ".join(f"{target.major}.{target.minor}" for target in known) or "7.5 and newer"
+        runs = ", ".join(f"{target.major}.{target.minor}" for target in known)
         reasons.append(f"{name} {flavour.version} runs on compute capability {runs}, not on {gpu.compute_capability}")
-    if gpu.target < _OLDEST:
-        reasons.append("no TensorRT runs on this GPU")
     return Availability(False, "; ".join(reasons), install)
 
 
@@ -56,7 +53,7 @@ def what_to_install(gpu: Gpu | None) -> tuple[Remedy, ...]:
     """What brings a TensorRT that runs on a GPU, with all that it needs; this project's extra where there is no GPU."""
     if gpu is None or gpu.target in RTX_TARGETS:
         return (Remedy("Install it", command=install_command("tensorrt")),)
-    if gpu.target < _OLDEST:
+    if gpu.target < OLDEST_TARGET:
         return ()
     return (
         Remedy(f"Install NVIDIA TensorRT, which runs on {gpu.compute_capability}", command=install_flavour("tensorrt")),

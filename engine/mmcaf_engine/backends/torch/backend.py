@@ -9,21 +9,17 @@ from typing import Any
 import numpy as np
 
 from ...errors import Remedy, UnsupportedNetworkError
-from ...machine.gpu import DRIVER_REMEDY, OLDEST_CUDA, find_gpus, first_gpu
-from ...machine.installation import install_command, install_packages
+from ...machine.compute_capability import BF16_FROM, OLDEST_TARGET
+from ...machine.gpu import find_gpus, first_gpu
+from ...machine.installation import install_command
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail, Window
-from ..registry import installed_version
 from ..remedies import OTHER_BACKEND, SEE_WHAT_RUNS
+from .place import place
 
 _RECORDED = "CUDA graph"
 """What the program's `execution` says where its launches were recorded."""
-
-_BF16_GPU = (8, 0)
-_OLDEST_GPU = (7, 5)
-_WHEELS = "https://download.pytorch.org/whl"
-"""Where each release of PyTorch lies in a build for each CUDA version."""
 
 
 class TorchBackend(Backend):
@@ -50,7 +46,7 @@ class TorchBackend(Backend):
         lengths: Sequence[int] = (),
     ):
         super().__init__(model, inputs, outputs, threads, precision, lengths=lengths)
-        self.device = _gpu() or "CPU"
+        self.device = place().gpu or "CPU"
 
     @classmethod
     def auto_rank(cls) -> int | None:
@@ -65,38 +61,37 @@ class TorchBackend(Backend):
             for package in ("mmcaf_kernels.graph", "onnx"):
                 import_module(package)
         except (ImportError, OSError) as failure:
-            install = Remedy("Install it", command=install_command("kernels"))
-            return Availability(False, f"{cls.name} cannot be imported ({failure})", (install,))
-        place = f"on {_gpu()}" if _gpu() else "on the processor, where it runs the kernels' references: exact, but slow"
-        return Availability(True, f"torch {found} {place}")
+            reason = f"{cls.name} cannot be imported ({failure})"
+            found_gpu = first_gpu()
+            if found_gpu is not None and found_gpu.target < OLDEST_TARGET:  # No PyTorch would help it.
+                return Availability(False, f"{reason}; {found_gpu.name}: {found_gpu.unusable}")
+            return Availability(False, reason, (Remedy("Install it", command=install_command("kernels")),))
+        gpu = place().gpu
+        where = f"on {gpu}" if gpu else "on the processor, where it runs the kernels' references: exact, but slow"
+        return Availability(True, f"torch {found} {where}")
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
         if precision == "int8":
             return Availability(False, "it has no INT8 kernels; openvino and onnxruntime run INT8")
-        if precision == "bf16" and _gpu() and cls.runtime().cuda.get_device_capability(0) < _BF16_GPU:
-            return Availability(False, f"{_gpu()} has no BF16 units (compute capability 8.0 has them)")
+        here = place()
+        if precision == "bf16" and here.target is not None and here.target < BF16_FROM:
+            return Availability(False, f"{here.gpu} has no BF16 units (compute capability 8.0 has them)")
         return super()._can_run(precision)
 
     @classmethod
     def excluded_from_auto(cls) -> str | None:
-        """On the processor it runs the kernels' references; and GPUs that CUDA 13 has dropped are not tried."""
-        if name := _gpu():
-            found = cls.runtime().cuda.get_device_capability(0)
-            said = f"{name} has compute capability {found[0]}.{found[1]}, and CUDA {OLDEST_CUDA} begins with 7.5"
-            return said if found < _OLDEST_GPU else None
-        if find_gpus().found:
-            return _without_gpu()
-        return "its kernels are for NVIDIA GPUs; on the processor it runs their references"
+        """On the processor it runs the kernels' references."""
+        here = place()
+        return None if here.gpu else here.reason
 
     @classmethod
     def details(cls) -> Sequence[Detail]:
         """Where the driver shows a GPU that PyTorch does not use: why, and what helps."""
-        if not find_gpus().found or installed_version("torch") is None or _gpu():
+        if not find_gpus().found or not cls.availability().available:
             return ()
-        gpu = first_gpu()
-        remedy = DRIVER_REMEDY if gpu is not None and gpu.too_old else _cuda_build()
-        return (Detail("PyTorch on the GPU", False, _without_gpu(), (remedy,)),)
+        here = place()
+        return () if here.gpu else (Detail("PyTorch on the GPU", False, here.reason, here.remedies),)
 
     @classmethod
     def build(cls) -> str:
@@ -134,7 +129,7 @@ class TorchBackend(Backend):
     def _open(self) -> None:
         from mmcaf_kernels.graph import Network
 
-        self._network = Network(self.model, device="cuda:0" if _gpu() else "cpu")
+        self._network = Network(self.model, device="cpu" if self.device == "CPU" else "cuda:0")
         self._programs: dict[int, Any] = {}
         self._program: Any = self._program_for(self.lengths[-1] if self.lengths else 0)
 
@@ -177,30 +172,6 @@ class TorchBackend(Backend):
 
     def _close(self) -> None:
         del self._program, self._programs, self._network
-
-
-def _without_gpu() -> str:
-    """Why PyTorch uses no GPU although the driver shows one, as far as it says."""
-    torch = import_module("torch")
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is a build for the processor alone"
-    return f"torch {torch.__version__}, built for CUDA {torch.version.cuda}, cannot use the GPU with this driver"
-
-
-def _cuda_build() -> Remedy:
-    """What brings the same PyTorch built for the CUDA that the other packages are for (PyTorch, "Get Started")."""
-    wanted = (installed_version("torch") or "").partition("+")[0]
-    index = f"{_WHEELS}/cu{OLDEST_CUDA}0"
-    return Remedy(
-        "Install the same for CUDA",
-        command=install_packages("--force-reinstall", f"torch=={wanted}", "--index-url", index),
-    )
-
-
-def _gpu() -> str | None:
-    """The name of the first GPU that PyTorch can use."""
-    cuda = import_module("torch").cuda
-    return str(cuda.get_device_name(0)) if cuda.is_available() else None
 
 
 BACKEND = TorchBackend
