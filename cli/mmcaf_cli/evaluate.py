@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import default_bundle
+from mmcaf_engine.cancel import CancelToken, limited
 from mmcaf_engine.errors import MmcafError, Remedy, StrictError
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.roc_plot import check_roc, draw_evaluation
@@ -36,7 +37,7 @@ def evaluate_command(
     report.check(*others, inputs=cohort.files)
     if drawing is not None:
         check_roc(bundle.manifest, cohort)
-    with ProgressBar() as progress:
+    with limited(CancelToken()), ProgressBar() as progress:  # So that Ctrl-C ends what a runtime does not.
         found = evaluate_bundle(
             bundle, cohort, precisions=precisions, backend=backend, threads=threads, progress=progress
         )

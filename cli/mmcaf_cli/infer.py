@@ -103,7 +103,7 @@ def infer(
     ] = False,
 ) -> None:
     """Answer one study with a multimodal fusion network."""
-    from mmcaf_engine.cancel import limited
+    from mmcaf_engine.cancel import CancelToken, limited
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.outputs import scratch_beside
     from mmcaf_engine.pipeline import infer as answer
@@ -121,7 +121,7 @@ def infer(
     named = [value.partition("=")[2] or value for value in series or []]
     wanted.check(*drawings, inputs=[study, record, report, bundle, *named])
     beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
-    with limited(deadline=deadline), ExitStack() as stack, ProgressBar() as progress:
+    with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
         given = given_inputs(study, record, report)
         result = answer(

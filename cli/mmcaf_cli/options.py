@@ -8,7 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from mmcaf_engine.settings import read_settings
+from mmcaf_engine.cancel import opening_within
+from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.settings import DEFAULT_OPEN_TIMEOUT, read_settings
 
 from .console import Loudness, answer, set_loudness
 
@@ -80,6 +82,15 @@ class App(typer.Typer):
         return add
 
 
+def _open_timeout(with_settings: bool) -> int:
+    try:
+        return read_settings().open_timeout
+    except MmcafError:
+        if with_settings:
+            raise
+        return DEFAULT_OPEN_TIMEOUT
+
+
 def _nothing() -> None:
     """What a group does before its command."""
 
@@ -119,9 +130,8 @@ def _with_common_options(function: Callable[..., Any], *, with_settings: bool = 
     @wraps(function)
     def command(**given: Any) -> Any:
         _common(**{name: given.pop(name) for name in common})
-        if with_settings:
-            read_settings()
-        return function(**given)
+        with opening_within(_open_timeout(with_settings) or None):
+            return function(**given)
 
     parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own.parameters.values()]
     command.__signature__ = own.replace(parameters=[*parameters, *common.values()])  # type: ignore[attr-defined]

@@ -1,15 +1,18 @@
 """From exceptions to exit codes, for both commands."""
 
+import atexit
 import errno
 import os
 import shlex
 import sys
 import traceback
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import NoReturn
 
 import typer
 
+from mmcaf_engine.cancel import are_left
 from mmcaf_engine.errors import MmcafError, Remedy, UsageError, paragraph
 from mmcaf_engine.settings import debug
 
@@ -30,7 +33,18 @@ def run(app: typer.Typer, program: str) -> NoReturn:
         sys.stdout.reconfigure(errors="replace")  # A terminal without a character shows "?" for it.
     with guarded_streams():
         code = _exit_code(app, program)
+    if are_left():
+        atexit.register(_end_at_once, code)
     sys.exit(code)
+
+
+def _end_at_once(code: int | str | None) -> None:
+    """End without waiting for a runtime that does not end, nor taking down what it works with."""
+    if are_left():
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):
+                stream.flush()
+        os._exit(code if isinstance(code, int) else 1)
 
 
 def _exit_code(app: typer.Typer, program: str) -> int | str | None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.cancel import CancelToken, limited
 from mmcaf_engine.checkup.verify import Verified, VerifyReport, verify_bundle
 
 from .console import to_json
@@ -13,7 +14,7 @@ from .report import Report
 def verify_command(path: Path, backend: str | None, report: Report) -> None:
     """Print the report, as text or JSON; a failure ends with its exit code after that."""
     report.check(inputs=[path])
-    with ProgressBar() as progress:
+    with limited(CancelToken()), ProgressBar() as progress:  # So that Ctrl-C ends what a runtime does not.
         found = verify_bundle(load_bundle(path), backend, progress=progress)
     report.give(lambda: "\n".join(_lines(found)), lambda: to_json(found.to_dict()))
     found.require_passed()

@@ -1,7 +1,8 @@
 """How a caller follows long work, and ends it: progress, a token that cancels, and a deadline.
 
 `limited` makes a token and a deadline those of a thread and, through `workers`, of the threads that help it; `check`
-then ends the work wherever in the engine it is. Without them it does nothing.
+then ends the work wherever in the engine it is. Without them it does nothing. `opening_within` bounds what neither can
+end, a runtime that first opens a network.
 """
 
 import threading
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from time import monotonic
 from typing import TypeVar
+from weakref import WeakSet
 
 from .errors import CancelledError, DeadlineError, UsageError
 
@@ -65,6 +67,8 @@ class _Limit:
 
 
 _current: ContextVar[_Limit | None] = ContextVar("limit", default=None)
+_open_timeout: ContextVar[float | None] = ContextVar("open_timeout", default=None)
+_left: "WeakSet[threading.Thread]" = WeakSet()
 
 
 @contextmanager
@@ -90,6 +94,29 @@ def limited(cancel: CancelToken | None = None, deadline: float | None = None) ->
 def are_limits() -> bool:
     """Whether the caller gave any."""
     return _current.get() is not None
+
+
+@contextmanager
+def opening_within(seconds: float | None) -> Iterator[None]:
+    """Within the block, a network of which no pass is remembered here is first opened in a process of its own.
+
+    That process is ended after so many seconds, whatever its runtime does; None leaves it as it is outside the block.
+
+    Raises:
+        UsageError: not a number above 0.
+    """
+    if seconds is not None and not seconds > 0:
+        raise UsageError(f"open_timeout: expected a number of seconds above 0, got {seconds:g}.")
+    token = _open_timeout.set(_open_timeout.get() if seconds is None else seconds)
+    try:
+        yield
+    finally:
+        _open_timeout.reset(token)
+
+
+def open_timeout() -> float | None:
+    """The seconds of `opening_within`; None where networks are opened in this process at once."""
+    return _open_timeout.get()
 
 
 def check() -> None:
@@ -131,7 +158,8 @@ def leave_behind(
     """Do work that cannot look at the caller's limits itself, such as a runtime's; leave when those end.
 
     Without limits it is done on this thread. With limits it is done on one of its own, which ends when the work is
-    done: what runs in a runtime cannot be stopped from outside, unless `interrupt` does.
+    done: what runs in a runtime cannot be stopped from outside, unless `interrupt` does. A process may end all the same
+    (`are_left`). An exception in this thread, such as KeyboardInterrupt, ends the waiting too.
 
     Args:
         name: of that thread.
@@ -151,12 +179,32 @@ def leave_behind(
         except BaseException as failure:
             future.set_exception(failure)
 
-    threading.Thread(target=copy_context().run, args=(run,), name=name).start()
+    thread = _start(copy_context().run, run, name=name)
     try:
         return wait_for(future)
-    except (CancelledError, DeadlineError):
+    except BaseException:
+        if future.done() and future.exception() is not None:
+            raise
+        _left.add(thread)
         if interrupt is not None:
             interrupt()
         if discard is not None:
             future.add_done_callback(lambda done: None if done.exception() else discard(done.result()))
         raise
+
+
+def leave(work: Callable[[], object], *, name: str) -> None:
+    """Do work that nobody waits for in a thread of this name."""
+    _left.add(_start(work, name=name))
+
+
+def _start(work: Callable[..., object], *arguments: object, name: str) -> threading.Thread:
+    """A thread that does not keep its process from ending."""
+    thread = threading.Thread(target=work, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def are_left() -> bool:
+    """Whether threads that were left still work, which a program should not wait for at its end."""
+    return any(thread.is_alive() for thread in _left)

@@ -17,7 +17,9 @@ MmcafError
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 CAUSE_CHARACTERS = 4096
 """So much of a foreign exception's message is shown, where it is shown whole."""
@@ -127,6 +129,20 @@ def with_cause(failure: MmcafError) -> MmcafError:
     if not said or f": {said}" in failure.problem:
         return failure
     return type(failure)(f"{failure.problem.removesuffix('.')}: {said}", *failure.remedies)
+
+
+def restored(document: Mapping[str, Any]) -> MmcafError:
+    """The error that `MmcafError.to_dict` wrote, in another process.
+
+    Raises:
+        KeyError: there is no error of that name.
+    """
+    kinds = {kind.__name__: kind for kind in _kinds_below(MmcafError)}
+    return kinds[document["error"]](document["problem"], *(Remedy(**fields) for fields in document["remedies"]))
+
+
+def _kinds_below(kind: type[MmcafError]) -> list[type[MmcafError]]:
+    return [one for child in kind.__subclasses__() for one in (child, *_kinds_below(child))]
 
 
 class UsageError(MmcafError):

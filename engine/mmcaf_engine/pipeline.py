@@ -10,7 +10,7 @@ from .arguments import checked, expect
 from .bundle.accuracy import AccuracySummary, accuracy_summary
 from .bundle.bundle import Bundle, load_bundle
 from .bundle.default import default_bundle
-from .cancel import CancelToken, Progress, limited
+from .cancel import CancelToken, Progress, limited, opening_within
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
 from .manifest import Precision, named_precision
@@ -102,6 +102,7 @@ def infer(
     backend: str = "auto",
     precision: str = "auto",
     threads: int | None = None,
+    open_timeout: float | None = None,
     **options: Unpack[AnswerOptions],
 ) -> Result:
     """Answer one study.
@@ -113,7 +114,9 @@ def infer(
     Args:
         study, record, options: as for `Answerer.answer`.
         bundle: path or loaded bundle; by default the settings', then the demonstration.
-        session: an open session to reuse; `bundle`, `backend`, `precision` and `threads` are then not looked at.
+        session: an open session to reuse; `bundle`, `backend`, `precision`, `threads` and `open_timeout` are then not
+            looked at.
+        open_timeout: as of `open_session`: what bounds the first opening of a network that nobody vouches for.
 
     Raises:
         BundleError, BackendError: refused; the message says why. And what `Answerer.answer` raises.
@@ -126,6 +129,7 @@ def infer(
     watch = options["watch"] = options.get("watch") or Stopwatch()
     with ExitStack() as stack:
         stack.enter_context(limited(options.get("cancel"), options.get("deadline")))
+        stack.enter_context(opening_within(open_timeout))
         if session is not None:
             return Answerer(session).answer(study, record, **options).result
         with watch.span("bundle"):

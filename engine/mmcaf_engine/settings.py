@@ -10,11 +10,26 @@ from typing import Any
 from .errors import Remedy, UsageError
 from .files import read_bounded, reading
 
-KEYS = ("bundle", "cache", "cache_limit")
-"""What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and $MMCAF_CACHE_LIMIT come before it."""
+KEYS = ("bundle", "cache", "cache_limit", "open_timeout")
+"""What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and so on come before it."""
 
 DEFAULT_CACHE_LIMIT = 8192 * 2**20
+DEFAULT_OPEN_TIMEOUT = 60
 
+
+@dataclass(frozen=True)
+class _Number:
+    """A setting that is a whole number: in words, its default as it is written, and what it is multiplied with."""
+
+    in_words: str
+    default: int
+    unit: int = 1
+
+
+_NUMBERS = {
+    "cache_limit": _Number("a whole number of MiB from 0", DEFAULT_CACHE_LIMIT // 2**20, 2**20),
+    "open_timeout": _Number("a whole number of seconds from 0", DEFAULT_OPEN_TIMEOUT),
+}
 _MAX_BYTES = 64 * 1024
 _CORRECT = Remedy("Correct or remove that line; without the file, everything has its default")
 
@@ -26,6 +41,8 @@ class Settings:
     bundle: what answers when no bundle is named; None if nobody has chosen one.
     cache: the folder of what is kept between runs; None if this user has no home folder, and nothing is kept.
     cache_limit: bytes that cached engines may take together; with 0, none is cached.
+    open_timeout: seconds that a program of ours gives a network to open for the first time, in a process of its own;
+        with 0, it opens in the program's own.
     config: where config.toml is or would be; None if this user has no home folder.
     origins: name of a setting -> what has set it: "$MMCAF_CACHE", the path of config.toml, or "default".
     """
@@ -33,6 +50,7 @@ class Settings:
     bundle: Path | None
     cache: Path | None
     cache_limit: int
+    open_timeout: int
     config: Path | None
     origins: Mapping[str, str]
 
@@ -55,11 +73,12 @@ def read_settings() -> Settings:
             values[name] = _configured(file, name, configured[name])
         if text := os.environ.get(variable):
             origins[name] = f"${variable}"
-            values[name] = _limit_of(text) if name == "cache_limit" else _expanded(text, origins[name])
+            values[name] = _number_of(name, text) if name in _NUMBERS else _expanded(text, origins[name])
     return Settings(
         bundle=values.get("bundle"),
         cache=values.get("cache") or _default_cache(),
         cache_limit=values.get("cache_limit", DEFAULT_CACHE_LIMIT),
+        open_timeout=values.get("open_timeout", DEFAULT_OPEN_TIMEOUT),
         config=file,
         origins=origins,
     )
@@ -73,6 +92,11 @@ def debug() -> bool:
 def child_environment(cache: Path) -> dict[str, str]:
     """The environment for a process of ours that is to keep what it makes in `cache`, up to the default limit."""
     return {**os.environ, "MMCAF_CACHE": str(cache), "MMCAF_CACHE_LIMIT": str(DEFAULT_CACHE_LIMIT // 2**20)}
+
+
+def environment_without_engines() -> dict[str, str]:
+    """The environment for a process of ours that is to keep no engine, nor to load one that is kept."""
+    return {**os.environ, "MMCAF_CACHE_LIMIT": "0"}
 
 
 def home_folder() -> Path | None:
@@ -144,22 +168,25 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _configured(file: Path, name: str, value: Any) -> Path | int:
     where = f"{file}: {name}"
-    if name == "cache_limit":
+    if name in _NUMBERS:
+        number = _NUMBERS[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**11:
-            raise UsageError(f"{where}: expected a whole number of MiB from 0, got {_shown(value)}.", _CORRECT)
-        return value * 2**20
+            raise UsageError(f"{where}: expected {number.in_words}, got {_shown(value)}.", _CORRECT)
+        return value * number.unit
     if not isinstance(value, str) or not value or not value.isprintable():
         raise UsageError(f"{where}: expected a path in quotes, got {_shown(value)}.", _CORRECT)
     return file.parent / _expanded(value, where)
 
 
-def _limit_of(text: str) -> int:
+def _number_of(name: str, text: str) -> int:
+    number = _NUMBERS[name]
     if not (text.isascii() and text.isdigit() and len(text) < 12):
+        variable = f"MMCAF_{name.upper()}"
         raise UsageError(
-            f"$MMCAF_CACHE_LIMIT: expected a whole number of MiB from 0, got {_shown(text)}.",
-            Remedy("Set it again", command=f"export MMCAF_CACHE_LIMIT={DEFAULT_CACHE_LIMIT // 2**20}"),
+            f"${variable}: expected {number.in_words}, got {_shown(text)}.",
+            Remedy("Set it again", command=f"export {variable}={number.default}"),
         )
-    return int(text) * 2**20
+    return int(text) * number.unit
 
 
 def _expanded(text: str, where: str) -> Path:

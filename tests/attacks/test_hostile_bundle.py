@@ -2,19 +2,29 @@
 
 import json
 import pickle
+import tracemalloc
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from command import Command
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.bundle.bundle import write_bundle
+from mmcaf_engine.bundle.golden import read_cases
 from mmcaf_engine.cache.cache import cache_folder
+from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import BundleError
+from raw_cases import seal, unsealed, with_raw_case
 from refusals import Fact, check_facts, refused
-from tiny_bundle import make_tiny_bundle, tiny_manifest
+from tiny_bundle import make_draft, make_tiny_bundle, tiny_manifest
 
 
 class _Bomb:
@@ -87,6 +97,117 @@ def test_golden_answers_that_compare_with_nothing_or_with_anything(tmp_path: Pat
     bundle = write_bundle(draft, tiny_manifest(), tmp_path / "empty.mmcaf")
     with refused(BundleError, "empty.mmcaf", "golden.npz", "logit", "[N, 1]"):
         open_session(bundle, backend="onnxruntime")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_golden_cases_whose_header_is_longer_than_memory(tmp_path: Path, version: int) -> None:
+    draft = make_tiny_bundle(tmp_path / "draft.mmcaf")
+    (draft / "manifest.json").unlink()
+    length = (2**16 - 1).to_bytes(2, "little") if version == 1 else (2**31).to_bytes(4, "little")
+    with zipfile.ZipFile(draft / "golden.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("image.npy", b"\x93NUMPY" + bytes([version, 0]) + length + bytes(32 * 2**20))
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "long.mmcaf")
+    tracemalloc.start()
+    try:
+        with refused(BundleError, "long.mmcaf", "golden.npz"):
+            read_cases(bundle, "fp32")
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+RAW = ["spacing.image", "origin.image", "direction.image", "shape.image", "starts", "volume.image"]
+
+
+@pytest.mark.parametrize("name", RAW)
+@pytest.mark.parametrize(
+    "value", [np.float32(1), np.zeros((2, 2)), np.full(3, 2.0**62)], ids=["scalar", "flat", "huge"]
+)
+def test_raw_cases_of_other_shapes(with_raw: Path, tmp_path: Path, name: str, value: NDArray[Any]) -> None:
+    draft = unsealed(with_raw, tmp_path / "other.mmcaf")
+    with np.load(draft / "golden.npz") as stored:
+        arrays = {key: stored[key] for key in stored.files}
+    np.savez(draft / "golden.npz", **{**arrays, f"raw.{name}": value})
+    bundle = load_bundle(seal(draft, tiny_manifest(), tmp_path / "other.mmcaf"))
+    with refused(BundleError):
+        check_raw_case(bundle)
+
+
+@pytest.fixture(scope="module")
+def with_raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    return with_raw_case(make_tiny_bundle(folder / "tiny.mmcaf"), folder / "raw.mmcaf")
+
+
+def _wide(graph: onnx.GraphProto, *, said: int | str | None) -> None:
+    _after(graph, helper.make_node("Concat", ["before", "before"], ["logit"], axis=1))
+    kind = graph.output[0].type.tensor_type
+    if said is None:
+        kind.ClearField("shape")
+    elif isinstance(said, int):
+        kind.shape.dim[1].dim_value = said
+    else:
+        kind.shape.dim[1].dim_param = said
+
+
+def _after(graph: onnx.GraphProto, node: onnx.NodeProto) -> None:
+    """Put a node behind the network, from what was its output to what is called so now."""
+    for one in graph.node:
+        one.output[:] = ["before" if name == "logit" else name for name in one.output]
+    graph.node.append(node)
+
+
+def _renamed(graph: onnx.GraphProto) -> None:
+    _after(graph, helper.make_node("Identity", ["before"], ["other"]))
+    graph.output[0].name = "other"
+
+
+def _double(graph: onnx.GraphProto) -> None:
+    _after(graph, helper.make_node("Cast", ["before"], ["logit"], to=TensorProto.DOUBLE))
+    graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+
+def _hidden(graph: onnx.GraphProto) -> None:
+    """A shape that no runtime knows before it runs."""
+    places = numpy_helper.from_array(np.array([0.0], np.float32), "least")
+    graph.initializer.append(places)
+    graph.node.extend(
+        [
+            helper.make_node("Greater", ["image", "least"], ["bright"]),
+            helper.make_node("NonZero", ["bright"], ["found"]),
+            helper.make_node("Cast", ["found"], ["numbers"], to=TensorProto.FLOAT),
+        ]
+    )
+    _after(graph, helper.make_node("Add", ["numbers", "before"], ["logit"]))
+    graph.output[0].type.tensor_type.ClearField("shape")
+
+
+def _more(graph: onnx.GraphProto) -> None:
+    graph.input.append(helper.make_tensor_value_info("extra", TensorProto.FLOAT, [1]))
+
+
+CHANGED: dict[str, tuple[Callable[[onnx.GraphProto], None], tuple[Fact, ...]]] = {
+    "wide": (partial(_wide, said=2), ("output logit", "[N, 1]", "2]")),
+    "wide-of-free-axis": (partial(_wide, said="k"), ("output logit", "[N, 1]", "2]")),
+    "wide-of-free-rank": (partial(_wide, said=None), ("output logit", "[N, 1]", "2]")),
+    "renamed": (_renamed, ("output logit", "[N, 1]", "none")),
+    "double": (_double, ("output logit", "float32", "[N, 1]")),
+    "found-when-run": (_hidden, ("output logit", "float32 [1, 1]", "[5, ")),
+    "another-input": (_more, ("input extra",)),
+}
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("change", CHANGED)
+def test_a_network_that_is_not_what_the_manifest_says(tmp_path: Path, backend: str, change: str) -> None:
+    changed, facts = CHANGED[change]
+    draft = make_draft(tmp_path / "draft")
+    model = onnx.load(draft / "model.onnx")
+    changed(model.graph)
+    onnx.save(model, draft / "model.onnx")
+    bundle = write_bundle(draft, tiny_manifest(), tmp_path / "other.mmcaf")
+    with refused(BundleError, "model.onnx", "as the manifest says", *facts):
+        open_session(bundle, backend=backend)
 
 
 def test_zip_members_that_the_manifest_does_not_list_are_not_unpacked(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "MMCAF_BUNDLE",
         "MMCAF_CACHE",
         "MMCAF_CACHE_LIMIT",
+        "MMCAF_OPEN_TIMEOUT",
         "MMCAF_DEBUG",
         "XDG_CONFIG_HOME",
         "XDG_CACHE_HOME",
@@ -56,17 +57,20 @@ def without_home(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_set(tmp_path: Path) -> None:
     found = read_settings()
     assert found.bundle is None and found.cache_limit == 8192 * MIB and not debug()
+    assert found.open_timeout == 60
     assert found.cache == tmp_path / ".cache" / "mmcaf-infer"
     assert found.config == tmp_path / ".config" / "mmcaf-infer" / "config.toml"
     assert found.origins == dict.fromkeys(KEYS, "default")
 
 
 def test_the_file(config: Path, tmp_path: Path) -> None:
-    config.write_text('\ufeffbundle = "lung.mmcaf"  # beside this file\ncache = "~/kept"\ncache_limit = 20\n')
+    config.write_text(
+        '\ufeffbundle = "lung.mmcaf"  # beside this file\ncache = "~/kept"\ncache_limit = 20\nopen_timeout = 7'
+    )
     found = read_settings()
     assert found.bundle == config.parent / "lung.mmcaf"
     assert found.cache == tmp_path / "kept" and cache_folder("engines") == tmp_path / "kept" / "engines"
-    assert found.cache_limit == 20 * MIB
+    assert (found.cache_limit, found.open_timeout) == (20 * MIB, 7)
     assert found.origins == dict.fromkeys(KEYS, str(config))
 
 
@@ -79,13 +83,15 @@ def test_a_bundle_is_relative_to_the_file_and_not_to_where_one_stands(
 
 
 def test_the_environment_comes_first(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config.write_text('bundle = "a.mmcaf"\ncache = "/a"\ncache_limit = 1')
+    config.write_text('bundle = "a.mmcaf"\ncache = "/a"\ncache_limit = 1\nopen_timeout = 5')
+    monkeypatch.setenv("MMCAF_OPEN_TIMEOUT", "0")
     monkeypatch.setenv("MMCAF_BUNDLE", "~/b.mmcaf")
     monkeypatch.setenv("MMCAF_CACHE", "b")
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
     found = read_settings()
     assert (found.bundle, found.cache, found.cache_limit) == (tmp_path / "b.mmcaf", Path("b"), 0)
-    assert set(found.origins.values()) == {"$MMCAF_BUNDLE", "$MMCAF_CACHE", "$MMCAF_CACHE_LIMIT"}
+    assert found.open_timeout == 0
+    assert found.origins == {name: f"$MMCAF_{name.upper()}" for name in KEYS}
 
 
 def test_an_empty_variable_is_none(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,6 +124,7 @@ def test_xdg_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("cache = true", ("cache", "true")),
         ('cache = "~nobody-of-this-name/x"', ("cache", "home folder")),
         ('cache_limit = "8 GiB"', ("cache_limit", "MiB", 0, "'8 GiB'")),
+        ("open_timeout = -1", ("open_timeout", "seconds", 0, -1)),
         ("cache_limit = -1", ("cache_limit", "MiB", 0, -1)),
         ("cache_limit = 1.5", ("cache_limit", "MiB", 0, 1.5)),
         ("cache_limit = nan", ("cache_limit", "MiB", 0, "nan")),

@@ -211,6 +211,7 @@ class Backend(Runtime, ABC):
         Raises:
             UsageError: an input is missing, unknown, or of the wrong shape or type, or holds NaN or infinity.
             BackendError: not open, or the runtime failed.
+            BundleError: the model's outputs are not the manifest's.
         """
         with span("copy_in"):
             checked = checked_inputs(arrays, self.inputs, self.lengths, self._adopt)
@@ -220,7 +221,8 @@ class Backend(Runtime, ABC):
         every = len(wanted) == len(self.outputs)
         answers = self._infer_all(windows) if every else self._infer_some(windows, wanted)
         with span("copy_out"):
-            return joined(answers, batch, wanted, self.kind.title())
+            fault = None if self.kind.origin else self.model.name
+            return joined(answers, batch, wanted, self.kind.title(), fault)
 
     @holds_study
     def _infer_all(self, windows: Sequence[Window]) -> Sequence[Given]:

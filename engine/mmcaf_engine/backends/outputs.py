@@ -8,31 +8,36 @@ import numpy as np
 from ..errors import BackendError
 from ..manifest import TensorSpec
 from ..volume import Arrays
+from .declared import in_words, not_as_listed
 from .remedies import OTHER_BACKEND
 
 Given = Mapping[str, Any]
 """What a runtime gives back for one window: by name, arrays of N = 1 unless it is wrong."""
 
 
-def joined(answers: Sequence[Given], windows: int, specs: Sequence[TensorSpec], called: str) -> Arrays:
+def joined(
+    answers: Sequence[Given], windows: int, specs: Sequence[TensorSpec], called: str, model: str | None = None
+) -> Arrays:
     """The outputs of several windows, each with N = 1, in one array each.
 
     Args:
         windows: how many there are.
         called: the backend, in an error.
+        model: the name of the network's file, where a wrong output is its fault; None where it is the backend's.
 
     Raises:
         BackendError: a window or an output is missing, or an output of the wrong shape or type.
+        BundleError: the same of an output, where it is the model's fault.
     """
     if len(answers) != windows:
         raise BackendError(f"{called}: expected outputs of {windows} windows, got {len(answers)}.", OTHER_BACKEND)
     for spec in specs:
         for answer in answers:
-            _check(answer, spec, called)
+            _check(answer, spec, called, model)
     return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in specs}
 
 
-def _check(answer: Given, spec: TensorSpec, called: str) -> None:
+def _check(answer: Given, spec: TensorSpec, called: str, model: str | None) -> None:
     found: object = answer.get(spec.name)
     free = {"N": 1}
     expected = [free.get(axis, axis) if isinstance(axis, str) else axis for axis in spec.shape]
@@ -42,8 +47,10 @@ def _check(answer: Given, spec: TensorSpec, called: str) -> None:
         )
         if fits and found.dtype == np.dtype(spec.dtype):
             return
-        got = f"{found.dtype} {list(found.shape)}"
+        got = in_words(str(found.dtype), found.shape)
     else:
         got = "nothing" if found is None else type(found).__name__
-    wanted = f"{spec.dtype} [{', '.join(map(str, expected))}]"
+    wanted = in_words(spec.dtype, expected)
+    if model is not None:
+        raise not_as_listed(model, f"output {spec.name}", wanted, got)
     raise BackendError(f"{called}: output {spec.name}: expected {wanted}, got {got}.", OTHER_BACKEND)

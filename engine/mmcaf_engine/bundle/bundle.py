@@ -135,8 +135,13 @@ class Bundle:
                         with archive.open(_member(archive, name, entry.size, shown=self.archive)) as stream:
                             check_digest(stream_sha256(stream), name, entry, shown=self.archive)
 
-    def __reduce__(self) -> "tuple[Callable[[Path, str], Bundle], tuple[Path, str]]":
-        return _load_same, (self._place, self.sha256)
+    @property
+    def identity(self) -> tuple[Path, str]:
+        """By what another process loads the same bundle: `load_same`."""
+        return self._place, self.sha256
+
+    def __reduce__(self) -> "tuple[Callable[[str | Path, str], Bundle], tuple[Path, str]]":
+        return load_same, self.identity
 
     @property
     def shown(self) -> Path:
@@ -187,8 +192,8 @@ def load_bundle(path: str | Path) -> Bundle:
     raise BundleError(f"{path}: expected the directory of a bundle or a zip, got {in_words(found)}.", "Check the path.")
 
 
-def _load_same(path: Path, sha256: str) -> Bundle:
-    """The bundle that was pickled.
+def load_same(path: str | Path, sha256: str) -> Bundle:
+    """The bundle that another process has loaded from this path, whose manifest has this hash.
 
     Raises:
         BundleError: as `load_bundle`, or what stands there now is another one.

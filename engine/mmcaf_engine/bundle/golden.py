@@ -180,7 +180,7 @@ def read_raw_case(bundle: Bundle) -> RawCase | None:
         return RawCase(
             study=_study(arrays, manifest),
             windows={name: _sample(arrays, name) for name in seen},
-            starts=tuple(map(int, arrays[f"{RAW}starts"])),
+            starts=tuple(map(int, _shaped(arrays, f"{RAW}starts", None))),
             features={spec.name: arrays[f"{RAW}features.{spec.name}"].astype(spec.dtype) for spec in others},
             probabilities=_probabilities(arrays, f"{RAW}probabilities"),
             own={
@@ -207,14 +207,25 @@ def _study(arrays: Mapping[str, NDArray[Any]], manifest: Manifest) -> RawStudy:
 
 
 def _volume(arrays: Mapping[str, NDArray[Any]], name: str) -> Volume:
-    values = arrays[f"{RAW}volume.{name}"].astype(np.int16)
+    with np.errstate(invalid="ignore"):  # What int16 does not hold is no study of an export, and answers otherwise.
+        values = arrays[f"{RAW}volume.{name}"].astype(np.int16)
     said = _read_text(arrays, f"{RAW}intensity.{name}")
     intensity = next((known for known in _INTENSITIES if known == said), None)
     if intensity is None or values.ndim != 3:
         raise ValueError(f"{RAW}volume.{name} is {list(values.shape)} of unknown intensity")
-    first, second, third = (_triple(row) for row in arrays[f"{RAW}direction.{name}"])
-    spacing, origin = _triple(arrays[f"{RAW}spacing.{name}"]), _triple(arrays[f"{RAW}origin.{name}"])
+    first, second, third = (_triple(row) for row in _shaped(arrays, f"{RAW}direction.{name}", 3, 3))
+    spacing = _triple(_shaped(arrays, f"{RAW}spacing.{name}", 3))
+    origin = _triple(_shaped(arrays, f"{RAW}origin.{name}", 3))
     return Volume(values, intensity, spacing, origin, (first, second, third))
+
+
+def _shaped(arrays: Mapping[str, NDArray[Any]], name: str, *lengths: int | None) -> NDArray[Any]:
+    """An array of so many axes, each of its length or, for None, of any."""
+    array = arrays[name]
+    expected = tuple(length if wanted is None else wanted for length, wanted in zip(array.shape, lengths, strict=False))
+    if array.ndim != len(lengths) or array.shape != expected:
+        raise ValueError(f"{name} is {list(array.shape)}")
+    return array
 
 
 def _triple(row: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]:
@@ -223,7 +234,8 @@ def _triple(row: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]:
 
 
 def _sample(arrays: Mapping[str, NDArray[Any]], name: str) -> Sample:
-    shape, stride = tuple(map(int, arrays[f"{RAW}shape.{name}"])), int(arrays[f"{RAW}stride.{name}"].item())
+    shape = tuple(map(int, _shaped(arrays, f"{RAW}shape.{name}", None)))
+    stride = int(_shaped(arrays, f"{RAW}stride.{name}").item())
     values = arrays[f"{RAW}windows.{name}"].astype(np.float32)
     if stride < 1 or min(shape) < 1 or values.shape != (1 + (prod(shape) - 1) // stride,):
         raise ValueError(f"{RAW}windows.{name} holds {values.size} values of {list(shape)}, each {stride}th")

@@ -5,6 +5,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from math import prod
 from typing import IO, Any
 
@@ -60,8 +61,8 @@ class Npz(Mapping[str, NDArray[Any]]):
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         with self._archive.open(self._members[name]) as stream:
-            header = self._read_header(name, stream)
-            data = stream.read(header.size)
+            header, begun = self._read_header(name, stream)
+            data = begun + stream.read(max(header.size - len(begun), 0))
             if len(data) != header.size or stream.read(1):  # reading to the end also checks the CRC
                 raise ValueError(f"{name} does not hold the {header.size} bytes that it says")
         values = np.frombuffer(data, header.dtype)
@@ -76,9 +77,11 @@ class Npz(Mapping[str, NDArray[Any]]):
     def header(self, name: str) -> Header:
         """Shape and type of an array, whose values are left alone."""
         with self._archive.open(self._members[name]) as stream:
-            return self._read_header(name, stream)
+            return self._read_header(name, stream)[0]
 
-    def _read_header(self, name: str, stream: IO[bytes]) -> Header:
+    def _read_header(self, name: str, source: IO[bytes]) -> tuple[Header, bytes]:
+        """And what was read of the values. A header says how long it is, which numpy would read before it looks."""
+        stream = BytesIO(source.read(MAX_HEADER_CHARACTERS))
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{name} is of .npy version {version}; 1.0 and 2.0 are read")
@@ -91,4 +94,4 @@ class Npz(Mapping[str, NDArray[Any]]):
             raise ValueError(f"{name} has the shape {shape}")
         if header.size > MAX_ARRAY_BYTES:
             raise ValueError(f"{name} takes {header.size} bytes; at most {MAX_ARRAY_BYTES} are read")
-        return header
+        return header, stream.read()

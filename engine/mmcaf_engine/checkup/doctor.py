@@ -146,6 +146,7 @@ def _settings() -> list[Check]:
         "bundle": "the demonstration" if settings.bundle is None else _shown(settings.bundle),
         "cache": "none: this user has no home folder" if settings.cache is None else _shown(settings.cache),
         "cache_limit": f"{settings.cache_limit / 2**20:.0f} MiB of engines",
+        "open_timeout": f"{settings.open_timeout} s for a network's first opening",
     }
     return [
         found,

@@ -10,6 +10,7 @@ from ..cancel import Progress
 from ..errors import BackendError, Remedy, UnsupportedNetworkError, program
 from ..manifest import Precision
 from ..session.choice import Choice, backend_for, splits
+from ..session.first_opening import first_of
 from ..session.self_test import SelfTest, run_self_test
 from .raw_case import PREPARED_TOLERANCE, RawCheck, check_raw_case
 
@@ -142,7 +143,11 @@ def _planned(bundle: Bundle, only: str | None) -> Iterator[tuple[Verified, Choic
 
 def _tested(bundle: Bundle, raw: RawCheck | None, planned: Verified, choice: Choice) -> Verified:
     try:
-        with backend_for(bundle, choice, reports=int(planned.in_parts)) as opened:
+        reports = int(planned.in_parts)
+        backend = backend_for(bundle, choice, reports=reports)
+        if (first := first_of(bundle, backend, reports, keep=False)) is not None:
+            first()
+        with backend as opened:
             passed = run_self_test(bundle, opened)
             error = None if raw is None else raw.answer_error(opened.infer, choice.precision)
             return replace(planned, self_test=passed, raw_case=error)

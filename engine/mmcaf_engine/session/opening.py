@@ -2,7 +2,7 @@
 
 import logging
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import astuple, dataclass
 
@@ -22,7 +22,7 @@ from ..cache.engines import (
 from ..errors import BackendError, UsageError
 from ..machine.cpu import processor
 from ..machine.plugins import attributing_errors
-from .self_test import SelfTest, ensure_self_test, run_self_test
+from .self_test import SelfTest, ensure_self_test, has_passed, run_self_test
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +36,15 @@ class Opening:
     self_test: SelfTest
 
 
-def open_backend(bundle: Bundle, backend: Backend) -> Opening:
+def open_backend(bundle: Bundle, backend: Backend, *, first: Callable[[], None] | None = None) -> Opening:
     """Open a backend for the model of its precision, and let it pass the self-test.
 
     A kept engine is used without reading the model. Otherwise the model's hash is checked, the engine built,
     self-tested and kept. A kept engine that is damaged or refused is removed, built again, and logged as a warning.
+
+    Args:
+        first: called before a runtime of this process is given a network of which no pass is remembered here, such as
+            to try that where it does no harm; what it raises ends the opening, and the engine that it keeps is used.
 
     Raises:
         BundleError: the model or the golden cases are damaged.
@@ -49,7 +53,7 @@ def open_backend(bundle: Bundle, backend: Backend) -> Opening:
     """
     try:
         with attributing_errors(backend.kind, "while being opened"):
-            opening = _open(bundle, backend)
+            opening = _open(bundle, backend, first or (lambda: None))
     except BaseException:
         with suppress(BackendError):  # Of another package's backend: what it failed at first is what counts.
             backend.close()
@@ -80,36 +84,71 @@ def engine_facts(bundle: Bundle, backend: Backend) -> Facts:
     }
 
 
-def _open(bundle: Bundle, backend: Backend) -> Opening:
+def _open(bundle: Bundle, backend: Backend, first: Callable[[], None]) -> Opening:
     limit = cache_limit()  # First, so that wrong settings are refused by every backend alike.
     if not backend.keeps_engines:
+        if not has_passed(bundle, backend, engine=_models(backend)):
+            first()
         self_test = _build(bundle, backend)
         return Opening(False, f"not needed: {backend.name} opens a model as fast without", self_test)
     if limit == 0:
+        first()
         return Opening(False, switched_off(), _build(bundle, backend))
     try:
         cache = EngineCache(ENGINES.folder(), limit)
     except UsageError as failure:
+        first()
         _log.warning("The engine cannot be kept and will be built each time. %s", failure.problem)
         return Opening(False, f"built, not kept: {failure.problem}", _build(bundle, backend))
-    facts = [engine_facts(bundle, part) for part in backend.parts]
+    kept = _Kept(cache, [engine_facts(bundle, part) for part in backend.parts])
+    kept.load()
+    if not (kept.engines and has_passed(bundle, backend, engine=_together(kept.engines))):
+        kept.engines = []  # so that they take no memory meanwhile
+        first()
+        kept.load()
     try:
-        kept = [engine for each in facts if (engine := cache.load(each)) is not None]
-        if len(kept) == len(facts):
-            for part, engine in zip(backend.parts, kept, strict=True):
+        if kept.engines:
+            for part, engine in zip(backend.parts, kept.engines, strict=True):
                 part.open_engine(engine.blob)
             backend.open()
-            return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=_together(kept)))
-        said = "built"
+            return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=_together(kept.engines)))
     except BackendError as failure:
         backend.close()
-        said = f"built again ({failure.problem})"
+        kept.give_up(failure)
+    if kept.in_the_way:
+        return Opening(False, f"{kept.said}, not kept: the old one is in the way", _build(bundle, backend))
+    return _build_and_keep(bundle, backend, kept)
+
+
+class _Kept:
+    """The kept engines of a backend's parts: all, or none.
+
+    said: what is done where there are none, in words. in_the_way: whether one can neither be used nor removed.
+    """
+
+    def __init__(self, cache: EngineCache, facts: list[Facts]) -> None:
+        self.cache, self.facts = cache, facts
+        self.engines: list[KeptEngine] = []
+        self.said, self.in_the_way = "built", False
+
+    def load(self) -> None:
+        """Find them; what is damaged is removed."""
+        try:
+            found = [engine for each in self.facts if (engine := self.cache.load(each)) is not None]
+        except BackendError as failure:
+            self.give_up(failure)
+            found = []
+        self.engines = found if len(found) == len(self.facts) else []
+
+    def give_up(self, failure: BackendError) -> None:
+        """Remove them, since they cannot be used."""
+        self.engines = []
+        self.said = f"built again ({failure.problem})"
         _log.warning("%s It is built again.", failure.problem)
-        removed = [cache.remove(each) for each in facts]
-        if not all(removed):
-            _log.warning("The unusable engine cannot be removed from %s.", cache.folder)
-            return Opening(False, f"{said}, not kept: the old one is in the way", _build(bundle, backend))
-    return _build_and_keep(bundle, backend, cache, facts, said)
+        removed = [self.cache.remove(each) for each in self.facts]
+        self.in_the_way = not all(removed)
+        if self.in_the_way:
+            _log.warning("The unusable engine cannot be removed from %s.", self.cache.folder)
 
 
 def _build(bundle: Bundle, backend: Backend) -> SelfTest:
@@ -117,17 +156,23 @@ def _build(bundle: Bundle, backend: Backend) -> SelfTest:
     backend.open()
     if backend.keeps_engines:
         return run_self_test(bundle, backend)
+    return ensure_self_test(bundle, backend, engine=_models(backend))
+
+
+def _models(backend: Backend) -> str:
+    """What tells the parts of a network from the network, where no engine is kept."""
     models = [part.model.name for part in backend.parts]
-    return ensure_self_test(bundle, backend, engine="" if len(models) == 1 else "+".join(models))
+    return "" if len(models) == 1 else "+".join(models)
 
 
-def _build_and_keep(bundle: Bundle, backend: Backend, cache: EngineCache, facts: list[Facts], said: str) -> Opening:
+def _build_and_keep(bundle: Bundle, backend: Backend, kept: _Kept) -> Opening:
+    cache, said = kept.cache, kept.said
     backend.open()
     with ExitStack() as undo:
         drafts = []
         try:
             # Before the first window is run, which is when a process needs the least memory.
-            for part, each in zip(backend.parts, facts, strict=True):
+            for part, each in zip(backend.parts, kept.facts, strict=True):
                 drafts.append(cache.draft(each, bundle.manifest.name, part.export_engine))
                 undo.callback(cache.discard, drafts[-1])
         except EngineTooLargeError as failure:

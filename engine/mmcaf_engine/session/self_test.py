@@ -146,7 +146,7 @@ def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", agai
         again: run it even if a pass is remembered.
     """
     try:
-        stamp = SELF_TESTS.folder() / f"{_key(bundle, backend, engine)}.json"
+        stamp = _stamp(bundle, backend, engine)
     except UsageError as failure:
         _log.warning("The self-test cannot be remembered and will run each time. %s", failure.problem)
         return run_self_test(bundle, backend)
@@ -155,6 +155,19 @@ def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", agai
     outcome = run_self_test(bundle, backend)
     _remember(stamp, outcome, bundle, backend)
     return outcome
+
+
+def has_passed(bundle: Bundle, backend: Backend, *, engine: str = "") -> bool:
+    """Whether `ensure_self_test` with these arguments would remember a pass."""
+    try:
+        stamp = _stamp(bundle, backend, engine)
+    except UsageError:
+        return False
+    return _remembered(stamp, TOLERANCE[backend.precision]) is not None
+
+
+def _stamp(bundle: Bundle, backend: Backend, engine: str) -> Path:
+    return SELF_TESTS.folder() / f"{_key(bundle, backend, engine)}.json"
 
 
 def _remembered(stamp: Path, tolerance: float) -> SelfTest | None:

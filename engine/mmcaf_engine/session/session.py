@@ -10,11 +10,12 @@ from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
 from ..backends.node_time import Counting
 from ..bundle.bundle import Bundle
-from ..cancel import CancelToken, Progress, leave_behind, limited
+from ..cancel import CancelToken, Progress, leave_behind, limited, opening_within
 from ..errors import BackendError, UsageError
 from ..manifest import Precision
 from ..volume import Arrays
 from .choice import Choice, choose, plan, splits
+from .first_opening import first_of
 from .opening import Opening, open_backend
 from .self_test import NOT_TESTED, SelfTest, run_self_test
 
@@ -164,6 +165,7 @@ def open_session(
     reports: int = 0,
     cancel: CancelToken | None = None,
     deadline: float | None = None,
+    open_timeout: float | None = None,
 ) -> Session:
     """Load a bundle's network and self-test it.
 
@@ -178,11 +180,15 @@ def open_session(
             least recently used goes first. They lie in memory, and go when the session is closed. With 0, the network
             runs as a whole. `keeps_reports` tells whether a bundle and a backend can.
         cancel: ends the opening from another thread. deadline: ends it after so many seconds. A runtime that builds an
-            engine cannot be stopped from outside: its thread is left behind, ends when the runtime does, and releases
-            what it opened.
+            engine, or runs a network without end, cannot be stopped from outside: its thread is left behind, ends when
+            the runtime does, and releases what it opened.
+        open_timeout: seconds, anew from each step of an engine's building. A network of which this machine remembers no
+            pass is first opened and self-tested in a process of its own, which can be ended and is after so many
+            seconds; only then in this one, with what that one has kept. By default in this one at once, where nothing
+            can end the runtime. So also in a program that was frozen into one file.
 
     Raises:
-        BundleError: the model or the golden cases are damaged.
+        BundleError: the model or the golden cases are damaged, or it was not open within `open_timeout`.
         BackendError: backend or precision unavailable, or the self-test failed.
         CancelledError, DeadlineError: ended by `cancel` or `deadline`.
         UsageError: no backend of that name, threads below 1, reports below 0, reports asked of what cannot keep any,
@@ -190,7 +196,7 @@ def open_session(
     """
     expect("bundle", bundle, (Bundle,), "Load it first, with load_bundle.")
     given: dict[str, Any] = {"backend": backend, "precision": precision, "threads": threads, "reports": reports}
-    given |= {"progress": progress, "cancel": cancel, "deadline": deadline}
+    given |= {"progress": progress, "cancel": cancel, "deadline": deadline, "open_timeout": open_timeout}
     checked(given, get_type_hints(open_session))
     if reports < 0:
         raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")
@@ -199,9 +205,9 @@ def open_session(
         choice, made = plan(
             bundle, backend=backend, precision=precision, threads=threads, reports=reports, progress=progress
         )
-        return Session(bundle, choice, made, open_backend(bundle, made))
+        return Session(bundle, choice, made, open_backend(bundle, made, first=first_of(bundle, made, reports)))
 
-    with limited(cancel, deadline):
+    with limited(cancel, deadline), opening_within(open_timeout):
         return leave_behind(opened, name="open", discard=Session.discard)
 
 

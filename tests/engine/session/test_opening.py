@@ -41,8 +41,8 @@ def test_an_engine_that_is_built_again_is_tested_again(bundle: Bundle) -> None:
 def test_a_session_that_nobody_waits_for_any_more_is_closed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     go_on, closed, token = threading.Event(), threading.Event(), CancelToken()
 
-    def slow(bundle: Bundle, backend: Backend) -> Opening:
-        opening = open_backend(bundle, backend)
+    def slow(bundle: Bundle, backend: Backend, **given: Any) -> Opening:
+        opening = open_backend(bundle, backend, **given)
         token.cancel()
         go_on.wait(30)
         return opening

@@ -10,6 +10,7 @@ from typing import Any
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Window
+from ..declared import Tensor, expect_inputs, expect_outputs
 from ..node_time import NodeTime
 from .layers import SOURCE, read_profile
 
@@ -51,6 +52,8 @@ class OnnxRuntimeBackend(Backend):
         session = self.runtime().InferenceSession
         self._run: Any = None
         self._session: Any = session(self.model, self._options(), providers=["CPUExecutionProvider"])
+        expect_inputs(self.model.name, _declared(self._session.get_inputs()), self.inputs)
+        expect_outputs(self.model.name, _declared(self._session.get_outputs()), self.outputs)
 
     def _options(self) -> Any:
         onnxruntime = self.runtime()
@@ -117,6 +120,20 @@ class CountingOnnxRuntime(OnnxRuntimeBackend):
     def _close(self) -> None:
         super()._close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
+
+
+def _declared(tensors: Sequence[Any]) -> dict[str, Tensor]:
+    """An axis that is free has a name, or none; a tensor of free rank has no axes, as a scalar has."""
+    return {
+        tensor.name: Tensor(
+            _TYPES.get(tensor.type, tensor.type),
+            [axis if isinstance(axis, int) else None for axis in tensor.shape] or None,
+        )
+        for tensor in tensors
+    }
 
 
 BACKEND = OnnxRuntimeBackend

@@ -15,6 +15,7 @@ from ...manifest import Precision
 from ...timing import span
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail
+from ..declared import Tensor, expect_inputs, expect_outputs
 from ..node_time import NodeTime
 from .layers import SOURCE, Counters, node_times
 from .loops import add_operators, kernels_fingerprint, kernels_in, kernels_missing, replace_loops
@@ -98,6 +99,8 @@ class OpenVinoBackend(Backend):
         openvino = self.runtime()
         core = self._core()
         network = core.read_model(self.model)
+        expect_inputs(self.model.name, _declared(network.inputs), self.inputs)
+        expect_outputs(self.model.name, _declared(network.outputs), self.outputs)
         free: dict[Any, Any] = {"N": 1}
         if self.lengths:
             free["L"] = openvino.Dimension(1, self.lengths[-1])
@@ -201,6 +204,19 @@ class _ToFile(io.BytesIO):
 
     def tell(self) -> int:
         return self._output.tell()
+
+
+_TYPES = {"f32": "float32", "i64": "int64"}
+
+
+def _declared(ports: Sequence[Any]) -> dict[str, Tensor]:
+    """By each of the names that a tensor has."""
+    found: dict[str, Tensor] = {}
+    for port in ports:
+        kind, shape = port.get_element_type().to_string(), port.get_partial_shape()
+        axes = None if shape.rank.is_dynamic else [None if axis.is_dynamic else axis.get_length() for axis in shape]
+        found |= dict.fromkeys(port.get_names(), Tensor(_TYPES.get(kind, kind), axes))
+    return found
 
 
 BACKEND = OpenVinoBackend

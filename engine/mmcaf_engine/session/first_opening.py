@@ -1,0 +1,180 @@
+"""The first opening of a network in a process of its own, which can be ended whatever the network does to a runtime.
+
+A runtime in this process cannot be stopped from outside, and a network may have a loop that never ends. So, where a
+caller wants that (`cancel.opening_within`), a network of which no pass is remembered here is opened and self-tested in
+`opening_process`. What that leaves behind, the kept engine and the remembered self-test, is what this process then
+opens with; it has ended by then, so that the memory is not needed twice at a time.
+"""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import IO, Any
+
+from .. import cancel
+from ..backends.base import Backend
+from ..bundle.bundle import Bundle
+from ..cancel import Progress
+from ..errors import BackendError, BundleError, MmcafError, Remedy, restored
+from ..manifest import Precision
+from ..settings import environment_without_engines
+
+FIRST_LINE = "from mmcaf_engine.session.opening_process import main; main()"
+MORE_SECONDS = 300
+"""What is proposed to those whose machine is slow."""
+
+
+@dataclass(frozen=True)
+class FirstOpening:
+    """What is opened: a bundle's network in a precision, by a backend.
+
+    reports: as of `open_session`. keep: whether the engine that is built and the self-test that is passed are kept.
+    """
+
+    bundle: Bundle
+    backend: str
+    precision: Precision
+    threads: int
+    reports: int = 0
+    keep: bool = True
+
+    def run(self, seconds: float, progress: Progress | None = None) -> None:
+        """Open and self-test it in a process of its own, which has ended when this returns.
+
+        Args:
+            seconds: that it may take, anew from each step of an engine's building.
+            progress: told of these steps; what it raises ends the process.
+
+        Raises:
+            BundleError: it took longer; or the bundle is refused.
+            BackendError: the process ended by itself; or what opening and self-test raise.
+            CancelledError, DeadlineError: as `cancel.check`; the process is ended.
+        """
+        if not can_start():
+            return
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-c", FIRST_LINE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # A runtime's own words may hold names from the model.
+            env=None if self.keep else environment_without_engines(),
+        )
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a process without pipes")
+        replies: SimpleQueue[bytes | None] = SimpleQueue()
+        reader = threading.Thread(target=_forward, args=(process.stdout, replies), name="first opening", daemon=True)
+        reader.start()
+        try:
+            self._ask(process.stdin, seconds)
+            self._follow(process, replies, seconds, progress)
+        finally:
+            process.kill()
+            process.wait()
+            reader.join()
+            process.stdout.close()
+            with suppress(OSError):  # What it had not read.
+                process.stdin.close()
+
+    def _ask(self, stream: IO[bytes], seconds: float) -> None:
+        """Say what to open. The stream stays open: its end tells the process that this one has ended."""
+        path, sha256 = self.bundle.identity
+        request = {
+            "bundle": [str(path), sha256],
+            "session": {
+                "backend": self.backend,
+                "precision": self.precision,
+                "threads": self.threads,
+                "reports": self.reports,
+            },
+            "seconds": seconds,
+        }
+        with suppress(OSError):  # It has ended already, which `_follow` finds.
+            stream.write(json.dumps(request).encode() + b"\n")
+            stream.flush()
+
+    def _follow(
+        self,
+        process: "subprocess.Popen[bytes]",
+        replies: "SimpleQueue[bytes | None]",
+        seconds: float,
+        progress: Progress | None,
+    ) -> None:
+        ends = monotonic() + seconds
+        while True:
+            cancel.check()
+            left = ends - monotonic()
+            if left <= 0:
+                raise self._too_slow(seconds)
+            try:
+                line = replies.get(timeout=min(left, cancel.POLL_SECONDS))
+            except Empty:
+                continue
+            if line is None:
+                raise self._ended(process.wait())
+            told: dict[str, Any] = json.loads(line)
+            if "error" in told:
+                raise restored(told["error"])
+            if "passed" in told:
+                return
+            if "bug" in told:
+                raise RuntimeError(f"while {self._called} was first opened: {told['bug']}")
+            ends = monotonic() + seconds
+            if progress is not None:
+                progress(*told["progress"])
+
+    @property
+    def _called(self) -> str:
+        return f"{self.bundle.manifest.name} in {self.backend} {self.precision}"
+
+    def _too_slow(self, seconds: float) -> MmcafError:
+        return BundleError(
+            f"{self.bundle.shown}: {self._called} was not open and self-tested within {seconds:g} s; the process in "
+            "which that was tried was ended.",
+            "If its network is not known to take so long, do not use it.",
+            Remedy(
+                "If this machine is that slow, allow more seconds",
+                command=f"export MMCAF_OPEN_TIMEOUT={max(MORE_SECONDS, int(2 * seconds))}",
+            ),
+        )
+
+    def _ended(self, status: int) -> MmcafError:
+        how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        if status < 0 and hasattr(signal, "SIGKILL") and -status == signal.SIGKILL:
+            return BackendError(
+                f"{self._called}: the process in which it was first opened was killed ({how}), as a system does that "
+                "runs out of memory.",
+                "Close other programs, or give this one more memory.",
+            )
+        return BackendError(
+            f"{self._called}: the process in which it was first opened ended by itself ({how}): the runtime crashed.",
+            Remedy("Choose another backend", option="backend"),
+        )
+
+
+def first_of(bundle: Bundle, backend: Backend, reports: int = 0, *, keep: bool = True) -> Callable[[], None] | None:
+    """The first opening of what a backend is about to open, as `open_backend` calls it; None where nobody wants it."""
+    seconds = cancel.open_timeout()
+    if seconds is None:
+        return None
+    opening = FirstOpening(bundle, backend.name, backend.precision, backend.threads, reports, keep)
+    return partial(opening.run, seconds, backend.progress)
+
+
+def can_start() -> bool:
+    """Whether there is a Python to start a process with; not in a program that was frozen into one file."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False) and Path(sys.executable).exists()
+
+
+def _forward(stream: IO[bytes], replies: "SimpleQueue[bytes | None]") -> None:
+    for line in stream:
+        replies.put(line)
+    replies.put(None)
