@@ -235,7 +235,7 @@ def _triple(row: Sequence[float] | NDArray[Any]) -> tuple[float, float, float]:
 
 def _sample(arrays: Mapping[str, NDArray[Any]], name: str) -> Sample:
     shape = tuple(map(int, _shaped(arrays, f"{RAW}shape.{name}", None)))
-    stride = int(_shaped(arrays, f"{RAW}stride.{name}").item())
+    stride = int(arrays[f"{RAW}stride.{name}"].item())
     values = arrays[f"{RAW}windows.{name}"].astype(np.float32)
     if stride < 1 or min(shape) < 1 or values.shape != (1 + (prod(shape) - 1) // stride,):
         raise ValueError(f"{RAW}windows.{name} holds {values.size} values of {list(shape)}, each {stride}th")
