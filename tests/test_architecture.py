@@ -121,6 +121,7 @@ COMMANDS = [
     "inspect",
     "build",
     "trust",
+    "sign",
     "verify",
     "tune",
     "profile",

@@ -70,4 +70,4 @@ def test_functions_behind_the_commands_exist(name: str) -> None:
 
 
 def test_the_table_of_functions_is_found() -> None:
-    assert len(functions_behind_commands()) == 11
+    assert len(functions_behind_commands()) == 13

@@ -1,4 +1,4 @@
-"""`mmcaf build BUNDLE`: an engine ahead of its first use; `mmcaf trust FOLDER`: one from another machine."""
+"""`mmcaf build BUNDLE`: an engine ahead of its first use; and what `mmcaf trust` says of one from another machine."""
 
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ def build_command(
     report.give(lambda: "\n".join(_lines(made, made.bundle.manifest.name)), lambda: to_json(made.to_dict()))
 
 
-def trust_command(folder: Path, fingerprint: str | None, report: Report) -> None:
+def trust_engine(folder: Path, fingerprint: str | None, report: Report) -> None:
     """Show a package; with its fingerprint named, check it and put its engine into the cache."""
-    package = read_package(folder) if fingerprint is None else trust_package(folder, fingerprint)
+    package = read_package(folder) if fingerprint is None else trust_package(folder, fingerprint, force=report.force)
     more = _how_to_trust(package) if fingerprint is None else [_TRUSTED]
     report.give(
         lambda: "\n".join([*_package_lines(package), *more]),
@@ -81,6 +81,7 @@ def _document(package: Package, *, trusted: bool) -> dict[str, Any]:
         "targets": [one.compute_capability for one in signature.engines],
         "bytes": package.size,
         "built_by": signature.built_by,
+        "created": signature.created,
         "package": {"folder": str(package.folder), "sha256": package.fingerprint},
         "trusted": trusted,
     }

@@ -32,18 +32,19 @@ def inspect_command(path: Path, engine: bool, precisions: list[str], report: Rep
     bundle = load_bundle(path)
     bundle.verify()
     report.give(
-        lambda: "\n".join([*_describe(bundle.manifest, bundle.sha256), *_accuracy(bundle)]),
+        lambda: "\n".join([*_describe(bundle), *_accuracy(bundle)]),
         lambda: bundle.manifest.model_dump_json(indent=2),
     )
 
 
-def _describe(manifest: Manifest, sha256: str) -> list[str]:
+def _describe(bundle: Bundle) -> list[str]:
+    manifest = bundle.manifest
     network, origin = manifest.network, manifest.provenance
     config = ", ".join(f"{key}={value}" for key, value in network.config.items())
-    lines = [f"{manifest.name}   (bundle {sha256[:12]}, format {manifest.format_version})"]
+    lines = [f"{manifest.name}   (bundle {bundle.sha256[:12]}, format {manifest.format_version})"]
     lines += [f"  DEMONSTRATION: {manifest.intended_use}"] if manifest.demonstration else []
     lines += [f"  {manifest.description}"] if manifest.description else []
-    lines += _release(manifest)
+    lines += [*_release(manifest), f"  origin        {bundle.origin.in_words}"]
     lines += [
         f"  network       {network.name} ({config}), {network.parameters:,} weights",
         *(f"  input         {spec.name} {spec.dtype} {_shape(spec.shape)}" for spec in manifest.inputs),

@@ -137,23 +137,70 @@ def build(
 
 
 @app.command()
+def sign(
+    bundle: Annotated[Path | None, typer.Argument(metavar="BUNDLE", help="Bundle directory or zip.")] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Secret key, as minisign or --new-key writes it.")
+    ] = None,
+    new_key: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Make a key instead: the secret half in FILE, the public one in NAME.pub."),
+    ] = None,
+    password: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File whose first line is the key's password; - is stdin. Default: asked."),
+    ] = None,
+    no_password: Annotated[
+        bool, typer.Option("--no-password", help="With --new-key: whoever reads FILE can sign with it.")
+    ] = False,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Sign a bundle, so that others know where it comes from (needs the sign extra)."""
+    from .report import Report
+    from .sign import check_sign_options, new_key_command, sign_command
+
+    check_sign_options(bundle, key, new_key, password, no_password)
+    report = Report(json, output, force)
+    report.check(inputs=[bundle, key, password])
+    if new_key is not None:
+        new_key_command(new_key, password, no_password, report)
+    elif bundle is not None and key is not None:
+        sign_command(bundle, key, password, report)
+
+
+@app.command()
 def trust(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Engine and signature, as mmcaf build --output wrote them.")
-    ],
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="KEY.pub|DIR",
+            help="Public key of whose bundles are to be taken; or an engine, as mmcaf build --output wrote it.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What to call the key. Default: its file's name.")
+    ] = None,
+    remove: Annotated[
+        str | None, typer.Option(metavar="NAME|KEY", help="Trust this key no longer, by its name or id.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="List the trusted keys, and the releases seen of each.")] = False,
     sha256: Annotated[
         str | None,
         typer.Option(
-            metavar="SHA256", help="Fingerprint that mmcaf build printed; without it, the engine is only shown."
+            metavar="SHA256",
+            help="Of an engine: the fingerprint that mmcaf build printed; without it, the engine is only shown.",
         ),
     ] = None,
     json: Json = False,
+    force: Force = False,
 ) -> None:
-    """Look at an engine that another machine built, and have it used here."""
-    from .build import trust_command
+    """Take the bundles that a key signs, or an engine that another machine built."""
     from .report import Report
+    from .trust import trust_command
 
-    trust_command(folder, sha256, Report(json))
+    trust_command(path, name, remove, show, sha256, Report(json, force=force))
 
 
 @app.command()

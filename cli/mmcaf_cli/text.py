@@ -18,7 +18,7 @@ def render(result: Result) -> str:
         f"  study         {_study(result)}",
         *_series(result),
         f"  record        {_record(result)}",
-        f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}",
+        f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}{_signed(result)}",
         f"  engine        {engine.backend} {engine.precision} on {engine.device}, {total:.2f} s in all",
     ]
     lines += [f"  precision     {_cost(engine.precision, engine.accuracy)}"] if engine.accuracy else []
@@ -26,6 +26,11 @@ def render(result: Result) -> str:
     lines += [f"  remark        {remark}" for remark in result.remarks]
     lines.append(result.disclaimer)
     return "\n".join(lines)
+
+
+def _signed(result: Result) -> str:
+    signer = result.model.signed_by
+    return "" if signer is None else f", signed by {signer['name']}"
 
 
 def _study(result: Result) -> str:

@@ -23,7 +23,11 @@ def verify_command(path: Path, backend: str | None, report: Report) -> None:
 def _lines(report: VerifyReport) -> list[str]:
     manifest = report.bundle.manifest
     raw = "no raw case" if report.raw_case is None else f"raw case: {report.raw_case.in_words()}"
-    return [f"{manifest.name}: {len(manifest.files)} files, every hash matches", raw, *map(_line, report.verified)]
+    return [
+        f"{manifest.name}: {len(manifest.files)} files, every hash matches, {report.bundle.origin.in_words}",
+        raw,
+        *map(_line, report.verified),
+    ]
 
 
 def _line(one: Verified) -> str:

@@ -256,7 +256,7 @@ class Answerer:
         return self._costs[precision]
 
     def _warnings(self, session: Session, prepared: Prepared) -> tuple[str, ...]:
-        warnings = list(self._notices)
+        warnings = [*self._notices, *self.bundle.origin.warnings]
         if session.fallback:
             warnings.append(f"{session.backend} answered instead of a preferred backend: {session.fallback}.")
         if session.degraded:
@@ -281,14 +281,14 @@ class Answerer:
             windows=score.windows if prepared.series else (),
             study=_summary(prepared),
             record=_record(prepared),
-            model=ModelSummary(manifest.name, self.bundle.sha256),
+            model=ModelSummary(manifest.name, self.bundle.sha256, self.bundle.origin.signed_by),
             engine=engine,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
             warnings=warnings,
             disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
             wording=self.decision.wording(score),
             findings=score.findings,
-            remarks=prepared.remarks,
+            remarks=(*prepared.remarks, *self.bundle.origin.remarks),
         )
 
 

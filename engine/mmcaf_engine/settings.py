@@ -10,7 +10,10 @@ from typing import Any
 from .errors import Remedy, UsageError
 from .files import read_bounded, reading
 
-KEYS = ("bundle", "cache", "cache_limit", "open_timeout")
+SWITCHES = ("require_signature", "allow_older_release")
+"""Settings that are true or false; false without any."""
+
+KEYS = ("bundle", "cache", "cache_limit", "open_timeout", *SWITCHES)
 """What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and so on come before it."""
 
 DEFAULT_CACHE_LIMIT = 8192 * 2**20
@@ -31,6 +34,7 @@ _NUMBERS = {
     "open_timeout": _Number("a whole number of seconds from 0", DEFAULT_OPEN_TIMEOUT),
 }
 _MAX_BYTES = 64 * 1024
+_WORDS = {"1": True, "true": True, "0": False, "false": False}
 _CORRECT = Remedy("Correct or remove that line; without the file, everything has its default")
 
 
@@ -43,6 +47,8 @@ class Settings:
     cache_limit: bytes that cached engines may take together; with 0, none is cached.
     open_timeout: seconds that a program of ours gives a network to open for the first time, in a process of its own;
         with 0, it opens in the program's own.
+    require_signature: whether only bundles that a trusted key has signed are opened.
+    allow_older_release: whether one is opened that is older than what was opened of the same model and key before.
     config: where config.toml is or would be; None if this user has no home folder.
     origins: name of a setting -> what has set it: "$MMCAF_CACHE", the path of config.toml, or "default".
     """
@@ -51,6 +57,8 @@ class Settings:
     cache: Path | None
     cache_limit: int
     open_timeout: int
+    require_signature: bool
+    allow_older_release: bool
     config: Path | None
     origins: Mapping[str, str]
 
@@ -73,12 +81,14 @@ def read_settings() -> Settings:
             values[name] = _configured(file, name, configured[name])
         if text := os.environ.get(variable):
             origins[name] = f"${variable}"
-            values[name] = _number_of(name, text) if name in _NUMBERS else _expanded(text, origins[name])
+            values[name] = _of_variable(name, text)
     return Settings(
         bundle=values.get("bundle"),
         cache=values.get("cache") or _default_cache(),
         cache_limit=values.get("cache_limit", DEFAULT_CACHE_LIMIT),
         open_timeout=values.get("open_timeout", DEFAULT_OPEN_TIMEOUT),
+        require_signature=values.get("require_signature", False),
+        allow_older_release=values.get("allow_older_release", False),
         config=file,
         origins=origins,
     )
@@ -168,6 +178,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _configured(file: Path, name: str, value: Any) -> Path | int:
     where = f"{file}: {name}"
+    if name in SWITCHES:
+        if not isinstance(value, bool):
+            raise UsageError(f"{where}: expected true or false, got {_shown(value)}.", _CORRECT)
+        return value
     if name in _NUMBERS:
         number = _NUMBERS[name]
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**11:
@@ -176,6 +190,20 @@ def _configured(file: Path, name: str, value: Any) -> Path | int:
     if not isinstance(value, str) or not value or not value.isprintable():
         raise UsageError(f"{where}: expected a path in quotes, got {_shown(value)}.", _CORRECT)
     return file.parent / _expanded(value, where)
+
+
+def _of_variable(name: str, text: str) -> Path | int:
+    where = f"$MMCAF_{name.upper()}"
+    if name in _NUMBERS:
+        return _number_of(name, text)
+    if name not in SWITCHES:
+        return _expanded(text, where)
+    if text not in _WORDS:
+        raise UsageError(
+            f"{where}: expected 1 or 0, true or false, got {_shown(text)}.",
+            Remedy("Set it again", command=f"export {where.removeprefix('$')}=1"),
+        )
+    return _WORDS[text]
 
 
 def _number_of(name: str, text: str) -> int:

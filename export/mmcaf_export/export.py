@@ -12,11 +12,12 @@ from torch import nn
 
 from mmcaf_engine import __version__
 from mmcaf_engine.backends.factory import Network, Parts
-from mmcaf_engine.bundle.bundle import check_output, describe_validation, write_bundle
+from mmcaf_engine.bundle.bundle import check_output, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
+from mmcaf_engine.bundle.sealed import is_signed
 from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
 from mmcaf_engine.errors import BundleError, ExportError, RecordError, Remedy, StudyError, UsageError
-from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.manifest import Manifest, describe_validation
 from mmcaf_engine.outputs import Output, scratch_beside
 from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.result.decisions import decision_for
@@ -28,7 +29,7 @@ from .networks.entry import NetworkEntry
 from .networks.registry import Networks
 from .onnx_export import OPSET, export_onnx
 from .raw_case import draw_study
-from .report import ExportReport
+from .report import UNSIGNED, ExportReport, sign_again
 from .rewrites.rewrite import Applied, rewritten_with_costs
 from .settings import apply_settings, configure, split_settings, with_absent_fields
 from .text_parts import write_parts
@@ -121,6 +122,7 @@ def _export(
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
         write_golden(folder / GOLDEN_NAME, stored | raw_arrays(raw))
         tell(f"sealing {place.path}")
+        signed = is_signed(place.path)
         bundle = write_bundle(folder, manifest, place.path, force=force)
     return ExportReport(
         output=place.path,
@@ -132,8 +134,13 @@ def _export(
         rewrites=applied,
         verifications=verifications,
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
-        notes=(*skipped, *_assumed(entry, manifest_settings)),
+        notes=(*skipped, *_assumed(entry, manifest_settings), *_unsigned(place.path, signed)),
     )
+
+
+def _unsigned(output: Path, before: bool) -> list[str]:
+    """That a signature is gone, where what stood there before had one."""
+    return [f"{UNSIGNED}: {sign_again(output)}"] if before and not is_signed(output) else []
 
 
 def _fill(entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint) -> tuple[nn.Module, MatchReport]:

@@ -4,10 +4,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mmcaf_engine.errors import program
+
 from .rewrites.rewrite import Applied
 from .verify import Verification
 
 REPORT_VERSION = 1
+
+UNSIGNED = "not signed any more, since the signature was of another manifest"
+"""What is said of a bundle that was made from, or takes the place of, one that is signed."""
+
+
+def sign_again(bundle: Path) -> str:
+    """The command for it."""
+    return program("sign", bundle, "--key", "FILE")
 
 
 @dataclass(frozen=True)

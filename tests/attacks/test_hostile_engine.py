@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from mmcaf_engine import load_bundle
-from mmcaf_engine.backends.tensorrt.signature import SIGNATURE_NAME, Package, read_package, trust
+from mmcaf_engine.backends.tensorrt.signature import BUNDLE_NAME, SIGNATURE_NAME, Package, read_package, trust
 from mmcaf_engine.cache.cache import cache_folder
 from mmcaf_engine.cache.engines import EngineCache, EngineTooLargeError, engine_key
-from mmcaf_engine.errors import BackendError
+from mmcaf_engine.errors import BackendError, UsageError
 from mmcaf_engine.session.build_ahead import build_ahead
 from refusals import Fact, refused
 from small_networks import make_convolution_bundle
@@ -181,6 +181,70 @@ def test_engines_of_two_versions(copy: Path, cache: EngineCache) -> None:
         "versions",
         "TensorRT",
     )
+
+
+def bundle_of(folder: Path, change: Callable[[dict[str, Any]], object]) -> str:
+    """Change the bundle's manifest that a package shows, and its signature with it; the new fingerprint."""
+    manifest = json.loads((folder / BUNDLE_NAME).read_text())
+    change(manifest)
+    data = json.dumps(manifest).encode()
+    (folder / BUNDLE_NAME).write_bytes(data)
+    sha256 = hashlib.sha256(data).hexdigest()
+
+    def signed(document: dict[str, Any]) -> None:
+        document["files"][BUNDLE_NAME] = {"sha256": sha256, "size": len(data)}
+        document["bundle_sha256"] = sha256
+
+    return sign(folder, signed)
+
+
+@pytest.mark.parametrize(
+    ("change", "facts"),
+    [
+        (lambda d: d.update(bundle_sha256="0" * 64), ("bundle", "0" * 16)),
+        (lambda d: d.update(bundle="lung"), ("lung", "tiny")),
+        (lambda d: d["engines"][1].update(model=["0" * 64]), ("tiny", "fp32", "hashes")),
+        (lambda d: d["engines"][0].update(precision="int8"), ("tiny", "int8", "hashes")),
+        (lambda d: d["files"].pop(BUNDLE_NAME), (BUNDLE_NAME,)),
+    ],
+    ids=["hash", "name", "model", "precision", "none"],
+)
+def test_an_engine_of_another_bundle_than_is_shown(
+    change: Callable[[dict[str, Any]], object], facts: tuple[Fact, ...], copy: Path, cache: EngineCache
+) -> None:
+    """What is shown for people to compare must be what the cache finds the engine by."""
+    not_trusted(copy, sign(copy, change), cache, *facts)
+
+
+def test_the_manifest_of_another_bundle(copy: Path, cache: EngineCache) -> None:
+    fingerprint = bundle_of(copy, lambda d: d["files"]["model.onnx"].update(sha256="0" * 64))
+    not_trusted(copy, fingerprint, cache, "tiny", "fp32", "hashes")
+
+
+def test_an_older_one_does_not_replace_a_newer_one(copy: Path, cache: EngineCache) -> None:
+    def of(created: str | None) -> str:
+        return sign(copy, lambda document: document.update(created=created))
+
+    def origins() -> set[str]:
+        return {json.loads((entry / "entry.json").read_text())["origin"] for entry in cache.folder.iterdir()}
+
+    newer = of("2026-11-30T12:00:00Z")
+    trust(read_package(copy), newer, cache)
+    for created in ("2026-11-30T11:59:59Z", "2025-12-31T23:00:00Z", None):
+        older = of(created)
+        with refused(UsageError, "2026-11-30T12:00:00Z", *((created,) if created else ()), option="force"):
+            trust(read_package(copy), older, cache)
+        assert origins() == {f"package {newer}"}
+    trust(read_package(copy), older, cache, force=True)
+    assert origins() == {f"package {older}"}
+    newest = of("2026-11-30T12:00:01Z")
+    trust(read_package(copy), newest, cache)
+    assert origins() == {f"package {newest}"}
+
+
+@pytest.mark.parametrize("created", ["", "yesterday", "9999", "2026-11-30T12:00:00+01:00", "\x1b[2J"])
+def test_a_time_that_is_none(created: str, copy: Path, cache: EngineCache) -> None:
+    not_trusted(copy, sign(copy, lambda document: document.update(created=created)), cache, SIGNATURE_NAME, "created")
 
 
 def test_one_that_is_too_large_for_the_cache(built: Package, copy: Path, cache: EngineCache) -> None:

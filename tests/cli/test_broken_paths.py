@@ -36,6 +36,7 @@ READ = {
     "profile-study": (3, ["mmcaf", "profile", "BUNDLE", "--study", "BROKEN", "--record", "RECORD"]),
     "profile-record": (4, ["mmcaf", "profile", "BUNDLE", "--study", "STUDY", "--record", "BROKEN"]),
     "baseline": (2, ["mmcaf", "profile", "BUNDLE", "--baseline", "BROKEN"]),
+    "key": (2, ["mmcaf", "sign", "BUNDLE", "--key", "BROKEN"]),
     "package": (6, ["mmcaf", "trust", "BROKEN"]),
 }
 """What is read -> the exit code of a command that cannot."""

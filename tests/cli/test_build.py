@@ -82,6 +82,7 @@ def test_an_engine_travels_and_is_trusted_by_its_fingerprint(
     document = json.loads(run("mmcaf", "trust", elsewhere, "--json").out)
     assert document["trusted"] is False and document["targets"] == ["sm_86", "sm_89"] and not cached_items()
     assert document["package"] == {"folder": str(elsewhere), "sha256": fingerprint}
+    assert document["created"].endswith("Z") and document["model"]["bundle_sha256"] == load_bundle(bundle).sha256
     trusted = run("mmcaf", "trust", elsewhere, "--sha256", fingerprint)
     assert trusted.code == 0 and trusted.out.splitlines()[-1].startswith("trusted: ")
     assert {item.path.name: (item.path / "engine.bin").read_bytes() for item in cached_items(("engines",))} == engines

@@ -13,6 +13,7 @@ from command import Command
 from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.golden import read_raw_case
+from mmcaf_engine.bundle.sealed import SIGNATURE_NAME
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.manifest import Precision
@@ -20,6 +21,7 @@ from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
 from raw_cases import with_raw_case
+from signed_bundles import OF_A_STRANGER
 from small_networks import make_convolution_bundle
 
 IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
@@ -124,7 +126,9 @@ def test_its_session_answers(run: Command, studies: Path, tmp_path: Path) -> Non
 def test_in_place(run: Command, studies: Path, tmp_path: Path) -> None:
     source = make(tmp_path)
     before = content(source)
-    assert run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax").code == 0
+    (source / SIGNATURE_NAME).write_bytes(OF_A_STRANGER)
+    done = run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax")
+    assert done.code == 0 and "not signed any more" in done.out and f"mmcaf sign {source} --key FILE" in done.out
     after = content(source)
     assert after["model.onnx"] == before["model.onnx"] and after["manifest.json"] != before["manifest.json"]
     assert set(after) == {*before, "model.int8.onnx", "accuracy.json"}
@@ -136,8 +140,10 @@ def test_again_gives_the_same_network(run: Command, studies: Path, tmp_path: Pat
     source = make(tmp_path)
     arguments = ("mmcaf", "quantize", source, "--calibration", studies, "--method", "percentile")
     assert run(*arguments).code == 0
+    (source / SIGNATURE_NAME).write_bytes(OF_A_STRANGER)
     first = content(source)
-    assert run(*arguments).code == 0
+    again = run(*arguments)
+    assert again.code == 0 and "not signed" not in again.out, "which is of this manifest still"
     assert content(source) == first
 
 

@@ -28,7 +28,7 @@ def test_each_precision_on_each_backend(run: Command, several: Path, monkeypatch
     outcome = run("mmcaf", "verify", several)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
-    assert lines[:2] == ["tiny: 4 files, every hash matches", "no raw case"]
+    assert lines[:2] == ["tiny: 4 files, every hash matches, not signed", "no raw case"]
     assert any(line.startswith("torch int8: not tested, it has no INT8 kernels") for line in lines)
     for backend in ("openvino", "onnxruntime"):
         assert any(line.startswith(f"{backend} fp32: 2 golden cases within") for line in lines)

@@ -79,7 +79,8 @@ def test_json_is_a_flag(name: str) -> None:
 def test_what_writes_has_output_and_force(name: str) -> None:
     found = options(name)
     if name in PRINTS_ONLY:
-        assert not {"-o", "--output", "--force"} & set(found)
+        assert not {"-o", "--output"} & set(found)
+        assert ("--force" in found) is (name == "mmcaf trust"), "which replaces what is in the cache"
         return
     assert found["-o"] is found["--output"] and not found["-o"].is_flag
     assert found["--force"].is_flag

@@ -29,6 +29,8 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "MMCAF_CACHE_LIMIT",
         "MMCAF_OPEN_TIMEOUT",
         "MMCAF_DEBUG",
+        "MMCAF_REQUIRE_SIGNATURE",
+        "MMCAF_ALLOW_OLDER_RELEASE",
         "XDG_CONFIG_HOME",
         "XDG_CACHE_HOME",
     ):
@@ -58,6 +60,7 @@ def test_nothing_set(tmp_path: Path) -> None:
     found = read_settings()
     assert found.bundle is None and found.cache_limit == 8192 * MIB and not debug()
     assert found.open_timeout == 60
+    assert not found.require_signature and not found.allow_older_release
     assert found.cache == tmp_path / ".cache" / "mmcaf-infer"
     assert found.config == tmp_path / ".config" / "mmcaf-infer" / "config.toml"
     assert found.origins == dict.fromkeys(KEYS, "default")
@@ -65,12 +68,14 @@ def test_nothing_set(tmp_path: Path) -> None:
 
 def test_the_file(config: Path, tmp_path: Path) -> None:
     config.write_text(
-        '\ufeffbundle = "lung.mmcaf"  # beside this file\ncache = "~/kept"\ncache_limit = 20\nopen_timeout = 7'
+        '\ufeffbundle = "lung.mmcaf"  # beside this file\ncache = "~/kept"\ncache_limit = 20\nopen_timeout = 7\n'
+        "require_signature = true\nallow_older_release = true"
     )
     found = read_settings()
     assert found.bundle == config.parent / "lung.mmcaf"
     assert found.cache == tmp_path / "kept" and cache_folder("engines") == tmp_path / "kept" / "engines"
     assert (found.cache_limit, found.open_timeout) == (20 * MIB, 7)
+    assert found.require_signature and found.allow_older_release
     assert found.origins == dict.fromkeys(KEYS, str(config))
 
 
@@ -83,14 +88,17 @@ def test_a_bundle_is_relative_to_the_file_and_not_to_where_one_stands(
 
 
 def test_the_environment_comes_first(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config.write_text('bundle = "a.mmcaf"\ncache = "/a"\ncache_limit = 1\nopen_timeout = 5')
     monkeypatch.setenv("MMCAF_OPEN_TIMEOUT", "0")
+    config.write_text('bundle = "a.mmcaf"\ncache = "/a"\ncache_limit = 1\nopen_timeout = 5\nrequire_signature = true')
     monkeypatch.setenv("MMCAF_BUNDLE", "~/b.mmcaf")
     monkeypatch.setenv("MMCAF_CACHE", "b")
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
+    monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", "0")
+    monkeypatch.setenv("MMCAF_ALLOW_OLDER_RELEASE", "true")
     found = read_settings()
     assert (found.bundle, found.cache, found.cache_limit) == (tmp_path / "b.mmcaf", Path("b"), 0)
     assert found.open_timeout == 0
+    assert (found.require_signature, found.allow_older_release) == (False, True)
     assert found.origins == {name: f"$MMCAF_{name.upper()}" for name in KEYS}
 
 
@@ -133,6 +141,8 @@ def test_xdg_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (f"cache_limit = {'9' * 5000}", ("TOML",)),
         ("cache_limit = 2026-11-21", ("cache_limit", "MiB", 0, "datetime.date(2026, 11, 21)")),
         ("cache_limit", ("TOML",)),
+        ("require_signature = 1", ("require_signature", "true or false", 1)),
+        ('require_signature = "false"', ("require_signature", "true or false", "'false'")),
         ("cache_limit = 1\ncache_limit = 2", ("TOML",)),
         ("\x00", ("TOML",)),
         ("a = " + "[" * 5000, ("nested",)),
@@ -190,6 +200,14 @@ def test_wrong_settings_stop_every_backend(config: Path, tiny_bundle: Path, back
     config.write_text("chache = '/x'")
     with refused(UsageError, str(config), "'chache'"):
         open_session(load_bundle(tiny_bundle), backend=backend)
+
+
+@pytest.mark.parametrize("text", ["yes", "TRUE ", "2", "\x1b[2J"])
+def test_a_switch_that_is_neither_on_nor_off(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", text)
+    with refused(UsageError, "$MMCAF_REQUIRE_SIGNATURE", 1, 0, command="export") as caught:
+        read_settings()
+    assert str(caught.value).isprintable()
 
 
 # Without a home folder

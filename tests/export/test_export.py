@@ -26,6 +26,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.hashing import file_sha256
+from mmcaf_engine.bundle.sealed import SIGNATURE_NAME, is_signed
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, UsageError
 from mmcaf_engine.session.session import open_session
@@ -38,6 +39,7 @@ from mmcaf_export.networks.registry import Networks
 from mmcaf_export.onnx_export import export_onnx
 from refusals import Fact, refused
 from shared import Shared
+from signed_bundles import OF_A_STRANGER
 
 TOLERANCE = 1e-4  # |d logit| of an FP32 export, on every backend
 ROOT = Path(__file__).parents[2]
@@ -219,11 +221,13 @@ def test_a_refused_export_spares_what_it_would_have_replaced(
 
 def test_existing_output_is_replaced_only_by_force(density_checkpoint: Path, tiny_bundle: Path) -> None:
     before = load_bundle(tiny_bundle).sha256
+    (tiny_bundle / SIGNATURE_NAME).write_bytes(OF_A_STRANGER)
     with refused(UsageError, str(tiny_bundle), option="force"):
         export_bundle(density_checkpoint, tiny_bundle)
-    assert load_bundle(tiny_bundle).sha256 == before
-    export_bundle(density_checkpoint, tiny_bundle, force=True)
-    assert load_bundle(tiny_bundle).manifest.network.name == "density"
+    assert load_bundle(tiny_bundle).sha256 == before and is_signed(tiny_bundle)
+    report = export_bundle(density_checkpoint, tiny_bundle, force=True)
+    assert load_bundle(tiny_bundle).manifest.network.name == "density" and not is_signed(tiny_bundle)
+    assert any(f"mmcaf sign {tiny_bundle} --key FILE" in note for note in report.notes)
 
 
 def test_zipped_bundle_in_a_new_folder(density_checkpoint: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from ..errors import BundleError
 from ..machine.installation import UPDATE
-from ..manifest import AccuracyBound, ForeignModel, Precision
+from ..manifest import AccuracyBound, ForeignModel, Precision, describe_validation
 from ..strict_json import MAX_JSON_BYTES, parse_json
-from .bundle import Bundle, describe_validation
+from .bundle import Bundle
 
 ACCURACY_NAME = "accuracy.json"
 ACCURACY_FORMAT_VERSION = 1

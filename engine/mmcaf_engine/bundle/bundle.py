@@ -4,12 +4,11 @@ import hashlib
 import json
 import shutil
 import stat
-import struct
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -17,16 +16,14 @@ from pydantic import ValidationError
 
 from ..arguments import expect
 from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, read_own_json
-from ..errors import BundleError, Remedy, UsageError, printable, program
+from ..errors import BundleError, Remedy, UsageError, program
 from ..files import in_words, look_at, read_bounded, reading, shown_path
 from ..machine.installation import UPDATE
-from ..manifest import FORMAT_VERSION, FileEntry, Manifest, written_version
-from ..manifest.consistency import MOST_FILES
+from ..manifest import FORMAT_VERSION, FileEntry, Manifest, describe_validation, written_version
 from ..outputs import (
     Output,
     check_writable,
     commit_folder,
-    create,
     refused,
     remove,
     restore,
@@ -44,18 +41,14 @@ from .hashing import (
     stream_sha256,
 )
 from .models import check_all_weights
+from .origin import UNSIGNED, Origin, check_release, origin_of
+from .sealed import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME, read_sealed, sealed_in, signature_in
+from .zipped import MAKE_ONE, extract, member, open_zip, pack
 
-MANIFEST_NAME = "manifest.json"
-_SIGNATURE_NAME = f"{MANIFEST_NAME}.minisig"
-MAX_MANIFEST_BYTES = 4 * 1024 * 1024
-MAX_MEMBERS = MOST_FILES + 1
-"""Of a zip: the files that a manifest may list, and the manifest."""
 IN_MEMORY_BYTES = 16 * 1024 * 1024
 """A copy of a file that is larger lies on the disk."""
 
 _UNPACK_AGAIN = Remedy("Have it unpacked again", command=program("cache", "clear", "--kind", "bundles"))
-_MAKE_ONE = program("export", "CHECKPOINT", "-o", "NAME.mmcaf")
-
 
 BUNDLES = CacheKind(
     "bundles", "unpacked bundle", "[0-9a-f]{64}", lambda folder: str(read_own_json(folder / MANIFEST_NAME)["name"])
@@ -69,6 +62,8 @@ class Bundle:
     `folder` holds the files (of a zipped bundle: a copy in the cache); `sha256` is the manifest's, and since the
     manifest holds the hash of every file, it identifies the whole content. `archive` is the zip, if it is one.
 
+    `origin` is what its signature tells, of the very bytes that `manifest` was read from.
+
     Pickled are path and `sha256` alone: another process loads the bundle again, and refuses one of other content.
     """
 
@@ -76,6 +71,7 @@ class Bundle:
     manifest: Manifest
     sha256: str
     archive: Path | None = None
+    origin: Origin = UNSIGNED
     _place: Path = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -119,6 +115,17 @@ class Bundle:
         with self._reading(name) as stream:
             clone_listed(stream, target, name, entry, shown=self.folder, remedy=self._remedy)
 
+    def sealed(self) -> bytes:
+        """The bytes of the manifest, of which `sha256` is the hash.
+
+        Raises:
+            BundleError: they are others by now, or cannot be read.
+        """
+        data, _ = read_sealed(self.shown)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise BundleError(f"{self.shown}: {MANIFEST_NAME} was changed since it was read.", COPY_AGAIN)
+        return data
+
     def verify(self) -> None:
         """Check the hash of every file now, also of those that a zip holds.
 
@@ -130,9 +137,9 @@ class Bundle:
                 with self._reading(name) as stream:
                     check_digest(stream_sha256(stream), name, entry, shown=self.folder, remedy=self._remedy)
             if self.archive is not None:
-                with _open_zip(self.archive) as archive:
+                with open_zip(self.archive) as archive:
                     for name, entry in self.manifest.files.items():
-                        with archive.open(_member(archive, name, entry.size, shown=self.archive)) as stream:
+                        with archive.open(member(archive, name, entry.size, shown=self.archive)) as stream:
                             check_digest(stream_sha256(stream), name, entry, shown=self.archive)
 
     @property
@@ -172,23 +179,44 @@ def load_bundle(path: str | Path) -> Bundle:
     are checked whenever they are read: `Bundle.open`, `held.Held`; or all at once: `Bundle.verify`.
 
     Raises:
-        BundleError: missing, incomplete, a newer format version, or an invalid manifest.
-        UsageError: no path.
+        BundleError: missing, incomplete, a newer format version, or an invalid manifest; or refused for its origin:
+            `origin_of`, `check_release`.
+        BackendError, UsageError: as `origin_of`; no path.
     """
     expect("bundle", path, (str, Path))
-    path = Path(path)
+    bundle = _load(Path(path), origin_of)
+    return replace(bundle, origin=check_release(bundle.origin, bundle.manifest, shown=bundle.shown))
+
+
+def load_unjudged(path: Path) -> Bundle:
+    """As `load_bundle`, whoever has made it: for those who sign a bundle, or have just made one.
+
+    Raises:
+        BundleError, UsageError: as `load_bundle`.
+    """
+    return _load(path, _unjudged)
+
+
+_Judge = Callable[..., Origin]
+
+
+def _unjudged(manifest: bytes, signature: bytes | None, *, shown: Path) -> Origin:
+    return UNSIGNED
+
+
+def _load(path: Path, judge: _Judge) -> Bundle:
     found = look_at(path, BundleError)
     if found is None and restore(path):
         found = look_at(path, BundleError)
     if found is None:
         raise BundleError(
-            f"{shown_path(path)}: no such bundle.", Remedy("Check the path, or make one", command=_MAKE_ONE)
+            f"{shown_path(path)}: no such bundle.", Remedy("Check the path, or make one", command=MAKE_ONE)
         )
     with reading(path, BundleError):
         if stat.S_ISDIR(found.st_mode):
-            return _load_folder(path)
+            return _load_folder(path, judge)
         if stat.S_ISREG(found.st_mode):
-            return _load_zip(path)
+            return _load_zip(path, judge)
     raise BundleError(f"{path}: expected the directory of a bundle or a zip, got {in_words(found)}.", "Check the path.")
 
 
@@ -216,7 +244,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         manifest: the manifest's fields without `files`, which are counted and hashed here. It is written in the format
             version that it says, or the newest if it says none or uses what that one lacks.
         output: the bundle directory, or a path ending in .zip for one uncompressed zip.
-        force: replace what stands at `output`.
+        force: replace what stands at `output`. Its signature is kept if the manifest is the same to the byte.
 
     Raises:
         BundleError: the manifest is invalid, or a model reads weights from a file that is not its own.
@@ -232,15 +260,28 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
     check_all_weights(folder, document, shown=output)
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
+    names = [MANIFEST_NAME, *files]
+    if (signature := _signature_of_same(output, text.encode())) is not None:
+        (folder / SIGNATURE_NAME).write_bytes(signature)
+        names.append(SIGNATURE_NAME)
     with refused(place):
         made = folder
         if output.suffix == ".zip":
             made = folder.with_name(folder.name + ".zip")
-            _pack(folder, [MANIFEST_NAME, *files], made)
+            pack(folder, names, made)
             shutil.rmtree(folder)
-        load_bundle(made).verify()  # Before anything is replaced.
+        load_unjudged(made).verify()  # Before anything is replaced.
         commit_folder(made, output, replace=force)
-    return load_bundle(output)
+    return load_unjudged(output)
+
+
+def _signature_of_same(output: Path, manifest: bytes) -> bytes | None:
+    """The signature of what stands at a path, if that has this very manifest; of another one it would be wrong."""
+    try:
+        held, signature = read_sealed(output)
+    except (BundleError, ValueError):
+        return None
+    return signature if held == manifest else None
 
 
 def check_output(output: Path, *, inputs: Iterable[str | Path | None] = (), force: bool = False) -> Output:
@@ -265,49 +306,36 @@ def _own_files(folder: Path) -> set[str] | None:
     if not isinstance(document, dict) or not {"format_version", "models"} <= set(document):
         return None
     files = document.get("files")
-    return {MANIFEST_NAME, _SIGNATURE_NAME, *(files if isinstance(files, dict) else ())}
+    return {MANIFEST_NAME, SIGNATURE_NAME, *(files if isinstance(files, dict) else ())}
 
 
-def _load_folder(folder: Path) -> Bundle:
+def _load_folder(folder: Path, judge: _Judge) -> Bundle:
     data = read_bounded(folder / MANIFEST_NAME, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
-    manifest = _parse(data, shown=folder)
+    origin = judge(data, signature_in(folder), shown=folder)
+    manifest = parse_manifest(data, shown=folder)
     for name, entry in manifest.files.items():
         check_file(folder / name, name, entry, shown=folder)
-    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest())
+    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), origin=origin)
 
 
-def _load_zip(path: Path) -> Bundle:
+def _load_zip(path: Path, judge: _Judge) -> Bundle:
     """The copy that the cache holds of these very files, else one that is unpacked now with every hash checked.
 
     The copy's files are not hashed here, since that is done whenever one is read.
     """
-    with _open_zip(path) as archive:
-        data = archive.read(_member(archive, MANIFEST_NAME, MAX_MANIFEST_BYTES, shown=path))
-        manifest = _parse(data, shown=path)
+    with open_zip(path) as archive:
+        data, signature = sealed_in(archive, shown=path)
+        origin = judge(data, signature, shown=path)
+        manifest = parse_manifest(data, shown=path)
         for name, entry in manifest.files.items():
-            _member(archive, name, entry.size, shown=path)
+            member(archive, name, entry.size, shown=path)
         sha256 = hashlib.sha256(data).hexdigest()
         folder = BUNDLES.folder() / sha256
         if not _is_copy(folder, sha256):
             remove(folder)
             _unpack(archive, manifest, folder, shown=path)
     mark_used(folder)
-    return Bundle(folder, manifest, sha256, archive=path)
-
-
-@contextmanager
-def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if (members := len(archive.infolist())) > MAX_MEMBERS:
-                raise zipfile.BadZipFile(f"{members} members; at most {MAX_MEMBERS} are expected")
-            yield archive
-    except (zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, OverflowError) as failure:
-        # RuntimeError: it is encrypted, or, as NotImplementedError, compressed in an unknown way.
-        raise BundleError(
-            f"{path}: neither a bundle directory nor an intact zip of one ({failure}).",
-            Remedy("Copy the bundle again, or make one", command=_MAKE_ONE),
-        ) from None
+    return Bundle(folder, manifest, sha256, archive=path, origin=origin)
 
 
 def _is_copy(folder: Path, sha256: str) -> bool:
@@ -315,7 +343,7 @@ def _is_copy(folder: Path, sha256: str) -> bool:
     if folder.is_symlink() or not folder.is_dir():
         return False
     try:
-        return _load_folder(folder).sha256 == sha256
+        return _load_folder(folder, _unjudged).sha256 == sha256
     except BundleError:
         return False
 
@@ -324,9 +352,9 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
     """Unpack the listed files, check the hash of each, and make them `folder` in one rename."""
     try:
         with staged_folder(folder) as staging:
-            _extract(archive, MANIFEST_NAME, staging)
+            extract(archive, MANIFEST_NAME, staging)
             for name, entry in manifest.files.items():
-                _extract(archive, name, staging)
+                extract(archive, name, staging)
                 check_digest(file_sha256(staging / name), name, entry, shown=shown)
     except OSError as failure:
         if _is_copy(folder, folder.name):  # Another process was faster.
@@ -337,26 +365,12 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
         ) from None
 
 
-def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
-    (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with archive.open(name) as source, create(folder / name) as stream:
-        shutil.copyfileobj(source, stream, 1 << 20)
+def parse_manifest(data: bytes, *, shown: Path) -> Manifest:
+    """What the bytes of a manifest say.
 
-
-def _member(archive: zipfile.ZipFile, name: str, limit: int, *, shown: Path) -> zipfile.ZipInfo:
-    try:
-        info = archive.getinfo(name)
-    except KeyError:
-        raise BundleError(f"{shown}: {name} is missing from the zip.", COPY_AGAIN) from None
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit:
-        raise BundleError(
-            f"{shown}: {name} is {info.file_size} bytes in the zip, compressed or over the expected {limit}.",
-            Remedy("Zip bundles without compression", command="zip -0 -r NAME.zip ."),
-        )
-    return info
-
-
-def _parse(data: bytes, *, shown: Path) -> Manifest:
+    Raises:
+        BundleError: they are no manifest, an invalid one, or one of a newer format version.
+    """
     name = f"{shown}/{MANIFEST_NAME}"
     document = parse_json(data, name=name, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
     version = document.get("format_version") if isinstance(document, dict) else None
@@ -383,22 +397,3 @@ def _checked(validate: Callable[[], Manifest], shown: Path) -> Manifest:
         return validate()
     except ValidationError as failure:
         raise BundleError(f"{shown}: invalid manifest: {describe_validation(failure)}.") from None
-
-
-def describe_validation(failure: ValidationError) -> str:
-    """The first few validation errors as 'where: what', in one line."""
-    errors = failure.errors(include_url=False, include_input=False)
-    lines = [
-        f"{printable('.'.join(map(str, error['loc'])), 160) or 'manifest'}: {printable(error['msg'], 400)}"
-        for error in errors[:4]
-    ]
-    return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")
-
-
-def _pack(folder: Path, names: Iterable[str], output: Path) -> None:
-    """Zip without compression and with a fixed date, so that equal bundles are equal bytes."""
-    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
-        for name in names:
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            with (folder / name).open("rb") as source, archive.open(info, "w", force_zip64=True) as member:
-                shutil.copyfileobj(source, member, 1 << 20)

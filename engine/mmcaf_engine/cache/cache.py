@@ -107,48 +107,60 @@ def cache_folder(kind: str) -> Path:
             or to a folder above it.
     """
     folder = cache_root() / kind
+    make_private(folder, "cache folder", OTHER_FOLDER)
+    return folder
+
+
+def make_private(folder: Path, called: str, elsewhere: Remedy, *, roots: bool = False) -> None:
+    """Make a folder if it is missing, for what is trusted as much as this program is; refuse it as `cache_folder` does.
+
+    Args:
+        called: what messages call it.
+        elsewhere: how to have another one.
+        roots: whether it may be of root.
+
+    Raises:
+        UsageError: it cannot be made, is a link, belongs to another user, or others may write to it or to a folder
+            above it.
+    """
     try:
         for missing in reversed([one for one in folder.parents if not one.exists()]):
             missing.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as failure:
-        raise UsageError(
-            f"{folder}: cannot make the cache folder: {failure.strerror}.",
-            OTHER_FOLDER,
-        ) from None
+        raise UsageError(f"{folder}: cannot make the {called}: {failure.strerror}.", elsewhere) from None
     if stat.S_ISLNK(found.st_mode):
+        raise UsageError(f"{folder}: a link; the {called} must be a real one.", elsewhere)
+    if not (is_own(found) or (roots and found.st_uid == 0)):
+        raise UsageError(f"{folder}: the {called} belongs to another user (id {found.st_uid}).", elsewhere)
+    if writable_by_others(found):
         raise UsageError(
-            f"{folder}: a link; the cache folder must be a real one.", "Name its place with MMCAF_CACHE instead."
-        )
-    if not _is_own(found):
-        raise UsageError(
-            f"{folder}: the cache folder belongs to another user (id {found.st_uid}).",
-            OTHER_FOLDER,
-        )
-    if os.name == "posix" and found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise UsageError(
-            f"{folder}: other users may write to the cache folder (mode {stat.S_IMODE(found.st_mode):o}).",
+            f"{folder}: other users may write to the {called} (mode {stat.S_IMODE(found.st_mode):o}).",
             Remedy("Empty it and take that right away", command=shlex.join(["chmod", "go-w", str(folder)])),
         )
     for above in dict.fromkeys((*folder.absolute().parents, *folder.resolve().parents)):
-        _refuse_exchangeable(folder, above)
-    return folder
+        _refuse_exchangeable(folder, above, called, elsewhere)
 
 
-def _refuse_exchangeable(folder: Path, above: Path) -> None:
-    """Refuse a folder above the cache in which another user than root could put another one in its place."""
+def writable_by_others(found: os.stat_result) -> bool:
+    """Whether its mode lets its group or everybody write to it; Windows has no such modes."""
+    return os.name == "posix" and bool(found.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+
+
+def _refuse_exchangeable(folder: Path, above: Path, called: str, elsewhere: Remedy) -> None:
+    """Refuse a folder above one in which another user than root could put another one in its place."""
     if os.name != "posix":
         return
     with reading(above, UsageError):
         found = above.stat()
     if found.st_uid not in (0, os.geteuid()):
         what = f"belongs to another user (id {found.st_uid})"
-    elif found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX:
+    elif writable_by_others(found) and not found.st_mode & stat.S_ISVTX:
         what = f"can be written by other users (mode {stat.S_IMODE(found.st_mode):o})"
     else:
         return
-    raise UsageError(f"{folder}: the folder {above} above this cache folder {what}.", OTHER_FOLDER)
+    raise UsageError(f"{folder}: the folder {above} above this {called} {what}.", elsewhere)
 
 
 def cache_root() -> Path:
@@ -172,7 +184,7 @@ def open_own(path: Path) -> BinaryIO:
     flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
     descriptor = os.open(path, os.O_RDONLY | sum(flags))
     found = os.fstat(descriptor)
-    if stat.S_ISREG(found.st_mode) and _is_own(found):
+    if stat.S_ISREG(found.st_mode) and is_own(found):
         return os.fdopen(descriptor, "rb")
     os.close(descriptor)
     raise PermissionError(f"{path.name} is not a file of this user")
@@ -194,6 +206,6 @@ def read_own_json(path: Path) -> Any:
         return json.loads(stream.read(4 * 1024 * 1024))
 
 
-def _is_own(found: os.stat_result) -> bool:
+def is_own(found: os.stat_result) -> bool:
     """Whether the user of this process owns it; Windows has no such numbers, and protects the user's profile."""
     return os.name != "posix" or found.st_uid == os.geteuid()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime", "openvino")
 OPTIONAL = {
     "tokenizers": ("text", "networks that read a report need it"),
+    "cryptography": ("sign", "signed bundles need it"),
     "torch": ("export", "export needs it"),
     "onnx": ("export", "export needs it"),
 }
@@ -142,11 +143,13 @@ def _settings() -> list[Check]:
     else:
         absent = "" if settings.config.exists() else ", absent"
         found = Check("settings", "config.toml", "ok", f"{_shown(settings.config)}{absent}")
-    values = {
+    values: dict[str, str] = {
         "bundle": "the demonstration" if settings.bundle is None else _shown(settings.bundle),
         "cache": "none: this user has no home folder" if settings.cache is None else _shown(settings.cache),
         "cache_limit": f"{settings.cache_limit / 2**20:.0f} MiB of engines",
         "open_timeout": f"{settings.open_timeout} s for a network's first opening",
+        "require_signature": "only bundles that a trusted key has signed" if settings.require_signature else "no",
+        "allow_older_release": "yes" if settings.allow_older_release else "no",
     }
     return [
         found,

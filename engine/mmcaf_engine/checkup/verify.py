@@ -1,7 +1,7 @@
 """Whether a bundle is whole, and whether what this machine runs it with gives the stored answers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..backends.registry import Backends, unavailable
@@ -68,7 +68,12 @@ class VerifyReport:
         manifest = self.bundle.manifest
         return {
             "schema_version": REPORT_VERSION,
-            "model": {"name": manifest.name, "bundle_sha256": self.bundle.sha256},
+            "model": {
+                "name": manifest.name,
+                "bundle_sha256": self.bundle.sha256,
+                "signed_by": self.bundle.origin.signed_by,
+            },
+            "signature": asdict(self.bundle.origin),
             "files": len(manifest.files),
             "raw_case": self.raw_case
             and {

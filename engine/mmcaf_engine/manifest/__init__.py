@@ -1,7 +1,7 @@
 """The manifest: a bundle's declarative contract, as a versioned pydantic model."""
 
 from .activation import Activation
-from .base import ForeignModel
+from .base import ForeignModel, describe_validation
 from .body_part import BodyPartRule
 from .codes import Code
 from .image import ImageSpec, View
@@ -46,6 +46,7 @@ from .text import TextSpec
 
 __all__ = [
     "ForeignModel",
+    "describe_validation",
     "Manifest",
     "NetworkSpec",
     "TensorSpec",

@@ -8,11 +8,12 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
+    ValidationError,
     field_validator,
     model_serializer,
 )
 
-from ..errors import steers
+from ..errors import printable, steers
 
 LONGEST_TEXT = 10_000
 """Characters of one string of a manifest at most."""
@@ -60,6 +61,16 @@ class ManifestModel(ForeignModel):
             for name, value in written.items()
             if name not in defaults or getattr(self, name) != defaults[name]
         }
+
+
+def describe_validation(failure: ValidationError) -> str:
+    """The first few validation errors as 'where: what', in one line."""
+    errors = failure.errors(include_url=False, include_input=False)
+    lines = [
+        f"{printable('.'.join(map(str, error['loc'])), 160) or 'manifest'}: {printable(error['msg'], 400)}"
+        for error in errors[:4]
+    ]
+    return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")
 
 
 def newer_fields(part: object, where: str = "") -> Iterator[str]:

@@ -29,6 +29,8 @@ def check_version(version: int, newer: Iterable[str]) -> None:
 _LONGEST_NAME = 200
 """Bytes of a file's name with its folders, so that folder and name stay below what systems take."""
 MOST_FILES = 1000
+SEALS = ("manifest.json", "manifest.json.minisig")
+"""What lies beside the files of a bundle: their list, and the signature of that."""
 _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{at}" for port in ("COM", "LPT") for at in range(10))}
 """Names that Windows keeps for devices, in any folder and with any ending (learn.microsoft.com, Naming Files)."""
 
@@ -51,6 +53,8 @@ def check_files(
     for name in files:
         if not _is_plain_name(name):
             raise ValueError(f"file name {name!r} is not a plain name")
+        if name.casefold() in SEALS:
+            raise ValueError(f"files lists {name}, which seals them")
 
 
 def check_inputs(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], sources: Mapping[str, object]) -> None:

@@ -13,9 +13,8 @@ import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from ..bundle.bundle import describe_validation
 from ..errors import Remedy, UsageError, program
-from ..manifest import Precision
+from ..manifest import Precision, describe_validation
 from ..strict_json import parse_json
 
 REPORT_VERSION: Literal[1] = 1

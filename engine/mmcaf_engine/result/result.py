@@ -101,10 +101,14 @@ class RecordSummary:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """Which bundle answered; bundle_sha256 identifies its whole content."""
+    """Which bundle answered; bundle_sha256 identifies its whole content.
+
+    signed_by: name and id of the trusted key that signed it; None where none did.
+    """
 
     name: str
     bundle_sha256: str
+    signed_by: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

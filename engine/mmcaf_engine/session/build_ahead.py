@@ -149,7 +149,7 @@ def build_ahead(
             engine.plan,
             facts,
             bundle=manifest.name,
-            bundle_sha256=bundle.sha256,
+            manifest=bundle.sealed(),
             built_by=f"mmcaf-infer {__version__}",
             notes=notes,
             force=force,

@@ -85,12 +85,13 @@ class Session:
         return self._backend.infer(inputs, optional=optional)
 
     def describe(self) -> dict[str, Any]:
-        """Backend, precision, device, version, threads, kernels, fallback, tuned, cache, self_test, inputs and outputs.
+        """Backend, precision, device, version, threads, kernels, fallback, tuned, cache, self_test, and so on.
 
         self_test: "passed" is None where the session was opened without one; "errors" are those of each output, where
         they are known.
         cache_hit: whether an engine that an earlier process built was loaded; cache: what became of it, in words.
         tuned: whether "auto" was resolved by what `mmcaf tune` measured here.
+        signed_by: name and id of the trusted key that signed the bundle, or None.
         kernels: those of this project that the network runs with -> how many layers each is.
         reports: only of a session that keeps encoded reports: how many are kept, the limit of that, and how often one
         was found or had to be encoded since the session was opened.
@@ -104,6 +105,7 @@ class Session:
             "cache_hit": opening is not None and opening.cache_hit,
             "cache": "not used" if opening is None else opening.cache,
             "self_test": NOT_TESTED if opening is None else opening.self_test.to_dict(),
+            "signed_by": self.bundle.origin.signed_by,
             "inputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.inputs},
             "outputs": {spec.name: {"shape": list(spec.shape), "dtype": spec.dtype} for spec in manifest.outputs},
         }

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .. import __version__
 from ..backends.registry import installed_packages
-from ..bundle.bundle import Bundle, describe_validation
+from ..bundle.bundle import Bundle
 from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, open_own, read_own_json
 from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.gpu import first_gpu
-from ..manifest import Precision
+from ..manifest import Precision, describe_validation
 from ..outputs import write_file
 from ..strict_json import parse_json
 

@@ -13,6 +13,7 @@ from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, check_output, load_bundle, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, open_golden, own_probabilities
+from mmcaf_engine.bundle.sealed import is_signed
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
@@ -82,6 +83,7 @@ def quantize_bundle(
     made_for = _one_of(PROCESSORS, processor, "processor")
     bundle = load_bundle(path)
     target = Path(path if output is None else output)
+    signed = bundle.origin.key is not None
     source_bundle = None if output is None else path
     place = check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
     if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
@@ -145,6 +147,7 @@ def quantize_bundle(
         refused=failed,
         plans=plans,
         sizes={file: facts.size for file, facts in sealed.manifest.files.items()},
+        signature_dropped=signed and not is_signed(target),
     )
 
 

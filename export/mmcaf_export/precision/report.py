@@ -7,6 +7,7 @@ from typing import Any
 from mmcaf_engine.bundle.accuracy import Accuracy
 from mmcaf_engine.manifest import Precision
 
+from ..report import UNSIGNED, sign_again
 from .int8 import Int8Plan
 from .spared import SparedPlan
 
@@ -18,7 +19,8 @@ class QuantizeReport:
     """What was written and what was refused.
 
     written: precisions that the bundle now holds besides FP32. refused: precision -> why it was not written. plans:
-    precision -> which of its layers are in it; None where all are that can be.
+    precision -> which of its layers are in it; None where all are that can be. signature_dropped: the bundle that this
+    one was made from is signed, and this one is not.
     """
 
     output: Path
@@ -28,6 +30,7 @@ class QuantizeReport:
     refused: dict[Precision, tuple[str, ...]]
     plans: dict[Precision, Int8Plan | SparedPlan | None]
     sizes: dict[str, int]
+    signature_dropped: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dicts, lists and numbers."""
@@ -44,6 +47,7 @@ class QuantizeReport:
             },
             "accuracy": self.accuracy.model_dump(mode="json"),
             "sizes": self.sizes,
+            "signature_dropped": self.signature_dropped,
         }
 
     def summary(self) -> str:
@@ -55,6 +59,7 @@ class QuantizeReport:
         lines += [f"    {line}" for line in comparisons(self.accuracy)]
         for precision, reasons in self.refused.items():
             lines.append(f"  {precision} was not written: {'; '.join(reasons)}")
+        lines += [f"  {UNSIGNED}: {sign_again(self.output)}"] if self.signature_dropped else []
         return "\n".join(lines)
 
 

@@ -11,11 +11,12 @@ import pytest
 from backends_here import backends
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.bundle.hashing import file_sha256, open_listed
+from mmcaf_engine.bundle.sealed import SIGNATURE_NAME, is_signed, read_sealed
 from mmcaf_engine.errors import BundleError, UsageError
 from mmcaf_engine.session.session import open_session
 from refusals import Fact, check_facts, refused
 from several_precisions import add_precisions
-from tiny_bundle import make_tiny_bundle, tiny_manifest
+from tiny_bundle import make_draft, make_tiny_bundle, tiny_manifest
 
 MANY = 10**9
 
@@ -266,3 +267,20 @@ def test_file_that_is_no_zip(tmp_path: Path) -> None:
 def test_compressed_zip_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     with refused(BundleError, "tiny.zip", "manifest.json", command="zip -0 -r"):
         load_bundle(zip_folder(tiny_bundle, tmp_path / "tiny.zip", zipfile.ZIP_DEFLATED))
+
+
+def test_a_bundle_that_is_written_again_keeps_its_signature_if_it_is_the_same(tmp_path: Path) -> None:
+    """To the byte; else the signature would be wrong."""
+    for output in (tmp_path / "out.mmcaf", tmp_path / "out.zip"):
+        write_bundle(make_draft(tmp_path / "a"), tiny_manifest(), output)
+        assert not is_signed(output)
+        if output.suffix == ".zip":
+            with zipfile.ZipFile(output, "a") as archive:
+                archive.writestr(SIGNATURE_NAME, b"of this manifest")
+        else:
+            (output / SIGNATURE_NAME).write_bytes(b"of this manifest")
+        write_bundle(make_draft(tmp_path / "a"), tiny_manifest(), output, force=True)
+        assert read_sealed(output)[1] == b"of this manifest"
+        write_bundle(make_draft(tmp_path / "a"), {**tiny_manifest(), "threshold": 0.4}, output, force=True)
+        assert not is_signed(output)
+        shutil.rmtree(tmp_path / "a", ignore_errors=True)

@@ -61,7 +61,7 @@ def test_verify_says_that_there_is_no_raw_case(run: Command) -> None:
     outcome = run("mmcaf", "verify", VERSION_1 / "tiny_report.zip", "--backend", "onnxruntime")
     assert outcome.code == 0, outcome.err
     first, second, *_ = outcome.out.splitlines()
-    assert first == "tiny-report: 3 files, every hash matches" and second == "no raw case"
+    assert first == "tiny-report: 3 files, every hash matches, not signed" and second == "no raw case"
 
 
 def test_a_field_of_version_2_in_it_is_refused_by_name(tmp_path: Path) -> None:

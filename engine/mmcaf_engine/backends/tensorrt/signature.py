@@ -11,17 +11,19 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from ...bundle.bundle import describe_validation
+from ...bundle.bundle import parse_manifest
 from ...bundle.hashing import file_sha256
+from ...bundle.models import model_hashes
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
 from ...files import in_words, look_at, read_bounded, reason, shown_path
-from ...manifest import FileEntry, ForeignModel, Precision
+from ...manifest import FileEntry, ForeignModel, Precision, describe_validation
 from ...outputs import Output, check_writable, refused, staged_folder
 from ...strict_json import parse_json
 from .engine_key import Facts, differences
@@ -31,10 +33,13 @@ SIGNATURE_NAME = "signature.json"
 PLAN_NAME: Final = "engine.plan"
 PRODUCTS_NAME: Final = "precision.json"
 LAYERS_NAME: Final = "layers.json"
-FileName = Literal["engine.plan", "precision.json", "layers.json"]
+BUNDLE_NAME: Final = "manifest.json"
+"""The manifest of the bundle that it is an engine of."""
+FileName = Literal["engine.plan", "precision.json", "layers.json", "manifest.json"]
 
 _MAX_SIGNATURE_BYTES = 1024 * 1024
 _COPY_AGAIN = "Copy the folder again from the machine that built it; do not use this copy."
+_BUILD_AGAIN = "Have it built again from the bundle, with a version as new as this one."
 _BLOCK = 1 << 20
 
 
@@ -65,17 +70,26 @@ class Signature(ForeignModel):
     bundle: str = Field(max_length=200)
     bundle_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     built_by: str = Field(max_length=200)
+    created: str | None = Field(default=None, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
     engines: tuple[SignedFacts, ...] = Field(min_length=1)
     files: dict[FileName, FileEntry]
 
 
 @dataclass(frozen=True)
 class Package:
-    """A folder with a signature of the right form; fingerprint: the signature's SHA-256. Its files are not checked."""
+    """A folder with a signature of the right form; its files are not checked.
+
+    text: the signature as it lies there. fingerprint: the SHA-256 of that.
+    """
 
     folder: Path
     signature: Signature
-    fingerprint: str
+    text: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """What the user names to trust this very package."""
+        return hashlib.sha256(self.text).hexdigest()
 
     @property
     def size(self) -> int:
@@ -89,7 +103,7 @@ def write_package(
     engines: list[Facts],
     *,
     bundle: str,
-    bundle_sha256: str,
+    manifest: bytes,
     built_by: str,
     notes: Mapping[str, str],
     force: bool = False,
@@ -98,6 +112,7 @@ def write_package(
 
     Args:
         engines: what it depends on, once for each GPU that it was built for.
+        bundle: its name. manifest: the bytes of its manifest.
         notes: text of PRODUCTS_NAME and LAYERS_NAME, as far as known.
         force: replace a folder that is not empty.
 
@@ -107,6 +122,7 @@ def write_package(
     output = check_output(folder, force=force)
     with refused(output), staged_folder(folder, replace=force, mode=0o777) as staging:
         (staging / PLAN_NAME).write_bytes(plan)
+        (staging / BUNDLE_NAME).write_bytes(manifest)
         for name, text in notes.items():
             (staging / name).write_text(text, encoding="utf-8")
         files = {
@@ -115,8 +131,9 @@ def write_package(
         signature = Signature.model_validate(
             {
                 "bundle": bundle,
-                "bundle_sha256": bundle_sha256,
+                "bundle_sha256": hashlib.sha256(manifest).hexdigest(),
                 "built_by": built_by,
+                "created": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "engines": engines,
                 "files": files,
             }
@@ -176,20 +193,22 @@ def read_package(folder: Path) -> Package:
         ) from None
     if PLAN_NAME not in signature.files:
         raise BackendError(f"{file}: it signs no {PLAN_NAME}.", _COPY_AGAIN)
-    return Package(folder, signature, hashlib.sha256(data).hexdigest())
+    return Package(folder, signature, data)
 
 
-def trust(package: Package, fingerprint: str, cache: EngineCache) -> None:
+def trust(package: Package, fingerprint: str, cache: EngineCache, *, force: bool = False) -> None:
     """Put a package's engine into the cache, from where sessions load it: the user says that it is this one.
 
     Every byte is checked as it is copied; what is kept is what was checked.
 
     Args:
         fingerprint: SHA-256 of the signature as the machine that built it has shown it.
+        force: also in the place of one that was trusted before and is newer.
 
     Raises:
-        BackendError: another fingerprint; a file is missing, altered or cut short; another version of TensorRT is
-            installed here, or none.
+        BackendError: another fingerprint; a file is missing, altered or cut short; the engine's model is none of the
+            bundle that is shown; another version of TensorRT is installed here, or none.
+        UsageError: one that is newer was trusted before.
         EngineTooLargeError: it does not fit the cache.
     """
     if fingerprint.lower() != package.fingerprint:
@@ -198,9 +217,13 @@ def trust(package: Package, fingerprint: str, cache: EngineCache) -> None:
             f"{fingerprint[:16]}... was named. This is another package, or it was altered.",
             _COPY_AGAIN,
         )
+    _check_bundle(package)
     _check_version(package)
+    if not force:
+        _check_newest(package, cache)
     names: tuple[FileName, ...] = (PRODUCTS_NAME, LAYERS_NAME)
     notes: dict[str, str] = {name: _read_note(package, name) for name in names if name in package.signature.files}
+    notes[SIGNATURE_NAME] = package.text.decode()
     for signed in package.signature.engines:
         facts = signed.facts()
         draft = cache.draft(
@@ -211,6 +234,51 @@ def trust(package: Package, fingerprint: str, cache: EngineCache) -> None:
             notes=notes,
         )
         cache.replace(draft)
+
+
+def _check_bundle(package: Package) -> None:
+    """The cache finds an engine by the hashes of its model: they must be those of the bundle that people are shown."""
+    signature, shown = package.signature, package.folder
+    if BUNDLE_NAME not in signature.files:
+        raise BackendError(f"{shown}: it signs no {BUNDLE_NAME}, so that its bundle is not known.", _BUILD_AGAIN)
+    data = b"".join(_chunks(package, BUNDLE_NAME))
+    if (found := hashlib.sha256(data).hexdigest()) != signature.bundle_sha256:
+        raise BackendError(
+            f"{shown}: signed as of the bundle {signature.bundle_sha256[:16]}..., but with the manifest of "
+            f"{found[:16]}....",
+            _BUILD_AGAIN,
+        )
+    manifest = parse_manifest(data, shown=shown)
+    if manifest.name != signature.bundle:
+        raise BackendError(
+            f"{shown}: signed as of the bundle {signature.bundle}, which is {manifest.name}.", _BUILD_AGAIN
+        )
+    for signed in signature.engines:
+        held = signed.precision in manifest.models
+        if not held or signed.model != model_hashes(manifest, signed.precision):
+            raise BackendError(
+                f"{shown}: its engine is not of {manifest.name} {signed.precision}: the hashes of its model are not "
+                "those of the bundle.",
+                _BUILD_AGAIN,
+            )
+
+
+def _check_newest(package: Package, cache: EngineCache) -> None:
+    """Refuse to replace what was trusted before by what is older."""
+    for signed in package.signature.engines:
+        text = cache.note(signed.facts(), SIGNATURE_NAME)
+        if text is None:
+            continue
+        try:
+            kept = Signature.model_validate_json(text)
+        except ValidationError:
+            continue
+        if (kept.created or "") > (package.signature.created or ""):
+            raise UsageError(
+                f"{package.folder}: written {package.signature.created or 'at an unknown time'}; for "
+                f"{signed.compute_capability} one of {kept.created} is trusted already.",
+                Remedy("Use that or, to go back, replace it", option="force"),
+            )
 
 
 def _check_version(package: Package) -> None:
@@ -231,9 +299,14 @@ def _check_version(package: Package) -> None:
 
 
 def _read_note(package: Package, name: FileName) -> str:
+    return b"".join(_chunks(package, name)).decode("utf-8", errors="replace")
+
+
+def _chunks(package: Package, name: FileName) -> list[bytes]:
+    """What a signed file holds."""
     chunks: list[bytes] = []
     _copy(package, name, _Chunks(chunks))
-    return b"".join(chunks).decode("utf-8", errors="replace")
+    return chunks
 
 
 class _Chunks:
