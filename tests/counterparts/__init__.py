@@ -7,12 +7,13 @@ from typing import NoReturn
 import pytest
 
 _FOLDER = Path(__file__).parents[2] / "build" / "counterparts"
+_PROGRAMS = ("venv/bin", "cuda/nvidia/cu13/bin")
 
 
 def find(*names: str) -> str | None:
     """Path of the first of these programs that is installed."""
-    brought = (shutil.which(name, path=str(_FOLDER / "venv" / "bin")) or shutil.which(name) for name in names)
-    return next(filter(None, brought), None)
+    places = [*(str(_FOLDER / folder) for folder in _PROGRAMS), None]
+    return next(filter(None, (shutil.which(name, path=place) for name in names for place in places)), None)
 
 
 def need(*names: str) -> str:
