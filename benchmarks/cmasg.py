@@ -14,7 +14,6 @@ Sessions, of a bundle of the same network:
 All parts, and all sessions, are measured in turn, ROUNDS times, so that a drift of the machine hits all alike.
 """
 
-import argparse
 import os
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import usage
 from full_size import set_random_weights, write_vocabulary
 from rows import environment, percentiles, write_rows
 
@@ -62,15 +62,18 @@ class Part:
 
 def main() -> None:
     """Write the models, measure all parts in turn, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=10, help="of a part in each round")
-    parser.add_argument(
-        "--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads, one after the other"
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output")
+    asked.add_argument("--runs", type=usage.count, default=10, help="of a part in each round")
+    asked.add_argument(
+        "--threads", type=usage.count, nargs="+", default=[1, 2], help="numbers of threads, one after the other"
     )
-    parser.add_argument("--backends", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
-    parser.add_argument("--folder", type=Path, help="keep the models here, and use them if they are there")
-    arguments = parser.parse_args()
+    asked.add_argument("--backends", nargs="+", choices=RUNTIMES, default=list(RUNTIMES))
+    asked.add_argument("--folder", type=usage.path, help="keep the models here, and use them if they are there")
+    arguments = asked.parse_args()
+    usage.try_outputs(asked, [("--output", arguments.output)], force=arguments.force)
+    if arguments.folder is not None:
+        usage.try_outputs(asked, [("--folder", arguments.folder)], kind="folder", force=True)
     facts = environment(["torch", "onnxruntime", "openvino", "numpy"])
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -337,4 +340,4 @@ def _openvino(model: Path, threads: int, example: Feed) -> Run:
 RUNTIMES: dict[str, Callable[[Path, int, Feed], Run]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
 
 if __name__ == "__main__":
-    main()
+    usage.run(main)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import usage
 from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights, write_vocabulary
 from rows import environment, percentiles, write_rows
 
@@ -65,17 +66,21 @@ SUBJECTS = {
 
 def main() -> None:
     """Run every case and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=5, help="of a case in each round")
-    parser.add_argument("--network", choices=SUBJECTS, default="mmcaf")
-    parser.add_argument("--folder", type=Path, help="keep what is prepared here, and use it if it is there")
-    parser.add_argument("--case", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output", required=False)
+    asked.add_argument("--runs", type=usage.count, default=5, help="of a case in each round")
+    asked.add_argument("--network", choices=SUBJECTS, default="mmcaf")
+    asked.add_argument("--folder", type=usage.path, help="keep what is prepared here, and use it if it is there")
+    asked.add_argument("--case", help=argparse.SUPPRESS)
+    arguments = asked.parse_args()
     subject = SUBJECTS[arguments.network]
     if arguments.case:
         print(json.dumps(CASES[arguments.case](subject, arguments.folder, arguments.runs)))
         return
+    output = usage.given(asked, "--output", arguments.output)
+    usage.try_outputs(asked, [("--output", output)], force=arguments.force)
+    if arguments.folder is not None:
+        usage.try_outputs(asked, [("--folder", arguments.folder)], kind="folder", force=True)
     facts = environment(["torch", "onnxruntime", "openvino", "numpy"])
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.folder or Path(scratch)).absolute()
@@ -91,7 +96,7 @@ def main() -> None:
                 found[case].append(run_case(case, subject, folder, arguments.runs))
                 print(turn + 1, case, found[case][-1], file=sys.stderr)
     rows = [{"case": case, **merged(outcomes), **facts} for case, outcomes in found.items()]
-    write_rows(arguments.output, rows)
+    write_rows(output, rows)
 
 
 def usable(case: str) -> bool:
@@ -109,7 +114,7 @@ def usable(case: str) -> bool:
 def run_case(case: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     """This script again, for one case, in a fresh process, with a cache of its own."""
     print(f"{case} ...", file=sys.stderr)
-    command = [sys.executable, __file__, "--output", "-", "--network", subject.name, "--case", case]
+    command = [sys.executable, __file__, "--network", subject.name, "--case", case]
     command += ["--folder", folder, "--runs", runs]
     done = subprocess.run(
         [str(part) for part in command],
@@ -357,4 +362,4 @@ CASES: dict[str, Callable[[Subject, Path, int], dict[str, Any]]] = {
 }
 
 if __name__ == "__main__":
-    main()
+    usage.run(main)

@@ -9,7 +9,6 @@ two threads gain over one on pure hashing, in the same run: near 1, the machine 
 nothing of threads.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+import usage
 from numpy.typing import NDArray
 from pydicom.pixels import compress
 from pydicom.uid import JPEG2000Lossless
@@ -32,12 +32,13 @@ from mmcaf_engine.study.dicom import pixels
 
 def main() -> None:
     """Write the slices, measure both readers in turn, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--compressed-slices", type=int, default=60, help="JPEG 2000 takes long.")
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output")
+    asked.add_argument("--runs", type=usage.count, default=10)
+    asked.add_argument("--slices", type=usage.count, default=300)
+    asked.add_argument("--compressed-slices", type=usage.count, default=60, help="JPEG 2000 takes long.")
+    arguments = asked.parse_args()
+    usage.try_outputs(asked, [("--output", arguments.output)], force=arguments.force)
     facts = environment(["numpy", "pydicom", "imagecodecs", "pylibjpeg-openjpeg"])
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -136,4 +137,4 @@ def parallel_gain() -> float:
 
 
 if __name__ == "__main__":
-    main()
+    usage.run(main)

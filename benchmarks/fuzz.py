@@ -5,7 +5,6 @@
 Prints the outcomes by class, the slowest case and the peak of memory; exit status 1 if anything else came out.
 """
 
-import argparse
 import os
 import resource
 import sys
@@ -13,16 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
+import usage
+
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "engine")]
 
 
 def main() -> int:
     """Run the cases and print what became of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    asked.add_argument("--cases", type=usage.count, default=20_000)
+    asked.add_argument("--seed", type=int, default=0)
+    arguments = asked.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["MMCAF_CACHE"] = str(Path(scratch) / "cache")
         import fuzzing
@@ -47,4 +48,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

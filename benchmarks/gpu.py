@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
+import usage
 from gpu_cases import CASES, Row, missing, prepare
 from rows import Budget, RowFile, append, environment, percentiles
 
@@ -32,30 +33,35 @@ LOWER = ("fp16", "int8")
 """Those that a bundle must be given."""
 MISSING, PREPARE = "missing", "prepare"
 """What is asked and done before the first case, in processes of its own too, so that this one holds no GPU memory."""
-NO_GPU = 6
 
 
 def main() -> int:
     """Run every case, write the rows, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=100, help="of a case in each round")
-    parser.add_argument("--folder", type=Path, help="keep what is prepared here, and use it if it is there")
-    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
-    parser.add_argument("--seconds", type=float, help="end the case that runs after so long, and begin no other")
-    parser.add_argument("--case", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output", required=False)
+    asked.add_argument("--runs", type=usage.count, default=100, help="of a case in each round")
+    asked.add_argument("--folder", type=usage.path, help="keep what is prepared here, and use it if it is there")
+    asked.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
+    asked.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    asked.add_argument("--seconds", type=usage.seconds, help="end the case that runs after so long, and begin no other")
+    asked.add_argument("--case", help=argparse.SUPPRESS)
+    arguments = asked.parse_args()
     if arguments.case:
         print(json.dumps(one(arguments.case, arguments.folder, arguments.runs, arguments.precision)))
         return 0
+    output = usage.given(asked, "--output", arguments.output)
+    names = chosen(arguments.providers, arguments.precision)
+    if not names:
+        asked.error(f"no case of {' or '.join(arguments.providers)} in {' or '.join(arguments.precision)}: {pairs()}")
+    usage.try_outputs(asked, [("--output", output), ("--output", lines_of(output))], force=arguments.force)
+    if arguments.folder is not None:
+        usage.try_outputs(asked, [("--folder", arguments.folder)], kind="folder", force=True)
     budget = Budget(arguments.seconds)
     from mmcaf_engine.machine.gpu import find_gpus
 
     gpus = find_gpus()
     if not gpus.found:
-        print(f"no GPU: {gpus.reason}. Nothing was measured; see: mmcaf doctor", file=sys.stderr)
-        return NO_GPU
+        return usage.without_gpu(gpus.reason)
     gpu = gpus.found[0]
     packages = [name for name in PACKAGES if _installed(name)]
     facts = {
@@ -68,10 +74,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        names = able(chosen(arguments.providers, arguments.precision), folder, budget)
+        names = able(names, folder, budget)
         if names:
             prepared(names, folder, budget)
-        found = measured(names, folder, arguments.runs, facts, arguments.output, budget)
+        found = measured(names, folder, arguments.runs, facts, output, budget)
     print(table([{"case": case, **merged(outcomes)} for case, outcomes in found.items()]))
     return 0 if found else 1
 
@@ -104,6 +110,17 @@ def prepared(cases: Sequence[str], folder: Path, budget: Budget) -> None:
         ready.touch()
 
 
+def pairs() -> str:
+    """Which precisions each provider has cases in."""
+    known = {word: [name for name in PRECISIONS if chosen([word], [name])] for word in PROVIDERS}
+    return "; ".join(f"{word} has {', '.join(names)}" for word, names in known.items())
+
+
+def lines_of(output: Path) -> Path:
+    """The JSON rows' file beside the table."""
+    return output.with_suffix(".jsonl")
+
+
 def chosen(providers: Sequence[str], precisions: Sequence[str]) -> list[str]:
     """The cases of these providers in these precisions."""
     return [
@@ -117,7 +134,7 @@ def measured(
     cases: Sequence[str], folder: Path, runs: int, facts: dict[str, str], output: Path, budget: Budget
 ) -> dict[str, list[Row]]:
     """What each case found that answers right, written as it comes; no case has a second round before all had one."""
-    rows, lines = RowFile(output), output.with_suffix(".jsonl")
+    rows, lines = RowFile(output), lines_of(output)
     found: dict[str, list[Row]] = {}
     left = list(cases)
     for turn in range(1, ROUNDS + 1):
@@ -140,7 +157,7 @@ def measured(
 
 def run_case(case: str, folder: Path, runs: int, budget: Budget, precisions: Sequence[str] = PRECISIONS) -> Row:
     """This script again, for one case, in a fresh process, with a cache of its own; one that fails is left out."""
-    command = [sys.executable, __file__, "--output", "-", "--case", case, "--folder", folder, "--runs", runs]
+    command = [sys.executable, __file__, "--case", case, "--folder", folder, "--runs", runs]
     command += ["--precision", *precisions]
     try:
         done = subprocess.run(
@@ -199,4 +216,4 @@ def _installed(package: str) -> bool:
 PACKAGES = ("torch", "onnxruntime", "onnxruntime-gpu", "tensorrt-rtx-cu13", "tensorrt", "cuda-bindings", "numpy")
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from card import card_state
 from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights
+from usage import torch_missing
 
 WINDOW = (1, 1, 12, 192, 192)
 STUDY_WINDOWS = 25
@@ -71,15 +72,6 @@ def prepare(folder: Path, lower: Sequence[str]) -> None:
             processor="gpu",
             tell=lambda text: print(text, file=sys.stderr),
         )
-
-
-def torch_missing() -> str | None:
-    """Why torch does not run on the GPU."""
-    try:
-        import torch
-    except ImportError as failure:
-        return f"torch cannot be imported ({failure})"
-    return None if torch.cuda.is_available() else f"torch {torch.__version__} cannot use the GPU"
 
 
 def torch_case(mode: str, precision: str, folder: Path, runs: int) -> Row:

@@ -8,11 +8,13 @@ The machine with the GPU needs torch, Triton, NumPy and pytest, and no network; 
 prepared. Every step has a time after which it and all that it started are killed, and a log of its own in DIR
 ($OUT by default); its outcome is a line of DIR/summary-PART.txt, written when it ends. A step that no longer fits into
 the part's time is left out, and one whose tool is absent (ncu, compute-sanitizer) is passed over; both are said. The
-exit status is 1 if a step failed, was killed or was left out, and 2 if nothing was prepared.
+exit status is 1 if a step failed, was killed or was left out. Before any step: 2 if what was prepared is not there, not
+whole or not for this machine, or DIR cannot be written, and 6 without a GPU. Where a signal ends the session, the step
+that runs ends with it, what it wrote stays, and the status is 128 and the signal's number: 143 for SIGTERM.
 """
 
-import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,11 +28,18 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import usage
+from gpu_session_carried import CUBINS, FATBIN, faults, fits, wheels
 from gpu_session_plan import PARTS, Step
 from rows import Budget, append
 
-ROOT = Path(__file__).resolve().parents[1]
+from mmcaf_engine.machine.gpu import find_gpus
+from mmcaf_kernels.targets import TARGETS
+
+ROOT = usage.ROOT
+COMMAND = "benchmarks/gpu_session.sh"
 CARRY = Path("build", "gpu_session")
+PYTHON, TARGET = "3.12", "sm_90"
 LAST_LINE = 160
 
 Execute = Callable[[Sequence[str], Path, float, Mapping[str, str]], int | None]
@@ -39,7 +48,7 @@ Execute = Callable[[Sequence[str], Path, float, Mapping[str, str]], int | None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended: passed, failed, killed, left out or absent; and in words, if there is more to say."""
+    """How a step ended: passed, failed, killed, left out, absent or ended; and in words, if there is more to say."""
 
     kind: str
     words: str = ""
@@ -49,31 +58,52 @@ def main(
     given: Sequence[str] | None = None, execute: Execute | None = None, clock: Callable[[], float] = time.monotonic
 ) -> int:
     """One part, or the preparation."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("prepare", *PARTS))
-    parser.add_argument("--carry", type=Path, default=ROOT / CARRY, help="what is prepared, and brought to the GPU")
-    parser.add_argument("--out", type=Path, default=os.environ.get("OUT"), help="default: $OUT")
-    parser.add_argument("--seconds", type=float, help="of this part; by default as planned")
-    parser.add_argument("--python", default="3.12", help="version on the machine with the GPU, for its wheels")
-    chosen = parser.parse_args(given)
+    asked = usage.parser(__doc__)
+    asked.add_argument("part", choices=("prepare", *PARTS))
+    asked.add_argument("--carry", type=usage.path, default=ROOT / CARRY, help="what is brought to the GPU")
+    asked.add_argument("--out", type=usage.path, help="default: $OUT")
+    asked.add_argument("--seconds", type=usage.seconds, help="of this part; by default as planned")
+    asked.add_argument("--force", action="store_true", help="replace the files of an earlier session in DIR")
+    asked.add_argument("--python", default=PYTHON, help=f"of the machine with the GPU; default: {PYTHON}")
+    asked.add_argument("--target", default=TARGET, choices=TARGETS, help=f"of that GPU; default: {TARGET}")
+    chosen = asked.parse_args(given)
     carry = chosen.carry.resolve()
     if chosen.part == "prepare":
         from gpu_session_prepare import prepare
 
-        return prepare(ROOT, carry, chosen.python)
-    if not carry.is_dir():
-        print(f"{carry}: nothing was prepared; run before: benchmarks/gpu_session.sh prepare", file=sys.stderr)
-        return 2
-    if chosen.out is None:
-        parser.error("--out is needed where $OUT is not set")
-    chosen.out.mkdir(parents=True, exist_ok=True)
+        return prepare(ROOT, carry, chosen.python, chosen.target)
+    named = chosen.out or (Path(os.environ["OUT"]) if os.environ.get("OUT") else None)
+    if named is None:
+        asked.error("--out is needed where $OUT is not set")
+    out = named.resolve()
+    usage.try_outputs(asked, [("--out", out)], kind="folder", force=True)
+    gpus = find_gpus()
+    capability = (gpus.found[0].target.major, gpus.found[0].target.minor) if gpus.found else None
+    if wrong := faults(carry, capability):
+        print(*(f"{carry}: {one}" for one in wrong), sep="\n", file=sys.stderr)
+        print(f"Prepare it elsewhere, and bring it: {preparation(carry, capability)}", file=sys.stderr)
+        return usage.WRONG_USAGE
+    if not gpus.found:
+        return usage.without_gpu(gpus.reason)
     seconds, steps = PARTS[chosen.part]
+    planned = steps(carry, out, sys.executable)
+    summary = out / f"summary-{chosen.part}.txt"
+    written = [summary, *(out / name for step in planned for name in (f"{step.name}.log", *step.writes))]
+    if out.exists():
+        usage.try_outputs(asked, [("--out", file) for file in written], force=chosen.force)
+    out.mkdir(parents=True, exist_ok=True)
     budget = Budget(chosen.seconds or seconds, clock)
     with tempfile.TemporaryDirectory() as site:
         environment = surroundings(carry, unpacked(carry, Path(site)))
-        planned = steps(carry, chosen.out.resolve(), sys.executable)
-        summary = chosen.out / f"summary-{chosen.part}.txt"
-        return perform(planned, budget, chosen.out, summary, environment, execute or run_limited, clock)
+        return perform(planned, budget, out, summary, environment, execute or run_limited, clock)
+
+
+def preparation(carry: Path, capability: tuple[int, int] | None) -> str:
+    """The command that prepares all for this machine."""
+    words = [COMMAND, "prepare", *(("--carry", str(carry)) if carry != ROOT / CARRY else ())]
+    words += ["--python", "{}.{}".format(*sys.version_info)]
+    fitting = [target for target in TARGETS if capability and fits(int(target.removeprefix("sm_")), capability)]
+    return shlex.join([*words, *(("--target", fitting[-1]) if fitting else ())])
 
 
 def perform(
@@ -85,14 +115,24 @@ def perform(
     execute: Execute,
     clock: Callable[[], float],
 ) -> int:
-    """Every step in order; 1 if one failed, was killed or was left out."""
+    """Every step in order; 1 if one failed, was killed or was left out.
+
+    Raises:
+        SystemExit: a signal ended a step, which has its line.
+    """
     wrong = False
     for number, step in enumerate(steps):
-        begun = clock()
-        outcome = one(step, budget, out / f"{step.name}.log", environment, execute)
+        begun, ending = clock(), None
+        log = out / f"{step.name}.log"
+        try:
+            outcome = one(step, budget, log, environment, execute)
+        except SystemExit as signalled:
+            ending, outcome = signalled, Outcome("ended", f"with the session: {last_line(log)}")
         line = f"{outcome.kind:9}{step.name:14}{clock() - begun:7.1f} s  {outcome.words}".rstrip()
         append(summary, f"{line}\n", first=number == 0)
         print(line, flush=True)
+        if ending is not None:
+            raise ending
         wrong = wrong or outcome.kind not in ("passed", "absent")
     return int(wrong)
 
@@ -115,24 +155,28 @@ def one(step: Step, budget: Budget, log: Path, environment: Mapping[str, str], e
 
 def run_limited(command: Sequence[str], log: Path, seconds: float, environment: Mapping[str, str]) -> int | None:
     """As `Execute`; whatever the command started ends with it."""
+    started = None
     with log.open("wb") as stream:
-        started = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            cwd=ROOT,
-            env=environment,
-            process_group=0,  # not a session of its own, which would outlive this program where that is killed
-        )
         try:
+            with usage.uninterrupted():
+                started = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    cwd=ROOT,
+                    env=environment,
+                    process_group=0,  # not a session of its own, which would outlive this program where that is killed
+                )
             return started.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
+            if started is not None:
+                with usage.uninterrupted():
+                    with suppress(ProcessLookupError):
+                        os.killpg(started.pid, signal.SIGKILL)
+                    started.wait()
 
 
 def last_line(log: Path) -> str:
@@ -156,15 +200,15 @@ def surroundings(carry: Path, site: Path) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "MMCAF_ON_GPU": "1",  # a test that is skipped has shown nothing
-        "MMCAF_MSDC_FATBIN": str(carry / "msdc.fatbin"),
-        "MMCAF_CUBINS": str(carry / "cubin"),
+        "MMCAF_MSDC_FATBIN": str(carry / FATBIN),
+        "MMCAF_CUBINS": str(carry / CUBINS),
         "MMCAF_CACHE": str(site / "cache"),
     }
 
 
 def unpacked(carry: Path, site: Path) -> Path:
     """A folder with the carried packages that this Python lacks."""
-    for wheel in sorted((carry / "wheels").glob("*.whl")):
+    for wheel in wheels(carry):
         try:
             version(wheel.name.split("-")[0])
         except PackageNotFoundError:
@@ -174,4 +218,4 @@ def unpacked(carry: Path, site: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

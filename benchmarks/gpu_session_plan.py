@@ -1,10 +1,11 @@
 """The steps of gpu_session.py: what is run on a lent GPU, in which order, and after how long it is killed."""
 
 import importlib.util
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from gpu_session_carried import CUBINS, FATBIN
 
 HERE = Path(__file__).resolve().parent
 PROFILED = ("msdc", "groupnorm_act", "msca_attention", "upsample_dw", "kan", "fusion_head")
@@ -13,11 +14,15 @@ MEASURED = (*PROFILED, "cross_attention", "msdc (CUDA C++)")
 
 @dataclass(frozen=True)
 class Step:
-    """A command, killed after so many seconds; one whose program is not installed is passed over."""
+    """A command, killed after so many seconds; one whose program is not installed is passed over.
+
+    writes: the files, beside its log, that it writes into the folder of results.
+    """
 
     name: str
     seconds: float
     command: tuple[str, ...]
+    writes: tuple[str, ...] = ()
 
 
 def correctness(carry: Path, out: Path, python: str) -> list[Step]:
@@ -28,7 +33,7 @@ def correctness(carry: Path, out: Path, python: str) -> list[Step]:
         return Step(name, seconds, (*command, *(f"tests/{file}" for file in files)))
 
     def sanitizer(tool: str) -> Step:
-        small = (python, str(HERE / "single_calls.py"), "--small", "--fatbin", str(carry / "msdc.fatbin"))
+        small = (python, str(HERE / "single_calls.py"), "--small", "--fatbin", str(carry / FATBIN))
         return Step(tool, 60, ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *small))
 
     several = ("-p", "xdist", "-n", "8") if importlib.util.find_spec("xdist") else ()
@@ -45,24 +50,25 @@ def correctness(carry: Path, out: Path, python: str) -> list[Step]:
 
 def numbers(carry: Path, out: Path, python: str) -> list[Step]:
     """Part 2."""
-    fatbin = ("--fatbin", str(carry / "msdc.fatbin"))
+    fatbin = ("--fatbin", str(carry / FATBIN))
     ours = ("--providers", "ours", "eager", "--precision", "fp16", "--seconds", "85", *fatbin)
     each = (word for kernel in MEASURED for word in ("--kernel", kernel))
-    kernels = (python, str(HERE / "kernels.py"), "--output", str(out / "kernels.csv"), *each, *ours)
-    rows = ("--output", str(out / "network.csv"), "--table", str(out / "network-kernels.csv"), "--seconds", "90")
-    variants = (python, str(HERE / "network_variants.py"), str(carry / "network"), *rows)
+    table, network, of_network = "kernels.csv", "network.csv", "network-kernels.csv"
+    kernels = (python, str(HERE / "kernels.py"), "--force", "--output", str(out / table), *each, *ours)
+    rows = ("--output", str(out / network), "--table", str(out / of_network), "--seconds", "90")
+    variants = (python, str(HERE / "network_variants.py"), str(carry / "network"), "--force", *rows)
     return [
-        Step("rows", 100, kernels),
-        Step("network", 110, variants),
+        Step("rows", 100, kernels, (table,)),
+        Step("network", 110, variants, (network, of_network)),
         Step("ncu", 80, (*profiler(carry), python, str(HERE / "single_calls.py"), "--kernel", *PROFILED)),
     ]
 
 
 def profiler(carry: Path) -> tuple[str, ...]:
     """Nsight Compute, for the kernels that were compiled beforehand alone; the card's clocks are left as they are."""
-    listed = carry / "cubin" / "kernels.json"
-    known = json.loads(listed.read_text(encoding="utf-8")) if listed.exists() else []
-    names = sorted({entry["kernel"] for entry in known}) or ["_kernel"]
+    from mmcaf_kernels.cubin import read_kernels
+
+    names = sorted({entry.kernel for entry in read_kernels(carry / CUBINS)})
     sections = ("SpeedOfLight", "MemoryWorkloadAnalysis", "Occupancy", "LaunchStats")
     wanted = (word for section in sections for word in ("--section", section))
     return ("ncu", "--clock-control", "none", "--csv", *wanted, "--kernel-name", f"regex:{'|'.join(names)}")

@@ -7,80 +7,83 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-WHEELS = (
-    "pydantic",
-    "pydantic-core",
-    "annotated-types",
-    "typing-extensions",
-    "typing-inspection",
-    "pydicom",
-    "nibabel",
-    "onnx",
-    "onnx-ir",
-    "ml-dtypes",
-    "protobuf",
-    "cuda-bindings",
-    "cuda-pathfinder",
-)
-"""What the steps, and an answer from a study, import beyond torch, Triton, NumPy, pytest and what these need; in the
-versions installed here."""
+from gpu_session_carried import CUBINS, FATBIN, LIST, WHEELS, write_list
 
 GLIBC = (17, 24, 27, 28)
-CAPABILITY = "90"
 LARGEST = 64 * 2**20
 """Bytes of the repository and what is carried, together."""
 
 
-MARK = ".made-by-gpu-session"
-
-
-def prepare(root: Path, carry: Path, python: str, largest: int = LARGEST) -> int:
-    """Make everything anew; 1 if something could not be made, or all of it is too large.
+def prepare(root: Path, carry: Path, python: str, target: str, largest: int = LARGEST) -> int:
+    """Make everything anew, for a version of Python and a GPU's target; 1 if not all could be made, or it is too large.
 
     A folder that holds anything and was not made here is left alone: 2.
     """
-    if carry.is_symlink() or carry.exists():
-        if carry.is_symlink() or not carry.is_dir() or (any(carry.iterdir()) and not (carry / MARK).is_file()):
-            print(f"{carry}: not a folder that was prepared here; choose another --carry", file=sys.stderr)
-            return 2
-        shutil.rmtree(carry)
-    carry.mkdir(parents=True)
-    (carry / MARK).touch()
-    makers: dict[str, Callable[[], None]] = {
-        "cubin": lambda: compile_cubins(carry / "cubin"),
-        "fatbin": lambda: compile_fatbin(root / "kernels" / "cuda" / "msdc.cu", carry / "msdc.fatbin"),
-        "wheels": lambda: fetch_wheels(carry / "wheels", python),
-        "network": lambda: export_networks(carry / "network"),
+    try:
+        if carry.is_symlink() or carry.exists():
+            if carry.is_symlink() or not carry.is_dir() or (any(carry.iterdir()) and not (carry / LIST).is_file()):
+                print(f"{carry}: not a folder that was prepared here; choose another --carry", file=sys.stderr)
+                return 2
+            shutil.rmtree(carry)
+        carry.mkdir(parents=True)
+        (carry / LIST).touch()
+    except OSError as failure:
+        print(f"{carry}: cannot be written, {failure.strerror}; choose another --carry", file=sys.stderr)
+        return 2
+    makers: dict[str, Callable[[Path], None]] = {
+        CUBINS: lambda made: compile_cubins(made, target),
+        FATBIN: lambda made: compile_fatbin(root / "kernels" / "cuda" / "msdc.cu", made, target),
+        "wheels": lambda made: fetch_wheels(made, python),
+        "network": export_networks,
     }
     wrong = False
     for name, make in makers.items():
         try:
-            make()
+            make(carry / name)
         except (OSError, subprocess.CalledProcessError, ImportError) as failure:
             wrong = True
+            remove(carry / name)  # half of it would be listed as whole
             print(f"{name}: {failure}", file=sys.stderr)
         else:
             print(f"{name}: made", flush=True)
-    carried, repository = size_of(carry), size_of_repository(root)
+    write_list(carry)
+    return int(wrong or not small_enough(root, carry, largest))
+
+
+def remove(path: Path) -> None:
+    """A file or folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def small_enough(root: Path, carry: Path, largest: int) -> bool:
+    """Whether both together are, after saying how large they are."""
+    try:
+        carried, repository = size_of(carry), size_of_repository(root)
+    except (OSError, subprocess.CalledProcessError) as failure:
+        print(f"{root}: how large the repository is cannot be told: {failure}", file=sys.stderr)
+        return False
     total = f"{carried / 2**20:.1f} MiB carried and {repository / 2**20:.1f} MiB of the repository"
     fits = carried + repository <= largest
     print(f"{total}, of at most {largest / 2**20:.0f} MiB", file=sys.stdout if fits else sys.stderr)
-    return int(wrong or not fits)
+    return fits
 
 
-def compile_cubins(folder: Path) -> None:
+def compile_cubins(folder: Path, target: str) -> None:
     """Every Triton kernel in every precision."""
-    command = [sys.executable, "-m", "mmcaf_kernels.aot", "--out", str(folder), "--target", f"sm_{CAPABILITY}"]
+    command = [sys.executable, "-m", "mmcaf_kernels.aot", "--out", str(folder), "--target", target]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-def compile_fatbin(source: Path, target: Path) -> None:
+def compile_fatbin(source: Path, made: Path, target: str) -> None:
     """The CUDA C++ kernel, with the flags of the native build."""
     compiler = shutil.which("nvcc")
     if compiler is None:
         raise FileNotFoundError("nvcc is not installed; it comes with the CUDA toolkit")
-    code = f"arch=compute_{CAPABILITY},code=sm_{CAPABILITY}"
-    subprocess.run([compiler, "-std=c++17", "-O3", "-gencode", code, "-fatbin", source, "-o", target], check=True)
+    code = f"arch={target.replace('sm', 'compute')},code={target}"
+    subprocess.run([compiler, "-std=c++17", "-O3", "-gencode", code, "-fatbin", source, "-o", made], check=True)
 
 
 def fetch_wheels(folder: Path, python: str) -> None:

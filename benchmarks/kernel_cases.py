@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from kernel_names import TWIN
 from torch import Tensor
 
 from mmcaf_kernels.cross_attention import cross_attention
@@ -29,6 +30,7 @@ from mmcaf_kernels.network import FEATURES, REGIONS, STAGES, TABLE_VALUES, TOKEN
 from mmcaf_kernels.upsample_dw import upsample_dw
 from mmcaf_kernels.upsample_dw.reference import upsample_dw as upsample_dw_reference
 
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1e-2}
 DEVICE = "cuda"
 
@@ -129,7 +131,7 @@ def msdc_case(
         return total.reshape(1, channels // 2, 2, *size).transpose(1, 2).reshape(x.shape)
 
     return Case(
-        "msdc" if native is None else "msdc (CUDA C++)",
+        "msdc" if native is None else TWIN,
         f"{stage} {list(x.shape)}",
         dtype,
         (lambda: msdc(x, taps, bias, order)) if native is None else (lambda: native(x, taps, bias, order)),

@@ -4,213 +4,63 @@ python benchmarks/kernels.py --output benchmarks/results/kernels.csv [--fatbin b
     [--providers ours eager] [--precision fp16] [--kernel msdc] [--seconds 300]
 
 Every kernel is compared with its float64 reference first; one that is off, and whatever raises, is left out and said on
-stderr, and the exit status is then 1. A row is in the file as soon as it is measured. Errors are
-relative to the largest value; that of the whole network ("network": FP16, one window, as the torch backend
+stderr, and the exit status is then 1, as where no row was measured. A row is in the file as soon as it is measured.
+Errors are relative to the largest value; that of the whole network ("network": FP16, one window, as the torch backend
 runs it; needs the export extra) is in logit. All are timed as CUDA graphs, so that no launch overhead on the host is
 counted, with a cold L2 cache (p50_us, p95_us, p99_us) and with a warm one (warm_p50_us); short ones many in a graph
 (batch), each on buffers of its own. Bytes and operations are the least that the result needs (docs/kernels.md).
-Without a GPU it says so and exits with status 2.
+Without a GPU it says so and exits with status 6.
 """
 
-import argparse
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from card import card_state
-from gpu_timing import BATCH, SHORT_BYTES, Times, gpu
-from gpu_timing import Timer as GpuTimer
-from kernel_cases import Case, Maker, makers
-from rows import Budget, RowFile, environment, said
+import usage
+from kernel_names import KERNELS, NETWORK, PROVIDERS, TWIN
+from rows import Budget, RowFile, environment
 
-from mmcaf_kernels.msdc.cuda import MsdcCuda
-
-PROVIDERS = ("ours", "eager", "torch.compile")
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-Timer = Callable[[Sequence[Callable[[], Any]], int], Times]
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What the card reaches: GB/s of a copy and GFLOP/s of multiply-adds, NaN where that could not be measured."""
-
-    copy: float
-    fma: float
+from mmcaf_kernels.targets import PRECISIONS
 
 
 def main() -> int:
     """Check, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--kernel", action="append", help="only this kernel; may be repeated")
-    parser.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
-    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
-    parser.add_argument("--seconds", type=float, help="begin nothing more after so long")
-    parser.add_argument("--fatbin", type=Path, help="also measure the CUDA C++ kernel of this file")
-    chosen = parser.parse_args()
-    if not torch.cuda.is_available():
-        print("no NVIDIA GPU that torch can use: nothing was measured", file=sys.stderr)
-        return 2
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output")
+    asked.add_argument("--runs", type=usage.count, default=100)
+    names = (*KERNELS, TWIN, NETWORK)
+    asked.add_argument("--kernel", action="append", choices=names, help="only this one; may be repeated")
+    asked.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
+    asked.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
+    asked.add_argument("--seconds", type=usage.seconds, help="begin nothing more after so long")
+    asked.add_argument("--fatbin", type=Path, help="also measure the CUDA C++ kernel of this file")
+    chosen = asked.parse_args()
+    kernels = chosen.kernel or ()
+    if TWIN in kernels and chosen.fatbin is None:
+        asked.error(f"--kernel '{TWIN}' is read from the file that --fatbin names")
+    if NETWORK in kernels and "fp16" not in chosen.precision:
+        asked.error(f"--kernel {NETWORK} is measured in fp16 alone, which --precision leaves out")
+    usage.try_outputs(asked, [("--output", chosen.output)], force=chosen.force, inputs=[chosen.fatbin])
+    if reason := usage.torch_missing():
+        return usage.without_gpu(reason)
+    import kernel_rows
+    from card import card_state
+    from gpu_timing import Timer, gpu
+
     budget = Budget(chosen.seconds)
-    timer = GpuTimer(card_state())
-    native, left_out = opened(chosen.fatbin)
+    timer = Timer(card_state())
+    native, left_out = kernel_rows.opened(chosen.fatbin)
     facts = {**gpu(), **environment(["torch", "triton"])}
-    ceilings = Ceilings(
-        ceiling("copy", lambda: copy_ceiling(timer, chosen.runs)),
-        ceiling("fma", lambda: fma_ceiling(timer, chosen.runs)),
+    ceilings = kernel_rows.Ceilings(
+        kernel_rows.ceiling("copy", lambda: kernel_rows.copy_ceiling(timer, chosen.runs)),
+        kernel_rows.ceiling("fma", lambda: kernel_rows.fma_ceiling(timer, chosen.runs)),
     )
-    wanted: Iterator[Maker] = chain.from_iterable(makers(PRECISIONS[name], native) for name in chosen.precision)
-    if "fp16" in chosen.precision and (not chosen.kernel or "network" in chosen.kernel):
-        wanted = chain(wanted, [network])
+    wanted = chain.from_iterable(kernel_rows.of_precision(name, native) for name in chosen.precision)
+    if "fp16" in chosen.precision and (not kernels or NETWORK in kernels):
+        wanted = chain(wanted, [kernel_rows.network])
     table = RowFile(chosen.output)
-    left_out += run(wanted, chosen.kernel, chosen.providers, timer, chosen.runs, ceilings, facts, table, budget)
-    return 1 if left_out else 0
-
-
-def run(
-    wanted: Iterator[Maker],
-    kernels: Sequence[str] | None,
-    providers: Sequence[str],
-    timer: Timer,
-    runs: int,
-    ceilings: Ceilings,
-    facts: dict[str, str],
-    table: RowFile,
-    budget: Budget,
-) -> int:
-    """Write a row for each case and provider while there is time; how many were left out for an error."""
-    left_out = 0
-    for make in wanted:
-        if budget.spent():
-            break
-        try:
-            case = make()
-            if kernels and case.kernel not in kernels:
-                continue
-            expected = case.reference()
-        except Exception as error:
-            left_out += said(f"{make}", error)
-            continue
-        for provider in providers:
-            if budget.spent():
-                break
-            try:
-                row = {**measured(case, make, provider, expected, timer, runs, ceilings), **facts}
-            except Exception as error:
-                left_out += said(f"{case.kernel} {case.shape} {case.dtype} {provider}", error)
-                continue
-            table.add(row)
-            print(row, file=sys.stderr)
-    if budget.spent():
-        print("the time is over: what is not in the table was not measured", file=sys.stderr)
-    return left_out
-
-
-def opened(fatbin: Path | None) -> tuple[MsdcCuda | None, int]:
-    """The CUDA C++ kernel, if one is given and opens; and how many were left out."""
-    try:
-        return (MsdcCuda(fatbin) if fatbin else None), 0
-    except Exception as error:
-        return None, said("msdc (CUDA C++)", error)
-
-
-def network() -> Case:
-    """The whole network's case."""
-    from kernels_network import network_case  # needs the export extra
-
-    from mmcaf_export.networks.mmcaf import MmcafConfig
-
-    return network_case(MmcafConfig())
-
-
-def function_of(case: Case, provider: str) -> Callable[[], Any]:
-    """What the provider runs."""
-    if provider == "torch.compile":  # graphs are ours
-        compiled: Callable[[], Any] = torch.compile(case.eager, mode="max-autotune-no-cudagraphs", fullgraph=True)
-        return compiled
-    return case.ours if provider == "ours" else case.eager
-
-
-def measured(
-    case: Case, make: Maker, provider: str, expected: Any, timer: Timer, runs: int, ceilings: Ceilings
-) -> dict[str, str]:
-    """One row.
-
-    Raises:
-        ArithmeticError: ours is further from the reference than allowed.
-    """
-    if provider == "torch.compile":
-        torch.compiler.reset()  # so that no shape of a former case makes this one's dynamic
-    function = function_of(case, provider)
-    found = function()
-    error = case.error(found, expected)
-    if provider == "ours" and not case.right(found, expected):
-        raise ArithmeticError(f"error {error:.1e}")
-    batch = BATCH if case.bytes < SHORT_BYTES else 1
-    others = [function_of(make(), provider) for _ in range(batch - 1)]
-    times = timer([function, *others], runs)
-    p50, p95, p99 = (float(np.percentile(times.cold, q)) for q in (50, 95, 99))
-    bandwidth, rate = case.bytes / p50 / 1e3, case.operations / p50 / 1e3  # of microseconds
-    return {
-        "kernel": case.kernel,
-        "shape": case.shape,
-        "precision": str(case.dtype).removeprefix("torch."),
-        "provider": provider,
-        "runs": str(runs),
-        "batch": str(batch),
-        "p50_us": f"{p50:.2f}",
-        "p95_us": f"{p95:.2f}",
-        "p99_us": f"{p99:.2f}",
-        "warm_p50_us": f"{float(np.percentile(times.warm, 50)):.2f}",
-        "gb_per_s": f"{bandwidth:.1f}",
-        "share_of_copy": f"{bandwidth / ceilings.copy:.2f}",
-        "gflop_per_s": f"{rate:.1f}",
-        "share_of_fma": f"{rate / ceilings.fma:.3f}",
-        "peak_mb": f"{times.peak / 2**20:.1f}",
-        "error": f"{error:.1e}",
-        "copy_gb_per_s": f"{ceilings.copy:.0f}",
-        "fma_gflop_per_s": f"{ceilings.fma:.0f}",
-        **times.state,
-    }
-
-
-def ceiling(name: str, measure: Callable[[], float]) -> float:
-    """What it measures, or NaN, said, if it raises."""
-    try:
-        return measure()
-    except Exception as error:
-        said(name, error)
-        return float("nan")
-
-
-def copy_ceiling(timer: Timer, runs: int) -> float:
-    """GB/s read and written by a copy of 1 GiB."""
-    source = torch.empty(2**28, device="cuda")
-    target = torch.empty_like(source)
-    times = timer([lambda: target.copy_(source)], runs)
-    return 2 * source.nbytes / float(np.percentile(times.cold, 50)) / 1e3
-
-
-def fma_ceiling(timer: Timer, runs: int) -> float:
-    """GFLOP/s of independent float32 multiply-adds."""
-    from mmcaf_kernels.fma_chain import STEPS, fma_chain_kernel
-
-    block, turns = 2048, 1000
-    programs = 16 * torch.cuda.get_device_properties(0).multi_processor_count
-    out = torch.empty(programs * block, device="cuda")
-
-    def start() -> None:
-        fma_chain_kernel[(programs,)](out, turns, steps=STEPS, block=block, num_warps=4, enable_fp_fusion=True)
-
-    times = timer([start], runs)
-    return 2 * STEPS * turns * block * programs / float(np.percentile(times.cold, 50)) / 1e3
+    left_out += kernel_rows.run(wanted, kernels, chosen.providers, timer, chosen.runs, ceilings, facts, table, budget)
+    return 1 if left_out or not table.rows else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

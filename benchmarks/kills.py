@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import usage
 from kill_scenarios import SCENARIOS, Scenario, check, command, former_write_bundle, import_all, prepare
 from kill_trials import CALLS, SIGNALS, Ended, Moment, Recorded, record, run, start
 from rows import Budget, RowFile, environment
@@ -147,16 +148,19 @@ class Lab:
 
 def main() -> int:
     """Kill what is asked for, print a line for each command, and write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked = usage.parser(__doc__)
     names = [scenario.name for scenario in SCENARIOS]
-    parser.add_argument("--moments", type=int, default=200, help="for each command")
-    parser.add_argument("--commands", nargs="+", choices=names, default=names)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--call", choices=CALLS, help="only at calls of this name, in order, in place of a draw")
-    parser.add_argument("--minutes", type=float, help="begin no further trial after so long, shared by the commands")
-    parser.add_argument("--former", action="store_true", help="with the write_bundle of commit 50593ee")
-    parser.add_argument("--output", type=Path, help="a CSV file for the rows")
-    given = parser.parse_args()
+    asked.add_argument("--moments", type=usage.count, default=200, help="for each command")
+    asked.add_argument("--commands", nargs="+", choices=names, default=names)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--call", choices=CALLS, help="only at calls of this name, in order, in place of a draw")
+    asked.add_argument(
+        "--minutes", type=usage.seconds, help="begin no further trial after so long, shared by the commands"
+    )
+    asked.add_argument("--former", action="store_true", help="with the write_bundle of commit 50593ee")
+    usage.add_outputs(asked, "--output", required=False)
+    given = asked.parse_args()
+    usage.try_outputs(asked, [("--output", given.output)], force=given.force)
     chosen = [scenario for scenario in SCENARIOS if scenario.name in given.commands]
     rows = None if given.output is None else RowFile(given.output)
     bad = 0
@@ -220,4 +224,4 @@ def row(name: str, tally: Tally, given: argparse.Namespace) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main())  # children inherit handlers, and these must be killed

@@ -8,24 +8,35 @@ spread; equal ones get equal seeds. Needs the export extra to write, and onnx to
 
 import hashlib
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import usage
 
 LARGE = 2**14
 """Values; what is smaller stays as it is."""
 FEW_SLICES = {"on": True, "off": False}
+NETWORK, INPUTS = "few_slices-{}", "inputs.npz"
+FILES = (*(f"{NETWORK.format(word)}.{ending}" for word in FEW_SLICES for ending in ("onnx", "json")), INPUTS)
+"""What is written."""
 
 
-def main(given: Sequence[str]) -> int:
+def main(given: Sequence[str] | None = None) -> int:
     """Write FOLDER/few_slices-on.onnx and -off.onnx with their weights' seeds, and inputs.npz."""
+    asked = usage.parser(__doc__)
+    asked.add_argument("folder", type=usage.path)
+    asked.add_argument("--force", action="store_true", help="write to the folder also if it is not empty")
+    chosen = asked.parse_args(given)
+    usage.try_outputs(asked, [("FOLDER", chosen.folder)], kind="folder", force=chosen.force)
+    if absent := [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]:
+        return usage.missing(f"{', '.join(absent)}: not installed; the extra export brings it: pip install '.[export]'")
     from mmcaf_export.networks.mmcaf import MmcafConfig
 
-    write(Path(given[0]), MmcafConfig())
+    write(chosen.folder, MmcafConfig())
     return 0
 
 
@@ -47,13 +58,13 @@ def write(folder: Path, config: Any) -> None:
     set_random_weights(network)
     network.load_state_dict({**network.state_dict(), **splines})  # noise in their place would be no splines
     inputs = entry.example_inputs(config, 1, seed=0)
-    np.savez(folder / "inputs.npz", **{name: tensor.numpy() for name, tensor in inputs.items()})
+    np.savez(folder / INPUTS, **{name: tensor.numpy() for name, tensor in inputs.items()})
     for word, kept in FEW_SLICES.items():
         rewrites = [rewrite for rewrite in entry.rewrites if kept or rewrite.name != "few_slices"]
         with tempfile.TemporaryDirectory() as scratch:
             whole = Path(scratch, "whole.onnx")
             export_onnx(rewritten(network, rewrites, inputs), inputs, whole)
-            hollow(whole, folder / f"few_slices-{word}.onnx")
+            hollow(whole, folder / f"{NETWORK.format(word)}.onnx")
 
 
 def hollow(source: Path, target: Path) -> None:
@@ -89,4 +100,4 @@ def fill(source: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    usage.run(main)

@@ -6,28 +6,25 @@ FOLDER is what network_files.py wrote. Variants: the rewrite few_slices, channel
 them, and cuDNN's algorithms timed instead of chosen by its heuristics, each on and off; the usual one first, then those
 that differ from it in one thing. Each is compared with the same network in FP32, operator by operator and without
 kernels, and timed as its one CUDA graph, with a cold and with a warm L2 cache. Rows are written at once; a variant that
-is wrong or raises is left out, and the exit status is then 1. Needs onnx, onnx-ir and ml-dtypes.
+is wrong or raises is left out, and the exit status is then 1, as where no row was measured. Needs onnx, onnx-ir and
+ml-dtypes. Without a GPU it says so and exits with status 6.
 """
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from card import card_state
-from gpu_timing import Timer, gpu
-from network_files import fill
+import usage
+from network_files import FILES, INPUTS, NETWORK, fill
 from rows import Budget, RowFile, environment, said
 
-from mmcaf_export.onnx_files import load_model, save_model
-from mmcaf_export.precision.typed import lower_precision
-from mmcaf_kernels.graph import Network, Program
+if TYPE_CHECKING:
+    from mmcaf_kernels.graph import Program
 
 TOLERANCE = 2e-2  # of the logit in FP16, as in the golden self-test
 Inputs = dict[str, np.ndarray]
@@ -55,20 +52,26 @@ VARIANTS = sorted((Variant(*on) for on in product((True, False), repeat=3)), key
 
 def main(given: Sequence[str] | None = None) -> int:
     """Check, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=50)
-    parser.add_argument("--seconds", type=float, help="begin no other variant after so long")
-    chosen = parser.parse_args(given)
+    asked = usage.parser(__doc__)
+    asked.add_argument("folder", type=Path)
+    usage.add_outputs(asked, "--output", "--table")
+    asked.add_argument("--runs", type=usage.count, default=50)
+    asked.add_argument("--seconds", type=usage.seconds, help="begin no other variant after so long")
+    chosen = asked.parse_args(given)
     budget = Budget(chosen.seconds)
-    if not torch.cuda.is_available():
-        print("no NVIDIA GPU that torch can use: nothing was measured", file=sys.stderr)
-        return 2
+    if absent := [name for name in FILES if not (chosen.folder / name).is_file()]:
+        asked.error(f"{chosen.folder}: not what network_files.py writes, without {', '.join(absent)}")
+    places = [("--output", chosen.output), ("--table", chosen.table)]
+    usage.try_outputs(asked, places, force=chosen.force, inputs=[chosen.folder])
+    if reason := usage.torch_missing():
+        return usage.without_gpu(reason)
+    from card import card_state
+    from gpu_timing import Timer, gpu
+
     facts = {**gpu(), **environment(["torch", "triton"])}
     tables = RowFile(chosen.output), RowFile(chosen.table)
-    return run(chosen.folder, tables, chosen.runs, facts, Timer(card_state()), kernel_times, budget, "cuda:0")
+    status = run(chosen.folder, tables, chosen.runs, facts, Timer(card_state()), kernel_times, budget, "cuda:0")
+    return status if tables[0].rows else 1
 
 
 def run(
@@ -77,12 +80,12 @@ def run(
     runs: int,
     facts: Mapping[str, str],
     timer: Any,
-    profile: Callable[[Program], dict[str, tuple[int, float]]],
+    profile: Callable[["Program"], dict[str, tuple[int, float]]],
     budget: Budget,
     device: str,
 ) -> int:
     """A row for each variant, and one for each of its kernels, while there is time; 1 if one was left out as wrong."""
-    with np.load(folder / "inputs.npz") as stored:
+    with np.load(folder / INPUTS) as stored:
         inputs: Inputs = dict(stored)
     left_out = 0
     with tempfile.TemporaryDirectory() as scratch:
@@ -109,8 +112,12 @@ class Networks:
 
     def low(self, few_slices: bool) -> tuple[Path, np.ndarray]:
         """The network in FP16, and the logit in FP32."""
+        from mmcaf_export.onnx_files import load_model, save_model
+        from mmcaf_export.precision.typed import lower_precision
+        from mmcaf_kernels.graph import Network
+
         if few_slices not in self._made:
-            name = f"few_slices-{'on' if few_slices else 'off'}"
+            name = NETWORK.format("on" if few_slices else "off")
             whole, low = (self._scratch / f"{name}.{precision}.onnx" for precision in ("fp32", "fp16"))
             fill(self._folder / f"{name}.onnx", whole)
             expected = Network(whole, device=self.device, fused=False).program(self.shapes)(self.inputs)["logit"]
@@ -128,13 +135,15 @@ def measure(
     runs: int,
     facts: Mapping[str, str],
     timer: Any,
-    profile: Callable[[Program], dict[str, tuple[int, float]]],
+    profile: Callable[["Program"], dict[str, tuple[int, float]]],
 ) -> None:
     """Write a variant's row, and those of its kernels.
 
     Raises:
         ArithmeticError: its logit is further from that in FP32 than allowed, or not the same in two runs.
     """
+    from mmcaf_kernels.graph import Network
+
     path, expected = networks.low(variant.few_slices)
     network = Network(path, device=networks.device, innermost=variant.innermost, benchmark=variant.benchmark)
     program = network.program(networks.shapes)
@@ -164,8 +173,10 @@ def measure(
         tables[1].add({**variant.row(), "kernel": name, "launches": str(count), "us": f"{spent:.2f}"})
 
 
-def kernel_times(program: Program) -> dict[str, tuple[int, float]]:
+def kernel_times(program: "Program") -> dict[str, tuple[int, float]]:
     """Each kernel's launches and microseconds in one run, as the driver's profiling interface tells."""
+    import torch
+
     program.launch()
     torch.cuda.synchronize()
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
@@ -178,4 +189,4 @@ def kernel_times(program: Program) -> dict[str, tuple[int, float]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

@@ -44,9 +44,13 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
 
 
 class RowFile:
-    """A table that is on the disk after every row, so that a run that is ended loses none; replaces a former file."""
+    """A table that is on the disk after every row, so that a run that is ended loses none; replaces a former file.
+
+    rows: how many it has.
+    """
 
     def __init__(self, path: Path) -> None:
+        self.rows = 0
         self._path = path
         self._columns: list[str] = []
 
@@ -64,6 +68,7 @@ class RowFile:
             writer.writeheader()
         writer.writerow(row)
         append(self._path, text.getvalue(), first=first)
+        self.rows += 1
 
 
 def append(path: Path, text: str, *, first: bool) -> None:

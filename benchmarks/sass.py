@@ -13,6 +13,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import usage
+
 SOURCE = Path(__file__).parents[1] / "kernels" / "cuda" / "msdc.cu"
 TARGETS = ("sm_89", "sm_90")
 COUNTED = ("FFMA", "FMUL", "FADD")
@@ -20,11 +22,11 @@ COLUMNS = ("compiler", "target", "kernel", "registers", "spilled_bytes", *COUNTE
 
 
 def main() -> int:
-    """Print the table."""
+    """Print the table; 6 without compilers."""
+    usage.parser(__doc__).parse_args()
     compiler, disassembler = shutil.which("nvcc"), nvdisasm()
     if compiler is None or disassembler is None:
-        sys.stderr.write("nvcc and nvdisasm are needed; install the CUDA toolkit.\n")
-        return 1
+        return usage.missing("nvcc and nvdisasm are needed: install the CUDA toolkit.")
     table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     table.writeheader()
     for target in TARGETS:
@@ -107,4 +109,4 @@ def _instructions(section: str) -> list[Instruction]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import usage
 from rows import environment, percentiles, write_rows
 
 from mmcaf_engine import Answerer, load_bundle, open_session
@@ -40,13 +41,14 @@ class Silent(Stopwatch):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, default=demo_bundle())
-    parser.add_argument("--backend", nargs="*", default=["openvino", "onnxruntime"])
-    parser.add_argument("--slices", type=int, default=26)
-    parser.add_argument("--pairs", type=int, default=200)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output")
+    asked.add_argument("--bundle", type=Path, default=demo_bundle())
+    asked.add_argument("--backend", nargs="*", default=["openvino", "onnxruntime"])
+    asked.add_argument("--slices", type=usage.count, default=26)
+    asked.add_argument("--pairs", type=usage.count, default=200)
+    arguments = asked.parse_args()
+    usage.try_outputs(asked, [("--output", arguments.output)], force=arguments.force)
     with tempfile.TemporaryDirectory() as scratch:
         write_study(Path(scratch), arguments.slices)
         rows = [measured(arguments, Path(scratch), backend) for backend in arguments.backend]
@@ -115,4 +117,4 @@ def cost_alone_ms(watch: Stopwatch) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    usage.run(main)

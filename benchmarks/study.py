@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import usage
 from rows import environment, percentiles, write_rows
 
 from mmcaf_engine import Answerer, Bundle, load_bundle, open_session
@@ -38,19 +39,21 @@ STAGES = ("read", "geometry", "record", "decode", "preprocess", "open", "copy_in
 
 def main() -> None:
     """Write the study, measure answers and windows in one process and cold answers in one each, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--bundle", type=Path, default=demo_bundle())
-    parser.add_argument("--backend", default="auto")
-    parser.add_argument("--precision", default="auto")
-    parser.add_argument("--slices", type=int, default=300)
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--windows", type=int, default=5, help="Single windows measured between two answers.")
-    parser.add_argument("--study", type=Path, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output", required=False)
+    asked.add_argument("--bundle", type=Path, default=demo_bundle())
+    asked.add_argument("--backend", default="auto")
+    asked.add_argument("--precision", default="auto")
+    asked.add_argument("--slices", type=usage.count, default=300)
+    asked.add_argument("--runs", type=usage.count, default=10)
+    asked.add_argument("--windows", type=usage.count, default=5, help="Single windows measured between two answers.")
+    asked.add_argument("--study", type=Path, help=argparse.SUPPRESS)
+    arguments = asked.parse_args()
     if arguments.study:
         print(json.dumps(with_open_session(arguments)))
         return
+    output = usage.given(asked, "--output", arguments.output)
+    usage.try_outputs(asked, [("--output", output)], force=arguments.force, inputs=[arguments.bundle])
     with tempfile.TemporaryDirectory() as scratch:
         arguments.study = Path(scratch)
         write_study(arguments.study, arguments.slices)
@@ -58,7 +61,7 @@ def main() -> None:
     facts = environment(["numpy", "pydicom", "onnxruntime", "openvino"])
     for row in rows:
         print(row)
-    write_rows(arguments.output, [{**row, **facts} for row in rows])
+    write_rows(output, [{**row, **facts} for row in rows])
 
 
 def write_study(folder: Path, slices: int) -> None:
@@ -76,7 +79,7 @@ def record_file(folder: Path, bundle: Bundle) -> Path | None:
 
 def in_own_process(arguments: argparse.Namespace) -> list[dict[str, str]]:
     """This script again, on the study that was written, so that peak memory is of the answers alone."""
-    options = ("output", "bundle", "backend", "precision", "runs", "windows", "study")
+    options = ("bundle", "backend", "precision", "runs", "windows", "study")
     command = [sys.executable, __file__, *(f"--{name}={getattr(arguments, name)}" for name in options)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     rows: list[dict[str, str]] = json.loads(done.stdout.splitlines()[-1])
@@ -143,10 +146,10 @@ def cold(arguments: argparse.Namespace) -> dict[str, str]:
     for _ in range(arguments.runs + 1):
         started = time.perf_counter()
         process = subprocess.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
+        _, status, used = os.wait4(process.pid, 0)
         spent.append((time.perf_counter() - started) * 1e3)
-        cpu.append(usage.ru_utime + usage.ru_stime)
-        peak = max(peak, usage.ru_maxrss)
+        cpu.append(used.ru_utime + used.ru_stime)
+        peak = max(peak, used.ru_maxrss)
         if status:
             raise SystemExit(f"{command}: exit status {status}")
         result = json.loads(answer.read_text(encoding="utf-8"))
@@ -172,8 +175,8 @@ def milliseconds(run: Callable[[], object]) -> float:
 
 
 def cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 def medians(stages: list[dict[str, float]]) -> dict[str, str]:
@@ -181,4 +184,4 @@ def medians(stages: list[dict[str, float]]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    usage.run(main)

@@ -4,122 +4,57 @@ python -m mmcaf_kernels.aot --out DIR [--target sm_89]... [--precision fp16]...
 """
 
 import argparse
-import hashlib
-import json
 import sys
+import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor
+from .targets import PRECISIONS, TARGETS
 
-from .compiled import SHARED_MEMORY, TARGETS, Binary, compile_launch
-from .launch import Launch
-from .network import calls
-
-PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-HEADER = f"{'target':8}{'kernel':28}{'precision':11}{'warps':>6}{'registers':>10}{'shared':>8}{'spills':>8}  shapes\n"
-
-
-@dataclass(frozen=True)
-class Job:
-    """One binary to make, and the network's launches of it, as kernels.json describes them."""
-
-    launch: Launch
-    precision: str
-    launches: list[dict[str, Any]]
+WRONG, UNAVAILABLE = 2, 6
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write DIR/TARGET/NAME.cubin and DIR/kernels.json; 1 when a kernel spills or asks for too much shared memory."""
+    """Compile; 1 when a kernel spills or asks for too much shared memory, 2 where DIR is refused, 6 without Triton."""
     parser = argparse.ArgumentParser(prog="python -m mmcaf_kernels.aot", description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the binaries")
-    parser.add_argument("--target", action="append", choices=TARGETS, help="default: all")
-    parser.add_argument("--precision", action="append", choices=tuple(PRECISIONS), help="default: all")
-    chosen = parser.parse_args(arguments)
-    sys.stdout.write(HEADER)
-    listed, wrong = [], []
-    for job in jobs(chosen.precision or tuple(PRECISIONS)):
-        for target in chosen.target or TARGETS:
-            binary = compile_launch(job.launch, target)
-            listed.append(_write(chosen.out, job, binary))
-            sys.stdout.write(_row(job, binary))
-            if binary.spills or binary.shared_memory > SHARED_MEMORY[target]:
-                wrong.append(f"{binary.kernel} ({job.precision}) for {target}")
-    (chosen.out / "kernels.json").write_text(json.dumps(listed, indent=1) + "\n", encoding="utf-8")
-    if wrong:
-        sys.stderr.write(f"Registers spilt or shared memory beyond the target's: {'; '.join(wrong)}.\n")
-    return int(bool(wrong))
-
-
-def jobs(precisions: Sequence[str]) -> list[Job]:
-    """The network's launches without repetition."""
-    found: dict[str, Job] = {}
-    for precision in precisions:
-        for kernel, shape, make in calls(PRECISIONS[precision]):
-            for step, launch in enumerate(make()):
-                job = found.setdefault(_identity(launch), Job(launch, precision, []))
-                job.launches.append({"call": f"{kernel} {shape}", "step": step, **_described(launch)})
-    return list(found.values())
-
-
-def _described(launch: Launch) -> dict[str, Any]:
-    """Grid, numbers, and the types and shapes of the tensors."""
-    given = launch.arguments.items()
-    return {
-        "grid": list(launch.grid),
-        "numbers": {name: value for name, value in given if isinstance(value, int | float)},
-        "tensors": {
-            name: {"type": str(value.dtype).removeprefix("torch."), "shape": list(value.shape)}
-            for name, value in given
-            if isinstance(value, Tensor)
-        },
-    }
-
-
-def _identity(launch: Launch) -> str:
-    """What decides the binary: kernel, constants, types and Triton's special cases of whole numbers."""
-    kinds = {name: _kind(value) for name, value in launch.arguments.items()}
-    return f"{launch.kernel.__name__} {launch.constants} {launch.warps} {kinds}"
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return str(value.dtype)
-    if type(value) is int:
-        return f"int {value == 1} {value % 16 == 0} {value >= 2**31}"
-    return type(value).__name__
-
-
-def _write(folder: Path, job: Job, binary: Binary) -> dict[str, Any]:
-    digest = hashlib.sha256(binary.cubin).hexdigest()
-    file = Path(binary.target) / f"{binary.kernel}-{digest[:16]}.cubin"
-    (folder / binary.target).mkdir(parents=True, exist_ok=True)
-    (folder / file).write_bytes(binary.cubin)
-    return {
-        "file": file.as_posix(),
-        "sha256": digest,
-        "kernel": binary.kernel,
-        "target": binary.target,
-        "precision": job.precision,
-        "signature": [asdict(argument) for argument in binary.signature],
-        "fixed": binary.fixed,
-        "scratch": binary.scratch,
-        "warps": job.launch.warps,
-        "registers": binary.registers,
-        "shared_memory": binary.shared_memory,
-        "spills": binary.spills,
-        "launches": job.launches,
-    }
-
-
-def _row(job: Job, binary: Binary) -> str:
-    return (
-        f"{binary.target:8}{binary.kernel:28}{job.precision:11}{job.launch.warps:6}{binary.registers:10}"
-        f"{binary.shared_memory:8}{binary.spills:8}  {', '.join(launch['call'] for launch in job.launches)}\n"
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="for the binaries: a new or empty folder"
     )
+    parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated; default: all")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="may be repeated; default: all")
+    parser.add_argument("--force", action="store_true", help="write to DIR also if it is not empty")
+    chosen = parser.parse_args(arguments)
+    if absent := [name for name in ("torch", "triton") if find_spec(name) is None]:
+        how = "the extra `kernels` brings it: pip install '.[kernels]', in this project's folder"
+        return _said(f"{' and '.join(absent)} cannot be imported; {how}.", UNAVAILABLE)
+    if refused := _refused(chosen.out, chosen.force):
+        return _said(f"--out {chosen.out}: {refused}.", WRONG)
+    from .ahead import compile_all
+
+    if wrong := compile_all(chosen.out, chosen.target or TARGETS, chosen.precision or PRECISIONS):
+        return _said(f"Registers spilt or shared memory beyond the target's: {'; '.join(wrong)}.", 1)
+    return 0
+
+
+def _refused(folder: Path, force: bool) -> str | None:
+    """Why nothing can be written to the folder, which is made if it is not there."""
+    try:
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            return "a folder is expected, not a file or link"
+        if folder.exists() and any(folder.iterdir()) and not force:
+            return "the folder is not empty; choose another, or give --force"
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except (OSError, ValueError) as failure:
+        return f"cannot be written, {getattr(failure, 'strerror', None) or failure}"
+
+
+def _said(what: str, status: int) -> int:
+    """The exit status, after saying why."""
+    sys.stderr.write(f"{what}\n")
+    return status
 
 
 if __name__ == "__main__":

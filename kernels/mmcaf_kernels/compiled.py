@@ -12,10 +12,8 @@ from torch import Tensor
 
 from .cubin import Argument
 from .launch import OPTIONS, Launch
+from .targets import TARGETS
 
-SHARED_MEMORY = {"sm_75": 65536, "sm_80": 166912, "sm_86": 101376, "sm_89": 101376, "sm_90": 232448, "sm_120": 101376}
-"""Bytes that one program may use, per target (CUDA C++ Programming Guide, technical specifications)."""
-TARGETS = tuple(SHARED_MEMORY)
 _TYPES = {
     torch.float32: "fp32",
     torch.float16: "fp16",

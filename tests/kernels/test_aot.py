@@ -4,16 +4,18 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
-from mmcaf_kernels import aot, cross_attention, groupnorm_act, kan, msca_attention, msdc, upsample_dw
-from mmcaf_kernels.compiled import TARGETS, Binary, compile_launch
+from mmcaf_kernels import ahead, aot, cross_attention, groupnorm_act, kan, msca_attention, msdc, upsample_dw
+from mmcaf_kernels.compiled import Binary, compile_launch
 from mmcaf_kernels.launch import Launch
 from mmcaf_kernels.network import calls
+from mmcaf_kernels.targets import TARGETS
 
 KERNELS = {
     "msdc_kernel",
@@ -52,7 +54,7 @@ def test_every_kernel_compiles_for_one_target(compiled: tuple[Path, str]) -> Non
 @pytest.mark.full
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_kernel_compiles_for_every_target(target: str) -> None:
-    one_of_each = {job.launch.kernel.__name__: job.launch for job in aot.jobs(["bf16"])}
+    one_of_each = {job.launch.kernel.__name__: job.launch for job in ahead.jobs(["bf16"])}
     assert set(one_of_each) == KERNELS
     for launch in one_of_each.values():
         binary = compile_launch(launch, target)
@@ -112,15 +114,15 @@ def test_spills_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     def spilling(launch: Launch, target: str) -> Binary:
         return Binary(launch.kernel.__name__, target, b"", 255, 0, 8 if "kan" in launch.kernel.__name__ else 0)
 
-    monkeypatch.setattr(aot, "compile_launch", spilling)
-    assert aot.main(["--out", str(tmp_path), "--target", "sm_90", "--precision", "fp32"]) == 1
+    monkeypatch.setattr(ahead, "compile_launch", spilling)
+    assert aot.main(["--out", str(tmp_path / "made"), "--target", "sm_90", "--precision", "fp32"]) == 1
     assert "kan_kernel (fp32) for sm_90." in capsys.readouterr().err
 
 
 def test_too_much_shared_memory_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aot, "compile_launch", lambda launch, target: Binary("big", target, b"", 32, 65537, 0))
-    assert aot.main(["--out", str(tmp_path), "--target", "sm_75", "--precision", "fp32"]) == 1
-    assert aot.main(["--out", str(tmp_path), "--target", "sm_80", "--precision", "fp32"]) == 0
+    monkeypatch.setattr(ahead, "compile_launch", lambda launch, target: Binary("big", target, b"", 32, 65537, 0))
+    assert aot.main(["--out", str(tmp_path / "made"), "--target", "sm_75", "--precision", "fp32"]) == 1
+    assert aot.main(["--out", str(tmp_path / "made"), "--target", "sm_80", "--precision", "fp32", "--force"]) == 0
 
 
 def test_unknown_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -130,6 +132,54 @@ def test_unknown_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     launch = next(calls(torch.float32))[2]()[0]
     with pytest.raises(ValueError, match=r"target is 'sm_30'; expected one of sm_75"):
         compile_launch(launch, "sm_30")
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def full(path: Path) -> None:
+    path.mkdir()
+    (path / "kernels.json").write_text("precious")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (Path.touch, "not a file or link"),
+        (dangling, "not a file or link"),
+        (full, "not empty; choose another, or give --force"),
+        (None, "cannot be written, "),
+    ],
+    ids=["file", "link", "full", "unwritable"],
+)
+def test_a_folder_that_is_none_is_refused_before_the_work(
+    make: Callable[[Path], None] | None,
+    why: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(ahead, "compile_launch", Mock(side_effect=AssertionError("nothing is compiled")))
+    folder = tmp_path / "made" if make else Path("/proc/x")
+    if make:
+        make(folder)
+    assert aot.main(["--out", str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"--out {folder}: ") and why in said.err and said.err.count("\n") == 1
+    assert said.out == "" and not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("absent", ["torch", "triton"])
+def test_without_triton_the_extra_is_named(
+    absent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(aot, "find_spec", lambda name: None if name == absent else name)
+    monkeypatch.setattr(ahead, "compile_all", Mock(side_effect=AssertionError("something is compiled")))
+    assert aot.main(["--out", str(tmp_path / "made")]) == 6
+    said = capsys.readouterr().err
+    assert said.startswith(f"{absent} cannot be imported") and "extra `kernels`" in said and said.count("\n") == 1
+    assert not (tmp_path / "made").exists()
 
 
 def test_native_build_has_the_same_targets() -> None:

@@ -1,8 +1,6 @@
 """The kernels' benchmark: its baselines compute what the kernels do, its least costs are right, no GPU no rows."""
 
 import csv
-import importlib.util
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -22,28 +20,16 @@ import torch
 
 from kernels.harness import relative_error
 from kernels.networks import MEAN
+from kernels.scripts import load
 
 ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
 CARDS = ((272, 15.1), (1008, 82.6), (4800, 66.9))  # GB/s and TFLOP/s in float32: RTX 4060, RTX 4090, H200
-
-
-def load(name: str, monkeypatch: pytest.MonkeyPatch, module_name: str = "") -> ModuleType:
-    """A script of the benchmarks, as the module that others of them import."""
-    module_name = module_name or name
-    spec = importlib.util.spec_from_file_location(module_name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, module_name, module)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The benchmark's cases as they are."""
-    return load("kernel_cases", monkeypatch)
+    return load(monkeypatch, "kernel_names", "kernel_cases")
 
 
 @pytest.fixture
@@ -71,11 +57,8 @@ def test_baselines_compute_what_the_kernels_compute(table: ModuleType) -> None:
 
 
 @pytest.mark.full
-def test_the_networks_case(table: ModuleType) -> None:
-    spec = importlib.util.spec_from_file_location("kernels_network", BENCHMARKS / "kernels_network.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def test_the_networks_case(table: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load(monkeypatch, "kernels_network")
     case = module.network_case(MEAN, torch.float32)
     for function in (case.ours, case.eager):
         assert function().shape == (1, 1)
@@ -118,10 +101,8 @@ def test_documented_floors_are_current(published: ModuleType, monkeypatch: pytes
 
 @pytest.fixture
 def script(table: ModuleType, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """benchmarks/kernels.py with the small cases."""
-    for name in ("rows", "card", "gpu_timing"):
-        load(name, monkeypatch)
-    return load("kernels", monkeypatch, "kernels_script")
+    """What measures for benchmarks/kernels.py, with the small cases."""
+    return load(monkeypatch, "rows", "card", "gpu_timing", "kernel_rows")
 
 
 def case_of(table: ModuleType, kernel: str, right: bool = True, raises: bool = False, size: int = 10) -> Any:
@@ -156,7 +137,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def measure(script: ModuleType, path: Path, wanted: list[Any], timer: Any, seconds: float | None = None) -> int:
     rows = sys.modules["rows"]
     budget = rows.Budget(seconds, iter(range(100)).__next__)
-    given = iter(wanted), None, ("ours", "eager"), timer, 3, script.Ceilings(100.0, 1000.0), {"gpu": "H200"}
+    given = iter(wanted), (), ("ours", "eager"), timer, 3, script.Ceilings(100.0, 1000.0), {"gpu": "H200"}
     left_out: int = script.run(*given, rows.RowFile(path), budget)
     return left_out
 
@@ -351,12 +332,3 @@ def test_a_column_that_the_table_lacks_is_refused(script: ModuleType, tmp_path: 
     with pytest.raises(ValueError, match="'c'"):
         table.add({"c": "4"})
     assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == "a,b\n1,2\n3,\n"
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure")
-def test_without_a_gpu_nothing_is_written(tmp_path: Path) -> None:
-    command = [sys.executable, BENCHMARKS / "kernels.py", "--output", tmp_path / "rows.csv"]
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "no NVIDIA GPU" in done.stderr
-    assert not (tmp_path / "rows.csv").exists()

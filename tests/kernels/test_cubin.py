@@ -67,12 +67,12 @@ def test_every_call_of_the_network_can_be_chosen(entries: list[Entry]) -> None:
 def test_every_target_takes_the_arguments_that_are_listed(target: str, tmp_path: Path) -> None:
     """Compiling compares them with the parameters of the compiled kernel, and refuses when they are others."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    from mmcaf_kernels import aot
+    from mmcaf_kernels import ahead
     from mmcaf_kernels.compiled import compile_launch
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-        for launch in {job.launch.kernel.__name__: job.launch for job in aot.jobs(["fp32"])}.values():
+        for launch in {job.launch.kernel.__name__: job.launch for job in ahead.jobs(["fp32"])}.values():
             binary = compile_launch(launch, target)
             listed = {argument.name for argument in binary.signature} | binary.fixed.keys()
             assert listed == {*launch.arguments, *launch.constants}
@@ -311,8 +311,8 @@ def test_a_compiled_kernel_answers_as_the_reference(tmp_path: Path) -> None:
         pytest.skip("no NVIDIA GPU that torch can use")
     pytest.importorskip("cuda.bindings", reason="cuda-python is not installed")
     from mmcaf_kernels import aot
-    from mmcaf_kernels.compiled import TARGETS
     from mmcaf_kernels.msdc.reference import msdc as reference
+    from mmcaf_kernels.targets import TARGETS
 
     capability = torch.cuda.get_device_capability(0)
     carried = os.environ.get("MMCAF_CUBINS")

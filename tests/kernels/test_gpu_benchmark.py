@@ -1,7 +1,6 @@
 """The benchmark of whole networks on a GPU, with stand-ins of its cases: rows at once, one left out by itself, time."""
 
 import csv
-import importlib.util
 import json
 import subprocess
 import sys
@@ -15,9 +14,10 @@ from unittest.mock import Mock, create_autospec
 import numpy as np
 import pytest
 
+from kernels.scripts import load
+
 gpus = pytest.importorskip("mmcaf_engine.machine.gpu", reason="the engine is not installed")
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = ["torch eager fp16", "ours torch fp16"]
 FACTS = {"gpu": "H200"}
 CARD = {"sm_mhz": "1980", "memory_mhz": "3201", "power_w": "310", "celsius": "41"}
@@ -36,14 +36,7 @@ ANSWER = {
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/gpu.py beside its neighbours."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    for name in ("rows", "card", "full_size", "gpu_cases", "gpu"):
-        spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-    return module
+    return load(monkeypatch, "usage", "rows", "card", "full_size", "gpu_cases", "gpu")
 
 
 def rounds(path: Path) -> list[tuple[str, str]]:
@@ -179,9 +172,6 @@ def test_without_a_gpu_no_case_can_run(script: ModuleType) -> None:
     reasons = script.missing(list(script.CASES))
     assert reasons.keys() == script.CASES.keys()
     assert all(len(reason) > 10 for reason in reasons.values())
-    command = [sys.executable, str(BENCHMARKS / "gpu.py"), "--output", "-"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == script.NO_GPU and "no GPU: " in done.stderr
 
 
 @pytest.mark.parametrize("lower", [[], ["fp16"], ["fp16", "int8"]], ids=lambda lower: "-".join(lower) or "fp32")

@@ -1,49 +1,86 @@
 """The session on a lent GPU, with stand-ins of its steps and a clock of its own: order, time, kills, what is said."""
 
-import importlib.util
+import json
 import os
+import shutil
+import signal
+import struct
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BENCHMARKS = ROOT / "benchmarks"
+from kernels.scripts import BENCHMARKS, load
+
+ROOT = BENCHMARKS.parent
 ORDER = {
     "1": ["machine", "cubin", "cuda", "kernels", "graph", "memcheck", "racecheck"],
     "2": ["rows", "network", "ncu"],
 }
 TOOLS = ("compute-sanitizer", "ncu")
+LIST, KERNELS, WHEEL = "made-by-gpu-session.json", "cubin/kernels.json", "wheels/pydicom-1.0-py3-none-any.whl"
 
 
-def load(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A script of the benchmarks, as the module that others of them import."""
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    spec.loader.exec_module(module)
-    return module
+H200 = (9, 0)
+NOTHING = SimpleNamespace(found=(), reason="no NVIDIA driver was found")
+
+
+def gpus(capability: tuple[int, int]) -> Any:
+    """What a machine with this GPU finds."""
+    target = SimpleNamespace(major=capability[0], minor=capability[1])
+    return SimpleNamespace(found=(SimpleNamespace(target=target),), reason="")
 
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """benchmarks/gpu_session.py, where both tools are installed and something was prepared."""
-    for name in ("rows", "gpu_session_plan"):
-        load(name, monkeypatch)
-    (tmp_path / "carry").mkdir()
+    """benchmarks/gpu_session.py, on an H200 where both tools are installed, with what was prepared for it."""
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:
         (tmp_path / "bin" / tool).touch(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    return load("gpu_session", monkeypatch)
+    monkeypatch.delenv("OUT", raising=False)
+    module = load(monkeypatch, "gpu_session")
+    monkeypatch.setattr(module, "find_gpus", lambda: gpus(H200))
+    prepared(tmp_path / "carry")
+    return module
+
+
+def fatbin(*targets: int) -> bytes:
+    """Code for these targets, and PTX for another, as nvcc wraps them: headers alone, which are all that is read."""
+    parts = b""
+    for kind, target in [*((2, target) for target in targets), (1, 120)]:
+        parts += struct.pack("<HHIQ5I28x", kind, 0x101, 64, 8, 0, 0, 0, target, 0) + bytes(8)
+    return struct.pack("<IHHQ", 0xBA55ED50, 1, 16, len(parts)) + parts
+
+
+def kernels_json(*targets: int) -> str:
+    fields = {"sha256": "", "kernel": "kan_kernel", "precision": "fp16", "fixed": {}, "scratch": {}, "warps": 4}
+    fields |= {"shared_memory": 0, "signature": [], "launches": [], "file": "kan.cubin"}
+    return json.dumps([{**fields, "target": f"sm_{target}"} for target in targets])
+
+
+def prepared(carry: Path, target: int = 90, python: str = "py3-none-any") -> None:
+    """A folder as it is prepared, of files that say nothing, listed."""
+    carried = sys.modules["gpu_session_carried"]
+    for folder in ("cubin", "network", "wheels"):
+        (carry / folder).mkdir(parents=True, exist_ok=True)
+    for name in carried.NEEDED:
+        (carry / name).write_text(name)
+    (carry / carried.FATBIN).write_bytes(fatbin(75, target))
+    (carry / "cubin" / "kernels.json").write_text(kernels_json(75, target))
+    for name in carried.WHEELS:
+        with zipfile.ZipFile(carry / "wheels" / f"{name.replace('-', '_')}-1.0-{python}.whl", "w") as wheel:
+            wheel.writestr(f"{name}.txt", name)
+    carried.write_list(carry)
 
 
 class Machine:
@@ -173,7 +210,8 @@ def test_no_step_compiles_what_should_have_been_carried(session: ModuleType, tmp
 
 
 def test_only_packages_that_are_missing_are_unpacked(session: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "carry" / "wheels").mkdir()
+    for wheel in (tmp_path / "carry" / "wheels").iterdir():
+        wheel.unlink()
     for name in ("numpy", "a_package_that_nobody_has"):
         with zipfile.ZipFile(tmp_path / "carry" / "wheels" / f"{name}-9.9-py3-none-any.whl", "w") as wheel:
             wheel.writestr(f"{name}.py", "")
@@ -204,19 +242,247 @@ def test_what_a_step_started_is_killed_with_it(session: ModuleType, tmp_path: Pa
     assert session.run_limited([sys.executable, "-c", "raise SystemExit(7)"], tmp_path / "log", 60.0, os.environ) == 7
 
 
-def test_where_nothing_was_prepared_it_says_so(tmp_path: Path) -> None:
-    script = BENCHMARKS / "gpu_session.sh"
-    given = [str(script), "1", "--carry", str(tmp_path / "none"), "--out", str(tmp_path)]
-    done = subprocess.run(
-        given, capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable}, check=False
-    )
+def told(session: ModuleType, folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, str]:
+    """Of part 1, where no step may begin: the exit status, and what is said."""
+
+    def never(*given: object) -> int:
+        raise AssertionError("a step began")
+
+    given = ["1", "--carry", str(folder / "carry"), *more]
+    try:
+        status = session.main(given, never)
+    except SystemExit as ended:
+        status = int(ended.code or 0)
+    return status, capsys.readouterr().err
+
+
+def empty(carry: Path) -> None:
+    shutil.rmtree(carry)
+    carry.mkdir()
+
+
+def prepare_with(name: str, content: bytes) -> Callable[[Path], None]:
+    """A file with another content, and a list that says so: as it would have been prepared."""
+
+    def change(carry: Path) -> None:
+        (carry / name).write_bytes(content)
+        sys.modules["gpu_session_carried"].write_list(carry)
+
+    return change
+
+
+def rewrite(name: str, content: bytes) -> Callable[[Path], object]:
+    return lambda carry: (carry / name).write_bytes(content)
+
+
+def prepared_for_python_2(carry: Path) -> None:
+    empty(carry)
+    prepared(carry, python="cp27-cp27m-manylinux1_x86_64")
+
+
+def replaced_by_a_pipe(carry: Path) -> None:
+    (carry / "msdc.fatbin").unlink()
+    os.mkfifo(carry / "msdc.fatbin")
+
+
+def without(name: str) -> Callable[[Path], None]:
+    """As where it could not be made."""
+
+    def remove(carry: Path) -> None:
+        (carry / name).unlink()
+        sys.modules["gpu_session_carried"].write_list(carry)
+
+    return remove
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, "nothing was prepared there"),
+    "an empty folder": (empty, "nothing was prepared there"),
+    "an empty list": (lambda carry: (carry / LIST).write_text(""), "the preparation did not end"),
+    "a list of something else": (lambda carry: (carry / LIST).write_text("[1]"), "damaged"),
+    "no networks": (lambda carry: shutil.rmtree(carry / "network"), "network/few_slices-off.json: missing"),
+    "no fatbin was made": (without("msdc.fatbin"), "msdc.fatbin: missing"),
+    "no wheel was fetched": (without("wheels/onnx_ir-1.0-py3-none-any.whl"), "wheels/onnx-ir: missing"),
+    "a cut wheel": (lambda carry: (carry / WHEEL).write_text("junk"), f"{WHEEL}: damaged, 4 bytes instead of"),
+    "a strange wheel": (
+        lambda carry: (carry / "wheels" / "junk-1-py3-none-any.whl").touch(),
+        "junk-1-py3-none-any.whl: not of",
+    ),
+    "a cut list of kernels": (rewrite(KERNELS, b"["), f"{KERNELS}: damaged, 1 bytes instead of"),
+    "other inputs": (rewrite("network/inputs.npz", b"network/INPUTS.npz"), "inputs.npz: damaged, its bytes are others"),
+    "a pipe": (replaced_by_a_pipe, "msdc.fatbin: not a file"),
+    "a fatbin for others": (
+        prepare_with("msdc.fatbin", fatbin(75, 89)),
+        "msdc.fatbin: compiled for sm_75, sm_89; not for",
+    ),
+    "no fatbin": (prepare_with("msdc.fatbin", fatbin(90)[:-1]), "msdc.fatbin: not a fatbin"),
+    "binaries for others": (
+        prepare_with(KERNELS, kernels_json(89).encode()),
+        "cubin: compiled for sm_89; not for this GPU, of",
+    ),
+    "another version's list": (prepare_with(KERNELS, b"[{}]"), "kernels.json: not written by this version"),
+    "another Python's wheels": (prepared_for_python_2, "cp27m-manylinux1_x86_64.whl: not for this Python"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_what_was_carried_must_be_whole_and_for_this_machine(
+    session: ModuleType, case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage, said = DAMAGES[case]
+    damage(tmp_path / "carry")
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
+    assert status == 2 and said in words and not (tmp_path / "out").exists()
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert f"gpu_session.sh prepare --carry {tmp_path / 'carry'} --python {python} --target sm_90\n" in words
+
+
+def test_the_script_says_it_too(tmp_path: Path) -> None:
+    given = [BENCHMARKS / "gpu_session.sh", "1", "--carry", tmp_path / "none", "--out", tmp_path]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(list(map(str, given)), capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2 and "gpu_session.sh prepare" in done.stderr
+
+
+def test_all_that_is_wrong_is_named_at_once(
+    session: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "carry" / "msdc.fatbin").unlink()
+    (tmp_path / "carry" / "cubin" / "kernels.json").write_text("")
+    assert told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))[1].count("\n") == 3
+
+
+@pytest.mark.parametrize(("capability", "works"), [((9, 0), True), ((8, 9), False), ((7, 5), True), ((7, 0), False)])
+def test_code_runs_on_gpus_of_its_major_version_that_are_not_older(
+    session: ModuleType, capability: tuple[int, int], works: bool, tmp_path: Path
+) -> None:
+    assert (sys.modules["gpu_session_carried"].faults(tmp_path / "carry", capability) == []) is works
+
+
+def test_without_a_gpu_it_says_so(
+    session: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session, "find_gpus", lambda: NOTHING)
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
+    assert status == 6 and words.startswith("no GPU: no NVIDIA driver was found") and words.count("\n") == 1
+
+
+@pytest.mark.parametrize("out", ["file", "/proc/x", "", None], ids=["file", "unwritable", "empty", "unset"])
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_where_nothing_can_be_written_no_step_begins(
+    session: ModuleType,
+    out: str | None,
+    how: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    if out is not None and how == "variable":
+        monkeypatch.setenv("OUT", out)
+    status, words = told(session, tmp_path, capsys, *(("--out", out) if out is not None and how == "option" else ()))
+    assert status == 2 and words.count("\n") == 1
+
+
+@pytest.mark.parametrize("seconds", ["0", "nan", "-5", "inf", "soon"])
+def test_a_time_that_is_none_is_refused(
+    session: ModuleType, seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"), f"--seconds={seconds}")
+    assert status == 2 and words.count("\n") == 1 and f"above 0, got {seconds!r}" in words
+
+
+def test_an_earlier_sessions_results_are_replaced_only_if_that_is_asked_for(
+    session: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "graph.log").write_text("precious")
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
+    assert status == 2 and "graph.log: exists already" in words and "--force" in words
+    assert (tmp_path / "out" / "graph.log").read_text() == "precious"
+    assert play(session, "1", Machine({}), tmp_path, "--force")[0] == 0
+    assert play(session, "2", Machine({}), tmp_path)[0] == 0, "the other part's are others"
+
+
+SLEEPER = """
+import os, pathlib, subprocess, sys
+print("begun", flush=True)
+written = pathlib.Path(sys.argv[1] + ".part")
+written.write_text(f"a row {os.getpid()}")
+written.rename(sys.argv[1])
+subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"])
+"""
+SESSION = """
+import os, pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import gpu_session, usage
+from gpu_session_plan import Step
+from rows import Budget
+out = pathlib.Path(sys.argv[2])
+steps = [Step(name, 60, (sys.executable, "-c", sys.argv[3], str(out / f"{name}.csv"))) for name in ("one", "two")]
+steps[0] = Step("none", 60, (sys.executable, "-c", ""))
+given = Budget(None), out, out / "summary", os.environ, gpu_session.run_limited, lambda: 0.0
+usage.run(lambda: gpu_session.perform(steps, *given))
+"""
+
+
+def alive(group: int) -> list[str]:
+    """Commands of a process group, but of those that ended and that nobody has asked for."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            name, _, rest = file.read_text().rpartition(")")
+            state, _, of = rest.split()[:3]
+            found += [name] if int(of) == group and state != "Z" else []
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_ends_the_step_and_what_was_written_stays(number: signal.Signals, tmp_path: Path) -> None:
+    """Nobody is left in the step's process group, its grandchild neither."""
+    command = [sys.executable, "-c", SESSION, str(BENCHMARKS), str(tmp_path), SLEEPER]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+        begun = time.monotonic()
+        while not (tmp_path / "two.csv").exists() and time.monotonic() - begun < 60:
+            time.sleep(0.01)
+        step = (tmp_path / "two.csv").read_text().split()[-1]
+        started.send_signal(number)
+        said, wrong = started.communicate(timeout=60)
+    assert started.returncode == 128 + number and wrong == ""
+    assert (tmp_path / "two.csv").read_text() == f"a row {step}"
+    assert (tmp_path / "summary").read_text() == said
+    assert [line.split()[:2] for line in said.splitlines()] == [["passed", "none"], ["ended", "two"]]
+    assert said.endswith("with the session: begun\n")
+    assert alive(int(step)) == []
+
+
+def test_a_signal_while_a_step_is_started_waits_until_it_is_known(session: ModuleType, tmp_path: Path) -> None:
+    """Else nobody would end it."""
+    script = f"""
+import os, signal, subprocess, sys
+sys.path.insert(0, {str(BENCHMARKS)!r})
+import gpu_session, usage
+popen = subprocess.Popen
+def starting(*given, **more):
+    made = popen(*given, **more)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print(made.pid, flush=True)
+    return made
+gpu_session.subprocess.Popen = starting
+command = [sys.executable, "-c", "import time; time.sleep(600)"]
+log = gpu_session.Path({str(tmp_path / "log")!r})
+usage.run(lambda: gpu_session.run_limited(command, log, 60.0, os.environ))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 143, done.stderr
+    assert alive(int(done.stdout)) == []
 
 
 @pytest.fixture
 def preparing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/gpu_session_prepare.py with makers that write a file of 1000 bytes each."""
-    module = load("gpu_session_prepare", monkeypatch)
+    module = load(monkeypatch, "gpu_session_prepare")
 
     def writes(*given: Any) -> None:
         next(part for part in given if "carry" in part.parts).write_bytes(bytes(1000))
@@ -229,34 +495,55 @@ def preparing(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_what_is_carried_must_fit(preparing: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", largest=9000) == 0
-    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", largest=8999) == 1
+    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", "sm_90", largest=10**6) == 0
+    both = 5000 + sum(file.stat().st_size for file in (tmp_path / "carry").iterdir())
+    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", "sm_90", largest=both) == 0
+    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", "sm_90", largest=both - 1) == 1
     assert "MiB carried" in capsys.readouterr().err
 
 
 def test_what_cannot_be_made_is_said_and_the_rest_made(
     preparing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def missing(*given: object) -> None:
+    def missing(source: Path, made: Path, target: str) -> None:
+        made.write_bytes(b"half of it")
         raise FileNotFoundError("nvcc is not installed")
 
     monkeypatch.setattr(preparing, "compile_fatbin", missing)
-    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12") == 1
+    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", "sm_90") == 1
+    assert "msdc.fatbin: missing" in sys.modules["gpu_session_carried"].faults(tmp_path / "carry", None)
     told = capsys.readouterr()
-    assert "fatbin: nvcc is not installed" in told.err and "network: made" in told.out
+    assert "msdc.fatbin: nvcc is not installed" in told.err and "network: made" in told.out
+
+
+def test_a_folder_that_cannot_be_made_is_refused(
+    preparing: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for carry in (tmp_path / "file" / "carry", Path("/proc/x")):
+        assert preparing.prepare(ROOT, carry, "3.12", "sm_90") == 2
+        assert capsys.readouterr().err.startswith(f"{carry}: cannot be written, ")
+
+
+def test_what_git_does_not_tell_is_said(
+    preparing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(preparing, "size_of_repository", Mock(side_effect=subprocess.CalledProcessError(128, "git")))
+    assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", "sm_90") == 1
+    assert "how large the repository is cannot be told" in capsys.readouterr().err
 
 
 def test_the_wheels_are_those_that_are_installed_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = load("gpu_session_prepare", monkeypatch)
+    module = load(monkeypatch, "gpu_session_prepare")
     asked: list[list[str]] = []
     monkeypatch.setattr(module.shutil, "which", lambda name: f"/bin/{name}")
     monkeypatch.setattr(module.subprocess, "run", lambda command, **more: asked.append([str(word) for word in command]))
     monkeypatch.setattr(module, "version", lambda name: "1.2.3")
     module.fetch_wheels(tmp_path, "3.12")
-    module.compile_fatbin(tmp_path / "msdc.cu", tmp_path / "msdc.fatbin")
+    module.compile_fatbin(tmp_path / "msdc.cu", tmp_path / "msdc.fatbin", "sm_89")
     assert asked[0][:2] == ["/bin/pip", "download"] and "pydantic-core==1.2.3" in asked[0]
     assert asked[0][asked[0].index("--python-version") + 1] == "3.12"
-    assert "arch=compute_90,code=sm_90" in asked[1] and "native" not in " ".join(asked[1])
+    assert "arch=compute_89,code=sm_89" in asked[1] and "native" not in " ".join(asked[1])
 
 
 # The whole network in variants, and single calls: on the processor.
@@ -296,7 +583,7 @@ def tiny_networks(folder: Path, files: ModuleType) -> None:
 
 def test_large_weights_are_drawn_anew_and_small_ones_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx", reason="ONNX is not installed")
-    files = load("network_files", monkeypatch)
+    files = load(monkeypatch, "network_files")
     tiny_networks(tmp_path, files)
     assert (tmp_path / "few_slices-on.onnx").stat().st_size < (tmp_path / "whole.onnx").stat().st_size / 50
     made = []
@@ -315,9 +602,7 @@ def test_large_weights_are_drawn_anew_and_small_ones_stay(tmp_path: Path, monkey
 def variants(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     for package in ("torch", "onnx", "mmcaf_export", "ml_dtypes", "onnx_ir"):
         pytest.importorskip(package, reason=f"{package} is not installed")
-    for name in ("rows", "card", "gpu_timing", "network_files"):
-        load(name, monkeypatch)
-    return load("network_variants", monkeypatch)
+    return load(monkeypatch, "rows", "card", "gpu_timing", "network_files", "network_variants")
 
 
 def measured(variants: ModuleType, folder: Path, budget: Any, profile: Callable[[Any], Any]) -> tuple[int, list[str]]:
@@ -366,19 +651,12 @@ def test_each_kernel_is_called_once(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("torch", reason="torch is not installed")
-    cases = load("kernel_cases", monkeypatch)
-    monkeypatch.setattr(cases, "DEVICE", "cpu")
-    calls = load("single_calls", monkeypatch)
-    assert calls.main(["--small", *asked]) == 0
+    calls = load(monkeypatch, "kernel_cases", "single_calls")
+    monkeypatch.setattr(sys.modules["kernel_cases"], "DEVICE", "cpu")
+    assert calls.main(["--small", *asked], lambda: None) == 0
     called = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     known = ["msdc", "groupnorm_act", "msca_attention", "upsample_dw", "kan", "fusion_head", "cross_attention"]
     assert called == ([name for name in known if name in asked] if asked else known)
-
-
-def test_no_kernel_of_this_name_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch", reason="torch is not installed")
-    monkeypatch.setattr(load("kernel_cases", monkeypatch), "DEVICE", "cpu")
-    assert load("single_calls", monkeypatch).main(["--small", "--kernel", "none"]) == 1
 
 
 def test_what_was_not_prepared_here_is_left_alone(preparing: ModuleType, tmp_path: Path) -> None:
@@ -388,8 +666,8 @@ def test_what_was_not_prepared_here_is_left_alone(preparing: ModuleType, tmp_pat
     link = tmp_path / "link"
     link.symlink_to(thesis.parent)
     for carry in (thesis.parent, thesis, link):
-        assert preparing.prepare(ROOT, carry, "3.12") == 2
+        assert preparing.prepare(ROOT, carry, "3.12", "sm_90") == 2
     assert thesis.read_text() == "precious"
     (tmp_path / "carry").mkdir()
     for _ in range(2):
-        assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", largest=10**9) == 0
+        assert preparing.prepare(ROOT, tmp_path / "carry", "3.12", "sm_90", largest=10**9) == 0

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from kernels.scripts import load
+
 ROOT = Path(__file__).parents[2]
 FEW = "torch,triton,numpy,pytest"
 MODULES = {"protobuf": "google", "cuda-bindings": "cuda", "cuda-pathfinder": "cuda"}
@@ -47,12 +49,11 @@ def test_a_package_that_is_not_among_them_is_missing() -> None:
     assert "No module named 'torch'" in ran.stdout + ran.stderr
 
 
-def test_the_demonstration_and_the_networks_variants_run_with_what_a_gpu_session_carries() -> None:
+def test_the_demonstration_and_the_networks_variants_run_with_what_a_gpu_session_carries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Beside the few: those steps import no package that is neither there nor carried."""
-    source = (ROOT / "benchmarks" / "gpu_session_prepare.py").read_text(encoding="utf-8")
-    listed = re.search(r"WHEELS = \((.*?)\)", source, re.DOTALL)
-    assert listed is not None
-    carried = re.findall(r'"([\w-]+)"', listed[1])
+    carried = load(monkeypatch, "gpu_session_carried").WHEELS
     packages = ",".join([FEW, *carried, "mmcaf_engine", "mmcaf_export"])
     for package in (*carried, "mmcaf_export"):
         if find_spec(MODULES.get(package, package.replace("-", "_"))) is None:

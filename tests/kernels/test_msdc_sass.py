@@ -1,34 +1,30 @@
 """What nvcc makes of msdc.cu: no multiplication beside the multiply-adds, and as the committed table says."""
 
 import csv
-import importlib.util
-import shutil
-from pathlib import Path
+from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from counterparts import need
+from kernels.scripts import BENCHMARKS, load
+
 MOST_REGISTERS = 128
 """Of a thread, so that two blocks of 256 threads fit a multiprocessor."""
 
 
 @pytest.fixture(scope="module")
-def sass() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sass", BENCHMARKS / "sass.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def sass() -> Iterator[ModuleType]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield load(patch, "sass")
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("target", ["sm_89", "sm_90"])
 def test_only_multiply_adds_and_no_spill(sass: ModuleType, target: str) -> None:
-    compiler, disassembler = shutil.which("nvcc"), sass.nvdisasm()
-    if compiler is None or disassembler is None:
-        pytest.skip("nvcc or nvdisasm is not installed")
+    compiler, disassembler = need("nvcc"), sass.nvdisasm()
+    if disassembler is None:
+        pytest.skip("nvdisasm is not installed")
     found = sass.rows(compiler, disassembler, target)
     assert len(found) == 12
     for row in found:

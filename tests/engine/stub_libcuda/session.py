@@ -88,6 +88,7 @@ def main() -> None:
     assert spec is not None and spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
+    assert example.unusable() is None
     from pycuda import driver as cuda
     from pycuda.gpuarray import GPUArray, to_gpu, to_gpu_async
 
