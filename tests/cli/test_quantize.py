@@ -10,6 +10,11 @@ import onnx
 import pytest
 
 from command import Command
+from mmcaf_engine.backends.availability import Availability
+from mmcaf_engine.backends.base import Backend
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.golden import read_raw_case
@@ -17,10 +22,12 @@ from mmcaf_engine.bundle.sealed import SIGNATURE_NAME
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.manifest import Precision
+from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
 from raw_cases import with_raw_case
+from refusals import check_facts
 from signed_bundles import OF_A_STRANGER
 from small_networks import make_convolution_bundle
 
@@ -31,6 +38,14 @@ IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
 def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every layer counts as faster in INT8, however slow so small a one is on this machine."""
     monkeypatch.setattr(int8, "layer_times", lambda *arguments: None)
+
+
+@pytest.fixture(autouse=True)
+def without_torch(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Its self-test takes seconds in a process that has not made a program yet; one full test has it."""
+    if "torch" not in request.node.name:
+        absent = Availability(False, "left out")
+        monkeypatch.setattr(TorchBackend, "availability", classmethod(lambda kind: absent))
 
 
 @pytest.fixture(scope="session")
@@ -318,3 +333,52 @@ def test_studies_that_cannot_be_read(run: Command, studies: Path, tmp_path: Path
     refused = run("mmcaf", "quantize", source, "--calibration", table, "--method", "minmax")
     assert refused.code == 3 and "broken.dcm" in refused.err
     assert content(source) == before
+
+
+def test_a_precision_that_would_never_answer_is_not_sealed(
+    run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes the gate, whose bounds are of probabilities, and would fail the self-test of every session."""
+    monkeypatch.setitem(TOLERANCE, "bf16", 1e-7)
+    source = make(tmp_path, bf16={"probability_difference": 1.0, "flips": 1.0, "auroc_loss": 1.0})
+    chosen = ("--precision", "bf16", "--precision", "fp16")
+    done = run("mmcaf", "quantize", source, *chosen, "--calibration", studies)
+    assert done.code == 0 and set(held(source)) == {"fp32", "fp16"}
+    [said] = [line for line in done.out.splitlines() if "bf16 was not written" in line]
+    assert "every value rounded" in said
+    check_facts(said, "self-test", "logit", "1e-07")
+    facts = parse_accuracy((source / "accuracy.json").read_bytes()).precisions["bf16"]
+    assert not facts.passed and all("self-test" in reason for reason in facts.reasons)
+
+
+@pytest.mark.parametrize(("wrong", "processor"), [(OnnxRuntimeBackend, "cpu"), (OpenVinoBackend, "gpu")])
+def test_it_is_tested_in_every_backend_that_offers_it(
+    run: Command,
+    studies: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wrong: type[Backend],
+    processor: str,
+) -> None:
+    """But for a GPU's INT8, which no backend of the processor but the one that judges has to answer."""
+    infer = wrong._infer
+
+    def off(self: Backend, window: Any) -> Any:
+        answer = infer(self, window)
+        return answer if self.precision != "int8" else {name: value + 0.25 for name, value in answer.items()}
+
+    monkeypatch.setattr(wrong, "_infer", off)
+    source = make(tmp_path)
+    done = run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax", "--for", processor)
+    if processor == "gpu":
+        assert done.code == 0 and "int8" in held(source)
+        return
+    done.refused(5, "int8", "onnxruntime", "self-test", "0.1", "Nothing was written")
+    assert set(held(source)) == {"fp32"}
+
+
+@pytest.mark.full
+def test_torch_is_one_of_them(run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TorchBackend, "_infer", lambda backend, window: {"logit": np.ones((1, 1), np.float32)})
+    done = run("mmcaf", "quantize", make(tmp_path), "--precision", "fp16", "--calibration", studies)
+    done.refused(5, "fp16", "torch", "self-test")

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -164,6 +164,10 @@ class PrecisionAccuracy(_Model):
     bound: AccuracyBound = Field(description="The manifest's bound that was applied.")
     passed: bool
     reasons: tuple[str, ...] = Field(description="Why it did not pass, in words.")
+
+    def failing(self, *reasons: str) -> Self:
+        """The same, which did not pass for these reasons either; without any, what it is."""
+        return self.model_copy(update={"passed": False, "reasons": (*self.reasons, *reasons)}) if reasons else self
 
 
 class Accuracy(_Model):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,13 @@ class SelfTest:
         return max(self.errors.values())
 
     @property
+    def fault(self) -> str:
+        """Where it has not passed, what is wrong, in words."""
+        worst = max(self.errors, key=lambda name: self.errors[name])
+        error = f"its {worst} of a stored case is off by {self.max_abs_error:.2g}"
+        return f"{error}; at most {self.tolerance:g} is allowed"
+
+    @property
     def passed(self) -> bool:
         """Whether every output is within the tolerance in every case."""
         within = [0 <= error <= self.tolerance for error in self.errors.values()]
@@ -92,21 +100,11 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
         BackendError: an output differs by more than the precision's tolerance, or is not finite.
         BundleError: golden.npz does not hold the manifest's inputs and outputs, in its shapes and types.
     """
-    cases = read_cases(bundle, backend.precision)
-    count = len(cases[bundle.manifest.inputs[0].name])
-    errors = _errors(bundle, backend, cases)
-    for at in range(count) if bundle.manifest.text is not None else ():
-        one = {name: array[at : at + 1] for name, array in cases.items()}
-        if (shorter := _unpadded(one, bundle.manifest)) is not None:
-            for name, error in _errors(bundle, backend, shorter).items():
-                errors[name] = max(errors[name], error)
-    outcome = SelfTest(errors, TOLERANCE[backend.precision], count, remembered=False)
+    outcome = measure(bundle.manifest, backend.precision, backend.infer, read_cases(bundle, backend.precision))
     if not outcome.passed:
-        wrong = max(errors, key=lambda name: errors[name])
         raise BackendError(
             f"{backend.name} {backend.kind.version()} in {backend.precision} fails the self-test of "
-            f"{bundle.manifest.name}: its {wrong} of a stored case is off by {outcome.max_abs_error:.2g}; at most "
-            f"{outcome.tolerance:g} is allowed. It will not answer.",
+            f"{bundle.manifest.name}: {outcome.fault}. It will not answer.",
             OTHER_BACKEND,
             Remedy("Or another precision", option="precision"),
             Remedy("Report what this machine has", command=program("doctor")),
@@ -114,14 +112,34 @@ def run_self_test(bundle: Bundle, backend: Backend) -> SelfTest:
     return outcome
 
 
-def _errors(bundle: Bundle, backend: Backend, cases: Arrays) -> dict[str, float]:
+def measure(manifest: Manifest, precision: Precision, infer: Callable[..., Arrays], cases: Arrays) -> SelfTest:
+    """What a precision's network answers to stored cases; one with a text also in the shortest bucket that holds it.
+
+    Args:
+        infer: of an open backend, or a session's `run`.
+        cases: as `read_cases` gives them.
+
+    Raises:
+        BackendError: the runtime failed.
+    """
+    count = len(cases[manifest.inputs[0].name])
+    errors = _errors(manifest, infer, cases)
+    for at in range(count) if manifest.text is not None else ():
+        one = {name: array[at : at + 1] for name, array in cases.items()}
+        if (shorter := _unpadded(one, manifest)) is not None:
+            for name, error in _errors(manifest, infer, shorter).items():
+                errors[name] = max(errors[name], error)
+    return SelfTest(errors, TOLERANCE[precision], count, remembered=False)
+
+
+def _errors(manifest: Manifest, infer: Callable[..., Arrays], cases: Arrays) -> dict[str, float]:
     """Output -> largest |difference| from the stored one; infinite if anything is not finite."""
     try:
-        answers = backend.infer({spec.name: cases[spec.name] for spec in bundle.manifest.inputs}, optional=True)
+        answers = infer({spec.name: cases[spec.name] for spec in manifest.inputs}, optional=True)
     except BackendError as failure:
         raise with_cause(failure) from failure.__cause__
     found = {}
-    for spec in bundle.manifest.outputs:
+    for spec in manifest.outputs:
         difference = np.abs(answers[spec.name].astype(np.float64) - cases[spec.name])
         found[spec.name] = float(difference.max(initial=0.0)) if np.isfinite(difference).all() else math.inf
     return found

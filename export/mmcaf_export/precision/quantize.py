@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, check_output, load_bundle, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, open_golden, own_probabilities
@@ -31,6 +30,7 @@ from .effects import LOGIT_BUDGETS
 from .gate import sessions
 from .int8 import PROCESSORS, Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
+from .self_tests import here, kinds_for, own_cases, simulated
 from .spared import SparedPlan
 
 CALIBRATION = "demo:50000-50031"
@@ -110,7 +110,7 @@ def quantize_bundle(
 
         made = {precision: attempts(precision) for precision in chosen}
         golden = _golden(bundle)
-        accuracy = _judged(bundle, models, made, judges, int8_judge(made_for), golden, scratch, tell)
+        accuracy = _judged(bundle, models, made, judges, made_for, golden, scratch, tell)
         failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
         failed = {name: (*reasons, *_most(made.get(name))) for name, reasons in failed.items()}
         if set(failed) >= set(chosen):
@@ -156,15 +156,18 @@ def _judged(
     models: Mapping[Precision, Path],
     made: Mapping[Precision, Attempts],
     judges: Cohort,
-    judge: type[Backend],
+    made_for: Processor,
     golden: dict[str, Any],
     scratch: Path,
     tell: Callable[[str], None],
 ) -> Accuracy:
-    """Compare every precision with FP32; what exceeds its bounds is made again as long as it can be.
+    """Compare every precision with FP32, and have it pass the self-test; what does not is made again while it can be.
 
     INT8's own answers go into `golden`.
+
+    The backends of a CPU need not pass an INT8 network whose layers were chosen for a GPU, but for the one that judges.
     """
+    judge = int8_judge(made_for)
     manifest, raw = bundle.manifest, check_raw_case(bundle)
     found: dict[Precision, PrecisionAccuracy] = {}
     pending = list(made.values())
@@ -180,11 +183,31 @@ def _judged(
                 golden |= {f"{name}@int8": array for name, array in answers.items()}
                 if raw is not None:
                     golden[own_probabilities("int8")] = raw.probabilities(opened["int8"].run)
-        found |= accuracy.precisions
+            failing: dict[Precision, tuple[str, ...]] = {
+                precision: simulated(manifest, precision, session.run, own_cases(golden, manifest, precision))
+                for precision, session in opened.items()
+                if precision in ("fp16", "bf16")
+            }
+        for precision, facts in accuracy.precisions.items():
+            tell(f"running the self-test of {precision} in the backends of this machine")
+            on_gpu = precision == "int8" and _is_for_gpu(manifest, made, made_for)
+            kinds = [
+                kind
+                for kind in kinds_for(precision)
+                if not on_gpu or kind is judge or (kind.needs_gpu or kind.auto_needs_gpu)
+            ]
+            reasons = here(manifest, precision, models[precision], own_cases(golden, manifest, precision), kinds)
+            found[precision] = facts.failing(*failing.get(precision, ()), *reasons)
         pending = [one for one in pending if not found[one.precision].passed]
         for one in pending:
             tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
     return accuracy.model_copy(update={"precisions": found})
+
+
+def _is_for_gpu(manifest: Manifest, made: Mapping[Precision, Attempts], made_for: Processor) -> bool:
+    """Whether the INT8 network's layers are chosen for a GPU: now, or when the bundle got it."""
+    held = manifest.provenance.int8
+    return (made_for if "int8" in made or held is None else held.processor) == "gpu"
 
 
 def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> list[Window]:
