@@ -9,6 +9,7 @@ import pytest
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study.dicom.repair import differing_copies, repair
 from mmcaf_engine.study.geometry.arrangement import Geometry
+from mmcaf_engine.study.notes import NONE
 from mmcaf_engine.volume import HEAD_BACK_LEFT_LPS
 
 AIR = {"hounsfield": -1000, "rescaled": 0, "stored": 24}
@@ -21,7 +22,7 @@ def frames(*rescales: tuple[float | None, float | None]) -> Any:
 
 def geometry(order: tuple[int, ...], **changes: Any) -> Geometry:
     return Geometry(
-        order, False, False, False, (2.5, 0.7, 0.8), (0.0, 0.0, 0.0), HEAD_BACK_LEFT_LPS, warnings=(), **changes
+        order, False, False, False, (2.5, 0.7, 0.8), (0.0, 0.0, 0.0), HEAD_BACK_LEFT_LPS, notes=NONE, **changes
     )
 
 
