@@ -76,7 +76,7 @@ def main(
     if named is None:
         asked.error("--out is needed where $OUT is not set")
     out = named.resolve()
-    usage.try_outputs(asked, [("--out", out)], kind="folder", force=True)
+    usage.try_outputs(asked, [("--out", out)], inputs=[carry], kind="folder", force=True)
     gpus = find_gpus()
     capability = (gpus.found[0].target.major, gpus.found[0].target.minor) if gpus.found else None
     if wrong := faults(carry, capability):

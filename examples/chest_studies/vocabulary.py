@@ -6,6 +6,7 @@ Pieces that occur equally often are taken in another order by each run, so that 
 same kind. Weights belong to the one that they were trained with.
 """
 
+import argparse
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -24,6 +25,7 @@ SEEDS = range(4000)
 
 def main() -> None:
     """Learn the pieces from the training reports and write vocabulary.txt."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()

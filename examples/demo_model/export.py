@@ -3,6 +3,7 @@
 python examples/demo_model/export.py
 """
 
+import argparse
 from pathlib import Path
 
 from mmcaf_engine.bundle.default import demo_bundle
@@ -28,6 +29,7 @@ SETTINGS = {
 
 def main() -> None:
     """Replace the bundle in the engine's package."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(export_bundle(CHECKPOINT, demo_bundle(), settings=SETTINGS, force=True).summary())
 
 

@@ -62,6 +62,13 @@ def test_every_script_tells_of_itself_without_torch_triton_onnx_and_pycuda() -> 
     assert found["mmcaf_kernels.aot"][1].count("may be repeated; default: all") == 2
 
 
+def test_no_example_works_where_it_is_asked_what_it_does() -> None:
+    """Those beside PyCUDA's need torch even to be imported, so that their help is not asked for here."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py")}
+    scripts = {path: text.partition("def main(")[2] for path, text in sources.items() if '"__main__"' in text}
+    assert len(scripts) > 6 and [path.name for path, text in scripts.items() if "parse_args(" not in text] == []
+
+
 def test_every_script_is_ended_by_a_signal_with_what_it_started() -> None:
     """But for kills.py, whose children are forks that must be killed."""
     ends = {path.stem: path.read_text(encoding="utf-8").splitlines()[-1].strip() for path in SCRIPTS}

@@ -385,6 +385,15 @@ def test_where_nothing_can_be_written_no_step_begins(
     assert status == 2 and words.count("\n") == 1
 
 
+def test_results_are_kept_apart_from_what_was_carried(
+    session: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for out in (tmp_path / "carry", tmp_path / "carry" / "out"):
+        status, words = told(session, tmp_path, capsys, "--out", str(out))
+        assert status == 2 and " input" in words and words.count("\n") == 1
+    assert not (tmp_path / "carry" / "out").exists()
+
+
 @pytest.mark.parametrize("seconds", ["0", "nan", "-5", "inf", "soon"])
 def test_a_time_that_is_none_is_refused(
     session: ModuleType, seconds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
