@@ -1,6 +1,10 @@
 """The lists of mutants fit the code of today: each names one line, still compiles, and has tests to kill it."""
 
 import ast
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,3 +51,19 @@ def test_a_mutant_fits_the_code(mutant: Mutant) -> None:
         function = named.partition("[")[0]
         assert not function or f"\ndef {function}(" in (ROOT / file).read_text(encoding="utf-8"), test
         assert (ROOT / file).exists(), test
+
+
+GRANDCHILD = """
+import subprocess, sys
+import mutants.plugin
+code = "from mmcaf_engine.errors import CAUSE_CHARACTERS; print(CAUSE_CHARACTERS)"
+subprocess.run([sys.executable, "-c", code], check=True)
+"""
+
+
+def test_a_process_that_a_test_starts_sees_the_change_too() -> None:
+    file, line = "engine/mmcaf_engine/errors.py", "CAUSE_CHARACTERS = 4096"
+    mutant = json.dumps({"file": file, "line": line, "becomes": "CAUSE_CHARACTERS = 3"})
+    known = {**os.environ, "MUTANT": mutant, "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run([sys.executable, "-c", GRANDCHILD], env=known, capture_output=True, text=True, check=True)
+    assert done.stdout == "3\n"

@@ -2,7 +2,8 @@
 
     MUTANT='{"file": ..., "line": ..., "becomes": ...}' pytest -p mutants.plugin TESTS
 
-Only this process sees the change: what tests start as another does not.
+Python processes that tests start see the change too, by `child/sitecustomize.py`, unless they are given an environment
+of their own.
 """
 
 import json
@@ -18,6 +19,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+CHILD = str(Path(__file__).parent / "child")
 
 
 def changed(source: str, line: str, becomes: str) -> str:
@@ -75,6 +77,9 @@ def _install(mutant: dict[str, Any]) -> None:
     if name in sys.modules:
         raise RuntimeError(f"{name} was imported before it could be changed")
     sys.meta_path.insert(0, _Finder(Path(mutant["file"]), mutant["line"], mutant["becomes"]))
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if CHILD not in path:
+        os.environ["PYTHONPATH"] = os.pathsep.join([CHILD, str(ROOT / "tests"), *filter(None, path)])
 
 
 if "MUTANT" in os.environ:

@@ -118,6 +118,7 @@ MACHINES = {
     "b200, torch without code for it": machine(B200, tensorrt_rtx=True, torch="cuda", code=FOR_CUDA_12_6),
     "b300, torch": machine(B300, torch="cuda"),
     "no code for it yet": machine(replace(B200, target=Target(13, 0)), torch="cuda"),
+    "no code for it yet, torch for the processor": machine(replace(B200, target=Target(13, 0))),
     "b200": machine(B200, tensorrt_rtx=True),
     "b300": machine(B300, tensorrt_rtx=True),
     "two, h200 first": machine(H200, RTX_4090, tensorrt_rtx=True, torch="cuda"),
@@ -159,6 +160,7 @@ MENDS: dict[str, set[str]] = {
     "b200, torch without code for it": {CLASSIC, "TORCH"},
     "b300, torch": {CLASSIC},
     "no code for it yet": {CLASSIC},
+    "no code for it yet, torch for the processor": {CLASSIC},
     "h200, nothing": {CLASSIC, "TORCH"},
     "h200, rtx": {CLASSIC, "TORCH"},
     "h200, lean": {CLASSIC, "TORCH"},
@@ -247,6 +249,13 @@ def test_lines_end_between_words(name: str, columns: int, findings: Findings) ->
         assert len(line) <= columns or len(line.removesuffix(" \\").split()) <= 2, line
     assert words(shown) == words(screen(found, 100, full=True)) or columns < 80
     assert sorted(words(shown).split()) == sorted(words(screen(found, 100, full=True)).split())
+
+
+def test_what_mends_something_is_shown_whatever_room_there_is() -> None:
+    lacking = [Check("package", f"p{at}", "problem", "not installed", (Remedy(f"r{at}"),)) for at in range(30)]
+    well = [Check("cache", "folder", "ok", "there")]
+    shown = screen([*well, *lacking], 80)
+    assert shown[-1] == "and 1 more, with -v" and not {f"r{at}" for at in range(30)} - {*words(shown).split()}
 
 
 @pytest.mark.parametrize("name", ["well", "no gpu", "h200, both"])

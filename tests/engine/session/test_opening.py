@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mmcaf_engine.backends.base import Backend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.cache.engines import ENGINES
 from mmcaf_engine.cancel import CancelToken
@@ -36,6 +37,16 @@ def test_an_engine_that_is_built_again_is_tested_again(bundle: Bundle) -> None:
         assert remove(item.path)
     again = opened(bundle)
     assert (again["cache"], again["self_test"]["remembered"]) == ("built, kept", False)
+
+
+def test_an_engine_of_the_same_bytes_is_tested_again_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing tells it from the one that has passed; what counts is that it was built anew."""
+    monkeypatch.setattr(OpenVinoBackend, "_export", lambda backend, output: output.write(b"the same"))
+    for _ in range(2):
+        found = opened(bundle)
+        assert (found["cache"], found["self_test"]["remembered"]) == ("built, kept", False)
+        for item in ENGINES.items():
+            assert remove(item.path)
 
 
 def test_a_session_that_nobody_waits_for_any_more_is_closed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
