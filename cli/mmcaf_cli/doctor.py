@@ -150,6 +150,12 @@ def _named(one: Check) -> str:
     return one.detail if one.detail.startswith(one.subject) else f"{one.subject} {one.detail}"
 
 
+def _settings(group: Sequence[Check]) -> str:
+    """Those that somebody has set."""
+    found = [one for one in group if not one.detail.endswith("(default)")]
+    return "; ".join([*map(_named, found), *(["all else by default"] if len(found) < len(group) else [])])
+
+
 def _precisions(group: Sequence[Check]) -> str:
     """Of each backend those that run."""
     by_backend: dict[str, list[str]] = {}
@@ -166,7 +172,7 @@ _FOLDS: dict[str, Callable[[Sequence[Check]], str]] = {
     "machine": lambda group: "; ".join(one.detail for one in group),
     "cache": lambda group: "; ".join(one.detail for one in group),
     "backend": lambda group: "; ".join(map(_named, group)),
-    "settings": lambda group: "; ".join(map(_named, group)),
+    "settings": _settings,
 }
 """Area -> what is well in it, in short."""
 

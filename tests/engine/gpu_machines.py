@@ -64,7 +64,7 @@ class Machine:
     code: tuple[str, ...] = FOR_CUDA_13
     extras: bool = True
 
-    def open(self, bundle: Bundle, backend: Backend) -> Opening:
+    def open(self, bundle: Bundle, backend: Backend, **options: Any) -> Opening:
         """In place of `open_backend`: refuses what its runtimes could not run.
 
         Raises:

@@ -180,10 +180,10 @@ def _bundle(backends: "Backends", readable: bool) -> list[Check]:
         readable: whether the settings, which may name one, can be read.
     """
     from ..bundle.bundle import load_bundle
-    from ..bundle.default import default_bundle, demo_bundle
+    from ..bundle.default import default_bundle
 
     if not readable:
-        return _choice(demo_bundle(), "the settings are mended")
+        return _without_bundle("the settings are mended")
     try:
         default = default_bundle()
         bundle = load_bundle(default.path)
@@ -191,30 +191,40 @@ def _bundle(backends: "Backends", readable: bool) -> list[Check]:
     except MmcafError as failure:
         return [
             Check.refused("bundle", "default", "problem", failure),
-            *_choice(demo_bundle(), "there is a sound bundle"),
+            *_without_bundle("there is a sound bundle"),
         ]
     origin = f"{_shown(default.path)} ({default.source})"
     kind = "demonstration, " if bundle.manifest.demonstration else ""
     return [
         Check("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"),
-        *_choice(default.path),
+        *_choice(bundle),
         *_claims(bundle, backends),
     ]
 
 
-def _choice(path: Path, condition: str = "") -> list[Check]:
+def _without_bundle(condition: str) -> list[Check]:
+    """What would run the demonstration, whoever has made it: that is what would run any bundle, unless tuned.
+
+    Args:
+        condition: what must be done first.
+    """
+    from ..bundle.bundle import load_unjudged
+    from ..bundle.default import demo_bundle
+
+    try:
+        return _choice(load_unjudged(demo_bundle()), condition)
+    except MmcafError:  # Nothing more is said of it: what is wrong with a bundle is said above.
+        return [Check(CHOICE, "auto", "note", f"not known until {condition}")]
+
+
+def _choice(bundle: "Bundle", condition: str = "") -> list[Check]:
     """What backend, precision and device a session takes by itself for a bundle, why, and what it passes over.
 
     Args:
         condition: what must be done first, where something must.
     """
-    from ..bundle.bundle import load_bundle
     from ..session.choice import plan
 
-    try:
-        bundle = load_bundle(path)
-    except MmcafError:  # The demonstration, of which nothing more is said: what is wrong with a bundle is said above.
-        return [Check(CHOICE, "auto", "note", f"not known until {condition}")]
     try:
         choice, backend = plan(bundle, tuned=_is_tuning_kept())
     except MmcafError as failure:
