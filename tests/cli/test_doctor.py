@@ -46,6 +46,13 @@ def no_cache_folder(patch: pytest.MonkeyPatch, folder: Path, bundle: Path) -> st
     return "cannot make the cache folder"
 
 
+def damaged_trust_store(patch: pytest.MonkeyPatch, folder: Path, bundle: Path) -> str:
+    (folder / "mmcaf-infer").mkdir()
+    (folder / "mmcaf-infer" / "trusted.json").write_text("{}}")
+    patch.setenv("XDG_CONFIG_HOME", str(folder))
+    return "trusted.json: not JSON"
+
+
 BROKEN: dict[str, Break] = {
     "unknown key": config("chache = '/x'", "unknown key 'chache'"),
     "not TOML": config("bundle =", "not TOML"),
@@ -55,6 +62,8 @@ BROKEN: dict[str, Break] = {
     "damaged model": damaged("model.onnx", b"", "0 bytes"),
     "damaged manifest": damaged(MANIFEST_NAME, b"{", "not JSON"),
     "no cache": no_cache_folder,
+    "not signed": variable("MMCAF_REQUIRE_SIGNATURE", "1", "not signed"),
+    "a damaged trust store": damaged_trust_store,
 }
 
 

@@ -44,6 +44,7 @@ def examine() -> list[Check]:
         *_precisions(backends),
         *_decoders(),
         *settings,
+        *(_trusted() if readable else ()),
         *(_cache() if readable else ()),  # What cannot be read is said once.
         *_bundle(backends, readable),
     ]
@@ -155,6 +156,17 @@ def _settings() -> list[Check]:
         found,
         *(Check("settings", name, "ok", f"{value} ({settings.origins[name]})") for name, value in values.items()),
     ]
+
+
+def _trusted() -> list[Check]:
+    """The keys whose signatures are taken."""
+    from ..bundle.trusted import read_store
+
+    try:
+        names = [one.name for one in read_store().keys]
+    except MmcafError as failure:
+        return [Check.refused("settings", "trusted keys", "problem", failure)]
+    return [Check("settings", "trusted keys", "ok", ", ".join(names) or "none")]
 
 
 def _cache() -> list[Check]:
