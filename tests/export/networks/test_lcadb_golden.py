@@ -113,7 +113,8 @@ def spiked(volumes: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return tuple(volume * plane for volume in volumes)
 
 
-@pytest.mark.parametrize("made", ["published", pytest.param("rewritten", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("made", ["published", "rewritten"])
 def test_cells_left_out(
     made: str, network: LcadbNet, spiked: tuple[Tensor, ...], golden: dict[str, np.ndarray]
 ) -> None:

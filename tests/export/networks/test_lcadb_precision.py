@@ -47,6 +47,7 @@ def quantised(lcadb_export: ExportReport, tmp_path_factory: pytest.TempPathFacto
         )
 
 
+@pytest.mark.full
 def test_what_was_written(quantised: QuantizeReport) -> None:
     assert quantised.refused == {} and quantised.written == ("fp16", "bf16", "int8")
     plan = quantised.plans["int8"]
@@ -58,6 +59,7 @@ def test_what_was_written(quantised: QuantizeReport) -> None:
     assert "labels changed" in text and "compared with FP32 on demo:40000-40006, 7 studies" in text
 
 
+@pytest.mark.full
 def test_the_gate_judges_seven_labels(quantised: QuantizeReport) -> None:
     accuracy = parse_accuracy((quantised.output / "accuracy.json").read_bytes())
     assert accuracy == quantised.accuracy
@@ -68,6 +70,7 @@ def test_the_gate_judges_seven_labels(quantised: QuantizeReport) -> None:
         assert 0 < facts.max_probability_difference < 0.1
 
 
+@pytest.mark.full
 def test_the_self_test_holds_the_quantised_answers_of_every_output(quantised: QuantizeReport) -> None:
     bundle = load_bundle(quantised.output)
     bundle.verify()
