@@ -34,7 +34,7 @@ LAZY = {("mmcaf_cli", "mmcaf_export"), ("mmcaf_engine", "mmcaf_kernels")}
 
 GROUND = (
     ("errors",),
-    ("cancel", "arguments"),
+    ("cancel", "arguments", "lazy"),
     ("files", "volume", "orientation", "timing"),
     ("strict_json", "settings"),
     ("outputs", "workers"),

@@ -3,8 +3,9 @@
 from mmcaf_engine import load_bundle, open_session, infer
 """
 
-from importlib import import_module
 from typing import Any
+
+from .lazy import imported
 
 __version__ = "0.1.0"
 
@@ -40,9 +41,7 @@ __all__ = ["__version__", *_HOMES]
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that importing the package stays cheap."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return imported(__name__, _HOMES, name)
 
 
 def __dir__() -> list[str]:

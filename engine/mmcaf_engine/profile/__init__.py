@@ -3,8 +3,9 @@
 from mmcaf_engine.profile import profile_bundle
 """
 
-from importlib import import_module
 from typing import Any
+
+from ..lazy import imported
 
 _HOMES = {"profile_bundle": "run", "ProfileReport": "report"}
 __all__ = [*_HOMES]
@@ -12,6 +13,4 @@ __all__ = [*_HOMES]
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use, so that a measured process imports no more than it needs."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return imported(__name__, _HOMES, name)
