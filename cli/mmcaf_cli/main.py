@@ -429,7 +429,7 @@ def record_template(
     record_template_command(bundle, output, Report(json, force=force))
 
 
-@app.command(whatever_is_set=True)
+@app.command(whatever_is_set=True, light=True)
 def version(json: Json = False) -> None:
     """Print the version."""
     from mmcaf_engine import __version__

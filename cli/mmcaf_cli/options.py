@@ -10,6 +10,7 @@ import typer
 
 from mmcaf_engine.cancel import opening_within
 from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.machine.memory import require_address_space
 from mmcaf_engine.settings import DEFAULT_OPEN_TIMEOUT, read_settings
 
 from .console import Loudness, answer, set_loudness
@@ -63,20 +64,21 @@ class App(typer.Typer):
             context_settings={"help_option_names": ["-h", "--help"]},
         )
         if group:
-            self.callback(help=help)(_with_common_options(_nothing))
+            self.callback(help=help)(_with_common_options(_nothing, light=True))
 
     def command(
-        self, name: str | None = None, *, whatever_is_set: bool = False, **settings: Any
+        self, name: str | None = None, *, whatever_is_set: bool = False, light: bool = False, **settings: Any
     ) -> Callable[[_Function], _Function]:
         """As `typer.Typer.command`, with the options that all commands take.
 
         Args:
             whatever_is_set: whether it also works with wrong settings, as what looks for such must.
+            light: whether it imports no libraries that need much address space.
         """
         register = super().command(name, **settings)
 
         def add(function: _Function) -> _Function:
-            register(_with_common_options(function, with_settings=not whatever_is_set))
+            register(_with_common_options(function, with_settings=not whatever_is_set, light=light))
             return function
 
         return add
@@ -122,7 +124,9 @@ def _common(
         set_loudness(Loudness.QUIET if quiet else Loudness.VERBOSE)
 
 
-def _with_common_options(function: Callable[..., Any], *, with_settings: bool = False) -> Callable[..., Any]:
+def _with_common_options(
+    function: Callable[..., Any], *, with_settings: bool = False, light: bool = False
+) -> Callable[..., Any]:
     """The function with the parameters of `_common` behind its own; with settings, it refuses wrong ones."""
     common = inspect.signature(_common).parameters
     own = inspect.signature(function)
@@ -130,6 +134,8 @@ def _with_common_options(function: Callable[..., Any], *, with_settings: bool = 
     @wraps(function)
     def command(**given: Any) -> Any:
         _common(**{name: given.pop(name) for name in common})
+        if not light:
+            require_address_space()
         with opening_within(_open_timeout(with_settings) or None):
             return function(**given)
 

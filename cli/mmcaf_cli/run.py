@@ -14,6 +14,7 @@ import typer
 
 from mmcaf_engine.cancel import are_left
 from mmcaf_engine.errors import MmcafError, Remedy, UsageError, paragraph
+from mmcaf_engine.machine.memory import lacks_memory, out_of_memory
 from mmcaf_engine.settings import debug
 
 from .console import Loudness, complain, detail, guarded_streams, set_loudness
@@ -29,6 +30,7 @@ _POSITIONAL = {"study", "record"}
 def run(app: typer.Typer, program: str) -> NoReturn:
     """Run a program; a user's mistake becomes one paragraph on stderr and a documented exit code."""
     set_loudness(Loudness.NORMAL)
+    _fill_closed_descriptors()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # A terminal without a character shows "?" for it.
     with guarded_streams():
@@ -36,6 +38,19 @@ def run(app: typer.Typer, program: str) -> NoReturn:
     if are_left():
         atexit.register(_end_at_once, code)
     sys.exit(code)
+
+
+def _fill_closed_descriptors() -> None:
+    """Where stdin, stdout or stderr is closed, let no file that is opened later take its number.
+
+    What libraries print there would else be written to that file. Python has its streams as None by now, and so has
+    `guarded_streams`.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _end_at_once(code: int | str | None) -> None:
@@ -66,7 +81,7 @@ def _exit_code(app: typer.Typer, program: str) -> int | str | None:
         what = failure.filename or "a file or standard output"
         return _refused(UsageError(f"{what}: cannot be written: {failure.strerror}.", "Make room there."))
     except Exception as failure:
-        return _bug(failure)
+        return _refused(out_of_memory("working", failure)) if lacks_memory(failure) else _bug(failure)
     return 0
 
 

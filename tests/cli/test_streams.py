@@ -11,12 +11,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from command import Command
+from command import Command, Outcome
+from mmcaf_cli import main
 from mmcaf_cli.console import Loudness, set_loudness
 from mmcaf_cli.progress import ProgressBar
 from mmcaf_engine.bundle.default import demo_bundle
@@ -388,3 +390,94 @@ def test_verbose_shows_an_error_in_detail(run: Command, tmp_path: Path) -> None:
     assert paragraph.startswith("error: ") and outcome.code == 3
     told = json.loads(detail.removeprefix("error: "))
     assert (told["error"], told["exit_code"]) == (StudyError.__name__, 3) and "nowhere.dcm" in told["problem"]
+
+
+def _commands() -> list[list[str]]:
+    """Every command, by its words."""
+    found = [["mmcaf"], ["mmcaf-infer"], ["mmcaf", "cache"]]
+    found += [["mmcaf", str(one.name or one.callback.__name__)] for one in main.app.registered_commands if one.callback]
+    return found + [["mmcaf", "cache", str(one.name)] for one in main.cache.registered_commands]
+
+
+ANSWERING = {
+    "version": ["mmcaf", "version"],
+    "option": ["mmcaf", "inspect", "--version"],
+    "inspect": ["mmcaf", "inspect", "BUNDLE"],
+    "verify": ["mmcaf", "verify", "BUNDLE", "--backend", "onnxruntime"],
+    "cache-list": ["mmcaf", "cache", "list"],
+    "cache-clear": ["mmcaf", "cache", "clear", "--kind", "tuning"],
+    "studies": ["mmcaf", "studies", "SERIES"],
+    "record-template": ["mmcaf", "record-template", "-o", "-", "--bundle", "BUNDLE"],
+    "infer": ["mmcaf-infer", "SERIES", "RECORD", "--bundle", "BUNDLE", "--backend", "onnxruntime"],
+}
+
+
+@pytest.mark.parametrize(
+    ("stream", "said"),
+    [
+        ("closed", "standard output: closed"),
+        pytest.param(
+            "full",
+            "standard output: cannot be written: No space",
+            marks=pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here"),
+        ),
+    ],
+)
+class TestEveryCommand:
+    """One sentence and exit code 2, whatever is asked for."""
+
+    @pytest.fixture
+    def run(self, run: Command, stream: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+        def without_stdout(*arguments: object) -> Outcome:
+            with (
+                monkeypatch.context() as patch,
+                suppress(OSError),
+                nullcontext() if stream == "closed" else FULL.open("w") as full,
+            ):
+                patch.setattr("sys.stdout", full)
+                outcome = run(*arguments)
+            return outcome
+
+        return without_stdout
+
+    @pytest.mark.parametrize("words", _commands(), ids=" ".join)
+    def test_its_help(self, run: Callable[..., Outcome], said: str, words: list[str]) -> None:
+        self._refused(run(*words, "--help"), said)
+
+    @pytest.mark.parametrize("name", ANSWERING)
+    @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+    def test_its_answer(
+        self,
+        run: Callable[..., Outcome],
+        said: str,
+        name: str,
+        form: list[str],
+        tiny_bundle: Path,
+        series: Path,
+        record: dict[str, Any],
+        tmp_path: Path,
+    ) -> None:
+        (tmp_path / "record.json").write_text(json.dumps(record))
+        paths = {"BUNDLE": tiny_bundle, "SERIES": series, "RECORD": tmp_path / "record.json"}
+        self._refused(run(*[paths.get(one, one) for one in ANSWERING[name]], *form), said)
+
+    def _refused(self, outcome: Outcome, said: str) -> None:
+        assert outcome.code == 2 and outcome.err.count("error: ") == 1, outcome.err
+        assert f"error: {said}" in outcome.err and "bug" not in outcome.err and "Traceback" not in outcome.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a descriptor as a shell does")
+def test_a_closed_stdout_lends_its_number_to_no_file(tmp_path: Path) -> None:
+    """What a library prints there must not reach a file that was opened later."""
+    file = tmp_path / "manifest.json"
+    arguments = ["mmcaf", "inspect", str(demo_bundle()), "-o", str(file)]
+    noisy = (
+        "import os, mmcaf_cli.report as report; write = report.write_all; "
+        "report.write_all = lambda *given, **named: (os.write(1, b'noise'), write(*given, **named))"
+    )
+    code = f"{noisy}; import sys; sys.argv = {arguments!r}; from mmcaf_cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False, preexec_fn=lambda: os.close(1)
+    )
+    assert done.returncode == 2 and "standard output: closed" in done.stderr, done.stderr
+    assert "name" in json.loads(file.read_text())

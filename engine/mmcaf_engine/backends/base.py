@@ -14,6 +14,7 @@ from ..cancel import Progress
 from ..errors import BackendError, MmcafError, UsageError
 from ..machine.cpu import processor
 from ..machine.declared import JsonObject, Limit, Positive
+from ..machine.memory import lacks_memory, out_of_memory
 from ..machine.plugins import holds_study, may_raise, raised
 from ..manifest import Precision, TensorSpec
 from ..timing import span
@@ -341,8 +342,8 @@ class Backend(Runtime, ABC):
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
         """The one place where a runtime's exception becomes ours; it is not quoted where a study was in hand."""
-        if isinstance(failure, MemoryError):
-            return BackendError(f"{self.name}: out of memory while {doing} {self.model.name}.", "Close other programs.")
+        if lacks_memory(failure):
+            return out_of_memory(f"{doing} {self.model.name} in {self.name}", failure)
         reason = type(failure).__name__ if doing == RUNNING else raised(failure)
         return BackendError(
             f"{self.name} {self.kind.version()} failed while {doing} {self.model.name}: {reason}.",

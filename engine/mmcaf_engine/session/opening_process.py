@@ -34,17 +34,18 @@ class _Process:
 
     def open(self) -> None:
         """Reply with what came of it."""
-        from ..errors import BackendError, MmcafError
+        from ..errors import MmcafError
+        from ..machine.memory import lacks_memory, out_of_memory
 
         try:
             self._open()
         except MmcafError as failure:
             self._reply("error", failure.to_dict())
-        except MemoryError:
-            lack = BackendError("Out of memory while the network was first opened.", "Close other programs.")
-            self._reply("error", lack.to_dict())
         except Exception as failure:
-            self._reply("bug", f"{type(failure).__name__}: {failure}")
+            if lacks_memory(failure):
+                self._reply("error", out_of_memory("the network was first opened", failure).to_dict())
+            else:
+                self._reply("bug", f"{type(failure).__name__}: {failure}")
         else:
             self._reply("passed", True)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from ..errors import MmcafError, StudyError
 from ..errors import printable as printable
 from ..files import cure, reason
+from ..machine.memory import need
 
 
 class DamagedError(ValueError):
@@ -31,7 +32,8 @@ def doing(what: str, *, remedy: str = "Send the study again.") -> Iterator[None]
     except MmcafError:
         raise
     except MemoryError as failure:
-        raise StudyError(f"{what}: the memory of this machine does not suffice.", "Free memory.") from failure
+        needed = f": {said}" if (said := need(failure)) else ""
+        raise StudyError(f"{what}: the memory of this machine does not suffice{needed}.", "Free memory.") from failure
     except (zipfile.BadZipFile, zlib.error, EOFError) as failure:
         raise StudyError(f"{what}: the data end early or are damaged.", remedy) from failure
     except OSError as failure:
