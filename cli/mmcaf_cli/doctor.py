@@ -45,7 +45,7 @@ def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report
         findings = quick_check(bundle)
     else:
         findings = examine()
-    problems = [f"{one.area} {one.subject}" for one in findings if one.status == "problem"]
+    problems = [_label(one) for one in findings if one.status == "problem"]
     verdict = {"healthy": not problems} if quick else {}
     columns = shutil.get_terminal_size((_WIDEST, _ROWS)).columns
     report.give(
@@ -109,8 +109,8 @@ def _blocks(findings: Sequence[Check], columns: int, *, full: bool) -> Iterator[
         detail = "" if one.status == "note" and one.detail in said and not full else one.detail
         remedies = [remedy for remedy in dict.fromkeys(one.remedies) if remedy not in advised]
         if detail or remedies:
-            text = ": ".join(part for part in (one.subject, detail) if part)
-            shown = _wrapped(text, columns, f"{_MARKS[one.status]:{_INDENT}}{one.area} ")
+            between = ": " if detail and one.subject else " " if detail else ""
+            shown = _wrapped(f"{_MARKS[one.status]:{_INDENT}}{_label(one)}{between}{detail}", columns, "")
             shown += [line for remedy in remedies for line in _remedy(remedy, columns)]
             yield _Block(shown, _urgency(one) <= _MENDS, count)
         said += f" {one.detail}"
@@ -144,6 +144,10 @@ def _folded(findings: Sequence[Check]) -> Iterator[tuple[Check, int]]:
 def _is_well(one: Check) -> bool:
     """Also a precision that does not run here, where nothing can be done about that."""
     return not one.remedies and (one.status == "ok" or (one.status == "note" and one.area == "precision"))
+
+
+def _label(one: Check) -> str:
+    return one.area if one.subject in ("", one.area) else f"{one.area} {one.subject}"
 
 
 def _named(one: Check) -> str:
@@ -199,12 +203,12 @@ def _command(command: str, columns: int) -> list[str]:
     return found
 
 
-def _wrapped(text: str, columns: int, before: str = "") -> list[str]:
-    """Lines of at most `columns`, of which the first has `before` in place of the indent."""
+def _wrapped(text: str, columns: int, indent: str = " " * _INDENT) -> list[str]:
+    """Lines of at most `columns`; indent: of the first."""
     return textwrap.wrap(
-        before + text if before else text,
+        text,
         columns,
-        initial_indent="" if before else " " * _INDENT,
+        initial_indent=indent,
         subsequent_indent=" " * _INDENT,
         break_long_words=False,
         break_on_hyphens=False,
