@@ -13,7 +13,6 @@ Without a GPU it says so and exits with status 6.
 """
 
 from itertools import chain
-from pathlib import Path
 
 import usage
 from kernel_names import KERNELS, NETWORK, PROVIDERS, TWIN
@@ -32,7 +31,7 @@ def main() -> int:
     asked.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
     asked.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     asked.add_argument("--seconds", type=usage.seconds, help="begin nothing more after so long")
-    asked.add_argument("--fatbin", type=Path, help="also measure the CUDA C++ kernel of this file")
+    asked.add_argument("--fatbin", type=usage.file, help="also measure the CUDA C++ kernel of this file")
     chosen = asked.parse_args()
     kernels = chosen.kernel or ()
     if TWIN in kernels and chosen.fatbin is None:

@@ -7,7 +7,6 @@ be finite, or the exit status is 1. Without a GPU it says so and exits with stat
 """
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import usage
 from kernel_names import KERNELS, TWIN
@@ -20,7 +19,7 @@ def main(given: Sequence[str] | None = None, missing: Callable[[], str | None] =
     asked = usage.parser(__doc__)
     asked.add_argument("--small", action="store_true", help="shapes of a few thousand values")
     asked.add_argument("--kernel", nargs="+", choices=(*KERNELS, TWIN), help="only these")
-    asked.add_argument("--fatbin", type=Path, help="also the CUDA C++ kernel of this file")
+    asked.add_argument("--fatbin", type=usage.file, help="also the CUDA C++ kernel of this file")
     chosen = asked.parse_args(given)
     if TWIN in (chosen.kernel or ()) and chosen.fatbin is None:
         asked.error(f"--kernel '{TWIN}' is read from the file that --fatbin names")

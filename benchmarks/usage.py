@@ -63,6 +63,13 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def file(text: str) -> Path:
+    """A file that is read."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"expected a file, got {text!r}")
+    return Path(text)
+
+
 def add_outputs(asked: Parser, *options: str, required: bool = True, help: str = "a CSV file for the rows") -> None:
     """Options that name files to be written, and --force."""
     for option in options:

@@ -175,6 +175,8 @@ WRONG = {
     "kernels --kernel network --precision fp32": "--kernel network is measured in fp16 alone",
     "kernels --kernel 'msdc (CUDA C++)'": "--kernel 'msdc (CUDA C++)' is read from the file that --fatbin names",
     "gpu --providers torch.compile --precision int8": "no case of torch.compile in int8: ours has fp32, fp16, int8; ",
+    "kernels --fatbin nowhere": "--fatbin: expected a file, got 'nowhere'",
+    "single_calls --fatbin .": "--fatbin: expected a file, got '.'",
     "gpu --runs 0": "--runs: expected",
     "gpu --seconds inf": "--seconds: expected",
     "single_calls --kernel none": "invalid choice: 'none' (choose from 'msdc'",

@@ -197,6 +197,25 @@ def test_the_plan_fits_its_parts_and_names_what_exists(session: ModuleType, tmp_
                     assert (ROOT / word).is_file(), word
 
 
+def test_the_scripts_of_the_plan_accept_what_they_are_given(
+    session: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All they miss here is the GPU."""
+    (tmp_path / "out").mkdir()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    called = []
+    for _, steps in sys.modules["gpu_session_plan"].PARTS.values():
+        for step in steps(tmp_path / "carry", tmp_path / "out", sys.executable):
+            at = next((k for k, word in enumerate(step.command) if word.startswith(str(BENCHMARKS))), None)
+            if at is not None:
+                script = load(monkeypatch, Path(step.command[at]).stem)
+                monkeypatch.setattr(sys, "argv", [*step.command[at:]])
+                called.append((step.name, script.main()))
+    assert called == [(name, 6) for name in ("memcheck", "racecheck", "rows", "network", "ncu")], (
+        capsys.readouterr().err
+    )
+
+
 def test_no_step_compiles_what_should_have_been_carried(session: ModuleType, tmp_path: Path) -> None:
     machine = Machine({})
     play(session, "1", machine, tmp_path)
