@@ -279,7 +279,7 @@ def _damaged(shown: object) -> MmcafError:
 def _base64(line: bytes) -> bytes:
     """What a line holds; nothing, if it is no base64."""
     try:
-        return base64.b64decode(line.strip(), validate=True)
+        return base64.b64decode(line, validate=True)
     except (binascii.Error, ValueError):
         return b""
 

@@ -77,6 +77,17 @@ def test_a_bit_of_a_signature(line: int, at: int) -> None:
         assert line == 1 and at == 1
 
 
+@pytest.mark.parametrize("flip", [1, 0x20, 0x80])
+def test_no_byte_below_the_first_line_can_be_another(flip: int) -> None:
+    key = PublicKey.read(PUBLIC, shown="k")
+    for at in range(PREHASHED.index(b"\n") + 1, len(PREHASHED)):
+        changed = PREHASHED[:at] + bytes([PREHASHED[at] ^ flip]) + PREHASHED[at + 1 :]
+        try:
+            assert not Signature.read(changed, shown="s").verifies(SIGNED, key), at
+        except BundleError:
+            continue
+
+
 def test_the_trusted_comment_is_covered_and_the_other_one_is_not() -> None:
     key = PublicKey.read(PUBLIC, shown="k")
     assert not Signature.read(PREHASHED.replace(b"file:m", b"file:n"), shown="s").verifies(SIGNED, key)
@@ -144,7 +155,16 @@ def test_what_is_no_secret_key(data: bytes, facts: tuple[Fact, ...]) -> None:
         SecretKey.read(data, no_password, shown="x.key")
 
 
-@pytest.mark.parametrize("work", [Work(1 << 40, 1 << 20), Work(32768, 1 << 40), Work(0, 1 << 20), Work(32768, 0)])
+@pytest.mark.parametrize(
+    "work",
+    [
+        Work(2 * FULL_WORK.operations, 16 << 20),
+        Work(1 << 40, 1 << 20),
+        Work(32768, 1 << 40),
+        Work(0, 1 << 20),
+        Work(32768, 0),
+    ],
+)
 def test_a_key_that_asks_for_much(work: Work) -> None:
     """Else a file could make whoever tries it take all memory, or wait for days."""
     text = SecretKey.new().file(b"x", CHEAP)
@@ -201,7 +221,7 @@ def test_a_key_and_a_signature_that_minisign_makes_now(tmp_path: Path, legacy: b
 
 @pytest.mark.full
 def test_a_password_as_minisign_hides_a_key(tmp_path: Path) -> None:
-    """It takes a GiB of memory, three times."""
+    """It takes a GiB of memory, twice."""
     typed = "pass word\npass word\n"
     assert minisign("-G", "-p", tmp_path / "p", "-s", tmp_path / "s", typed=typed).returncode == 0
     text = (tmp_path / "s").read_bytes()
@@ -209,9 +229,6 @@ def test_a_password_as_minisign_hides_a_key(tmp_path: Path) -> None:
     assert key.public() == PublicKey.read((tmp_path / "p").read_bytes(), shown="p")
     held = base64.b64decode(text.splitlines()[1])
     assert held[38:54] == b"".join(size.to_bytes(8, "little") for size in (FULL_WORK.operations, FULL_WORK.memory))
-    (tmp_path / "m").write_bytes(SIGNED)
-    (tmp_path / "s").write_text(key.file(b"another"))
-    assert minisign("-S", "-m", tmp_path / "m", "-s", tmp_path / "s", typed="another\n").returncode == 0
 
 
 def test_names_are_those_that_minisign_shows() -> None:
