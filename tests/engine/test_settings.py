@@ -275,7 +275,7 @@ def test_doctor_shows_the_file_and_what_holds(
     config.write_text(f'cache = "{tmp_path / "kept"}"')
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "7")
     lines = [line for line in run("mmcaf", "doctor", "--all").out.splitlines() if " settings " in line]
-    assert [line.split()[2] for line in lines] == ["config.toml", *KEYS]
+    assert [line.split()[2] for line in lines] == ["config.toml", *KEYS, "trusted"]
     assert "~/.config/mmcaf-infer/config.toml" in lines[0] and "absent" not in lines[0]
     assert "the demonstration (default)" in lines[1]
     assert f"~/kept ({config})" in lines[2] and "7 MiB of engines ($MMCAF_CACHE_LIMIT)" in lines[3]

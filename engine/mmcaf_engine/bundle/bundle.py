@@ -261,7 +261,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     names = [MANIFEST_NAME, *files]
-    if (signature := _signature_of_same(output, text.encode())) is not None:
+    if (signature := _signature_of_same(output, (folder / MANIFEST_NAME).read_bytes())) is not None:
         (folder / SIGNATURE_NAME).write_bytes(signature)
         names.append(SIGNATURE_NAME)
     with refused(place):

@@ -44,7 +44,8 @@ class Origin:
             return "not signed"
         if self.name is None:
             return f"signed with the key {self.key}, which is not trusted here, so that nothing of it is verified"
-        return f"signed by {self.name}, key {self.key}" + (f" ({self.comment})" if self.comment else "")
+        older = "" if self.newer is None else f", older than release {self.newer}, which was opened here before"
+        return f"signed by {self.name}, key {self.key}" + (f" ({self.comment})" if self.comment else "") + older
 
     @property
     def remarks(self) -> tuple[str, ...]:
