@@ -168,7 +168,7 @@ def prepare(
             accepted()
         return alone
     with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
-        clinical = clinical_of(opened[0].opened.patient)
+        clinical = clinical_of(_patient(opened))
         with span("preprocess"):
             preprocessors = [
                 Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride, name=called(entry))
@@ -188,6 +188,12 @@ def _given(study: StudySource | None, manifest: Manifest) -> StudySource:
     if study is None:
         raise UsageError(f"{manifest.name} reads a study; none was given.", Remedy("Give one", option="study"))
     return study
+
+
+def _patient(opened: Sequence[InputSeries]) -> PatientHeader:
+    """Of the first series that says whose it is, since not all need say it; those that do are of one patient."""
+    headers = [entry.opened.patient for entry in opened]
+    return next((header for header in headers if header.patient_id is not None), headers[0])
 
 
 def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: int | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dicom_factory import SERIES_UID, ct_series, hounsfield, save
-from mmcaf_engine.errors import MmcafError, StudyError, UsageError
+from mmcaf_engine.errors import MmcafError, RecordError, StudyError, UsageError
 from mmcaf_engine.inputs.listing import list_study
 from mmcaf_engine.inputs.prepare import Prepared, prepare
 from mmcaf_engine.manifest import Manifest
@@ -17,7 +17,7 @@ from mmcaf_engine.volume import PatientHeader, Study, Volume
 from refusals import refused
 from study_edits import turn
 from tiny_bundle import SIZE, SLICES, tiny_manifest
-from tiny_image import tiny_image_manifest
+from tiny_image import TABLE, tiny_image_manifest
 from tiny_liver import INPUTS, tiny_liver_manifest
 
 FILES = {name: {"sha256": "0" * 64, "size": 0} for name in ("model.onnx", "golden.npz")}
@@ -176,6 +176,23 @@ def test_of_several_series_each_remark_says_which_it_is_about() -> None:
     assert prepared.study_warnings == ("dwi: odd.", "c_a: late.", "c_a: odd.")
     alone = Study(chest(), "CT", {}, PatientHeader(), ("odd.",))
     assert prepare(alone, RECORD, LUNG).study_warnings == ("odd.",)
+
+
+@pytest.mark.parametrize("named", INPUTS)
+def test_a_record_is_compared_with_whichever_series_says_whose_it_is(named: str) -> None:
+    """A series of a file that says nothing may be read beside those of a patient, and may be the first."""
+    fields = tiny_liver_manifest()
+    table = {"name": "table", "kind": "table", "shape": ["N", 1]}
+    both = Manifest.model_validate(
+        {**fields, "inputs": [*fields["inputs"], table], "table": TABLE, "identity": "optional", "files": FILES}
+    )
+    study = phases()
+    study[named] = replace(study[named], patient=PatientHeader(patient_id="A", age=30.0))
+    with refused(RecordError, "(0010,0020)", "different patients", option="allow_id_mismatch"):
+        prepare(study, {"age": 63, "patient_id": "B"}, both)
+    prepared = prepare(study, {"age": 63, "patient_id": "A"}, both)
+    assert prepared.clinical.identity == "matched"
+    assert [warning for warning in prepared.record_warnings if "PatientAge" in warning]
 
 
 def test_the_study_is_accepted_once_and_only_when_all_else_is_in_order() -> None:
