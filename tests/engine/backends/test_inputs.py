@@ -38,6 +38,11 @@ def test_what_fits_is_taken_contiguous_and_in_its_types() -> None:
     np.testing.assert_array_equal(found["image"], turned)
 
 
+def test_the_first_word_piece_of_a_vocabulary_is_number_zero() -> None:
+    ids = np.array([[2, 7, 3, 0, 0], [2, 3, 0, 0, 0]])
+    np.testing.assert_array_equal(checked(given(ids=ids))["ids"], ids)
+
+
 @pytest.mark.parametrize("length", [1, 8])
 def test_texts_may_have_any_length_up_to_the_longest(length: int) -> None:
     assert checked(given(length=length))["ids"].shape == (2, length)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import gcd
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,12 +91,14 @@ def test_what_is_damaged_is_refused(damage: Callable[[Arrays], Arrays], tmp_path
 
 
 @pytest.mark.parametrize(
-    ("shape", "most"), [((10, 10, 10), 990), ((1, 1, 4, 16, 16), 100), ((3, 5, 7), 105), ((6, 35), 1), ((2, 3), 100)]
+    ("shape", "most"),
+    [((10, 10, 10), 990), ((1, 1, 4, 16, 16), 100), ((3, 5, 7), 105), ((6, 35), 1), ((6, 35), 105), ((2, 3), 100)],
 )
 def test_a_sample_is_bounded_and_from_all_over_the_array(shape: tuple[int, ...], most: int) -> None:
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     found = sample(array, most)
     assert found.shape == shape and 1 <= found.values.size <= most
+    assert all(gcd(found.stride, length) == 1 for length in shape)
     assert np.array_equal(found.values, np.arange(0, array.size, found.stride))
     assert np.array_equal(found.of(array), found.values)
     if found.values.size >= max(shape):  # On every axis, every index is met.

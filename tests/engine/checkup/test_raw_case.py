@@ -232,6 +232,16 @@ def test_probabilities_of_other_labels(made: Callable[[str], Path], tmp_path: Pa
                 checked(bundle).answer_error(infer, "fp32")
 
 
+@pytest.mark.parametrize("stored", [[np.nan, np.nan], [0.5, np.nan], [-np.inf, 0.5]], ids=str)
+def test_stored_probabilities_that_are_no_numbers(
+    stored: list[float], made: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """No answer is near what is no number."""
+    raw = checked(resealed(made("volume"), tmp_path / "other.mmcaf", raw__probabilities=np.array(stored)))
+    with refused(BackendError, "raw case", "off by", "inf"):
+        raw.answer_error(lambda arrays: {"logit": np.zeros((1, 1), np.float32)}, "int8")
+
+
 def test_a_bundle_without_one(tiny_bundle: Path) -> None:
     assert check_raw_case(load_bundle(tiny_bundle)) is None
 

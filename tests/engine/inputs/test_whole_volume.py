@@ -13,7 +13,7 @@ from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.inputs.pooling import pool_area
 from mmcaf_engine.inputs.windows import lay_out, preprocess
 from mmcaf_engine.manifest import PreprocessingSpec
-from mmcaf_engine.orientation import canonical, oriented
+from mmcaf_engine.orientation import AXIS_OF, canonical, oriented
 from mmcaf_engine.volume import Volume
 from refusals import refused
 
@@ -102,7 +102,7 @@ def test_a_constant_volume_becomes_zero() -> None:
     assert not window.any()
 
 
-@pytest.mark.parametrize("axes", ["SPL", "LAS", "RAS", "LPS", "IAR", "ALS"])
+@pytest.mark.parametrize("axes", ["SPL", "LAS", "RAS", "LPS", "IAR", "ALS", "PLS", "RIA"])
 def test_axes_rise_as_their_letters_say(axes: str) -> None:
     depth, rows, columns = np.meshgrid(np.arange(3), np.arange(4), np.arange(5), indexing="ij")
     volume = (100 * depth + 10 * rows + columns).astype(np.float32)  # rises to head, back and left
@@ -113,11 +113,15 @@ def test_axes_rise_as_their_letters_say(axes: str) -> None:
     assert (canonical(turned, axes) == volume).all()
 
 
-def test_axes_and_resize_agree() -> None:
-    values = drawn(5, 9, 7)
-    (first,) = preprocess(make_volume(values), make_spec({"step": "resize_volume", "size": [4, 6, 3]}))
+@pytest.mark.parametrize("axes", ["LAS", "LPS", "IAR", "PLS", "LSP", "ALS", "SRA", "RIA"])
+def test_axes_and_resize_agree(axes: str) -> None:
+    """Also of axes that are exchanged in turn, of which there and back are not the same."""
+    values, target = drawn(5, 9, 7), (3, 6, 4)
+    size = [target[AXIS_OF[letter]] for letter in axes]
+    (first,) = preprocess(make_volume(values), make_spec({"step": "resize_volume", "size": size}, axes=axes))
     (other,) = preprocess(make_volume(values), make_spec({"step": "resize_volume", "size": [3, 6, 4]}, axes="SPL"))
-    assert oriented(other[0, 0], "LAS").tobytes() == first[0, 0].tobytes()
+    assert other.shape[2:] == target and first.shape[2:] == tuple(size)
+    assert oriented(other[0, 0], axes).tobytes() == first[0, 0].tobytes()
 
 
 def test_windows_can_have_other_axes_too() -> None:

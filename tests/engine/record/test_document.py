@@ -75,6 +75,8 @@ def test_a_table_of_one_row_needs_no_choice() -> None:
         ("sex,age,t_stage\nM,nan,1\n", None, None, ("age", "string")),
         ("sex,age,t_stage\nM,1_0,1\n", None, None, ("age", "string")),
         ("sex,age,t_stage\nM,1e999,1\n", None, None, ("age", "inf")),
+        (f"sex,age,t_stage\nM,{'9' * 5000},1\n", None, None, ("age", "inf")),
+        (f"sex,age,t_stage\nM,-{'9' * 21},1\n", None, None, ("age", "-1e+21")),
     ],
 )
 def test_a_table_without_such_a_row_is_refused(

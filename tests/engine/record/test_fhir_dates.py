@@ -75,6 +75,30 @@ def test_every_effective_and_then_issued(
 
 
 @pytest.mark.parametrize(
+    ("period", "begin", "end"),
+    [
+        ({"start": "2024-01-01", "end": "2024-03-01"}, "2024-01-01", "2024-03-02"),
+        ({"start": "2024-01-01", "end": "2024-01-01"}, "2024-01-01", "2024-01-02"),
+        ({"start": "2024-01-01T10:00:00Z", "end": "2024-01-01T11:00:00Z"}, "2024-01-01T10:00", "2024-01-01T11:00:01"),
+        ({"start": "2024-01-01"}, "2024-01-01", "2024-01-02"),
+        ({"end": "2024-03"}, "2024-03-01", "2024-04-01"),
+        ({"start": "2024-03-01", "end": "2024-01-01"}, "2024-03-01", "2024-03-02"),
+        ({"start": "2024-03-02", "end": "2024-03-01"}, "2024-03-02", "2024-03-03"),
+        ({"start": "2024-01-01", "end": "2024-01-01T11:00:00Z"}, "2024-01-01", "2024-01-02"),
+        ({"start": "2024-01-01", "end": "spring"}, "2024-01-01", "2024-01-02"),
+    ],
+    ids=lambda value: " to ".join(value.values()) if isinstance(value, dict) else None,
+)
+def test_a_period_is_from_its_start_to_its_end(period: dict[str, str], begin: str, end: str) -> None:
+    """Of one that ends before it begins, or in another way of telling the time, the start alone."""
+    for resource in ({"effectivePeriod": period}, {"effectiveTiming": {"repeat": {"boundsPeriod": period}}}):
+        moment = when(resource).moment
+        assert moment is not None
+        assert (moment.begin, moment.end) == (datetime.fromisoformat(begin), datetime.fromisoformat(end))
+        assert moment.first_day == moment.begin.date() and moment.first_day <= moment.last_day <= moment.end.date()
+
+
+@pytest.mark.parametrize(
     ("one", "other", "at_once"),
     [
         ("2024-01-01", "2024-01-02", False),

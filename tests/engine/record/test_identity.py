@@ -93,5 +93,9 @@ def test_an_identifier_that_the_patient_no_longer_has_is_warned_of() -> None:
     found = compare_identity(("NEW",), BOTH, NAMED, former_ids=("A",))
     assert found.identity == "matched" and len(found.warnings) == 1 and "A " not in found.warnings[0]
     assert compare_identity(("A",), BOTH, NAMED, former_ids=("A",)) == Compared("matched")
-    with pytest.raises(RecordError):
-        compare_identity((), BOTH, NAMED, former_ids=("B",))
+    optional = BOTH.model_copy(update={"identity": "optional"})
+    for spec in (BOTH, optional):
+        with refused(RecordError, "(0010,0020)", "different patients", option="allow_id_mismatch"):
+            compare_identity((), spec, NAMED, former_ids=("B",))
+        alone = compare_identity((), spec, NAMED, former_ids=("A", "B"))
+        assert alone.identity == "matched" and len(alone.warnings) == 1

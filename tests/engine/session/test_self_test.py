@@ -177,8 +177,15 @@ def test_a_text_is_tried_in_the_shortest_bucket_that_holds_it(
             answers = super().infer(arrays, optional=optional)
             return answers if seen[-1] == 12 else {name: one + 1 for name, one in answers.items()}
 
+    class Padded(Reading):
+        def infer(self, arrays: Mapping[str, Any], *, optional: bool) -> dict[str, Any]:
+            answers = super().infer(arrays, optional=optional)
+            return {name: one + 1 for name, one in answers.items()} if seen[-1] == 12 else answers
+
     seen.clear()
     assert passes(report, Forgetful()) == (len(lengths) == 1)
+    seen.clear()
+    assert not passes(report, Padded()) and seen == lengths
 
 
 def test_every_output_must_pass() -> None:

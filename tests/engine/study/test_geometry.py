@@ -272,6 +272,26 @@ def test_tissue_between_thin_slices_is_worth_a_warning() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("thickness", "warned"),
+    [(None, False), (0.0, False), (3.0, False), (2.5, False), (2.4, False), (2.39, True)],
+    ids=["not-said", "zero", "overlapping", "as-thick", "rounded-to-tenths", "a-gap"],
+)
+def test_slices_as_thick_as_their_step_leave_nothing_out(thickness: float | None, warned: bool) -> None:
+    geometry = arrange_slices(stack([0.0, 2.5, 5.0], thickness=thickness), "study")
+    assert bool(geometry.notes.warnings) == warned
+
+
+@pytest.mark.parametrize(
+    "orientation",
+    [(1.0, 0.0, 0.0, 0.008, 1.0, 0.0), (1.0, 0.008, 0.0, 0.0, 1.0, 0.0), (1.008, 0.0, 0.0, 0.0, 0.993, 0.0)],
+    ids=["rows-lean", "columns-lean", "not-unit"],
+)
+def test_directions_are_exact_whatever_the_header_rounds(orientation: tuple[float, ...]) -> None:
+    direction = np.array(arrange_slices(stack([0.0, 2.5, 5.0], orientation=orientation), "study").direction)
+    assert np.allclose(direction @ direction.T, np.eye(3), rtol=0, atol=1e-12)
+
+
 def test_one_missing_slice_has_its_slot() -> None:
     heights = [2.5 * at for at in range(12) if at != 4]
     geometry = arrange_slices(stack(heights), "study", Policies(gaps="interpolate"))
@@ -302,6 +322,19 @@ def test_a_step_that_is_no_whole_number_of_slices_is_never_filled(step: float) -
     heights = [*(2.5 * at for at in range(30)), *(72.5 + step + 2.5 * at for at in range(30))]
     with pytest.raises(StudyError):
         arrange_slices(stack(heights), "study", Policies(gaps="interpolate"))
+
+
+@pytest.mark.parametrize(
+    ("step", "missing"), [(5.19, 1), (4.81, 1), (5.21, None), (4.79, None), (10.39, 3), (9.61, 3), (10.41, None)]
+)
+def test_a_gap_may_miss_whole_slices_by_the_tolerance_of_each(step: float, missing: int | None) -> None:
+    """Each of the steps in it may be off by 0.1 mm, as those that are there may."""
+    planes = stack([*(2.5 * at for at in range(30)), *(72.5 + step + 2.5 * at for at in range(30))])
+    if missing is None:
+        with pytest.raises(StudyError):
+            arrange_slices(planes, "study", Policies(gaps="interpolate"))
+    else:
+        assert arrange_slices(planes, "study", Policies(gaps="interpolate")).slots[-1] == 59 + missing
 
 
 def test_of_slices_at_one_place_the_first_that_was_sent_is_kept() -> None:

@@ -126,6 +126,22 @@ def test_a_scan_with_pauses_for_breath_is_one(tmp_path: Path) -> None:
     assert len(study.volume.values) == 12 and study.warnings == () == study.remarks
 
 
+@pytest.mark.parametrize(("began", "scans"), [("20240506100100.0", 1), ("20240506100101.0", 2)])
+def test_a_pause_of_more_than_a_minute_begins_another_scan(began: str, scans: int, slices: tuple[Frame, ...]) -> None:
+    frames = [replace(frame, acquired=("20240506100000.0", began)[at % 2]) for at, frame in enumerate(slices)]
+    assert len(groups(frames)) == scans
+
+
+@pytest.mark.parametrize(("longer", "found"), [(9, [9, 2]), (8, [11])], ids=["nine-tenths", "fewer"])
+def test_what_has_nearly_all_places_is_a_volume_of_its_own(
+    longer: int, found: list[int], slices: tuple[Frame, ...]
+) -> None:
+    """Of ten places, one of which both acquisitions have."""
+    frames = [replace(frame, acquisition=1) for frame in slices[:longer]]
+    frames += [replace(frame, acquisition=2) for frame in slices[longer - 1 : 10]]
+    assert sorted((len(group.frames) for group in groups(frames)), reverse=True) == found
+
+
 def test_every_label_is_tried() -> None:
     weak = {"ImageType", "SliceThickness", "SeriesDescription"}
     assert {label.name.split()[-1] for label in LABELS if label.within == "warning"} == weak

@@ -9,7 +9,9 @@ from dicom_factory import hounsfield
 from mmcaf_engine.errors import MmcafError, StudyError, UsageError
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.study import Policies, open_inputs
-from mmcaf_engine.study.selection.inputs import Series, choices
+from mmcaf_engine.study.selection.inputs import Series, check_one_patient, choices
+from mmcaf_engine.study.selection.matching import AS_ASKED, Match
+from mmcaf_engine.study.selection.series import Candidate
 from mmcaf_engine.volume import PatientHeader, Study, Volume
 from tiny_bundle import tiny_manifest
 from tiny_liver import INPUTS, tiny_liver_manifest
@@ -110,3 +112,38 @@ def test_the_part_of_the_body_that_a_network_is_for(examined: str, warnings: int
         with open_inputs(study, LUNG) as (entry,):
             assert len(entry.opened.stream(lambda index, plane, scratch: None).warnings) == warnings
             assert (entry.source, entry.input) == ("1.2", "image")
+
+
+def chosen(patient: str = "", study: str = "", why: str = "by a rule") -> Match:
+    """A series; of NIfTI files, which say nothing, where neither is given."""
+    frames: Any = ("a frame",) if patient or study else ()
+    entry = Candidate(study, "", None, "MR", "", "", 2, frames, 10, patient=patient)
+    return Match("x", entry, why)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([chosen()], (0, 0)),
+        ([chosen("A", "1")], (0, 0)),
+        ([chosen("A", "1"), chosen("A", "1")], (0, 0)),
+        ([chosen(), chosen()], (0, 1)),
+        ([chosen(), chosen(), chosen()], (0, 1)),
+        ([chosen("A", "1"), chosen(why=AS_ASKED)], (1, 0)),
+        ([chosen("A", "1"), chosen("A", "1"), chosen(why=AS_ASKED)], (1, 0)),
+        ([chosen("A", "1"), chosen()], None),
+        ([chosen(), chosen("", "1")], None),
+        ([chosen("A", "1"), chosen(), chosen(why=AS_ASKED)], None),
+        ([chosen("A", "1"), chosen("B", "1")], None),
+        ([chosen("A", "1"), chosen("A", "2")], None),
+        ([chosen("A", "1"), chosen("A", "1"), chosen("B", "1")], None),
+    ],
+    ids=lambda value: None if isinstance(value, tuple) else str(len(value or ())),
+)
+def test_series_are_of_one_patient_however_many_there_are(found: list[Match], said: tuple[int, int] | None) -> None:
+    if said is None:
+        with pytest.raises(StudyError):
+            check_one_patient(found, "study")
+    else:
+        notes = check_one_patient(found, "study")
+        assert (len(notes.warnings), len(notes.remarks)) == said

@@ -1,5 +1,6 @@
 """Which series an input is, rule by rule, without any file."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -125,6 +126,16 @@ def test_turns_by_acquisition_time(position: int) -> None:
     found = [series(at, "vibe", acquired=time) for at, time in TIMES.items()]
     assert matched(rule, *found) == {1: 2, 2: 1, 3: 3}[position]
     assert matched(rule, *found, series(4, "t2", acquired="20240506100000")) == {1: 2, 2: 1, 3: 3}[position]
+
+
+@pytest.mark.parametrize(("position", "number"), [(1, 1), (2, 2)])
+def test_a_series_takes_its_turn_by_its_first_slice(position: int, number: int) -> None:
+    """A breath-hold may be acquired within one that began before it and ends after it."""
+    rule = {"words": ["vibe"], "turn": {"position": position, "of": 2}}
+    spans = {1: ("20240506101500", "20240506101000"), 2: ("20240506101100", "20240506101200")}
+    parts = {at: [series(at, "vibe", acquired=time) for time in times] for at, times in spans.items()}
+    found = [replace(one, frames=(*one.frames, *other.frames)) for one, other in parts.values()]
+    assert matched(rule, *found) == number
 
 
 @pytest.mark.parametrize(

@@ -179,8 +179,10 @@ def test_stored_intensity_needs_no_rescale(tmp_path: Path) -> None:
             {"PixelPaddingValue": 4, "PixelPaddingRangeLimit": 6},
             [-1000, -1014, 1000],
         ),
+        (np.array([[32767, 24, 2024]], np.int16), {"PixelPaddingValue": 32767}, [-1000, -1000, 1000]),
+        (np.array([[-32768, 24, 2024]], np.int16), {"PixelPaddingValue": -32768}, [-1000, -1000, 1000]),
     ],
-    ids=["signed", "unsigned", "range"],
+    ids=["signed", "unsigned", "range", "largest", "smallest"],
 )
 def test_padding_becomes_air(
     raw: NDArray[Any], elements: dict[str, int], expected: list[int], syntax: str, tmp_path: Path
@@ -207,6 +209,16 @@ def test_padding_of_air_is_not(tmp_path: Path) -> None:
     study = one(np.array([[0, 1000]], np.int16), tmp_path, PixelPaddingValue=0)
     assert study.volume.values[0, 0].tolist() == [-1000, -24]
     assert not [warning for warning in study.warnings if "Padding" in warning]
+
+
+@pytest.mark.parametrize(("highest", "said"), [(124, False), (125, True)], ids=["-900 HU", "-899 HU"])
+def test_one_value_of_a_range_of_padding_that_tissue_could_have_is_enough(
+    highest: int, said: bool, tmp_path: Path
+) -> None:
+    raw = np.array([[0, 2000, highest, 3000]], np.uint16)
+    study = one(raw, tmp_path, PixelPaddingValue=0, PixelPaddingRangeLimit=highest)
+    assert study.volume.values[0, 0].tolist() == [-1000, 976, -1000, 1976]
+    assert any("2 pixels (50.0 %) carry (0028,0120)" in warning for warning in study.warnings) == said
 
 
 # Remarks

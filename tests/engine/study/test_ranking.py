@@ -79,6 +79,13 @@ def test_no_choice_is_made_among_equals(other: dict[str, Any]) -> None:
             choose(study, "study", modality="CT", series=None)
 
 
+@pytest.mark.parametrize(("slices", "best"), [(20, None), (22, None), (23, 2)], ids=["as-many", "a-tenth", "more"])
+def test_a_tenth_more_slices_decide_nothing_however_few_there_are(slices: int, best: int | None) -> None:
+    """1.1 times 20 is 22, while 1.1 times 100 is more than 110 in floating point."""
+    found = rank(catalogue({"slices": 20}, {"slices": slices}), "CT").best
+    assert (found and found.number) == best
+
+
 @pytest.mark.parametrize("changes", [{"patient": "B"}, {"study_uid": "2"}], ids=["patients", "studies"])
 def test_no_choice_is_made_among_studies_or_patients(changes: dict[str, Any]) -> None:
     study = catalogue({}, {**changes, "slices": 10})
