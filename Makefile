@@ -2,7 +2,7 @@ PYTHON ?= python3
 NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
-.PHONY: demo test test-full environment lint types types-engine types-export unit full wheel native mutants schema clean
+.PHONY: demo test test-full environment lint types types-engine types-export unit full wheel native mutants schema third-party sbom clean
 
 # Environment with the base dependencies, a synthetic study, its answer.
 demo: .venv/bin/mmcaf-infer
@@ -78,3 +78,11 @@ clean:
 schema: .venv-dev/ready
 	.venv-dev/bin/python -c "import json; from mmcaf_engine.manifest import Manifest; print(json.dumps(Manifest.model_json_schema(), indent=2))" > docs/manifest.schema.json
 	.venv-dev/bin/python -c "import json; from mmcaf_engine.profile.report import report_schema; print(json.dumps(report_schema(), indent=2))" > docs/profile.schema.json
+
+# Whose packages an installation consists of, for people, and with the demonstration's bundle for machines.
+third-party: .venv-dev/ready
+	.venv-dev/bin/python docs/supply_chain/third_party.py -o THIRD_PARTY.md
+
+sbom: .venv-dev/ready
+	mkdir -p build
+	.venv-dev/bin/python docs/supply_chain/sbom.py -o build/mmcaf-infer.cdx.json --force
