@@ -9,7 +9,7 @@ from mmcaf_engine.cache.cache import CachedItem, cache_root
 from mmcaf_engine.cache.engines import cache_limit
 from mmcaf_engine.checkup.kept import KINDS, cached_items
 from mmcaf_engine.errors import UsageError
-from mmcaf_engine.outputs import remove
+from mmcaf_engine.outputs import is_staging, remove, remove_left
 
 from .console import to_json
 from .report import Report
@@ -29,16 +29,19 @@ def clear_command(kind: str | None, older_than: float | None, report: Report) ->
     chosen = [
         item for item in cached_items(KINDS if kind is None else (kind,)) if before is None or item.last_used < before
     ]
-    removed = [item for item in chosen if remove(item.path)]
+    written = [item for item in chosen if is_staging(item.path.name)]
+    removed = [item for item in chosen if (remove_left if item in written else remove)(item.path)]
     left = [item for item in chosen if item not in removed]
+    busy = [item for item in left if item in written]
     freed = sum(item.size for item in removed)
+    said = f"; {_count(busy)} left, which another process is writing" if busy else ""
     report.give(
-        lambda: f"removed {_count(removed)}; {_size(freed)} freed",
+        lambda: f"removed {_count(removed)}; {_size(freed)} freed{said}",
         lambda: to_json({"removed": [_item(item) for item in removed], "left": [_item(item) for item in left]}),
     )
-    if left:
+    if stuck := [item for item in left if item not in busy]:
         raise UsageError(
-            f"{_count(left)} could not be removed, the first of them {left[0].path}.",
+            f"{_count(stuck)} could not be removed, the first of them {stuck[0].path}.",
             "End the programs that use them, and see whether the folder is yours.",
         )
 

@@ -367,7 +367,7 @@ def doctor(
 
 @cache.command("list")
 def cache_list(json: Json = False, output: Output = None, force: Force = False) -> None:
-    """List kept engines, passed self-tests, tunings, kernel caches and unpacked bundles."""
+    """List kept engines, passed self-tests, tunings, kernel caches, unpacked bundles and measurements."""
     from .cache import list_command
     from .report import Report
 
@@ -377,7 +377,7 @@ def cache_list(json: Json = False, output: Output = None, force: Force = False) 
 @cache.command("clear")
 def cache_clear(
     kind: Annotated[
-        Literal["engines", "self-tests", "tuning", "kernels", "bundles"] | None,
+        Literal["engines", "self-tests", "tuning", "kernels", "bundles", "measurements"] | None,
         typer.Option(help="Remove only these. Default: all."),
     ] = None,
     older_than: Annotated[

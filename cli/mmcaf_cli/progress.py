@@ -1,6 +1,7 @@
 """A progress bar on stderr, for work that takes more than a second."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +33,16 @@ class ProgressBar:
             self._bar = typer.progressbar(length=total, label=_STAGES.get(stage, printable(stage)), file=terminal())
             self._bar.__enter__()
         self._bar.update(done - self._bar.pos)
+
+    def between(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """Says a line where no bar stands; the next stage begins below it."""
+
+        def said(line: str) -> None:
+            self._finish()
+            self._stage = ""
+            say(line)
+
+        return said
 
     def __enter__(self) -> Self:
         return self

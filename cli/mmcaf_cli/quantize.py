@@ -6,6 +6,7 @@ from mmcaf_engine.outputs import Output
 
 from .console import note, to_json
 from .export import export_extra
+from .progress import ProgressBar
 from .report import Report, refuse_stdout
 
 
@@ -25,16 +26,18 @@ def quantize_command(
         refuse_stdout(Output("output", output))
     with export_extra("quantize"):
         from mmcaf_export.precision.quantize import quantize_bundle
-    found = quantize_bundle(
-        bundle,
-        output,
-        precisions=precisions,
-        calibration=calibration,
-        cohort=cohort,
-        method=method,
-        logit_budget=logit_budget,
-        processor=processor,
-        force=report.force,
-        tell=note,
-    )
+    with ProgressBar() as progress:
+        found = quantize_bundle(
+            bundle,
+            output,
+            precisions=precisions,
+            calibration=calibration,
+            cohort=cohort,
+            method=method,
+            logit_budget=logit_budget,
+            processor=processor,
+            force=report.force,
+            tell=progress.between(note),
+            progress=progress,
+        )
     report.give(found.summary, lambda: to_json(found.to_dict()))

@@ -12,6 +12,8 @@ from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.checkup.kept import cached_items
 from mmcaf_engine.demo.phantom import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.outputs import new_staging_folder
+from mmcaf_engine.outputs.leftovers import let_go
 
 DAY = 86400
 
@@ -137,3 +139,15 @@ def test_a_rebuilt_engine_is_one_line_on_stderr(run: Command, filled: Path, tiny
     (line,) = [line for line in again.err.splitlines() if "kept engine" in line]
     assert line.startswith("warning: The kept engine cannot be used: it has 0 bytes") and "built again" in line
     assert again.code == first.code == 0 and "kept engine" not in first.err
+
+
+def test_what_a_living_process_writes_stays(run: Command, filled: Path) -> None:
+    draft = new_staging_folder(filled / "engines")
+    (draft / "engine.bin").write_bytes(b"half of it")
+    outcome = run("mmcaf", "cache", "clear")
+    assert outcome.code == 0 and (draft / "engine.bin").exists()
+    assert "1 engine left, which another process is writing" in outcome.out and "1 engine, 2 self-tests" in outcome.out
+    left = json.loads(run("mmcaf", "cache", "clear", "--json").out)["left"]
+    assert [item["path"] for item in left] == [str(draft)]
+    let_go(draft)
+    assert "removed 1 engine" in run("mmcaf", "cache", "clear").out and not draft.exists()

@@ -26,10 +26,12 @@ from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
+from mmcaf_export.precision.quantize import quantize_bundle
 from raw_cases import with_raw_case
 from refusals import check_facts
 from signed_bundles import OF_A_STRANGER
 from small_networks import make_convolution_bundle
+from tiny_bundle import make_tiny_mr
 
 IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
 
@@ -99,6 +101,7 @@ def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:
     done = run("mmcaf", "quantize", source, "-o", output, "--calibration", studies)
     assert done.code == 0, done.err
     assert content(source) == before
+    assert "layers" not in done.err and "%" not in done.err, "no progress goes to a pipe"
     first, *rest = done.out.splitlines()
     assert str(output) in first and "fp32, int8" in first
     assert any("2 layers, 0 left in FP32" in line for line in rest)
@@ -382,3 +385,90 @@ def test_torch_is_one_of_them(run: Command, studies: Path, tmp_path: Path, monke
     monkeypatch.setattr(TorchBackend, "_infer", lambda backend, window: {"logit": np.ones((1, 1), np.float32)})
     done = run("mmcaf", "quantize", make(tmp_path), "--precision", "fp16", "--calibration", studies)
     done.refused(5, "fp16", "torch", "self-test")
+
+
+class StopError(Exception):
+    """In the middle of the work."""
+
+
+def _calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with every window that a backend answers."""
+    calls: list[str] = []
+    for kind in (OpenVinoBackend, OnnxRuntimeBackend):
+        real = kind._infer
+
+        def infer(self: Any, window: Any, real: Any = real) -> Any:
+            calls.append(self.name)
+            return real(self, window)
+
+        monkeypatch.setattr(kind, "_infer", infer)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("precision", "phase", "at"),
+    [("int8", "studies", 2), pytest.param("int8", "layers in INT8", 1, marks=pytest.mark.full)],
+    ids=["studies", "layers"],
+)
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+    studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, phase: str, at: int
+) -> None:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
+    kept, told = tmp_path / "cache" / "measurements", list[str]()
+    whole, source = make(tmp_path / "whole"), make(tmp_path / "broken")
+    given: dict[str, Any] = {"precisions": (precision,), "calibration": str(studies), "method": "minmax"}
+    calls = _calls(monkeypatch)
+    quantize_bundle(whole, **given)
+    unbroken, left = len(calls), list(kept.iterdir())
+    assert not left, "of what has come to its end nothing is kept"
+
+    def stop(seen: str, done: int, total: int) -> None:
+        if (seen, done) == (phase, at):
+            raise StopError
+
+    calls.clear()
+    with pytest.raises(StopError):
+        quantize_bundle(source, **given, progress=stop)
+    before = len(calls)
+    [journal] = kept.iterdir()
+    with journal.open("ab") as stream:
+        stream.write(b'\n["cut short", ')
+    calls.clear()
+    quantize_bundle(source, **given, tell=told.append)
+    assert any("going on from an interrupted run" in line for line in told)
+    assert len(calls) < unbroken and before + len(calls) <= unbroken + int8.SENSITIVITY_WINDOWS
+    assert content(source) == content(whole) and not list(kept.iterdir())
+
+
+def test_progress_in_every_phase(studies: Path, tmp_path: Path) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+    source = make(tmp_path, bf16={"probability_difference": 1e-9, "flips": 1.0, "auroc_loss": 1.0})
+    quantize_bundle(
+        source,
+        precisions=("int8", "bf16"),
+        calibration=str(studies),
+        progress=lambda phase, done, total: seen.setdefault(phase, []).append((done, total)),
+    )
+    assert {
+        "calibration studies",
+        "calibration windows",
+        "layers in INT8",
+        "layers in BF16",
+        "ways to take ranges",
+        "studies",
+        "self-tests",
+    } <= set(seen)
+    assert all(0 <= done <= total for steps in seen.values() for done, total in steps)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_network_that_the_demonstration_does_not_fit(run: Command, tmp_path: Path, precision: str) -> None:
+    source = make_tiny_mr(tmp_path / "mr.mmcaf")
+    outcome = run("mmcaf", "quantize", source, "--precision", precision)
+    outcome.refused(2, "tiny", "demo:50000-50031", "--calibration=COHORT.csv", "study,record,report")
+
+
+def test_a_calibration_of_which_no_study_can_be_used(run: Command, studies: Path, tmp_path: Path) -> None:
+    source = make_tiny_mr(tmp_path / "mr.mmcaf")
+    outcome = run("mmcaf", "quantize", source, "--calibration", studies)
+    outcome.refused(3, "cohort.csv", 3, "series0", "--calibration=COHORT.csv")

@@ -6,10 +6,13 @@ from ..backends.tensorrt.kernel_cache import KERNELS
 from ..bundle.bundle import BUNDLES
 from ..cache.cache import CachedItem, CacheKind
 from ..cache.engines import ENGINES
+from ..cache.journal import MEASUREMENTS
 from ..session.self_test import SELF_TESTS
 from ..session.timings import TUNING
 
-KINDS: dict[str, CacheKind] = {kind.name: kind for kind in (ENGINES, SELF_TESTS, TUNING, KERNELS, BUNDLES)}
+KINDS: dict[str, CacheKind] = {
+    kind.name: kind for kind in (ENGINES, SELF_TESTS, TUNING, KERNELS, BUNDLES, MEASUREMENTS)
+}
 
 
 def cached_items(names: Iterable[str] = tuple(KINDS)) -> list[CachedItem]:

@@ -1,6 +1,6 @@
 """Where an answer goes: what must not be replaced is refused before the work, and nothing is left half written."""
 
-from .leftovers import is_staging, remove, restore, sweep
+from .leftovers import is_staging, remove, remove_left, restore, sweep
 from .named import Output, check_writable, refused, scratch_beside, write_all
 from .staged import (
     PRIVATE,
@@ -25,6 +25,7 @@ __all__ = [
     "new_staging_folder",
     "refused",
     "remove",
+    "remove_left",
     "restore",
     "scratch_beside",
     "scratch_folder",

@@ -125,6 +125,12 @@ def sweep(folder: Path) -> None:
         _put_back(aside)
 
 
+def remove_left(path: Path) -> bool:
+    """Remove what was left half written; False if that failed, or a living process works on it."""
+    with _abandoned(path) as abandoned:
+        return abandoned and remove(path)
+
+
 def restore(path: Path) -> bool:
     """Put back what a killed process had put aside to replace it, if nothing stands at its place; whether it did."""
     for aside in _named(path.parent, _ASIDE):

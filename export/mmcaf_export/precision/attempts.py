@@ -10,13 +10,13 @@ from mmcaf_engine.manifest import Manifest, Precision
 
 from ..onnx_files import load_model, save_model
 from .calibration import Method, Window
+from .course import Course
 from .effects import LOGIT_BUDGETS, largest_effects
 from .int8 import Int8Plan, Int8Planner, Processor, write_int8
 from .spared import SparedPlan, SparedPlanner
 from .typed import Low, lower_precision
 
 Windows = Callable[[], Sequence[Window]]
-Tell = Callable[[str], None]
 
 
 class Attempts(ABC):
@@ -25,8 +25,8 @@ class Attempts(ABC):
     plan: Int8Plan | SparedPlan | None = None
     """Of the last that was written; None where every layer is in the precision."""
 
-    def __init__(self, precision: Precision, tell: Tell) -> None:
-        self.precision, self.tell = precision, tell
+    def __init__(self, precision: Precision, course: Course) -> None:
+        self.precision, self.course = precision, course
         self._effects: dict[str, float] = {}
         """What moves the logit -> by how much, as far as that was measured."""
         self._written = self._networks()
@@ -56,22 +56,22 @@ class Int8Attempts(Attempts):
         method: Method | None,
         budget: float | None,
         processor: Processor,
-        tell: Tell,
+        course: Course,
     ) -> None:
-        super().__init__("int8", tell)
+        super().__init__("int8", course)
         self._model, self._output, self._manifest, self._windows = model, output, manifest, windows
         self._method, self._processor = method, processor
         self._budgets = LOGIT_BUDGETS if budget is None else (budget,)
 
     def _networks(self) -> Iterator[Path]:
-        self.tell("making int8")
+        self.course.tell("making int8")
         planner = Int8Planner(
             self._model,
             self._manifest,
             self._windows(),
             method=self._method,
             processor=self._processor,
-            tell=self.tell,
+            course=self.course,
         )
         self._effects = planner.errors
         for budget in self._budgets:
@@ -79,7 +79,7 @@ class Int8Attempts(Attempts):
             if before is not None:
                 if not plan.layers or plan.layers == before.layers:
                     continue
-                self.tell(f"making int8 again, {len(plan.layers)} layers instead of {len(before.layers)}")
+                self.course.tell(f"making int8 again, {len(plan.layers)} layers instead of {len(before.layers)}")
             self.plan = plan
             write_int8(self._model, self._output, plan.layers, plan.ranges)
             yield self._output
@@ -100,9 +100,9 @@ class TypedAttempts(Attempts):
         precision: Low,
         *,
         budget: float | None,
-        tell: Tell,
+        course: Course,
     ) -> None:
-        super().__init__(precision, tell)
+        super().__init__(precision, course)
         self._low: Low = precision
         self._model, self._output, self._manifest, self._windows = model, output, manifest, windows
         self._budget = budget
@@ -113,17 +113,17 @@ class TypedAttempts(Attempts):
         return {} if self.plan is None else self.plan.kept
 
     def _networks(self) -> Iterator[Path]:
-        self.tell(f"making {self.precision}")
+        self.course.tell(f"making {self.precision}")
         self._write()
         yield self._output
-        planner = SparedPlanner(self._model, self._manifest, self._windows(), self._low, tell=self.tell)
+        planner = SparedPlanner(self._model, self._manifest, self._windows(), self._low, course=self.course)
         self._effects, written = planner.errors, planner.layers
         whole = math.sqrt(sum(error**2 for error in self._effects.values() if math.isfinite(error)))
         for budget in [whole / 2, whole / 4] if self._budget is None else [self._budget]:
             plan = planner.plan(budget)
             if not plan.layers or plan.layers == written:
                 continue
-            self.tell(f"making {self.precision} again, {len(plan.layers)} layers instead of {len(written)}")
+            self.course.tell(f"making {self.precision} again, {len(plan.layers)} layers instead of {len(written)}")
             self.plan, written = plan, plan.layers
             self._write()
             yield self._output

@@ -1,7 +1,7 @@
 """Ranges of activations, collected by running the FP32 network on calibration windows."""
 
 import tempfile
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,8 +27,14 @@ SAMPLES = 1 << 18  # of one activation of one window
 AT_ONCE = 16  # activations whose whole values are held at the same time
 
 
-def largest_magnitudes(model: Path, values: Collection[str], windows: Iterable[Window]) -> dict[str, float]:
-    """Value -> largest magnitude over all windows; reduced within the run, so that no map is kept."""
+def largest_magnitudes(
+    model: Path, values: Collection[str], windows: Iterable[Window], done: Callable[[int], object] = lambda count: None
+) -> dict[str, float]:
+    """Value -> largest magnitude over all windows; reduced within the run, so that no map is kept.
+
+    Args:
+        done: called with the number of windows that were run.
+    """
     reduced = {f"{name}:largest": name for name in values}
 
     def add(graph: ir.Graph, known: Mapping[str, ir.Value]) -> None:
@@ -41,7 +47,8 @@ def largest_magnitudes(model: Path, values: Collection[str], windows: Iterable[W
             graph.outputs.append(largest.outputs[0])
 
     found = dict.fromkeys(values, 0.0)
-    for answers in _runs(model, add, list(reduced), windows):
+    for count, answers in enumerate(_runs(model, add, list(reduced), windows), start=1):
+        done(count)
         for output, name in reduced.items():
             found[name] = max(found[name], float(answers[output]))
     return found

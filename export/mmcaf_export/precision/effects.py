@@ -3,7 +3,9 @@
 import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Manifest, Precision
 
 from .calibration import Window
+from .course import arrays_sha256, model_sha256
 
 SENSITIVITY_WINDOWS = 12
 
@@ -33,7 +36,23 @@ class Trial:
     ) -> None:
         self.manifest, self.windows = manifest, windows
         self.judge, self.precision = judge, precision
-        self.expected = self._scores(model)
+        self._model = model
+
+    @cached_property
+    def facts(self) -> list[Any]:
+        """What an error depends on besides the change."""
+        return [
+            self.judge.name,
+            self.judge.build(),
+            self.precision,
+            model_sha256(self._model),
+            arrays_sha256(self.windows),
+        ]
+
+    @cached_property
+    def expected(self) -> NDArray[np.float64]:
+        """The network's own logits."""
+        return self._scores(self._model)
 
     def error(self, write: Callable[[Path], None]) -> float:
         """Root mean square of the change by the network that `write` writes; infinite if anything is not finite."""

@@ -1,7 +1,7 @@
 """INT8 by calibration: which layers, with which ranges, so that the answer stays what it was."""
 
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,6 +15,7 @@ from mmcaf_engine.session.choice import processor_backend
 from ..onnx_files import load_model, save_model
 from . import one_pass_variance
 from .calibration import METHODS, Method, Window, largest_magnitudes, ranges
+from .course import Course, arrays_sha256, model_sha256
 from .effects import SENSITIVITY_WINDOWS, Trial, evenly, within_budget
 from .layer_times import layer_times
 from .layers import candidates, grouped_by_part, worthwhile
@@ -62,19 +63,28 @@ class Int8Planner:
         *,
         method: Method | None,
         processor: Processor,
-        tell: Callable[[str], None],
+        course: Course,
     ) -> None:
-        self._model, self._windows, self._tell = model, windows, tell
+        self._model, self._windows, self._course = model, windows, course
         self._methods = METHODS if method is None else (method,)
         self._ranges: dict[Method, dict[str, float]] = {}
         self._layers = candidates(load_model(model), grouped=processor == "gpu")
         nodes = [layer.node for layer in self._layers]
-        tell(f"running the network on {len(windows)} calibration windows")
-        self._largest = largest_magnitudes(model, {layer.input for layer in self._layers}, windows)
+        course.tell(f"running the network on {len(windows)} calibration windows")
+        self._facts = [model_sha256(model), arrays_sha256(windows), backend_class("onnxruntime").build()]
+        inputs = sorted({layer.input for layer in self._layers})
+        self._largest = course.measured(
+            ["largest", self._facts, inputs],
+            lambda: largest_magnitudes(
+                model, inputs, windows, lambda count: course.progress("calibration windows", count, len(windows))
+            ),
+        )
         times = None
         if processor == "cpu":
-            tell("timing every layer in FP32 and INT8")
-            times = _times(model, nodes, self._largest, windows[-1])
+            course.tell("timing every layer in FP32 and INT8")
+            times = course.measured(
+                ["times", self._facts, nodes], lambda: _times(model, nodes, self._largest, windows[-1])
+            )
         self._saved = worthwhile(self._layers, times)
         self._choices = grouped_by_part(layer for layer in self._layers if layer.node in self._saved)
         judge = int8_judge(processor)
@@ -82,8 +92,8 @@ class Int8Planner:
         self._whole = Trial(model, manifest, windows, judge, "int8")
         self.errors: dict[str, float] = {}
         for done, (name, members) in enumerate(self._choices.items(), start=1):
-            tell(f"layer {done} of {len(self._choices)}: {name}")
             self.errors[name] = self._error(trial, members, self._largest)
+            course.progress("layers in INT8", done, len(self._choices))
 
     def plan(self, budget: float) -> Int8Plan:
         """The layers that a budget affords.
@@ -94,11 +104,13 @@ class Int8Planner:
         layers, kept = within_budget(self._choices, self._saved, self.errors, budget)
         order = [layer.node for layer in self._layers]
         kept |= {node: "INT8 is not faster" for node in order if node not in self._saved}
-        for name in self._methods:
+        method_errors: dict[Method, float] = {}
+        for done, name in enumerate(self._methods, start=1):
             if name not in self._ranges:
-                self._tell(f"trying ranges by {name}")
-                self._ranges[name] = ranges(self._model, self._largest, self._windows, name)
-        method_errors = {name: self._error(self._whole, layers, self._ranges[name]) for name in self._methods}
+                self._course.tell(f"trying ranges by {name}")
+                self._ranges[name] = self._measured_ranges(name)
+            method_errors[name] = self._error(self._whole, layers, self._ranges[name])
+            self._course.progress("ways to take ranges", done, len(self._methods))
         best = min(method_errors, key=lambda name: method_errors[name])
         return Int8Plan(
             best,
@@ -109,7 +121,16 @@ class Int8Planner:
         )
 
     def _error(self, trial: Trial, layers: Collection[str], limits: Mapping[str, float]) -> float:
-        return trial.error(lambda changed: write_int8(self._model, changed, layers, limits))
+        return self._course.measured(
+            ["error", trial.facts, sorted(layers), limits],
+            lambda: trial.error(lambda changed: write_int8(self._model, changed, layers, limits)),
+        )
+
+    def _measured_ranges(self, method: Method) -> dict[str, float]:
+        return self._course.measured(
+            ["ranges", self._facts, method, self._largest],
+            lambda: ranges(self._model, self._largest, self._windows, method),
+        )
 
 
 def int8_judge(processor: Processor) -> type[Backend]:

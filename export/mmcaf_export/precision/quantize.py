@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccur
 from mmcaf_engine.bundle.bundle import Bundle, check_output, load_bundle, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, open_golden, own_probabilities
 from mmcaf_engine.bundle.sealed import is_signed
+from mmcaf_engine.cancel import Progress
 from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
@@ -26,8 +27,9 @@ from ..golden import write_golden
 from ..text_parts import remove_parts, write_parts
 from .attempts import Attempts, Int8Attempts, TypedAttempts
 from .calibration import METHODS, Window
+from .course import Course, Tell
 from .effects import LOGIT_BUDGETS
-from .gate import sessions
+from .gate import sessions, try_first
 from .int8 import PROCESSORS, Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
 from .self_tests import here, kinds_for, own_cases, simulated
@@ -37,6 +39,13 @@ CALIBRATION = "demo:50000-50031"
 """Studies that ranges are taken from unless others are named: synthetic patients of seeds used for nothing else."""
 
 WINDOWS_PER_STUDY = 4
+
+_NAME_STUDIES = Remedy(
+    "Name studies like those that it will see: a CSV table whose first line is study,record,report (as the network reads "
+    "them) and each further line a study, with paths from the table's own folder",
+    option="calibration",
+    value="COHORT.csv",
+)
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -52,7 +61,8 @@ def quantize_bundle(
     logit_budget: float | None = None,
     processor: str = "cpu",
     force: bool = False,
-    tell: Callable[[str], None] = lambda _line: None,
+    tell: Tell = lambda _line: None,
+    progress: Progress | None = None,
 ) -> QuantizeReport:
     """Add precisions to a bundle; what fails the manifest's bounds is not written.
 
@@ -71,11 +81,15 @@ def quantize_bundle(
             machine's clock.
         force: replace what stands at `output`.
         tell: called with a line of text at each step.
+        progress: called with (phase, done, total) in every phase that takes long.
+
+    What was measured outlives an interruption or a kill: the same call goes on from there, to the same bytes.
 
     Raises:
         BundleError: the bundle is refused.
-        UsageError: an unknown precision, method or processor, a cohort cannot be used, the budget is not positive, or
-            nothing may be written at `output`.
+        UsageError: an unknown precision, method or processor, a cohort cannot be used, the network does not read
+            CALIBRATION and no other is named, the budget is not positive, or nothing may be written at `output`.
+        StudyError: none of the studies can be used.
         ExportError: no precision passed; nothing is written.
     """
     chosen = _lower(precisions)
@@ -90,6 +104,10 @@ def quantize_bundle(
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
+    if calibration is None and ("int8" in chosen or cohort is None):
+        _expect_fit(source, bundle)
+    try_first(bundle, int8_judge(made_for))
+    course = Course.of(bundle, tell, progress)
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     with scratch_beside(place) as scratch:
         folder = scratch / "bundle"
@@ -98,22 +116,23 @@ def quantize_bundle(
             with bundle.open(name) as source_file, (folder / name).open("xb") as copy:
                 shutil.copyfileobj(source_file, copy, 1 << 20)
         models = {held: folder / file for held, file in manifest.models.items()}
-        windows = cache(lambda: _windows(bundle, source, tell))
+        windows = cache(lambda: _windows(bundle, source, course))
 
         def attempts(precision: Precision) -> Attempts:
             models[precision] = folder / f"model.{precision}.onnx"
             _remove(models[precision])
             network = models["fp32"], models[precision], manifest, windows
             if precision == "fp16" or precision == "bf16":
-                return TypedAttempts(*network, precision, budget=logit_budget, tell=tell)
-            return Int8Attempts(*network, method=ranges_by, budget=logit_budget, processor=made_for, tell=tell)
+                return TypedAttempts(*network, precision, budget=logit_budget, course=course)
+            return Int8Attempts(*network, method=ranges_by, budget=logit_budget, processor=made_for, course=course)
 
         made = {precision: attempts(precision) for precision in chosen}
         golden = _golden(bundle)
-        accuracy = _judged(bundle, models, made, judges, made_for, golden, scratch, tell)
+        accuracy = _judged(bundle, models, made, judges, made_for, golden, scratch, course)
         failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
         failed = {name: (*reasons, *_most(made.get(name))) for name, reasons in failed.items()}
         if set(failed) >= set(chosen):
+            course.journal.finish()
             for line in comparisons(accuracy):
                 tell(line)
             raise ExportError(
@@ -139,6 +158,7 @@ def quantize_bundle(
         }
         tell(f"sealing {target}")
         sealed = write_bundle(folder, document, target, force=force or output is None)
+    course.journal.finish()
     return QuantizeReport(
         output=target,
         sha256=sealed.sha256,
@@ -159,7 +179,7 @@ def _judged(
     made_for: Processor,
     golden: dict[str, Any],
     scratch: Path,
-    tell: Callable[[str], None],
+    course: Course,
 ) -> Accuracy:
     """Compare every precision with FP32, and have it pass the self-test; what does not is made again while it can be.
 
@@ -174,9 +194,9 @@ def _judged(
     while pending := [one for one in pending if one.write()]:
         again = {"fp32", *(one.precision for one in pending)}
         asked = {name: model for name, model in models.items() if not found or name in again}
-        tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
-        with sessions(bundle, asked, _kept(manifest, made), judge, scratch) as opened:
-            accuracy, _ = evaluate(judges, opened)
+        course.tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
+        with sessions(bundle, asked, _kept(manifest, made), judge, scratch, course) as opened:
+            accuracy, _ = evaluate(judges, opened, progress=course.progress)
             if "int8" in opened:
                 inputs = {spec.name: golden[spec.name] for spec in manifest.inputs}
                 answers = opened["int8"].run(inputs, optional=True)
@@ -188,8 +208,9 @@ def _judged(
                 for precision, session in opened.items()
                 if precision in ("fp16", "bf16")
             }
-        for precision, facts in accuracy.precisions.items():
-            tell(f"running the self-test of {precision} in the backends of this machine")
+        for done, (precision, facts) in enumerate(accuracy.precisions.items()):
+            course.tell(f"running the self-test of {precision} in the backends of this machine")
+            course.progress("self-tests", done, len(accuracy.precisions))
             on_gpu = precision == "int8" and _is_for_gpu(manifest, made, made_for)
             kinds = [
                 kind
@@ -200,7 +221,7 @@ def _judged(
             found[precision] = facts.failing(*failing.get(precision, ()), *reasons)
         pending = [one for one in pending if not found[one.precision].passed]
         for one in pending:
-            tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
+            course.tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
     return accuracy.model_copy(update={"precisions": found})
 
 
@@ -210,20 +231,49 @@ def _is_for_gpu(manifest: Manifest, made: Mapping[Precision, Attempts], made_for
     return (made_for if "int8" in made or held is None else held.processor) == "gpu"
 
 
-def _windows(bundle: Bundle, cohort: Cohort, tell: Callable[[str], None]) -> list[Window]:
-    """Windows of the golden cases and of the studies, at most WINDOWS_PER_STUDY of each, evenly spread."""
+def _expect_fit(cohort: Cohort, bundle: Bundle) -> None:
+    """Refuse a network that does not read the studies which ranges are taken from where none are named.
+
+    They are all of one form, so that the first speaks for all.
+
+    Raises:
+        UsageError: it does not.
+    """
+    try:
+        next(iter(cohort)).load(bundle.manifest, open_tokenizer(bundle))
+    except (StudyError, RecordError) as failure:
+        raise UsageError(
+            f"{bundle.manifest.name} does not read {CALIBRATION}, the demonstration's studies, which are used where "
+            f"none are named: {failure.problem}",
+            _NAME_STUDIES,
+        ) from None
+
+
+def _windows(bundle: Bundle, cohort: Cohort, course: Course) -> list[Window]:
+    """Windows of the golden cases and of the studies, at most WINDOWS_PER_STUDY of each, evenly spread.
+
+    Raises:
+        StudyError: none of the studies can be used.
+    """
     manifest = bundle.manifest
     names = [spec.name for spec in manifest.inputs]
     golden, tokenizer = _golden(bundle), open_tokenizer(bundle)
     windows: list[Window] = [{name: golden[name][at : at + 1] for name in names} for at in range(len(golden[names[0]]))]
-    for case in cohort:
+    stored, refused = len(windows), ""
+    for done, case in enumerate(cohort, start=1):
+        course.progress("calibration studies", done, len(cohort))
         try:
             prepared = case.load(manifest, tokenizer)
         except (StudyError, RecordError) as failure:
-            tell(f"{case.id} is left out of the calibration: {failure}")
+            course.tell(f"{case.id} is left out of the calibration: {failure}")
+            refused = refused or f"The first, {case.id}: {failure.problem}"
             continue
         for at in np.unique(np.linspace(0, len(prepared) - 1, WINDOWS_PER_STUDY).round().astype(int)):
             windows.append({name: array.copy() for name, array in prepared.inputs(int(at), manifest).items()})
+    if len(windows) == stored:
+        raise StudyError(
+            f"{cohort.source}: none of {len(cohort)} studies can be calibrated with. {refused}", _NAME_STUDIES
+        )
     return windows
 
 

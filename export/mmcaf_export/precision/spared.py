@@ -1,7 +1,8 @@
 """FP16 and BF16 for a network that does not bear them everywhere: the layers that cost most stay in FP32."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmcaf_engine.backends.registry import backend_class
@@ -9,6 +10,7 @@ from mmcaf_engine.manifest import Manifest
 
 from ..onnx_files import load_model, save_model
 from .calibration import Window
+from .course import Course
 from .effects import Trial, evenly, within_budget
 from .layers import candidates, grouped_by_part
 from .typed import Low, low_layers, simulate_precision
@@ -44,7 +46,7 @@ class SparedPlanner:
         windows: Sequence[Window],
         precision: Low,
         *,
-        tell: Callable[[str], None],
+        course: Course,
     ) -> None:
         network = load_model(model)
         self._gains = low = low_layers(network, precision)
@@ -56,14 +58,16 @@ class SparedPlanner:
         trial = Trial(model, manifest, evenly(windows, WINDOWS), backend_class("onnxruntime"), "fp32")
         self.errors: dict[str, float] = {}
         for done, (name, members) in enumerate(self._choices.items(), start=1):
-            tell(f"{precision}, layer {done} of {len(self._choices)}: {name}")
 
             def write(changed: Path, members: Sequence[str] = members) -> None:
                 network = load_model(model)
                 simulate_precision(network, precision, low.keys() - set(members))
                 save_model(network, changed)
 
-            self.errors[name] = trial.error(write)
+            self.errors[name] = course.measured(
+                ["rounded", precision, trial.facts, sorted(members)], partial(trial.error, write)
+            )
+            course.progress(f"layers in {precision.upper()}", done, len(self._choices))
 
     def plan(self, budget: float) -> SparedPlan:
         """The layers that a budget affords.

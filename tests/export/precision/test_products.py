@@ -20,6 +20,7 @@ from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision import int8
 from mmcaf_export.precision.calibration import largest_magnitudes
+from mmcaf_export.precision.course import Course
 from mmcaf_export.precision.layer_times import layer_times
 from mmcaf_export.precision.layers import PRODUCT_FLOPS, Layer, candidates
 from mmcaf_export.precision.qdq import insert_qdq
@@ -307,15 +308,13 @@ def test_every_product_is_timed(bert: Path, bert_int8: Path, windows: list[Any])
 def test_products_of_a_layer_are_decided_together(
     budget: float, chosen: int, bert: Path, windows: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
+    told: list[tuple[str, int, int]] = []
     monkeypatch.setattr(int8, "layer_times", lambda *arguments: None)
-    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", tell=told.append)
+    course = Course(progress=lambda *step: told.append(step))
+    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", course=course)
     plan = planner.plan(budget)
     assert len(plan.layers) == chosen and len(plan.kept) == 12 - chosen
-    assert [line for line in told if line.startswith("layer ")] == [
-        "layer 1 of 2: encoder.layer.0",
-        "layer 2 of 2: encoder.layer.1",
-    ]
+    assert [step[1:] for step in told if step[0] == "layers in INT8"] == [(1, 2), (2, 2)]
     for node, reason in plan.kept.items():
         assert reason.startswith("moves the logit by ")
         assert reason.endswith(f"with the other products of {node.partition('.part')[0]}")
@@ -330,7 +329,7 @@ def test_only_products_that_int8_makes_faster(bert: Path, windows: list[Any], mo
         return {str(node.name): 1.0 if reduced and node.name in faster else 2.0 for node in network.graph}
 
     monkeypatch.setattr(int8, "layer_times", times)
-    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", tell=lambda line: None)
+    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", course=Course())
     plan = planner.plan(10.0)
     assert set(plan.layers) == faster
     assert set(plan.kept.values()) == {"INT8 is not faster"} and len(plan.kept) == 10
