@@ -41,8 +41,8 @@ CALIBRATION = "demo:50000-50031"
 WINDOWS_PER_STUDY = 4
 
 _NAME_STUDIES = Remedy(
-    "Name studies like those that it will see: a CSV table whose first line is study,record,report (as the network reads "
-    "them) and each further line a study, with paths from the table's own folder",
+    "Name studies like those that it will see: a CSV table whose first line is study,record,report, of these what the "
+    "network reads, and each further line a study, with paths from the table's own folder",
     option="calibration",
     value="COHORT.csv",
 )
