@@ -54,7 +54,7 @@ def prepare(folder: Path, lower: Sequence[str]) -> None:
     from mmcaf_export.export import export_bundle
     from mmcaf_export.precision.quantize import quantize_bundle
 
-    network = _network()
+    network = published_network()
     set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
     export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
@@ -210,7 +210,7 @@ def _measure(
         return {"left_out": f"wrong: off by {error:.2g} in the logit, at most {TOLERANCE[precision]:g} is allowed"}
     for _ in range(WARM_UP):
         run(inputs)
-    spent, used, state, card = [], _gpu_megabytes(), card_state(), {}
+    spent, used, state, card = [], gpu_megabytes(), card_state(), {}
     for turn in range(runs):
         begun = time.perf_counter()
         run(inputs)
@@ -224,13 +224,13 @@ def _measure(
         "windows": windows,
         "ms": spent,
         "cold_s": cold,
-        "gpu_mb": max(used, _gpu_megabytes()),
+        "gpu_mb": max(used, gpu_megabytes()),
         "error": error,
         "card": card,
     }
 
 
-def _network() -> Any:
+def published_network() -> Any:
     from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 
     return MmcafNet(MmcafConfig()).eval()
@@ -241,12 +241,12 @@ def _on_gpu(folder: Path, dtype: Any) -> Any:
     import torch
     from safetensors.torch import load_file
 
-    network = _network()
+    network = published_network()
     network.load_state_dict(load_file(folder / "full.safetensors"))
     return network.to("cuda", dtype, memory_format=torch.channels_last_3d)
 
 
-def _gpu_megabytes() -> float:
+def gpu_megabytes() -> float:
     """Memory in use on the GPU, by everybody: nothing else should run on it. NaN if the driver does not say."""
     from mmcaf_engine.machine.gpu import first_gpu, free_memory
 

@@ -34,8 +34,8 @@ class Timer:
 
     def __init__(self, state: Callable[[], dict[str, str]], device: str = "cuda", evicting: int = EVICTING_BYTES):
         self._state = state
-        self._written = torch.zeros(evicting // 4, device=device)
-        self._read = torch.zeros(evicting // 4, device=device)
+        self.written = torch.zeros(evicting // 4, device=device)
+        self.read = torch.zeros(evicting // 4, device=device)
 
     def __call__(self, calls: Sequence[Callable[[], Any]], runs: int) -> Times:
         """Times of one of the calls, which are recorded one after the other in a single graph."""
@@ -82,8 +82,8 @@ class Timer:
         return [1e3 * start.elapsed_time(end) for start, end in pairs], state
 
     def _evict(self) -> None:
-        self._written.zero_()
-        self._read.amax()
+        self.written.zero_()
+        self.read.amax()
 
 
 def gpu() -> dict[str, str]:

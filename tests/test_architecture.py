@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -188,3 +189,13 @@ def test_one_version_number() -> None:
     from mmcaf_engine import __version__
 
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == __version__
+
+
+def test_no_test_replaces_a_private_name() -> None:
+    """But those that docs/add-a-backend.md tells the author of a backend to write."""
+    hooks = set(re.findall(r"`(_[a-z]+)\(", (ROOT / "docs" / "add-a-backend.md").read_text(encoding="utf-8")))
+    assert {"_open", "_infer", "_close", "_export", "_interrupt"} <= hooks
+    patched = re.compile(r'(?:setattr|object)\([^"\n]*"(?:[\w.]+\.)?(_[a-z]\w*)"')
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("*.py")}
+    found = {f"{file}: {name}" for file, text in texts.items() for name in patched.findall(text) if name not in hooks}
+    assert not found

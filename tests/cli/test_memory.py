@@ -93,7 +93,7 @@ def test_in_a_runtime(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         raise RuntimeError("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : bad allocation of a patient's")
 
     with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
-        monkeypatch.setattr(OnnxRuntimeBackend, "_answer", fail)
+        monkeypatch.setattr(OnnxRuntimeBackend, "_infer", fail)
         with refused(BackendError, "Out of memory", "model.onnx", "onnxruntime") as caught:
             session.run(INPUTS)
     assert "patient" not in str(caught.value)

@@ -547,7 +547,7 @@ def test_where_names_cannot_change_places(place: Path, monkeypatch: pytest.Monke
         return -1
 
     for answer in (refuses, None):
-        monkeypatch.setattr("mmcaf_engine.outputs.exchange._renameat2", lambda answer=answer: answer)
+        monkeypatch.setattr("mmcaf_engine.outputs.exchange.system_call", lambda answer=answer: answer)
         assert not exchange(place / "a", place / "b")
 
 

@@ -123,12 +123,12 @@ def kernels_of(source: Path) -> list[str]:
 
 
 def _prefix(check: Check) -> tuple[str, ...]:
-    found = _how_it_runs(check)
+    found = how_it_runs(check)
     return pytest.skip(found) if isinstance(found, str) else found
 
 
 @cache
-def _how_it_runs(check: Check) -> tuple[str, ...] | str:
+def how_it_runs(check: Check) -> tuple[str, ...] | str:
     """What stands before such a program's name, or why none runs.
 
     The thread sanitizer maps its memory at fixed places, which more random addresses than it knows may overlap; without

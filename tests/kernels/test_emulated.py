@@ -216,6 +216,6 @@ def test_arguments_are_those_of_the_kernel(probe: Emulator) -> None:
 
 
 def test_a_missing_sanitizer_is_said(monkeypatch: pytest.MonkeyPatch, emulator: Compiler, tmp_path: Path) -> None:
-    monkeypatch.setattr("kernels.emulator._how_it_runs", lambda check: "it does not work")
+    monkeypatch.setattr("kernels.emulator.how_it_runs", lambda check: "it does not work")
     with pytest.raises(pytest.skip.Exception, match="it does not work"):
         emulator(SOURCES["msdc"], tmp_path, "races")

@@ -191,7 +191,7 @@ def test_what_is_prepared_is_asked_for_as_the_exporter_takes_it(
 
     cases = sys.modules["gpu_cases"]
     windows = [{"image": np.ones((1, 2), np.float32), "table": np.ones((1, 7), np.float32)}] * 2
-    monkeypatch.setattr(cases, "_network", lambda: Network(7, 1))
+    monkeypatch.setattr(cases, "published_network", lambda: Network(7, 1))
     monkeypatch.setattr(cases, "phantom_windows", lambda *_: iter(windows))
     script.prepare(tmp_path, lower)
     assert asked[0].call_count == 1
@@ -205,7 +205,7 @@ def test_the_cards_state_is_asked_between_two_runs(
 ) -> None:
     cases, told = sys.modules["gpu_cases"], []
     monkeypatch.setattr(cases, "card_state", lambda: lambda: told.append("state") or CARD)
-    monkeypatch.setattr(cases, "_gpu_megabytes", lambda: 1.0)
+    monkeypatch.setattr(cases, "gpu_megabytes", lambda: 1.0)
     np.savez(tmp_path / "case.npz", image=np.ones((1, 1)), table=np.ones((1, 7)), logit=np.ones((1, 1)))
 
     def run(inputs: object) -> Any:

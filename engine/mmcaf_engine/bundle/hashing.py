@@ -92,7 +92,7 @@ def clone_listed(
     with _writing(name, shown):
         output = create(target)
     with output:
-        if not _clone(stream, output):
+        if not share_blocks(stream, output):
             return copy_listed(stream, output, name, entry, shown=shown, remedy=remedy)
     return check_digest(file_sha256(target), name, entry, shown=shown, remedy=remedy)
 
@@ -121,7 +121,7 @@ def check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remed
         )
 
 
-def _clone(stream: BinaryIO, output: BinaryIO) -> bool:
+def share_blocks(stream: BinaryIO, output: BinaryIO) -> bool:
     """Let an empty file share the blocks of another; False where there is no such thing."""
     try:
         from fcntl import ioctl

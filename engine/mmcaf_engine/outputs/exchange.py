@@ -21,7 +21,7 @@ def exchange(one: Path, other: Path) -> bool:
     Raises:
         OSError: it can be, and failed; both are where they were.
     """
-    renameat2 = _renameat2()
+    renameat2 = system_call()
     if renameat2 is None:
         return False
     if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
@@ -33,7 +33,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 @cache
-def _renameat2() -> Callable[..., Any] | None:
+def system_call() -> Callable[..., Any] | None:
     """The C library's, of Linux; None where it has none."""
     if not sys.platform.startswith("linux"):
         return None

@@ -63,7 +63,7 @@ def test_texts_of_every_length_read_the_same_weights(tmp_path: Path) -> None:
     manifest = load_bundle(folder).manifest
     backend = TorchBackend(folder / "model.onnx", manifest.inputs, manifest.outputs, 1, lengths=BUCKETS)
     backend.open()
-    programs = [backend._program_for(length) for length in BUCKETS]
+    programs = [backend.program_for(length) for length in BUCKETS]
     large = [{name: t.data_ptr() for name, t in program._constants.items() if t.numel() > 20} for program in programs]
     assert large[0] and large[1:] == large[:1] * (len(BUCKETS) - 1)
     backend.close()
@@ -82,7 +82,7 @@ def test_a_text_is_padded_behind_its_end(tmp_path: Path, monkeypatch: pytest.Mon
 
         return answer
 
-    monkeypatch.setattr(backend, "_program_for", program)
+    monkeypatch.setattr(backend, "program_for", program)
     texts = [spec.name for spec in manifest.inputs if "L" in spec.shape]
     length = BUCKETS[0] + 1
     shapes = {spec.name: [length if axis == "L" else axis for axis in spec.shape[1:]] for spec in manifest.inputs}

@@ -92,10 +92,10 @@ def test_where_the_file_system_can_the_blocks_are_shared_and_hashed(
     def cloned(content: bytes) -> Callable[[Any, Any], bool]:
         return lambda stream, output: (output.write(content), output.flush()) is not None
 
-    monkeypatch.setattr(hashing, "_clone", cloned(given))
+    monkeypatch.setattr(hashing, "share_blocks", cloned(given))
     with held(bundle) as model:
         assert model.read_bytes() == given
-    monkeypatch.setattr(hashing, "_clone", cloned(tampered(given)))
+    monkeypatch.setattr(hashing, "share_blocks", cloned(tampered(given)))
     with refused(BundleError, MODEL, "SHA-256"), held(bundle):
         pass
 

@@ -131,9 +131,9 @@ class TorchBackend(Backend):
 
         self._network = Network(self.model, device="cpu" if self.device == "CPU" else "cuda:0")
         self._programs: dict[int, Any] = {}
-        self._program: Any = self._program_for(self.lengths[-1] if self.lengths else 0)
+        self._program: Any = self.program_for(self.lengths[-1] if self.lengths else 0)
 
-    def _program_for(self, length: int) -> Any:
+    def program_for(self, length: int) -> Any:
         """The program for texts of this length.
 
         Raises:
@@ -165,7 +165,7 @@ class TorchBackend(Backend):
                 given = arrays[spec.name]
                 length = next(one for one in self.lengths if one >= given.shape[1])
                 arrays[spec.name] = np.pad(given, ((0, 0), (0, length - given.shape[1])))
-        program = self._program_for(length)
+        program = self.program_for(length)
         self.runtime().set_num_threads(self.threads)
         answers = program(arrays)
         return {spec.name: answers[spec.name] for spec in self.outputs}
