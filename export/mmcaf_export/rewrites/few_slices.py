@@ -88,7 +88,7 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
 
 def _dense(conv: nn.Conv3d) -> bool:
     along = (conv.kernel_size[0], conv.stride[0], conv.padding[0], conv.groups)
-    return along == (3, 1, 1, 1) and conv.stride == conv.dilation == (1, 1, 1)
+    return along == (3, 1, 1, 1) and conv.stride == conv.dilation == (1, 1, 1) and conv.padding_mode == "zeros"
 
 
 REWRITE = Rewrite(

@@ -17,7 +17,7 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
     cut = False
     for path, sizes in input_sizes(network, inputs).items():
         conv = network.get_submodule(path)
-        if not isinstance(conv, nn.Conv3d) or conv.dilation != (1, 1, 1):
+        if not isinstance(conv, nn.Conv3d) or conv.dilation != (1, 1, 1) or conv.padding_mode != "zeros":
             continue
         margins = [_margins(conv, axis, {size[axis] for size in sizes}) for axis in range(3)]
         if any(map(any, margins)):

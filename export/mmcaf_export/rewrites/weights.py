@@ -16,7 +16,7 @@ def frozen(value: Tensor, like: Tensor) -> nn.Parameter:
 
 
 def convolution_like(conv: ConvT, weight: Tensor, bias: Tensor | None, padding: Sequence[int] | None = None) -> ConvT:
-    """A convolution with the stride, padding and groups of `conv` and float64 weights of another shape.
+    """A convolution with the stride, padding, dilation and groups of `conv` and float64 weights of another shape.
 
     Its kernel may be smaller; without `padding`, that of `conv` is reduced alike, so that the output's size stays.
     """
@@ -49,8 +49,10 @@ def _hollow(conv: ConvT, shape: torch.Size, padding: Sequence[int], stride: Sequ
             tuple(shape[2:]),
             stride=tuple(stride),
             padding=tuple(padding),
+            dilation=conv.dilation,
             groups=conv.groups,
             bias=bias,
+            padding_mode=conv.padding_mode,
         )
     return cast(ConvT, made.eval())
 

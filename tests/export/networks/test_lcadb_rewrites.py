@@ -112,6 +112,25 @@ class SharedNorms(nn.Module):
         return self.conv4(x)
 
 
+class ShownBefore(nn.Module):
+    """A convolution whose result is an output of the network, beside what the norm makes of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(2, 2, 1), nn.BatchNorm3d(2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        made = self.conv(x)
+        return self.norm(made), made
+
+
+def test_what_the_network_also_answers_with_is_not_folded() -> None:
+    network, x = ShownBefore().double().eval(), torch.randn(1, 2, 3, 4, 5, dtype=torch.float64)
+    copied = share_copy(network)
+    assert not batch_norm.apply(copied, {"x": x})
+    assert isinstance(copied.get_submodule("norm"), nn.BatchNorm3d)
+
+
 def test_only_norms_that_alone_read_a_convolution_are_folded() -> None:
     torch.manual_seed(0)
     network = One(SharedNorms()).double().eval()

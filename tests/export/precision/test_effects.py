@@ -15,6 +15,14 @@ def test_errors_add_up_as_squares_until_the_budget_is_spent() -> None:
     assert layers == {"a", "b", "c"} and not kept
 
 
+@pytest.mark.parametrize(("budget", "taken"), [(0.299, 0), (0.31, 1), (0.43, 2), (0.51, 2), (0.53, 3), (0.61, 4)])
+def test_so_many_equal_errors_as_their_root_mean_square_allows(budget: float, taken: int) -> None:
+    """Of n that are 0.3 each, it is 0.3 times the root of n."""
+    choices = {name: [name] for name in "abcd"}
+    layers, kept = within_budget(choices, dict.fromkeys("abcd", 1.0), dict.fromkeys("abcd", 0.3), budget)
+    assert len(layers) == taken and len(kept) == 4 - taken
+
+
 def test_what_gains_most_for_its_error_is_taken_first() -> None:
     layers, kept = within_budget(ONE_BY_ONE, {"a": 1.0, "b": 100.0, "c": 1.0}, {"a": 0.3, "b": 0.4, "c": 0.3}, 0.45)
     assert layers == {"b"} and set(kept) == {"a", "c"}

@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from mmcaf_export.onnx_files import load_model
-from mmcaf_export.precision.layers import LEAST_SHARE, Layer, candidates, worthwhile
+from mmcaf_export.precision.layers import LEAST_SHARE, Layer, candidates, multiplied, worthwhile
 from small_networks import save_network
 
 
@@ -36,6 +36,35 @@ def test_candidates_and_their_arithmetic(tmp_path: Path) -> None:
         Layer("second", "first", 2 * (8 * 4 * 5 * 6) * 2),
         Layer("third", "second", 2 * (8 * 4 * 5 * 6)),
     )
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "first", "second", "flops"),
+    [
+        ("MatMul", {}, [3, 5], [5, 2], 60),
+        ("MatMul", {}, ["N", 4, 5], [5, 2], 80),
+        ("MatMul", {}, ["N", 4, 3, 5], ["N", 4, 5, 2], 240),
+        ("Gemm", {}, [3, 5], [5, 2], 60),
+        ("Gemm", {"transB": 1}, [3, 5], [2, 5], 60),
+        ("Gemm", {"transA": 1}, [5, 3], [5, 2], 60),
+        ("Gemm", {"transA": 1, "transB": 1}, [5, 3], [2, 5], 60),
+        ("Relu", {}, [3, 5], None, 0),
+    ],
+)
+def test_the_arithmetic_of_products_is_that_of_what_is_summed(
+    operator: str,
+    attributes: dict[str, int],
+    first: list[int | str],
+    second: list[int | str] | None,
+    flops: int,
+    tmp_path: Path,
+) -> None:
+    inputs = {"a": first} if second is None else {"a": first, "b": second}
+    output = first if second is None else [*first[:-2], 3 if operator == "Gemm" else first[-2], 2]
+    node = helper.make_node(operator, list(inputs), ["y"], **attributes)
+    model = load_model(save_network(tmp_path / "m.onnx", [node], inputs, {"y": output}, {}))
+    (found,) = model.graph
+    assert multiplied(found) == flops
 
 
 LAYERS = (Layer("a", "x", 3_000_000_000), Layer("b", "y", 1_000_000), Layer("c", "z", 0))

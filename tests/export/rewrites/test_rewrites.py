@@ -19,7 +19,7 @@ from mmcaf_export.networks.mmcaf.kan import KanLayer
 from mmcaf_export.networks.mmcaf.rewrites import REWRITES
 from mmcaf_export.networks.mmcaf.rewrites.spline_pieces import PiecewiseKan
 from mmcaf_export.onnx_export import export_onnx
-from mmcaf_export.rewrites import channel_scale, few_slices, group_norm, padding_taps
+from mmcaf_export.rewrites import batch_norm, channel_scale, few_slices, group_norm, padding_taps
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import Cost, measure
 from mmcaf_export.rewrites.means import spatial_mean
@@ -170,8 +170,10 @@ def test_few_slices(depth: int, form: type[nn.Module], bias: bool) -> None:
         (nn.Conv3d(4, 4, 3, padding=1, groups=2), 2),
         (nn.Conv3d(4, 4, 3, padding=1, stride=2), 3),
         (nn.Conv3d(4, 4, 3, padding=(0, 1, 1)), 3),
+        (nn.Conv3d(4, 4, 3, padding=1, padding_mode="replicate"), 3),
+        (nn.Conv3d(4, 4, 3, padding=(1, 1, 2), dilation=(1, 1, 2)), 3),
     ],
-    ids=["more slices", "groups", "stride", "no padding"],
+    ids=["more slices", "groups", "stride", "no padding", "replicate", "dilated"],
 )
 def test_few_slices_leaves_others_alone(layer: nn.Conv3d, depth: int) -> None:
     made, applied, error = one(layer, few_slices.REWRITE, (1, 4, depth, 5, 5))
@@ -188,14 +190,40 @@ def test_few_slices_leaves_others_alone(layer: nn.Conv3d, depth: int) -> None:
         (nn.Conv3d(3, 2, (3, 3, 4), padding=(1, 1, 2), stride=(1, 1, 3)), (1, 1, 1), (1, 1, 1)),
         (nn.Conv3d(3, 2, 3), (3, 4, 5), (3, 3, 3)),
         (nn.Conv3d(3, 2, 3, padding=3, dilation=2, stride=2), (1, 1, 1), (3, 3, 3)),
+        (nn.Conv3d(3, 2, 3, padding=1, padding_mode="circular"), (1, 2, 3), (3, 3, 3)),
     ],
-    ids=["depthwise", "dense", "stride", "uneven", "no padding", "dilated"],
+    ids=["depthwise", "dense", "stride", "uneven", "no padding", "dilated", "circular"],
 )
 def test_padding_taps(layer: nn.Conv3d, size: tuple[int, int, int], kernel: tuple[int, int, int]) -> None:
     made, applied, error = one(layer, padding_taps.REWRITE, (2, 3, *size))
     assert isinstance(made, nn.Conv3d)
     assert made.kernel_size == kernel
     assert applied == (kernel != layer.kernel_size)
+    assert error <= RELATIVE
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv3d(4, 6, 3, padding=1),
+        nn.Conv3d(4, 6, (1, 3, 2), padding=(0, 2, 1), stride=(1, 2, 1), bias=False),
+        nn.Conv3d(4, 6, 3, padding=2, dilation=2, groups=2),
+        nn.Conv3d(4, 6, 3, padding=1, padding_mode="circular"),
+        nn.Conv2d(4, 6, 3, padding=(1, 2), dilation=(1, 2)),
+        nn.Conv2d(4, 6, 3, padding=1, padding_mode="replicate", bias=False),
+    ],
+    ids=["plain", "stride", "dilated", "circular", "dilated-2d", "replicate-2d"],
+)
+def test_batch_norm(conv: nn.Conv2d | nn.Conv3d) -> None:
+    """Whatever way the convolution goes over its input, it goes that way still."""
+    torch.manual_seed(0)
+    axes = len(conv.kernel_size)
+    norm = nn.BatchNorm2d(6) if axes == 2 else nn.BatchNorm3d(6)
+    for values in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+        assert values is not None
+        nn.init.uniform_(values, 0.5, 2)
+    made, applied, error = one(nn.Sequential(conv, norm), batch_norm.REWRITE, (2, 4, *(5, 6, 7)[:axes]))
+    assert applied and isinstance(made.get_submodule("1"), nn.Identity)
     assert error <= RELATIVE
 
 
