@@ -3,7 +3,9 @@
 import builtins
 import importlib.util
 import json
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +13,29 @@ import pytest
 from matplotlib.image import imread
 
 from command import Command
+from mmcaf_cli.evaluate_text import render as render_evaluation
 from mmcaf_cli.text import render
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.bundle.accuracy import AccuracySummary
+from mmcaf_engine.bundle.accuracy import (
+    Accuracy,
+    AccuracySummary,
+    CohortSummary,
+    DecisionTable,
+    Estimate,
+    Flips,
+    Performance,
+    PrecisionAccuracy,
+    Reference,
+    Runtime,
+)
+from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.evaluation.evaluation import Evaluation
 from mmcaf_engine.machine.installation import install_command
+from mmcaf_engine.manifest import AccuracyBound
 from mmcaf_engine.result.aggregate import sigmoid
 from mmcaf_engine.result.result import EngineSummary, ModelSummary, Result, StudySummary, WindowScore, Wording
 from refusals import Fact
@@ -195,7 +212,7 @@ def test_phantoms_have_no_label_for_another_disease(run: Command, several: Path)
     assert outcome.code == 0
     assert outcome.out.startswith("cohort     demo:0-5, first 2, 2 studies, 2 without a label\n")
     assert "AUROC was not measured: the cohort has no labels." in outcome.out and "ACC" not in outcome.out
-    assert "not measured  FAILED" in outcome.out
+    assert "not measured  FAILED" in outcome.out and " of 2 (" in outcome.out
 
 
 @pytest.mark.parametrize(
@@ -361,6 +378,62 @@ def test_refused_before_the_work(
 def test_wrong_usage(run: Command, arguments: list[str]) -> None:
     outcome = run("mmcaf", "evaluate", *arguments)
     assert outcome.code == 2 and outcome.out == "" and "Usage: mmcaf evaluate" in outcome.err
+
+
+RATIOS = {"accuracy": 0.11, "f1": 0.22, "specificity": 0.33, "sensitivity": 0.44, "ppv": 0.55, "npv": None}
+COUNTS = dict.fromkeys(("true_positives", "false_positives", "true_negatives", "false_negatives"), 1)
+
+
+def test_each_figure_stands_under_its_name(tiny_bundle_source: Path) -> None:
+    """Of eight studies, five of which are labelled."""
+    runtime = {"backend": "openvino", "version": "1", "device": "CPU"}
+    area = Estimate(value=0.91, low=0.81, high=0.99)
+    performance = Performance(auroc=area, decisions=DecisionTable.model_validate({**COUNTS, **RATIOS}))
+    int8 = PrecisionAccuracy(
+        runtime=Runtime(**runtime),
+        max_probability_difference=0.05,
+        mean_probability_difference=0.02,
+        max_logit_difference=0.3,
+        flips=Flips(to_label_0=1, to_label_1=2, fraction=0.375),
+        performance=performance,
+        auroc_difference=Estimate(value=-0.01, low=-0.02, high=0.03),
+        auroc_note=None,
+        bound=AccuracyBound(probability_difference=0.1, flips=0.5, auroc_loss=0.1),
+        passed=True,
+        reasons=(),
+    )
+    accuracy = Accuracy(
+        cohort=CohortSummary(source="cohort.csv", studies=8, refused=3, labelled=5, positives=2),
+        threshold=0.5,
+        reference=Reference(**runtime, performance=performance),
+        precisions={"int8": int8},
+    )
+    outcome: Any = SimpleNamespace(refused=(), warnings=())
+    said = render_evaluation(Evaluation(load_bundle(tiny_bundle_source), accuracy, outcome, {}, {})).splitlines()
+    assert said[0] == "cohort     cohort.csv, 8 studies, 3 quiet, 2 loud, 3 without a label, 3 more refused"
+    found: dict[str, list[str]] = {}
+    heads = [at for at, line in enumerate(said) if "AUROC (95 % interval)" in line]
+    for at in heads:
+        for line in said[at : at + 3]:
+            name, *cells = re.split(r"\s{2,}", line.strip())
+            found.setdefault(name, []).extend(cells)
+    names = found.pop("AUROC (95 % interval)") + found.pop("against fp32")
+    told = dict(zip(names, found["int8"][1:], strict=True))
+    assert found["int8"][0] == found["fp32"][0] == "0.910 (0.810 to 0.990)"
+    assert told == {
+        "ACC": "0.110",
+        "F1": "0.220",
+        "specificity": "0.330",
+        "sensitivity": "0.440",
+        "PPV": "0.550",
+        "NPV": "-",
+        "probability: largest": "0.0500",
+        "mean": "0.0200",
+        "logit: largest": "0.3000",
+        "labels changed": "3 of 8 (37.5%)",
+        "AUROC (95 % interval)": "-0.0100 (-0.0200 to +0.0300)",
+        "bound": "passed",
+    }
 
 
 @pytest.mark.parametrize(

@@ -67,10 +67,17 @@ def test_a_series_that_is_named_is_never_replaced(run: Command, study: Path, bun
     assert series.read_bytes() == before
 
 
-def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: Path) -> None:
-    options = ("--backend", "onnxruntime", "--json", "--deidentify", "--series", f"t2={study / 'nifti' / 't2.nii.gz'}")
-    series = json.loads(run("mmcaf-infer", study / "dicom", "--bundle", bundle, *options).out)["study"]["series"]
+def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: Path, tmp_path: Path) -> None:
+    """Not even in a warning on the file that --series names, which lies elsewhere."""
+    file = tmp_path / "DOE_JANE.nii.gz"
+    file.write_bytes((study / "nifti" / "t2.nii.gz").read_bytes())
+    options = ("--backend", "onnxruntime", "--json", "--deidentify", "--series", f"t2={file}")
+    outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, *options)
+    answer = json.loads(outcome.out)
+    series = answer["study"]["series"]
     assert series[0]["source"] == "[file]"
+    assert [warning for warning in answer["warnings"] if "t2 ([file])" in warning]
+    assert "DOE" not in outcome.out + outcome.err
     assert all(set(entry["source"]) <= set("0123456789.") for entry in series[1:])
 
 

@@ -42,9 +42,10 @@ def version(value: float, number: str | None = None, updated: str | None = None,
         ([version(170, "9"), version(70, "10")], 70),
         ([version(170, updated="2024-01-01T09:00:00+09:00"), version(70, updated="2024-01-01T01:00:00Z")], 70),
         ([version(70, "1", "2024-01-02T00:00:00Z"), version(170, "2", "2024-01-01T00:00:00Z")], 70),
+        ([version(170, "1", "2024-01-02T00:00:00Z"), version(70, "2", "2024-01-02T00:00:00Z")], 70),
         ([version(70, status="entered-in-error"), version(71)], 71),
     ],
-    ids=["history-first", "numbers", "zones", "updated-first", "no-version"],
+    ids=["history-first", "numbers", "zones", "updated-first", "updated-at-once", "no-version"],
 )
 def test_the_newest_version_counts(entries: list[dict[str, Any]], value: float) -> None:
     found = read(*entries)
@@ -64,8 +65,9 @@ def test_a_history_has_the_newest_first_and_says_what_was_deleted() -> None:
     assert kilograms(read(version(70, "3"), gone, version(60, "1"), type="history")) == 70
 
 
-def test_versions_that_nothing_tells_apart_are_told() -> None:
-    found = read(version(70), version(90))
+@pytest.mark.parametrize("meta", [(), ("2",), ("2", "2024-01-02T00:00:00Z")], ids=["none", "number", "number-and-time"])
+def test_versions_that_nothing_tells_apart_are_told(meta: tuple[str, ...]) -> None:
+    found = read(version(70, *meta), version(90, *meta))
     assert kilograms(found) == 90 and "do not tell" in found.notes.warnings[0]
     assert read(version(70), version(70)).notes.warnings == []
 
@@ -153,6 +155,9 @@ def test_relative_references_are_of_the_server_of_their_resource() -> None:
     entry = of({"reference": "Patient/p"}) | {"fullUrl": "https://b.example/fhir/Observation/1"}
     assert kilograms(read(entry, url=f"{SERVER}/Patient/p")) is None
     assert kilograms(read(entry, url="https://b.example/fhir/Patient/p")) == 70
+    root = of({"reference": "Patient/p"}) | {"fullUrl": "https://b.example/Observation/1"}
+    assert kilograms(read(root, url="https://a.example/Patient/p")) is None
+    assert kilograms(read(root, url="https://b.example/Patient/p")) == 70
 
 
 @pytest.mark.parametrize(

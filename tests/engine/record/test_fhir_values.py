@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from engine.record.test_fhir import SPEC, STUDY_DATE, bundle, coded
 from mmcaf_engine.errors import RecordError
 from mmcaf_engine.record.codings.tables import _load
+from mmcaf_engine.record.fhir_values import contradict
 from mmcaf_engine.record.record import Record, read_record
 from refusals import refused
 
@@ -261,3 +262,19 @@ def test_every_table_says_where_it_is_from(name: str) -> None:
     assert document["source"] and document["version"]
     codes = [(one["system"], one["code"]) for one in document.get("answers", ())]
     assert len(set(codes)) == len(codes)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both_right"),
+    [
+        (60, 60, True),
+        (60, 66.6, True),
+        (60, 66.7, False),
+        (60, {"value": 66600, "unit": "g"}, True),
+        (60, "heavy", True),
+    ],
+)
+def test_how_far_two_values_of_one_field_may_be_apart(one: Any, other: Any, both_right: bool) -> None:
+    """By a tenth of the larger; what cannot be read contradicts nothing."""
+    weight = next(entry for entry in SPEC.fields if entry.name == "weight")
+    assert contradict(weight, one, other) == contradict(weight, other, one) == (not both_right)

@@ -151,6 +151,8 @@ def test_special_pieces_are_found_by_name_and_never_in_the_text(tmp_path: Path) 
 def test_what_is_unknown_is_counted(made: Path) -> None:
     tokens = Tokenizer(spec(), made).tokenise("lung Лёгкие чистые lung")
     assert (tokens.kept, tokens.unknown) == (4, 2)
+    tokens = Tokenizer(spec(max_tokens=6, buckets=(6,)), made).tokenise("lung Лёгкие lung lung чистые Лёгкие")
+    assert (tokens.kept, tokens.cut, tokens.unknown) == (4, 2, 1)  # Of what is read, not of what is cut.
 
 
 def test_windows_line_ends_mean_nothing(made: Path, tmp_path: Path) -> None:

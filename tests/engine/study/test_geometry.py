@@ -212,6 +212,28 @@ def test_refuses_gantry_tilt_by_its_angle(angle: float) -> None:
     check_facts(message, "tilted", f"{abs(angle):.1f} degrees")
 
 
+ALMOST: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "place": ({"position": (-29.51, -20.0, 5.0)}, {"position": (-29.49, -20.0, 5.0)}),
+    "pixel-spacing": ({"spacing": (0.7009, 0.8)}, {"spacing": (0.7, 0.8011)}),
+    "orientation": (
+        {"orientation": (1.0, 0.0, 0.0, 0.0, 1.0, np.radians(0.09))},
+        {"orientation": (1.0, 0.0, 0.0, 0.0, 1.0, np.radians(0.11))},
+    ),
+}
+
+
+@pytest.mark.parametrize(("within", "beyond"), ALMOST.values(), ids=ALMOST)
+def test_how_far_a_slice_may_differ_from_the_others(within: dict[str, Any], beyond: dict[str, Any]) -> None:
+    """By half a millimetre beside the line, a thousandth in the pixels' size, a tenth of a degree."""
+    planes = stack([0.0, 2.5, 5.0, 7.5])
+    for change, accepted in ((within, True), (beyond, False)):
+        changed = [*planes[:2], replace(planes[2], **change), planes[3]]
+        if accepted:
+            assert arrange_slices(changed, "study").order == (0, 1, 2, 3)
+        else:
+            assert "IM2" in refusal(changed)
+
+
 def test_refuses_a_slice_out_of_line() -> None:
     planes = stack([0.0, 2.5, 5.0, 7.5])
     planes[2] = replace(planes[2], position=(-28.0, -20.0, 5.0))

@@ -182,4 +182,6 @@ def test_words_of_a_text() -> None:
     assert words("T2W_tse (FS), b=800") == ("t2w", "tse", "fs", "b", "800")
     assert b_in_words([words("ep_b800t"), words("b=800")]) == 800
     assert b_in_words([words("b50 b800")]) is None
+    assert b_in_words([words("ep2d b50 800 trace")]) is None
+    assert b_in_words([words("dwi b50"), words("b50 50")]) == 50
     assert b_in_words([words("abdomen"), ()]) is None

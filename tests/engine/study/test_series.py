@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.uid import ExplicitVRBigEndian
 
-from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save
+from dicom_factory import change, compress, ct_series, enhanced_ct, hounsfield, save
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import read_study
 from mmcaf_engine.study.nifti import NIFTI
@@ -150,3 +151,25 @@ def test_frames_of_a_survey_are_left_out_of_their_image(tmp_path: Path) -> None:
         group.CTImageFrameTypeSequence = [kind]
     (entry,) = found([image], tmp_path).candidates
     assert entry.slices == 8 and {frame.index for frame in entry.frames} == set(range(2, 10))
+
+
+@pytest.mark.parametrize(("left", "step"), [((0, 1, 3), 2.5), ((0, 2, 3), 2.5), ((0, 1, 2, 9), 2.5), ((4,), 0.0)])
+def test_the_usual_step_is_no_gap_beside_it(left: tuple[int, ...], step: float, tmp_path: Path) -> None:
+    (entry,) = found([ct_series(VALUES)[at] for at in left], tmp_path).candidates
+    assert entry.step_mm == pytest.approx(step)
+    assert entry.extent_mm == pytest.approx(2.5 * (left[-1] - left[0]))
+
+
+@pytest.mark.parametrize("swapped", [True, False])
+def test_a_copy_in_another_byte_order_has_the_same_pixels_or_is_none(swapped: bool, tmp_path: Path) -> None:
+    images = ct_series(VALUES)
+    other = compress(ct_series(VALUES)[4], ExplicitVRBigEndian)
+    if not swapped:
+        other.PixelData = images[4].PixelData  # The same bytes, which are other numbers here.
+    path = save([*images, other], tmp_path / "study")
+    if swapped:
+        study = read_study(path)
+        assert (study.volume.values == VALUES).all() and "1 file is a copy" in study.remarks[0]
+    else:
+        with refused(StudyError, "IM0004", "IM0010", "(0008,0018) SOPInstanceUID", "(7FE0,0010) PixelData"):
+            read_study(path)
