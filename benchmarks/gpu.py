@@ -94,7 +94,7 @@ def one(case: str, folder: Path, runs: int, precisions: Sequence[str]) -> Row:
 
 def able(cases: Sequence[str], folder: Path, budget: Budget) -> list[str]:
     """Those that can run here; why the others cannot is said."""
-    reasons = run_case(MISSING, folder, 0, budget)
+    reasons = run_case(MISSING, folder, None, budget)
     for case in cases:
         if case in reasons:
             print(f"{case}: left out, {reasons[case]}", file=sys.stderr)
@@ -106,7 +106,7 @@ def prepared(cases: Sequence[str], folder: Path, budget: Budget) -> None:
     precisions = [word for word in PRECISIONS if any(word in case for case in cases)]
     ready = folder / f"ready-{'-'.join(['fp32', *(word for word in LOWER if word in precisions)])}"
     if not ready.exists():
-        run_case(PREPARE, folder, 0, budget, precisions)
+        run_case(PREPARE, folder, None, budget, precisions)
         ready.touch()
 
 
@@ -155,10 +155,13 @@ def measured(
     return found
 
 
-def run_case(case: str, folder: Path, runs: int, budget: Budget, precisions: Sequence[str] = PRECISIONS) -> Row:
-    """This script again, for one case, in a fresh process, with a cache of its own; one that fails is left out."""
-    command = [sys.executable, __file__, "--case", case, "--folder", folder, "--runs", runs]
-    command += ["--precision", *precisions]
+def run_case(case: str, folder: Path, runs: int | None, budget: Budget, precisions: Sequence[str] = PRECISIONS) -> Row:
+    """This script again, for one case, in a fresh process, with a cache of its own; one that fails is left out.
+
+    runs: None for what measures nothing.
+    """
+    command = [sys.executable, __file__, "--case", case, "--folder", folder, "--precision", *precisions]
+    command += [] if runs is None else ["--runs", runs]
     try:
         done = subprocess.run(
             [str(part) for part in command],

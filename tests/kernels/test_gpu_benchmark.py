@@ -100,6 +100,33 @@ def test_a_case_is_ended_with_the_time(script: ModuleType, monkeypatch: pytest.M
             script.run_case(step, tmp_path, 1, budget)
 
 
+def test_what_it_asks_of_itself_it_accepts(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each process that it starts is this script, whose parser takes what it is given."""
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(script, "one", lambda *given: asked.append(given) or {})
+
+    def start(command: list[str], **more: Any) -> Any:
+        assert Path(command[1]).name == "gpu.py"
+        monkeypatch.setattr(sys, "argv", command[1:])
+        assert script.main() == 0
+        return Mock(returncode=0, stdout=capsys.readouterr().out)
+
+    monkeypatch.setattr(script.subprocess, "run", start)
+    budget = Mock(left=lambda: None)
+    assert script.able(NAMES, tmp_path, budget) == NAMES
+    script.prepared(NAMES, tmp_path, budget)
+    assert script.run_case(NAMES[0], tmp_path, 7, budget) == {}
+    every = list(script.PRECISIONS)
+    assert [given[::3] for given in asked] == [
+        (script.MISSING, every),
+        (script.PREPARE, ["fp16"]),
+        (NAMES[0], every),
+    ]
+    assert asked[2][1:3] == (tmp_path, 7)
+
+
 def test_providers_and_precisions_choose(script: ModuleType) -> None:
     assert script.chosen(script.PROVIDERS, script.PRECISIONS) == list(script.CASES)
     assert script.chosen(["eager"], script.PRECISIONS) == [f"torch eager {name}" for name in ("fp32", "tf32", "fp16")]
