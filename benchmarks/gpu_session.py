@@ -9,11 +9,14 @@ prepared. Every step has a time after which it and all that it started are kille
 ($OUT by default); its outcome is a line of DIR/summary-PART.txt, written when it ends. A step that no longer fits into
 the part's time is left out, and one whose tool is absent (ncu, compute-sanitizer) is passed over; both are said. The
 exit status is 1 if a step failed, was killed or was left out. Before any step: 2 if what was prepared is not there, not
-whole or not for this machine, or DIR cannot be written, and 6 without a GPU. Where a signal ends the session, the step
-that runs ends with it, what it wrote stays, and the status is 128 and the signal's number: 143 for SIGTERM.
+whole or not for this machine, or DIR cannot be written; 6 without one of those packages, and without a GPU that torch
+and what is compiled here can use. Where a signal ends the session, the step that runs ends with it, what it wrote
+stays, and the status is 128 and the signal's number: 143 for SIGTERM.
 """
 
+import argparse
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -26,10 +29,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import usage
-from gpu_session_carried import CUBINS, FATBIN, faults, fits, wheels
+from gpu_session_carried import COMMIT, CUBINS, FATBIN, faults, fits, wheels
 from gpu_session_plan import PARTS, Step
 from rows import Budget, append
 
@@ -40,6 +44,10 @@ ROOT = usage.ROOT
 COMMAND = "benchmarks/gpu_session.sh"
 CARRY = Path("build", "gpu_session")
 PYTHON, TARGET = "3.12", "sm_90"
+OLDEST_PYTHON = 11
+"""Of Python 3."""
+FEW = ("torch", "triton", "numpy", "pytest")
+"""What the machine with the GPU must have itself."""
 LAST_LINE = 160
 
 Execute = Callable[[Sequence[str], Path, float, Mapping[str, str]], int | None]
@@ -64,7 +72,9 @@ def main(
     asked.add_argument("--out", type=usage.path, help="default: $OUT")
     asked.add_argument("--seconds", type=usage.seconds, help="of this part; by default as planned")
     asked.add_argument("--force", action="store_true", help="replace the files of an earlier session in DIR")
-    asked.add_argument("--python", default=PYTHON, help=f"of the machine with the GPU; default: {PYTHON}")
+    asked.add_argument(
+        "--python", type=python_version, default=PYTHON, help=f"of the machine with the GPU; default: {PYTHON}"
+    )
     asked.add_argument("--target", default=TARGET, choices=TARGETS, help=f"of that GPU; default: {TARGET}")
     chosen = asked.parse_args(given)
     carry = chosen.carry.resolve()
@@ -75,16 +85,22 @@ def main(
     named = chosen.out or (Path(os.environ["OUT"]) if os.environ.get("OUT") else None)
     if named is None:
         asked.error("--out is needed where $OUT is not set")
+    if absent := [name for name in FEW if find_spec(name) is None]:
+        return usage.missing(f"{sys.executable} has no {', '.join(absent)}; $PYTHON names another interpreter")
     out = named.resolve()
     usage.try_outputs(asked, [("--out", out)], inputs=[carry], kind="folder", force=True)
     gpus = find_gpus()
     capability = (gpus.found[0].target.major, gpus.found[0].target.minor) if gpus.found else None
+    if capability is not None and not targets_for(capability):
+        return usage.missing("nothing is compiled here for a GPU of compute capability {}.{}".format(*capability))
     if wrong := faults(carry, capability):
         print(*(f"{carry}: {one}" for one in wrong), sep="\n", file=sys.stderr)
         print(f"Prepare it elsewhere, and bring it: {preparation(carry, capability)}", file=sys.stderr)
         return usage.WRONG_USAGE
     if not gpus.found:
         return usage.without_gpu(gpus.reason)
+    if reason := usage.torch_missing():
+        return usage.without_gpu(reason)
     seconds, steps = PARTS[chosen.part]
     planned = steps(carry, out, sys.executable)
     summary = out / f"summary-{chosen.part}.txt"
@@ -102,8 +118,22 @@ def preparation(carry: Path, capability: tuple[int, int] | None) -> str:
     """The command that prepares all for this machine."""
     words = [COMMAND, "prepare", *(("--carry", str(carry)) if carry != ROOT / CARRY else ())]
     words += ["--python", "{}.{}".format(*sys.version_info)]
-    fitting = [target for target in TARGETS if capability and fits(int(target.removeprefix("sm_")), capability)]
-    return shlex.join([*words, *(("--target", fitting[-1]) if fitting else ())])
+    return shlex.join([*words, *(("--target", targets_for(capability)[-1]) if capability else ())])
+
+
+def targets_for(capability: tuple[int, int]) -> list[str]:
+    """Those whose code runs on such a GPU."""
+    return [target for target in TARGETS if fits(int(target.removeprefix("sm_")), capability)]
+
+
+def python_version(text: str) -> str:
+    """One that this project runs on, such as 3.12."""
+    named = re.fullmatch(r"3\.([1-9]\d?)", text)
+    if named is None or int(named[1]) < OLDEST_PYTHON:
+        raise argparse.ArgumentTypeError(
+            f"expected a version such as {PYTHON}, at least 3.{OLDEST_PYTHON}, got {text!r}"
+        )
+    return text
 
 
 def perform(
@@ -202,6 +232,7 @@ def surroundings(carry: Path, site: Path) -> dict[str, str]:
         "MMCAF_ON_GPU": "1",  # a test that is skipped has shown nothing
         "MMCAF_MSDC_FATBIN": str(carry / FATBIN),
         "MMCAF_CUBINS": str(carry / CUBINS),
+        "MMCAF_COMMIT": (carry / COMMIT).read_text(encoding="utf-8").strip(),
         "MMCAF_CACHE": str(site / "cache"),
     }
 

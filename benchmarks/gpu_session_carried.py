@@ -30,11 +30,13 @@ WHEELS = (
     "protobuf",
     "cuda-bindings",
     "cuda-pathfinder",
+    "pytest-xdist",
+    "execnet",
 )
 """What the steps, and an answer from a study, import beyond torch, Triton, NumPy, pytest and what these need; in the
 versions installed where it was prepared."""
-FATBIN, CUBINS = "msdc.fatbin", "cubin"
-NEEDED = (FATBIN, f"{CUBINS}/kernels.json", *(f"network/{name}" for name in FILES))
+FATBIN, CUBINS, COMMIT = "msdc.fatbin", "cubin", "commit"
+NEEDED = (FATBIN, COMMIT, f"{CUBINS}/kernels.json", *(f"network/{name}" for name in FILES))
 _FATBIN_MAGIC, _ELF = 0xBA55ED50, 2
 
 

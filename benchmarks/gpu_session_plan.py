@@ -1,6 +1,5 @@
 """The steps of gpu_session.py: what is run on a lent GPU, in which order, and after how long it is killed."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ def correctness(carry: Path, out: Path, python: str) -> list[Step]:
         small = (python, str(HERE / "single_calls.py"), "--small", "--fatbin", str(carry / FATBIN))
         return Step(tool, 60, ("compute-sanitizer", "--tool", tool, "--error-exitcode", "9", *small))
 
-    several = ("-p", "xdist", "-n", "8") if importlib.util.find_spec("xdist") else ()
+    several = ("-p", "xdist", "-n", "8")  # one alone would compile longer than the step may take
     return [
         Step("machine", 30, (python, "-m", "torch.utils.collect_env")),
         tests("cubin", 30, "kernels/test_cubin.py"),

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from gpu_session_carried import CUBINS, FATBIN, LIST, WHEELS, write_list
+from gpu_session_carried import COMMIT, CUBINS, FATBIN, LIST, WHEELS, write_list
+from rows import commit
 
 GLIBC = (17, 24, 27, 28)
 LARGEST = 64 * 2**20
@@ -31,6 +32,7 @@ def prepare(root: Path, carry: Path, python: str, target: str, largest: int = LA
         print(f"{carry}: cannot be written, {failure.strerror}; choose another --carry", file=sys.stderr)
         return 2
     makers: dict[str, Callable[[Path], None]] = {
+        COMMIT: write_commit,
         CUBINS: lambda made: compile_cubins(made, target),
         FATBIN: lambda made: compile_fatbin(root / "kernels" / "cuda" / "msdc.cu", made, target),
         "wheels": lambda made: fetch_wheels(made, python),
@@ -69,6 +71,11 @@ def small_enough(root: Path, carry: Path, largest: int) -> bool:
     fits = carried + repository <= largest
     print(f"{total}, of at most {largest / 2**20:.0f} MiB", file=sys.stdout if fits else sys.stderr)
     return fits
+
+
+def write_commit(made: Path) -> None:
+    """For the rows of a machine where there is no git."""
+    made.write_text(f"{commit()} (as prepared)\n", encoding="utf-8")
 
 
 def compile_cubins(folder: Path, target: str) -> None:

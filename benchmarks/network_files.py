@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import usage
 
 LARGE = 2**14
@@ -32,7 +31,7 @@ def main(given: Sequence[str] | None = None) -> int:
     asked.add_argument("--force", action="store_true", help="write to the folder also if it is not empty")
     chosen = asked.parse_args(given)
     usage.try_outputs(asked, [("FOLDER", chosen.folder)], kind="folder", force=chosen.force)
-    if absent := [name for name in ("torch", "onnx", "safetensors") if find_spec(name) is None]:
+    if absent := [name for name in ("numpy", "torch", "onnx", "safetensors") if find_spec(name) is None]:
         return usage.missing(f"{', '.join(absent)}: not installed; the extra export brings it: pip install '.[export]'")
     from mmcaf_export.networks.mmcaf import MmcafConfig
 
@@ -42,6 +41,7 @@ def main(given: Sequence[str] | None = None) -> int:
 
 def write(folder: Path, config: Any) -> None:
     """As `main`, of a network of this size."""
+    import numpy as np
     import torch
     from full_size import set_random_weights
 
@@ -69,6 +69,7 @@ def write(folder: Path, config: Any) -> None:
 
 def hollow(source: Path, target: Path) -> None:
     """Write a model without its large weights, and beside it as JSON what they are drawn from."""
+    import numpy as np
     import onnx
     from onnx import numpy_helper
 
@@ -86,6 +87,7 @@ def hollow(source: Path, target: Path) -> None:
 
 def fill(source: Path, target: Path) -> None:
     """Write a model that `hollow` wrote with weights again, the same in every run."""
+    import numpy as np
     import onnx
 
     model = onnx.load(source)

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
+import usage
 
 
 def environment(packages: Sequence[str]) -> dict[str, str]:
     """Commit, date, processor, cores and package versions of this run."""
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu(),
         "cores": str(os.cpu_count()),
@@ -27,8 +27,24 @@ def environment(packages: Sequence[str]) -> dict[str, str]:
     }
 
 
+def commit() -> str:
+    """Of this repository as git tells it, else as $MMCAF_COMMIT does, else "unknown"."""
+    git = ["git", "-C", str(usage.ROOT)]
+    try:
+        top = subprocess.run([*git, "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=True)
+        if Path(top.stdout.strip()) != usage.ROOT:  # a repository that this one was copied into
+            return os.environ.get("MMCAF_COMMIT", "unknown")
+        short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return os.environ.get("MMCAF_COMMIT", "unknown")
+    return short.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
 def percentiles(milliseconds: Sequence[float]) -> dict[str, str]:
     """p50, p95 and p99 with the number of runs."""
+    import numpy as np  # not above: a session on a GPU says so where it is missing
+
     values = np.asarray(milliseconds)
     points = {f"p{q}_ms": f"{np.percentile(values, q):.1f}" for q in (50, 95, 99)}
     return {"runs": str(len(values)), **points}
@@ -99,16 +115,6 @@ def said(what: str, error: Exception) -> int:
     """1, after saying what is left out and why."""
     print(f"left out: {what}: {type(error).__name__}: {error}", file=sys.stderr)
     return 1
-
-
-def _commit() -> str:
-    """As git tells it; "unknown" where there is no git or no repository."""
-    try:
-        commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return commit.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
 def _version(package: str) -> str:

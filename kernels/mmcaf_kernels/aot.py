@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Compile; 1 when a kernel spills or asks for too much shared memory, 2 where DIR is refused, 6 without Triton."""
     parser = argparse.ArgumentParser(prog="python -m mmcaf_kernels.aot", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="DIR", help="for the binaries: a new or empty folder"
+        "--out", type=_path, required=True, metavar="DIR", help="for the binaries: a new or empty folder"
     )
     parser.add_argument("--target", action="append", choices=TARGETS, help="may be repeated; default: all")
     parser.add_argument("--precision", action="append", choices=PRECISIONS, help="may be repeated; default: all")
@@ -35,6 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if wrong := compile_all(chosen.out, chosen.target or TARGETS, chosen.precision or PRECISIONS):
         return _said(f"Registers spilt or shared memory beyond the target's: {'; '.join(wrong)}.", 1)
     return 0
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a path, got ''")
+    return Path(text)
 
 
 def _refused(folder: Path, force: bool) -> str | None:

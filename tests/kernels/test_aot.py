@@ -125,6 +125,15 @@ def test_too_much_shared_memory_fails(tmp_path: Path, monkeypatch: pytest.Monkey
     assert aot.main(["--out", str(tmp_path / "made"), "--target", "sm_80", "--precision", "fp32", "--force"]) == 0
 
 
+def test_an_empty_path_is_not_the_folder_at_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        aot.main(["--out", "", "--force"])
+    assert "--out: expected a path, got ''" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
 def test_unknown_target_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         aot.main(["--out", str(tmp_path), "--target", "sm_30"])

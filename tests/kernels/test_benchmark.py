@@ -309,12 +309,18 @@ def test_where_there_is_no_git_and_a_package_has_another_name_the_rest_is_told(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = sys.modules["rows"]
+    ours = rows.commit()
     monkeypatch.chdir(tmp_path)
+    assert ours == rows.commit() != "unknown"
+    monkeypatch.setattr(rows.usage, "ROOT", tmp_path)
     told = rows.environment(["numpy", "a-package-that-nobody-has"])
     assert told["commit"] == "unknown"
     assert told["versions"].startswith("numpy=") and told["versions"].endswith(" a-package-that-nobody-has=unknown")
+    monkeypatch.setenv("MMCAF_COMMIT", "1234567 (as prepared)")
+    monkeypatch.setattr(rows.usage, "ROOT", ROOT / "benchmarks")  # within another repository
+    assert rows.commit() == "1234567 (as prepared)"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert rows.environment([])["commit"] == "unknown"
+    assert rows.environment([])["commit"] == "1234567 (as prepared)"
 
 
 def test_a_fatbin_that_does_not_open_is_left_out(

@@ -22,6 +22,7 @@ import pytest
 from kernels.scripts import BENCHMARKS, load
 
 ROOT = BENCHMARKS.parent
+UNCACHED = "PYTORCH_NO_CUDA_MEMORY_CACHING"
 ORDER = {
     "1": ["machine", "cubin", "cuda", "kernels", "graph", "memcheck", "racecheck"],
     "2": ["rows", "network", "ncu"],
@@ -50,6 +51,7 @@ def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.delenv("OUT", raising=False)
     module = load(monkeypatch, "gpu_session")
     monkeypatch.setattr(module, "find_gpus", lambda: gpus(H200))
+    monkeypatch.setattr(module.usage, "torch_missing", lambda: None)
     prepared(tmp_path / "carry")
     return module
 
@@ -202,7 +204,8 @@ def test_the_scripts_of_the_plan_accept_what_they_are_given(
 ) -> None:
     """All they miss here is the GPU."""
     (tmp_path / "out").mkdir()
-    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(session.usage, "torch_missing", lambda: "torch finds none")
+    monkeypatch.setenv(UNCACHED, "")
     called = []
     for _, steps in sys.modules["gpu_session_plan"].PARTS.values():
         for step in steps(tmp_path / "carry", tmp_path / "out", sys.executable):
@@ -223,6 +226,7 @@ def test_no_step_compiles_what_should_have_been_carried(session: ModuleType, tmp
         assert environment["MMCAF_ON_GPU"] == "1"
         assert environment["MMCAF_MSDC_FATBIN"] == str(tmp_path / "carry" / "msdc.fatbin")
         assert environment["MMCAF_CUBINS"] == str(tmp_path / "carry" / "cubin")
+        assert environment["MMCAF_COMMIT"] == "commit"
         assert environment["PYTHONPATH"].split(os.pathsep)[:3] == [
             str(ROOT / name) for name in ("kernels", "engine", "export")
         ]
@@ -384,6 +388,64 @@ def test_without_a_gpu_it_says_so(
     monkeypatch.setattr(session, "find_gpus", lambda: NOTHING)
     status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
     assert status == 6 and words.startswith("no GPU: no NVIDIA driver was found") and words.count("\n") == 1
+
+
+def test_a_gpu_that_torch_cannot_use_is_none(
+    session: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session.usage, "torch_missing", lambda: "torch 2.13.0+cpu finds none")
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
+    assert status == 6 and words.startswith("no GPU: torch 2.13.0+cpu finds none; ") and words.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("capability", [(6, 1), (10, 0)])
+def test_for_a_gpu_that_nothing_is_compiled_for_nothing_is_to_be_prepared(
+    session: ModuleType,
+    capability: tuple[int, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(session, "find_gpus", lambda: gpus(capability))
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
+    assert status == 6 and "compute capability {}.{}".format(*capability) in words and "prepare" not in words
+
+
+def test_a_python_without_the_few_is_told_so(
+    session: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "triton", None)
+    status, words = told(session, tmp_path, capsys, "--out", str(tmp_path / "out"))
+    assert (status, words) == (6, f"{sys.executable} has no triton; $PYTHON names another interpreter\n")
+
+
+def test_so_is_one_that_has_nothing_at_all(tmp_path: Path) -> None:
+    """As where $PYTHON is not the one with torch: nothing of it is imported before."""
+    hidden = "sys.modules.update(dict.fromkeys(['torch', 'triton', 'numpy', 'pytest', 'packaging', 'pydantic']))"
+    run = "del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    code = f"import runpy, sys; sys.path.insert(0, {str(BENCHMARKS)!r}); {hidden}; {run}"
+    script = [str(BENCHMARKS / "gpu_session.py"), "1", "--out", str(tmp_path / "out")]
+    ran = subprocess.run([sys.executable, "-c", code, *script], capture_output=True, text=True, check=False)
+    assert (
+        ran.returncode == 6 and " has no torch, triton, numpy, pytest; " in ran.stderr and ran.stderr.count("\n") == 1
+    )
+
+
+@pytest.mark.parametrize("python", ["3", "3.10", "2.7", "3.12.1", "3.12t", "3.100", "", "python3.12"])
+def test_what_is_no_python_of_ours_is_refused_before_anything_is_made(
+    session: ModuleType, python: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        session.main(["prepare", "--carry", str(tmp_path / "new"), "--python", python])
+    words = capsys.readouterr().err
+    assert f"at least 3.11, got {python!r}" in words and words.count("\n") == 1 and not (tmp_path / "new").exists()
+
+
+def test_the_oldest_python_is_the_packages(session: ModuleType) -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'requires-python = ">=3.{session.OLDEST_PYTHON}"' in project
+    assert session.python_version(f"3.{session.OLDEST_PYTHON}") and session.python_version(session.PYTHON)
 
 
 @pytest.mark.parametrize("out", ["file", "/proc/x", "", None], ids=["file", "unwritable", "empty", "unset"])
@@ -681,10 +743,42 @@ def test_each_kernel_is_called_once(
     pytest.importorskip("torch", reason="torch is not installed")
     calls = load(monkeypatch, "kernel_cases", "single_calls")
     monkeypatch.setattr(sys.modules["kernel_cases"], "DEVICE", "cpu")
+    monkeypatch.setenv(UNCACHED, "")
     assert calls.main(["--small", *asked], lambda: None) == 0
     called = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     known = ["msdc", "groupnorm_act", "msca_attention", "upsample_dw", "kan", "fusion_head", "cross_attention"]
     assert called == ([name for name in known if name in asked] if asked else known)
+
+
+@pytest.mark.parametrize(("given", "expected"), [([], ""), (["--small"], "1")])
+def test_for_memcheck_every_tensor_is_an_allocation_of_its_own(
+    given: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before torch is asked for the first."""
+    calls = load(monkeypatch, "single_calls")
+    monkeypatch.setenv(UNCACHED, "")
+    told: list[str] = []
+    assert calls.main(given, lambda: told.append(os.environ[UNCACHED]) or "none") == 6
+    assert told == [expected]
+
+
+def test_a_kernel_that_raises_is_said_and_the_others_are_called(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch", reason="torch is not installed")
+    calls = load(monkeypatch, "kernel_cases", "single_calls")
+    cases = sys.modules["kernel_cases"]
+    monkeypatch.setattr(cases, "DEVICE", "cpu")
+    monkeypatch.setattr(cases, "kan", Mock(side_effect=RuntimeError("an illegal address")))
+    monkeypatch.setattr(cases, "upsample_dw_case", Mock(side_effect=MemoryError("no room")))
+    monkeypatch.setenv(UNCACHED, "")
+    (tmp_path / "msdc.fatbin").write_bytes(b"no fatbin")
+    assert calls.main(["--small", "--fatbin", str(tmp_path / "msdc.fatbin")], lambda: None) == 1
+    told = capsys.readouterr()
+    called = [line.split()[0] for line in told.out.splitlines()]
+    assert called == ["msdc", "groupnorm_act", "msca_attention", "fusion_head", "cross_attention"]
+    for fact in ("left out: msdc (CUDA C++): ", "left out: kan table ", "an illegal address", "MemoryError: no room"):
+        assert fact in told.err
 
 
 def test_what_was_not_prepared_here_is_left_alone(preparing: ModuleType, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from kernels.scripts import load
 
 ROOT = Path(__file__).parents[2]
 FEW = "torch,triton,numpy,pytest"
-MODULES = {"protobuf": "google", "cuda-bindings": "cuda", "cuda-pathfinder": "cuda"}
+MODULES = {"protobuf": "google", "cuda-bindings": "cuda", "cuda-pathfinder": "cuda", "pytest-xdist": "xdist"}
 
 
 def lean(*arguments: str, packages: str = FEW) -> "subprocess.CompletedProcess[str]":
