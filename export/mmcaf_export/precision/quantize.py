@@ -208,9 +208,8 @@ def _judged(
                 for precision, session in opened.items()
                 if precision in ("fp16", "bf16")
             }
-        for done, (precision, facts) in enumerate(accuracy.precisions.items()):
+        for done, (precision, facts) in enumerate(accuracy.precisions.items(), start=1):
             course.tell(f"running the self-test of {precision} in the backends of this machine")
-            course.progress("self-tests", done, len(accuracy.precisions))
             on_gpu = precision == "int8" and _is_for_gpu(manifest, made, made_for)
             kinds = [
                 kind
@@ -219,6 +218,7 @@ def _judged(
             ]
             reasons = here(manifest, precision, models[precision], own_cases(golden, manifest, precision), kinds)
             found[precision] = facts.failing(*failing.get(precision, ()), *reasons)
+            course.progress("self-tests", done, len(accuracy.precisions))
         pending = [one for one in pending if not found[one.precision].passed]
         for one in pending:
             course.tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
