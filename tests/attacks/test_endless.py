@@ -219,7 +219,9 @@ def test_infer_takes_it_too(study: Path, tmp_path: Path, stand_in: Any) -> None:
         infer(study, RECORD, bundle=make_tiny_bundle(tmp_path / "tiny.mmcaf"), open_timeout=60)
 
 
-@pytest.mark.parametrize("command", ["verify", "tune", "evaluate", pytest.param("profile", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "command", ["verify", *(pytest.param(one, marks=pytest.mark.full) for one in ("tune", "evaluate", "profile"))]
+)
 def test_commands_that_open_networks(
     run: Command, tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch, study: Path, command: str
 ) -> None:

@@ -26,8 +26,8 @@ MIB = 2**20
 @pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["--help"], 0), (["version"], 0), (["inspect", str(demo_bundle())], 6)],
-    ids=["help", "version", "inspect"],
+    [(["version"], 0), (["inspect", str(demo_bundle())], 6)],
+    ids=["version", "inspect"],
 )
 def test_little_address_space(arguments: list[str], code: int) -> None:
     """Below what libraries need to be imported, of which one would crash."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmcaf_engine.bundle.golden import read_raw_case
 from mmcaf_engine.bundle.sealed import SIGNATURE_NAME
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.errors import ExportError
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_engine.session.session import open_session
@@ -354,7 +356,10 @@ def test_a_precision_that_would_never_answer_is_not_sealed(
     assert not facts.passed and all("self-test" in reason for reason in facts.reasons)
 
 
-@pytest.mark.parametrize(("wrong", "processor"), [(OnnxRuntimeBackend, "cpu"), (OpenVinoBackend, "gpu")])
+@pytest.mark.parametrize(
+    ("wrong", "processor"),
+    [(OnnxRuntimeBackend, "cpu"), pytest.param(OpenVinoBackend, "gpu", marks=pytest.mark.full)],
+)
 def test_it_is_tested_in_every_backend_that_offers_it(
     run: Command,
     studies: Path,
@@ -440,25 +445,28 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert content(source) == content(whole) and not list(kept.iterdir())
 
 
-def test_progress_in_every_phase(studies: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("precision", "layers"),
+    [
+        ("int8", {"calibration windows", "layers in INT8", "ways to take ranges"}),
+        pytest.param("bf16", {"layers in BF16"}, marks=pytest.mark.full),
+    ],
+    ids=["int8", "bf16"],
+)
+def test_progress_in_every_phase(studies: Path, tmp_path: Path, precision: str, layers: set[str]) -> None:
     seen: dict[str, list[tuple[int, int]]] = {}
-    source = make(tmp_path, bf16={"probability_difference": 1e-9, "flips": 1.0, "auroc_loss": 1.0})
-    quantize_bundle(
-        source,
-        precisions=("int8", "bf16"),
-        calibration=str(studies),
-        progress=lambda phase, done, total: seen.setdefault(phase, []).append((done, total)),
-    )
-    assert {
-        "calibration studies",
-        "calibration windows",
-        "layers in INT8",
-        "layers in BF16",
-        "ways to take ranges",
-        "studies",
-        "self-tests",
-    } <= set(seen)
-    assert all(0 <= done <= total for steps in seen.values() for done, total in steps)
+    source = make(tmp_path, bf16=IMPOSSIBLE)
+    with nullcontext() if precision == "int8" else pytest.raises(ExportError):
+        quantize_bundle(
+            source,
+            precisions=(precision,),
+            calibration=str(studies),
+            method="minmax",
+            progress=lambda phase, done, total: seen.setdefault(phase, []).append((done, total)),
+        )
+    assert {"calibration studies", "studies", "self-tests"} | layers == set(seen)
+    assert all(0 < done <= total for steps in seen.values() for done, total in steps)
+    assert all(steps[-1][0] == steps[-1][1] for steps in seen.values())
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from ..bundle.bundle import Bundle
-from ..cancel import CancelToken, Progress, leave, limited, open_timeout, wait_for
+from ..cancel import CancelToken, Progress, are_limits, leave, limited, open_timeout, wait_for
 from ..errors import CancelledError, DeadlineError
 from ..timing import waiting
 from .session import Session
@@ -20,7 +20,7 @@ _LEAVING = (CancelledError, DeadlineError)
 class BackgroundSession:
     """Opens from `start` on and is closed with the block; a caller whose limits end leaves the opening behind.
 
-    So does one whom Ctrl-C ends, where networks are opened within a time (`cancel.opening_within`); else it is waited
+    So does one whom Ctrl-C ends, if there are limits or a time to open in (`cancel.opening_within`); else it is waited
     for.
 
     Args:
@@ -41,7 +41,7 @@ class BackgroundSession:
         self._telling = threading.Lock()
         self._waited_for = False
         self._left = CancelToken()
-        self._ends = open_timeout() is not None
+        self._ends = are_limits() or open_timeout() is not None
 
     def start(self) -> None:
         """Begin; further calls do nothing."""
