@@ -12,20 +12,23 @@ from pathlib import Path
 import pytest
 
 import import_rules
-from import_rules import PACKAGES, ROOT
+from import_rules import PACKAGES, ROOT, Import
 
 HEAVY = {"pydicom", "nibabel", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "cuda", "matplotlib"}
 HEAVY |= {"sklearn", "tokenizers"}
 
 
-FOUND = import_rules.imports(import_rules.modules())
+@pytest.fixture(scope="module")
+def found() -> list[Import]:
+    """Every import between modules of this project."""
+    return import_rules.imports(import_rules.modules())
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_imports_point_one_way_between_packages(package: str) -> None:
+def test_imports_point_one_way_between_packages(package: str, found: list[Import]) -> None:
     wrong = [
         one
-        for one in FOUND
+        for one in found
         if one.importer.split(".")[0] == package != one.imported.split(".")[0]
         if one.imported.split(".")[0] not in import_rules.MAY_IMPORT[package]
         or (one.eager and (package, one.imported.split(".")[0]) in import_rules.LAZY)
@@ -33,17 +36,17 @@ def test_imports_point_one_way_between_packages(package: str) -> None:
     assert not wrong
 
 
-def test_imports_point_one_way_between_rooms() -> None:
-    assert not import_rules.upward(FOUND)
+def test_imports_point_one_way_between_rooms(found: list[Import]) -> None:
+    assert not import_rules.upward(found)
 
 
-def test_no_file_imports_itself_by_way_of_others() -> None:
+def test_no_file_imports_itself_by_way_of_others(found: list[Import]) -> None:
     """Lazy and type-only imports count."""
-    assert not import_rules.circles({(one.importer, one.imported) for one in FOUND})
+    assert not import_rules.circles({(one.importer, one.imported) for one in found})
 
 
-def test_levels_of_rooms() -> None:
-    assert import_rules.levels(import_rules.room_arrows(FOUND)) <= 11
+def test_levels_of_rooms(found: list[Import]) -> None:
+    assert import_rules.levels(import_rules.room_arrows(found)) <= 11
 
 
 def test_only_the_ground_stands_at_the_root_of_the_engine() -> None:
