@@ -193,6 +193,7 @@ def _within(folder: Path) -> None:
     os.chdir(folder)
     os.environ["MMCAF_CACHE"] = str(folder / "cache")
     os.environ["XDG_CONFIG_HOME"] = str(folder / "config")
+    os.environ["MMCAF_OPEN_TIMEOUT"] = "0"  # So that all is written by the process that is killed.
 
 
 def _tiny(output: Path, **changes: Any) -> None:

@@ -213,6 +213,16 @@ def test_a_loop_that_one_study_makes_endless(backend: str, ending: str, tmp_path
     assert program.returncode == {"Ctrl-C": 130, "deadline": 124}[ending]
 
 
+def test_a_program_that_was_frozen_says_that_it_opens_at_once(
+    tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "tiny.mmcaf"))
+    stand_in("raise SystemExit(3)")
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    open_session(bundle, backend="onnxruntime", open_timeout=60).close()
+    assert "tiny in onnxruntime fp32 is opened in this process" in caplog.text
+
+
 def test_infer_takes_it_too(study: Path, tmp_path: Path, stand_in: Any) -> None:
     stand_in("raise SystemExit(3)")
     with refused(BackendError, "exit code 3"):

@@ -7,6 +7,7 @@ opens with; it has ended by then, so that the memory is not needed twice at a ti
 """
 
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from ..manifest import Precision
 from ..settings import environment_without_engines
 
 FIRST_LINE = "from mmcaf_engine.session.opening_process import main; main()"
+_log = logging.getLogger(__name__)
 MORE_SECONDS = 300
 """What is proposed to those whose machine is slow."""
 
@@ -60,6 +62,7 @@ class FirstOpening:
             CancelledError, DeadlineError: as `cancel.check`; the process is ended.
         """
         if not can_start():
+            _log.warning("%s is opened in this process, where nothing can end it: no Python to start.", self._called)
             return
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-P", "-c", FIRST_LINE],
