@@ -102,12 +102,20 @@ def able(cases: Sequence[str], folder: Path, budget: Budget) -> list[str]:
 
 
 def prepared(cases: Sequence[str], folder: Path, budget: Budget) -> None:
-    """See to it that the bundle that these cases need is in the folder."""
-    precisions = [word for word in PRECISIONS if any(word in case for case in cases)]
-    ready = folder / f"ready-{'-'.join(['fp32', *(word for word in LOWER if word in precisions)])}"
-    if not ready.exists():
-        run_case(PREPARE, folder, None, budget, precisions)
-        ready.touch()
+    """See to it that the bundle that these cases need is in the folder, with all that it held before.
+
+    Raises:
+        SystemExit: a package is missing (6), or it failed.
+    """
+    ready = folder / "ready.txt"
+    held = ready.read_text(encoding="utf-8").split() if ready.exists() else []
+    wanted = [word for word in PRECISIONS if word in held or any(word in case for case in cases)]
+    if not held or {*wanted} & {*LOWER} - {*held}:
+        if reason := usage.exporter_missing():
+            raise SystemExit(usage.missing(reason))
+        ready.unlink(missing_ok=True)
+        run_case(PREPARE, folder, None, budget, wanted)
+        ready.write_text(" ".join(wanted), encoding="utf-8")
 
 
 def pairs() -> str:

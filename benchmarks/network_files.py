@@ -10,7 +10,6 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,8 @@ def main(given: Sequence[str] | None = None) -> int:
     asked.add_argument("--force", action="store_true", help="write to the folder also if it is not empty")
     chosen = asked.parse_args(given)
     usage.try_outputs(asked, [("FOLDER", chosen.folder)], kind="folder", force=chosen.force)
-    if absent := [name for name in ("numpy", "torch", "onnx", "safetensors") if find_spec(name) is None]:
-        return usage.missing(f"{', '.join(absent)}: not installed; the extra export brings it: pip install '.[export]'")
+    if reason := usage.exporter_missing():
+        return usage.missing(reason)
     from mmcaf_export.networks.mmcaf import MmcafConfig
 
     write(chosen.folder, MmcafConfig())

@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
@@ -126,6 +127,13 @@ def missing(what: str) -> int:
     """The exit status where a package or program is not installed, after saying it."""
     print(what, file=sys.stderr)
     return UNAVAILABLE
+
+
+def exporter_missing() -> str | None:
+    """Which packages are not installed without which no network is exported, and what brings them."""
+    absent = [name for name in ("numpy", "torch", "onnx", "onnxscript", "safetensors") if find_spec(name) is None]
+    how = "not installed; the extra export brings what is missing: pip install '.[export]'"
+    return f"{', '.join(absent)}: {how}" if absent else None
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

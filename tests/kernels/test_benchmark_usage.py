@@ -258,6 +258,15 @@ def test_where_a_compiler_is_missing_it_is_said(
     assert said("sass") == (6, "nvcc and nvdisasm are needed: install the CUDA toolkit.\n")
 
 
+def test_the_networks_files_need_the_exporters_packages(
+    said: Callable[..., tuple[int, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    status, words = said("network_files", tmp_path / "new")
+    assert status == 6 and words.startswith("onnxscript: not installed; ") and words.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_networks_files_need_a_folder(said: Callable[..., tuple[int, str]], tmp_path: Path) -> None:
     assert said("network_files")[0] == 2
     (tmp_path / "precious").touch()

@@ -35,8 +35,10 @@ ANSWER = {
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """benchmarks/gpu.py beside its neighbours."""
-    return load(monkeypatch, "usage", "rows", "card", "full_size", "gpu_cases", "gpu")
+    """benchmarks/gpu.py beside its neighbours, where the exporter's packages are."""
+    module = load(monkeypatch, "usage", "rows", "card", "full_size", "gpu_cases", "gpu")
+    monkeypatch.setattr(module.usage, "exporter_missing", lambda: None)
+    return module
 
 
 def rounds(path: Path) -> list[tuple[str, str]]:
@@ -125,6 +127,43 @@ def test_what_it_asks_of_itself_it_accepts(
         (NAMES[0], every),
     ]
     assert asked[2][1:3] == (tmp_path, 7)
+
+
+def test_what_is_kept_in_the_folder_holds_every_precision_that_it_held(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A preparation replaces the bundle, and is spared where nothing is missing."""
+    asked: list[list[str]] = []
+
+    def prepare(case: str, folder: Path, runs: None, budget: Any, precisions: Sequence[str]) -> dict[str, Any]:
+        asked.append([*precisions])
+        if "tf32" in precisions:
+            raise SystemExit("prepare: not ready in time")
+        return {}
+
+    monkeypatch.setattr(script, "run_case", prepare)
+    for cases in (["torch eager fp16"], ["torch eager fp32"], ["torch eager fp16"], ["ours tensorrt int8"]):
+        script.prepared(cases, tmp_path, Mock())
+    assert asked == [["fp16"], ["fp16", "int8"]]
+    script.prepared(["torch eager fp16", "ours tensorrt int8"], tmp_path, Mock())
+    (tmp_path / "ready.txt").write_text("fp32")
+    for turn in range(2):  # one that did not end is begun anew
+        with pytest.raises(SystemExit):
+            script.prepared(["torch eager tf32", "torch eager fp16"], tmp_path, Mock())
+        assert len(asked) == 3 + turn
+
+
+def test_what_the_preparation_lacks_is_said_in_one_line(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script.usage, "exporter_missing", lambda: "onnxscript: not installed")
+    monkeypatch.setattr(script, "run_case", Mock(side_effect=AssertionError("work begins")))
+    with pytest.raises(SystemExit) as ended:
+        script.prepared(NAMES, tmp_path, Mock())
+    words = capsys.readouterr().err
+    assert ended.value.code == 6 and words.startswith("onnxscript: not installed") and words.count("\n") == 1
+    (tmp_path / "ready.txt").write_text("fp16")
+    script.prepared(NAMES, tmp_path, Mock())
 
 
 def test_providers_and_precisions_choose(script: ModuleType) -> None:
