@@ -122,6 +122,15 @@ def of_other_words(cast: int | None, width: int = 3, name: str = "words") -> byt
     return part.SerializeToString()
 
 
+def of_one_word() -> bytes:
+    """A text part that puts out one word for all, which the rest would take for each of them."""
+    part = text_part()
+    part.graph.node[0].output[0] = "embedded"
+    part.graph.initializer.append(numpy_helper.from_array(np.array([1]), "length"))
+    part.graph.node.append(helper.make_node("ReduceSum", ["embedded", "length"], ["words"], name="one", keepdims=1))
+    return part.SerializeToString()
+
+
 HOSTILE: dict[str, Callable[[], dict[str, bytes]]] = {
     "the text encodes otherwise": lambda: {"text": of_other_weights(text_part(), "embeddings")},
     "the rest answers otherwise": lambda: {"rest": of_other_weights(rest_part(), "brightness")},
@@ -156,4 +165,10 @@ def test_words_of_another_shape_than_declared(bundle: Path, shape: list[int | st
 def test_what_is_wrong_with_the_words_is_said(bundle: Path) -> None:
     hostile = resealed(bundle, parts_manifest(), text=of_other_words(None, 4))
     with refused(BundleError, "words", "float32", "[N, L, 3]", "[?, ?, 4]"):
+        open_session(hostile, backend="onnxruntime", reports=2)
+
+
+def test_words_are_as_many_as_the_text_has(bundle: Path) -> None:
+    hostile = resealed(bundle, parts_manifest(), text=of_one_word())
+    with refused(BundleError, "model.text.onnx", "words", "[1, 12, 3]", "[1, 1, 3]"):
         open_session(hostile, backend="onnxruntime", reports=2)

@@ -251,6 +251,13 @@ def test_lines_end_between_words(name: str, columns: int, findings: Findings) ->
     assert sorted(words(shown).split()) == sorted(words(screen(found, 100, full=True)).split())
 
 
+@pytest.mark.parametrize("count", [20, 23, 24, 25, 60])
+def test_what_only_informs_fills_the_screen_and_no_more(count: int) -> None:
+    shown = screen([Check("gpu", f"card {at}", "note", f"number {at} sleeps") for at in range(count)], 80)
+    assert len(shown) == min(count, 24)
+    assert (shown[-1] == f"and {count - 23} more, with -v") == (count > 24)
+
+
 def test_what_mends_something_is_shown_whatever_room_there_is() -> None:
     lacking = [Check("package", f"p{at}", "problem", "not installed", (Remedy(f"r{at}"),)) for at in range(30)]
     well = [Check("cache", "folder", "ok", "there")]

@@ -1,6 +1,7 @@
 """Which figure of which fresh process stands where; the processes are played."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.profile import cold
 from mmcaf_engine.profile.figures import cold_medians
+from mmcaf_engine.profile.probe import _ram_peak_mb
 from mmcaf_engine.profile.report import SubjectFacts
 from mmcaf_engine.profile.subject import Measured
 
@@ -56,3 +58,11 @@ def test_a_process_opens_with_the_engine_kept_or_with_nothing_kept(
 ) -> None:
     medians = dict(cold_medians(played.cold, kept=kept))
     assert medians == {"process start": 3.5, "imports": 30.0, "open": opening, "first window": pytest.approx(0.3)}
+
+
+def test_the_peak_of_memory_is_in_megabytes() -> None:
+    """At least what this process has now, where the system tells it."""
+    now = Path("/proc/self/statm")
+    held = int(now.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if now.exists() else 1.0
+    peak = _ram_peak_mb()
+    assert peak is None or 0.9 * held <= peak <= 1e6

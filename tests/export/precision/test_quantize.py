@@ -20,8 +20,10 @@ from mmcaf_engine.session.session import open_session
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.precision import int8, quantize
-from mmcaf_export.precision.int8 import Int8Plan
-from mmcaf_export.precision.layers import candidates
+from mmcaf_export.precision.calibration import METHODS, Method
+from mmcaf_export.precision.course import Course
+from mmcaf_export.precision.int8 import Int8Plan, Int8Planner
+from mmcaf_export.precision.layers import Layer, candidates
 from mmcaf_export.precision.quantize import quantize_bundle
 from mmcaf_export.rewrites.group_norm import REWRITE as GROUP_NORM
 from mmcaf_export.rewrites.rewrite import rewritten
@@ -101,6 +103,27 @@ def known_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(int8, "layer_times", times)
     monkeypatch.setattr(int8, "SENSITIVITY_WINDOWS", 2)
     monkeypatch.setattr(quantize, "WINDOWS_PER_STUDY", 1)
+
+
+@pytest.mark.parametrize("best", METHODS)
+def test_the_ranges_with_the_least_error_are_taken(best: Method) -> None:
+    """Of a planner that has measured all that it decides by, and has tried every method."""
+    measured = {name: 0.1 if name == best else 0.2 + at for at, name in enumerate(METHODS)}
+    planner = Int8Planner.__new__(Int8Planner)
+    vars(planner).update(
+        _choices={"a": ["a"], "b": ["b"]},
+        _saved={"a": 1.0, "b": 1.0},
+        errors={"a": 0.1, "b": 9.0},
+        _layers=(Layer("a", "x", 1), Layer("b", "y", 1), Layer("c", "z", 1)),
+        _methods=METHODS,
+        _ranges={name: {"x": error} for name, error in measured.items()},
+        _whole=None,
+        _course=Course(),
+        _error=lambda trial, layers, limits: limits["x"],
+    )
+    plan = planner.plan(1.0)
+    assert (plan.method, plan.ranges, plan.method_errors) == (best, {"x": 0.1}, measured)
+    assert plan.layers == ("a",) and list(plan.kept) == ["b", "c"]
 
 
 @pytest.mark.usefixtures("known_times")

@@ -105,6 +105,19 @@ def test_which_nodes_are_low(network: Path, tmp_path: Path, precision: Low, expe
     assert "first.weight" not in stored
 
 
+@pytest.mark.parametrize(("columns", "low"), [(63, set()), (64, {"first"}), (65, {"first"})])
+@pytest.mark.parametrize("precision", LOW)
+def test_a_map_has_at_least_so_many_elements(columns: int, low: set[str], precision: Low, tmp_path: Path) -> None:
+    """Four channels of 16 rows of 64 are 4096."""
+    nodes = [
+        helper.make_node("Conv", ["image", "weight"], ["first"], pads=[0, 1, 0, 1]),
+        helper.make_node("ReduceMax", ["first", "space"], ["peak"], keepdims=0),
+    ]
+    constants = {"weight": np.ones((4, 1, 1, 3), np.float32), "space": np.array([2, 3])}
+    path = save_network(tmp_path / "one.onnx", nodes, {"image": ["N", 1, 16, columns]}, {"peak": ["N", 4]}, constants)
+    assert low_nodes(lowered(path, tmp_path / "low.onnx", precision), precision) == low
+
+
 @pytest.mark.parametrize("precision", LOW)
 def test_kept_nodes_stay(network: Path, tmp_path: Path, precision: Low) -> None:
     model = lowered(network, tmp_path / "low.onnx", precision, keep=("second",))

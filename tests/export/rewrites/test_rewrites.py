@@ -307,6 +307,15 @@ def test_cost_of_known_layers(inference: bool) -> None:
     assert found == Cost(expected, 6 * 2 * 27 + 6 + 5 * 6 * 24 + 5)
 
 
+@pytest.mark.parametrize(
+    ("size", "products"), [((4, 6, 8), 8), ((2, 6, 8), 4), ((2, 3, 8), 2), ((4, 3, 8), 4)], ids=str
+)
+def test_cost_of_an_interpolation_is_by_the_axes_that_change(size: tuple[int, int, int], products: int) -> None:
+    layer = nn.Upsample(size, mode="trilinear")
+    found = measure(layer, {"x": torch.zeros(1, 5, 2, 3, 4)})
+    assert found == Cost(2 * 5 * size[0] * size[1] * size[2] * products, 0)
+
+
 def test_savings_at_the_published_size() -> None:
     config = MmcafConfig()
     with torch.device("meta"):
