@@ -173,3 +173,21 @@ def test_limit(text: str, limit: float) -> None:
 def test_not_a_limit(text: str) -> None:
     with refused(UsageError, "percentage", option="fail_over", value="5%"):
         parse_limit(text)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "certain"),
+    [
+        (1.01, 1.2, True),
+        (0.8, 0.99, True),
+        (0.9, 1.1, False),
+        (1.0, 1.2, False),
+        (0.8, 1.0, False),
+        (None, None, False),
+    ],
+)
+def test_a_change_is_certain_where_its_interval_leaves_no_change_out(
+    low: float | None, high: float | None, certain: bool
+) -> None:
+    change = Change("openvino fp32", "one window", 1.0, 1.1, 1.1, low, high)
+    assert change.certain == certain and change.slower_than(0.05) == certain and not change.slower_than(0.15)

@@ -39,7 +39,8 @@ def test_a_row_is_the_flat_record(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("row", "patient", "identifier"),
-    [(None, "B-2", "B-2"), (2, None, "B-2"), (2, "A-1", "B-2"), (3, None, "007"), (None, "007", "007")],
+    [(None, "B-2", "B-2"), (2, None, "B-2"), (2, "A-1", "B-2"), (3, None, "007"), (None, "007", "007")]
+    + [(None, " B-2 ", "B-2")],
 )
 def test_which_row(row: int | None, patient: str | None, identifier: str) -> None:
     found = read(TABLE, row, patient)

@@ -43,9 +43,10 @@ def version(value: float, number: str | None = None, updated: str | None = None,
         ([version(170, updated="2024-01-01T09:00:00+09:00"), version(70, updated="2024-01-01T01:00:00Z")], 70),
         ([version(70, "1", "2024-01-02T00:00:00Z"), version(170, "2", "2024-01-01T00:00:00Z")], 70),
         ([version(170, "1", "2024-01-02T00:00:00Z"), version(70, "2", "2024-01-02T00:00:00Z")], 70),
+        ([version(170, "1", "2024-01-03T00:00:00"), version(70, "2", "2024-01-02T00:00:00")], 70),
         ([version(70, status="entered-in-error"), version(71)], 71),
     ],
-    ids=["history-first", "numbers", "zones", "updated-first", "updated-at-once", "no-version"],
+    ids=["history-first", "numbers", "zones", "updated-first", "updated-at-once", "no-zone", "no-version"],
 )
 def test_the_newest_version_counts(entries: list[dict[str, Any]], value: float) -> None:
     found = read(*entries)

@@ -232,3 +232,13 @@ def test_a_report_of_after_the_study_is_left_out_but_not_one_issued_after_it() -
         report("newer", effectiveDateTime="2024-03-15T01:00:00Z"),
     )
     assert zones.report == "newer"
+
+
+def test_of_two_that_begin_at_once_the_one_whose_date_tells_more_is_the_later() -> None:
+    precise, day, month = weight(70, "2024-03-01T00:00"), weight(90, "2024-03-01"), weight(110, "2024-03")
+    for first, second in ((precise, day), (precise, month), (day, month)):
+        expected = first["valueQuantity"]["value"]
+        for order in ((first, second), (second, first)):
+            found = flat(*order)
+            assert found.values["weight"]["value"] == expected
+            assert "do not tell" in found.notes.warnings[0]

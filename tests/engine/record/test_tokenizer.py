@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from mmcaf_engine.errors import BundleError
 from mmcaf_engine.manifest import TextSpec
-from mmcaf_engine.record.tokenizer import Tokenizer
+from mmcaf_engine.record.tokenizer import Tokenizer, read_vocabulary
 from refusals import Fact, refused
 from tiny_report import PIECES
 from wordpiece import pieces
@@ -153,6 +153,13 @@ def test_what_is_unknown_is_counted(made: Path) -> None:
     assert (tokens.kept, tokens.unknown) == (4, 2)
     tokens = Tokenizer(spec(max_tokens=6, buckets=(6,)), made).tokenise("lung Лёгкие lung lung чистые Лёгкие")
     assert (tokens.kept, tokens.cut, tokens.unknown) == (4, 2, 1)  # Of what is read, not of what is cut.
+
+
+def test_a_piece_is_its_whole_line(tmp_path: Path) -> None:
+    """Blanks of other writings are pieces of some vocabularies."""
+    odd = ["\u3000", " lung", "lung\u00a0"]
+    numbers = read_vocabulary(tmp_path / "vocabulary.txt", "\n".join([*PIECES, *odd]).encode())
+    assert [numbers[piece] for piece in odd] == [len(PIECES) + at for at in range(3)]
 
 
 def test_windows_line_ends_mean_nothing(made: Path, tmp_path: Path) -> None:

@@ -56,7 +56,28 @@ def moved() -> FileDataset:
     return image
 
 
+def stretched() -> FileDataset:
+    """Of wider pixels, about the same first one."""
+    image = multi_frame(VALUES)
+    for groups in (*image.SharedFunctionalGroupsSequence, *image.PerFrameFunctionalGroupsSequence):
+        for measures in groups.get("PixelMeasuresSequence", ()):
+            measures.PixelSpacing = [0.75, 0.8]
+    return image
+
+
+def leaning() -> FileDataset:
+    """Turned by two degrees about the patient's long axis, about the same first pixels."""
+    image = multi_frame(VALUES)
+    cosine, sine = np.cos(np.radians(2)), np.sin(np.radians(2))
+    for groups in (*image.SharedFunctionalGroupsSequence, *image.PerFrameFunctionalGroupsSequence):
+        for orientation in groups.get("PlaneOrientationSequence", ()):
+            orientation.ImageOrientationPatient = [cosine, sine, 0, -sine, cosine, 0]
+    return image
+
+
 DIFFERENT = {
+    "stretched": stretched,
+    "leaning": leaning,
     "one-voxel": other_voxel,
     "another-place": moved,
     "mirrored": lambda: multi_frame(VALUES[:, :, ::-1]),

@@ -126,6 +126,18 @@ def test_a_scan_with_pauses_for_breath_is_one(tmp_path: Path) -> None:
     assert len(study.volume.values) == 12 and study.warnings == () == study.remarks
 
 
+@pytest.mark.parametrize(("other", "volumes"), [(120.0, 1), (120.01, 1), (121.0, 2)])
+@pytest.mark.parametrize("label", ["kvp", "echo"])
+def test_values_whose_last_digits_differ_are_one(
+    label: str, other: float, volumes: int, slices: tuple[Frame, ...]
+) -> None:
+    changes: list[dict[str, Any]] = [{label: 120.0}, {label: other}]
+    frames = [replace(frame, **changes[at % 2]) for at, frame in enumerate(slices)]
+    assert len(groups(frames)) == volumes
+    if volumes == 1:
+        assert check_one_volume(frames, "study").warnings == ()
+
+
 @pytest.mark.parametrize(("began", "scans"), [("20240506100100.0", 1), ("20240506100101.0", 2)])
 def test_a_pause_of_more_than_a_minute_begins_another_scan(began: str, scans: int, slices: tuple[Frame, ...]) -> None:
     frames = [replace(frame, acquired=("20240506100000.0", began)[at % 2]) for at, frame in enumerate(slices)]

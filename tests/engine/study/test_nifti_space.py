@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import read_study
+from mmcaf_engine.study.geometry.affine import check_affine
 from mmcaf_engine.volume import Study
 from refusals import Fact, check_facts, refused
 
@@ -177,3 +178,16 @@ def test_two_files_beside_a_series_are_told_of(tmp_path: Path) -> None:
     (warning,) = study.warnings
     check_facts(warning, 2, "t2.hdr", ".hdr", ".img")
     assert study.volume.values.shape == (3, 6, 7)
+
+
+@pytest.mark.parametrize("axes", [(0, 1), (1, 2), (2, 0)])
+@pytest.mark.parametrize(("degrees", "accepted"), [(0.45, True), (-0.45, True), (0.55, False), (-0.55, False)])
+def test_how_far_axes_may_miss_a_right_angle(degrees: float, accepted: bool, axes: tuple[int, int]) -> None:
+    matrix = AFFINE.copy()
+    matrix[axes[0], axes[1]] = np.tan(np.radians(degrees)) * matrix[axes[1], axes[1]]
+    lengths = np.linalg.norm(matrix[:3, :3], axis=0)
+    if accepted:
+        check_affine(matrix, lengths, "image", by="pixdim", remedy="Convert it again.")
+    else:
+        with refused(StudyError, "image", "sheared", 0.5):
+            check_affine(matrix, lengths, "image", by="pixdim", remedy="Convert it again.")

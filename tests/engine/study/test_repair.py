@@ -79,3 +79,13 @@ def test_copies_that_differ_from_what_is_kept_in_their_place(copies: tuple[int, 
     """Sent are five slices, of which 3 and 4 repeat the places of 2 and 0."""
     at = geometry((2, 1, 0), copies=((3, 2), (4, 0)))
     assert differing_copies(planes(10, 20, 30), planes(*copies), at) == differing
+
+
+@pytest.mark.parametrize(
+    ("slope", "intercept", "air"), [(1.0, -1024.0, 24), (2.0, -1024.0, 12), (0.5, -1000.0, 0), (4.0, 0.0, -250)]
+)
+def test_the_raw_value_of_air_is_by_slope_and_intercept(slope: float, intercept: float, air: int) -> None:
+    """What comes in from beyond the edge, where a tilt is undone."""
+    shifted = geometry((0, 1), shifts=((0.0, 0.0), (1.0, 0.0)))
+    values = repair(planes(7, 7), frames(*[(slope, intercept)] * 2), shifted, "stored", "study")
+    assert values[1].tolist() == [[7] * 3, [air] * 3]
