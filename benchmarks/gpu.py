@@ -1,13 +1,15 @@
 """The full-size network on a GPU: our backends against torch and ONNX Runtime, on one window and on a study.
 
 python benchmarks/gpu.py --output benchmarks/results/gpu.csv [--providers ours eager] [--precision fp16] [--seconds 300]
+python benchmarks/gpu.py --prepare --folder DIR [--precision fp16]      beforehand, also on a machine without a GPU
 
 What cannot run here (TensorRT for RTX refuses an H200, a package is missing) is said first, with the reason, and the
 rest is prepared and measured. Every case runs in processes of its own, ROUNDS times in turn. Each is first compared
 with the source network's answer on the processor in FP32; one that is too far off is not timed, and like one that
 fails it is left out and said. A row of the table, and a JSON row of RESULTS.jsonl beside it, is a case's round, written
 when it ends, with the card's clocks and power meanwhile; what is printed is each case's rounds together. The exit
-status is 1 if no case was measured. Without a GPU it says so, writes nothing, and exits with status 6.
+status is 1 if no case was measured. The preparation takes the processor minutes; --folder keeps what it makes. Without
+a GPU the script says so, writes nothing, and exits with status 6.
 """
 
 import argparse
@@ -44,19 +46,25 @@ def main() -> int:
     asked.add_argument("--providers", nargs="+", choices=PROVIDERS, default=PROVIDERS)
     asked.add_argument("--precision", nargs="+", choices=PRECISIONS, default=PRECISIONS)
     asked.add_argument("--seconds", type=usage.seconds, help="end the case that runs after so long, and begin no other")
+    asked.add_argument("--prepare", action="store_true", help="only make what --folder keeps; needs no GPU")
     asked.add_argument("--case", help=argparse.SUPPRESS)
     arguments = asked.parse_args()
     if arguments.case:
         print(json.dumps(one(arguments.case, arguments.folder, arguments.runs, arguments.precision)))
         return 0
-    output = usage.given(asked, "--output", arguments.output)
     names = chosen(arguments.providers, arguments.precision)
     if not names:
         asked.error(f"no case of {' or '.join(arguments.providers)} in {' or '.join(arguments.precision)}: {pairs()}")
-    usage.try_outputs(asked, [("--output", output), ("--output", lines_of(output))], force=arguments.force)
+    budget = Budget(arguments.seconds)
     if arguments.folder is not None:
         usage.try_outputs(asked, [("--folder", arguments.folder)], kind="folder", force=True)
-    budget = Budget(arguments.seconds)
+    if arguments.prepare:
+        folder = usage.given(asked, "--folder", arguments.folder).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        prepared(names, folder, budget)
+        return 0
+    output = usage.given(asked, "--output", arguments.output)
+    usage.try_outputs(asked, [("--output", output), ("--output", lines_of(output))], force=arguments.force)
     from mmcaf_engine.machine.gpu import find_gpus
 
     gpus = find_gpus()

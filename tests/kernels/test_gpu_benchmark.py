@@ -153,6 +153,23 @@ def test_what_is_kept_in_the_folder_holds_every_precision_that_it_held(
         assert len(asked) == 3 + turn
 
 
+def test_it_is_prepared_beforehand_without_a_gpu(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpus, "find_gpus", Mock(side_effect=AssertionError("a GPU is looked for")))
+    run = Mock(return_value={})
+    monkeypatch.setattr(script, "run_case", run)
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--prepare"])
+    with pytest.raises(SystemExit, match="2"):
+        script.main()
+    assert "--folder is needed" in capsys.readouterr().err
+    kept = tmp_path / "new" / "kept"
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--prepare", "--folder", str(kept), "--precision", "fp16"])
+    assert script.main() == 0 == script.main()
+    assert [(call.args[0], call.args[-1]) for call in run.call_args_list] == [(script.PREPARE, ["fp16"])]
+    assert [file.name for file in kept.iterdir()] == ["ready.txt"]
+
+
 def test_what_the_preparation_lacks_is_said_in_one_line(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
