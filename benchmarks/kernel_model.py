@@ -5,7 +5,8 @@ python benchmarks/kernel_model.py --folder benchmarks/results [--state NAME]
 Needs Triton's compilers, and nvcc for msdc.cu; no GPU. It replaces the rows of NAME (default: now) in two tables:
 
 kernel_instructions.csv: what one warp of each launch executes, by loops that are taken as often as the shape says and
-everything between them once, so rather too many; registers, shared memory, and how many blocks a multiprocessor holds.
+everything between them once, so rather too many; registers, shared memory, how many blocks a multiprocessor holds, and
+which of its resources lets it hold no more.
 
 kernel_model.csv: for every call of the published network, FP16, one window, and of CMASG-Bi-LSTM's cross_attention (a
 window there: an image with its report), the floor of docs/kernels.md and the modelled time. A launch takes as long as
@@ -76,6 +77,7 @@ def instruction_rows(state: str, works: Iterable[Work]) -> list[dict[str, object
             "shared_bytes": work.shared,
             "resident_blocks": work.resident,
             "occupancy_percent": round(100 * work.resident * work.warps / WARPS[work.target]),
+            "limited_by": work.limited_by,
             **{f"warp_{name}": count for name, count in work.executed.items()},
             "bytes": work.bytes,
         }

@@ -55,11 +55,24 @@ class Work:
     bytes: int
 
     @property
+    def limits(self) -> dict[str, int]:
+        """Resource of a multiprocessor -> how many blocks it has room for."""
+        return {
+            "registers": REGISTERS // (ceil_div(self.registers * THREADS_PER_WARP, 256) * 256 * self.warps),
+            "shared memory": SHARED[self.target] // (self.shared + RESERVED),
+            "warps": WARPS[self.target] // self.warps,
+            "blocks": BLOCKS[self.target],
+        }
+
+    @property
     def resident(self) -> int:
         """Blocks that a multiprocessor holds at a time."""
-        by_registers = REGISTERS // (ceil_div(self.registers * THREADS_PER_WARP, 256) * 256 * self.warps)
-        by_shared = SHARED[self.target] // (self.shared + RESERVED)
-        return min(by_registers, by_shared, WARPS[self.target] // self.warps, BLOCKS[self.target])
+        return min(self.limits.values())
+
+    @property
+    def limited_by(self) -> str:
+        """The resources, with " and " between them, that let it hold no more."""
+        return " and ".join(name for name, blocks in self.limits.items() if blocks == self.resident)
 
     def microseconds(self, card: Card) -> float:
         """By the model."""

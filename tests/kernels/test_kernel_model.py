@@ -195,18 +195,22 @@ def work(model: ModuleType, **changed: object) -> object:
 
 
 @pytest.mark.parametrize(
-    ("changed", "blocks"),
+    ("changed", "blocks", "limit"),
     [
-        ({}, 6),  # 48 warps
-        ({"registers": 65}, 3),  # 72 registers a thread, of 65536
-        ({"shared": 33000}, 3),  # of 102400 bytes, each with a kilobyte more
-        ({"warps": 1}, 24),  # blocks
-        ({"target": "sm_90", "warps": 1}, 32),
+        ({}, 6, "warps"),  # 48
+        ({"registers": 65}, 3, "registers"),  # 72 a thread, of 65536
+        ({"shared": 33000}, 3, "shared memory"),  # of 102400 bytes, each with a kilobyte more
+        ({"shared": 33000, "registers": 65}, 3, "registers and shared memory"),
+        ({"warps": 1}, 24, "blocks"),
+        ({"target": "sm_90", "warps": 1}, 32, "blocks"),
     ],
     ids=str,
 )
-def test_how_many_blocks_a_multiprocessor_holds(model: ModuleType, changed: dict[str, object], blocks: int) -> None:
-    assert work(model, **changed).resident == blocks
+def test_how_many_blocks_a_multiprocessor_holds(
+    model: ModuleType, changed: dict[str, object], blocks: int, limit: str
+) -> None:
+    held = work(model, **changed)
+    assert (held.resident, held.limited_by) == (blocks, limit)
 
 
 def test_the_busiest_decides(model: ModuleType) -> None:
