@@ -19,6 +19,7 @@ from .codings.tables import Question, Table, question_of, system_of
 from .fhir_bundle import Entry, Resource, listed, read_bundle
 from .fhir_latest import Value, latest_value
 from .fhir_report import USABLE_REPORTS, find_report
+from .fhir_shape import fit
 from .fhir_subject import Subject
 from .fhir_values import contradict, read_value
 from .fhir_within import Observed, contained_observations, with_components
@@ -61,14 +62,16 @@ def flatten_fhir(
     Raises:
         RecordError: not a Bundle, no or several Patients, an age without a study date, or a report that is no text.
     """
-    entries = read_bundle(document, name)
-    subject = Subject(entries, name)
     notes = Notes()
+    entries = read_bundle(document, name, notes)
+    subject = Subject(entries, name)
+    if found := fit(subject.resource).wrong:
+        notes.warnings.append(f"the record's Patient: {found} is not of the type that FHIR R4 gives it.")
     if any(link.get("type") == "replaced-by" for link in listed(subject.resource, "link")):
         notes.warnings.append("the record's Patient says that another has replaced it.")
     observed = [*entries, *contained_observations(entries, notes)]
     own = _own(observed, "Observation", subject, notes)
-    observations = _by_code(with_components(own, notes))
+    observations = _by_code(with_components(own, notes), notes)
     report = None
     if with_report:
         reports = [entry.resource for entry in _own(entries, "DiagnosticReport", subject, notes)]
@@ -85,21 +88,26 @@ def flatten_fhir(
 _ByCode = dict[tuple[str, str], list[Observed]]
 
 
-def _by_code(observations: Iterable[Observed]) -> _ByCode:
+def _by_code(observations: Iterable[Observed], notes: Notes) -> _ByCode:
     """(terminology, code) -> the observations with this code, in their order; a code without a system is of LOINC."""
     found: _ByCode = {}
+    nameless = 0
     for one in observations:
         concept = one.resource.get("code")
         codings = listed(concept, "coding") if isinstance(concept, dict) else []
+        nameless += not any(coding.get("code") for coding in codings)
         for key in {(system_of(coding.get("system")) or "loinc", str(coding.get("code"))) for coding in codings}:
             found.setdefault(key, []).append(one)
+    if nameless:
+        notes.remarks.append(f"{nameless} observation(s) in the record have no code, and were passed over.")
     return found
 
 
 def _own(entries: Sequence[Entry], kind: str, subject: Subject, notes: Notes) -> list[Entry]:
     """The usable resources of a kind that are the patient's."""
     what = "observation" if kind == "Observation" else "report"
-    every = [entry for entry in entries if entry.kind == kind and all(map(_is_usable, _around(entry)))]
+    formed = _of_shape([entry for entry in entries if entry.kind == kind], what, notes)
+    every = [entry for entry in formed if all(map(_is_usable, _around(entry)))]
     given = [entry for entry in every if not any(one.resource.get("modifierExtension") for one in _around(entry))]
     if len(given) < len(every):
         notes.warnings.append(
@@ -112,6 +120,20 @@ def _own(entries: Sequence[Entry], kind: str, subject: Subject, notes: Notes) ->
             f"{len(given) - len(own)} {what}(s) in the record refer to another patient and were left out."
         )
     return own
+
+
+def _of_shape(entries: Sequence[Entry], what: str, notes: Notes) -> list[Entry]:
+    """Those whose elements are of the types that FHIR gives them."""
+    fits = [fit(entry.resource) for entry in entries]
+    if wrong := [one.wrong for one in fits if one.wrong]:
+        notes.warnings.append(
+            f"{len(wrong)} {what}(s) in the record were left out: {wrong[0]} is not of the type that FHIR R4 gives it."
+        )
+    if strange := [one.strange for one in fits if one.strange and not one.wrong]:
+        notes.remarks.append(
+            f"{len(strange)} {what}(s) in the record hold an element that FHIR R4 does not have, first {strange[0]}."
+        )
+    return [entry for entry, one in zip(entries, fits, strict=True) if not one.wrong]
 
 
 def _around(entry: Entry) -> tuple[Entry, ...]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from ..errors import RecordError, printable
 from .fhir_dates import Dated, read_moment, when
+from .notes import Notes
 
 Resource = dict[str, Any]
 
@@ -52,8 +53,10 @@ class Entry:
         return {one["id"]: one for one in listing if isinstance(one.get("id"), str)}
 
 
-def read_bundle(document: Resource, name: str) -> list[Entry]:
+def read_bundle(document: Resource, name: str, notes: Notes) -> list[Entry]:
     """The resources of a Bundle: of each that has several versions the newest, and none that was deleted.
+
+    What holds no resource where one was expected is warned of.
 
     Raises:
         RecordError: no Bundle, or one that holds Bundles.
@@ -62,13 +65,18 @@ def read_bundle(document: Resource, name: str) -> list[Entry]:
     if kind != "Bundle":
         raise RecordError(f"{name}: a FHIR {kind}; {_EXPECTED}.", _HINTS.get(kind, "Export the record as one Bundle."))
     given = document.get("entry")
-    entries = [entry for entry in (given if isinstance(given, list) else []) if isinstance(entry, dict)]
+    every = given if isinstance(given, list) else []
+    entries = [entry for entry in every if isinstance(entry, dict)]
     server = _server(document)
     found = [
         Entry(entry["resource"], url := _text(entry.get("fullUrl")), _base(url) or server)
         for entry in entries
         if isinstance(entry.get("resource"), dict)
     ]
+    bare = sum(not {"request", "response"}.isdisjoint(entry) and "resource" not in entry for entry in entries)
+    untyped = sum(not isinstance(one.resource.get("resourceType"), str) for one in found)
+    if lost := len(every) - len(found) - bare + untyped:
+        notes.warnings.append(f"{lost} of {len(every)} entries of the FHIR Bundle hold no resource of FHIR's form.")
     if any(one.kind in ("Bundle", "Parameters") for one in found):
         raise RecordError(
             f"{name}: a FHIR Bundle of the type {_text(document.get('type'))[:20] or 'unknown'} that holds Bundles; "

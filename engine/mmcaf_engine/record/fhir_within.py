@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ..errors import printable
 from .codings.tables import is_panel
 from .fhir_bundle import Entry, Resource, listed
+from .fhir_shape import fit
 from .notes import Notes
 
 HOLDERS = ("DiagnosticReport", "Observation")
@@ -33,14 +34,38 @@ class Observed:
 def contained_observations(entries: Sequence[Entry], notes: Notes) -> Iterator[Entry]:
     """The observations within other resources, each with what holds it."""
     unread: list[str] = []
+    wrong: list[str] = []
+    misnamed: list[str] = []
     for holder in entries:
-        for one in listed(holder.resource, "contained"):
+        held = listed(holder.resource, "contained")
+        if holder.kind != "DiagnosticReport" and holder.resource.get("contained") is None:
+            continue
+        found = fit(holder.resource)
+        damaged = found.wrong
+        if found.strange and not held and holder.kind == "DiagnosticReport":
+            misnamed.append(found.strange)  # Of observations, and of reports that are read, `fhir` says so.
+        if not damaged and not all(isinstance(one.get("resourceType"), str) for one in held):
+            damaged = "contained.resourceType"
+        if damaged:
+            wrong.append(damaged)
+            continue
+        for one in held:
             if one.get("resourceType") != "Observation":
                 continue
             if holder.kind not in HOLDERS:
                 unread.append(holder.kind)
             else:
                 yield Entry(one, base=holder.base, holder=holder)
+    if wrong:
+        notes.warnings.append(
+            f"what {len(wrong)} resource(s) in the record contain was left out: {wrong[0]} is not of the type that "
+            "FHIR R4 gives it."
+        )
+    if misnamed:
+        notes.remarks.append(
+            f"{len(misnamed)} report(s) in the record contain nothing, and hold an element that FHIR R4 does not have, "
+            f"first {misnamed[0]}."
+        )
     if unread:
         notes.remarks.append(
             f"{len(unread)} observation(s) within resources of other types, such as {printable(unread[0], 40)}, were "
