@@ -6,12 +6,14 @@ the file is whole. Of a PNG it sees only what it needs for the pixels.
 
 import zlib
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import StudyError
 from ..study.dicom.codestream import jpeg_header
+from ..study.dicom.jpeg_scans import decode_whole
 from ..study.faults import DamagedError, doing
 from ..study.files import MAX_RATIO, RATIO_FROM_BYTES, Source
 from .candidate import Candidate, Grey, Plane, refuse_size
@@ -38,6 +40,10 @@ _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_GREY, _PNG_PALETTE = 0, 3
 _PNG_SAMPLES = {_PNG_GREY: 1, 2: 3, _PNG_PALETTE: 4, 4: 2, 6: 4}
 """Colour type -> samples per pixel that are decoded, at most."""
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of each pass of an interlaced PNG: first column and row, and the steps between them (ISO/IEC 15948 8.2)."""
+_RED = bytes([255, 0, 0])
+_BLOCK_BYTES = 1024**2
 _REMEDY = "Export the radiograph again, as DICOM or as a grey PNG of 8 or 16 bits."
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
@@ -107,7 +113,7 @@ def _read(source: Source, kind: str) -> _Header:
 def _png(data: bytes, name: str) -> _Header:
     """Walk the chunks (ISO/IEC 15948 clause 5) and keep those that the pixels are made of."""
     kept, lies, at, ended = [_PNG], 1, len(_PNG), False
-    rows = columns = pixel_bytes = chunks = 0
+    rows = columns = pixel_bytes = colours = chunks = 0
     while not ended:
         chunks += 1
         if chunks > MAX_CHUNKS:
@@ -128,15 +134,56 @@ def _png(data: bytes, name: str) -> _Header:
         if kind == b"IHDR":
             columns, rows = int.from_bytes(body[:4], "big"), int.from_bytes(body[4:8], "big")
             pixel_bytes = _png_pixel_bytes(bits=body[8], colour=body[9], name=name)
+            colours = 1 << body[8] if body[9] == _PNG_PALETTE else 0
             refuse_size(rows, columns, name)
         elif kind == b"eXIf":
             lies = orientation(body)
         elif kind not in _PNG_CHUNKS and kind[0] < 0x60:
             raise DamagedError("a critical chunk that the standard does not have")
-        if kind in _PNG_CHUNKS:
+        if kind == b"PLTE" and len(body) < 3 * colours:
+            # A decoder takes any colour for one that is not there: ours is none of a grey image.
+            kept.append(_chunk(kind, body + _RED * (colours - len(body) // 3)))
+        elif kind in _PNG_CHUNKS:
             kept.append(data[at:end])
         ended, at = kind == b"IEND", end
     return _Header(rows, columns, pixel_bytes, lies, b"".join(kept))
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def _check_png_size(data: bytes) -> None:
+    """Whether the packed pixels are as many as the header says, and nothing follows them (ISO/IEC 15948 8.2, 10.3).
+
+    Decoders warn of it at most.
+
+    Args:
+        data: a file whose chunks are in order.
+
+    Raises:
+        DamagedError: they are not.
+    """
+    columns, rows = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    bits, colour, interlaced = data[24], data[25], data[28]
+    pixel_bits = bits * (1 if colour == _PNG_PALETTE else _PNG_SAMPLES[colour])
+    expected = 0
+    for left, top, across, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        wide, high = -(-(columns - left) // across), -(-(rows - top) // down)
+        expected += high * (1 + -(-wide * pixel_bits // 8)) if wide > 0 and high > 0 else 0
+    inflater, came, at = zlib.decompressobj(), 0, len(_PNG)
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        packed = data[at + 8 : at + 8 + length] if data[at + 4 : at + 8] == b"IDAT" else b""
+        while packed and came <= expected and not inflater.eof:
+            came += len(inflater.decompress(packed, _BLOCK_BYTES))
+            packed = inflater.unconsumed_tail
+        if packed and inflater.eof:
+            raise DamagedError("data after the packed pixels")
+        at += 12 + length
+    if came != expected or not inflater.eof or inflater.unused_data:
+        shown = f"more than {expected}" if came >= expected else str(came)
+        raise DamagedError(f"{shown} bytes of pixels; {expected} were expected by its header")
 
 
 def _png_pixel_bytes(*, bits: int, colour: int, name: str) -> int:
@@ -183,7 +230,11 @@ def _decode(source: Source, kind: str) -> Grey:
     name, header = source.name, _read(source, kind)
     with doing(f"{name}: decoding its pixels ({kind})", remedy="Copy the file again."):
         decode = imagecodecs.png_decode if kind == "PNG" else imagecodecs.jpeg8_decode
-        samples: Samples = np.asarray(decode(header.data))
+        if kind == "PNG":
+            _check_png_size(header.data)
+            samples: Samples = np.asarray(decode(header.data))
+        else:
+            samples = cast(Samples, decode_whole(header.data, decode))
         if samples.shape[:2] != (header.rows, header.columns) or samples.dtype not in (np.uint8, np.uint16):
             raise DamagedError(f"the decoder gave {samples.shape} of {samples.dtype}")
         plane = _grey(samples, name, kind)

@@ -1,5 +1,6 @@
 """The one place where foreign exceptions become a StudyError."""
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -9,6 +10,18 @@ from ..errors import MmcafError, StudyError
 from ..errors import printable as printable
 from ..files import cure, reason
 from ..machine.memory import need
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1a\x1c-\x1f\x7f]")
+"""What no text of DICOM holds: all of C0 but tab, line and page breaks and the escape of character sets (PS3.5
+6.1.3)."""
+
+
+def shown_text(text: str, limit: int = 64) -> str:
+    """A header's text as `printable` shows it; empty where it cannot be one, by its control characters.
+
+    Where a length is wrong, the value of an element is those that follow it as well, the patient's name among them.
+    """
+    return "" if _CONTROL.search(text.strip("\0")) else printable(text, limit)
 
 
 class DamagedError(ValueError):

@@ -43,6 +43,25 @@ def grey(path: Path, data: bytes) -> tuple[NDArray[np.float32], tuple[str, ...]]
 
 PALETTE = chunk(b"PLTE", b"".join(bytes([value] * 3) for value in range(256)))
 
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""First column and row of each pass, and the steps between them (ISO/IEC 15948 8.2)."""
+
+
+def of_data(pixels: NDArray[Any], data: bytes, *extra: bytes, **header: int) -> bytes:
+    """A PNG of other packed pixels than its own."""
+    plain = png(pixels, *extra, header=header)
+    begin = plain.index(b"IDAT") - 4
+    return plain[:begin] + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def interlaced(pixels: NDArray[np.uint8]) -> bytes:
+    passes = [pixels[top::down, left::across] for left, top, across, down in ADAM7]
+    return of_data(
+        pixels, zlib.compress(b"".join(b"\0" + row.tobytes() for one in passes if one.size for row in one)), interlace=1
+    )
+
+
+ROWS = b"".join(b"\0" + row.tobytes() for row in EIGHT)
 PNGS: dict[str, tuple[bytes, NDArray[np.float64]]] = {
     "8-bits": (png(EIGHT), EIGHT / 1.0),
     "16-bits": (png(SIXTEEN), SIXTEEN / 257.0),
@@ -50,6 +69,9 @@ PNGS: dict[str, tuple[bytes, NDArray[np.float64]]] = {
     "opaque": (png(opaque(EIGHT)), EIGHT / 1.0),
     "opaque-colour-of-16-bits": (png(opaque(np.repeat(SIXTEEN[..., np.newaxis], 3, axis=2))), SIXTEEN / 257.0),
     "palette": (png(EIGHT, PALETTE, header={"colour": 3}), EIGHT / 1.0),
+    "short-palette": (png(EIGHT % 200, chunk(b"PLTE", PALETTE[8:608]), header={"colour": 3}), EIGHT % 200 / 1.0),
+    "interlaced": (interlaced(EIGHT), EIGHT / 1.0),
+    "interlaced-and-narrow": (interlaced(EIGHT[:, :3]), EIGHT[:, :3] / 1.0),
     "with-text-and-gamma": (
         png(EIGHT, chunk(b"tEXt", b"Comment\0DOE^JANE"), chunk(b"gAMA", struct.pack(">I", 45455))),
         EIGHT / 1.0,
@@ -142,7 +164,16 @@ REFUSED: dict[str, tuple[bytes, tuple[Fact, ...]]] = {
     "cut-before-the-end": (BEFORE_IEND, ("PNG", "truncated", f"{len(BEFORE_IEND)} bytes", "IEND")),
     "only-a-signature": (SIGNATURE, ("PNG", "truncated", "8 bytes", "IEND")),
     "wrong-checksum": (SHORT[:60] + bytes([SHORT[60] ^ 1]) + SHORT[61:], ("PNG", "chunk", "33 bytes", "checksum")),
-    "too-few-rows": (png(EIGHT, header={"height": 21}), ("pixels", "PNG", "PngError")),
+    "too-few-rows": (png(EIGHT, header={"height": 21}), ("pixels", "PNG", "640 bytes", 672)),
+    "too-many-rows": (png(EIGHT, header={"height": 19}), ("pixels", "PNG", "more than", 608)),
+    "more-rows-of-colour": (png(THREE, header={"height": 1}), ("pixels", "PNG", 94)),
+    "not-interlaced": (png(EIGHT, header={"interlace": 1}), ("pixels", "PNG", 640)),
+    "packed-and-more": (of_data(EIGHT, zlib.compress(ROWS) + b"x"), ("pixels", "PNG")),
+    "packed-twice": (of_data(EIGHT, 2 * zlib.compress(ROWS)), ("pixels", "PNG")),
+    "without-its-own-checksum": (of_data(EIGHT, zlib.compress(ROWS)[:-1]), ("pixels", "PNG", 640)),
+    "another-checksum": (of_data(EIGHT, zlib.compress(ROWS)[:-1] + b"x"), ("pixels", "PNG")),
+    "beyond-its-palette": (png(EIGHT, chunk(b"PLTE", PALETTE[8:608]), header={"colour": 3}), ("colour", "PNG")),
+    "half-a-jpeg": (jpeg(EIGHT)[:-60] + b"\xff\xd9", ("JPEG", "last pixel")),
     "no-pixels": (SIGNATURE + SHORT[8:33] + chunk(b"IEND", b""), ("pixels", "PNG")),
     "no-header": (SIGNATURE + chunk(b"IEND", b""), ("PNG", "IHDR", "13 bytes")),
     "two-headers": (SHORT[:33] + SHORT[8:], ("PNG", "IHDR", "13 bytes")),

@@ -13,7 +13,13 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from mmcaf_engine.study.dicom.codestream import FrameHeader, frame_header, jpeg_header, without_padding
+from mmcaf_engine.study.dicom.codestream import (
+    FrameHeader,
+    frame_header,
+    jpeg_header,
+    refuse_costly_layout,
+    without_padding,
+)
 
 PROCESS = {JPEGBaseline8Bit: 0xC0, JPEGLosslessSV1: 0xC3, JPEGLSLossless: 0xF7}
 
@@ -129,3 +135,20 @@ def test_no_jpeg_2000_frame(data: bytes) -> None:
 
 def test_run_lengths_have_no_header() -> None:
     assert frame_header(b"anything", RLELossless) is None
+
+
+def with_steps(style: int, steps: int) -> bytes:
+    """A stream of three levels, one tile, with so many bytes of quantisation steps."""
+    coding = segment(0x52, bytes([0, 0, 0, 1, 0, 3, 4, 4, 0, 1]))
+    tile = segment(0x90, bytes(8)) + b"\xff\x93"
+    return jpeg2000(35, 33)[:-8] + coding + segment(0x5C, bytes([style]) + bytes(steps)) + tile
+
+
+@pytest.mark.parametrize(("style", "enough"), [(0x40, 10), (0x41, 2), (0x42, 20)], ids=["none", "derived", "expounded"])
+def test_a_step_for_each_subband(style: int, enough: int) -> None:
+    """A decoder takes any for one that is not there."""
+    for steps in (enough, enough + 3):
+        refuse_costly_layout(with_steps(style, steps), JPEG2000Lossless)
+    for steps in (0, enough - 1):
+        with pytest.raises(ValueError, match="quantisation steps"):
+            refuse_costly_layout(with_steps(style, steps), JPEG2000Lossless)

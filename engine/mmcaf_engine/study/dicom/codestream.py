@@ -18,6 +18,8 @@ from pydicom.uid import (
 from ..faults import DamagedError
 
 MAX_TILES = 1024
+MAX_LEVELS = 32
+"""JPEG 2000: of decomposition (ISO/IEC 15444-1 table A.15)."""
 MIN_BLOCK_LOG2 = 4
 """JPEG 2000: precincts and code blocks of at least 16 x 16 samples. Encoders use 32 or more; a decoder
 spends several hundred bytes on each, so smaller ones turn a small file into gigabytes."""
@@ -28,7 +30,7 @@ _PADDING = {0x00, 0x20, 0xFF}
 _MAX_PADDING = 62
 _JPEG2000 = b"\xff\x4f\xff\x51"
 """SOC, then SIZ, which must follow it (ISO/IEC 15444-1 annex A.5.1)."""
-_COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+_COD, _COC, _QCD, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF5C, 0xFF90, 0xFF93
 _JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that start a frame (ISO/IEC 10918-1 table B.1; 0xF7 for JPEG-LS, ISO/IEC 14495-1)."""
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
@@ -76,8 +78,8 @@ def frame_header(frame: bytes, syntax: UID) -> FrameHeader | None:
 def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
     """Refuse JPEG 2000 frames, of the size expected, in more or smaller parts than encoders make.
 
-    Looks at the tiles, at the coding style of the whole image, and that no tile has another
-    (ISO/IEC 15444-1 A.5.1, A.6.1, A.6.2).
+    Looks at the tiles, at the coding style of the whole image, that no tile has another, and that there is a step for
+    each of its subbands, without which a decoder takes any (ISO/IEC 15444-1 A.5.1, A.6.1, A.6.2, A.6.4).
 
     Raises:
         DamagedError: so many tiles, or so small precincts or code blocks, or a header cut short.
@@ -87,12 +89,13 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
     right, bottom, _, _, width, height = (_number(frame, at, 4) for at in range(8, 32, 4))
     if not (width and height) or -(-right // width) * -(-bottom // height) > MAX_TILES:
         raise DamagedError(f"tiles of {width} x {height}; at most {MAX_TILES} tiles are read")
-    at, styles = 4 + _number(frame, 4, 2), 0
+    at, styles, levels, steps = 4 + _number(frame, 4, 2), 0, 0, 0
     while (marker := _number(frame, at, 2)) != _SOT:
         if marker == _COD:
             style = frame[at + 4 : at + 2 + _number(frame, at + 2, 2)]
             if len(style) < 10:
                 raise DamagedError("a coding style of too few bytes")
+            levels = style[5]
             blocks = [style[6] + 2, style[7] + 2]
             precincts = [bits for size in style[10:] for bits in (size & 15, size >> 4)] if style[0] & 1 else []
             if min(blocks + precincts) < MIN_BLOCK_LOG2:
@@ -100,9 +103,13 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
             styles += 1
         elif marker == _COC:
             raise DamagedError("a coding style of its own for the one component")
+        elif marker == _QCD:
+            steps = _steps(frame[at + 4 : at + 2 + _number(frame, at + 2, 2)])
         at = _next_segment(frame, at)
     if styles != 1:
         raise DamagedError(f"{styles} coding styles where one was expected")
+    if steps < 3 * levels + 1:
+        raise DamagedError(f"{max(steps, 0)} quantisation steps; {3 * levels + 1} were expected")
     while _number(frame, at, 2) == _SOT:
         part, length = at, _number(frame, at + 6, 4)
         at += 12
@@ -114,6 +121,14 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
             return
         at = max(part + length, at + 2)
     # What follows the tile parts, the end marker or its absence, is the decoder's to judge.
+
+
+def _steps(quantisation: bytes) -> int:
+    """For how many subbands it has a step; one that the others are derived from is for all (table A.28)."""
+    kind = quantisation[0] & 31 if quantisation else 0
+    if kind == 1:
+        return 3 * MAX_LEVELS + 1 if len(quantisation) >= 3 else 0
+    return (len(quantisation) - 1) // (2 if kind == 2 else 1)
 
 
 def _jpeg2000(frame: bytes) -> FrameHeader:

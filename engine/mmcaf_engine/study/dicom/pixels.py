@@ -6,19 +6,27 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes
+from pydicom.uid import (
+    JPEG2000TransferSyntaxes,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSTransferSyntaxes,
+)
 
 from ...cancel import Progress
 from ...errors import StudyError
 from ...timing import span
 from ...volume import Intensity
 from ...workers import WORKERS, Scratch, in_order
-from ..faults import DamagedError, doing, printable
+from ..faults import DamagedError, doing, shown_text
 from ..geometry.arrangement import Geometry
 from .codestream import FrameHeader
 from .encoded import encoded_frames, plain_frames
 from .frames import MAX_SLICES, Frame
 from .intensities import AIR_HU, HIGHEST_AIR_HU, LOWEST_HU, Odd, Slice, Stored, Values, intensities, low_bits, used_bits
+from .jpeg_scans import decode_whole
 from .pixel_format import PixelFormat, read_format
 from .run_length import decode_rle
 from .tags import describe
@@ -28,6 +36,8 @@ MAX_VOXELS = 1024**3
 
 _OF_THEIR_PRECISION = (*JPEG2000TransferSyntaxes, *JPEGLSTransferSyntaxes)
 """Streams that hold two's complement of as many bits as they say."""
+_JPEG = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1)
+"""Streams whose decoders make up what is not there."""
 
 Receive = Callable[[int, Values, Scratch], None]
 """Called in several threads with (slot, intensities [H, W], the thread's scratch); they last until it returns."""
@@ -197,7 +207,8 @@ def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) ->
     shape, kind = (pixels.rows, pixels.columns), np.dtype(pixels.sample_type)
     if pixels.decode is None:
         return decode_rle(encoded, pixels.rows * pixels.columns, kind.itemsize).view(kind).reshape(shape)
-    samples = pixels.decode(encoded)
+    of_jpeg = pixels.instance.syntax in _JPEG
+    samples = decode_whole(encoded, pixels.decode) if of_jpeg else pixels.decode(encoded)
     if samples.shape != shape or samples.dtype.kind not in "iu" or samples.dtype.itemsize > kind.itemsize:
         raise DamagedError(f"the decoder gave {samples.shape} of {samples.dtype}; {shape} of {kind} was expected")
     samples = samples.astype(kind, copy=False)
@@ -249,7 +260,7 @@ def _rescale(frame: Frame, modality: str, intensity: Intensity) -> tuple[float, 
         )
     if intensity == "hounsfield" and frame.rescale_type not in ("", "HU", "US"):
         raise StudyError(
-            f'{frame.name}: {describe("RescaleType")} is "{printable(frame.rescale_type, 16)}"; "HU" was expected.',
+            f'{frame.name}: {describe("RescaleType")} is "{shown_text(frame.rescale_type, 16)}"; "HU" was expected.',
             "Send the series in Hounsfield units.",
         )
     return frame.slope, frame.intercept
