@@ -16,7 +16,6 @@ from .dicom.header import read_patient
 from .dicom.pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
 from .dicom.repair import differing_copies, repair
 from .dicom.tags import describe
-from .faults import printable
 from .geometry.arrangement import Geometry, arrange_slices
 from .geometry.policies import Duplicates, Gaps, Oblique, Policies, Tilt
 from .given import StudyFiles, open_files, study_name
@@ -115,7 +114,7 @@ class OpenSeries:
 
     def _facts(self, warnings: tuple[str, ...]) -> StudyFacts:
         tags = self.chosen.frames[0].instance.tags
-        uids = {key: printable(tags.text(keyword)) for key, keyword in UIDS.items()}
+        uids = {key: tags.label(keyword) for key, keyword in UIDS.items()}
         notes = self.notes + self.geometry.notes + Notes(warnings)
         return StudyFacts(
             modality=self.chosen.modality,

@@ -17,7 +17,8 @@ def header() -> Tags:
     dataset = Dataset()
     dataset.Modality = " CT "
     dataset.ImageType = ["ORIGINAL", "PRIMARY"]
-    dataset.SeriesDescription = "Chest\nwith\x07contrast"
+    dataset.SeriesDescription = "Chest\nwith\tcontrast"
+    dataset.StudyDescription = "Chest\x10\0\x10\0PN\x08\0DOE^JANE"
     dataset.ProtocolName = ""
     dataset.SeriesNumber = 7
     dataset.PatientWeight = 71.5
@@ -55,9 +56,9 @@ def test_text_or(keyword: str, text: str) -> None:
     assert header().text_or(keyword, "none") == text
 
 
-def test_labels_are_one_line_without_control_characters() -> None:
+def test_labels_are_one_line_of_text() -> None:
     assert header().label("SeriesDescription") == "Chest with contrast"
-    assert header().label("BodyPartExamined") == header().label("Rows") == ""
+    assert header().label("BodyPartExamined") == header().label("Rows") == header().label("StudyDescription") == ""
 
 
 def test_numbers_or_none() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .functional_groups import GROUPS
 from .instance import Instance
 from .tags import Tags
 
@@ -99,8 +100,7 @@ def read_examined(instance: Instance) -> Examined:
 
 
 def _region(tags: Tags) -> str:
-    groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-    shared = [tags.item_or_none(keyword) for keyword in groups]
+    shared = [tags.item_or_none(keyword) for keyword in GROUPS]
     anatomies = [tags, *(group.item_or_none("FrameAnatomySequence") for group in shared if group)]
     for holder in anatomies:
         region = holder.item_or_none("AnatomicRegionSequence") if holder else None

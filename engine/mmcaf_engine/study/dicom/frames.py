@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from ...errors import StudyError
 from ...volume import SourceImage
-from ..faults import printable
 from .diffusion import b_value
 from .instance import Instance
 from .tags import Tags, describe
@@ -75,7 +74,7 @@ class Frame:
         """What a result refers to it by."""
         tags = self.instance.tags
         frame = self.index + 1 if tags.text("NumberOfFrames") else None
-        sop_class, uid = printable(tags.text("SOPClassUID")), printable(tags.text("SOPInstanceUID"))
+        sop_class, uid = tags.label("SOPClassUID"), tags.label("SOPInstanceUID")
         return SourceImage(sop_class, uid, frame)
 
 

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.tag import BaseTag
@@ -19,9 +20,10 @@ from pydicom.uid import (
 from pydicom.valuerep import STANDARD_VR
 
 from ...errors import StudyError
-from ..faults import doing, printable
+from ..faults import doing, shown_text
 from ..files import MAX_RATIO, RATIO_FROM_BYTES, Source
 from .diffusion import PRIVATE, SIEMENS
+from .functional_groups import GROUPS, UNDEFINED_LENGTH, read_groups, refuse_twice
 from .tags import Known, Tags, describe
 
 MAX_INFLATED_BYTES = 2 * 1024**3
@@ -56,7 +58,7 @@ KEYWORDS = (
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
     *("PresentationIntentType", "BurnedInAnnotation", "ShutterShape", "ImagerPixelSpacing"),
     *("ViewPosition", "ViewCodeSequence", "PatientOrientation"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *GROUPS,
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DirectoryRecordSequence"),
 )
 """Every element that is read; the rest of a header is skipped unseen."""
@@ -70,6 +72,7 @@ _OF_VENDORS = [
     for tag in (element & 0xFFFF0000 | element >> 8 & 0xFF, element)
 ]
 _TAGS: list[BaseTag | int] = [*(tag_for_keyword(keyword) or 0 for keyword in KEYWORDS), *_OF_VENDORS]
+_WANTED = frozenset(map(int, _TAGS))
 _PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _FIRST_PIXEL_TAG = min(_PIXEL_KEYWORDS)
 _GROUP_8 = (b"\x08\x00", b"\x00\x08")
@@ -80,7 +83,9 @@ _BARE = {
     (False, True): ImplicitVRLittleEndian,
 }
 """Transfer syntaxes by (explicit, little endian); DICOM has none for the fourth."""
-_UNDEFINED_LENGTH = 0xFFFFFFFF
+_GROUPS = frozenset(tag_for_keyword(keyword) or 0 for keyword in GROUPS)
+_ELEMENT_HEAD, _LONG_HEAD = 8, 12
+"""Bytes before the value of an element, and of a sequence in explicit VR (PS3.5 7.1.2, 7.1.3)."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ def _bare_data_set(source: Source, stream: BinaryIO, head: bytes, known: Known) 
     if known_class and (explicit, little) in _BARE:
         return Instance(source, _BARE[explicit, little], sop_class, tags, pixels, legacy=True)
     if known_class or recognised.startswith("ACR-NEMA"):
-        what = printable(recognised) or "implicit VR big endian"
+        what = shown_text(recognised) or "implicit VR big endian"
         raise StudyError(
             f"{source.name}: a data set without file meta in a form from before DICOM ({what}), which is not read; a "
             "DICOM file was expected.",
@@ -212,18 +217,40 @@ def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelEle
 
 
 def _elements(stream: BinaryIO, *, implicit: bool, little: bool, size: int) -> tuple[Dataset, PixelElement | None]:
+    """What is read of a data set, up to its pixels; they and the functional groups are not pydicom's to read."""
     found: list[PixelElement] = []
+    groups: list[tuple[BaseTag, str | None, int]] = []
+    seen: set[int] = set()
+    begin = stream.tell()
 
     def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
-        number = int(tag)
+        number, offset = int(tag), stream.tell()
+        if offset - begin < _ELEMENT_HEAD:  # pydicom looks at the form of the first element, before it reads that
+            return number >= _FIRST_PIXEL_TAG
+        refuse_twice(number, _WANTED, seen)
         if number in _PIXEL_KEYWORDS:
-            offset = stream.tell()
-            declared = None if length == _UNDEFINED_LENGTH else length
+            declared = None if length == UNDEFINED_LENGTH else length
             found.append(PixelElement(_PIXEL_KEYWORDS[number], vr or "OW", offset, declared, max(size - offset, 0)))
+        elif number in _GROUPS and vr in ("SQ", None):
+            groups.append((tag, vr, length))
+            return True
         return number >= _FIRST_PIXEL_TAG
 
-    header = read_dataset(stream, implicit, little, stop_when=at_pixels, specific_tags=_TAGS)
-    return header, found[0] if found else None
+    header: Dataset | None = None
+    while True:
+        part = read_dataset(stream, implicit, little, stop_when=at_pixels, specific_tags=_TAGS)
+        if header is None:
+            header = part
+        else:
+            header.update(part)
+        if not groups:
+            return header, found[0] if found else None
+        tag, vr, length = groups.pop()
+        stream.seek(_ELEMENT_HEAD if vr is None else _LONG_HEAD, 1)
+        encoding = header.original_character_set
+        items = read_groups(stream, length, implicit=vr is None, little=little, encoding=encoding)
+        header.add(DataElement(tag, "SQ", items))
+        begin = stream.tell()
 
 
 def _inflated(stream: BinaryIO, name: str) -> BytesIO:

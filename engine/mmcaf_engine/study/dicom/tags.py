@@ -11,13 +11,29 @@ from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
 from ...errors import StudyError
-from ..faults import printable
+from ..faults import shown_text
+from .doubled import holds_doubles
 
 Value = TypeVar("Value")
 
 Known = dict[Hashable, Sequence[Any]]
 """Values by their encoded bytes, kept while one study is read: its slices repeat most of their header."""
 
+_MACROS = {
+    *("PlaneOrientationSequence", "PixelMeasuresSequence", "PixelValueTransformationSequence"),
+    *("CTImageFrameTypeSequence", "MRImageFrameTypeSequence", "MREchoSequence", "MRDiffusionSequence"),
+    *("CTReconstructionSequence", "CTXRayDetailsSequence", "ContrastBolusUsageSequence"),
+}
+"""Sequences of functional groups, small and mostly the same in every frame, in which nothing depends on what is
+around them (PS3.3 C.7.6.16.2); their items are only read."""
+_KINDS = {
+    **dict.fromkeys(("AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM"), "text"),
+    **dict.fromkeys(("UC", "UI", "UR", "UT"), "text"),
+    **dict.fromkeys(("US", "SS", "UL", "SL", "UV", "SV"), "whole number"),
+    **dict.fromkeys(("FL", "FD"), "real number"),
+}
+"""How values of a VR are written (PS3.5 6.2). Bytes of one kind that are read as another give any value at all."""
+_TWICE = "holds an element twice; each once was expected (PS3.5 7.1)"
 _COMMA = "written with a decimal comma; a decimal point was expected (PS3.5 6.2, DS)"
 
 
@@ -62,8 +78,8 @@ class Tags:
         return self._if_readable(self.text, keyword) or default
 
     def label(self, keyword: str) -> str:
-        """A text to be shown, on one line and without control characters; empty where it is unreadable."""
-        return printable(self.text_or(keyword, ""))
+        """A text to be shown, on one line; empty where it is unreadable, or is none."""
+        return shown_text(self.text_or(keyword, ""))
 
     def number_or_none(self, keyword: str) -> float | None:
         """As `number`, but None also where it is unreadable; for the same uses as `text_or`."""
@@ -172,30 +188,45 @@ class Tags:
         if values is None:
             try:
                 values = self._read[keyword] = self._converted(keyword)
+            except StudyError:
+                raise
             except Exception as failure:  # pydicom converts on access, and raises as its converters do
                 raise self.refusal(keyword, "cannot be read") from failure
         return values
 
     def _converted(self, keyword: str) -> Sequence[Any]:
-        tag, stands_alone = _element(keyword)
+        tag, stands_alone, kinds = _element(keyword)
         element = self.dataset.get_item(tag)
         if element is None:
             return ()
-        if not (stands_alone and isinstance(element, RawDataElement)) or element.VR == "SQ":
-            return _listed(self.dataset[tag].value)
-        key = (tag, element.VR, element.value, element.is_little_endian, str(self.dataset.original_character_set))
+        if kinds and _KINDS.get(element.VR or "", kinds[0]) not in kinds:
+            raise self.refusal(
+                keyword, f"is encoded as {_KINDS[element.VR or '']} (VR {element.VR}); {kinds[0]} was expected"
+            )
+        kept = stands_alone and (element.VR != "SQ" or keyword in _MACROS)
+        if not (kept and isinstance(element, RawDataElement)):
+            return self._listed(keyword, tag)
+        form = element.VR, element.is_implicit_VR, element.is_little_endian
+        key = (tag, *form, element.value, str(self.dataset.original_character_set))
         values = self._known.get(key)
         if values is None:
-            values = self._known[key] = _listed(self.dataset[tag].value)
+            values = self._known[key] = self._listed(keyword, tag)
         return values
+
+    def _listed(self, keyword: str, tag: BaseTag) -> Sequence[Any]:
+        listing = _listed(self.dataset[tag].value)
+        if holds_doubles(item for item in listing if isinstance(item, Dataset)):
+            raise self.refusal(keyword, _TWICE)
+        return listing
 
 
 @lru_cache(maxsize=256)
-def _element(keyword: str) -> tuple[BaseTag, bool]:
-    """Its tag, and whether its meaning depends on no other element of the dataset."""
+def _element(keyword: str) -> tuple[BaseTag, bool, tuple[str, ...]]:
+    """Its tag, whether its meaning depends on no other element of the dataset, and how its values may be written."""
     tag = BaseTag(tag_for_keyword(keyword) or 0)
     representation = dictionary_VR(tag)
-    return tag, " or " not in representation and representation != "SQ"
+    kinds = tuple({_KINDS[one] for one in representation.split(" or ") if one in _KINDS})
+    return tag, " or " not in representation and (representation != "SQ" or keyword in _MACROS), kinds
 
 
 def _listed(value: Any) -> Sequence[Any]:

@@ -17,7 +17,7 @@ import numpy as np
 from ...errors import StudyError
 from ..dicom.frames import Frame
 from ..dicom.tags import describe
-from ..faults import printable
+from ..faults import shown_text
 from ..geometry.checks import AXIAL_TOLERANCE_DEGREES, Vector, listed, slice_normal
 from ..geometry.irregular import SPACING_TOLERANCE_MM, SPACING_TOLERANCE_RELATIVE
 from ..notes import Notes
@@ -56,7 +56,7 @@ class Label:
         if isinstance(value, tuple):
             value = "\\".join(map(str, value))
         shown = f"{value:g}" if isinstance(value, float) else str(value)
-        return f"{self.name} {printable(shown, 32) if value not in (None, '') else 'absent'}"
+        return f"{self.name} {shown_text(shown, 32) if value not in (None, '') else 'absent'}"
 
 
 def _each(of: Callable[[Frame], Hashable]) -> Callable[[Sequence[Frame]], list[Hashable]]:

@@ -9,7 +9,7 @@ from ...errors import StudyError
 from ...manifest import BodyPartRule
 from ...manifest.series import SeriesSpec
 from ...volume import Intensity, Study, StudyFacts
-from ..faults import printable
+from ..faults import shown_text
 from ..geometry.one_geometry import check_one_geometry
 from ..geometry.policies import Policies
 from ..notes import NONE, Notes
@@ -233,7 +233,7 @@ def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str, re
     return SeriesEntry(
         number=found.number,
         study_uid=found.study_uid,
-        series_uid=printable(found.series_uid),
+        series_uid=shown_text(found.series_uid),
         series_number=found.series_number,
         modality=found.modality,
         description=found.description,

@@ -13,7 +13,7 @@ from ..dicom.examined import Examined, read_examined
 from ..dicom.frames import Frame, read_frames
 from ..dicom.instance import IMAGES_IN_MOSAIC, Instance
 from ..dicom.tags import describe
-from ..faults import printable
+from ..faults import shown_text
 from ..geometry.checks import slice_normal
 from ..nifti import NIFTI, NiftiImage
 from ..notes import NONE, Notes
@@ -94,7 +94,7 @@ class Candidate:
     @property
     def source(self) -> str:
         """What it is told by: its SeriesInstanceUID, or its file's name."""
-        return self.description if self.modality == NIFTI else printable(self.series_uid)
+        return self.description if self.modality == NIFTI else shown_text(self.series_uid)
 
     @property
     def examined(self) -> tuple[Examined, ...]:
@@ -260,7 +260,7 @@ def _candidate(instance: Instance, group: Group, fault: StudyError | None, unrea
         extent_mm=extent,
         oblique_degrees=oblique,
         fault=fault,
-        patient=tags.label("PatientID"),
+        patient=tags.text_or("PatientID", ""),
         label=group.label,
     )
 
