@@ -80,15 +80,22 @@ def screen(findings: Sequence[Check], columns: int, *, full: bool = False) -> li
     columns = min(max(columns, _NARROWEST), _WIDEST)
     blocks = list(_blocks(findings, columns, full=full))
     room = max(_ROWS, -(-_ROWS * 80 // columns))
-    all_fit = sum(len(block.lines) for block in blocks) <= room
+    all_fit = sum(_rows(block.lines, columns) for block in blocks) <= room
     shown: list[str] = []
-    left_out = 0
+    left_out = taken = 0
     for block in blocks:
-        if full or all_fit or block.needed or len(shown) + len(block.lines) < room:  # And a line for what is left out.
+        rows = _rows(block.lines, columns)
+        if full or all_fit or block.needed or taken + rows < room:  # And a line for what is left out.
             shown += block.lines
+            taken += rows
         else:
             left_out += block.findings
     return [*shown, f"and {left_out} more, with -v"] if left_out else shown
+
+
+def _rows(lines: Sequence[str], columns: int) -> int:
+    """Of the terminal, which breaks a line that a single word, such as a path, makes longer."""
+    return sum(max(1, -(-len(line) // columns)) for line in lines)
 
 
 @dataclass(frozen=True)

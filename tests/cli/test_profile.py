@@ -418,7 +418,7 @@ def test_quick_check(run: Command, monkeypatch: pytest.MonkeyPatch, status: Any,
     monkeypatch.setattr("mmcaf_engine.checkup.quick_check.quick_check", lambda path: findings)
     outcome = run("mmcaf", "doctor", "--quick-check")
     assert outcome.code == code and ("healthy" in outcome.out.splitlines()) == (code == 0)
-    assert "one window 12 ms" in outcome.out and ("Not healthy: latency." in outcome.err) == (code == 6)
+    assert "one window 12 ms" in outcome.out and ("Not healthy: engine latency." in outcome.err) == (code == 6)
     document = json.loads(run("mmcaf", "doctor", "--quick-check", "--json").out)
     assert document["healthy"] == (code == 0) and document["findings"][1]["subject"] == "latency"
 

@@ -16,9 +16,14 @@ from ..errors import UsageError
 from ..outputs import PRIVATE, remove
 from .cache import CacheKind, open_own
 
-MEASUREMENTS = CacheKind(
-    "measurements", "interrupted measurement", r"[0-9a-f]{64}\.jsonl", lambda file: f"{_entries(file)} measurements"
-)
+
+def _describe(file: Path) -> str:
+    if not (entries := len(_read(file))):
+        raise ValueError("no line of it is a measurement")
+    return f"{entries} measurements"
+
+
+MEASUREMENTS = CacheKind("measurements", "interrupted measurement", r"[0-9a-f]{64}\.jsonl", _describe)
 _MAX_BYTES = 256 * 2**20
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
@@ -92,7 +97,3 @@ def _read(file: Path) -> dict[str, Any]:
         except (ValueError, TypeError, RecursionError):
             continue
     return found
-
-
-def _entries(file: Path) -> int:
-    return len(_read(file))

@@ -123,16 +123,16 @@ def measure(manifest: Manifest, precision: Precision, infer: Callable[..., Array
         BackendError: the runtime failed.
     """
     count = len(cases[manifest.inputs[0].name])
-    errors = _errors(manifest, infer, cases)
+    errors = largest_errors(manifest, infer, cases)
     for at in range(count) if manifest.text is not None else ():
         one = {name: array[at : at + 1] for name, array in cases.items()}
         if (shorter := _unpadded(one, manifest)) is not None:
-            for name, error in _errors(manifest, infer, shorter).items():
+            for name, error in largest_errors(manifest, infer, shorter).items():
                 errors[name] = max(errors[name], error)
     return SelfTest(errors, TOLERANCE[precision], count, remembered=False)
 
 
-def _errors(manifest: Manifest, infer: Callable[..., Arrays], cases: Arrays) -> dict[str, float]:
+def largest_errors(manifest: Manifest, infer: Callable[..., Arrays], cases: Arrays) -> dict[str, float]:
     """Output -> largest |difference| from the stored one; infinite if anything is not finite."""
     try:
         answers = infer({spec.name: cases[spec.name] for spec in manifest.inputs}, optional=True)

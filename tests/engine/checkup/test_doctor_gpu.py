@@ -239,6 +239,12 @@ def test_on_one_screen(name: str, columns: int, findings: Findings) -> None:
         assert all(remedy.command in said for remedy in one.remedies if remedy.command is not None)
 
 
+def test_a_path_that_the_terminal_breaks_takes_the_rows_that_it_takes() -> None:
+    found = [Check("package", f"package {at}", "note", f"/{'x' * 90}/{at}") for at in range(40)]
+    shown = screen(found, 80)
+    assert 22 <= rows(shown, 80) <= 24 and shown[-1].startswith("and ")
+
+
 @pytest.mark.parametrize("columns", [20, 33, 40, 63, 79, 80])
 @pytest.mark.parametrize("name", ["well", "h200, rtx", "no driver", "pascal, nothing"])
 def test_lines_end_between_words(name: str, columns: int, findings: Findings) -> None:

@@ -16,9 +16,10 @@ from mmcaf_engine.cache import cache as cache_module
 from mmcaf_engine.cache.cache import CacheKind, cache_folder
 from mmcaf_engine.checkup.kept import KINDS, cached_items
 from mmcaf_engine.outputs import is_staging, new_staging_folder
+from mmcaf_engine.outputs.leftovers import let_go
 
 NAME = {"engines": "0" * 64, "self-tests": f"{'0' * 32}.json", "tuning": f"{'0' * 64}.json"}
-NAME |= {"kernels": f"{'0' * 64}.bin", "bundles": "0" * 64}
+NAME |= {"kernels": f"{'0' * 64}.bin", "bundles": "0" * 64, "measurements": f"{'0' * 64}.jsonl"}
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,7 @@ def test_what_cannot_be_described_is_shown_and_what_is_not_ours_is_not(kind: Cac
 def test_left_overs_are_listed_and_cleared(run: Command, kind: CacheKind) -> None:
     made = new_staging_folder(kind.folder())
     (made / "half").write_bytes(b"1234")
+    let_go(made)  # as the end of its process does
     (item,) = cached_items()
     assert (item.what, item.size) == ("left behind by an interrupted process", 4) and is_staging(item.path.name)
     assert run("mmcaf", "cache", "clear", "--kind", kind.name).out.startswith(f"removed 1 {kind.noun};")
