@@ -4,6 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -17,6 +18,8 @@ from ..outputs import create
 COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
 
 _BLOCK = 1 << 20
+_COPIED = 4 << 20
+"""Bytes that are hashed while they are written."""
 _FICLONE = 0x40049409
 """Linux's request to let two files share their blocks (ioctl_ficlone(2)); a change of one is not seen in the other."""
 
@@ -69,11 +72,14 @@ def copy_listed(
         OSError: it cannot be read.
     """
     digest, left = hashlib.sha256(), entry.size
-    while block := stream.read(min(_BLOCK, left)):
-        left -= len(block)
-        digest.update(block)
-        with _writing(name, shown):
-            output.write(block)
+    # In two threads, since either takes about as long: a copy of a large network would cost its opening a third more.
+    with ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
+        while block := stream.read(min(_COPIED, left)):
+            left -= len(block)
+            hashed = beside.submit(digest.update, block)
+            with _writing(name, shown):
+                output.write(block)
+            hashed.result()
     with _writing(name, shown):
         output.flush()
     check_digest(digest.hexdigest(), name, entry, shown=shown, remedy=remedy)
