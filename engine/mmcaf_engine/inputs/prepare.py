@@ -248,7 +248,7 @@ def prepared_series(entry: InputSeries, preprocessor: Preprocessor, progress: Pr
             preprocessor.put(index, values, scratch)
 
     facts = entry.opened.stream(receive, progress)
-    preprocessor.refuse_one_value()
+    preprocessor.extremes.refuse_one_value()
     with span("preprocess"):
         windows = preprocessor.windows()
     return PreparedSeries(entry.input, facts, windows, entry.source, entry.why)

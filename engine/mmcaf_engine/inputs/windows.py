@@ -1,6 +1,5 @@
 """From a volume to the network's windows, by the manifest's steps."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -21,6 +20,7 @@ from ..manifest import (
     SubtractStep,
 )
 from ..orientation import AXIS_OF, HEAD_BACK_LEFT, oriented
+from ..study.extremes import Extremes
 from ..volume import Volume
 from ..workers import Scratch, each_slice
 from .pooling import pool_area
@@ -142,8 +142,7 @@ class Preprocessor:
         Args:
             name: what messages call the series.
         """
-        self._name = name
-        self._ends = np.zeros((shape[0], 2))  # lowest and highest value of each slice
+        self.extremes = Extremes(shape, name)
         self._shape = shape
         self._spec = spec
         self._layout = lay_out(shape, spec, stride=stride)
@@ -163,32 +162,11 @@ class Preprocessor:
         Raises:
             StudyError: a value is NaN or infinite.
         """
-        self._ends[index] = values.min(), values.max()
-        if not np.isfinite(self._ends[index]).all():
-            broken = int(np.count_nonzero(~np.isfinite(values)))
-            raise StudyError(
-                f"{self._name}: slice {index + 1} of {self._shape[0]}: {broken} of {values.size} pixels are NaN or "
-                "infinite; finite intensities were expected.",
-                "Export the series again.",
-            )
+        self.extremes.look(index, values)
         processed = _processed(values, self._of_slices, scratch)
         if self._of_volume and isinstance(self._of_volume[0], ResizeVolumeStep):
             processed = pool_area(processed, self._layout.shape[1:])
         self._slices[index] = processed
-
-    def refuse_one_value(self) -> None:
-        """Once every slice was put: refuse a series in which there is nothing to be seen.
-
-        Raises:
-            StudyError: every voxel has the same value.
-        """
-        low, high = float(self._ends[:, 0].min()), float(self._ends[:, 1].max())
-        if low == high:
-            raise StudyError(
-                f"{self._name}: each of its {math.prod(self._shape)} voxels has the value {low:g}; there is nothing to "
-                "be seen in it.",
-                "Send the series again from its source.",
-            )
 
     def windows(self) -> Windows:
         """The windows over all slices, each of which was put once."""

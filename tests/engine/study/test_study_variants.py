@@ -2,7 +2,9 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -168,9 +170,11 @@ def test_a_list_says_what_an_answer_refuses(variant: Variant, tmp_path: Path) ->
     check_facts(problem, *variant.refused)
 
 
-@pytest.mark.parametrize(
-    "variant", [one for one in PLAIN if one.warnings or one.remarks], ids=lambda variant: variant.id
-)
+SAID = [one for one in PLAIN if (one.warnings or one.remarks) and one.expected is not None and np.ptp(one.expected)]
+"""Variants that an answer says something of; one of a single value it refuses."""
+
+
+@pytest.mark.parametrize("variant", SAID, ids=lambda variant: variant.id)
 def test_a_list_says_what_an_answer_remarks_on(variant: Variant, tmp_path: Path) -> None:
     found = list_series(variant.build(tmp_path))
     assert found.problem is None
@@ -183,6 +187,24 @@ def test_a_list_accepts_what_a_policy_accepts(tmp_path: Path) -> None:
     path = save(forms.turn(10)(ct_series(REFERENCE, Modality="MR")), tmp_path / "study")
     assert list_series(path).problem is not None
     assert list_series(path, policies=Policies(oblique="accept")).problem is None
+
+
+@pytest.mark.parametrize("intensity", [None, "stored"])
+def test_a_list_says_that_there_is_nothing_to_be_seen(intensity: Any, tmp_path: Path) -> None:
+    """As an answer does, also without a bundle."""
+    blank = np.full_like(REFERENCE, 7)
+    problem = list_series(save(ct_series(blank), tmp_path / "study"), intensity=intensity).problem
+    assert problem is not None
+    check_facts(problem, 7 if intensity is None else 7 + 1024, blank.size, "nothing to be seen")
+
+
+def test_a_list_names_values_that_are_no_numbers(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    values[1, 2, 3] = np.nan
+    nib.save(nib.Nifti1Image(values, np.diag([-1.0, 1, 2, 1])), tmp_path / "t2.nii.gz")
+    problem = list_series(tmp_path / "t2.nii.gz").problem
+    assert problem is not None
+    check_facts(problem, "t2.nii.gz", "1 of 20 pixels are NaN or infinite")
 
 
 def test_a_list_says_what_the_headers_of_others_would_refuse(tmp_path: Path) -> None:

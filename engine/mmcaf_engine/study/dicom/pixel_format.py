@@ -102,7 +102,10 @@ def _refuse_photometric(tags: Tags, inverted: bool) -> None:
             "is MONOCHROME1: dark and bright are exchanged, which no CT scanner stores; MONOCHROME2 was expected",
         )
     if photometric != "MONOCHROME2":
-        raise tags.refusal("PhotometricInterpretation", "is not MONOCHROME2, the only kind that is read")
+        kinds = "MONOCHROME1 or MONOCHROME2" if inverted else "MONOCHROME2"
+        raise tags.refusal(
+            "PhotometricInterpretation", f"is {'another kind' if photometric else 'missing'}; {kinds} was expected"
+        )
 
 
 def _depth(tags: Tags, vr: str, instance: Instance) -> tuple[int, int, bool]:

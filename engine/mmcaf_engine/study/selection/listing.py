@@ -9,6 +9,7 @@ from ...errors import StudyError
 from ...manifest import BodyPartRule
 from ...manifest.series import SeriesSpec
 from ...volume import Intensity, Study, StudyFacts
+from ..extremes import Extremes
 from ..faults import shown_text
 from ..geometry.one_geometry import check_one_geometry
 from ..geometry.policies import Policies
@@ -22,7 +23,10 @@ from .series import PLANES, Candidate, Catalogue
 
 
 def _decode(entry: InputSeries) -> StudyFacts:
-    return entry.opened.stream(lambda index, values, scratch: None)
+    extremes = Extremes(entry.opened.shape, entry.source)
+    facts = entry.opened.stream(lambda index, values, scratch: extremes.look(index, values))
+    extremes.refuse_one_value()
+    return facts
 
 
 @dataclass(frozen=True)
