@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,7 +36,9 @@ INSTRUMENTED = (
     "mmcaf_engine.record.record",
 )
 TARGETS = ("study", "NIfTI", "picture", "record")
-_STATUS = re.compile(r"#(\d+)\s+(INITED|DONE)\s+cov: (\d+) ft: (\d+) corp: (\d+)/")
+Status = tuple[int, ...]
+"""Executions, branches, features and inputs of the corpus, as libFuzzer counts them."""
+_STATUS = re.compile(r"#(\d+)\s+(?:INITED|DONE|NEW|REDUCE|pulse)\s+cov: (\d+) ft: (\d+) corp: (\d+)/")
 
 
 def main() -> int:
@@ -57,41 +60,43 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("corpus", "findings", "work"):
             (folder / name).mkdir(exist_ok=True)
-        count = write_seeds(folder)
-        bounds = [f"-max_total_time={arguments.seconds}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}"]
+        seeds = write_seeds(folder)
+        statuses = follow(folder, arguments.seconds)
+        found = sorted(path for path in (folder / "findings").iterdir() if path.suffix != ".txt")
+        for path in found:
+            told = path.with_name(f"{path.name}.txt")
+            print(path.name, told.read_text(encoding="utf-8")[:2000] if told.exists() else "")
+        return report(arguments, seeds, statuses, len(found))
+
+
+def follow(folder: Path, seconds: int) -> list[Status]:
+    """What libFuzzer says of each run: it ends where an input hangs or kills the process, and another goes on."""
+    statuses: list[Status] = []
+    started = time.monotonic()
+    while (left := seconds - int(time.monotonic() - started)) > 0:
+        bounds = [f"-max_total_time={left}", f"-timeout={SECONDS}", f"-rss_limit_mb={MEGABYTES}", "-max_len=65536"]
         words = [sys.executable, __file__, *sys.argv[1:], "--worker", "--folder", str(folder), *bounds]
-        words += [
-            "-max_len=65536",
-            "-print_final_stats=1",
-            f"-artifact_prefix={folder}/findings/",
-            str(folder / "corpus"),
-        ]
+        words += [f"-artifact_prefix={folder}/findings/", str(folder / "corpus")]
         ran = subprocess.run(words, capture_output=True, text=True, check=False, errors="replace")
-        found = sorted(path.name for path in (folder / "findings").iterdir() if not path.name.endswith(".txt"))
-        statuses = {what: tuple(map(int, rest)) for *rest, what in map(_status, _STATUS.finditer(ran.stderr))}
-        if "DONE" not in statuses:
-            print(ran.stderr[-4000:])
-            return 1
-        for name in found:
-            print((folder / "findings" / f"{name}.txt").read_text(encoding="utf-8")[:2000])
-    return report(arguments, count, statuses, len(found))
+        said = [tuple(map(int, line.groups())) for line in _STATUS.finditer(ran.stderr)]
+        if not said:
+            raise SystemExit(f"atheris tried nothing:\n{ran.stderr[-4000:]}")
+        statuses += [said[0], said[-1]]
+        if ran.returncode:
+            print(ran.stderr[-2500:])
+    return statuses
 
 
-def _status(line: re.Match[str]) -> tuple[int, int, int, int, str]:
-    number, what, branches, features, corpus = line.groups()
-    return int(number), int(branches), int(features), int(corpus), what
-
-
-def report(arguments: argparse.Namespace, seeds: int, statuses: dict[str, tuple[int, ...]], findings: int) -> int:
+def report(arguments: argparse.Namespace, seeds: int, statuses: list[Status], findings: int) -> int:
     """Print and write the row."""
     from rows import environment, write_rows
 
-    _, branches, features, _ = statuses["INITED"]
-    executions, last_branches, last_features, corpus = statuses["DONE"]
+    _, branches, features, _ = statuses[0]
+    _, last_branches, last_features, corpus = statuses[-1]
     row = {
         "seconds": str(arguments.seconds),
         "seeds": str(seeds),
-        "executions": str(executions),
+        "executions": str(sum(status[0] for status in statuses[1::2])),
         "branches_of_seeds": str(branches),
         "branches": str(last_branches),
         "features_of_seeds": str(features),

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..study.dicom.codestream import JPEG_SCAN, segments
 from ..study.faults import DamagedError
 
 UPRIGHT = {
@@ -21,7 +22,7 @@ UPRIGHT = {
 
 _ORIENTATION, _SHORT = 0x0112, 3
 _ENTRY_BYTES = 12
-_APP1, _SCAN = 0xFFE1, 0xFFDA
+_APP1 = 0xE1
 _EXIF = b"Exif\0\0"
 
 
@@ -57,16 +58,14 @@ def orientation(block: bytes) -> int:
 
 
 def jpeg_orientation(data: bytes) -> int:
-    """The orientation of a JPEG stream whose markers up to the first scan are known to be sound.
+    """The orientation of a JPEG stream.
 
     Raises:
-        DamagedError: its EXIF block is damaged.
+        DamagedError: a segment before its first scan, or its EXIF block, is damaged.
     """
-    at = 2
-    while (marker := int.from_bytes(data[at : at + 2], "big")) != _SCAN:
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        body = data[at + 4 : at + 2 + length]
+    for marker, body, _ in segments(data):
+        if marker == JPEG_SCAN:
+            break
         if marker == _APP1 and body.startswith(_EXIF):
             return orientation(body[len(_EXIF) :])
-        at += 1 if marker == 0xFFFF else 2 if 0xFFD0 <= marker <= 0xFFD8 or marker == 0xFF01 else 2 + length
     return 1

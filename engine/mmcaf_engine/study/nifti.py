@@ -35,6 +35,8 @@ _PAIR_SUFFIXES = (".hdr", ".img", ".hdr.gz", ".img.gz")
 """Of header and voxels in two files, as NIfTI and Analyze 7.5 have them too."""
 
 _HEADER_BYTES = {348: "n+1", 540: "n+2"}
+_EXTENDER_BYTES = 4
+MAX_EXTENSION_BYTES = 64 * 1024**2
 _MILLIMETRE = (0, 2)
 """Codes of xyzt_units for unknown, which is taken to be, and for millimetres."""
 _BLOCK_BYTES = 8 * 1024**2
@@ -116,8 +118,10 @@ def read_nifti(source: Source) -> NiftiImage:
                 "Give a smaller volume.",
             )
         offset = float(header["vox_offset"])
-        if not int(header["sizeof_hdr"]) <= offset <= MAX_MEMBER_BYTES:
+        size = int(header["sizeof_hdr"])
+        if not size + _EXTENDER_BYTES <= offset <= MAX_MEMBER_BYTES or offset != int(offset):
             raise StudyError(f"{name}: its voxels are said to begin at byte {offset:g}.", REMEDY)
+        _check_extensions(block[size : int(offset)], stream, int(offset) - size, header.endianness, name)
         slope, intercept = rescale(header, name)
         affine = header_affine(header, name)
         _check_units(int(header["xyzt_units"]), name)
@@ -240,6 +244,32 @@ def _parsed(block: bytes, name: str) -> Any:
         "n+2 was expected.",
         "Give a NIfTI file in one piece (.nii or .nii.gz).",
     )
+
+
+def _check_extensions(begin: bytes, stream: BinaryIO, size: int, order: str, name: str) -> None:
+    """What lies between the header and the voxels must be extensions, or nothing (NIfTI-1.1, extended header).
+
+    Args:
+        begin: what was read of it; `stream` goes on from there.
+        size: how many bytes it has. order: of the header's numbers, "<" or ">".
+
+    Raises:
+        StudyError: it is something else, so that the voxels do not begin where they are said to; or too much.
+    """
+    if size > MAX_EXTENSION_BYTES:
+        most = f"at most {MAX_EXTENSION_BYTES} are read"
+        raise StudyError(f"{name}: {size} bytes between its header and its voxels; {most}.", REMEDY)
+    between = begin + stream.read(size - len(begin))
+    at = _EXTENDER_BYTES
+    while between[:1] != b"\0" and at + 8 <= size:
+        length = int.from_bytes(between[at : at + 4], "little" if order == "<" else "big")
+        if length < 8 or at + length > size:
+            break
+        at += length
+    if rest := between[at:].strip(b"\0"):
+        raise StudyError(
+            f"{name}: {len(rest)} bytes before its voxels, by vox_offset, are no extension of its header.", REMEDY
+        )
 
 
 def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:

@@ -173,6 +173,8 @@ REFUSED: dict[str, tuple[bytes, tuple[Fact, ...]]] = {
     "without-its-own-checksum": (of_data(EIGHT, zlib.compress(ROWS)[:-1]), ("pixels", "PNG", 640)),
     "another-checksum": (of_data(EIGHT, zlib.compress(ROWS)[:-1] + b"x"), ("pixels", "PNG")),
     "beyond-its-palette": (png(EIGHT, chunk(b"PLTE", PALETTE[8:608]), header={"colour": 3}), ("colour", "PNG")),
+    "no-marker-before-its-scan": (jpeg(EIGHT).replace(b"\xff\xda", b"1\xda"), ("JPEG", "no JPEG marker")),
+    "no-scan": (jpeg(EIGHT)[: jpeg(EIGHT).index(b"\xff\xda")] + b"\xff\xd9", ("JPEG", "short", "scan")),
     "half-a-jpeg": (jpeg(EIGHT)[:-60] + b"\xff\xd9", ("JPEG", "last pixel")),
     "no-pixels": (SIGNATURE + SHORT[8:33] + chunk(b"IEND", b""), ("pixels", "PNG")),
     "no-header": (SIGNATURE + chunk(b"IEND", b""), ("PNG", "IHDR", "13 bytes")),

@@ -190,6 +190,10 @@ BAD_HEADERS: dict[str, tuple[Callable[[Any], None], tuple[Fact, ...]]] = {
     "colour": (put(datatype=128, bitpix=24), ("voxels", "u1")),
     "two files": (put(magic=b"ni1"), ("NIfTI", 348, "n+1")),
     "voxels before the header's end": (put(vox_offset=100), ("byte 100",)),
+    "voxels right behind the header": (put(vox_offset=350), ("byte 350",)),
+    "voxels at a part of a byte": (put(vox_offset=352.5), ("byte 352.5",)),
+    "voxels that begin later": (put(vox_offset=362), ("bytes before its voxels", "vox_offset", "extension")),
+    "voxels far away": (put(vox_offset=2.0**27), (2**27 - 348, 2**26)),
     "too few voxels": (
         put(dim=[3, 6, 5, 40, 1, 1, 1, 1], pixdim=[-1, 1.5, 1.25, 7.5, 1, 1, 1, 1]),
         ("240 bytes", 2400, "6 x 5 x 40"),
@@ -210,6 +214,24 @@ def test_a_bad_header_is_refused_in_words(tmp_path: Path, name: str, packed: boo
     with refused(StudyError, path.name, *facts) as caught:
         read_study(path, intensity="rescaled", modality="MR")
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image], ids=["nifti-1", "nifti-2"])
+@pytest.mark.parametrize("text", [b"short", b"x" * 1000], ids=len)
+@pytest.mark.parametrize("name", ["t2.nii", "t2.nii.gz"])
+def test_extensions_of_the_header_are_passed_over(name: str, text: bytes, kind: type, tmp_path: Path) -> None:
+    made = image(kind=kind)
+    made.header["vox_offset"] = 0
+    made.header.extensions.extend([nib.nifti1.Nifti1Extension(6, text), nib.nifti1.Nifti1Extension(4, text)])
+    path = save(made, tmp_path, name)
+    assert np.array_equal(read_study(path, intensity="rescaled").volume.values, VALUES)
+    data = gzip.decompress(path.read_bytes()) if name.endswith("gz") else path.read_bytes()
+    begin = 348 if kind is nib.Nifti1Image else 540
+    spoilt = data[:begin] + bytes(4) + data[begin + 4 :]  # says that there are none
+    for changed in (spoilt, data[: begin + 4] + b"\1\0\0\0" + data[begin + 8 :]):
+        path.write_bytes(gzip.compress(changed) if name.endswith("gz") else changed)
+        with refused(StudyError, name, "extension", "vox_offset"):
+            read_study(path, intensity="rescaled")
 
 
 @pytest.mark.parametrize(

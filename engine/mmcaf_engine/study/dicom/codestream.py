@@ -1,5 +1,7 @@
 """What a compressed frame says of itself, checked so that no decoder allocates or loops by a hostile one."""
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from pydicom.uid import (
@@ -35,7 +37,9 @@ _JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that start a frame (ISO/IEC 10918-1 table B.1; 0xF7 for JPEG-LS, ISO/IEC 14495-1)."""
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
 """Markers without a length."""
-_JPEG_SCAN = 0xDA
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
+"""With fill bytes before it (ISO/IEC 10918-1 B.1.1.2)."""
+JPEG_SCAN, JPEG_END = 0xDA, 0xD9
 _ALLOWED_FRAMES = {
     JPEGBaseline8Bit: (0xC0,),
     JPEGExtended12Bit: (0xC0, 0xC1),
@@ -153,24 +157,51 @@ def jpeg_header(frame: bytes, allowed: tuple[int, ...]) -> FrameHeader:
     if frame[:2] != b"\xff\xd8":
         raise DamagedError("no JPEG stream")
     _end(frame)
-    at, found, process = 2, [], 0
-    while (marker := _number(frame, at, 2) & 0xFF) != _JPEG_SCAN:
-        if frame[at] != 0xFF:
-            raise DamagedError(f"no JPEG marker {at} bytes into the stream")
+    found, process, near = [], 0, 0
+    for marker, body, _ in segments(frame):
         if marker in _JPEG_FRAMES:
             if marker not in allowed:
                 expected = " or ".join(f"0xFF{number:02X}" for number in allowed)
                 raise DamagedError(f"the JPEG process is 0xFF{marker:02X}; {expected} was expected")
-            process, rows, columns = marker, _number(frame, at + 5, 2), _number(frame, at + 7, 2)
-            found.append(FrameHeader(rows, columns, _number(frame, at + 9, 1), frame[at + 4]))
-        if marker == 0xFF:
-            at += 1
-        else:
-            at = at + 2 if marker in _JPEG_BARE else _next_segment(frame, at)
+            process = marker
+            rows, columns = _number(body, 1, 2), _number(body, 3, 2)
+            found.append(FrameHeader(rows, columns, _number(body, 5, 1), _number(body, 0, 1)))
+        elif marker == JPEG_SCAN:
+            near = _number(body, 1 + 2 * _number(body, 0, 1), 1) if process == _SOF55 else 0
+            break
+    else:
+        raise DamagedError("the JPEG stream is cut short: it ends before its first scan")
     if len(found) != 1:
         raise DamagedError(f"{len(found)} JPEG frame headers where one was expected")
-    near = _number(frame, at + 5 + 2 * _number(frame, at + 4, 1), 1) if process == _SOF55 else 0
     return replace(found[0], exact=process in (_SOF3, _SOF55) and near == 0)
+
+
+def segments(stream: bytes, begin: int = 2) -> Iterator[tuple[int, bytes, int]]:
+    """Every marker segment from `begin` on: the marker's second byte, what the segment holds, and where it ends.
+
+    To be left at a scan, behind which coded data lie; ends with the marker that ends the stream.
+
+    Raises:
+        DamagedError: something else than a marker stands there, or a segment is cut short.
+    """
+    at = begin
+    while True:
+        found = _JPEG_MARKER.match(stream, at)
+        if found is None:
+            raise DamagedError(f"no JPEG marker {at} bytes into the stream")
+        marker, at = found[1][0], found.end()
+        if marker == JPEG_END or marker in _JPEG_BARE:
+            yield marker, b"", at
+            if marker == JPEG_END:
+                return
+            continue
+        length = _number(stream, at, 2)
+        if length < 2:
+            raise DamagedError(f"a marker segment of {length} bytes")
+        if at + length > len(stream):
+            raise DamagedError("the compressed stream is cut short in its header")
+        yield marker, stream[at + 2 : at + length], at + length
+        at += length
 
 
 def without_padding(frame: bytes, syntax: UID) -> bytes:

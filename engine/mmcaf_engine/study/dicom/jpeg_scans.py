@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..faults import DamagedError
+from .codestream import JPEG_SCAN, segments
 
 Decode = Callable[[bytes], NDArray[np.integer]]
 
@@ -22,9 +23,8 @@ _FILL = {0x00, 0xFF}
 
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _RESTARTS = range(0xD0, 0xD8)
-_BARE = {0x01, *_RESTARTS}
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3}
-_LOSSLESS, _HUFFMAN, _SCAN, _INTERVAL, _END = 0xC3, 0xC4, 0xDA, 0xDD, 0xD9
+_LOSSLESS, _HUFFMAN, _INTERVAL = 0xC3, 0xC4, 0xDD
 _NO_CODE = 255
 _FILLER = bytes([0x55, 0xAA, 0x33, 0xCC, 0x0F, 0xF0, 0x69, 0x96]) * 4
 """Coded data of every kind of symbol; whatever decoder is short of data takes it for the image."""
@@ -79,36 +79,27 @@ def walk(stream: bytes) -> Stream:
     Raises:
         DamagedError: bytes between segments, a header of a wrong length, or restart markers that are not as announced.
     """
-    at, interval = 2, 0
+    at: int | None = 2
+    interval = 0
     frame: tuple[int, bytes] | None = None
     tables: dict[int, dict[int, int]] = {}
     scans: list[Scan] = []
-    while at < len(stream):
-        marker = _MARKER.match(stream, at)
-        if marker is None:
-            raise DamagedError(f"no JPEG marker {at} bytes into the stream")
-        code, at = marker[1][0], marker.end()
-        if code == _END:
-            break
-        if code in _BARE:
-            continue
-        length = int.from_bytes(stream[at : at + 2], "big")
-        body = stream[at + 2 : at + length]
-        if length < 2 or len(body) != length - 2:
-            raise DamagedError("a marker segment that is cut short")
-        at += length
-        if code in _FRAMES:
-            frame = code, body
-        elif code == _HUFFMAN:
-            tables |= _tables(body)
-        elif code == _INTERVAL:
-            interval = int.from_bytes(body, "big")
-        elif code == _SCAN:
-            if frame is None or len(body) < 6 or len(body) != 4 + 2 * body[0]:
-                raise DamagedError(f"a scan header of {len(body)} bytes")
-            scan, at = _scan(stream, at, body, tables)
-            _check_restarts(scan, interval, *frame)
-            scans.append(scan)
+    while at is not None:
+        begin, at = at, None
+        for code, body, end in segments(stream, begin):
+            if code in _FRAMES:
+                frame = code, body
+            elif code == _HUFFMAN:
+                tables |= _tables(body)
+            elif code == _INTERVAL:
+                interval = int.from_bytes(body, "big")
+            elif code == JPEG_SCAN:
+                if frame is None or len(body) < 6 or len(body) != 4 + 2 * body[0]:
+                    raise DamagedError(f"a scan header of {len(body)} bytes")
+                scan, at = _scan(stream, end, body, tables)
+                _check_restarts(scan, interval, *frame)
+                scans.append(scan)
+                break
     if frame is None or not scans:
         raise DamagedError("a JPEG stream without a scan")
     process, body = frame
