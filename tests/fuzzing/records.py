@@ -147,7 +147,8 @@ def _bundle(draw: Generator) -> dict[str, Any]:
         "entry": entries,
     }
     if draw.random() < 0.3:
-        document["link"] = [{"relation": "self", "url": f"{SERVER}/Patient/p/$everything"}]
+        url = _usual(draw, (f"{SERVER}/Patient/p/$everything",), ("http://[", "http:///", "https://a\u2100b/"))
+        document["link"] = [{"relation": "self", "url": url}]
     return document
 
 

@@ -67,7 +67,10 @@ def _reference(installed: Distribution, extra: str) -> tuple[str, ...]:
     url = origin.get("url")
     if not isinstance(url, str):
         return ()
-    address = urlsplit(url)
+    try:
+        address = urlsplit(url)
+    except ValueError:
+        return ()
     if address.scheme == "file" and "vcs_info" not in origin:
         path = Path(url2pathname(address.path))
         if not path.exists():

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from ..errors import RecordError, printable
 from .fhir_dates import Dated, read_moment, when
@@ -149,11 +149,19 @@ def _server(document: Resource) -> str:
     """The base that a search or an operation says it was answered by."""
     links = document.get("link")
     for link in links if isinstance(links, list) else []:
-        if isinstance(link, dict) and link.get("relation") == "self":
-            address = urlsplit(_text(link.get("url")))
-            if address.scheme in ("http", "https"):
-                return _cut_at_type(f"{address.scheme}://{address.netloc}{address.path}".rstrip("/"))
+        own = isinstance(link, dict) and link.get("relation") == "self"
+        if own and (address := _web_address(_text(link.get("url")))):
+            return _cut_at_type(f"{address.scheme}://{address.netloc}{address.path}".rstrip("/"))
     return ""
+
+
+def _web_address(url: str) -> SplitResult | None:
+    """A URL of http, in its parts; None where it is none."""
+    try:
+        address = urlsplit(url)
+    except ValueError:  # such as a bracket that is not closed
+        return None
+    return address if address.scheme in ("http", "https") else None
 
 
 def _cut_at_type(address: str) -> str:
@@ -168,7 +176,7 @@ def _cut_at_type(address: str) -> str:
 
 def _base(url: str) -> str:
     """The server's address in an absolute URL of a resource; empty where it is none."""
-    if urlsplit(url).scheme not in ("http", "https"):
+    if _web_address(url) is None:
         return ""
     parts = without_version(url).split("/")
     return "/".join(parts[:-2]) if len(parts) > 4 else ""

@@ -98,8 +98,8 @@ def test_from_an_address(origin: object, reference: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize(
     "origin",
-    [None, "no json", "[]", {"dir_info": {}}, {"url": "file:///gone", "dir_info": {}}, {"url": 7}],
-    ids=["index", "damaged", "list", "without-url", "folder-is-gone", "number"],
+    [None, "no json", "[]", {"dir_info": {}}, {"url": "file:///gone", "dir_info": {}}, {"url": 7}, {"url": "http://["}],
+    ids=["index", "damaged", "list", "without-url", "folder-is-gone", "number", "no-url"],
 )
 def test_without_a_source_its_requirements_are_named(origin: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Never the project's own name, which anyone can register with an index that does not hold it."""

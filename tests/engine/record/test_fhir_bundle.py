@@ -152,6 +152,14 @@ def test_a_search_says_by_its_link_which_server_it_is_of() -> None:
     assert kilograms(read(of({"reference": "https://b.example/Patient/p"}), url=None, link=link)) is None
 
 
+@pytest.mark.parametrize("url", ["http://[", "http://]/Patient/p", "//[", "https://a\u2100b/Patient/p"])
+def test_what_is_no_url_is_nobodys_address(url: str) -> None:
+    link = [{"relation": "self", "url": url}]
+    assert kilograms(read(of({"reference": "Patient/p"}), url=url, link=link)) == 70
+    assert kilograms(read(of({"reference": url}), link=link)) is None
+    assert kilograms(read(of({"reference": "Patient/p"}) | {"fullUrl": url})) == 70
+
+
 def test_relative_references_are_of_the_server_of_their_resource() -> None:
     entry = of({"reference": "Patient/p"}) | {"fullUrl": "https://b.example/fhir/Observation/1"}
     assert kilograms(read(entry, url=f"{SERVER}/Patient/p")) is None
