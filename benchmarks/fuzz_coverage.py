@@ -38,7 +38,7 @@ INSTRUMENTED = (
 TARGETS = ("study", "NIfTI", "picture", "record")
 Status = tuple[int, ...]
 """Executions, branches, features and inputs of the corpus, as libFuzzer counts them."""
-_STATUS = re.compile(r"#(\d+)\s+(?:INITED|DONE|NEW|REDUCE|pulse)\s+cov: (\d+) ft: (\d+) corp: (\d+)/")
+_STATUS = re.compile(r"#(\d+)\s+(INITED|DONE|NEW|REDUCE|pulse)\s+cov: (\d+) ft: (\d+) corp: (\d+)/")
 
 
 def main() -> int:
@@ -78,10 +78,11 @@ def follow(folder: Path, seconds: int) -> list[Status]:
         words = [sys.executable, __file__, *sys.argv[1:], "--worker", "--folder", str(folder), *bounds]
         words += [f"-artifact_prefix={folder}/findings/", str(folder / "corpus")]
         ran = subprocess.run(words, capture_output=True, text=True, check=False, errors="replace")
-        said = [tuple(map(int, line.groups())) for line in _STATUS.finditer(ran.stderr)]
-        if not said:
+        said = [(line[2], tuple(map(int, line.group(1, 3, 4, 5)))) for line in _STATUS.finditer(ran.stderr)]
+        begin = [status for what, status in said if what == "INITED"]
+        if not begin:
             raise SystemExit(f"atheris tried nothing:\n{ran.stderr[-4000:]}")
-        statuses += [said[0], said[-1]]
+        statuses += [begin[0], said[-1][1]]
         if ran.returncode:
             print(ran.stderr[-2500:])
     return statuses

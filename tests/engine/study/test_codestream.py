@@ -152,3 +152,15 @@ def test_a_step_for_each_subband(style: int, enough: int) -> None:
     for steps in (0, enough - 1):
         with pytest.raises(ValueError, match="quantisation steps"):
             refuse_costly_layout(with_steps(style, steps), JPEG2000Lossless)
+    sound = with_steps(style, enough)
+    again = segment(0x5C, bytes([style]) + bytes(enough))
+    tile = sound.index(b"\xff\x90")
+    for other in (
+        sound.replace(again, b""),
+        sound.replace(again, 2 * again),
+        sound.replace(again, again + segment(0x5D, bytes([0, style]) + bytes(enough))),
+        sound[: tile + 12] + again + sound[tile + 12 :],
+    ):
+        assert other != sound
+        with pytest.raises(ValueError):
+            refuse_costly_layout(other, JPEG2000Lossless)

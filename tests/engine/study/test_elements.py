@@ -148,6 +148,12 @@ def test_other_names_of_one_kind_are_read(tmp_path: Path) -> None:
     assert (read_study(put(file, tmp_path)).volume.values == VALUES[0]).all()
 
 
+def test_a_weight_that_is_written_as_a_tag_is_none(tmp_path: Path) -> None:
+    file = taken_apart(tmp_path, frames=False)
+    file.elements[place(file.elements, 0x00101030)].vr = b"AT"
+    assert read_study(put(file, tmp_path)).patient.weight is None
+
+
 def test_what_only_tells_series_apart_counts_as_absent(tmp_path: Path) -> None:
     file = taken_apart(tmp_path, frames=False)
     file.elements.insert(place(file.elements, SLOPE), Element(0x00200012, b"FD", struct.pack("<d", 7)))

@@ -32,7 +32,7 @@ _PADDING = {0x00, 0x20, 0xFF}
 _MAX_PADDING = 62
 _JPEG2000 = b"\xff\x4f\xff\x51"
 """SOC, then SIZ, which must follow it (ISO/IEC 15444-1 annex A.5.1)."""
-_COD, _COC, _QCD, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF5C, 0xFF90, 0xFF93
+_COD, _COC, _QCD, _QCC, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF5C, 0xFF5D, 0xFF90, 0xFF93
 _JPEG_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that start a frame (ISO/IEC 10918-1 table B.1; 0xF7 for JPEG-LS, ISO/IEC 14495-1)."""
 _JPEG_BARE = {0x01, *range(0xD0, 0xD9)}
@@ -93,7 +93,7 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
     right, bottom, _, _, width, height = (_number(frame, at, 4) for at in range(8, 32, 4))
     if not (width and height) or -(-right // width) * -(-bottom // height) > MAX_TILES:
         raise DamagedError(f"tiles of {width} x {height}; at most {MAX_TILES} tiles are read")
-    at, styles, levels, steps = 4 + _number(frame, 4, 2), 0, 0, 0
+    at, styles, levels, steps = 4 + _number(frame, 4, 2), 0, 0, []
     while (marker := _number(frame, at, 2)) != _SOT:
         if marker == _COD:
             style = frame[at + 4 : at + 2 + _number(frame, at + 2, 2)]
@@ -105,20 +105,20 @@ def refuse_costly_layout(frame: bytes, syntax: UID) -> None:
             if min(blocks + precincts) < MIN_BLOCK_LOG2:
                 raise DamagedError("code blocks or precincts of less than 16 x 16 samples")
             styles += 1
-        elif marker == _COC:
+        elif marker in (_COC, _QCC):
             raise DamagedError("a coding style of its own for the one component")
         elif marker == _QCD:
-            steps = _steps(frame[at + 4 : at + 2 + _number(frame, at + 2, 2)])
+            steps.append(_steps(frame[at + 4 : at + 2 + _number(frame, at + 2, 2)]))
         at = _next_segment(frame, at)
-    if styles != 1:
-        raise DamagedError(f"{styles} coding styles where one was expected")
-    if steps < 3 * levels + 1:
-        raise DamagedError(f"{max(steps, 0)} quantisation steps; {3 * levels + 1} were expected")
+    if styles != 1 or len(steps) != 1:
+        raise DamagedError(f"{styles} coding styles and {len(steps)} quantisations where one of each was expected")
+    if steps[0] < 3 * levels + 1:
+        raise DamagedError(f"{max(steps[0], 0)} quantisation steps; {3 * levels + 1} were expected")
     while _number(frame, at, 2) == _SOT:
         part, length = at, _number(frame, at + 6, 4)
         at += 12
         while (marker := _number(frame, at, 2)) != _SOD:
-            if marker in (_COD, _COC):
+            if marker in (_COD, _COC, _QCD, _QCC):
                 raise DamagedError("a coding style of its own for a tile")
             at = _next_segment(frame, at)
         if length == 0:  # up to the end of the codestream

@@ -31,6 +31,7 @@ _KINDS = {
     **dict.fromkeys(("UC", "UI", "UR", "UT"), "text"),
     **dict.fromkeys(("US", "SS", "UL", "SL", "UV", "SV"), "whole number"),
     **dict.fromkeys(("FL", "FD"), "real number"),
+    "AT": "tag",
 }
 """How values of a VR are written (PS3.5 6.2). Bytes of one kind that are read as another give any value at all."""
 _TWICE = "holds an element twice; each once was expected (PS3.5 7.1)"
