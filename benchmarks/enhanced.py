@@ -10,7 +10,6 @@ dcmread without pixels; and dcmread with each frame's place, orientation and spa
 volumes apart.
 """
 
-import argparse
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import usage
 from pydicom.dataset import Dataset, FileDataset
 from rows import environment, percentiles, write_rows
 
@@ -48,12 +48,13 @@ GROUPS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Write the files, read them in turn, write the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--files", type=int, default=21)
-    parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--runs", type=int, default=10)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    usage.add_outputs(asked, "--output")
+    asked.add_argument("--files", type=usage.count, default=21)
+    asked.add_argument("--frames", type=usage.count, default=40)
+    asked.add_argument("--runs", type=usage.count, default=10)
+    arguments = asked.parse_args()
+    usage.try_outputs(asked, [("--output", arguments.output)], force=arguments.force)
     facts = environment(["numpy", "pydicom"])
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -157,4 +158,4 @@ def compare(folder: Path, runs: int) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    main()
+    usage.run(main)

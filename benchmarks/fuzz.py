@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import usage
 from rows import environment, write_rows
 
 TESTS = Path(__file__).resolve().parents[1] / "tests"
@@ -53,15 +54,17 @@ class Kind:
 
 def main() -> int:
     """Run the cases, or one of them, and print what became of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", help="Of the cases, separated by commas; all by default.")
-    parser.add_argument("--case", type=int, help="Run this one alone, in this process.")
-    parser.add_argument("--keep", type=Path, help="With --case: write the damaged input there.")
-    parser.add_argument("--output", type=Path, help="A CSV table with a row for each kind, and one for all.")
-    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    asked = usage.parser(__doc__)
+    asked.add_argument("--cases", type=usage.count, default=20_000)
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--kinds", help="Of the cases, separated by commas; all by default.")
+    asked.add_argument("--case", type=int, help="Run this one alone, in this process.")
+    asked.add_argument("--keep", type=usage.path, help="With --case: write the damaged input there.")
+    usage.add_outputs(asked, "--output", required=False, help="A CSV table with a row for each kind, and one for all.")
+    asked.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    arguments = asked.parse_args()
+    if arguments.output is not None and arguments.worker is None:
+        usage.try_outputs(asked, [("--output", arguments.output)], force=arguments.force)
     if arguments.worker is not None:
         return work(arguments)
     if arguments.case is not None:
@@ -225,4 +228,4 @@ def _memory(name: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

@@ -23,6 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import usage
+
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = 40
 """Damaged inputs of each kind that the corpus begins with."""
@@ -43,13 +45,15 @@ _STATUS = re.compile(r"#(\d+)\s+(INITED|DONE|NEW|REDUCE|pulse)\s+cov: (\d+) ft: 
 
 def main() -> int:
     """Make the corpus, run atheris, write the row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--packages", type=Path, required=True, help="site-packages of the project's environment.")
-    parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--folder", type=Path, help="For the corpus and the findings; else a temporary one.")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
-    arguments, rest = parser.parse_known_args()
+    asked = usage.parser(__doc__)
+    asked.add_argument("--packages", type=Path, required=True, help="site-packages of the project's environment.")
+    asked.add_argument("--seconds", type=usage.count, default=600)
+    usage.add_outputs(asked, "--output")
+    asked.add_argument("--folder", type=usage.path, help="For the corpus and the findings; else a temporary one.")
+    asked.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    arguments, rest = asked.parse_known_args()
+    if not arguments.worker:
+        usage.try_outputs(asked, [("--output", arguments.output)], force=arguments.force)
     packages = str(arguments.packages.resolve())
     sys.path[:0] = [str(ROOT / name) for name in ("engine", "export", "cli", "kernels", "tests", "tests/engine")]
     sys.path.append(packages)
@@ -186,4 +190,4 @@ def work(folder: Path, words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    usage.run(main)

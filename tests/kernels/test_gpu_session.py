@@ -504,7 +504,9 @@ written.rename(sys.argv[1])
 subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"])
 """
 SESSION = """
-import os, pathlib, sys
+import os, pathlib, signal, sys
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # whatever has started the tests may ignore them
 sys.path.insert(0, sys.argv[1])
 import gpu_session, usage
 from gpu_session_plan import Step
