@@ -75,7 +75,7 @@ def main() -> int:
     rows = [row(arguments, name, kinds[name]) for name in sorted(kinds)]
     rows.append(row(arguments, "all", total(list(kinds.values()))) | {"seconds": f"{spent:.0f}"})
     for one in rows:
-        print({name: value for name, value in one.items() if name not in ("commit", "cpu", "versions")})
+        print({name: value for name, value in one.items() if name not in ("command", "commit", "cpu", "versions")})
     for finding in findings:
         print(finding)
     if arguments.output is not None:
@@ -207,6 +207,7 @@ def row(arguments: argparse.Namespace, name: str, kind: Kind) -> dict[str, str]:
         "slowest_s": f"{kind.slowest_s:.2f}",
         "most_mb": f"{kind.most_mb:.0f}",
         "seconds": f"{kind.seconds:.0f}",
+        "command": f"fuzz.py --cases {arguments.cases} --seed {arguments.seed}",
         **environment(PACKAGES),
     }
 

@@ -108,6 +108,7 @@ def report(arguments: argparse.Namespace, seeds: int, statuses: list[Status], fi
         "features": str(last_features),
         "corpus": str(corpus),
         "findings": str(findings),
+        "command": f"fuzz_coverage.py --seconds {arguments.seconds}",
         **environment(["atheris", "numpy", "pydicom", "nibabel", "imagecodecs"]),
     }
     print(row)
