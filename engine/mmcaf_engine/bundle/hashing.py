@@ -72,7 +72,7 @@ def copy_listed(
         OSError: it cannot be read.
     """
     digest, left = hashlib.sha256(), entry.size
-    # In two threads, since either takes about as long: a copy of a large network would cost its opening a third more.
+    # In two threads, since either takes about as long, and a session is not open before both are done.
     with ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
         while block := stream.read(min(_COPIED, left)):
             left -= len(block)
