@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +79,11 @@ def former_write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *,
 def import_all(scratch: Path, chosen: Iterable[Scenario]) -> None:
     """Import what the children need, so that none of them spends time on it, and start no thread."""
     sys.path.insert(0, str(TESTS))
-    import onnxruntime  # noqa: F401
-
-    import mmcaf_engine.checkup.kept  # noqa: F401
-    import tiny_bundle  # noqa: F401
-
-    names = {scenario.name for scenario in chosen}
-    if names != {"replace"}:
-        import openvino  # noqa: F401
-
-        import mmcaf_cli.infer
-        import mmcaf_cli.main
-        import mmcaf_cli.tune  # noqa: F401
+    needed = ["onnxruntime", "mmcaf_engine.checkup.kept", "tiny_bundle"]
+    if {scenario.name for scenario in chosen} != {"replace"}:
+        needed += ["openvino", "mmcaf_cli.infer", "mmcaf_cli.main", "mmcaf_cli.tune"]
+    for name in needed:
+        import_module(name)
     if any(scenario.torch for scenario in chosen):
         _import_torch(scratch)
 
@@ -107,11 +101,10 @@ def _import_torch(scratch: Path) -> None:
     from density_network import DensityConfig, DensityEntry, DensityNet
     from safetensors.torch import save_file
 
-    import mmcaf_cli.export
-    import mmcaf_cli.quantize  # noqa: F401
-    import mmcaf_export.precision.quantize  # noqa: F401
     from mmcaf_export.onnx_export import export_onnx
 
+    for name in ("mmcaf_cli.export", "mmcaf_cli.quantize", "mmcaf_export.precision.quantize"):
+        import_module(name)
     framework.set_num_threads(1)
     framework.manual_seed(0)
     network, entry = DensityNet(DensityConfig()).eval(), DensityEntry()

@@ -198,7 +198,7 @@ def use_former() -> None:
     modules = [mmcaf_engine.bundle.bundle]
     modules += [sys.modules[name] for name in _WRITERS if name in sys.modules]
     for module in modules:
-        module.write_bundle = former_write_bundle  # type: ignore[attr-defined]
+        vars(module)["write_bundle"] = former_write_bundle
 
 
 def tell(name: str, tally: Tally) -> None:
