@@ -278,6 +278,7 @@ def test_variables(
     monkeypatch: pytest.MonkeyPatch,
     variable: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # A cache is made where a relative path leads.
     (tmp_path / EVIL).write_text("")
     for value in (EVIL, str(tmp_path / EVIL), f"~{EVIL}"):
         monkeypatch.setenv(variable, value)

@@ -1,6 +1,7 @@
 """Ending an answer: by token and by deadline, at every stage and while a session opens; and no thread is left.
 
-What is slow is made so; how long the end takes is measured from the moment when the work is to end to the return.
+What is slow is made so; how long the end takes is measured from the moment when the work is to end to the return. The
+machine's own pauses only ever lengthen it, so that the least of three counts.
 """
 
 import os
@@ -100,6 +101,14 @@ def one_window(monkeypatch: pytest.MonkeyPatch) -> Slow:
     return Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 2.0)
 
 
+def ends_soon(attempt: Callable[[], float], limit: float = WITHIN) -> None:
+    """Holds that an attempt, which gives back how many seconds its end took, ends within the limit in one of three."""
+    taken: list[float] = []
+    while len(taken) < 3 and not (taken and taken[-1] < limit):
+        taken.append(attempt())
+    assert taken[-1] < limit, taken
+
+
 def until(error: type[MmcafError], reached: threading.Event, work: Callable[[CancelToken], object]) -> float:
     """Seconds from the moment at which work is cancelled, once `reached`, to its return."""
     token, moment = CancelToken(), [0.0]
@@ -124,13 +133,15 @@ def until(error: type[MmcafError], reached: threading.Event, work: Callable[[Can
 def test_cancelled_at_each_stage_of_one_call(
     stage: Callable[[pytest.MonkeyPatch], Slow], study: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = stage(monkeypatch)
-    taken = until(
-        CancelledError,
-        slow.reached,
-        lambda token: infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", cancel=token),
-    )
-    assert taken < WITHIN
+    def cancelled() -> float:
+        with monkeypatch.context() as patch:
+            return until(
+                CancelledError,
+                stage(patch).reached,
+                lambda token: infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", cancel=token),
+            )
+
+    ends_soon(cancelled)
 
 
 @posix
@@ -144,16 +155,31 @@ def test_cancelled_while_a_record_or_a_report_is_waited_for(
     writer = os.open(fifo, os.O_RDWR) if begun else None  # RDWR, so that opening it does not wait for the reader.
     if writer is not None:
         os.write(writer, b'{"sex": ')
-    watched = Slow(monkeypatch, files, "read_stream", 0.0)
     work: dict[str, Callable[[CancelToken], object]] = {
         "record": lambda token: infer(study, fifo, bundle=tiny_bundle, backend="onnxruntime", cancel=token),
         "report": lambda token: _limited(token, lambda: read_report(fifo)),
     }
+
+    def cancelled() -> float:
+        with monkeypatch.context() as patch:
+            return until(CancelledError, Slow(patch, files, "read_stream", 0.0).reached, work[given])
+
     try:
-        assert until(CancelledError, watched.reached, work[given]) < WITHIN
+        ends_soon(cancelled)
     finally:
         if writer is not None:
             os.close(writer)
+
+
+def past_deadline(study: Path, record: Path | dict[str, object], bundle: Path) -> float:
+    """Seconds from a deadline, before which nothing comes back, to the return."""
+    ends = time.monotonic() + 0.4
+    with refused(DeadlineError, "0.4 s") as caught:
+        infer(study, record, bundle=bundle, backend="onnxruntime", deadline=0.4)
+    assert caught.value.exit_code == 124
+    late = time.monotonic() - ends
+    assert late >= 0
+    return late
 
 
 def _limited(token: CancelToken, work: Callable[[], object]) -> object:
@@ -164,10 +190,7 @@ def _limited(token: CancelToken, work: Callable[[], object]) -> object:
 @posix
 def test_a_deadline_while_a_record_is_waited_for(study: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    started = time.monotonic()
-    with refused(DeadlineError, "0.4 s"):
-        infer(study, tmp_path / "fifo", bundle=tiny_bundle, backend="onnxruntime", deadline=0.4)
-    assert 0.4 <= time.monotonic() - started < 0.4 + WITHIN
+    ends_soon(lambda: past_deadline(study, tmp_path / "fifo", tiny_bundle))
 
 
 @posix
@@ -197,27 +220,41 @@ def test_cancelled_while_the_network_runs(
     with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
         answerer = Answerer(session)
         expected = answerer.answer(study, RECORD).result.logit
-        with monkeypatch.context() as patch:
-            slow = stage(patch)
-            taken = until(CancelledError, slow.reached, lambda token: answerer.answer(study, RECORD, cancel=token))
-        assert taken < WITHIN
-        assert answerer.answer(study, RECORD).result.logit == expected, "the session is of no use any more"
+
+        def cancelled() -> float:
+            with monkeypatch.context() as patch:
+                slow = stage(patch)
+                taken = until(CancelledError, slow.reached, lambda token: answerer.answer(study, RECORD, cancel=token))
+            assert answerer.answer(study, RECORD).result.logit == expected, "the session is of no use any more"
+            return taken
+
+        ends_soon(cancelled)
 
 
 @pytest.mark.parametrize("stage", [opening, self_test], ids=lambda stage: stage.__name__)
 def test_a_session_whose_opening_is_cancelled(
     stage: Callable[[pytest.MonkeyPatch], Slow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = load_bundle(make_tiny_bundle(tmp_path / "new.mmcaf", name=f"opened for {stage.__name__}"))
-    closed = []
-    monkeypatch.setattr(OnnxRuntimeBackend, "_close", lambda self: closed.append(self))
-    slow = stage(monkeypatch)
-    taken = until(CancelledError, slow.reached, lambda token: open_session(bundle, backend="onnxruntime", cancel=token))
-    assert taken < WITHIN
-    ends = time.monotonic() + STARTED
-    while not closed and time.monotonic() < ends:
-        time.sleep(0.01)
-    assert len(closed) == 1, "what was opened after the caller had left was not released"
+    attempts = iter(range(3))
+
+    def cancelled() -> float:
+        name = f"{stage.__name__} {next(attempts)}"  # Of another name, for a self-test that passed is not done again.
+        bundle = load_bundle(make_tiny_bundle(tmp_path / f"{name}.mmcaf", name=name))
+        closed: list[object] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(OnnxRuntimeBackend, "_close", lambda self: closed.append(self))
+            taken = until(
+                CancelledError,
+                stage(patch).reached,
+                lambda token: open_session(bundle, backend="onnxruntime", cancel=token),
+            )
+            ends = time.monotonic() + STARTED
+            while not closed and time.monotonic() < ends:
+                time.sleep(0.01)
+        assert len(closed) == 1, "what was opened after the caller had left was not released"
+        return taken
+
+    ends_soon(cancelled)
 
 
 @pytest.mark.parametrize("stage", [read, decode, opening], ids=lambda stage: stage.__name__)
@@ -225,11 +262,7 @@ def test_a_deadline(
     stage: Callable[[pytest.MonkeyPatch], Slow], study: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage(monkeypatch)
-    started = time.monotonic()
-    with refused(DeadlineError, "0.4 s") as caught:
-        infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", deadline=0.4)
-    assert 0.4 <= time.monotonic() - started < 0.4 + WITHIN
-    assert caught.value.exit_code == 124
+    ends_soon(lambda: past_deadline(study, RECORD, tiny_bundle))
 
 
 def test_waiting_for_another_caller_ends_too_and_the_other_is_left_alone(
@@ -251,10 +284,14 @@ def test_waiting_for_another_caller_ends_too_and_the_other_is_left_alone(
         other.start()
         try:
             assert reached.wait(STARTED)
-            started = time.monotonic()
-            with pytest.raises(DeadlineError):
-                answerer.answer(study, RECORD, deadline=0.5)
-            assert time.monotonic() - started < 0.5 + WITHIN
+
+            def waiting() -> float:
+                started = time.monotonic()
+                with pytest.raises(DeadlineError):
+                    answerer.answer(study, RECORD, deadline=0.5)
+                return time.monotonic() - started - 0.5
+
+            ends_soon(waiting)
             assert interrupted == []
         finally:
             released.set()
@@ -327,13 +364,20 @@ def test_a_runtime_is_asked_to_stop(backend: str, tmp_path: Path) -> None:
         started = time.monotonic()
         expected = opened.infer({"square": square})["logit"]
         whole = time.monotonic() - started
-        started = time.monotonic()
-        with pytest.raises(DeadlineError), limited(deadline=0.1):
-            opened.infer({"square": square})
-        assert time.monotonic() - started < 0.1 + WITHIN
-        with opened._turns.lock:  # Whoever comes next gets it now.
-            assert time.monotonic() - started < 0.1 + WITHIN + whole / 2
-        assert opened.infer({"square": square})["logit"] == expected
+        free: list[float] = []
+
+        def stopped() -> float:
+            started = time.monotonic()
+            with pytest.raises(DeadlineError), limited(deadline=0.1):
+                opened.infer({"square": square})
+            returned = time.monotonic()
+            with opened._turns.lock:  # Whoever comes next gets it now.
+                free.append(time.monotonic() - started - 0.1)
+            assert opened.infer({"square": square})["logit"] == expected
+            return returned - started - 0.1
+
+        ends_soon(stopped)
+        assert min(free) < WITHIN + whole / 2, free
 
 
 def _chain(side: int, layers: int) -> onnx.ModelProto:
