@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from backends_here import backends
+from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.bundle import hashing
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.cache.engines import ENGINES
@@ -184,6 +185,19 @@ def test_weights_beside_a_model_answer_as_those_within(tiny_bundle: Path, backen
     forget_engines()
     with refused(BundleError, "tiny.mmcaf", f"{MODEL}.data", "SHA-256"):
         answer(tiny_bundle, backend)
+
+
+def test_what_was_loaded_from_other_weights_is_released(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, weights = with_weights_beside((tiny_bundle / MODEL).read_bytes(), f"{MODEL}.data")
+    forge(tiny_bundle, MODEL, model)
+    forge(tiny_bundle, f"{MODEL}.data", weights)
+    (tiny_bundle / f"{MODEL}.data").write_bytes(weights[::-1])
+    bundle = load_bundle(tiny_bundle)
+    released: list[OnnxRuntimeBackend] = []
+    monkeypatch.setattr(OnnxRuntimeBackend, "_close", lambda self: released.append(self))
+    with refused(BundleError, "tiny.mmcaf", f"{MODEL}.data", "SHA-256"):
+        open_session(bundle, backend="onnxruntime", threads=1)
+    assert len(released) == 1 and not released[0].is_open
 
 
 PLACES: dict[str, Callable[[Path], tuple[str, Path]]] = {

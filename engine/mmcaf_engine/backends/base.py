@@ -4,7 +4,7 @@ import mmap
 import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
@@ -133,8 +133,11 @@ class Backend(Runtime, ABC):
         """
 
         def load() -> None:
-            with self.reading():
-                self._open()
+            with ExitStack() as undo:
+                with self.reading():
+                    self._open()
+                    undo.callback(self._close)
+                undo.pop_all()
 
         return self._load("loading", load)
 
@@ -143,7 +146,7 @@ class Backend(Runtime, ABC):
         """`model` may be read until the block ends: of a bundle, it is a copy of its own meanwhile.
 
         Raises:
-            BundleError: it is damaged or altered.
+            BundleError: it is damaged or altered; of weights, at the end of the block.
         """
         if self.hold is None:
             yield

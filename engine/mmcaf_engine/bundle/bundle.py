@@ -32,6 +32,7 @@ from ..outputs import (
 from ..strict_json import parse_json
 from .hashing import (
     COPY_AGAIN,
+    check_copy,
     check_digest,
     check_file,
     clone_listed,
@@ -110,10 +111,22 @@ class Bundle:
         Raises:
             BundleError, UsageError: as `open`.
         """
+        self.clone(name, folder)()
+
+    def clone(self, name: str, folder: Path) -> Callable[[], None]:
+        """As `copy`, but the hash is left to be checked.
+
+        Returns:
+            What checks the copy: it raises a BundleError if that is not what the manifest lists.
+
+        Raises:
+            BundleError, UsageError: as `open`.
+        """
         target, entry = folder / name, self._entry(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._reading(name) as stream:
-            clone_listed(stream, target, name, entry, shown=self.folder, remedy=self._remedy)
+            clone_listed(stream, target, name, entry, shown=self.folder)
+        return lambda: check_copy(target, name, entry, shown=self.folder, remedy=self._remedy)
 
     def sealed(self) -> bytes:
         """The bytes of the manifest, of which `sha256` is the hash.

@@ -1,4 +1,7 @@
-"""Files that a manifest lists: of the listed size and SHA-256, or refused; and copies of which that is known."""
+"""Files that a manifest lists: of the listed size and SHA-256, or refused; and copies of which that is known.
+
+What is hashed is the copy, or what is written to it: whoever may change a listed file cannot change its copy.
+"""
 
 import hashlib
 import os
@@ -85,22 +88,28 @@ def copy_listed(
     check_digest(digest.hexdigest(), name, entry, shown=shown, remedy=remedy)
 
 
-def clone_listed(
-    stream: BinaryIO,
-    target: Path,
-    name: str,
-    entry: FileEntry,
-    *,
-    shown: Path,
-    remedy: Remedy | str = COPY_AGAIN,
-) -> None:
-    """As `copy_listed`, to a new file, whose blocks are the other's until one of them is changed, where that can be."""
+def clone_listed(stream: BinaryIO, target: Path, name: str, entry: FileEntry, *, shown: Path) -> None:
+    """Copy a listed file to a new one, as fast as the system can; what the copy holds is still to be checked.
+
+    Its blocks are the other's until one of them is changed, where the file system can do that.
+
+    Raises:
+        UsageError: there is no room for it.
+        OSError: it cannot be read.
+    """
     with _writing(name, shown):
         output = create(target)
     with output:
-        if not share_blocks(stream, output):
-            return copy_listed(stream, output, name, entry, shown=shown, remedy=remedy)
-    return check_digest(file_sha256(target), name, entry, shown=shown, remedy=remedy)
+        if share_blocks(stream, output) or _copied_by_the_system(stream, output, entry.size):
+            return
+        output.seek(0)
+        left = entry.size
+        while block := stream.read(min(_COPIED, left)):
+            left -= len(block)
+            with _writing(name, shown):
+                output.write(block)
+        with _writing(name, shown):
+            output.flush()
 
 
 def check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
@@ -112,6 +121,15 @@ def check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: 
     if file.is_symlink() or not file.is_file():
         raise _missing(name, entry, shown, remedy)
     _check_size(file.stat().st_size, name, entry, shown, remedy)
+
+
+def check_copy(copy: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
+    """Refuse a copy that does not hold what is listed.
+
+    Raises:
+        BundleError: it holds something else.
+    """
+    check_digest(file_sha256(copy), name, entry, shown=shown, remedy=remedy)
 
 
 def check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
@@ -134,6 +152,20 @@ def share_blocks(stream: BinaryIO, output: BinaryIO) -> bool:
 
         ioctl(output.fileno(), _FICLONE, stream.fileno())
     except (ImportError, OSError):
+        return False
+    return True
+
+
+def _copied_by_the_system(stream: BinaryIO, output: BinaryIO, size: int) -> bool:
+    """Whether the system copied it, without passing the bytes through this process; False: nobody may have."""
+    at = 0
+    try:
+        while at < size:
+            copied = os.sendfile(output.fileno(), stream.fileno(), at, size - at)
+            if copied == 0:
+                break
+            at += copied
+    except (AttributeError, OSError):  # Not between files on this system, or a fault, which a plain copy then tells.
         return False
     return True
 

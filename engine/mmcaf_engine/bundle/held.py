@@ -1,13 +1,16 @@
-"""A network's files while a runtime loads them: copies in a private folder, each hashed while it was copied.
+"""A network's files while a runtime loads them: copies in a private folder, of which each is hashed.
 
 What a runtime opens by its path may be another file by then, or may name further files to read. So it is given a path
 in a folder that is this process's own, where the model lies with the weights that the manifest lists for it, and
-nothing else. A file that a runtime has mapped outlives its name; on Windows, which keeps both, a later run removes it.
+nothing else. Models are hashed before they are parsed, weights, which are but numbers, while they are loaded: what was
+loaded from others is refused before it is ever run. A file that a runtime has mapped outlives its name; on Windows,
+which keeps both, a later run removes it.
 """
 
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,7 +30,7 @@ class Held:
         self._lock = threading.Lock()
         self._readers = 0
         self._folder: Path | None = None
-        self._copied: set[str] = set()
+        self._checked: dict[str, Future[None]] = {}
 
     @contextmanager
     def reading(self, model: Path) -> Iterator[Path]:
@@ -37,31 +40,40 @@ class Held:
             model: where the bundle has it.
 
         Raises:
-            BundleError: a file is missing, damaged or altered, or the model names weights that are not listed.
+            BundleError: a file is missing, damaged or altered, or the model names weights that are not listed; of
+                weights, at the end of the block, whatever was raised in it. What was loaded is then of no use.
             UsageError: there is no room for a copy.
         """
+        name = model.relative_to(self._bundle.folder).as_posix()
         with self._lock:
             folder = self._folder = self._folder or _new_folder()
             self._readers += 1
         try:
-            with self._lock:
-                copy = self._hold(folder, model.relative_to(self._bundle.folder).as_posix())
-            yield copy
+            with ThreadPoolExecutor(1, thread_name_prefix="hash") as beside:
+                with self._lock:
+                    checks = self._hold(folder, name, beside)
+                try:
+                    yield folder / name
+                finally:
+                    for check in checks:
+                        check.result()
         finally:
             with self._lock:
                 self._readers -= 1
                 if not self._readers:
                     remove(folder)
-                    self._folder, self._copied = None, set()
+                    self._folder, self._checked = None, {}
 
-    def _hold(self, folder: Path, model: str) -> Path:
+    def _hold(self, folder: Path, model: str, beside: ThreadPoolExecutor) -> list[Future[None]]:
+        """Copy what is not there yet; the checks of the model's weights, which may still run."""
         bundle = self._bundle
-        for name in model_files(bundle.manifest, self._precision, model):
-            if name not in self._copied:
-                bundle.copy(name, folder)
-                self._copied.add(name)
+        files = model_files(bundle.manifest, self._precision, model)
+        for name in files:
+            if name not in self._checked:
+                self._checked[name] = beside.submit(bundle.clone(name, folder))
+        self._checked[model].result()
         check_weights(folder, bundle.manifest, self._precision, model, shown=bundle.shown)
-        return folder / model
+        return [self._checked[name] for name in files]
 
 
 def _new_folder() -> Path:

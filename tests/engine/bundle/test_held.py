@@ -1,5 +1,7 @@
 """What a runtime is given to read: copies of listed files, hashed while they were copied, in a folder of its own."""
 
+import errno
+import os
 import shutil
 import stat
 from collections.abc import Callable
@@ -11,10 +13,10 @@ import pytest
 from mmcaf_engine.bundle import hashing
 from mmcaf_engine.bundle.bundle import BUNDLES, Bundle, load_bundle
 from mmcaf_engine.bundle.held import Held
-from mmcaf_engine.errors import BundleError, UsageError
+from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.outputs.leftovers import staging_path, sweep
 from refusals import refused
-from tampering import tampered
+from tampering import forge, tampered, with_weights_beside
 
 MODEL, WEIGHTS = "model.onnx", "model.onnx.data"
 
@@ -97,6 +99,74 @@ def test_where_the_file_system_can_the_blocks_are_shared_and_hashed(
         assert model.read_bytes() == given
     monkeypatch.setattr(hashing, "share_blocks", cloned(tampered(given)))
     with refused(BundleError, MODEL, "SHA-256"), held(bundle):
+        pass
+
+
+@pytest.fixture
+def with_weights(tiny_bundle: Path) -> Path:
+    model, weights = with_weights_beside((tiny_bundle / MODEL).read_bytes(), WEIGHTS)
+    forge(tiny_bundle, MODEL, model)
+    forge(tiny_bundle, WEIGHTS, weights)
+    return tiny_bundle
+
+
+def turn_round(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[::-1])
+
+
+@pytest.mark.parametrize("raised", [None, BackendError("refused by the runtime")], ids=["loaded", "refused"])
+def test_weights_that_are_others_are_told_of_whatever_the_runtime_makes_of_them(
+    raised: Exception | None, with_weights: Path, cache: Path
+) -> None:
+    turn_round(with_weights / WEIGHTS)
+    with refused(BundleError, "tiny.mmcaf", WEIGHTS, "SHA-256"), held(load_bundle(with_weights)):
+        if raised is not None:
+            raise raised
+    assert not left(cache)
+
+
+def test_a_model_that_is_another_is_refused_before_anything_reads_it(with_weights: Path, cache: Path) -> None:
+    turn_round(with_weights / MODEL)
+    given: list[Path] = []
+    with refused(BundleError, "tiny.mmcaf", MODEL, "SHA-256"), held(load_bundle(with_weights)) as model:
+        given.append(model)
+    assert not given and not left(cache)
+
+
+def test_a_second_reader_is_told_as_the_first(with_weights: Path) -> None:
+    turn_round(with_weights / WEIGHTS)
+    bundle = load_bundle(with_weights)
+    both = Held(bundle, "fp32")
+    one, another = both.reading(bundle.folder / MODEL), both.reading(bundle.folder / MODEL)
+    with refused(BundleError, WEIGHTS, "SHA-256"), one, refused(BundleError, WEIGHTS, "SHA-256"), another:
+        pass
+
+
+def in_pieces(output: int, given: int, at: int, count: int) -> int:
+    """Of seven bytes, as the system may copy less than it was asked to."""
+    return os.write(output, os.pread(given, min(count, 7), at))
+
+
+def after_some(output: int, given: int, at: int, count: int) -> int:
+    if at:
+        raise OSError(errno.EINVAL, "not between these files")
+    return in_pieces(output, given, at, count)
+
+
+@pytest.mark.parametrize("copies", [None, in_pieces, after_some], ids=["not at hand", "in pieces", "not to its end"])
+def test_however_the_system_copies(copies: Any, with_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if copies is None:
+        monkeypatch.delattr(os, "sendfile", raising=False)
+    else:
+        monkeypatch.setattr(os, "sendfile", copies, raising=False)
+    with held(load_bundle(with_weights)) as model:
+        for name in (MODEL, WEIGHTS):
+            assert model.with_name(name).read_bytes() == (with_weights / name).read_bytes()
+
+
+def test_a_file_cut_short_while_it_is_copied(with_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sendfile", lambda output, given, at, count: 0 if at else os.write(output, b"x"))
+    with refused(BundleError, MODEL, "SHA-256"), held(load_bundle(with_weights)):
         pass
 
 
