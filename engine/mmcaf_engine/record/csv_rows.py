@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import MmcafError, RecordError, Remedy
-from .encode import fold
-
-PATIENT_ID_KEY = "patient_id"
+from .encode import PATIENT_ID_KEY, field_key, fold
 
 _SEPARATORS = (",", ";", "\t", "|")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 _HEADER_BYTES = 65536
 """The first line of a table is looked for within these."""
+_HINT = re.compile(r"sep=[,;\t|](?=[\r\n])", re.IGNORECASE)
 _EXAMPLE = "The first line names the fields, such as patient_id,sex,age."
 
 
@@ -29,7 +28,7 @@ class Columns:
 
     def known(self, header: list[str]) -> int:
         """How many of these cells name one."""
-        return sum(fold(cell) in self.numbers | self.texts | {PATIENT_ID_KEY} for cell in header)
+        return sum(field_key(cell) in self.numbers | self.texts | {PATIENT_ID_KEY} for cell in header)
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ def is_table(data: bytes, columns: Columns) -> bool:
         line = data[:_HEADER_BYTES].decode("utf-8-sig", errors="strict" if len(data) <= _HEADER_BYTES else "ignore")
     except UnicodeDecodeError:
         return False
-    return any(columns.known(_cells(_first(line), separator)) for separator in _SEPARATORS)
+    first = _first(_without_hint(line))
+    return any(columns.known(_cells(first, separator)) for separator in _SEPARATORS)
 
 
 def read_row(data: bytes, name: str, columns: Columns, choice: Choice) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -59,7 +59,7 @@ def read_row(data: bytes, name: str, columns: Columns, choice: Choice) -> tuple[
             message quotes a cell.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = _without_hint(data.decode("utf-8-sig"))
     except UnicodeDecodeError as failure:
         raise RecordError(
             f"{name}: not UTF-8 text (byte 0x{data[failure.start]:02x} at offset {failure.start}).",
@@ -70,7 +70,7 @@ def read_row(data: bytes, name: str, columns: Columns, choice: Choice) -> tuple[
     _, header = next(rows, (0, []))
     if not columns.known(header):
         raise RecordError(f"{name}: line 1 names no field of this record; a table was expected.", _EXAMPLE)
-    keys = [fold(cell) for cell in header]
+    keys = [field_key(cell) for cell in header]
     identified = keys.index(PATIENT_ID_KEY) if PATIENT_ID_KEY in keys else None
     matching: list[tuple[int, list[str]]] = []
     only: list[str] = []
@@ -137,7 +137,13 @@ def _value(key: str, cell: str, columns: Columns, name: str) -> Any:
 
 
 def _first(text: str) -> str:
-    return text.lstrip("\ufeff\r\n ").partition("\n")[0].rstrip("\r")
+    return re.split(r"[\r\n]", text.lstrip("\ufeff\r\n "), maxsplit=1)[0]
+
+
+def _without_hint(text: str) -> str:
+    """A table without the line sep=; before it, by which Excel knows the separator."""
+    begin = text.lstrip("\ufeff\r\n ")
+    return begin[5:] if _HINT.match(begin) else text
 
 
 def _cells(line: str, separator: str) -> list[str]:

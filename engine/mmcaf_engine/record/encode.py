@@ -8,6 +8,8 @@ from typing import Any
 from ..manifest import CategoryField, NumberField, TableField
 from .codings.tables import spellings
 
+PATIENT_ID_KEY = "patient_id"
+
 
 class UnusableValueError(Exception):
     """One field's value cannot be used; the text is the reason."""
@@ -92,6 +94,12 @@ def _in_range(number: float, entry: NumberField, expected: str) -> float:
     if not entry.minimum <= number <= entry.maximum:
         raise UnusableValueError(f"{number:g} {entry.unit} came, {expected}")
     return number
+
+
+def field_key(text: str) -> str:
+    """As `fold`, the name of a key of a record or of a column: PatientID, as DICOM spells it, is patient_id."""
+    folded = fold(text)
+    return PATIENT_ID_KEY if folded == "patientid" else folded
 
 
 def fold(text: str) -> str:

@@ -8,14 +8,15 @@ Which resource holds which field is declared in the manifest; see FHIR R4 sectio
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
 from ..cancel import check
-from ..errors import RecordError
+from ..errors import RecordError, printable
 from ..manifest import FhirObservation, TableField
 from .codings.tables import Question, Table, question_of, system_of
+from .fhir_about import focus_of, other_question, several_tumours, site_of
 from .fhir_bundle import Entry, Resource, listed, read_bundle
 from .fhir_latest import Value, latest_value
 from .fhir_report import USABLE_REPORTS, find_report
@@ -67,8 +68,7 @@ def flatten_fhir(
     subject = Subject(entries, name)
     if found := fit(subject.resource).wrong:
         notes.warnings.append(f"the record's Patient: {found} is not of the type that FHIR R4 gives it.")
-    if any(link.get("type") == "replaced-by" for link in listed(subject.resource, "link")):
-        notes.warnings.append("the record's Patient says that another has replaced it.")
+    notes.warnings += subject.doubts(study_date)
     observed = [*entries, *contained_observations(entries, notes)]
     own = _own(observed, "Observation", subject, notes)
     observations = _by_code(with_components(own, notes), notes)
@@ -77,10 +77,13 @@ def flatten_fhir(
         reports = [entry.resource for entry in _own(entries, "DiagnosticReport", subject, notes)]
         report = find_report(reports, name, study_date, notes)
     values: dict[str, Any] = {}
+    stages: list[Value] = []
     for entry in fields:
-        value = _find(entry, subject.resource, observations, name, study_date, notes)
+        value = _find(entry, subject.resource, observations, name, study_date, notes, stages)
         if value is not None:
             values[entry.name] = value
+    if told := several_tumours(stages):
+        notes.warnings.append(told)
     current, former = subject.identifiers(study_date)
     return FlatRecord(values, current, former, notes, report)
 
@@ -154,12 +157,14 @@ def _find(
     name: str,
     study_date: date | None,
     notes: Notes,
+    stages: list[Value],
 ) -> Any:
+    """A field's value; what there is of T, N and M is added to `stages`."""
     source = entry.fhir
     if source is None:
         return None
     if isinstance(source, FhirObservation):
-        return _observed(entry, source, observations, study_date, notes)
+        return _observed(entry, source, observations, study_date, notes, stages)
     if source.element == "gender":
         gender = patient.get("gender")
         if gender in ("other", "unknown"):
@@ -170,13 +175,19 @@ def _find(
 
 
 def _observed(
-    entry: TableField, source: FhirObservation, observations: _ByCode, study_date: date | None, notes: Notes
+    entry: TableField,
+    source: FhirObservation,
+    observations: _ByCode,
+    study_date: date | None,
+    notes: Notes,
+    stages: list[Value],
 ) -> Any:
     """The latest value under the first of the codes that has one."""
     found: list[Value] = []
     for code in source.codes:
         asked = question_of(code)
         values = _values(entry, source, asked, observations, notes, told=not found)
+        stages += values if asked[0].letter else []
         taken = latest_value(entry, code, asked[1], values, study_date, notes, told=not found)
         found += [] if taken is None else [taken]
     if not found:
@@ -188,6 +199,8 @@ def _observed(
             f"{entry.name} was taken from LOINC {first.code}; the record has another value under "
             f"{', '.join(differing)}."
         )
+    if first.reading.doubt:
+        notes.warnings.append(f"{entry.name}: {first.reading.doubt}.")
     if first.reading.note:
         notes.remarks.append(f"{entry.name}: {first.reading.note}.")
     return first.reading.value
@@ -219,7 +232,11 @@ def _values(
         if reading.value is not None and one.refused:
             refused[one.refused] += 1
         elif reading.value is not None:
-            values.append(Value(question.loinc, reading, one.entry.dated))
+            if other := other_question(one.resource, question):
+                doubt = f"its observation also has the LOINC code {printable(other, 20)}, which asks another question"
+                reading = replace(reading, doubt=reading.doubt or doubt)
+            about = focus_of(one.entry.resource), site_of(one.entry.resource)
+            values.append(Value(question.loinc, reading, one.entry.dated, *about))
         elif reading.refused:
             refused[reading.refused] += 1
         else:

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..errors import RecordError, printable
 from .fhir_dates import Dated, read_moment, when
+from .fhir_whole import refuse_withdrawn, told_of_the_rest
 from .notes import Notes
 
 Resource = dict[str, Any]
@@ -67,13 +68,18 @@ def read_bundle(document: Resource, name: str, notes: Notes) -> list[Entry]:
     given = document.get("entry")
     every = given if isinstance(given, list) else []
     entries = [entry for entry in every if isinstance(entry, dict)]
+    refuse_withdrawn(entries, name)
+    notes.warnings += told_of_the_rest(document, entries)
     server = _server(document)
     found = [
         Entry(entry["resource"], url := _text(entry.get("fullUrl")), _base(url) or server)
         for entry in entries
-        if isinstance(entry.get("resource"), dict)
+        if isinstance(entry.get("resource"), dict) and not _deletes(entry)
     ]
-    bare = sum(not {"request", "response"}.isdisjoint(entry) and "resource" not in entry for entry in entries)
+    bare = sum(
+        _deletes(entry) or (not {"request", "response"}.isdisjoint(entry) and "resource" not in entry)
+        for entry in entries
+    )
     untyped = sum(not isinstance(one.resource.get("resourceType"), str) for one in found)
     if lost := len(every) - len(found) - bare + untyped:
         notes.warnings.append(f"{lost} of {len(every)} entries of the FHIR Bundle hold no resource of FHIR's form.")
@@ -139,10 +145,16 @@ def _deleted(entries: list[Resource]) -> dict[str, int]:
     """Type and id of what a history says was deleted -> the place of that in it."""
     found: dict[str, int] = {}
     for at, entry in enumerate(entries):
-        request = entry.get("request")
-        if isinstance(request, dict) and request.get("method") == "DELETE":
+        if _deletes(entry):
+            request = entry["request"]
             found.setdefault("/".join(_text(request.get("url")).partition("?")[0].rstrip("/").split("/")[-2:]), at)
     return found
+
+
+def _deletes(entry: Resource) -> bool:
+    """Whether it says that a resource was, or is to be, deleted; what it may hold of that no longer counts."""
+    request = entry.get("request")
+    return isinstance(request, dict) and request.get("method") == "DELETE"
 
 
 def _server(document: Resource) -> str:

@@ -16,11 +16,15 @@ OLDEST_DAYS = 1826
 
 @dataclass(frozen=True)
 class Value:
-    """One usable value. code: the LOINC code of the question that it answers."""
+    """One usable value. code: the LOINC code of the question that it answers. focus, site: what it is about; see
+    `fhir_about`.
+    """
 
     code: str
     reading: Reading
     dated: Dated
+    focus: tuple[str, ...] = ()
+    site: tuple[str, ...] = ()
 
     @property
     def moment(self) -> Moment | None:

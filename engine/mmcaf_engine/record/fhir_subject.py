@@ -51,6 +51,19 @@ class Subject:
                 (former if _is_former(one, study_date) else current)[value] = None
         return tuple(current), tuple(value for value in former if value not in current)
 
+    def doubts(self, study_date: date | None) -> list[str]:
+        """Warnings on what the Patient says of its own record."""
+        told = []
+        if any(link.get("type") == "replaced-by" for link in listed(self.resource, "link")):
+            told.append("the record's Patient says that another has replaced it.")
+        if self.resource.get("active") is False:
+            told.append("the record's Patient says that it is no longer in use (active is false).")
+        died = read_moment(self.resource.get("deceasedDateTime"))
+        if died is not None and study_date is not None and died.last_day < study_date:
+            days = (study_date - died.last_day).days
+            told.append(f"the record's Patient died {days} days before the study.")
+        return told
+
     def owns(self, entry: Entry) -> bool:
         """Whether a resource, and what contains it, is of the patient, or says nobody's name."""
         if entry.holder is not None and not self._owns_holder(entry.holder):

@@ -39,6 +39,7 @@ class Reading:
 
     value: as the flat record would hold it; None where there is none. meaning: of a coded one, by its table.
     refused: why a value that is there is not taken. absent: what it has in place of one. note: on how it was read.
+    doubt: what may make it another value; a warning where it is taken.
     """
 
     value: Any = None
@@ -46,6 +47,7 @@ class Reading:
     refused: str = ""
     absent: str = ""
     note: str = ""
+    doubt: str = ""
 
 
 def read_value(
@@ -59,6 +61,8 @@ def read_value(
     given = [key for key in observation if key.startswith("value") and observation[key] is not None]
     if observation.get("dataAbsentReason") is not None:
         return Reading(refused="has a value and says that there is none") if given else Reading(absent=_NOTHING)
+    if len(given) > 1:
+        return Reading(refused=f"has {len(given)} values, of which FHIR R4 has one")
     quantity, concept = observation.get("valueQuantity"), observation.get("valueCodeableConcept")
     if isinstance(quantity, dict):
         return _quantity(entry, quantity)
@@ -104,6 +108,9 @@ def _quantity(entry: TableField, quantity: Resource) -> Reading:
             return Reading(
                 refused=f"has the unit {printable(unit, 20)}, and the code {printable(code, 20)}, which is another"
             )
+        if factors[0] is not None and factors[1] is None:
+            doubt = f"its unit {printable(unit, 20)} is not known here, and its code {printable(code, 20)} was taken"
+            return Reading({"value": number, "unit": code}, doubt=doubt)
     return Reading({"value": number, "unit": printable(named, 20)})
 
 

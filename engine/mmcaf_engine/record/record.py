@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ..errors import RecordError, Remedy
 from ..manifest import Impute, TableField, TableSpec, TextSpec
 from ..volume import PatientHeader
-from .csv_rows import PATIENT_ID_KEY, Choice, Columns
+from .csv_rows import Choice, Columns
 from .document import RecordSource, read_document
-from .encode import UnusableValueError, encode, fold, json_type
+from .encode import PATIENT_ID_KEY, UnusableValueError, encode, field_key, fold, json_type
 from .fhir import flatten_fhir
 from .notes import Notes
 from .report import read_report
@@ -153,16 +153,25 @@ def _validate(
                 cuts[entry.cut.condition(entry.name)] = entry.cut.indicator(own)
         except UnusableValueError as reason:
             problems.append(f"{entry.name}: {reason}")
+    strange = _strange(given)
+    warnings += strange
     if problems:
         count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
+        why = Notes([*strange, *notes.warnings], notes.remarks).explain()
         raise RecordError(
-            f"{name}: {count} not usable. {'; '.join(problems)}. {notes.explain()}", "Correct the record and run again."
+            f"{name}: {count} not usable. {'; '.join(problems)}. {why}",
+            "Correct the record and run again.",
         )
-    if given:
-        named = ", ".join(repr(key[:MAX_SHOWN_KEY]) for key in sorted(given)[:MAX_SHOWN_KEYS])
-        more = f" and {len(given) - MAX_SHOWN_KEYS} more" if len(given) > MAX_SHOWN_KEYS else ""
-        warnings.append(f"the record's {named}{more} mean nothing to this network; ignored.")
     return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts, remarks=tuple(notes.remarks))
+
+
+def _strange(given: dict[str, Any]) -> list[str]:
+    """A warning that names the keys of a record that mean nothing to the network."""
+    if not given:
+        return []
+    named = ", ".join(repr(key[:MAX_SHOWN_KEY]) for key in sorted(given)[:MAX_SHOWN_KEYS])
+    more = f" and {len(given) - MAX_SHOWN_KEYS} more" if len(given) > MAX_SHOWN_KEYS else ""
+    return [f"the record's {named}{more} mean nothing to this network; ignored."]
 
 
 def contradictions(record: Record, spec: TableSpec | None, header: PatientHeader) -> tuple[str, ...]:
@@ -217,7 +226,7 @@ def _patient_id(raw: Any, name: str) -> tuple[str, ...]:
 def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, value in document.items():
-        folded = fold(key)
+        folded = field_key(key)
         if folded in given:
             raise RecordError(f"{name}: two keys spell the same field: {key!r}.", "Keep one of them.")
         given[folded] = value

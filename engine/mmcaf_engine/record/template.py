@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..manifest import CategoryField, Impute, TableField, TableSpec, TextSpec
-from .csv_rows import PATIENT_ID_KEY
+from .encode import PATIENT_ID_KEY
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

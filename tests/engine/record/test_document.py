@@ -165,3 +165,24 @@ def test_of_a_stream_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
     with refused(RecordError, "fifo", "more than", MAX_RECORD_BYTES):
         read_record(fifo, SPEC)
     writer.join(10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [TABLE.replace("\n", "\r"), "sep=,\r\n" + TABLE.replace("\n", "\r\n"), "\ufeffsep=;\n" + TABLE.replace(",", ";")],
+    ids=["line-ends-of-old", "separator-named", "separator-named-after-a-mark"],
+)
+def test_tables_as_spreadsheets_write_them(text: str, tmp_path: Path) -> None:
+    assert read(text, patient="A-1").values == read_record(GOOD, SPEC).values
+
+
+@pytest.mark.parametrize("key", ["PatientID", "patient id", "patientid", "Patient-ID"])
+def test_another_spelling_of_the_identifier_is_the_identifier(key: str) -> None:
+    assert read_record({**GOOD, key: "B-2"}, SPEC).patient_ids == ("B-2",)
+    assert read(TABLE.replace("patient_id", key), patient="007").patient_ids == ("007",)
+
+
+def test_a_refusal_names_the_columns_that_mean_nothing() -> None:
+    """A misspelled one is why a field is missing."""
+    with refused(RecordError, "age", "missing", "'age_(years)' mean nothing"):
+        read("sex,age (years),t_stage\nF,60,1\n")

@@ -30,13 +30,15 @@ _TAG = re.compile(r"\s*\((?:finding|qualifier value|observable entity|disorder|s
 class Question:
     """What an Observation is about: its LOINC code, and codes that ask the same.
 
-    same: of SNOMED CT. also: of LOINC, of the same quantity. letter: of TNM, else empty.
+    same: of SNOMED CT. also: of LOINC, of the same quantity. letter: of TNM, else empty. narrower: of LOINC, those that
+        an observation may have beside it, for how it was measured or told.
     """
 
     loinc: str
     same: tuple[str, ...] = ()
     also: tuple[str, ...] = ()
     letter: str = ""
+    narrower: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,11 @@ def _known() -> _Known:
         )
         for one in document["questions"]:
             question = Question(
-                one["loinc"], tuple(one.get("snomed", ())), tuple(one.get("also", ())), one.get("letter", "")
+                one["loinc"],
+                tuple(one.get("snomed", ())),
+                tuple(one.get("also", ())),
+                one.get("letter", ""),
+                tuple(one.get("narrower", ())),
             )
             questions[question.loinc] = question, table
     document = _load("systems")
