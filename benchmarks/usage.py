@@ -5,7 +5,9 @@ package is missing.
 """
 
 import argparse
+import errno
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +20,7 @@ from typing import Literal, NoReturn
 ROOT = Path(__file__).resolve().parents[1]
 ENDED, WRONG_USAGE, UNAVAILABLE = 128, 2, 6
 """Exit statuses: the first with the number of the signal that ended the program."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 for _package in ("kernels", "engine", "export"):  # where only the repository lies; what is installed comes first
@@ -137,11 +140,38 @@ def exporter_missing() -> str | None:
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """A script's work as a program; a signal ends it as `sys.exit` would, so that what it started ends too."""
+    """A script's work as a program; a signal ends it as `sys.exit` would, so that what it started ends too.
+
+    A full disk is said in one line, and a reader of the output that has gone ends it as it ends other programs.
+    """
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
-    sys.exit(main())
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still wants to write there
+        sys.exit(ENDED + signal.SIGPIPE)
+    except OSError as failure:
+        if failure.errno not in _FULL:
+            raise
+        print(f"{failure.filename or 'the output'}: cannot be written: {failure.strerror}", file=sys.stderr)
+        sys.exit(WRONG_USAGE)
+    sys.exit(status)
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Exit with one line where what the block writes at a place cannot be written.
+
+    Not with an exception that those who leave out a case that fails would take for one of the case.
+    """
+    try:
+        yield
+    except OSError as failure:
+        print(f"{place}: cannot be written: {failure.strerror}", file=sys.stderr)
+        raise SystemExit(WRONG_USAGE) from None
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 from mmcaf_engine.demo import LIVER_LABELS
-from mmcaf_export.export import export_bundle
 
 HERE = Path(__file__).parent
 VOCABULARY = str(HERE / "chest_studies" / "vocabulary.txt")
@@ -54,6 +53,8 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--force", action="store_true", help="replace what is there")
     options = parser.parse_args()
+    from mmcaf_export.export import export_bundle
+
     report = export_bundle(
         checkpoint(options.network), options.output, settings=settings(options.network), force=options.force
     )

@@ -6,10 +6,10 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from examples.chest_studies.studies import SPLITS
-from safetensors.torch import save
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def parser(description: str | None, folder: Path) -> argparse.ArgumentParser:
@@ -27,6 +27,9 @@ def parser(description: str | None, folder: Path) -> argparse.ArgumentParser:
 
 def write_weights(folder: Path, state: Mapping[str, Tensor], seed: int, metadata: Mapping[str, str]) -> None:
     """Write weights.safetensors whole or not at all; `metadata` is what the exporter reads besides the weights."""
+    from examples.chest_studies.studies import SPLITS
+    from safetensors.torch import save
+
     said = {
         **metadata,
         "training": "synthetic chest studies; a demonstration, not a medical device",

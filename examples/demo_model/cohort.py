@@ -1,4 +1,4 @@
-"""The demo's cohorts: which seeds belong to which split, cached studies, table features."""
+"""The demo's cohorts: cached studies, table features."""
 
 from __future__ import annotations
 
@@ -18,14 +18,9 @@ from mmcaf_engine.manifest import PreprocessingSpec, TableSpec
 from mmcaf_engine.record.record import read_record
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+from splits import SPLITS
 
 SLICES, SIZE = 12, 192
-SPLITS: dict[str, range] = {
-    "encoder": range(700),  # trains the image branch
-    "fusion": range(10_000, 10_800),  # trains the heads, on features the image branch has not fitted
-    "validation": range(20_000, 20_200),  # every choice is made here
-    "test": range(40_000, 40_600),  # looked at once, by evaluate.py
-}
 _MANIFEST = MmcafEntry().manifest(MmcafConfig(slices=SLICES, size=SIZE))
 PREPROCESSING = PreprocessingSpec.model_validate(_MANIFEST["preprocessing"])
 TABLE = TableSpec.model_validate(_MANIFEST["table"])

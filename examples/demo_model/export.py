@@ -7,7 +7,6 @@ import argparse
 from pathlib import Path
 
 from mmcaf_engine.bundle.default import demo_bundle
-from mmcaf_export.export import export_bundle
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
 SETTINGS = {
@@ -30,6 +29,8 @@ SETTINGS = {
 def main() -> None:
     """Replace the bundle in the engine's package."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    from mmcaf_export.export import export_bundle
+
     print(export_bundle(CHECKPOINT, demo_bundle(), settings=SETTINGS, force=True).summary())
 
 

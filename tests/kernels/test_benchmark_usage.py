@@ -23,21 +23,24 @@ SCRIPTS = [path for path in BENCHMARKS.glob("*.py") if '__name__ == "__main__"' 
 OF_ROWS = ("cmasg", "cpu", "dicom_read", "gpu", "kernels", "kills", "network_variants", "spans", "study")
 OF_A_GPU = ("gpu", "kernels", "network_variants", "single_calls")
 EVERY_HELP = """
-import contextlib, io, json, runpy, subprocess, sys
+import contextlib, io, json, os, runpy, subprocess, sys
+
+HEAVY = ("torch", "triton", "onnx", "pycuda", "safetensors", "tokenizers", "onnxscript", "onnxruntime")
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "triton", "onnx", "pycuda"):
+        if name.partition(".")[0] in HEAVY:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 def refuse(*given, **more):
     raise AssertionError(f"{given} is started")
 
 sys.meta_path.insert(0, Missing())
-sys.path.insert(0, sys.argv[1])
+sys.path[0:1] = [sys.argv[1], sys.argv[2]]
 subprocess.Popen.__init__ = refuse
 found = {}
-for file in sys.argv[2:]:
+for file in sys.argv[3:]:
+    sys.path[0] = os.path.dirname(file) or sys.path[0]
     sys.argv = [file, "--help"]
     said = io.StringIO()
     try:
@@ -51,22 +54,23 @@ print(json.dumps(found))
 """
 
 
-def test_every_script_tells_of_itself_without_torch_triton_onnx_and_pycuda() -> None:
+def of_the_examples() -> list[str]:
+    """Every script of examples/, as it is run: those that share a folder with others are modules."""
+    scripts = [path for path in (ROOT / "examples").rglob("*.py") if '"__main__"' in path.read_text(encoding="utf-8")]
+    shared = [path for path in scripts if "from examples." in path.read_text(encoding="utf-8")]
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in shared]
+    return [*map(str, sorted({*scripts} - {*shared})), *sorted(modules)]
+
+
+def test_every_script_tells_of_itself_without_what_it_works_with() -> None:
     """And starts no other program for it."""
-    asked = [*map(str, SCRIPTS), str(ROOT / "examples" / "pycuda" / "answer.py"), "mmcaf_kernels.aot"]
-    command = [sys.executable, "-c", EVERY_HELP, str(BENCHMARKS), *asked]
+    asked = [*map(str, SCRIPTS), *of_the_examples(), "mmcaf_kernels.aot"]
+    command = [sys.executable, "-c", EVERY_HELP, str(BENCHMARKS), str(ROOT), *asked]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(ran.stdout)
-    assert len(asked) > 15 and found.keys() == set(asked)
+    assert len(asked) > 25 and found.keys() == set(asked)
     assert {file: code for file, (code, said) in found.items() if code != 0 or "usage: " not in said} == {}
     assert found["mmcaf_kernels.aot"][1].count("may be repeated; default: all") == 2
-
-
-def test_no_example_works_where_it_is_asked_what_it_does() -> None:
-    """Those beside PyCUDA's need torch even to be imported, so that their help is not asked for here."""
-    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "examples").rglob("*.py")}
-    scripts = {path: text.partition("def main(")[2] for path, text in sources.items() if '"__main__"' in text}
-    assert len(scripts) > 6 and [path.name for path, text in scripts.items() if "parse_args(" not in text] == []
 
 
 def test_every_script_is_ended_by_a_signal_with_what_it_started() -> None:
@@ -81,6 +85,37 @@ def test_every_script_is_ended_by_a_signal_with_what_it_started() -> None:
         started.stdout.readline()  # the child runs, and holds the pipe open while it does
         started.terminate()
         assert started.stdout.read() == b"" and started.wait(60) == 143
+
+
+@pytest.mark.parametrize(
+    ("work", "status", "words"),
+    [
+        ("print('a table')", 2, "the output: cannot be written: No space left on device\n"),
+        ("open('/dev/full', 'w', buffering=1).write('a row\\n')", 2, "the output: cannot be written: No space left"),
+        ("open('/nowhere')", 1, "FileNotFoundError"),
+    ],
+    ids=["stdout", "file", "another fault"],
+)
+def test_a_full_disk_is_said_in_one_line(work: str, status: int, words: str) -> None:
+    """Another fault of the system has its traceback: it may be ours."""
+    code = f"import usage; usage.run(lambda: {work} and None)"
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", code]
+        ran = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False)
+    assert ran.returncode == status and words in ran.stderr, ran.stderr
+    assert ("Traceback" in ran.stderr) == (status == 1) and (status == 1 or ran.stderr.count("\n") == 1)
+
+
+def test_a_reader_that_has_gone_ends_a_script_as_others() -> None:
+    code = "import usage; usage.run(lambda: [print('row ' * 1000) for _ in range(100)] and None)"
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as started:
+        assert started.stdout is not None and started.stderr is not None
+        started.stdout.close()
+        assert started.stderr.read() == b"" and started.wait(60) == 141
 
 
 @pytest.fixture
