@@ -4,14 +4,14 @@ import os
 import re
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
 from mmcaf_engine.checkup.check import Check
 from mmcaf_engine.checkup.doctor import CHOICE, examine
-from mmcaf_engine.errors import BackendError, Remedy, UsageError, paragraph
+from mmcaf_engine.errors import BackendError, Remedy, UsageError
 
 from .console import is_verbose, to_json
 from .report import Report
@@ -32,7 +32,7 @@ def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report
     Args:
         quick: check that the installation is healthy, instead of listing what it can do.
         bundle: check this one.
-        every: a line for each finding, instead of one screen.
+        every: every finding in full, in the order of what is looked at, instead of one screen.
     """
     if bundle is not None and not quick:
         raise UsageError("--bundle is for the quick check.", Remedy("Add it", option="quick_check"))
@@ -49,7 +49,9 @@ def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report
     verdict = {"healthy": not problems} if quick else {}
     columns = shutil.get_terminal_size((_WIDEST, _ROWS)).columns
     report.give(
-        lambda: "\n".join(lines(findings, quick) if quick or every else screen(findings, columns, full=is_verbose())),
+        lambda: "\n".join(
+            lines(findings, columns, quick) if quick or every else screen(findings, columns, full=is_verbose())
+        ),
         lambda: to_json({**verdict, "findings": [finding.to_dict() for finding in findings]}),
     )
     if problems:
@@ -57,13 +59,10 @@ def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report
         raise BackendError(f"{said}: {', '.join(problems)}.", "See the list above.")
 
 
-def lines(findings: Sequence[Check], quick: bool = False) -> list[str]:
-    """One line for each finding."""
-    width = 26 if quick else 40
-    shown = [
-        f"{_MARKS[one.status]:8}{one.area:16}{one.subject:{width}}{paragraph(one.detail, advice(one.remedies))}"
-        for one in findings
-    ]
+def lines(findings: Sequence[Check], columns: int, quick: bool = False) -> list[str]:
+    """Every finding with its remedies, broken between words as those of `screen`."""
+    columns = _bounded(columns)
+    shown = [line for one in findings for line in _finding(one, one.detail, one.remedies, columns)]
     healthy = quick and all(one.status != "problem" for one in findings)
     return [*shown, "healthy"] if healthy else shown
 
@@ -77,7 +76,7 @@ def screen(findings: Sequence[Check], columns: int, *, full: bool = False) -> li
     Args:
         full: leave nothing out, neither for want of room nor because it was said before, but remedies.
     """
-    columns = min(max(columns, _NARROWEST), _WIDEST)
+    columns = _bounded(columns)
     blocks = list(_blocks(findings, columns, full=full))
     room = max(_ROWS, -(-_ROWS * 80 // columns))
     all_fit = sum(_rows(block.lines, columns) for block in blocks) <= room
@@ -91,6 +90,10 @@ def screen(findings: Sequence[Check], columns: int, *, full: bool = False) -> li
         else:
             left_out += block.findings
     return [*shown, f"and {left_out} more, with -v"] if left_out else shown
+
+
+def _bounded(columns: int) -> int:
+    return min(max(columns, _NARROWEST), _WIDEST)
 
 
 def _rows(lines: Sequence[str], columns: int) -> int:
@@ -116,10 +119,7 @@ def _blocks(findings: Sequence[Check], columns: int, *, full: bool) -> Iterator[
         detail = "" if one.status == "note" and one.detail in said and not full else one.detail
         remedies = [remedy for remedy in dict.fromkeys(one.remedies) if remedy not in advised]
         if detail or remedies:
-            between = ": " if detail and one.subject else " " if detail else ""
-            shown = _wrapped(f"{_MARKS[one.status]:{_INDENT}}{_label(one)}{between}{detail}", columns, "")
-            shown += [line for remedy in remedies for line in _remedy(remedy, columns)]
-            yield _Block(shown, _urgency(one) <= _MENDS, count)
+            yield _Block(_finding(one, detail, remedies, columns), _urgency(one) <= _MENDS, count)
         said += f" {one.detail}"
         advised |= {*remedies}
 
@@ -155,6 +155,14 @@ def _is_well(one: Check) -> bool:
 
 def _label(one: Check) -> str:
     return one.area if one.subject in ("", one.area) else f"{one.area} {one.subject}"
+
+
+def _finding(one: Check, detail: str, remedies: Iterable[Remedy], columns: int) -> list[str]:
+    """The lines of a finding, of which so much is said."""
+    label = one.area if detail.startswith(f"{one.subject}: ") else _label(one)  # A path, for one, is not said twice.
+    between = ": " if detail and one.subject else " " if detail else ""
+    shown = _wrapped(f"{_MARKS[one.status]:{_INDENT}}{label}{between}{detail}", columns, "")
+    return [*shown, *(line for remedy in remedies for line in _remedy(remedy, columns))]
 
 
 def _named(one: Check) -> str:

@@ -353,7 +353,7 @@ def doctor(
     bundle: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="With --quick-check: this one. Default: as mmcaf-infer.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="A line for each finding, instead of one screen.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every finding in full, instead of one screen.")] = False,
     json: Json = False,
     output: Output = None,
     force: Force = False,

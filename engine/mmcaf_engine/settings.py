@@ -10,6 +10,8 @@ from typing import Any
 from .errors import Remedy, UsageError
 from .files import read_bounded, reading
 
+CONFIG_NAME = "config.toml"
+
 SWITCHES = ("require_signature", "allow_older_release")
 """Settings that are true or false; false without any."""
 
@@ -94,6 +96,25 @@ def read_settings() -> Settings:
     )
 
 
+def fault() -> tuple[str, UsageError] | None:
+    """What keeps `read_settings` from answering: the setting of a wrong variable, else CONFIG_NAME; and the error."""
+    try:
+        read_settings()
+    except UsageError as failure:
+        wrong = (name for name in KEYS if _is_wrong(name, failure))
+        return next(wrong, CONFIG_NAME), failure
+    return None
+
+
+def _is_wrong(name: str, failure: UsageError) -> bool:
+    """Whether the failure is that of a setting's variable."""
+    try:
+        _of_variable(name, os.environ.get(f"MMCAF_{name.upper()}", ""))
+    except UsageError as found:
+        return str(found) == str(failure)
+    return False
+
+
 def debug() -> bool:
     """Whether $MMCAF_DEBUG asks for the trace of a bug."""
     return bool(os.environ.get("MMCAF_DEBUG"))
@@ -126,7 +147,7 @@ def config_file() -> Path | None:
         base = _folder(None, "Library", "Application Support")
     else:
         base = _folder("XDG_CONFIG_HOME", ".config")
-    return None if base is None else base / "mmcaf-infer" / "config.toml"
+    return None if base is None else base / "mmcaf-infer" / CONFIG_NAME
 
 
 def _default_cache() -> Path | None:

@@ -101,8 +101,7 @@ def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatc
     monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_missing", lambda: "not built; no compiler")
     outcome = run("mmcaf", "doctor", "--all")
     assert outcome.code == 0
-    (line,) = (line for line in outcome.out.splitlines() if "processor kernels" in line)
-    assert line.startswith("note") and "not built; no compiler" in line
+    assert "note backend processor kernels: not built; no compiler" in " ".join(outcome.out.split())
 
 
 def test_doctor_as_json(run: Command) -> None:
@@ -180,9 +179,8 @@ def test_doctor_says_how_to_install_what_is_missing(
         return "1.0"
 
     monkeypatch.setattr("mmcaf_engine.checkup.doctor.version", version)
-    listed = run("mmcaf", "doctor", "--all").out.splitlines()
-    [line] = [line for line in listed if line.split()[1:3] == ["package", package]]
-    assert line.endswith(f"{said}. Install it: {install}")
+    listed = " ".join(run("mmcaf", "doctor", "--all").out.split())
+    assert f" package {package}: {said} Install it: {install} " in listed
     assert install in run("mmcaf", "doctor").out
 
 
@@ -190,8 +188,9 @@ def test_doctor_lists_every_finding_or_one_screen(run: Command) -> None:
     """What is not well, and its commands, stands in both."""
     listed, screen = run("mmcaf", "doctor", "--all").out, run("mmcaf", "doctor").out
     findings = json.loads(run("mmcaf", "doctor", "--json").out)["findings"]
-    assert len(listed.splitlines()) == len(findings) > len(screen.splitlines())
-    assert max(map(len, screen.splitlines())) <= 100
+    of_a_finding = [line for line in listed.splitlines() if not line.startswith("    ")]
+    assert len(of_a_finding) == len(findings) > len(screen.splitlines())
+    assert all(len(line) <= 100 or len(line.split()) <= 2 for line in [*listed.splitlines(), *screen.splitlines()])
     words, in_full = (" ".join(text.split()) for text in (screen, run("mmcaf", "doctor", "-v").out))
     for one in findings:
         if one["status"] != "ok" and one["area"] != "precision":

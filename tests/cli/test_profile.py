@@ -431,8 +431,9 @@ def test_quick_check_of_a_bundle_that_is_named(
     assert outcome.code == 0, outcome.out + outcome.err
     for said in ("2 golden cases within", "recorded now", "disk of the cache", "memory"):
         assert said in outcome.out
-    outcome = run("mmcaf", "doctor", "--quick-check", "--bundle", tmp_path / "nowhere.mmcaf")
-    assert outcome.code == 6 and "no such bundle" in outcome.out
+    nowhere = tmp_path / "nowhere.mmcaf"
+    outcome = run("mmcaf", "doctor", "--quick-check", "--bundle", nowhere)
+    assert outcome.code == 6 and f"PROBLEM bundle: {nowhere}: no such bundle" in " ".join(outcome.out.split())
 
 
 def test_bundle_is_for_the_quick_check(run: Command, tiny_bundle: Path) -> None:

@@ -3,14 +3,13 @@
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .. import __version__
 from ..errors import MmcafError, Remedy, program
 from ..machine.installation import install_command, install_package
-from ..settings import home_folder, read_settings
 from .check import Check, Status
+from .configured import shown, trusted, values
 
 if TYPE_CHECKING:
     from ..backends.registry import Backends
@@ -34,7 +33,7 @@ def examine() -> list[Check]:
     from ..backends.registry import Backends
 
     backends = Backends()
-    settings = _settings()
+    settings = values()
     readable = all(one.status != "problem" for one in settings)
     return [
         *_machine(),
@@ -44,7 +43,7 @@ def examine() -> list[Check]:
         *_precisions(backends),
         *_decoders(),
         *settings,
-        *(_trusted() if readable else ()),
+        *(trusted() if readable else ()),
         *(_cache() if readable else ()),  # What cannot be read is said once.
         *_bundle(backends, readable),
     ]
@@ -133,42 +132,6 @@ def _decoders() -> list[Check]:
     ]
 
 
-def _settings() -> list[Check]:
-    """Every setting, and what has set it."""
-    try:
-        settings = read_settings()
-    except MmcafError as failure:
-        return [Check.refused("settings", "settings", "problem", failure)]
-    if settings.config is None:
-        found = Check("settings", "config.toml", "note", "none can be: this user has no home folder")
-    else:
-        absent = "" if settings.config.exists() else ", absent"
-        found = Check("settings", "config.toml", "ok", f"{_shown(settings.config)}{absent}")
-    values: dict[str, str] = {
-        "bundle": "the demonstration" if settings.bundle is None else _shown(settings.bundle),
-        "cache": "none: this user has no home folder" if settings.cache is None else _shown(settings.cache),
-        "cache_limit": f"{settings.cache_limit / 2**20:.0f} MiB of engines",
-        "open_timeout": f"{settings.open_timeout} s for a network's first opening",
-        "require_signature": "only bundles that a trusted key has signed" if settings.require_signature else "no",
-        "allow_older_release": "yes" if settings.allow_older_release else "no",
-    }
-    return [
-        found,
-        *(Check("settings", name, "ok", f"{value} ({settings.origins[name]})") for name, value in values.items()),
-    ]
-
-
-def _trusted() -> list[Check]:
-    """The keys whose signatures are taken."""
-    from ..bundle.trusted import read_store
-
-    try:
-        names = [one.name for one in read_store().keys]
-    except MmcafError as failure:
-        return [Check.refused("settings", "trusted keys", "problem", failure)]
-    return [Check("settings", "trusted keys", "ok", ", ".join(names) or "none")]
-
-
 def _cache() -> list[Check]:
     from ..cache.cache import OTHER_FOLDER
     from ..cache.engines import ENGINES
@@ -205,7 +168,7 @@ def _bundle(backends: "Backends", readable: bool) -> list[Check]:
             Check.refused("bundle", "default", "problem", failure),
             *_without_bundle("there is a sound bundle"),
         ]
-    origin = f"{_shown(default.path)} ({default.source})"
+    origin = f"{shown(default.path)} ({default.source})"
     kind = "demonstration, " if bundle.manifest.demonstration else ""
     return [
         Check("bundle", bundle.manifest.name, "ok", f"{kind}all hashes match, {origin}"),
@@ -279,8 +242,3 @@ def _claims(bundle: "Bundle", backends: "Backends") -> list[Check]:
                 said = f"says that it runs {precision}, and does not: {failure.problem} Of the package {kind.origin}"
                 checks.append(Check("bundle", subject, "note", said, failure.remedies))
     return checks
-
-
-def _shown(path: Path) -> str:
-    home = home_folder()
-    return f"~/{path.relative_to(home)}" if home is not None and path.is_relative_to(home) else str(path)

@@ -18,6 +18,7 @@ from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_fo
 from ..session.tune import WARM_UP_RUNS, one_window, run_ms
 from ..settings import read_settings
 from .check import Check
+from .configured import trusted, values
 from .raw_case import check_raw_case
 
 SLOWEST = 1.25
@@ -51,12 +52,14 @@ def quick_check(path: Path | None = None) -> list[Check]:
     Returns:
         What was found, in words; a "problem" is what keeps the installation from being healthy.
     """
+    wrong = [one for one in (*values(), *trusted()) if one.status == "problem"]
     try:
         bundle, found = _bundle(path)
         found += _answers(bundle)
     except MmcafError as failure:
         found = [Check.refused("bundle", str(path or "default"), "problem", failure)]
-    return [*found, *_disk(), _memory()]
+    said = {one.detail for one in wrong}  # Of what cannot be read, what reads it says the same.
+    return [*wrong, *(one for one in found if one.detail not in said), *_disk(), _memory()]
 
 
 def _bundle(path: Path | None) -> tuple[Bundle, list[Check]]:
@@ -187,7 +190,7 @@ def _disk() -> list[Check]:
 
 
 def _cache() -> Path | None:
-    """None without a home folder, and where the settings are wrong, which `_bundle` has told."""
+    """None without a home folder, and where the settings are wrong, of which more is said elsewhere."""
     try:
         return read_settings().cache
     except UsageError:
