@@ -6,10 +6,12 @@ python benchmarks/gpu.py --prepare --folder DIR [--precision fp16]      beforeha
 What cannot run here (TensorRT for RTX refuses an H200, a package is missing) is said first, with the reason, and the
 rest is prepared and measured. Every case runs in processes of its own, ROUNDS times in turn. Each is first compared
 with the source network's answer on the processor in FP32; one that is too far off is not timed, and like one that
-fails it is left out and said. A row of the table, and a JSON row of RESULTS.jsonl beside it, is a case's round, written
-when it ends, with the card's clocks and power meanwhile; what is printed is each case's rounds together. The exit
-status is 1 if no case was measured. The preparation takes the processor minutes; --folder keeps what it makes. Without
-a GPU the script says so, writes nothing, and exits with status 6.
+fails it is left out and said. Times are of the host, with the copies to and from the GPU, with a cold L2 cache (p50_ms,
+p95_ms, p99_ms) and with a warm one (warm_p50_ms). A row of the table, and a JSON row of RESULTS.jsonl beside it, is a
+case's round, written when it ends, with the card's clocks and power meanwhile; what is printed is each case's rounds
+together. The exit status is 1 if no case was measured. The preparation takes the processor minutes, and says each of
+its steps; --folder keeps what it makes. Without a GPU that torch can use, and where no case can run, the script says
+so, writes nothing, and exits with status 6.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 import usage
+from descendants import ended_together
 from gpu_cases import CASES, Row, missing, prepare
 from rows import Budget, RowFile, append, environment, percentiles
 
@@ -70,6 +73,8 @@ def main() -> int:
     gpus = find_gpus()
     if not gpus.found:
         return usage.without_gpu(gpus.reason)
+    if reason := usage.torch_missing():  # It empties the cache, whatever is measured.
+        return usage.without_gpu(reason)
     gpu = gpus.found[0]
     packages = [name for name in PACKAGES if _installed(name)]
     facts = {
@@ -83,11 +88,15 @@ def main() -> int:
         folder = (arguments.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         names = able(names, folder, budget)
-        if names:
-            prepared(names, folder, budget)
+        if not names:
+            return usage.missing("none of these cases can run here: nothing was measured, and mmcaf doctor says more")
+        prepared(names, folder, budget)
         found = measured(names, folder, arguments.runs, facts, output, budget)
+    if not found:
+        print("no case was measured", file=sys.stderr)
+        return 1
     print(table([{"case": case, **merged(outcomes)} for case, outcomes in found.items()]))
-    return 0 if found else 1
+    return 0
 
 
 def one(case: str, folder: Path, runs: int, precisions: Sequence[str]) -> Row:
@@ -123,7 +132,8 @@ def prepared(cases: Sequence[str], folder: Path, budget: Budget) -> None:
             raise SystemExit(usage.missing(reason))
         ready.unlink(missing_ok=True)
         run_case(PREPARE, folder, None, budget, wanted)
-        ready.write_text(" ".join(wanted), encoding="utf-8")
+        with usage.writing(ready):
+            ready.write_text(" ".join(wanted), encoding="utf-8")
 
 
 def pairs() -> str:
@@ -166,7 +176,7 @@ def measured(
             row = {"case": case, "round": str(turn), **merged([outcome]), **facts}
             rows.add(row)
             append(lines, f"{json.dumps(row)}\n", first=not found)
-            print(turn, case, {key: value for key, value in outcome.items() if key != "ms"}, file=sys.stderr)
+            print(turn, case, {key: value for key, value in outcome.items() if not key.endswith("ms")}, file=sys.stderr)
             found.setdefault(case, []).append(outcome)
     return found
 
@@ -174,26 +184,34 @@ def measured(
 def run_case(case: str, folder: Path, runs: int | None, budget: Budget, precisions: Sequence[str] = PRECISIONS) -> Row:
     """This script again, for one case, in a fresh process, with a cache of its own; one that fails is left out.
 
+    What MISSING and PREPARE say of their work is said at once.
+
     runs: None for what measures nothing.
+
+    Raises:
+        SystemExit: MISSING or PREPARE failed, with its status, or had not ended when the time was over.
     """
     command = [sys.executable, __file__, "--case", case, "--folder", folder, "--precision", *precisions]
     command += [] if runs is None else ["--runs", runs]
+    before = case in (MISSING, PREPARE)
     try:
-        done = subprocess.run(
-            [str(part) for part in command],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
-            timeout=budget.left(),
-        )
+        with ended_together():
+            done = subprocess.run(
+                [str(part) for part in command],
+                stdout=subprocess.PIPE,
+                stderr=None if before else subprocess.PIPE,
+                text=True,
+                env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
+                timeout=budget.left(),
+            )
     except subprocess.TimeoutExpired:
-        if case in (MISSING, PREPARE):
+        if before:
             raise SystemExit(f"{case}: not ready in time") from None
         return {"left_out": "it had not ended when the time was over"}
+    if done.returncode and before:
+        raise SystemExit(done.returncode if done.returncode > 0 else f"{case}: ended by signal {-done.returncode}")
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        if case in (MISSING, PREPARE):
-            raise SystemExit(f"{case}: {done.stderr}")
         return {"left_out": last[:300]}
     row: Row = json.loads(done.stdout.splitlines()[-1])
     return row
@@ -202,11 +220,12 @@ def run_case(case: str, folder: Path, runs: int | None, budget: Budget, precisio
 def merged(outcomes: list[Row]) -> dict[str, str]:
     """One row from the rounds of a case: all times together, the highest memory, the largest error."""
     first = outcomes[0]
-    spent = [value for outcome in outcomes for value in outcome["ms"]]
+    spent, warm = ([value for outcome in outcomes for value in outcome[name]] for name in ("ms", "warm_ms"))
     return {
         "precision": first["precision"],
         "shape": first["shape"],
-        **percentiles(spent),
+        **percentiles(spent, digits=3),
+        "warm_p50_ms": f"{float(np.median(warm)):.3f}",
         "windows_per_s": f"{first['windows'] * 1e3 / float(np.median(spent)):.1f}",
         "cold_start_s": f"{min(outcome['cold_s'] for outcome in outcomes):.2f}",
         "first_cold_start_s": f"{first['cold_s']:.2f}",
@@ -219,7 +238,17 @@ def merged(outcomes: list[Row]) -> dict[str, str]:
 
 def table(rows: list[dict[str, str]]) -> str:
     """The rows as a table in Markdown."""
-    columns = ("case", "p50_ms", "p95_ms", "p99_ms", "windows_per_s", "cold_start_s", "gpu_peak_mb", "max_abs_dlogit")
+    columns = (
+        "case",
+        "p50_ms",
+        "p95_ms",
+        "p99_ms",
+        "warm_p50_ms",
+        "windows_per_s",
+        "cold_start_s",
+        "gpu_peak_mb",
+        "max_abs_dlogit",
+    )
     lines = [columns, ["---"] * len(columns), *([row[column] for column in columns] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

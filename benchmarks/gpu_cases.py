@@ -7,29 +7,32 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from card import card_state
 from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights
+from gpu_measure import Inputs, Row, inputs_of, measure
 from usage import torch_missing
 
-WINDOW = (1, 1, 12, 192, 192)
 STUDY_WINDOWS = 25
 """Windows of a study of 300 slices."""
 
 CASES_FROM = f"demo:60000-{60000 + STUDY_WINDOWS - 1}"
 
-WARM_UP = 10
-TOLERANCE = {"fp32": 1e-3, "tf32": 2e-2, "fp16": 2e-2, "bf16": 5e-2, "int8": 5e-1}
-"""Largest |difference in logit| from the source network with which a case may be timed. FP32 on a GPU sums in another
-order; INT8 here is calibrated on phantoms for weights that are random, which says nothing of a trained network."""
+CALIBRATION = "demo:50000-50001"
+"""Few: INT8 is prepared to be timed, and what it costs weights that are random says nothing. Each layer is tried on the
+windows of all."""
 
-Inputs = dict[str, np.ndarray]
-Row = dict[str, Any]
-"""What a case found: "ms" of each run and the rest, or "left_out" with the reason."""
+PATIENCE = 10.0
+"""Seconds without a word while it is prepared."""
+
+RTX, PLUG_IN = "NvTensorRTRTXExecutionProvider", "onnxruntime_ep_nv_tensorrt_rtx"
+"""ONNX Runtime's provider by TensorRT for RTX, and the module that brings it as a plug-in: PyPI has no onnxruntime for
+Linux with it built in, as onnxruntime-trt-rtx is for Windows."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,41 @@ def missing(cases: Sequence[str]) -> dict[str, str]:
     return {case: reason for case, reason in reasons.items() if reason is not None}
 
 
+class Steps:
+    """Says each step, and how far one that takes long has come, with the seconds since the first."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = self._said = clock()
+
+    def tell(self, line: str) -> None:
+        """Say it."""
+        self._said = self._clock()
+        print(f"{self._said - self._begun:6.0f} s  {line}", file=sys.stderr, flush=True)
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Say it if nothing was said for PATIENCE."""
+        if self._clock() - self._said >= PATIENCE:
+            self.tell(f"{phase}: {done} of {total}")
+
+
 def prepare(folder: Path, lower: Sequence[str]) -> None:
     """Seeded random weights, their bundle in FP32 and these lower precisions, a study's windows and their answers."""
+    steps = Steps()
+    tell = steps.tell
+    tell("loading torch and the exporter")
     import torch
     from safetensors.torch import save_file
 
     from mmcaf_export.export import export_bundle
     from mmcaf_export.precision.quantize import quantize_bundle
 
+    tell("drawing weights")
     network = published_network()
     set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
-    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True)
+    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", force=True, tell=tell)
+    tell(f"rendering {STUDY_WINDOWS} studies for a window of each, and answering them")
     windows = list(phantom_windows(folder / "full.mmcaf", CASES_FROM))
     with torch.inference_mode():
         answers = [network(**{name: torch.from_numpy(array) for name, array in w.items()}).numpy() for w in windows]
@@ -67,11 +93,14 @@ def prepare(folder: Path, lower: Sequence[str]) -> None:
         quantize_bundle(
             folder / "full.mmcaf",
             precisions=lower,
-            calibration="demo:50000-50007",
+            calibration=CALIBRATION,
+            method="minmax",
             logit_budget=LOGIT_BUDGET,
             processor="gpu",
-            tell=lambda text: print(text, file=sys.stderr),
+            tell=tell,
+            progress=steps.progress,
         )
+    tell("ready")
 
 
 def torch_case(mode: str, precision: str, folder: Path, runs: int) -> Row:
@@ -94,7 +123,7 @@ def torch_case(mode: str, precision: str, folder: Path, runs: int) -> Row:
         return logit
 
     with torch.inference_mode():
-        return _measure(answer, folder, runs, precision, started)
+        return measure(answer, folder, runs, precision, started)
 
 
 def onnxruntime_missing(provider: str) -> str | None:
@@ -105,9 +134,24 @@ def onnxruntime_missing(provider: str) -> str | None:
     answer = kind.availability()
     if not answer.available:
         return answer.reason
-    if provider not in kind.runtime().get_available_providers():
-        return f"this onnxruntime has no {provider}; pip install onnxruntime-gpu"
-    return None
+    if provider in kind.runtime().get_available_providers():
+        return None
+    if provider != RTX:
+        return f"this onnxruntime has no {provider}; pip install onnxruntime-gpu, in the place of onnxruntime"
+    if find_spec(PLUG_IN) is None:
+        return f"no {provider} is installed; pip install 'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx"
+    try:
+        return None if plugged_in(kind.runtime()) else f"{provider} finds no GPU that it can use"
+    except Exception as failure:
+        return f"{provider} cannot be loaded: {failure}"
+
+
+@cache
+def plugged_in(onnxruntime: Any) -> list[Any]:
+    """The devices of the provider that comes as a plug-in, which is loaded into this ONNX Runtime."""
+    library = import_module(PLUG_IN).get_library_path()
+    onnxruntime.register_execution_provider_library(RTX, library)
+    return [device for device in onnxruntime.get_ep_devices() if device.ep_name == RTX]
 
 
 def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> Row:
@@ -119,14 +163,16 @@ def onnxruntime_case(provider: str, precision: str, folder: Path, runs: int) -> 
     onnxruntime = backend_class("onnxruntime").runtime()
     bundle = load_bundle(folder / "full.mmcaf")
     models: dict[str, str] = {**bundle.manifest.models}
-    options: dict[str, str] = {"use_tf32": "0"} if provider.startswith("CUDA") and precision == "fp32" else {}
-    session = onnxruntime.InferenceSession(
-        bundle.folder / models[precision],
-        providers=[(provider, options)],
-    )
+    options = onnxruntime.SessionOptions()
+    named: list[tuple[str, dict[str, str]]] = []
+    if provider in onnxruntime.get_available_providers():
+        named = [(provider, {"use_tf32": "0"} if provider.startswith("CUDA") and precision == "fp32" else {})]
+    else:
+        options.add_provider_for_devices(plugged_in(onnxruntime)[:1], {})
+    session = onnxruntime.InferenceSession(bundle.folder / models[precision], options, providers=named)
     if session.get_providers()[0] != provider:
         return {"left_out": f"{provider} fell back to {session.get_providers()[0]}"}
-    return _measure(lambda inputs: session.run(["logit"], inputs)[0], folder, runs, precision, started)
+    return measure(lambda inputs: session.run(["logit"], inputs)[0], folder, runs, precision, started)
 
 
 def ours_missing(backend: str, precision: str) -> str | None:
@@ -146,7 +192,7 @@ def ours(backend: str, precision: str, folder: Path, runs: int) -> Row:
     from mmcaf_engine import load_bundle, open_session
 
     with open_session(load_bundle(folder / "full.mmcaf"), backend=backend, precision=precision) as session:
-        row = _measure(lambda inputs: session.run(inputs)["logit"], folder, runs, precision, started)
+        row = measure(lambda inputs: session.run(inputs)["logit"], folder, runs, precision, started)
         facts = session.describe()
         return {**row, "graph": facts.get("graph") or facts.get("execution", "")}
 
@@ -158,10 +204,10 @@ def ours_on_device(precision: str, folder: Path, runs: int) -> Row:
 
     from mmcaf_engine import load_bundle, open_session
 
-    inputs, _ = _case(folder, 1)
+    inputs, _ = inputs_of(folder, 1)
     there = {name: torch.from_numpy(array).cuda() for name, array in inputs.items()}
     with open_session(load_bundle(folder / "full.mmcaf"), backend="tensorrt", precision=precision) as session:
-        return _measure(lambda _: session.run(there)["logit"], folder, runs, precision, started)
+        return measure(lambda _: session.run(there)["logit"], folder, runs, precision, started)
 
 
 def study_of_ours(backend: str, precision: str, folder: Path, runs: int) -> Row:
@@ -171,7 +217,7 @@ def study_of_ours(backend: str, precision: str, folder: Path, runs: int) -> Row:
 
     few = max(runs // 10, 3)
     with open_session(load_bundle(folder / "full.mmcaf"), backend=backend, precision=precision) as session:
-        return _measure(lambda inputs: session.run(inputs)["logit"], folder, few, precision, started, STUDY_WINDOWS)
+        return measure(lambda inputs: session.run(inputs)["logit"], folder, few, precision, started, STUDY_WINDOWS)
 
 
 def study_of_torch(precision: str, folder: Path, runs: int) -> Row:
@@ -192,42 +238,7 @@ def study_of_torch(precision: str, folder: Path, runs: int) -> Row:
         return joined
 
     with torch.inference_mode():
-        return _measure(answer, folder, few, precision, started, STUDY_WINDOWS)
-
-
-def _measure(
-    run: Callable[[Inputs], np.ndarray], folder: Path, runs: int, precision: str, started: float, windows: int = 1
-) -> Row:
-    """Cold start, correctness, then times and the most GPU memory that this process took.
-
-    The cold start is from the start of the case, before its imports, to the first answer.
-    """
-    inputs, logit = _case(folder, windows)
-    first = run(inputs)
-    cold = time.perf_counter() - started
-    error = max(float(np.abs(answer - logit).max()) for answer in (first, run(inputs)))
-    if not error <= TOLERANCE[precision]:
-        return {"left_out": f"wrong: off by {error:.2g} in the logit, at most {TOLERANCE[precision]:g} is allowed"}
-    for _ in range(WARM_UP):
-        run(inputs)
-    spent, used, state, card = [], gpu_megabytes(), card_state(), {}
-    for turn in range(runs):
-        begun = time.perf_counter()
-        run(inputs)
-        spent.append((time.perf_counter() - begun) * 1e3)
-        if turn == runs // 2:
-            card = state()
-    shape = "x".join(map(str, (windows, *WINDOW[1:])))
-    return {
-        "precision": precision,
-        "shape": shape,
-        "windows": windows,
-        "ms": spent,
-        "cold_s": cold,
-        "gpu_mb": max(used, gpu_megabytes()),
-        "error": error,
-        "card": card,
-    }
+        return measure(answer, folder, few, precision, started, STUDY_WINDOWS)
 
 
 def published_network() -> Any:
@@ -246,25 +257,11 @@ def _on_gpu(folder: Path, dtype: Any) -> Any:
     return network.to("cuda", dtype, memory_format=torch.channels_last_3d)
 
 
-def gpu_megabytes() -> float:
-    """Memory in use on the GPU, by everybody: nothing else should run on it. NaN if the driver does not say."""
-    from mmcaf_engine.machine.gpu import first_gpu, free_memory
-
-    gpu = first_gpu()
-    free = None if gpu is None else free_memory(gpu)
-    return float("nan") if gpu is None or free is None else (gpu.memory - free) / 2**20
-
-
-def _case(folder: Path, windows: int) -> tuple[Inputs, np.ndarray]:
-    with np.load(folder / "case.npz") as case:
-        return {name: case[name][:windows] for name in ("image", "table")}, case["logit"][:windows]
-
-
 def _cases() -> Iterator[tuple[str, Case]]:
     for mode, precision in (("eager", "fp32"), ("eager", "tf32"), ("eager", "fp16"), ("compile", "fp16")):
         name = "torch.compile max-autotune" if mode == "compile" else "torch eager"
         yield f"{name} {precision}", Case(torch_missing, partial(torch_case, mode, precision))
-    for provider, name in (("CUDAExecutionProvider", "CUDA"), ("NvTensorRTRTXExecutionProvider", "TensorRT-RTX")):
+    for provider, name in (("CUDAExecutionProvider", "CUDA"), (RTX, "TensorRT-RTX")):
         for precision in ("fp32", "fp16"):
             run = partial(onnxruntime_case, provider, precision)
             yield f"onnxruntime {name} {precision}", Case(partial(onnxruntime_missing, provider), run)

@@ -19,20 +19,19 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 import usage
+from descendants import ended_together
 from gpu_session_carried import COMMIT, CUBINS, FATBIN, faults, fits, wheels
 from gpu_session_plan import PARTS, Step
 from rows import Budget, append
@@ -188,7 +187,7 @@ def run_limited(command: Sequence[str], log: Path, seconds: float, environment: 
     started = None
     with log.open("wb") as stream:
         try:
-            with usage.uninterrupted():
+            with ended_together():
                 started = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -196,17 +195,14 @@ def run_limited(command: Sequence[str], log: Path, seconds: float, environment: 
                     stderr=subprocess.STDOUT,
                     cwd=ROOT,
                     env=environment,
-                    process_group=0,  # not a session of its own, which would outlive this program where that is killed
+                    process_group=0,  # so that Ctrl-C is for this program, which says what it ended
                 )
-            return started.wait(seconds)
+                return started.wait(seconds)
         except subprocess.TimeoutExpired:
             return None
         finally:
             if started is not None:
-                with usage.uninterrupted():
-                    with suppress(ProcessLookupError):
-                        os.killpg(started.pid, signal.SIGKILL)
-                    started.wait()
+                started.poll()
 
 
 def last_line(log: Path) -> str:

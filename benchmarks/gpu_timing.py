@@ -29,13 +29,36 @@ class Times:
     state: dict[str, str]
 
 
+class Cache:
+    """The current GPU's L2 cache, which two buffers of this size do not fit into."""
+
+    def __init__(self, device: str = "cuda", evicting: int = EVICTING_BYTES) -> None:
+        self.written = torch.zeros(evicting // 4, device=device)
+        self.read = torch.zeros(evicting // 4, device=device)
+
+    def empty(self) -> None:
+        """Ask the GPU for it, before what it is asked for next."""
+        self.written.zero_()
+        self.read.amax()
+
+
+def emptier() -> Callable[[], None]:
+    """What empties the GPU's L2 cache and waits for that: whatever begins next, on whose stream ever, finds it cold."""
+    cache = Cache()
+
+    def empty() -> None:
+        cache.empty()
+        cuda.synchronize()
+
+    return empty
+
+
 class Timer:
     """Times calls on the current GPU; `state` is asked while it works."""
 
-    def __init__(self, state: Callable[[], dict[str, str]], device: str = "cuda", evicting: int = EVICTING_BYTES):
+    def __init__(self, state: Callable[[], dict[str, str]], cache: Cache | None = None) -> None:
         self._state = state
-        self.written = torch.zeros(evicting // 4, device=device)
-        self.read = torch.zeros(evicting // 4, device=device)
+        self._cache = cache or Cache()
 
     def __call__(self, calls: Sequence[Callable[[], Any]], runs: int) -> Times:
         """Times of one of the calls, which are recorded one after the other in a single graph."""
@@ -62,7 +85,7 @@ class Timer:
 
     def launches(self, launch: Callable[[], Any], runs: int) -> Times:
         """Times of something that launches one recorded graph; its memory was taken before, and the peak is 0."""
-        cold, state = self._spent(launch, runs, self._evict)
+        cold, state = self._spent(launch, runs, self._cache.empty)
         warm, _ = self._spent(launch, runs, lambda: None)
         return Times(cold, warm, 0, state)
 
@@ -80,10 +103,6 @@ class Timer:
         state = self._state()  # the card still works at what was asked
         cuda.synchronize()
         return [1e3 * start.elapsed_time(end) for start, end in pairs], state
-
-    def _evict(self) -> None:
-        self.written.zero_()
-        self.read.amax()
 
 
 def gpu() -> dict[str, str]:

@@ -71,8 +71,19 @@ def _tensors(result: Any) -> Sequence[Tensor]:
     return result if isinstance(result, tuple) else (result,)
 
 
-Maker = Callable[[], Case]
-"""Makes a case, each time on buffers of its own."""
+@dataclass(frozen=True)
+class Maker:
+    """Makes a kernel's case, each time on buffers of its own; nothing of it is made before."""
+
+    kernel: str
+    make: Callable[[], Case]
+
+    def __call__(self) -> Case:
+        return self.make()
+
+    def __str__(self) -> str:
+        given = self.make.args if isinstance(self.make, partial) else ()
+        return " ".join(map(str, (self.kernel, *given)))
 
 
 def cases(native: MsdcCuda | None) -> Iterator[Case]:
@@ -83,22 +94,26 @@ def cases(native: MsdcCuda | None) -> Iterator[Case]:
 def makers(dtype: torch.dtype, native: MsdcCuda | None) -> Iterator[Maker]:
     """Those of one precision."""
     for stage, (channels, *size) in STAGES.items():
-        yield partial(msdc_case, dtype, stage, 2 * channels, size)
+        yield Maker("msdc", partial(msdc_case, dtype, stage, 2 * channels, size))
         if native is not None:
-            yield partial(msdc_case, dtype, stage, 2 * channels, size, native)
-        yield partial(groupnorm_act_case, dtype, f"{stage} norm1", channels // 2, size, gated=False)
-        yield partial(groupnorm_act_case, dtype, f"{stage} norm3", channels, size, gated=True)
-        yield partial(groupnorm_act_case, dtype, f"{stage} shortcut", channels, size, gated=False)
-        yield partial(msca_attention_case, dtype, stage, channels, size)
+            yield Maker(TWIN, partial(msdc_case, dtype, stage, 2 * channels, size, native))
+        for name, width, gated in (("norm1", channels // 2, False), ("norm3", channels, True)):
+            yield _groupnorm_act(dtype, f"{stage} {name}", width, size, gated=gated)
+        yield _groupnorm_act(dtype, f"{stage} shortcut", channels, size)
+        yield Maker("msca_attention", partial(msca_attention_case, dtype, stage, channels, size))
         if stage != "stage1":
-            yield partial(upsample_dw_case, dtype, stage, channels, size)
-    yield partial(groupnorm_act_case, dtype, "stem", 64, [12, 96, 96], gated=False)
-    yield partial(kan_case, dtype)
-    yield partial(fusion_head_case, dtype)
-    yield partial(cross_attention_case, dtype, 1, 1, FEATURES)
-    yield partial(cross_attention_case, dtype, 288, TABLE_VALUES, 64)
+            yield Maker("upsample_dw", partial(upsample_dw_case, dtype, stage, channels, size))
+    yield _groupnorm_act(dtype, "stem", 64, [12, 96, 96])
+    yield Maker("kan", partial(kan_case, dtype))
+    yield Maker("fusion_head", partial(fusion_head_case, dtype))
+    for n, m, d in ((1, 1, FEATURES), (288, TABLE_VALUES, 64)):
+        yield Maker("cross_attention", partial(cross_attention_case, dtype, n, m, d))
     for pieces in WORD_PIECES:
-        yield partial(shared_attention_case, dtype, REGIONS, pieces, TOKEN_WIDTH)
+        yield Maker("cross_attention", partial(shared_attention_case, dtype, REGIONS, pieces, TOKEN_WIDTH))
+
+
+def _groupnorm_act(dtype: torch.dtype, name: str, channels: int, size: Sequence[int], gated: bool = False) -> Maker:
+    return Maker("groupnorm_act", partial(groupnorm_act_case, dtype, name, channels, size, gated=gated))
 
 
 def taps_inside(length: int, kernel: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gpu_timing import BATCH, SHORT_BYTES, Times
 from kernel_cases import PRECISIONS, Case, Maker, makers
-from kernel_names import TWIN
+from kernel_names import NETWORK, TWIN
 from rows import Budget, RowFile, said
 
 from mmcaf_kernels.msdc.cuda import MsdcCuda
@@ -45,12 +45,12 @@ def run(
     """Write a row for each case and provider while there is time; how many were left out for an error."""
     left_out = 0
     for make in wanted:
+        if kernels and make.kernel not in kernels:
+            continue
         if budget.spent():
             break
         try:
             case = make()
-            if kernels and case.kernel not in kernels:
-                continue
             expected = case.reference()
         except Exception as error:
             left_out += said(f"{make}", error)
@@ -70,16 +70,23 @@ def run(
     return left_out
 
 
-def opened(fatbin: Path | None) -> tuple[MsdcCuda | None, int]:
-    """The CUDA C++ kernel, if one is given and opens; and how many were left out."""
+def opened(fatbin: Path | None, kernels: Collection[str]) -> tuple[MsdcCuda | None, int]:
+    """The CUDA C++ kernel, if one is given, wanted and opens; and how many were left out.
+
+    kernels: those that are wanted; none for all.
+    """
     try:
-        return (MsdcCuda(fatbin) if fatbin else None), 0
+        return (MsdcCuda(fatbin) if fatbin and (not kernels or TWIN in kernels) else None), 0
     except Exception as error:
         return None, said(TWIN, error)
 
 
-def network() -> Case:
+def network() -> Maker:
     """The whole network's case."""
+    return Maker(NETWORK, _network)
+
+
+def _network() -> Case:
     from kernels_network import network_case  # needs the export extra
 
     from mmcaf_export.networks.mmcaf import MmcafConfig

@@ -47,15 +47,15 @@ def main() -> int:
 
     budget = Budget(chosen.seconds)
     timer = Timer(card_state())
-    native, left_out = kernel_rows.opened(chosen.fatbin)
+    native, left_out = kernel_rows.opened(chosen.fatbin, kernels)
     facts = {**gpu(), **environment(["torch", "triton"])}
     ceilings = kernel_rows.Ceilings(
         kernel_rows.ceiling("copy", lambda: kernel_rows.copy_ceiling(timer, chosen.runs)),
         kernel_rows.ceiling("fma", lambda: kernel_rows.fma_ceiling(timer, chosen.runs)),
     )
     wanted = chain.from_iterable(kernel_rows.of_precision(name, native) for name in chosen.precision)
-    if "fp16" in chosen.precision and (not kernels or NETWORK in kernels):
-        wanted = chain(wanted, [kernel_rows.network])
+    if "fp16" in chosen.precision:
+        wanted = chain(wanted, [kernel_rows.network()])
     table = RowFile(chosen.output)
     left_out += kernel_rows.run(wanted, kernels, chosen.providers, timer, chosen.runs, ceilings, facts, table, budget)
     return 1 if left_out or not table.rows else 0

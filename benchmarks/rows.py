@@ -41,19 +41,19 @@ def commit() -> str:
     return short.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
-def percentiles(milliseconds: Sequence[float]) -> dict[str, str]:
+def percentiles(milliseconds: Sequence[float], digits: int = 1) -> dict[str, str]:
     """p50, p95 and p99 with the number of runs."""
     import numpy as np  # not above: a session on a GPU says so where it is missing
 
     values = np.asarray(milliseconds)
-    points = {f"p{q}_ms": f"{np.percentile(values, q):.1f}" for q in (50, 95, 99)}
+    points = {f"p{q}_ms": f"{np.percentile(values, q):.{digits}f}" for q in (50, 95, 99)}
     return {"runs": str(len(values)), **points}
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
     """Replace the file with these rows; columns in order of first appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with usage.writing(path), path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -89,7 +89,7 @@ class RowFile:
 
 def append(path: Path, text: str, *, first: bool) -> None:
     """Text at the end of the file, or in its place, on the disk when this returns."""
-    with path.open("w" if first else "a", newline="", encoding="utf-8") as stream:
+    with usage.writing(path), path.open("w" if first else "a", newline="", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

@@ -37,14 +37,14 @@ def main(given: Sequence[str] | None = None, missing: Callable[[], str | None] =
 
     if chosen.small:
         kernel_cases.STAGES = SMALL
-    native, wrong = opened(chosen.fatbin)
+    native, wrong = opened(chosen.fatbin, chosen.kernel or ())
     seen: set[str] = set()
     for make in kernel_cases.makers(torch.float16, native):
+        if make.kernel in seen or (chosen.kernel and make.kernel not in chosen.kernel):
+            continue
         what = str(make)
         try:
             case = make()
-            if case.kernel in seen or (chosen.kernel and case.kernel not in chosen.kernel):
-                continue
             seen.add(case.kernel)
             what = f"{case.kernel} {case.shape}"
             made = case.ours()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -96,3 +97,11 @@ def compiled(shared: Shared) -> tuple[Path, str]:
         return folder / "kernels", printed.getvalue()
 
     return shared("kernels-sm_89-fp16", compile_all)
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """benchmarks/gpu_session.py, on an H200 where both tools are installed, with what was prepared for it."""
+    from kernels.gpu_sessions import at_an_h200
+
+    return at_an_h200(monkeypatch, tmp_path)

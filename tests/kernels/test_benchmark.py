@@ -134,10 +134,18 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def measure(script: ModuleType, path: Path, wanted: list[Any], timer: Any, seconds: float | None = None) -> int:
-    rows = sys.modules["rows"]
+def measure(
+    script: ModuleType,
+    path: Path,
+    wanted: list[Any],
+    timer: Any,
+    seconds: float | None = None,
+    kernels: Sequence[str] = (),
+) -> int:
+    rows, maker = sys.modules["rows"], sys.modules["kernel_cases"].Maker
     budget = rows.Budget(seconds, iter(range(100)).__next__)
-    given = iter(wanted), (), ("ours", "eager"), timer, 3, script.Ceilings(100.0, 1000.0), {"gpu": "H200"}
+    makers = (make if isinstance(make, maker) else maker("any", make) for make in wanted)
+    given = makers, kernels, ("ours", "eager"), timer, 3, script.Ceilings(100.0, 1000.0), {"gpu": "H200"}
     left_out: int = script.run(*given, rows.RowFile(path), budget)
     return left_out
 
@@ -162,6 +170,38 @@ def test_what_is_wrong_or_raises_leaves_out_only_itself(
     for fact in ("MemoryError: no room for the case", "wrong [1] torch.float32 ours: ArithmeticError: error 1.0e+00"):
         assert fact in said
     assert "broken [1] torch.float32 ours: RuntimeError: an illegal address" in said
+
+
+def test_what_is_not_asked_for_is_not_even_made(
+    script: ModuleType, table: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is a file opened that only another kernel needs."""
+    unmade = table.Maker("kan", Mock(side_effect=MemoryError("no room")))
+    wanted = [unmade, table.Maker("msdc", lambda: case_of(table, "msdc")), unmade]
+    timer = StandInTimer(sys.modules["gpu_timing"])
+    assert measure(script, tmp_path / "rows.csv", wanted, timer, kernels=["msdc"]) == 0
+    assert [row["kernel"] for row in rows_of(tmp_path / "rows.csv")] == ["msdc", "msdc"]
+    assert unmade.make.call_count == 0
+    assert script.opened(tmp_path / "none.fatbin", ["kan"]) == (None, 0)
+
+
+def test_a_case_is_of_the_kernel_that_was_asked_for(published: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(published, "DEVICE", "meta")
+    for make in published.makers(torch.float16, Mock()):
+        assert make().kernel == make.kernel and make.kernel in str(make)
+
+
+@pytest.mark.parametrize("how", ["row", "whole table"])
+def test_a_full_disk_is_said_in_one_line(
+    how: str, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And ends the run: it is no fault of the case that was measured."""
+    rows, file = sys.modules["rows"], Path("/dev/full")
+    table = rows.RowFile(file)
+    with pytest.raises(SystemExit) as ended:
+        table.add({"a": "1"}) if how == "row" else rows.write_rows(file, [{"a": "1"}])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "/dev/full: cannot be written: No space left on device\n"
 
 
 def test_rows_are_in_the_file_when_the_run_is_ended(script: ModuleType, table: ModuleType, tmp_path: Path) -> None:
@@ -258,9 +298,10 @@ def test_a_batch_is_divided_and_the_cache_is_emptied_by_a_read(
 ) -> None:
     timing, cuda = sys.modules["gpu_timing"], StandInCuda()
     monkeypatch.setattr(timing, "cuda", cuda)
-    timer = timing.Timer(lambda: {"sm_mhz": "1980"}, device="cpu", evicting=64)
-    monkeypatch.setattr(timer, "written", Mock(zero_=lambda: cuda.told.append("zero")))
-    monkeypatch.setattr(timer, "read", Mock(amax=lambda: cuda.told.append("read")))
+    cache = timing.Cache("cpu", evicting=64)
+    monkeypatch.setattr(cache, "written", Mock(zero_=lambda: cuda.told.append("zero")))
+    monkeypatch.setattr(cache, "read", Mock(amax=lambda: cuda.told.append("read")))
+    timer = timing.Timer(lambda: {"sm_mhz": "1980"}, cache)
     times = timer([Mock()] * 20, runs=2)
     assert times.cold == pytest.approx([3.0, 3.0]) and times.warm == pytest.approx([3.0, 3.0])
     assert (times.peak, times.state) == (250, {"sm_mhz": "1980"})
@@ -326,8 +367,8 @@ def test_where_there_is_no_git_and_a_package_has_another_name_the_rest_is_told(
 def test_a_fatbin_that_does_not_open_is_left_out(
     script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert script.opened(None) == (None, 0)
-    assert script.opened(tmp_path / "none.fatbin") == (None, 1)
+    assert script.opened(None, ()) == (None, 0)
+    assert script.opened(tmp_path / "none.fatbin", ()) == (None, 1)
     assert "left out: msdc (CUDA C++): " in capsys.readouterr().err
 
 

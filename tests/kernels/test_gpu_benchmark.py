@@ -26,6 +26,7 @@ ANSWER = {
     "shape": "1",
     "windows": 1,
     "ms": [2.0, 4.0],
+    "warm_ms": [1.0, 1.5],
     "cold_s": 1.0,
     "gpu_mb": 9.0,
     "error": 0.0,
@@ -36,8 +37,9 @@ ANSWER = {
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/gpu.py beside its neighbours, where the exporter's packages are."""
-    module = load(monkeypatch, "usage", "rows", "card", "full_size", "gpu_cases", "gpu")
+    module = load(monkeypatch, "usage", "rows", "card", "full_size", "gpu_measure", "gpu_cases", "gpu")
     monkeypatch.setattr(module.usage, "exporter_missing", lambda: None)
+    monkeypatch.setattr(module.usage, "torch_missing", lambda: None)
     return module
 
 
@@ -235,19 +237,121 @@ def test_where_tensorrt_cannot_use_the_gpu_the_rest_is_measured(
     with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as stream:
         row = next(csv.DictReader(stream))
     assert {**CARD, "gpu": "NVIDIA H200", "capability": "9.0"}.items() <= row.items()
+    assert (row["p50_ms"], row["warm_p50_ms"]) == ("3.000", "1.250")
 
 
-def test_where_nothing_can_run_nothing_is_prepared(
-    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def on_a_gpu(script: ModuleType, monkeypatch: pytest.MonkeyPatch, folder: Path, answers: Callable[[str], Any]) -> Any:
+    """The exit status on an H200, and the steps that were asked for."""
     gpu = Mock(compute_capability="9.0", driver="580.1", cuda=(13, 0))
     gpu.name = "NVIDIA H200"
     monkeypatch.setattr(gpus, "find_gpus", lambda: Mock(found=(gpu,)))
-    run = Mock(return_value=dict.fromkeys(script.CASES, "no torch"))
+    run = Mock(side_effect=lambda case, *given: answers(case))
     monkeypatch.setattr(script, "run_case", run)
-    monkeypatch.setattr(sys, "argv", ["gpu.py", "--output", str(tmp_path / "rows.csv")])
-    assert script.main() == 1
-    assert run.call_count == 1 and not (tmp_path / "rows.csv").exists()
+    monkeypatch.setattr(sys, "argv", ["gpu.py", "--output", str(folder / "rows.csv")])
+    return script.main(), [call.args[0] for call in run.call_args_list]
+
+
+def test_where_nothing_can_run_that_is_said_and_nothing_prepared(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, steps = on_a_gpu(script, monkeypatch, tmp_path, lambda case: dict.fromkeys(script.CASES, "no torch"))
+    told = capsys.readouterr()
+    assert (status, steps, told.out) == (6, [script.MISSING], "") and not (tmp_path / "rows.csv").exists()
+    assert told.err.count(": left out, no torch\n") == len(script.CASES)
+    assert told.err.splitlines()[-1].startswith("none of these cases can run here")
+
+
+def test_where_every_case_fails_no_empty_table_is_printed(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers = lambda case: {"left_out": "an illegal address"} if case in script.CASES else {}  # noqa: E731
+    status, _ = on_a_gpu(script, monkeypatch, tmp_path, answers)
+    told = capsys.readouterr()
+    assert (status, told.out) == (1, "") and told.err.endswith("no case was measured\n")
+
+
+def test_torch_is_needed_whatever_is_measured(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It empties the cache."""
+    monkeypatch.setattr(script.usage, "torch_missing", lambda: "torch cannot be imported")
+    assert on_a_gpu(script, monkeypatch, tmp_path, lambda case: {}) == (6, [])
+    assert "torch cannot be imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("status", "ends"), [(2, 2), (6, 6), (-9, "prepare: ended by signal 9")])
+def test_a_preparation_that_fails_ends_it_with_its_status(
+    status: int, ends: object, script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What it says is not held back."""
+    run = Mock(return_value=Mock(returncode=status))
+    monkeypatch.setattr(script.subprocess, "run", run)
+    with pytest.raises(SystemExit) as ended:
+        script.run_case(script.PREPARE, tmp_path, None, Mock(left=lambda: None))
+    assert ended.value.code == ends and run.call_args.kwargs["stderr"] is None
+
+
+def test_what_a_case_has_started_ends_with_it(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Such as compilers in sessions of their own."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def leaves_one(*given: object, **more: object) -> Any:
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True))
+        raise subprocess.TimeoutExpired("case", 7)
+
+    monkeypatch.setattr(script.subprocess, "run", leaves_one)
+    script.run_case(NAMES[0], tmp_path, 1, Mock(left=lambda: 7.0))
+    assert not Path("/proc", str(started[0].pid)).exists()
+    started[0].poll()
+
+
+def test_steps_are_said_and_what_takes_long_now_and_then(
+    script: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = sys.modules["gpu_cases"].Steps(iter([0.0, 2.0, 3.0, 11.9, 12.0, 12.0, 21.0]).__next__)
+    steps.tell("loading")
+    for done in range(4):
+        steps.progress("windows", done, 9)
+    assert capsys.readouterr().err == "     2 s  loading\n    12 s  windows: 2 of 9\n"
+
+
+RTX = "NvTensorRTRTXExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("provider", "installed", "devices", "said"),
+    [
+        ("CUDAExecutionProvider", False, [], "pip install onnxruntime-gpu"),
+        (RTX, False, [], "pip install 'onnxruntime>=1.24' onnxruntime-ep-nv-tensorrt-rtx"),
+        (RTX, True, ["CPUExecutionProvider"], "finds no GPU that it can use"),
+        (RTX, True, OSError("no libcuda.so.1"), "cannot be loaded: no libcuda.so.1"),
+        (RTX, True, ["CPUExecutionProvider", RTX], None),
+    ],
+    ids=["cuda", "no plug-in", "no device", "no driver", "well"],
+)
+def test_what_brings_a_provider_of_onnx_runtime(
+    provider: str, installed: bool, devices: Any, said: str | None, script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of TensorRT for RTX is a plug-in, which is registered."""
+    cases, registry = sys.modules["gpu_cases"], import_module("mmcaf_engine.backends.registry")
+    runtime = Mock()
+    runtime.get_available_providers.return_value = ["CPUExecutionProvider"]
+    if isinstance(devices, Exception):
+        runtime.register_execution_provider_library.side_effect = devices
+    else:
+        runtime.get_ep_devices.return_value = [Mock(ep_name=name) for name in devices]
+    kind = Mock(runtime=lambda: runtime, availability=lambda: Mock(available=True))
+    monkeypatch.setattr(registry, "backend_class", lambda name: kind)
+    monkeypatch.setattr(cases, "find_spec", lambda name: "there" if installed else None)
+    monkeypatch.setattr(cases, "import_module", lambda name: Mock(get_library_path=lambda: "lib.so"))
+    for _ in range(2):
+        reason = cases.onnxruntime_missing(provider)
+        assert reason is None if said is None else said in reason
+    if said is None:
+        runtime.register_execution_provider_library.assert_called_once_with(RTX, "lib.so")
 
 
 @pytest.mark.skipif(gpus.find_gpus().present, reason="there is an NVIDIA card")
@@ -279,22 +383,28 @@ def test_what_is_prepared_is_asked_for_as_the_exporter_takes_it(
     script.prepare(tmp_path, lower)
     assert asked[0].call_count == 1
     assert [call.kwargs["precisions"] for call in asked[1].call_args_list] == ([lower] if lower else [])
-    inputs, logit = cases._case(tmp_path, 2)
+    inputs, logit = sys.modules["gpu_measure"].inputs_of(tmp_path, 2)
     assert inputs["table"].shape == (2, 7) and logit.shape == (2, 1)
 
 
-def test_the_cards_state_is_asked_between_two_runs(
+def test_runs_are_timed_with_a_warm_cache_and_with_a_cold_one(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    cases, told = sys.modules["gpu_cases"], []
-    monkeypatch.setattr(cases, "card_state", lambda: lambda: told.append("state") or CARD)
-    monkeypatch.setattr(cases, "gpu_megabytes", lambda: 1.0)
+    """What empties the cache is made after memory was asked for; the card's state is asked between two cold runs."""
+    measuring, told = sys.modules["gpu_measure"], []
+
+    def noting(what: str, value: Any = None) -> Callable[..., Any]:
+        return lambda *given: told.append(what) or value
+
+    monkeypatch.setattr(measuring, "card_state", lambda: noting("state", CARD))
+    monkeypatch.setattr(measuring, "gpu_megabytes", noting("memory", 1.0))
+    emptier = noting("made", noting("empty"))
+    monkeypatch.setitem(sys.modules, "gpu_timing", Mock(emptier=emptier))
     np.savez(tmp_path / "case.npz", image=np.ones((1, 1)), table=np.ones((1, 7)), logit=np.ones((1, 1)))
-
-    def run(inputs: object) -> Any:
-        told.append("run")
-        return np.ones((1, 1))
-
-    row = cases._measure(run, tmp_path, 4, "fp16", 0.0)
-    assert told[2 + cases.WARM_UP :] == ["run", "run", "run", "state", "run"]
-    assert row["card"] == CARD and len(row["ms"]) == 4
+    row = measuring.measure(noting("run", np.ones((1, 1))), tmp_path, 3, "fp16", 0.0)
+    cold = ["empty", "run"]
+    assert told[2 + measuring.WARM_UP :] == [
+        *("memory", "run", "run", "state", "run", "memory", "made"),
+        *(*cold, *cold, "state", *cold),
+    ]
+    assert row["card"] == CARD and (len(row["ms"]), len(row["warm_ms"])) == (3, 3)

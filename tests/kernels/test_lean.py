@@ -60,7 +60,7 @@ def test_the_demonstration_and_the_networks_variants_run_with_what_a_gpu_session
             pytest.skip(f"{package} is not installed")
     steps = (
         "engine/backends/test_torch_backend.py::test_the_demonstration_passes_its_self_test_and_says_how_it_runs",
-        "kernels/test_gpu_session.py::test_every_variant_has_a_row_and_a_table_of_kernels",
+        "kernels/test_network_variants.py::test_every_variant_has_a_row_and_a_table_of_kernels",
     )
     ran = lean(*(f"tests/{step}" for step in steps), packages=packages)
     assert ran.returncode == 0 and "2 passed" in ran.stdout, ran.stdout + ran.stderr
