@@ -14,7 +14,18 @@ import pytest
 import import_rules
 from import_rules import PACKAGES, ROOT, Import
 
-HEAVY = {"pydicom", "nibabel", "onnxruntime", "openvino", "torch", "tensorrt", "tensorrt_rtx", "cuda", "matplotlib"}
+HEAVY = {
+    "pydicom",
+    "nibabel",
+    "onnxruntime",
+    "openvino",
+    "torch",
+    "tensorrt",
+    "tensorrt_rtx",
+    "cuda",
+    "matplotlib",
+    "PIL",
+}
 HEAVY |= {"sklearn", "tokenizers"}
 
 

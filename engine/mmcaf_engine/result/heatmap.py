@@ -1,13 +1,14 @@
 """The heat map: where a network's attention lies, drawn over the slices that it saw.
 
-Parts that weigh more than an even share are coloured, from yellow to red for the one that weighs most.
+Parts that weigh more than an even share are coloured, from yellow to red for the one that weighs most, and those that
+are nearer to the largest weight than to an even share have an outline; the slices are seen through the colour.
 
 The picture holds slices, weights and the manifest's names; nothing of the patient's header.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,25 @@ from ..inputs.prepare import Prepared
 from ..manifest import AttentionSpec, Manifest
 from ..orientation import canonical
 from ..outputs import Output, write_all
-from .pixel_font import text_mask
+from .drawing import (
+    BACKGROUND,
+    BODY,
+    DIM,
+    SMALL,
+    TITLE,
+    Picture,
+    blank,
+    colour_bar,
+    coloured,
+    draw_on,
+    pixels_of,
+    png,
+    write,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
 
 MOST_SLICES = 16
 """Of one branch; of more slices so many are shown, evenly spread."""
@@ -25,14 +44,11 @@ TILE = 128
 """Pixels that the shorter side of a slice has at least; it is enlarged by a whole number."""
 GREY_PERCENTILES = (1.0, 99.0)
 """Intensities that become black and white."""
-OPACITY = 0.6
-"""Of the colour over the part that weighs most; it falls to nothing at an even share."""
-
-_LOW, _HIGH = np.array([255.0, 220.0, 0.0]), np.array([235.0, 0.0, 0.0])
-_MARGIN, _SCALE, _LINE = 8, 3, 24
-_BACKGROUND, _INK = 16, 235
-
-Picture = NDArray[np.uint8]
+MARGIN, GAP = 8, 4
+TOP, CAPTION, BOTTOM = 60, SMALL + 8, 48
+"""Heights of what stands above the slices, below each of them, and below all."""
+NARROWEST = 300
+"""Pixels that a branch is wide at least, so that its texts are read."""
 
 
 def check_heatmap(manifest: Manifest, over: str | None = None) -> None:
@@ -82,10 +98,8 @@ def draw_heatmap(
     panels = []
     for spec in manifest.attention:
         name = over or manifest.weighed(spec).name
-        slices = _slices(prepared, name, window)
-        shown = _shown(len(slices))
         weights = weight_map(spec, outputs[spec.output][window], axes)
-        panels.append(_panel(_grey(slices)[shown], shown, weights, spec, name))
+        panels.append(_panel(_slices(prepared, name, window), _names(prepared, name, window), weights, spec, name))
     height = max(len(panel) for panel in panels)
     picture: Picture = np.concatenate([_padded(panel, height) for panel in panels], axis=1)
     return picture
@@ -111,9 +125,7 @@ def write_png(file: Path, picture: Picture) -> None:
     Raises:
         UsageError: the file cannot be written.
     """
-    import imagecodecs
-
-    write_all([(Output("heatmap", file), bytes(imagecodecs.png_encode(picture, level=6)))], force=True)
+    write_all([(Output("heatmap", file), png(picture))], force=True)
 
 
 def _slices(prepared: Prepared, name: str, window: int) -> NDArray[np.float32]:
@@ -138,31 +150,68 @@ def _shown(depth: int) -> NDArray[np.intp]:
 
 
 def _panel(
-    grey: NDArray[np.float64], numbers: NDArray[np.intp], weights: NDArray[np.float32], spec: AttentionSpec, over: str
+    slices: NDArray[np.float32], names: Sequence[str], weights: NDArray[np.float32], spec: AttentionSpec, over: str
 ) -> Picture:
-    """One branch: its title, the slices under its weights, and the colours' meaning."""
-    depth, height, width = grey.shape
+    """One branch: its title, the slices under its weights with their names, and the colours' meaning."""
+    shown = _shown(len(slices))
+    grey = _grey(slices)[shown]
+    height, width = grey.shape[1:]
     factor = -(-TILE // min(height, width))
     part = excess(weights)
     rows = np.arange(height) * len(part) // height
     columns = np.arange(width) * part.shape[1] // width
-    over_slice = part[rows][:, columns].repeat(factor, axis=0).repeat(factor, axis=1)
-    across = int(np.ceil(np.sqrt(depth)))
-    down = -(-depth // across)
-    tall, wide = height * factor + 2, width * factor + 2
-    top = _MARGIN + 2 * _LINE
-    picture = np.full((top + down * tall + 2 * _LINE + _MARGIN, 2 * _MARGIN + across * wide, 3), _BACKGROUND, np.uint8)
-    _write(picture, _MARGIN, _MARGIN, spec.title)
-    _write(picture, _MARGIN + _LINE, _MARGIN, f"over {over}")
-    for at, (number, plane) in enumerate(zip(numbers, grey, strict=True)):
-        tile = plane.repeat(factor, axis=0).repeat(factor, axis=1)[..., np.newaxis].repeat(3, axis=2)
-        if spec.slices is None or spec.slices[0] <= number < spec.slices[1]:
-            tile = _coloured(tile, over_slice)
-        y, x = top + at // across * tall, _MARGIN + at % across * wide
-        picture[y : y + tall - 2, x : x + wide - 2] = tile.astype(np.uint8)
-        _write(picture, y + 4, x + 4, str(number + 1), scale=2)
-    _legend(picture, top + down * tall + _LINE // 2, float(weights.mean()), float(weights.max()))
-    return picture
+    over_slice = _enlarged(part[rows][:, columns], factor)
+    across = int(np.ceil(np.sqrt(len(shown))))
+    down = -(-len(shown) // across)
+    caption = CAPTION if any(names) else 0
+    tall, wide = height * factor + caption + GAP, width * factor + GAP
+    inner = max(across * wide - GAP, NARROWEST)
+    picture = blank(inner + 2 * MARGIN, TOP + down * tall + BOTTOM)
+    draw = draw_on(picture)
+    write(draw, (MARGIN, MARGIN), spec.title, TITLE, within=inner)
+    write(draw, (MARGIN, MARGIN + TITLE + 6), f"over {over}, shared by all labels", BODY, within=inner, ink=DIM)
+    for at, (number, plane) in enumerate(zip(shown, grey, strict=True)):
+        covered = spec.slices is None or spec.slices[0] <= number < spec.slices[1]
+        x, y = MARGIN + at % across * wide, TOP + at // across * tall
+        _place(picture, (x, y), coloured(_enlarged(plane, factor), over_slice if covered else 0 * over_slice))
+        if caption:
+            _caption(draw, (x, y + height * factor), width * factor, names[number])
+    even, largest = float(weights.mean()), float(weights.max())
+    bar = (MARGIN, TOP + down * tall)
+    colour_bar(picture, bar, inner, (f"even {even:.3f}", f"{largest:.3f}"), "share of the attention weight")
+    return pixels_of(picture)
+
+
+def _caption(draw: "ImageDraw", place: tuple[int, int], width: int, name: str) -> None:
+    """Below a slice, so that nothing of it is hidden: the patient's sides, and its name."""
+    x, y = place
+    write(draw, (x + 2, y + 2), "R", SMALL, within=width)
+    write(draw, (x + width // 2, y + 2), name, SMALL, within=width - 32, anchor="ma", ink=DIM)
+    write(draw, (x + width - 2, y + 2), "L", SMALL, within=width, anchor="ra")
+
+
+def _place(picture: "Image", place: tuple[int, int], tile: Picture) -> None:
+    from PIL import Image
+
+    picture.paste(Image.fromarray(tile), place)
+
+
+def _enlarged(plane: NDArray[np.floating[Any]], factor: int) -> NDArray[np.floating[Any]]:
+    return plane.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _names(prepared: Prepared, name: str, window: int) -> list[str]:
+    """Of each slice of one window, in the study's own numbers, counted from the feet; empty for the image."""
+    if prepared.image is not None:
+        return [""]
+    entry = next(entry for entry in prepared.series if entry.input == name)
+    windows, count = entry.windows, entry.facts.slices
+    first = windows.starts[window]
+    if len(windows.slices) == max(count, windows.depth):  # As they are, or padded at the head.
+        numbers = [first + at + 1 for at in range(windows.depth)]
+    else:  # Resized along the series: the slice in whose middle it lies.
+        numbers = [int((first + at + 0.5) * count / len(windows.slices)) + 1 for at in range(windows.depth)]
+    return [f"{number} of {count}" if number <= count else "padding" for number in numbers]
 
 
 def excess(weights: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -174,30 +223,5 @@ def excess(weights: NDArray[np.float32]) -> NDArray[np.float64]:
     return part
 
 
-def _coloured(tile: NDArray[np.float64], over: NDArray[np.float64]) -> NDArray[np.float64]:
-    part = over[..., np.newaxis]
-    colour = _LOW + part * (_HIGH - _LOW)
-    blended: NDArray[np.float64] = tile + OPACITY * part * (colour - tile)
-    return blended
-
-
-def _legend(picture: Picture, y: int, even: float, largest: float) -> None:
-    """A bar over mid grey, from an even share to the largest weight."""
-    x = _MARGIN + _write(picture, y, _MARGIN, f"even {even:.3f}") + 6
-    length = max(min(160, picture.shape[1] - x - 84), 8)
-    bar = np.linspace(0, 1, length)[np.newaxis].repeat(5 * _SCALE, axis=0)
-    region = picture[y : y + 5 * _SCALE, x : x + length]
-    region[:] = _coloured(np.full((*bar.shape, 3), 96.0), bar)[:, : region.shape[1]].astype(np.uint8)
-    _write(picture, y, x + length + 6, f"{largest:.3f}")
-
-
-def _write(picture: Picture, y: int, x: int, text: str, *, scale: int = _SCALE) -> int:
-    """Write a text with its upper left corner at (y, x), as far as it fits; returns its width."""
-    mask = text_mask(text, scale)[: picture.shape[0] - y, : picture.shape[1] - x]
-    region: NDArray[Any] = picture[y : y + mask.shape[0], x : x + mask.shape[1]]
-    region[mask] = _INK
-    return int(mask.shape[1])
-
-
 def _padded(panel: Picture, height: int) -> Picture:
-    return np.pad(panel, ((0, height - len(panel)), (0, 0), (0, 0)), constant_values=_BACKGROUND)
+    return np.pad(panel, ((0, height - len(panel)), (0, 0), (0, 0)), constant_values=BACKGROUND[0])

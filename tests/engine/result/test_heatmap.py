@@ -17,8 +17,20 @@ from mmcaf_engine.inputs.windows import Windows
 from mmcaf_engine.manifest import AttentionSpec, Manifest
 from mmcaf_engine.orientation import oriented
 from mmcaf_engine.pipeline import infer
-from mmcaf_engine.result.heatmap import check_heatmap, draw_heatmap, excess, weight_map, write_png
-from mmcaf_engine.result.pixel_font import text_mask
+from mmcaf_engine.result import drawing, heatmap
+from mmcaf_engine.result.drawing import OPACITY, width_of
+from mmcaf_engine.result.heatmap import (
+    BOTTOM,
+    CAPTION,
+    GAP,
+    MARGIN,
+    TOP,
+    check_heatmap,
+    draw_heatmap,
+    excess,
+    weight_map,
+    write_png,
+)
 from mmcaf_engine.volume import PatientHeader, StudyFacts
 from refusals import refused
 from tiny_bundle import tiny_manifest
@@ -26,6 +38,8 @@ from tiny_image import tiny_image_manifest
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
 
 FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz")}
+TALL, WIDE = 128 + CAPTION + GAP, 128 + GAP
+"""From one slice of 128 pixels to the next."""
 EVEN = np.full((1, 16), 1 / 16, np.float32)
 SEED = 5
 
@@ -72,26 +86,25 @@ def test_only_the_part_that_weighs_most_is_coloured(prepared: Prepared, part: in
     picture = draw_heatmap(MANIFEST, prepared, {"alpha": one(part), "upper": EVEN})
     assert picture.dtype == np.uint8 and picture.shape[2] == 3
     left, right = np.split(colourful(picture), 2, axis=1)
-    legend = 50
-    assert not right[:-legend].any()
-    rows, columns = np.nonzero(left[:-legend])
+    assert not right[:-BOTTOM].any()
+    rows, columns = np.nonzero(left[:-BOTTOM])
     first = (rows < rows.min() + 33) & (columns < columns.min() + 33)
     assert np.ptp(rows[first]) == np.ptp(columns[first]) == 31  # 32 of the tile's 128 pixels: one part of 4
     # LAS: rows of the grid run to the left, which is right in the picture; its columns to the front, which is up.
-    tile_x, tile_y = columns.min() - 8, rows.min() - 56
+    tile_x, tile_y = columns.min() - MARGIN, rows.min() - TOP
     assert (tile_x // 32, tile_y // 32) == (part // 4, 3 - part % 4)
 
 
 def test_attention_that_covers_some_slices_is_drawn_over_those(prepared: Prepared) -> None:
     picture = draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": one(5)})
     left, right = np.split(picture, 2, axis=1)
-    assert not colourful(left)[:-50].any()
+    assert not colourful(left)[:-BOTTOM].any()
     assert [bool(colourful(tile).any()) for tile in tiles(right)] == [False] * 4 + [True] * 4
 
 
 def tiles(panel: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     """The eight slices of a panel, three in a line."""
-    return [panel[56 + 130 * (at // 3) :][:128, 8 + 130 * (at % 3) :][:, :128] for at in range(8)]
+    return [panel[TOP + TALL * (at // 3) :][:128, MARGIN + WIDE * (at % 3) :][:, :128] for at in range(8)]
 
 
 def test_the_last_slice_of_a_range_is_the_one_before_its_end(prepared: Prepared) -> None:
@@ -102,12 +115,78 @@ def test_the_last_slice_of_a_range_is_the_one_before_its_end(prepared: Prepared)
     assert [at for at, tile in enumerate(tiles(right)) if colourful(tile).any()] == [2, 3, 4]
 
 
-def test_slices_are_numbered_from_one(prepared: Prepared) -> None:
+def captions(panel: NDArray[np.uint8], across: int, count: int) -> list[NDArray[np.uint8]]:
+    """What stands below each slice."""
+    return [
+        panel[TOP + TALL * (at // across) + 128 :][:CAPTION, MARGIN + WIDE * (at % across) :][:, :128]
+        for at in range(count)
+    ]
+
+
+def said_below(prepared: Prepared, monkeypatch: pytest.MonkeyPatch, window: int = 0) -> list[str]:
+    """The texts below the slices of the first branch, in order."""
+    texts: list[tuple[tuple[int, int], str]] = []
+    real = heatmap.write
+
+    def noting(draw: Any, place: tuple[int, int], text: str, *rest: Any, **options: Any) -> None:
+        texts.append((place, text))
+        real(draw, place, text, *rest, **options)
+
+    monkeypatch.setattr(heatmap, "write", noting)
+    count = len(prepared.starts)
+    draw_heatmap(MANIFEST, prepared, {name: np.concatenate([EVEN] * count) for name in ("alpha", "upper")}, window)
+    below = [text for place, text in texts if place[1] > TOP]
+    return below[: len(below) // 2]
+
+
+def test_below_each_slice_stand_the_sides_of_the_patient_and_its_own_number(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 24 slices, resized to eight: the one in whose middle each lies."""
+    said = said_below(prepared, monkeypatch)
+    assert said == [word for at in range(8) for word in ("R", f"{3 * at + 2} of 24", "L")]
     left, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": EVEN}), 2, axis=1)
-    for number, tile in enumerate(tiles(left), start=1):
-        mask = text_mask(str(number), 2)
-        inked = (tile[4:, 4:][: mask.shape[0], : mask.shape[1]] == 235).all(axis=2)
-        assert inked[mask].all() and not inked[~mask].any(), number
+    for caption in captions(left, 3, 8):
+        inked = np.flatnonzero((caption > 100).all(axis=2).any(axis=0))
+        assert inked.min() < 10 and inked.max() > 118
+
+
+def test_slices_of_a_window_have_their_numbers_in_the_study(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = StudyFacts("MR", {}, PatientHeader(), 58, (1.0, 1.0, 1.0))
+    series = Prepared((PreparedSeries("t2", facts, Windows(np.zeros((58, 16, 16), np.float32), 20, (0, 20, 38))),))
+    assert said_below(series, monkeypatch, window=2)[1::3][::15] == ["39 of 58", "58 of 58"]
+    facts = StudyFacts("MR", {}, PatientHeader(), 19, (1.0, 1.0, 1.0))
+    series = Prepared((PreparedSeries("t2", facts, Windows(np.zeros((20, 16, 16), np.float32), 20, (0,))),))
+    assert said_below(series, monkeypatch)[1::3][-2:] == ["19 of 19", "padding"]
+
+
+def test_nothing_but_colour_lies_over_a_slice(prepared: Prepared) -> None:
+    """Without attention on one part more than on another, tiles are the slices alone."""
+    left, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": EVEN}), 2, axis=1)
+    slices = prepared.series[0].windows.slices
+    low, high = np.percentile(slices, (1, 99))
+    for plane, tile in zip(slices, tiles(left), strict=True):
+        expected = (np.clip((plane - low) / (high - low), 0, 1) * 255).repeat(8, axis=0).repeat(8, axis=1)
+        np.testing.assert_allclose(tile, np.repeat(expected[..., np.newaxis], 3, axis=2), atol=0.51)
+
+
+def test_the_slices_are_seen_through_the_colour(prepared: Prepared) -> None:
+    plain, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": EVEN, "upper": EVEN}), 2, axis=1)
+    marked, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": one(5), "upper": EVEN}), 2, axis=1)
+    inside = (slice(66, 94), slice(34, 62))  # within the outline of the part
+    for bare, over in zip(tiles(plain), tiles(marked), strict=True):
+        blue = bare[inside][..., 2].astype(float)
+        np.testing.assert_allclose(over[inside][..., 2], (1 - OPACITY) * blue, atol=0.75)
+
+
+def test_what_weighs_more_than_half_of_the_largest_is_outlined(prepared: Prepared) -> None:
+    weights = np.full((1, 16), 0.02, np.float32)
+    weights[0, 0], weights[0, 15] = 0.6, 0.15
+    left, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": weights, "upper": EVEN}), 2, axis=1)
+    red = (tiles(left)[0] == (235, 0, 0)).all(axis=2)
+    rows, columns = np.nonzero(red)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (96, 126 + 1, 0, 31)
+    assert not red[98:126, 2:29].any()
 
 
 def test_of_many_slices_of_a_later_window_some_are_shown_evenly_spread() -> None:
@@ -117,7 +196,7 @@ def test_of_many_slices_of_a_later_window_some_are_shown_evenly_spread() -> None
     series = Prepared((PreparedSeries("t2", facts, Windows(slices, 20, (0, 20, 40))),))
     outputs = {name: np.concatenate([EVEN] * 3) for name in ("alpha", "upper")}
     left, _ = np.split(draw_heatmap(MANIFEST, series, outputs, window=2), 2, axis=1)
-    shown = [left[56 + 130 * (at // 4) + 60, 8 + 130 * (at % 4) + 60, 0] for at in range(16)]
+    shown = [left[TOP + TALL * (at // 4) + 60, MARGIN + WIDE * (at % 4) + 60, 0] for at in range(16)]
     numbers = np.interp(shown, [0, 255], np.percentile(slices[40:], (1, 99)))
     np.testing.assert_allclose(numbers, np.linspace(1, 20, 16).round(), atol=0.25)
 
@@ -128,7 +207,7 @@ def test_what_weighs_most_is_red_and_what_weighs_less_yellow(prepared: Prepared)
     left, _ = np.split(draw_heatmap(MANIFEST, prepared, {"alpha": weights, "upper": EVEN}).astype(int), 2, axis=1)
     tile = tiles(left)[0]
     most, less = tile[100, 16], tile[16, 100]  # their parts lie in the corners below on the left and above on the right
-    assert most[0] - most[1] == pytest.approx(0.6 * 235, abs=2)
+    assert most[0] - most[1] == pytest.approx(OPACITY * 235, abs=2)
     assert less[0] - less[1] < less[1] - less[2]
 
 
@@ -142,8 +221,8 @@ def test_the_lesion_lies_under_a_weight_at_its_place() -> None:
     marked, plain = np.split(picture, 2, axis=1)
     at = int(z / 24 * 16)
     tile = (
-        slice(56 + 130 * (at // 4), 56 + 130 * (at // 4) + 128),
-        slice(8 + 130 * (at % 4), 8 + 130 * (at % 4) + 128),
+        slice(TOP + TALL * (at // 4), TOP + TALL * (at // 4) + 128),
+        slice(MARGIN + WIDE * (at % 4), MARGIN + WIDE * (at % 4) + 128),
     )
     inside = np.zeros((128, 128), bool)
     inside[int(y) - 3 : int(y) + 4, int(x) - 3 : int(x) + 4] = True
@@ -195,19 +274,34 @@ def test_attention_over_an_image(part: int) -> None:
     weights[0, part] = 0.9
     picture = draw_heatmap(manifest, radiograph, {"alpha": weights})
     assert (picture == draw_heatmap(manifest, radiograph, {"alpha": weights}, over="image")).all()
-    rows, columns = np.nonzero(colourful(picture[:-50]))
+    rows, columns = np.nonzero(colourful(picture[:-BOTTOM]))
     factor = 11  # of 12 x 16 pixels, so that the shorter side has 128 at least
-    assert (rows.min() - 56, columns.min() - 8) == (part // 3 * 6 * factor, (part % 3 * 16 + 2) // 3 * factor)
+    assert (rows.min() - TOP, columns.min() - MARGIN) == (part // 3 * 6 * factor, (part % 3 * 16 + 2) // 3 * factor)
     assert rows.max() - rows.min() + 1 == 6 * factor
     with refused(UsageError, "'table'", "image", option="heatmap_over", value="image"):
         draw_heatmap(manifest, radiograph, {"alpha": weights}, over="table")
 
 
-def test_texts_are_pixels() -> None:
-    shown = ["".join("#" if pixel else "." for pixel in row) for row in text_mask("T1", 1)]
-    assert shown == ["###..#..", ".#..##..", ".#...#..", ".#...#..", ".#..###."]
-    assert text_mask("a", 3).shape == (15, 12) and (text_mask("a", 1) == text_mask("A", 1)).all()
-    assert not text_mask("\u00e9", 1).any()
+@pytest.mark.parametrize("title", ["T1", "M" * 40, "a title\u00e9 of forty letters, to be written."])
+def test_a_title_stays_within_its_branch(prepared: Prepared, title: str) -> None:
+    fields = MANIFEST.model_dump(mode="json")
+    fields["attention"][0]["title"] = title[:40]
+    picture = draw_heatmap(Manifest.model_validate(fields), prepared, {"alpha": EVEN, "upper": EVEN})
+    left, _ = np.split(picture, 2, axis=1)
+    head = (left[:TOP] != 16).any(axis=2)
+    assert head.any() and not head[:, :MARGIN].any() and not head[:, -MARGIN:].any()
+
+
+def test_texts_are_made_smaller_and_then_cut() -> None:
+    pair = [drawing.blank(120, 40) for _ in range(2)]
+    for sheet, size in zip(pair, (18, 12), strict=True):
+        drawing.write(drawing.draw_on(sheet), (0, 0), "smaller", size, within=width_of("smaller", 12))
+    assert (drawing.pixels_of(pair[0]) == drawing.pixels_of(pair[1])).all()
+    sheet = drawing.blank(60, 40)
+    drawing.write(drawing.draw_on(sheet), (0, 0), "W" * 40, 18, within=50)
+    assert width_of("W" * 40, drawing.LEAST) > 50
+    inked = np.flatnonzero((drawing.pixels_of(sheet) != 16).any(axis=(0, 2)))
+    assert 30 < inked.max() < 51
 
 
 # From a study to a file

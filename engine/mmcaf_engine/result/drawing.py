@@ -1,0 +1,144 @@
+"""What every picture of an answer is drawn with: texts, colour bars, tiles with their captions, by Pillow.
+
+Pillow brings a scalable font of its own, so that a picture looks alike wherever it is drawn.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+Picture = NDArray[np.uint8]
+"""RGB, [H, W, 3]."""
+
+BACKGROUND, INK, DIM = (16, 16, 16), (235, 235, 235), (160, 160, 160)
+TITLE, BODY, SMALL = 18, 14, 12
+"""Heights of letters in pixels."""
+LEAST = 8
+_LOW, _HIGH = np.array([255.0, 220.0, 0.0]), np.array([235.0, 0.0, 0.0])
+OPACITY = 0.45
+"""Of the colour where it is strongest; what lies under it stays seen."""
+OUTLINED = 0.5
+"""The part of the strongest from which on a region has an outline."""
+
+
+@cache
+def font(size: int) -> "FreeTypeFont":
+    """Pillow's own, in this size."""
+    from PIL import ImageFont
+
+    found = ImageFont.load_default(size)
+    if not isinstance(found, ImageFont.FreeTypeFont):
+        raise RuntimeError("Pillow was built without FreeType, which draws texts.")
+    return found
+
+
+def blank(width: int, height: int) -> "Image":
+    """An empty picture."""
+    from PIL import Image
+
+    return Image.new("RGB", (width, height), BACKGROUND)
+
+
+def draw_on(picture: "Image") -> "ImageDraw":
+    """What draws on a picture."""
+    from PIL import ImageDraw
+
+    return ImageDraw.Draw(picture)
+
+
+def width_of(text: str, size: int) -> int:
+    """Of one line, in pixels."""
+    return int(np.ceil(font(size).getlength(text)))
+
+
+def write(
+    draw: "ImageDraw",
+    place: tuple[int, int],
+    text: str,
+    size: int = BODY,
+    *,
+    within: int,
+    anchor: str = "la",
+    ink: tuple[int, int, int] = INK,
+) -> None:
+    """One line of text, smaller where it would not fit, and cut with an ellipsis where even that does not help.
+
+    Args:
+        place: x and y of what `anchor` says, as Pillow names it: "la" of the upper left corner.
+        within: the width that it may take.
+    """
+    while size > LEAST and width_of(text, size) > within:
+        size -= 1
+    if width_of(text, size) > within:
+        while text and width_of(f"{text}…", size) > within:
+            text = text[:-1]
+        text = f"{text}…"
+    draw.text(place, text, fill=ink, font=font(size), anchor=anchor)
+
+
+def coloured(grey: NDArray[np.floating[Any]], strength: NDArray[np.floating[Any]]) -> Picture:
+    """Grey values with a colour over them, through which they are seen, from yellow to red, and the strongest outlined.
+
+    Args:
+        grey: [H, W], 0 to 255.
+        strength: [H, W], 0, where there is no colour, to 1.
+    """
+    tile = _blended(grey, strength)
+    tile[_outline(strength >= OUTLINED)] = _HIGH
+    return tile
+
+
+def _blended(grey: NDArray[np.floating[Any]], strength: NDArray[np.floating[Any]]) -> Picture:
+    under, part = grey[..., np.newaxis], strength[..., np.newaxis]
+    colour = _LOW + part * (_HIGH - _LOW)
+    blended: Picture = (under + OPACITY * part * (colour - under)).round().astype(np.uint8)
+    return blended
+
+
+def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The outermost pixels of what is inside; the border of the picture is no edge."""
+    inner = inside.copy()
+    inner[1:] &= inside[:-1]
+    inner[:-1] &= inside[1:]
+    inner[:, 1:] &= inside[:, :-1]
+    inner[:, :-1] &= inside[:, 1:]
+    return inside & ~inner
+
+
+def colour_bar(picture: "Image", place: tuple[int, int], width: int, ends: Sequence[str], name: str) -> None:
+    """What the colours mean: a bar over mid grey, the texts of its ends, and its name below."""
+    from PIL import Image
+
+    draw = draw_on(picture)
+    x, y = place
+    low, high = ends
+    left, right = width_of(low, SMALL) + 6, width_of(high, SMALL) + 6
+    length = max(width - left - right, 16)
+    bar = np.repeat(np.linspace(0, 1, length)[np.newaxis], SMALL, axis=0)
+    write(draw, (x, y), low, SMALL, within=left)
+    picture.paste(Image.fromarray(_blended(np.full(bar.shape, 96.0), bar)), (x + left, y + 1))
+    write(draw, (x + left + length + 6, y), high, SMALL, within=right)
+    write(draw, (x, y + SMALL + 6), name, SMALL, within=width, ink=DIM)
+
+
+def pixels_of(picture: "Image") -> Picture:
+    """A picture as an array."""
+    return np.array(picture, np.uint8)
+
+
+def png(picture: Picture) -> bytes:
+    """A picture as a PNG file: the same bytes for the same picture and library, and no word beside the pixels."""
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", compress_level=6)
+    return stream.getvalue()
