@@ -65,6 +65,12 @@ def remove_parts(model: Path) -> None:
         model.with_name(f"{model.stem}.{part}.onnx").unlink(missing_ok=True)
 
 
+def parts_without(parts: ReportParts, precision: Precision) -> ReportParts | None:
+    """What the manifest says of the parts of the other precisions; None where no other has any."""
+    files = {held: files for held, files in parts.models.items() if held != precision}
+    return parts.model_copy(update={"models": files}) if files else None
+
+
 def find_cut(graph: ir.Graph, inputs: Sequence[TensorSpec]) -> Cut | None:
     """Where the network can be cut, or None if it cannot."""
     tokens = {spec.name for spec in inputs if spec.kind == "tokens"}

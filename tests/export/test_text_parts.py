@@ -19,15 +19,18 @@ from backends_here import BUILT_IN, SPLIT
 from export import cmasg_networks, medfusionnet_networks
 from mmcaf_engine.backends.split import SplitNetwork
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle, write_bundle
-from mmcaf_engine.errors import BundleError
+from mmcaf_engine.bundle.golden import read_cases
+from mmcaf_engine.errors import BundleError, ExportError
 from mmcaf_engine.manifest import Manifest, Precision, TensorSpec
+from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.cmasg.entry import CmasgEntry
 from mmcaf_export.networks.medfusionnet.entry import MedFusionEntry
-from mmcaf_export.precision import layers, typed
+from mmcaf_export.precision import layers, quantize, typed
 from mmcaf_export.precision.quantize import quantize_bundle
+from mmcaf_export.precision.self_tests import here, tested_parts
 from mmcaf_export.text_parts import write_parts
 from refusals import refused
 
@@ -238,17 +241,77 @@ def test_a_bundle_whose_weights_lie_beside_the_model(cut: Cut, tmp_path: Path, m
             open_session(load_bundle(bundle.folder), backend=backend, reports=2)
 
 
-def test_a_bundle_without_parts_gets_them_with_another_precision(cut: Cut, tmp_path: Path) -> None:
-    draft = tmp_path / "draft"
+def without_parts(cut: Cut, folder: Path) -> Path:
+    """The bundle as a version wrote it that knew of no parts."""
+    draft = folder / "draft"
     draft.mkdir()
     for name in ("model.onnx", "golden.npz", "vocabulary.txt"):
         shutil.copy(cut.folder / name, draft)
     document = cut.manifest.model_dump(mode="json", exclude={"files"})
     document["text"]["parts"] = None
-    write_bundle(draft, document, tmp_path / "before.mmcaf")
-    quantize_bundle(tmp_path / "before.mmcaf", precisions=["fp16"], calibration="demo:50000-50001")
-    bundle = load_bundle(tmp_path / "before.mmcaf")
+    return write_bundle(draft, document, folder / "before.mmcaf").folder
+
+
+def test_a_bundle_without_parts_gets_them_with_another_precision(cut: Cut, tmp_path: Path) -> None:
+    before = without_parts(cut, tmp_path)
+    quantize_bundle(before, precisions=["fp16"], calibration="demo:50000-50001")
+    bundle = load_bundle(before)
     parts = bundle.manifest.parts
     assert parts is not None and list(parts.models) == ["fp32", "fp16"]
     assert parts.models["fp16"].rest == "model.fp16.rest.onnx"
     assert (bundle.folder / "model.text.onnx").read_bytes() == (cut.folder / "model.text.onnx").read_bytes()
+
+
+def parts_answer_wrong(monkeypatch: pytest.MonkeyPatch, by: float = 1.0) -> None:
+    infer = SplitNetwork._infer
+
+    def off(network: SplitNetwork, window: Any) -> Any:
+        return {name: value + by for name, value in infer(network, window).items()}
+
+    monkeypatch.setattr(SplitNetwork, "_infer", off)
+
+
+def test_parts_that_would_never_answer_are_found(cut: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session that keeps reports would refuse them, whatever the network as a whole answers."""
+    monkeypatch.setitem(TOLERANCE, "int8", 1e6)
+    models = {precision: cut.folder / f"{_stem(precision)}.onnx" for precision in PRECISIONS}
+    parts = write_parts(models, cut.manifest.inputs)
+    cases: Any = read_cases(load_bundle(cut.folder.with_name("b.mmcaf")), "fp32")
+    tested = (cut.manifest, "int8", models["int8"], cases, [BUILT_IN["onnxruntime"]])
+    assert here(*tested, parts) == ()  # type: ignore[arg-type]
+    parts_answer_wrong(monkeypatch, 1e7)
+    assert here(*tested) == ()  # type: ignore[arg-type]
+    [reason] = here(*tested, parts)  # type: ignore[arg-type]
+    assert "in onnxruntime, in two parts, it fails the self-test" in reason
+
+
+def test_parts_that_fp32_would_not_pass_in_are_left_out(
+    cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = load_bundle(without_parts(cut, tmp_path))
+    folder = Path(shutil.copytree(bundle.folder, tmp_path / "work"))
+    parts_answer_wrong(monkeypatch)
+    told: list[str] = []
+    cases: Any = read_cases(bundle, "fp32")
+    assert tested_parts(bundle.manifest, {"fp32": folder / "model.onnx"}, cases, told.append) is None
+    assert "in one part" in told[0] and "in two parts, it fails the self-test" in told[0]
+    assert {file.name for file in folder.iterdir()} == {file.name for file in bundle.folder.iterdir()}
+
+
+@pytest.mark.full
+def test_a_precision_whose_parts_would_never_answer_is_not_sealed(
+    cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = without_parts(cut, tmp_path)
+    content = {file.name: file.read_bytes() for file in before.iterdir()}
+    judged = quantize.tested_parts
+
+    def then_wrong(*given: Any) -> Any:
+        parts = judged(*given)
+        parts_answer_wrong(monkeypatch)
+        return parts
+
+    monkeypatch.setattr(quantize, "tested_parts", then_wrong)
+    with refused(ExportError, "int8", "onnxruntime, in two parts", "self-test", option="calibration"):
+        quantize_bundle(before, precisions=["int8"], calibration="demo:50000-50000", method="minmax")
+    assert {file.name: file.read_bytes() for file in before.iterdir()} == content

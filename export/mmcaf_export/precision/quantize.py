@@ -19,12 +19,12 @@ from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, Us
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.compare import evaluate
-from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision
+from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision, ReportParts
 from mmcaf_engine.outputs import scratch_beside
 from mmcaf_engine.record.tokenizer import open_tokenizer
 
 from ..golden import write_golden
-from ..text_parts import remove_parts, write_parts
+from ..text_parts import parts_without, remove_parts
 from .attempts import Attempts, Int8Attempts, TypedAttempts
 from .calibration import METHODS, Window
 from .course import Course, Tell
@@ -32,7 +32,7 @@ from .effects import LOGIT_BUDGETS
 from .gate import sessions, try_first
 from .int8 import PROCESSORS, Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
-from .self_tests import here, kinds_for, own_cases, simulated
+from .self_tests import here, kinds_for, own_cases, simulated, tested_parts
 from .spared import SparedPlan
 
 CALIBRATION = "demo:50000-50031"
@@ -128,7 +128,7 @@ def quantize_bundle(
 
         made = {precision: attempts(precision) for precision in chosen}
         golden = _golden(bundle)
-        accuracy = _judged(bundle, models, made, judges, made_for, golden, scratch, course)
+        accuracy, parts = _judged(bundle, models, made, judges, made_for, golden, scratch, course)
         failed = {name: facts.reasons for name, facts in accuracy.precisions.items() if not facts.passed}
         failed = {name: (*reasons, *_most(made.get(name))) for name, reasons in failed.items()}
         if set(failed) >= set(chosen):
@@ -145,12 +145,12 @@ def quantize_bundle(
             )
         for precision in failed:
             _remove(models.pop(precision))
+            parts = None if parts is None else parts_without(parts, precision)
         write_accuracy(accuracy, folder / ACCURACY_NAME)
         write_golden(folder / GOLDEN_NAME, golden)
         document = manifest.model_dump(mode="json", exclude={"files"})
         document["models"] = {held: file.name for held, file in models.items()}
         if manifest.text is not None:
-            parts = write_parts(models, manifest.inputs)
             document["text"]["parts"] = None if parts is None else parts.model_dump(mode="json")
         plans = {precision: made[precision].plan for precision in made if precision in models}
         document["provenance"] |= {
@@ -180,16 +180,18 @@ def _judged(
     golden: dict[str, Any],
     scratch: Path,
     course: Course,
-) -> Accuracy:
+) -> tuple[Accuracy, ReportParts | None]:
     """Compare every precision with FP32, and have it pass the self-test; what does not is made again while it can be.
 
-    INT8's own answers go into `golden`.
+    INT8's own answers go into `golden`. Of a network that reads a report, the two parts are written and tested too, and
+    given back as the manifest says them.
 
     The backends of a CPU need not pass an INT8 network whose layers were chosen for a GPU, but for the one that judges.
     """
     judge = int8_judge(made_for)
     manifest, raw = bundle.manifest, check_raw_case(bundle)
     found: dict[Precision, PrecisionAccuracy] = {}
+    parts: ReportParts | None = None
     pending = list(made.values())
     while pending := [one for one in pending if one.write()]:
         again = {"fp32", *(one.precision for one in pending)}
@@ -208,6 +210,7 @@ def _judged(
                 for precision, session in opened.items()
                 if precision in ("fp16", "bf16")
             }
+        parts = tested_parts(manifest, models, golden, course.tell)
         for done, (precision, facts) in enumerate(accuracy.precisions.items(), start=1):
             course.tell(f"running the self-test of {precision} in the backends of this machine")
             on_gpu = precision == "int8" and _is_for_gpu(manifest, made, made_for)
@@ -216,13 +219,14 @@ def _judged(
                 for kind in kinds_for(precision)
                 if not on_gpu or kind is judge or (kind.needs_gpu or kind.auto_needs_gpu)
             ]
-            reasons = here(manifest, precision, models[precision], own_cases(golden, manifest, precision), kinds)
+            cases = own_cases(golden, manifest, precision)
+            reasons = here(manifest, precision, models[precision], cases, kinds, parts)
             found[precision] = facts.failing(*failing.get(precision, ()), *reasons)
             course.progress("self-tests", done, len(accuracy.precisions))
         pending = [one for one in pending if not found[one.precision].passed]
         for one in pending:
             course.tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
-    return accuracy.model_copy(update={"precisions": found})
+    return accuracy.model_copy(update={"precisions": found}), parts
 
 
 def _is_for_gpu(manifest: Manifest, made: Mapping[Precision, Attempts], made_for: Processor) -> bool:

@@ -1,16 +1,19 @@
 """Whether new networks pass the self-test that every session begins with, told before they are sealed."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from mmcaf_engine.backends.base import Backend
-from mmcaf_engine.backends.factory import Network, make_backend
+from mmcaf_engine.backends.factory import Network, Parts, make_backend
 from mmcaf_engine.backends.registry import Backends
 from mmcaf_engine.errors import BackendError, UnsupportedNetworkError
 from mmcaf_engine.machine.cpu import usable_cores
-from mmcaf_engine.manifest import Manifest, Precision
+from mmcaf_engine.manifest import Manifest, Precision, ReportParts
 from mmcaf_engine.session.self_test import SelfTest, measure
 from mmcaf_engine.volume import Arrays
+
+from ..text_parts import remove_parts, write_parts
 
 Run = Callable[..., Arrays]
 """`Session.run`."""
@@ -31,10 +34,46 @@ def simulated(manifest: Manifest, precision: Precision, run: Run, cases: Arrays)
 
 
 def here(
-    manifest: Manifest, precision: Precision, model: Path, cases: Arrays, kinds: Iterable[type[Backend]]
+    manifest: Manifest,
+    precision: Precision,
+    model: Path,
+    cases: Arrays,
+    kinds: Iterable[type[Backend]],
+    parts: ReportParts | None = None,
 ) -> tuple[str, ...]:
-    """Why a network does not pass in these backends; none if it does."""
-    return tuple(reason for kind in kinds for reason in _of(kind, manifest, precision, model, cases))
+    """Why a network does not pass in these backends, as a whole or in its two parts; none if it does.
+
+    Args:
+        parts: of all precisions, which lie beside the model; None where there are none.
+    """
+    network = replace(Network.whole(manifest, model), parts=Parts.of(parts, model.parent, precision))
+    return tuple(
+        reason
+        for kind in kinds
+        for reports in _ways(kind, network)
+        for reason in _of(kind, manifest, precision, network, cases, reports)
+    )
+
+
+def tested_parts(
+    manifest: Manifest, models: Mapping[Precision, Path], golden: Arrays, tell: Callable[[str], None]
+) -> ReportParts | None:
+    """Write the two parts of each network; None, and none written, where those of FP32 would not pass.
+
+    Export has tested those that a bundle has had; a bundle that has had none may be of a version that knew of none.
+    """
+    parts = None if manifest.text is None else write_parts(models, manifest.inputs)
+    if parts is None or manifest.parts is not None:
+        return parts
+    reasons = here(
+        manifest, "fp32", models["fp32"], own_cases(golden, manifest, "fp32"), list(kinds_for("fp32")), parts
+    )
+    if not reasons:
+        return parts
+    tell(f"the network is left in one part: {'; '.join(reasons)}")
+    for model in models.values():
+        remove_parts(model)
+    return None
 
 
 def kinds_for(precision: Precision) -> Iterator[type[Backend]]:
@@ -45,10 +84,18 @@ def kinds_for(precision: Precision) -> Iterator[type[Backend]]:
             yield kind
 
 
-def _of(kind: type[Backend], manifest: Manifest, precision: Precision, model: Path, cases: Arrays) -> tuple[str, ...]:
+def _ways(kind: type[Backend], network: Network) -> tuple[int, ...]:
+    """Reports to keep: none, which runs it as a whole; and one, which runs it in its parts, where a session could."""
+    return (0, 1) if network.parts is not None and kind.can_split else (0,)
+
+
+def _of(
+    kind: type[Backend], manifest: Manifest, precision: Precision, network: Network, cases: Arrays, reports: int
+) -> tuple[str, ...]:
+    what = f"in {kind.name}, in two parts" if reports else f"in {kind.name}"
     try:
-        with make_backend(kind, Network.whole(manifest, model), usable_cores(), precision) as opened:
-            return _reasons(f"in {kind.name}", measure(manifest, precision, opened.infer, cases))
+        with make_backend(kind, network, usable_cores(), precision, reports=reports) as opened:
+            return _reasons(what, measure(manifest, precision, opened.infer, cases))
     except UnsupportedNetworkError:
         return ()  # It says so to whoever asks for it, and never answers.
     except BackendError as failure:
