@@ -1,41 +1,31 @@
 """What every backend is: open, infer, describe, close."""
 
-import mmap
 import platform
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Any, BinaryIO, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from ..cancel import Progress
-from ..errors import BackendError, MmcafError, UsageError
+from ..errors import BackendError, UsageError
 from ..machine.cpu import processor
 from ..machine.declared import JsonObject, Limit, Positive
-from ..machine.memory import lacks_memory, out_of_memory
-from ..machine.plugins import holds_study, may_raise, raised
+from ..machine.plugins import holds_study, may_raise
 from ..manifest import Precision, TensorSpec
 from ..timing import span
 from ..volume import Arrays
 from .availability import Availability as Availability
 from .availability import Detail as Detail
 from .inputs import Adopted, Input, checked_inputs, on_host
+from .loading import RUNNING, Loaded
+from .loading import Hold as Hold
 from .node_time import Counting
 from .outputs import Given, joined
-from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
-from .runtime import Runtime
-from .turns import Turns
+from .remedies import OTHER_BACKEND
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
-
-Hold = Callable[[Path], AbstractContextManager[Path]]
-"""A model of a bundle -> a copy of it with its weights, which nobody else can change and which goes with the block."""
-
-RUNNING = "running"
-"""What a backend does while it holds a study; see `Backend._foreign`."""
 
 DESCRIBED = ("backend", "device", "version", "threads", "kernels")
 """The keys that every `Backend.describe` has."""
@@ -48,8 +38,8 @@ _Described = Annotated[
 ]
 
 
-class Backend(Runtime, ABC):
-    """One network, loaded in one runtime.
+class Backend(Loaded):
+    """One network, loaded in one runtime, where `loading` opens and closes it.
 
     Safe to call from several threads: calls take turns, since each uses all the cores it was given.
     A batch runs one window after the other, which bounds the memory and costs a CPU no time; a runtime that can
@@ -65,7 +55,6 @@ class Backend(Runtime, ABC):
 
     kind: type["Backend"]
     """What is asked about the runtime."""
-    model: Path
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     threads: int
@@ -77,8 +66,6 @@ class Backend(Runtime, ABC):
     """Windows that one call of `infer` should be given where there are several."""
     progress: Progress | None = None
     """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
-    hold: Hold | None = None
-    """Set before opening where the model is a bundle's: what gives a copy that was hashed, in a folder of its own."""
 
     def __init__(
         self,
@@ -92,15 +79,12 @@ class Backend(Runtime, ABC):
     ):
         if not lengths and any("L" in spec.shape for spec in inputs):
             raise ValueError("a network with a text input needs the lengths of its texts")
-        self.kind = type(self)
-        self.model = self._named = model
+        super().__init__(model)
         self.inputs = inputs
         self.outputs = outputs
         self.threads = threads
         self.precision = precision
         self.lengths = tuple(lengths)
-        self._turns = Turns()
-        self._is_open = False
 
     @property
     def parts(self) -> tuple["Backend", ...]:
@@ -123,61 +107,6 @@ class Backend(Runtime, ABC):
 
     def forget(self) -> None:
         """Drop what is kept of inputs; most keep nothing."""
-
-    def open(self) -> Self:
-        """Load the network from its model.
-
-        Raises:
-            BackendError: the runtime refuses it.
-            BundleError: the model is damaged or altered.
-        """
-
-        def load() -> None:
-            with ExitStack() as undo:
-                with self.reading():
-                    self._open()
-                    undo.callback(self._close)
-                undo.pop_all()
-
-        return self._load("loading", load)
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """`model` may be read until the block ends: of a bundle, it is a copy of its own meanwhile.
-
-        Raises:
-            BundleError: it is damaged or altered; of weights, at the end of the block.
-        """
-        if self.hold is None:
-            yield
-            return
-        with self.hold(self._named) as copy:
-            self.model = copy
-            try:
-                yield
-            finally:
-                self.model = self._named
-
-    def open_engine(self, engine: mmap.mmap) -> Self:
-        """Load the network as an earlier `export_engine` wrote it; the model is not read.
-
-        Raises:
-            BackendError: the runtime refuses it.
-        """
-        return self._load("loading the kept engine of", lambda: self._import(engine))
-
-    @may_raise(OSError)
-    def export_engine(self, output: BinaryIO) -> None:
-        """Write what the runtime built from the model, for `open_engine` of a backend with equal `engine_facts`.
-
-        Raises:
-            BackendError: the session is closed, or the runtime cannot.
-            OSError: `output` cannot be written.
-        """
-        with self._turns.lock:
-            self._expect_open()
-            with self._mapped("exporting", OSError):
-                self._export(output)
 
     def engine_facts(self) -> JsonObject:
         """What an engine depends on besides the model's bytes and the processor, as JSON."""
@@ -250,21 +179,6 @@ class Backend(Runtime, ABC):
 
         return self._turns.take(done, ready=self._expect_open, interrupt=self._interrupt)
 
-    @contextmanager
-    def _mapped(self, doing: str, *passed: type[Exception]) -> Iterator[None]:
-        """Turn a runtime's exceptions into ours; those that are ours, and `passed`, stay as they are."""
-        try:
-            yield
-        except Exception as failure:
-            if isinstance(failure, (MmcafError, *passed)):
-                raise
-            raise self._foreign(doing, failure) from failure
-
-    @property
-    def is_open(self) -> bool:
-        """Whether it can answer."""
-        return self._is_open
-
     @property
     def degraded(self) -> str | None:
         """In words, why it is slower than it should be on this device, or None; known once it is open."""
@@ -280,43 +194,10 @@ class Backend(Runtime, ABC):
             "kernels": self._kernels() if self._is_open else {},
         }
 
-    def close(self) -> None:
-        """Release the network; closing twice is harmless."""
-        with self._turns.lock:
-            if self._is_open:
-                self._is_open = False
-                self._close()
-
-    def __enter__(self) -> Self:
-        return self.open()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _load(self, doing: str, load: Callable[[], None]) -> Self:
-        with self._turns.lock:
-            if not self._is_open:
-                with self._mapped(doing):
-                    load()
-                self._is_open = True
-        return self
-
-    def _expect_open(self) -> None:
-        if not self._is_open:
-            raise BackendError(f"The {self.name} session is closed.", "Open a new one: open_session(bundle)")
-
-    @abstractmethod
-    def _open(self) -> None: ...
-
     @abstractmethod
     @holds_study
     def _infer(self, window: Any) -> Given:
         """One window, N = 1; what is returned must not change with the next call."""
-
-    @abstractmethod
-    def _close(self) -> None: ...
 
     def _kernels(self) -> dict[str, int]:
         """This project's kernels -> how many layers of the open network each is."""
@@ -329,27 +210,8 @@ class Backend(Runtime, ABC):
         """What the runtime is told, as JSON."""
         return {}
 
-    @may_raise(OSError)
-    def _export(self, output: BinaryIO) -> None:
-        raise NotImplementedError
-
-    def _import(self, engine: mmap.mmap) -> None:
-        """As `_open`, from an engine; `engine` stays valid and unchanged until `_close`."""
-        raise NotImplementedError
-
     @holds_study
     @may_raise(UsageError)
     def _adopt(self, name: str, given: Input) -> Adopted:
         """An input as the runtime can take it."""
         return on_host(name, given, f"{self.name} runs on the {self.device}")
-
-    def _foreign(self, doing: str, failure: Exception) -> BackendError:
-        """The one place where a runtime's exception becomes ours; it is not quoted where a study was in hand."""
-        if lacks_memory(failure):
-            return out_of_memory(f"{doing} {self.model.name} in {self.name}", failure)
-        reason = type(failure).__name__ if doing == RUNNING else raised(failure)
-        return BackendError(
-            f"{self.name} {self.kind.version()} failed while {doing} {self.model.name}: {reason}.",
-            OTHER_BACKEND,
-            SEE_WHAT_RUNS,
-        )

@@ -17,9 +17,9 @@ from typing import BinaryIO, Final, Literal, get_args
 
 from pydantic import Field, ValidationError
 
-from ...bundle.bundle import parse_manifest
 from ...bundle.hashing import file_sha256
 from ...bundle.models import model_hashes
+from ...bundle.parsing import parse_manifest
 from ...cache.engines import EngineCache
 from ...errors import BackendError, Remedy, UsageError, program
 from ...files import in_words, look_at, read_bounded, reason, shown_path
