@@ -58,14 +58,15 @@ SCENARIOS = (
 
 def former_write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force: bool = False) -> Any:
     """As it was in commit 50593ee, but for the format's version: the harness must see it lose a bundle."""
-    from mmcaf_engine.bundle.bundle import MANIFEST_NAME, _sealed, file_sha256, load_bundle
+    from mmcaf_engine.bundle.bundle import MANIFEST_NAME, file_sha256, load_bundle
+    from mmcaf_engine.bundle.parsing import manifest_of
 
     files = {
         str(file.relative_to(folder).as_posix()): {"sha256": file_sha256(file), "size": file.stat().st_size}
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST_NAME
     }
-    document = _sealed({**manifest, "files": files}, shown=output)
+    document = manifest_of({**manifest, "files": files}, shown=output)
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
     if output.exists():

@@ -1,6 +1,8 @@
 """`mmcaf inspect`."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
@@ -16,11 +18,14 @@ from mmcaf_engine.manifest import (
 )
 from mmcaf_engine.result.decisions import decision_for
 
+from .console import to_json
 from .report import Report
+
+REPORT_VERSION = 1
 
 
 def inspect_command(path: Path, engine: bool, precisions: list[str], report: Report) -> None:
-    """Print the manifest or, with `engine`, what TensorRT makes of it; as text or JSON."""
+    """Print what the bundle holds and who signed it or, with `engine`, what TensorRT makes of it; as text or JSON."""
     report.check(inputs=[path])
     if engine:
         from .inspect_engine import inspect_engine_command
@@ -33,8 +38,20 @@ def inspect_command(path: Path, engine: bool, precisions: list[str], report: Rep
     bundle.verify()
     report.give(
         lambda: "\n".join([*_describe(bundle), *_accuracy(bundle)]),
-        lambda: bundle.manifest.model_dump_json(indent=2),
+        lambda: to_json(_document(bundle)),
     )
+
+
+def _document(bundle: Bundle) -> dict[str, Any]:
+    """What the text says, with the manifest as it lies in the bundle."""
+    accuracy = read_accuracy(bundle)
+    return {
+        "schema_version": REPORT_VERSION,
+        "model": bundle.summary.to_dict(),
+        "signature": asdict(bundle.origin),
+        "manifest": bundle.manifest.model_dump(mode="json"),
+        "accuracy": None if accuracy is None else accuracy.model_dump(mode="json"),
+    }
 
 
 def _describe(bundle: Bundle) -> list[str]:

@@ -15,13 +15,17 @@ from dicom_factory import ct_series, hounsfield, save
 from endless import make_endless_bundle
 from mmcaf_engine import CancelToken, infer, load_bundle, open_session
 from mmcaf_engine.cancel import are_left, opening_within
+from mmcaf_engine.checkup.computed_types import computed_types
 from mmcaf_engine.errors import BackendError, BundleError, CancelledError, UsageError
 from mmcaf_engine.session import first_opening
+from mmcaf_engine.session.build_ahead import build_ahead
 from mmcaf_engine.session.first_opening import FirstOpening
 from refusals import refused
+from small_networks import make_convolution_bundle
 from tiny_bundle import SIZE, make_tiny_bundle
 
 RECORD = {"sex": "F", "age": 63}
+MORE = "export MMCAF_OPEN_TIMEOUT=300"
 OPENING = "mmcaf_engine.session.opening_process"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
@@ -137,7 +141,7 @@ def test_how_that_process_may_end(
 ) -> None:
     bundle = load_bundle(make_tiny_bundle(tmp_path / "tiny.mmcaf"))
     stand_in(line)
-    command = "export MMCAF_OPEN_TIMEOUT=300" if "sleep" in line else None
+    command = MORE if "sleep" in line else None
     with refused(error, *facts, command=command):  # type: ignore[type-var]
         FirstOpening(bundle, "onnxruntime", "fp32", 1).run(0.3 if "sleep" in line else 30)
     assert not children(os.getpid())
@@ -230,7 +234,11 @@ def test_infer_takes_it_too(study: Path, tmp_path: Path, stand_in: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["verify", *(pytest.param(one, marks=pytest.mark.full) for one in ("tune", "evaluate", "profile"))]
+    "command",
+    [
+        *("verify", "build", "inspect"),
+        *(pytest.param(one, marks=pytest.mark.full) for one in ("tune", "evaluate", "profile")),
+    ],
 )
 def test_commands_that_open_networks(
     run: Command, tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch, study: Path, command: str
@@ -240,7 +248,11 @@ def test_commands_that_open_networks(
     (tmp_path / "record.json").write_text('{"sex": "F", "age": 63}')
     (tmp_path / "cohort.csv").write_text("study,record\nstudy,record.json\n")
     stand_in("raise SystemExit(3)")
+    if command in ("build", "inspect"):
+        pytest.importorskip("tensorrt_rtx")
     arguments: dict[str, list[object]] = {
+        "build": [bundle, "--target", "sm_86"],
+        "inspect": [bundle, "--engine"],
         "evaluate": [tmp_path / "cohort.csv", "--bundle", bundle],
         "verify": [bundle],
         "tune": [bundle, "--runs", "1"],
@@ -248,3 +260,27 @@ def test_commands_that_open_networks(
     }
     outcome = run("mmcaf", command, *arguments[command])
     assert "exit code 3" in outcome.out + outcome.err
+
+
+def test_what_another_process_builds_is_what_this_one_would(tmp_path: Path, stand_in: Any) -> None:
+    """An engine that is built for another machine, and what is read of the network."""
+    pytest.importorskip("tensorrt_rtx")
+    bundle = load_bundle(make_convolution_bundle(tmp_path / "tiny.mmcaf"))
+    here, types = build_ahead(bundle, "fp32", ["sm_86"]), computed_types(bundle)
+    told: list[tuple[str, int, int]] = []
+    with opening_within(60):
+        there = build_ahead(bundle, "fp32", ["sm_86"], progress=lambda *step: told.append(step))
+        assert computed_types(bundle) == types
+    changing = {"build_seconds", "bytes"}
+    expected = {name: value for name, value in here.to_dict().items() if name not in changing}
+    assert {name: value for name, value in there.to_dict().items() if name not in changing} == expected
+    assert there.engine.products == here.engine.products != () and told and there.engine.plan
+    assert (there.kept[0] / "engine.bin").read_bytes() == there.engine.plan
+    assert [path.name for path in there.kept[0].parent.iterdir()] == [there.kept[0].name]
+    stand_in("import time; time.sleep(60)")
+    with (
+        opening_within(0.3),
+        refused(BundleError, "tiny.mmcaf", "tensorrt_rtx fp32", "not built", "0.3 s", command=MORE),
+    ):
+        build_ahead(bundle, "fp32", ["sm_89"])
+    assert len(list(there.kept[0].parent.iterdir())) == 1

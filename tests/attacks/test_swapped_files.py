@@ -1,5 +1,6 @@
 """A bundle's files are changed while they are read: what answers is what was hashed, or nothing does."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,21 +11,24 @@ import numpy as np
 import pytest
 
 from backends_here import backends
+from engine.bundle.test_bundle import zip_folder
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.bundle import hashing
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.cache.engines import ENGINES
 from mmcaf_engine.checkup.verify import verify_bundle
-from mmcaf_engine.errors import BundleError
+from mmcaf_engine.errors import BundleError, MmcafError
 from mmcaf_engine.outputs import remove
 from mmcaf_engine.record.tokenizer import open_tokenizer
 from mmcaf_engine.session.choice import backend_for
+from mmcaf_engine.session.copies import hold
 from mmcaf_engine.session.session import open_session
 from mmcaf_engine.session.tune import one_window
 from mmcaf_engine.volume import Arrays
 from refusals import Fact, refused
 from tampering import forge, tampered, with_weights_beside
 from tiny_bundle import tiny_manifest
+from tiny_parts import make_tiny_parts
 from tiny_report import make_tiny_report
 
 MODEL = "model.onnx"
@@ -234,3 +238,35 @@ def test_a_damaged_model_is_no_foreign_error(tiny_bundle: Path) -> None:
     forge(tiny_bundle, MODEL, b"\x3a\xff\x01location")
     with refused(BundleError, MODEL, "not an ONNX model"):
         open_session(load_bundle(tiny_bundle), backend="onnxruntime")
+
+
+@EVERY
+@pytest.mark.parametrize("form", ["folder", "zip"])
+def test_what_a_runtime_says_of_its_copy_is_said_of_the_bundle(
+    tiny_bundle: Path, tmp_path: Path, backend: str, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy lies in a folder that nobody can find again; its path may be long enough to hide the reason."""
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / ("long" * 40)))
+    forge(tiny_bundle, MODEL, b"no model")
+    shown = tiny_bundle if form == "folder" else zip_folder(tiny_bundle, tmp_path / "tiny.zip")
+    with pytest.raises(MmcafError) as caught:
+        open_session(load_bundle(shown), backend=backend)
+    said = f"{caught.value}{caught.value.__cause__}"
+    assert MODEL in said and ".staging" not in said and "longlong" not in said
+    named = re.findall(rf"\S*/{MODEL}", caught.value.problem)  # Some runtimes name none.
+    assert set(named) <= {f"{shown}/{MODEL}"}
+
+
+def test_the_copy_of_a_part_is_named_so_too(tmp_path: Path) -> None:
+    bundle = load_bundle(make_tiny_parts(tmp_path / "parts.mmcaf"))
+    told = []
+    for failure in (ValueError("a", 3), BundleError("b", "Do so.")):
+        with pytest.raises(type(failure)) as caught, hold(bundle, "fp32")(bundle.folder / "model.text.onnx") as copy:
+            failure.args = (f"{copy} and {copy.parent}/other", *failure.args[1:])
+            if isinstance(failure, MmcafError):
+                failure.problem = failure.args[0]
+            raise failure
+        told.append(str(caught.value.args[0]))
+        assert caught.value.args[1:] == failure.args[1:] and len(caught.value.args) == 2
+    assert told == [f"{bundle.folder}/model.text.onnx and {bundle.folder}/other"] * 2
+    assert str(caught.value) == f"{told[0]} Do so."

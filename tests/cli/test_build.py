@@ -54,7 +54,7 @@ def test_build_for_sm_75_says_what_was_changed(run: Command, bundle: Path, preci
 
 def test_build_json(run: Command, bundle: Path) -> None:
     document = json.loads(run("mmcaf", "build", bundle, "--target", "sm_89", "--precision", "int8", "--json").out)
-    assert document["model"] == {"name": "tiny", "bundle_sha256": load_bundle(bundle).sha256}
+    assert document["model"] == load_bundle(bundle).summary.to_dict()
     assert (document["precision"], document["targets"], document["package"]) == ("int8", ["sm_89"], None)
     assert document["changed"] is None
     assert (document["runtime"], document["version"]) == ("tensorrt_rtx", find_flavour().version)

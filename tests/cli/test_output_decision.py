@@ -119,7 +119,7 @@ def test_it_is_verified_and_inspected(run: Command, bundle: Path) -> None:
     lines = run("mmcaf", "inspect", bundle).out.splitlines()
     assert "  study score   max over windows, the highest grade that is as likely as not" in lines
     assert "  labels        0 none, 1 mild, 2 severe" in lines
-    assert json.loads(run("mmcaf", "inspect", bundle, "--json").out)["activation"] == "ordinal"
+    assert json.loads(run("mmcaf", "inspect", bundle, "--json").out)["manifest"]["activation"] == "ordinal"
 
 
 def test_it_is_evaluated_on_a_cohort(run: Command, bundle: Path, cohort: Path) -> None:

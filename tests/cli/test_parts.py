@@ -93,5 +93,6 @@ def test_inspect_shows_the_parts(run: Command, bundle: Path, whole: Path) -> Non
     shown = run("mmcaf", "inspect", bundle).out
     assert "  in two parts  fp32 (model.text.onnx + model.rest.onnx), between them words [N, L, 3]\n" in shown
     assert "model.rest.onnx, " in shown
-    assert json.loads(run("mmcaf", "inspect", bundle, "--json").out)["text"]["parts"]["words"]["name"] == "words"
+    manifest = json.loads(run("mmcaf", "inspect", bundle, "--json").out)["manifest"]
+    assert manifest["text"]["parts"]["words"]["name"] == "words"
     assert "in two parts" not in run("mmcaf", "inspect", whole).out

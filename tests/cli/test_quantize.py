@@ -118,7 +118,7 @@ def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:
     assert facts.passed and 0 < facts.max_probability_difference < 0.1
 
     shown = json.loads(run("mmcaf", "inspect", output, "--json").out)
-    origin = shown["provenance"]["int8"]
+    origin = shown["manifest"]["provenance"]["int8"]
     assert (origin["calibration"], origin["layers"], origin["kept"]) == ("cohort.csv", 2, {})
     assert origin["method"] in ("minmax", "percentile", "entropy")
     assert run("mmcaf", "inspect", output).code == 0

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +23,9 @@ from mmcaf_engine.bundle.sealed import MANIFEST_NAME, SIGNATURE_NAME
 from mmcaf_engine.bundle.signature import PublicKey, SecretKey, Signature, Work
 from mmcaf_engine.bundle.trusted import mark_seen, read_store, store_file, trust_key
 from mmcaf_engine.errors import UsageError
+from mmcaf_engine.profile.report import Settings, SubjectFacts
+from mmcaf_engine.profile.run import _Profile
+from mmcaf_engine.profile.trace import trace_json
 from refusals import Fact, refused
 from signed_bundles import key_files, new_key, sign
 from tiny_bundle import SIZE, make_tiny_bundle
@@ -342,11 +346,35 @@ def test_every_place_says_who_signed(run: Command, tiny_bundle: Path, tmp_path: 
         (by_stranger, None, "not trusted here"),
     ):
         assert said in run("mmcaf", "inspect", bundle).out
+        shown = json.loads(run("mmcaf", "inspect", bundle, "--json").out)
+        assert shown["model"] == load_bundle(bundle).summary.to_dict() and shown["model"]["signed_by"] == expected
+        assert shown["signature"]["key"] is (None if bundle is plain else shown["signature"]["key"])
+        assert shown["manifest"] == json.loads((bundle / MANIFEST_NAME).read_text()) and shown["accuracy"] is None
         report = tmp_path / f"{bundle.name}.json"
         assert said in run("mmcaf", "verify", bundle, "--backend", "onnxruntime", "-o", report).out
         assert json.loads(report.read_text())["model"]["signed_by"] == expected
         with open_session(load_bundle(bundle), backend="onnxruntime") as session:
             assert session.describe()["signed_by"] == expected
+
+
+def test_every_report_says_who_signed(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    key = new_key("our lab")
+    sign(tiny_bundle, key)
+    save(ct_series(hounsfield(6, SIZE, SIZE)), tmp_path / "study")
+    (tmp_path / "record.json").write_text('{"sex": "F", "age": 63}')
+    (tmp_path / "cohort.csv").write_text("study,record\nstudy,record.json\n")
+    told = {"name": "our lab", "key": key.public().name}
+    one = ("--backend", "onnxruntime", "--precision", "fp32", "--json")
+    evaluated = run("mmcaf", "evaluate", tmp_path / "cohort.csv", "--bundle", tiny_bundle, *one)
+    tuned = run("mmcaf", "tune", tiny_bundle, "--runs", "1", "--json")
+    for outcome in (evaluated, tuned):
+        assert json.loads(outcome.out)["model"] == load_bundle(tiny_bundle).summary.to_dict(), outcome.err
+        assert json.loads(outcome.out)["model"]["signed_by"] == told
+    settings = Settings(runs=1, warmup=1, threads=1, batch=1, concurrency=(1,))
+    subject = SimpleNamespace(facts=SubjectFacts("golden cases", None, 1, {}), note=None)
+    profile = _Profile(load_bundle(tiny_bundle), subject, settings, SimpleNamespace())  # type: ignore[arg-type]
+    report = profile.report(interrupted=False)
+    assert report.bundle.signed_by == json.loads(trace_json(report))["otherData"]["signed_by"] == told
 
 
 def test_an_answer_says_who_signed(

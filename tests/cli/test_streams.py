@@ -314,7 +314,7 @@ def test_closed_stdin(run: Command, series: Path, tiny_bundle: Path, monkeypatch
 
 def test_output_dash_is_stdout(run: Command, tiny_bundle: Path) -> None:
     printed = run("mmcaf", "inspect", tiny_bundle, "--json").out
-    assert json.loads(printed)["name"] == "tiny"
+    assert json.loads(printed)["manifest"]["name"] == "tiny"
     assert run("mmcaf", "inspect", tiny_bundle, "-o", "-").out == printed
     assert run("mmcaf", "inspect", tiny_bundle, "--json", "-o", "-").out == printed
     template = json.loads(run("mmcaf", "record-template", "--bundle", tiny_bundle, "-o", "-").out)

@@ -52,7 +52,7 @@ def test_json(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
     failed = with_int8(tiny_bundle, tmp_path / "failed.mmcaf", gate="failed")
     document = json.loads(run("mmcaf", "tune", failed, "--json", "--runs", 1, "--threads", 1).out)
     assert document["choice"] == {"backend": "onnxruntime", "precision": "fp32"}
-    assert document["model"] == {"name": "tiny", "bundle_sha256": load_bundle(failed).sha256}
+    assert document["model"] == load_bundle(failed).summary.to_dict()
     assert (document["runs"], document["threads"]) == (1, 1) and Path(document["kept"]).is_file()
     found = {(one["backend"], one["precision"]): one for one in document["candidates"]}
     assert len(found) == 4

@@ -12,14 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
-from pydantic import ValidationError
-
 from ..arguments import expect
 from ..cache.cache import MAKE_ROOM, CacheKind, mark_used, read_own_json
 from ..errors import BundleError, Remedy, UsageError, program
 from ..files import in_words, look_at, read_bounded, reading, shown_path
-from ..machine.installation import UPDATE
-from ..manifest import FORMAT_VERSION, FileEntry, Manifest, describe_validation, written_version
+from ..manifest import FileEntry, Manifest
 from ..outputs import (
     Output,
     check_writable,
@@ -43,7 +40,9 @@ from .hashing import (
 )
 from .models import check_all_weights
 from .origin import UNSIGNED, Origin, check_release, origin_of
+from .parsing import manifest_of, parse_manifest
 from .sealed import MANIFEST_NAME, MAX_MANIFEST_BYTES, SIGNATURE_NAME, read_sealed, sealed_in, signature_in
+from .summary import ModelSummary
 from .zipped import MAKE_ONE, extract, member, open_zip, pack
 
 IN_MEMORY_BYTES = 16 * 1024 * 1024
@@ -65,15 +64,16 @@ class Bundle:
 
     `origin` is what its signature tells, of the very bytes that `manifest` was read from.
 
+    Two are equal that were loaded from one place with one content and one origin, however the path was spelled.
     Pickled are path and `sha256` alone: another process loads the bundle again, and refuses one of other content.
     """
 
-    folder: Path
-    manifest: Manifest
+    folder: Path = field(compare=False)
+    manifest: Manifest = field(compare=False)
     sha256: str
-    archive: Path | None = None
+    archive: Path | None = field(default=None, compare=False)
     origin: Origin = UNSIGNED
-    _place: Path = field(init=False, repr=False, compare=False)
+    _place: Path = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         # Now, since by the time it is pickled the process may stand elsewhere.
@@ -162,6 +162,11 @@ class Bundle:
 
     def __reduce__(self) -> "tuple[Callable[[str | Path, str], Bundle], tuple[Path, str]]":
         return load_same, self.identity
+
+    @property
+    def summary(self) -> ModelSummary:
+        """Which it is, for reports."""
+        return ModelSummary(self.manifest.name, self.sha256, self.origin.signed_by)
 
     @property
     def shown(self) -> Path:
@@ -269,7 +274,7 @@ def write_bundle(folder: Path, manifest: dict[str, Any], output: Path, *, force:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST_NAME
     }
-    document = _sealed({**manifest, "files": files}, shown=output)
+    document = manifest_of({**manifest, "files": files}, shown=output)
     check_all_weights(folder, document, shown=output)
     text = json.dumps(document.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
     (folder / MANIFEST_NAME).write_text(text, encoding="utf-8")
@@ -376,37 +381,3 @@ def _unpack(archive: zipfile.ZipFile, manifest: Manifest, folder: Path, *, shown
             f"{shown}: cannot be unpacked to {folder.parent}: {failure.strerror}.",
             MAKE_ROOM,
         ) from None
-
-
-def parse_manifest(data: bytes, *, shown: Path) -> Manifest:
-    """What the bytes of a manifest say.
-
-    Raises:
-        BundleError: they are no manifest, an invalid one, or one of a newer format version.
-    """
-    name = f"{shown}/{MANIFEST_NAME}"
-    document = parse_json(data, name=name, error=BundleError, max_bytes=MAX_MANIFEST_BYTES)
-    version = document.get("format_version") if isinstance(document, dict) else None
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise BundleError(f"{name}: no format_version; this is not a bundle's manifest.")
-    if version > FORMAT_VERSION:
-        raise BundleError(
-            f"{name}: bundle format {version}; this engine reads up to {FORMAT_VERSION}.",
-            UPDATE,
-        )
-    return _validate(document, shown=shown)
-
-
-def _validate(document: Any, *, shown: Path) -> Manifest:
-    return _checked(lambda: Manifest.model_validate(document), shown)
-
-
-def _sealed(document: dict[str, Any], *, shown: Path) -> Manifest:
-    return _checked(lambda: Manifest.model_validate({**document, "format_version": written_version(document)}), shown)
-
-
-def _checked(validate: Callable[[], Manifest], shown: Path) -> Manifest:
-    try:
-        return validate()
-    except ValidationError as failure:
-        raise BundleError(f"{shown}: invalid manifest: {describe_validation(failure)}.") from None

@@ -68,11 +68,7 @@ class VerifyReport:
         manifest = self.bundle.manifest
         return {
             "schema_version": REPORT_VERSION,
-            "model": {
-                "name": manifest.name,
-                "bundle_sha256": self.bundle.sha256,
-                "signed_by": self.bundle.origin.signed_by,
-            },
+            "model": self.bundle.summary.to_dict(),
             "signature": asdict(self.bundle.origin),
             "files": len(manifest.files),
             "raw_case": self.raw_case

@@ -32,7 +32,7 @@ class Evaluation:
         manifest = self.bundle.manifest
         return {
             "schema_version": REPORT_VERSION,
-            "model": {"name": manifest.name, "bundle_sha256": self.bundle.sha256},
+            "model": self.bundle.summary.to_dict(),
             "labels": list(manifest.labels),
             "accuracy": self.accuracy.model_dump(mode="json"),
             "not_run": self.not_run,

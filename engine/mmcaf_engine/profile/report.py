@@ -76,13 +76,18 @@ class MachineFacts:
 
 @dataclass(frozen=True, config=_CONFIG)
 class BundleFacts:
-    """What was measured. network: its name and, where the manifest says them, its operations for one window."""
+    """What was measured.
+
+    network: its name and, where the manifest says them, its operations for one window. signed_by: as of an answer; None
+    also in reports from before there were signatures.
+    """
 
     name: str
     sha256: str
     network: str
     demonstration: bool
     flops: int | None = None
+    signed_by: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -149,15 +149,19 @@ class _Profile:
 
     def report(self, interrupted: bool) -> ProfileReport:
         """The report of what there is."""
-        manifest = self.bundle.manifest
-        origin = manifest.provenance
+        manifest, model = self.bundle.manifest, self.bundle.summary
         notes = [self.subject.note] if self.subject.note else []
         notes += ["It was interrupted: what is missing was not measured."] if interrupted else []
         return ProfileReport(
             created_with=__version__,
             machine=machine_facts(),
             bundle=BundleFacts(
-                manifest.name, self.bundle.sha256, manifest.network.name, manifest.demonstration, origin.flops
+                name=model.name,
+                sha256=model.bundle_sha256,
+                network=manifest.network.name,
+                demonstration=manifest.demonstration,
+                flops=manifest.provenance.flops,
+                signed_by=model.signed_by,
             ),
             subject=self.subject.facts,
             settings=self.settings,

@@ -42,6 +42,7 @@ def trace_json(report: ProfileReport) -> str:
             "created_with": f"mmcaf-infer {report.created_with}",
             "bundle": report.bundle.name,
             "bundle_sha256": report.bundle.sha256,
+            "signed_by": report.bundle.signed_by,
             "processor": report.machine.processor,
         },
         "traceEvents": [event for pid, process in enumerate(processes, 1) for event in _events(pid, process)],

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..bundle.accuracy import AccuracySummary
+from ..bundle.summary import ModelSummary
 from ..record.identity import Identity
 
 SCHEMA_VERSION = 1
@@ -97,18 +98,6 @@ class RecordSummary:
     missing: tuple[str, ...]
     warnings: tuple[str, ...]
     identity: Identity = "not_compared"
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """Which bundle answered; bundle_sha256 identifies its whole content.
-
-    signed_by: name and id of the trusted key that signed it; None where none did.
-    """
-
-    name: str
-    bundle_sha256: str
-    signed_by: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)

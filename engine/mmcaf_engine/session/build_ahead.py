@@ -3,24 +3,20 @@
 import json
 import logging
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..backends.tensorrt.builder import BuiltEngine, build_engine
-from ..backends.tensorrt.conv_precision import PRODUCTS, Product, flops_by_precision, products, share_in
+from ..backends.tensorrt.builder import BuiltEngine
+from ..backends.tensorrt.conv_precision import PRODUCTS, Product, flops_by_precision, share_in
 from ..backends.tensorrt.engine_key import Facts, engine_facts
 from ..backends.tensorrt.fitting import fitting_flavour
 from ..backends.tensorrt.flavour import BUILD_AHEAD, Flavour, find_flavour
-from ..backends.tensorrt.layer_report import load_report
-from ..backends.tensorrt.network import parse_network
 from ..backends.tensorrt.signature import LAYERS_NAME, PRODUCTS_NAME, Package, check_output, write_package
 from ..backends.tensorrt.targets import choose_targets
 from ..backends.tensorrt.timing_cache import timing_cache_file
 from ..bundle.bundle import Bundle
-from ..bundle.held import Held
 from ..bundle.models import model_hashes
 from ..cache.engines import ENGINES, EngineCache, EngineTooLargeError, cache_limit, switched_off
 from ..cancel import Progress
@@ -29,6 +25,7 @@ from ..machine.compute_capability import BF16_FROM, WHICH_TARGET, Target
 from ..machine.gpu import Gpu, find_gpus, first_gpu
 from ..manifest import Precision, named_precision
 from ..manifest.text import text_lengths
+from .building import build
 
 REPORT_VERSION = 1
 _log = logging.getLogger(__name__)
@@ -56,7 +53,7 @@ class Ahead:
         engine, package = self.engine, self.package
         return {
             "schema_version": REPORT_VERSION,
-            "model": {"name": self.bundle.manifest.name, "bundle_sha256": self.bundle.sha256},
+            "model": self.bundle.summary.to_dict(),
             "runtime": self.flavour.name,
             "version": self.flavour.version,
             "precision": engine.precision,
@@ -100,7 +97,7 @@ def build_ahead(
     Raises:
         BackendError: no TensorRT, no GPU where one is needed, the bundle lacks the precision, or the build failed.
         UsageError: a target that the flavour does not know, sm_75 among others, or nowhere to put the engine.
-        BundleError: the model is damaged.
+        BundleError: the model is damaged; or it took longer than the caller's `cancel.opening_within` allows.
         KeyboardInterrupt: interrupted; nothing is left behind.
     """
     held = held_precision(bundle, precision)
@@ -120,25 +117,22 @@ def build_ahead(
     if cache is None and output is None:
         raise UsageError(f"The engine would be lost: {not_kept}.", Remedy("Name a folder for it", option="output"))
     manifest = bundle.manifest
-    with _reading(bundle, held) as model:
-        engine = build_engine(
-            found,
-            model,
-            manifest.inputs,
-            manifest.outputs,
-            precision=held,
-            targets=reached if found.builds_ahead else None,
-            progress=progress,
-            timing_cache=_times(found, gpu),
-            lengths=text_lengths(manifest.text),
-        )
+    made = build(
+        bundle,
+        found,
+        held,
+        reached if found.builds_ahead else None,
+        timing_cache=_times(found, gpu),
+        report=gpu is not None and gpu.target in reached,
+        progress=progress,
+    )
+    engine = made.engine
     facts = [key_facts(bundle, found, held, target, gpu) for target in reached]
     notes = {PRODUCTS_NAME: products_as_json(engine.products)}
-    if gpu is not None and gpu.target in reached:
-        try:
-            notes[LAYERS_NAME] = load_report(found, engine.plan)
-        except BackendError as failure:
-            _log.warning("The engine's layers are not reported. %s", failure.problem)
+    if made.layers is not None:
+        notes[LAYERS_NAME] = made.layers
+    if made.not_reported is not None:
+        _log.warning("The engine's layers are not reported. %s", made.not_reported)
     kept: tuple[Path, ...] = ()
     if cache is not None:
         kept, not_kept = _keep(cache, facts, manifest.name, engine.plan, notes)
@@ -193,20 +187,9 @@ def key_facts(bundle: Bundle, flavour: Flavour, precision: Precision, target: Ta
     return {**facts, "model": model_hashes(manifest, precision)}
 
 
-def products_of(bundle: Bundle, precision: Precision, flavour: Flavour) -> tuple[Product, ...]:
-    """The convolutions and matrix products of a precision's network, as TensorRT reads it; no GPU is needed."""
-    manifest = bundle.manifest
-    with _reading(bundle, precision) as model:
-        return products(parse_network(flavour, model, manifest.inputs, manifest.outputs))
-
-
 def products_as_json(found: Iterable[Product]) -> str:
     """The products as a JSON array of objects, in order."""
     return json.dumps([asdict(product) for product in found], indent=1) + "\n"
-
-
-def _reading(bundle: Bundle, precision: Precision) -> AbstractContextManager[Path]:
-    return Held(bundle, precision).reading(bundle.folder / bundle.manifest.models[precision])
 
 
 def _check_units(precision: Precision, targets: Iterable[Target]) -> None:

@@ -9,12 +9,12 @@ from ..backends.factory import Network, make_backend
 from ..backends.registry import Backends, unavailable
 from ..backends.remedies import ANY_PRECISION, SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
-from ..bundle.held import Held
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..machine.installation import install_package
 from ..manifest import Precision, named_precision
+from .copies import hold
 from .timings import read_tuning
 
 
@@ -141,8 +141,7 @@ def backend_for(
         )
     manifest = bundle.manifest
     if model is None:
-        hold = Held(bundle, choice.precision).reading
-        network = Network.of(manifest, bundle.folder, choice.precision, hold)
+        network = Network.of(manifest, bundle.folder, choice.precision, hold(bundle, choice.precision))
     else:
         network = Network.whole(manifest, model)
     return make_backend(

@@ -1,9 +1,10 @@
-"""The first opening of a network in a process of its own, which can be ended whatever the network does to a runtime.
+"""What a runtime does with a network first, in a process of its own, which can be ended whatever happens in it.
 
 A runtime in this process cannot be stopped from outside, and a network may have a loop that never ends. So, where a
 caller wants that (`cancel.opening_within`), a network of which no pass is remembered here is opened and self-tested in
 `opening_process`. What that leaves behind, the kept engine and the remembered self-test, is what this process then
-opens with; it has ended by then, so that the memory is not needed twice at a time.
+opens with; it has ended by then, so that the memory is not needed twice at a time. A network that no session opens,
+such as one that an engine is built of for another machine, is read there too: `Apart`.
 """
 
 import json
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,132 @@ FIRST_LINE = "from mmcaf_engine.session.opening_process import main; main()"
 _log = logging.getLogger(__name__)
 MORE_SECONDS = 300
 """What is proposed to those whose machine is slow."""
+NOT_APART = object()
+"""What `Apart.run` gives where no process can be started."""
+
+_OPEN = "mmcaf_engine.session.session:opened_and_tested"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Work on a bundle that a process of its own does.
+
+    work: "module:function", which is called with the bundle, `progress` and, by name, what is `given`; what it is given
+    and what it gives is what JSON can say. called: what messages call it; done: what it then is, after "was not".
+    keep: whether engines are kept there, and kept ones loaded.
+    """
+
+    bundle: Bundle
+    work: str
+    given: Mapping[str, Any]
+    called: str
+    done: str
+    keep: bool = True
+
+    def run(self, seconds: float, progress: Progress | None = None) -> Any:
+        """Have it done by a process that has ended when this returns; `NOT_APART` where there is none to start.
+
+        Args:
+            seconds: that it may take, anew from each step that it tells.
+            progress: told of these steps; what it raises ends the process.
+
+        Raises:
+            BundleError: it took longer; or the bundle is refused.
+            BackendError: the process ended by itself; or what the work raises.
+            CancelledError, DeadlineError: as `cancel.check`; the process is ended.
+        """
+        if not can_start():
+            _log.warning("%s is opened in this process, where nothing can end it: no Python to start.", self.called)
+            return NOT_APART
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-c", FIRST_LINE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # A runtime's own words may hold names from the model.
+            env=None if self.keep else environment_without_engines(),
+        )
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("a process without pipes")
+        replies: SimpleQueue[bytes | None] = SimpleQueue()
+        reader = threading.Thread(target=_forward, args=(process.stdout, replies), name="first opening", daemon=True)
+        reader.start()
+        try:
+            self._ask(process.stdin, seconds)
+            return self._follow(process, replies, seconds, progress)
+        finally:
+            process.kill()
+            process.wait()
+            reader.join()
+            process.stdout.close()
+            with suppress(OSError):  # What it had not read.
+                process.stdin.close()
+
+    def _ask(self, stream: IO[bytes], seconds: float) -> None:
+        """Say what to do. The stream stays open: its end tells the process that this one has ended."""
+        path, sha256 = self.bundle.identity
+        request = {
+            "bundle": [str(path), sha256],
+            "work": self.work,
+            "given": dict(self.given),
+            "seconds": seconds,
+        }
+        with suppress(OSError):  # It has ended already, which `_follow` finds.
+            stream.write(json.dumps(request).encode() + b"\n")
+            stream.flush()
+
+    def _follow(
+        self,
+        process: "subprocess.Popen[bytes]",
+        replies: "SimpleQueue[bytes | None]",
+        seconds: float,
+        progress: Progress | None,
+    ) -> Any:
+        ends = monotonic() + seconds
+        while True:
+            cancel.check()
+            left = ends - monotonic()
+            if left <= 0:
+                raise self._too_slow(seconds)
+            try:
+                line = replies.get(timeout=min(left, cancel.POLL_SECONDS))
+            except Empty:
+                continue
+            if line is None:
+                raise self._ended(process.wait())
+            told: dict[str, Any] = json.loads(line)
+            if "error" in told:
+                raise restored(told["error"])
+            if "passed" in told:
+                return told["passed"]
+            if "bug" in told:
+                raise RuntimeError(f"while {self.called} was first opened: {told['bug']}")
+            ends = monotonic() + seconds
+            if progress is not None:
+                progress(*told["progress"])
+
+    def _too_slow(self, seconds: float) -> MmcafError:
+        return BundleError(
+            f"{self.bundle.shown}: {self.called} was not {self.done} within {seconds:g} s; the process in "
+            "which that was tried was ended.",
+            "If its network is not known to take so long, do not use it.",
+            Remedy(
+                "If this machine is that slow, allow more seconds",
+                command=f"export MMCAF_OPEN_TIMEOUT={max(MORE_SECONDS, int(2 * seconds))}",
+            ),
+        )
+
+    def _ended(self, status: int) -> MmcafError:
+        how = f"signal {-status}" if status < 0 else f"exit code {status}"
+        if status < 0 and hasattr(signal, "SIGKILL") and -status == signal.SIGKILL:
+            return BackendError(
+                f"{self.called}: the process in which it was first opened was killed ({how}), as a system does that "
+                "runs out of memory.",
+                "Close other programs, or give this one more memory.",
+            )
+        return BackendError(
+            f"{self.called}: the process in which it was first opened ended by itself ({how}): the runtime crashed.",
+            Remedy("Choose another backend", option="backend"),
+        )
 
 
 @dataclass(frozen=True)
@@ -50,117 +177,15 @@ class FirstOpening:
     keep: bool = True
 
     def run(self, seconds: float, progress: Progress | None = None) -> None:
-        """Open and self-test it in a process of its own, which has ended when this returns.
-
-        Args:
-            seconds: that it may take, anew from each step of an engine's building.
-            progress: told of these steps; what it raises ends the process.
+        """Open and self-test it in a process of its own, if one can be started.
 
         Raises:
-            BundleError: it took longer; or the bundle is refused.
-            BackendError: the process ended by itself; or what opening and self-test raise.
-            CancelledError, DeadlineError: as `cancel.check`; the process is ended.
+            MmcafError: as `Apart.run`, and what opening and self-test raise.
         """
-        if not can_start():
-            _log.warning("%s is opened in this process, where nothing can end it: no Python to start.", self._called)
-            return
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-c", FIRST_LINE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # A runtime's own words may hold names from the model.
-            env=None if self.keep else environment_without_engines(),
-        )
-        if process.stdin is None or process.stdout is None:
-            raise RuntimeError("a process without pipes")
-        replies: SimpleQueue[bytes | None] = SimpleQueue()
-        reader = threading.Thread(target=_forward, args=(process.stdout, replies), name="first opening", daemon=True)
-        reader.start()
-        try:
-            self._ask(process.stdin, seconds)
-            self._follow(process, replies, seconds, progress)
-        finally:
-            process.kill()
-            process.wait()
-            reader.join()
-            process.stdout.close()
-            with suppress(OSError):  # What it had not read.
-                process.stdin.close()
-
-    def _ask(self, stream: IO[bytes], seconds: float) -> None:
-        """Say what to open. The stream stays open: its end tells the process that this one has ended."""
-        path, sha256 = self.bundle.identity
-        request = {
-            "bundle": [str(path), sha256],
-            "session": {
-                "backend": self.backend,
-                "precision": self.precision,
-                "threads": self.threads,
-                "reports": self.reports,
-            },
-            "seconds": seconds,
-        }
-        with suppress(OSError):  # It has ended already, which `_follow` finds.
-            stream.write(json.dumps(request).encode() + b"\n")
-            stream.flush()
-
-    def _follow(
-        self,
-        process: "subprocess.Popen[bytes]",
-        replies: "SimpleQueue[bytes | None]",
-        seconds: float,
-        progress: Progress | None,
-    ) -> None:
-        ends = monotonic() + seconds
-        while True:
-            cancel.check()
-            left = ends - monotonic()
-            if left <= 0:
-                raise self._too_slow(seconds)
-            try:
-                line = replies.get(timeout=min(left, cancel.POLL_SECONDS))
-            except Empty:
-                continue
-            if line is None:
-                raise self._ended(process.wait())
-            told: dict[str, Any] = json.loads(line)
-            if "error" in told:
-                raise restored(told["error"])
-            if "passed" in told:
-                return
-            if "bug" in told:
-                raise RuntimeError(f"while {self._called} was first opened: {told['bug']}")
-            ends = monotonic() + seconds
-            if progress is not None:
-                progress(*told["progress"])
-
-    @property
-    def _called(self) -> str:
-        return f"{self.bundle.manifest.name} in {self.backend} {self.precision}"
-
-    def _too_slow(self, seconds: float) -> MmcafError:
-        return BundleError(
-            f"{self.bundle.shown}: {self._called} was not open and self-tested within {seconds:g} s; the process in "
-            "which that was tried was ended.",
-            "If its network is not known to take so long, do not use it.",
-            Remedy(
-                "If this machine is that slow, allow more seconds",
-                command=f"export MMCAF_OPEN_TIMEOUT={max(MORE_SECONDS, int(2 * seconds))}",
-            ),
-        )
-
-    def _ended(self, status: int) -> MmcafError:
-        how = f"signal {-status}" if status < 0 else f"exit code {status}"
-        if status < 0 and hasattr(signal, "SIGKILL") and -status == signal.SIGKILL:
-            return BackendError(
-                f"{self._called}: the process in which it was first opened was killed ({how}), as a system does that "
-                "runs out of memory.",
-                "Close other programs, or give this one more memory.",
-            )
-        return BackendError(
-            f"{self._called}: the process in which it was first opened ended by itself ({how}): the runtime crashed.",
-            Remedy("Choose another backend", option="backend"),
-        )
+        given = {"backend": self.backend, "precision": self.precision, "threads": self.threads, "reports": self.reports}
+        called = f"{self.bundle.manifest.name} in {self.backend} {self.precision}"
+        done = "open and self-tested"
+        Apart(self.bundle, _OPEN, given, called, done, self.keep).run(seconds, progress)
 
 
 def first_of(bundle: Bundle, backend: Backend, reports: int = 0, *, keep: bool = True) -> Callable[[], None] | None:
@@ -170,6 +195,18 @@ def first_of(bundle: Bundle, backend: Backend, reports: int = 0, *, keep: bool =
         return None
     opening = FirstOpening(bundle, backend.name, backend.precision, backend.threads, reports, keep)
     return partial(opening.run, seconds, backend.progress)
+
+
+def done_apart(
+    bundle: Bundle, work: str, given: Mapping[str, Any], *, called: str, done: str, progress: Progress | None = None
+) -> Any:
+    """What `Apart` gives, where the caller wants that; else, and where it cannot be, `NOT_APART`.
+
+    Raises:
+        MmcafError: as `Apart.run`.
+    """
+    seconds = cancel.open_timeout()
+    return NOT_APART if seconds is None else Apart(bundle, work, given, called, done).run(seconds, progress)
 
 
 def can_start() -> bool:

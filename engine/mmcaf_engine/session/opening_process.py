@@ -1,4 +1,4 @@
-"""What runs in the process that first opens a network; `first_opening` starts it, reads what it says, and ends it.
+"""What runs in the process that does something with a network first; `first_opening` starts, reads and ends it.
 
 The request comes as one line of JSON on stdin, replies go as lines of JSON to what stdout is at the start.
 """
@@ -8,17 +8,18 @@ import os
 import signal
 import sys
 import threading
+from importlib import import_module
 from typing import Any, TextIO
 
 
 def main() -> None:
-    """Open and self-test what the request says. Ends with the process that asked, also where the runtime hangs."""
+    """Do what the request says. Ends with the process that asked, also where the runtime hangs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Of a terminal, it also goes to the process that asked.
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # What a runtime prints is no reply.
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_asker, name="asker", daemon=True).start()
-    _Process(replies, request).open()
+    _Process(replies, request).run()
     os._exit(0)
 
 
@@ -32,13 +33,13 @@ class _Process:
         self._replies, self._request = replies, request
         self._alarm()
 
-    def open(self) -> None:
+    def run(self) -> None:
         """Reply with what came of it."""
         from ..errors import MmcafError
         from ..machine.memory import lacks_memory, out_of_memory
 
         try:
-            self._open()
+            self._reply("passed", self._work())
         except MmcafError as failure:
             self._reply("error", failure.to_dict())
         except Exception as failure:
@@ -46,15 +47,15 @@ class _Process:
                 self._reply("error", out_of_memory("the network was first opened", failure).to_dict())
             else:
                 self._reply("bug", f"{type(failure).__name__}: {failure}")
-        else:
-            self._reply("passed", True)
 
-    def _open(self) -> None:
+    def _work(self) -> Any:
         from ..bundle.bundle import load_same
-        from .session import open_session
 
         path, sha256 = self._request["bundle"]
-        open_session(load_same(path, sha256), **self._request["session"], progress=self._progress)
+        module, _, name = self._request["work"].partition(":")
+        return getattr(import_module(module), name)(
+            load_same(path, sha256), progress=self._progress, **self._request["given"]
+        )
 
     def _progress(self, phase: str, done: int, total: int) -> None:
         self._alarm()

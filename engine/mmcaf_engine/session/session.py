@@ -213,6 +213,11 @@ def open_session(
         return leave_behind(opened, name="open", discard=Session.discard)
 
 
+def opened_and_tested(bundle: Bundle, **given: Any) -> None:
+    """What `FirstOpening` has done: a session, which nobody uses; arguments of `open_session`."""
+    open_session(bundle, **given)
+
+
 def keeps_reports(
     bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int | None = None
 ) -> Availability:

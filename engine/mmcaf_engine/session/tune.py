@@ -15,6 +15,7 @@ from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
 from ..bundle.golden import read_cases
+from ..bundle.summary import ModelSummary
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
@@ -38,8 +39,9 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Tuned:
-    """The times, what "auto" now takes, what was left out, and the file that keeps the times."""
+    """The bundle, the times, what "auto" now takes, what was left out, and the file that keeps the times."""
 
+    model: ModelSummary
     tuning: Tuning
     choice: Timing
     left_out: tuple[LeftOut, ...]
@@ -51,7 +53,7 @@ class Tuned:
         untimed = dict.fromkeys(("median_ms", "p95_ms", "device"))
         return {
             "schema_version": REPORT_VERSION,
-            "model": {"name": self.tuning.bundle, "bundle_sha256": facts.bundle_sha256},
+            "model": self.model.to_dict(),
             "processor": facts.processor,
             "gpu": facts.gpu,
             "threads": facts.threads,
@@ -111,7 +113,7 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
     choice = tuning.pick()
     if choice is None:
         raise BackendError(f"Nothing of {bundle.manifest.name} was timed.", SEE_WHAT_RUNS)
-    return Tuned(tuning, choice, tuple(left_out), keep_tuning(tuning))
+    return Tuned(bundle.summary, tuning, choice, tuple(left_out), keep_tuning(tuning))
 
 
 def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:

@@ -34,7 +34,9 @@ from mmcaf_engine.errors import BackendError, UsageError
 from mmcaf_engine.machine.compute_capability import TURING, Target
 from mmcaf_engine.manifest import Precision, TensorSpec
 from mmcaf_engine.session import build_ahead as ahead
-from mmcaf_engine.session.build_ahead import build_ahead, key_facts, products_of
+from mmcaf_engine.session import building
+from mmcaf_engine.session.build_ahead import build_ahead, key_facts
+from mmcaf_engine.session.building import products_of
 from refusals import Fact, check_facts, refused
 from small_networks import make_convolution_bundle
 
@@ -405,7 +407,7 @@ def test_for_the_gpu_at_hand_the_one_that_runs_on_it_builds(
         asked.append(flavour.name)
         raise BackendError("not here")
 
-    monkeypatch.setattr(ahead, "build_engine", build)
+    monkeypatch.setattr(building, "build_engine", build)
     for gpu in (H200, RTX_4090):
         with running_on(machine(gpu, tensorrt_rtx=True, tensorrt=True)), refused(BackendError):
             build_ahead(load_bundle(small_source), "fp16", [])

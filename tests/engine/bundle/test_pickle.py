@@ -12,8 +12,10 @@ import pytest
 from engine.bundle.test_bundle import edit_manifest, flip, zip_folder
 from in_another_process import answered, refuse
 from mmcaf_engine import Answerer, load_bundle, open_session
+from mmcaf_engine.bundle.sealed import SIGNATURE_NAME
 from mmcaf_engine.errors import BundleError, Remedy
 from refusals import Fact, refused
+from signed_bundles import OF_A_STRANGER
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,23 @@ def test_each_copy_checks_the_files_for_itself(tiny_bundle: Path) -> None:
 def test_a_copy_is_loaded_too(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     assert copy.deepcopy(bundle) == copy.copy(bundle) == bundle
+
+
+def test_it_is_a_value(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a place, a content and an origin: a key of dictionaries, as a service has it that keeps sessions by bundle."""
+    bundle = load_bundle(tiny_bundle)
+    monkeypatch.chdir(tiny_bundle.parent)
+    same = load_bundle(tiny_bundle.name), pickle.loads(pickle.dumps(load_bundle(tiny_bundle.name)))
+    assert {bundle, *same} == {bundle} and {bundle: "session"}[same[0]] == "session"
+    elsewhere = load_bundle(shutil.copytree(tiny_bundle, tmp_path / "elsewhere" / "tiny.mmcaf"))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    others = [elsewhere, load_bundle("tiny.mmcaf"), load_bundle(zip_folder(tiny_bundle, tmp_path / "tiny.zip"))]
+    assert others[0] == others[1] != bundle and len({bundle, *others}) == 3
+    (tiny_bundle / SIGNATURE_NAME).write_bytes(OF_A_STRANGER)
+    assert load_bundle(tiny_bundle).sha256 == bundle.sha256 and load_bundle(tiny_bundle) != bundle
+    (tiny_bundle / SIGNATURE_NAME).unlink()
+    edit_manifest(tiny_bundle, name="another")
+    assert load_bundle(tiny_bundle) != bundle
 
 
 def test_another_process_gives_the_same_answer(

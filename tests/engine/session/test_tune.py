@@ -174,7 +174,7 @@ def test_as_a_dict(several: Bundle, set_times: SetTimes) -> None:
     document = tuned.to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["choice"] == {"backend": "openvino", "precision": "int8"} and document["runs"] == 2
-    assert document["model"] == {"name": "tiny", "bundle_sha256": several.sha256}
+    assert document["model"] == {"name": "tiny", "bundle_sha256": several.sha256, "signed_by": None}
     assert {len(one) for one in document["candidates"]} == {6}
 
 
