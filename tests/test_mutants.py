@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,21 @@ def test_every_room_has_its_mutants() -> None:
         assert {room_of(one.file) for one in listed} == {room}
 
 
+parsed = cache(ast.parse)
+
+
+def said(module: ast.Module, line: int) -> list[str]:
+    """What its statements say that lie on a line."""
+    return [ast.dump(one) for one in module.body if one.lineno <= line <= (one.end_lineno or 0)]
+
+
 @pytest.mark.parametrize("mutant", EVERY)
 def test_a_mutant_fits_the_code(mutant: Mutant) -> None:
     source = (ROOT / mutant.file).read_text(encoding="utf-8")
     other = changed(source, mutant.line, mutant.becomes)
-    assert ast.dump(ast.parse(other)) != ast.dump(ast.parse(source))
+    lines = zip(source.splitlines(), other.splitlines(), strict=True)
+    (at,) = (number for number, (now, then) in enumerate(lines, start=1) if now != then)
+    assert said(ast.parse(other), at) != said(parsed(source), at)
     assert mutant.equivalent or mutant.tests
     for test in mutant.tests:
         file, _, named = test.partition("::")

@@ -3,17 +3,23 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from export import lcadb_networks, mmcaf_networks
 from export.fill import fill
 from export.mmcaf_networks import SLIM, Exported, filled
+from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_export.networks.entry import NetworkEntry
+from mmcaf_export.networks.lcadb.entry import LcadbEntry
 from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
+from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from mmcaf_export.report import ExportReport
 from shared import Shared
 
@@ -74,6 +80,45 @@ def slim_export(shared: Shared) -> Exported:
 def lcadb_export(shared: Shared) -> ExportReport:
     """A narrow LCA-DB's bundle, from a checkpoint as the published training loop writes it; do not change it."""
     return lcadb_networks.slim_export(shared)
+
+
+@pytest.fixture(scope="session", params=["demo", pytest.param("slim", marks=pytest.mark.full)])
+def mmcaf_bundle(request: pytest.FixtureRequest, shared: Shared) -> Path:
+    """The demonstration's MMCAF-Net as it is shipped; with `full` a narrow one, exported now; do not change it."""
+    return demo_bundle() if request.param == "demo" else mmcaf_networks.slim_export(shared).report.output
+
+
+@dataclass(frozen=True)
+class Slim:
+    """A narrow network's export beside what was exported."""
+
+    report: ExportReport
+    checkpoint: Path
+    entry: NetworkEntry[Any]
+    config: Any
+    network: nn.Module
+
+    def drawn(self, batch: int, seed: int) -> dict[str, Tensor]:
+        """Inputs by name."""
+        return self.entry.example_inputs(self.config, batch, seed)
+
+    def expected(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The source network's outputs by name."""
+        with torch.inference_mode():
+            found = self.network(*inputs.values())
+        names = [spec.name for spec in self.entry.tensors(self.config)[1]]
+        return dict(zip(names, found if isinstance(found, tuple) else (found,), strict=True))
+
+
+@pytest.fixture(scope="session", params=["lcadb", pytest.param("mmcaf", marks=pytest.mark.full)])
+def slim(request: pytest.FixtureRequest, shared: Shared) -> Slim:
+    """A narrow LCA-DB; with `full` a narrow MMCAF-Net too, which takes four times as long to export."""
+    if request.param == "mmcaf":
+        exported = mmcaf_networks.slim_export(shared)
+        return Slim(exported.report, exported.checkpoint, MmcafEntry(), SLIM, filled(SLIM))
+    config, report = lcadb_networks.SLIM, lcadb_networks.slim_export(shared)
+    checkpoint = report.output.with_name("best.pth")
+    return Slim(report, checkpoint, LcadbEntry(), config, lcadb_networks.filled(config))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 
 from backends_here import BUILT_IN
 from export import cmasg_networks, mmcaf_networks
-from export.fill import image, table
+from export.conftest import Slim
 from export.mmcaf_networks import SLIM, SLIM_SETTINGS, Exported
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
@@ -65,6 +65,7 @@ def shifted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return shift
 
 
+@pytest.mark.full
 def test_bundle_holds_what_it_should(slim_export: Exported) -> None:
     bundle = load_bundle(slim_export.report.output)
     assert sorted(path.name for path in bundle.folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
@@ -99,8 +100,19 @@ def test_bundle_holds_what_it_should(slim_export: Exported) -> None:
     assert (bundle.folder / "golden.npz").stat().st_size < 1_000_000
 
 
-def test_report(slim_export: Exported) -> None:
-    report = slim_export.report
+def test_a_bundle_has_the_files_that_it_needs_and_nothing_is_beside_it(slim: Slim) -> None:
+    bundle = load_bundle(slim.report.output)
+    assert sorted(path.name for path in bundle.folder.iterdir()) == ["golden.npz", "manifest.json", "model.onnx"]
+    beside = {bundle.folder, slim.checkpoint} if slim.checkpoint.parent == bundle.folder.parent else {bundle.folder}
+    assert set(bundle.folder.parent.iterdir()) == beside
+    origin = bundle.manifest.provenance
+    assert origin.checkpoint_sha256 == file_sha256(slim.checkpoint)
+    assert [entry.name for entry in origin.rewrites] == [done.rewrite.name for done in slim.report.rewrites]
+    assert origin.flops is not None and sum(entry.flops_saved for entry in origin.rewrites) > 0
+
+
+def test_report(slim: Slim) -> None:
+    report = slim.report
     assert report.sha256 == load_bundle(report.output).sha256
     assert [done.backend for done in report.verifications] == ["onnxruntime", "openvino"]
     assert all(done.max_abs_error <= TOLERANCE and done.batches == (1, 3) for done in report.verifications)
@@ -109,7 +121,12 @@ def test_report(slim_export: Exported) -> None:
     assert document["bundle_sha256"] == report.sha256 and document["network"] == report.network
     assert [one["backend"] for one in document["verifications"]] == ["onnxruntime", "openvino"]
     assert [one["flops_after"] for one in document["rewrites"]] == [done.after.flops for done in report.rewrites]
-    text = report.summary()
+    assert "exact rewrites: " in report.summary() and "GFLOP per window became" in report.summary()
+
+
+@pytest.mark.full
+def test_what_the_report_of_mmcaf_says(slim_export: Exported) -> None:
+    text = slim_export.report.summary()
     assert "mmcaf (slices 12, size 96, width 0.09375, fusion tokens), 904,328 parameters" in text
     assert "22 checkpoint entries do not affect the answer" in text
     assert "exact rewrites: " in text and "GFLOP per window became" in text
@@ -119,42 +136,43 @@ def test_report(slim_export: Exported) -> None:
     assert len(slim_export.progress) == 4
 
 
-def test_golden_cases_are_the_source_networks_answers(slim_export: Exported, slim_network: MmcafNet) -> None:
-    with np.load(slim_export.report.output / "golden.npz") as cases:
-        assert {name for name in cases.files if not name.startswith("raw.")} == {"image", "table", "logit"}
-        pixels, rows, logit = cases["image"], cases["table"], cases["logit"]
-    assert pixels.shape == (2, 1, 12, 96, 96)
-    assert {array.dtype for array in (pixels, rows, logit)} == {np.dtype(np.float32)}
-    with torch.inference_mode():
-        expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
-    assert np.abs(logit - expected).max() <= 1e-5
-    assert abs(logit[0, 0] - logit[1, 0]) > 0.01
+def test_golden_cases_are_the_source_networks_answers(slim: Slim) -> None:
+    drawn = slim.drawn(2, seed=0)
+    with np.load(slim.report.output / "golden.npz") as cases:
+        stored = {name: cases[name] for name in cases.files if not name.startswith("raw.")}
+    inputs = {name: torch.from_numpy(stored[name]) for name in drawn}
+    expected = slim.expected(inputs)
+    assert stored.keys() == {*inputs, *expected}
+    assert {name: tensor.shape for name, tensor in inputs.items()} == {name: one.shape for name, one in drawn.items()}
+    assert {array.dtype for array in stored.values()} == {np.dtype(np.float32)}
+    for name, tensor in expected.items():
+        assert np.abs(stored[name] - tensor.numpy()).max() <= 1e-5
+    first, second = stored[next(iter(expected))]
+    assert np.abs(first - second).max() > 0.01
 
 
-def test_the_raw_case_is_the_source_networks_answer(slim_export: Exported, slim_network: MmcafNet) -> None:
-    bundle = load_bundle(slim_export.report.output)
+def test_the_raw_case_is_the_source_networks_answer(slim: Slim) -> None:
+    bundle = load_bundle(slim.report.output)
     raw = check_raw_case(bundle)
     assert raw is not None and (raw.windows, raw.features) == (0.0, 0.0)
 
     def source(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        with torch.inference_mode():
-            logit = slim_network(*(torch.from_numpy(arrays[name]) for name in ("image", "table")))
-        return {"logit": logit.numpy()}
+        expected = slim.expected({spec.name: torch.from_numpy(arrays[spec.name]) for spec in bundle.manifest.inputs})
+        return {name: tensor.numpy() for name, tensor in expected.items()}
 
     assert raw.answer_error(source, "fp32") <= 1e-6
     assert bundle.manifest.format_version == 2
 
 
-@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_backends_answer_as_the_source(backend: str, batch: int, slim_export: Exported, slim_network: MmcafNet) -> None:
+def test_backends_answer_as_the_source(backend: str, slim: Slim) -> None:
     assert backend in BUILT_IN
-    pixels, rows = image(7, (batch, 1, 12, 96, 96)), table(*range(batch))
-    with torch.inference_mode():
-        expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
-    with open_session(load_bundle(slim_export.report.output), backend=backend) as session:
-        found = session.run({"image": pixels, "table": rows})["logit"]
-    assert np.abs(found - expected).max() <= TOLERANCE
+    with open_session(load_bundle(slim.report.output), backend=backend) as session:
+        for batch in (1, 3):
+            given = slim.drawn(batch, seed=7)
+            found = session.run({name: tensor.numpy() for name, tensor in given.items()})
+            for name, expected in slim.expected(given).items():
+                assert np.abs(found[name] - expected.numpy()).max() <= TOLERANCE
 
 
 @pytest.mark.full

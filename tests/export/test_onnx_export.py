@@ -11,67 +11,77 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.fill import image, table
-from export.mmcaf_networks import SLIM, Exported
+from export.conftest import Slim
 from mmcaf_export import onnx_files
-from mmcaf_export.networks.mmcaf import MmcafNet
-from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+from mmcaf_export.networks.lcadb.network import PHASES
 from mmcaf_export.onnx_export import OPSET, export_onnx
 from mmcaf_export.rewrites.rewrite import rewritten
 
 
 @pytest.fixture(scope="module")
-def model(slim_export: Exported) -> onnx.ModelProto:
-    return onnx.load(slim_export.report.output / "model.onnx")
+def model(slim: Slim) -> onnx.ModelProto:
+    return onnx.load(slim.report.output / "model.onnx")
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:
     return [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
 
 
-def test_signature(model: onnx.ModelProto) -> None:
+SIGNATURES: dict[str, tuple[dict[str, list[int | str]], dict[str, list[int | str]]]] = {
+    "lcadb": (
+        {phase: ["N", 1, 64, 64, 16] for phase in PHASES},
+        {"logits": ["N", 7], "alpha_image": ["N", 4], "alpha_patch": ["N", 4]},
+    ),
+    "mmcaf": ({"image": ["N", 1, 12, 96, 96], "table": ["N", 7]}, {"logit": ["N", 1]}),
+}
+"""Network -> its inputs and its outputs."""
+
+
+def test_signature(model: onnx.ModelProto, slim: Slim) -> None:
     onnx.checker.check_model(model, full_check=True)
-    assert {value.name: dims(value) for value in model.graph.input} == {
-        "image": ["N", 1, 12, 96, 96],
-        "table": ["N", 7],
-    }
-    assert {value.name: dims(value) for value in model.graph.output} == {"logit": ["N", 1]}
+    inputs, outputs = SIGNATURES[slim.entry.name]
+    assert {value.name: dims(value) for value in model.graph.input} == inputs
+    assert {value.name: dims(value) for value in model.graph.output} == outputs
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
     assert not model.functions
 
 
-def test_nodes_are_called_after_their_modules(model: onnx.ModelProto, slim_network: MmcafNet) -> None:
-    names = [node.name for node in model.graph.node]
-    assert len(set(names)) == len(names)
-    convolutions = {node.name.removesuffix("/Conv") for node in model.graph.node if node.op_type == "Conv"}
-    once = {name for name, module in slim_network.named_modules() if isinstance(module, nn.Conv3d)}
+def convolutions_of_mmcaf(once: set[str]) -> set[str]:
+    """What they are called, of those that a network has."""
     scales = {f"image_encoder.dcfb{i}.msdc.dwconvs.0.0" for i in (1, 2, 3)}  # a single tap: no convolution any more
     again = {f"image_encoder.sab.conv/Conv_{i}" for i in (2, 3)}
     again |= {f"image_encoder.bfpu{i}.gamma{j}/Conv_2" for i in (1, 2) for j in (1, 2)}
     for name in ("query_conv", "key_conv"):
         again |= {f"image_encoder.bfpu1.{name}/Conv_{i}" for i in (2, 3, 4, 5)}
         again |= {f"image_encoder.bfpu2.{name}/Conv_{i}" for i in (2, 3)}
-    assert convolutions == (once - scales) | again
-    modules = dict(slim_network.named_modules())
+    return (once - scales) | again
+
+
+def test_nodes_are_called_after_their_modules(model: onnx.ModelProto, slim: Slim) -> None:
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    convolutions = {node.name.removesuffix("/Conv") for node in model.graph.node if node.op_type == "Conv"}
+    once = {name for name, module in slim.network.named_modules() if isinstance(module, nn.Conv3d)}
+    again = {f"layer3_patch_com.0.conv2/Conv_{i}" for i in (2, 3)}
+    assert convolutions == (convolutions_of_mmcaf(once) if slim.entry.name == "mmcaf" else once | again)
+    modules = dict(slim.network.named_modules())
     nowhere = [name for name in names if name.rpartition("/")[0] not in modules]
     assert nowhere == []
 
 
-def test_values_are_called_after_their_nodes_and_weights_keep_their_names(
-    model: onnx.ModelProto, slim_network: MmcafNet
-) -> None:
+def test_values_are_called_after_their_nodes_and_weights_keep_their_names(model: onnx.ModelProto, slim: Slim) -> None:
     for node in model.graph.node:
-        assert node.output[0] in (node.name, "logit")
+        assert node.output[0] == node.name or node.output[0] in SIGNATURES[slim.entry.name][1]
     names = {tensor.name for tensor in model.graph.initializer}
-    assert "image_encoder.bfpu2.query_conv.weight" in names
-    entry = MmcafEntry()
-    lean = rewritten(slim_network, entry.rewrites, entry.example_inputs(SLIM, 1, seed=0))
+    kept = {"mmcaf": "image_encoder.bfpu2.query_conv.weight", "lcadb": "layer4_patch_com.0.conv1.weight"}
+    assert kept[slim.entry.name] in names
+    lean = rewritten(slim.network, slim.entry.rewrites, slim.drawn(1, seed=0))
     others = names - set(lean.state_dict())
     assert all(":in" in name for name in others), others
 
 
-def test_nothing_of_this_machine_is_inside(slim_export: Exported) -> None:
-    content = (slim_export.report.output / "model.onnx").read_bytes()
+def test_nothing_of_this_machine_is_inside(slim: Slim) -> None:
+    content = (slim.report.output / "model.onnx").read_bytes()
     home = Path(__file__).parents[2]
     for text in [str(home), tempfile.gettempdir(), ".py", "site-packages", "torch", "File "]:
         assert text.encode() not in content, text
@@ -86,16 +96,15 @@ def test_no_documentation_or_metadata(model: onnx.ModelProto) -> None:
         assert not entry.metadata_props
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_openvino_runs_any_batch_without_reshaping(batch: int, slim_export: Exported, slim_network: MmcafNet) -> None:
+def test_openvino_runs_any_batch_without_reshaping(slim: Slim) -> None:
     compiled = openvino.Core().compile_model(
-        slim_export.report.output / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        slim.report.output / "model.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
     )
-    pixels, rows = image(2, (batch, 1, 12, 96, 96)), table(*range(batch))
-    with torch.inference_mode():
-        expected = slim_network(torch.from_numpy(pixels), torch.from_numpy(rows)).numpy()
-    found = compiled({"image": pixels, "table": rows})["logit"]
-    assert np.abs(found - expected).max() <= 1e-4
+    for batch in (1, 3):
+        given = slim.drawn(batch, seed=2)
+        found = compiled({name: tensor.numpy() for name, tensor in given.items()})
+        for name, expected in slim.expected(given).items():
+            assert np.abs(found[name] - expected.numpy()).max() <= 1e-4
 
 
 class Small(nn.Module):

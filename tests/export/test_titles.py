@@ -4,11 +4,10 @@ import re
 
 import pytest
 
-from export.mmcaf_networks import Exported
+from export.conftest import Slim
 from mmcaf_engine.backends.node_names import module_name
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_export.networks.registry import BUILT_IN
-from mmcaf_export.report import ExportReport
 from mmcaf_export.titles import expand_titles, module_titles
 
 ENTRIES = {entry.name: entry for entry in BUILT_IN}
@@ -57,12 +56,11 @@ def by_patterns(patterns: tuple[tuple[str, str], ...], path: str) -> str | None:
     return None
 
 
-def test_a_bundle_names_every_part(slim_export: Exported, lcadb_export: ExportReport) -> None:
-    for report in (slim_export.report, lcadb_export):
-        bundle = load_bundle(report.output)
-        titles, patterns = bundle.manifest.module_titles, ENTRIES[report.network].module_titles
-        assert titles == module_titles(patterns, bundle.folder / "model.onnx")
-        assert len(titles) >= len(patterns) - 3
-        for path in titles:
-            for inner in (path, f"{path}.deeper.0"):
-                assert module_name(titles, inner) == by_patterns(patterns, inner)
+def test_a_bundle_names_every_part(slim: Slim) -> None:
+    bundle = load_bundle(slim.report.output)
+    titles, patterns = bundle.manifest.module_titles, slim.entry.module_titles
+    assert titles == module_titles(patterns, bundle.folder / "model.onnx")
+    assert len(titles) >= len(patterns) - 3
+    for path in titles:
+        for inner in (path, f"{path}.deeper.0"):
+            assert module_name(titles, inner) == by_patterns(patterns, inner)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kernels.emulator import SOURCES, Call, Check, Compiler, Emulator
 from kernels.harness import Measure, measured
+from kernels.interpreting import prepare
 from mmcaf_kernels.msdc.cuda import configure, kernel_arguments
 from shared import Shared
 
@@ -34,7 +35,7 @@ def interpreter() -> Iterator[Interpreter]:
     with ProcessPoolExecutor(1, mp_context=context) as worker:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("TRITON_INTERPRET", "1")
-            worker.submit(int).result()  # the process starts here and keeps the setting
+            worker.submit(prepare).result()  # the process starts here and keeps the setting
 
         def run(measure: Measure, case: Any, dtype: torch.dtype) -> float:
             return worker.submit(measured, measure, case, dtype, "cpu").result()

@@ -14,13 +14,23 @@ KERNELS = sorted(file.stem.removeprefix("cases_") for file in Path(__file__).par
 
 
 def cases(*, large: bool) -> list[Any]:
-    """Each kernel's cases in each type, as parameters; the large ones take the interpreter hours."""
+    """Each kernel's cases in each type, as parameters; the large ones take the interpreter hours.
+
+    Of the others, which it takes seconds, the types take turns, so that every kernel is tried in each; the rest are
+    marked `full`.
+    """
     modules = {kernel: import_module(f"kernels.cases_{kernel}") for kernel in KERNELS}
     return [
-        pytest.param(module.measure, case, dtype, id=f"{kernel}-{case}-{name(dtype)}")
+        pytest.param(
+            module.measure,
+            case,
+            dtype,
+            id=f"{kernel}-{case}-{name(dtype)}",
+            marks=[] if large or at % len(DTYPES) == which else pytest.mark.full,
+        )
         for kernel, module in modules.items()
-        for case in module.CASES + (module.LARGE if large else [])
-        for dtype in DTYPES
+        for at, case in enumerate(module.CASES + (module.LARGE if large else []))
+        for which, dtype in enumerate(DTYPES)
     ]
 
 
@@ -35,6 +45,7 @@ def test_on_gpu(gpu: Interpreter, measure: Measure, case: object, dtype: torch.d
     hold(gpu(measure, case, dtype), dtype)
 
 
-def test_every_kernel_has_cases() -> None:
+def test_every_kernel_has_cases_for_every_type() -> None:
+    assert all(len(import_module(f"kernels.cases_{kernel}").CASES) >= len(DTYPES) for kernel in KERNELS)
     package = Path(__file__).parents[2] / "kernels" / "mmcaf_kernels"
     assert sorted({file.parent.name for file in package.glob("*/kernel.py")} - {"channels"}) == KERNELS  # a part of two

@@ -20,10 +20,11 @@ from mmcaf_kernels.msdc.reference import msdc as msdc_reference
 INFINITY = float("inf")
 
 
-FEW, MANY = 2, 8
-"""Drawn cases of each kernel and type, beside the ones that are always tried."""
+MANY = 10
+"""Drawn cases of each kernel and type."""
+TYPES = (torch.float32, torch.float16)
 SETTINGS = settings(
-    max_examples=FEW,
+    max_examples=MANY,
     deadline=None,
     derandomize=True,
     database=None,
@@ -31,30 +32,37 @@ SETTINGS = settings(
 )
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=name)
-@pytest.mark.parametrize("trial", TRIALS)
-@SETTINGS
-@example(placed=((0, 0, INFINITY),))
-@example(placed=((0, 1, -INFINITY),))
-@example(placed=((0, 2, float("nan")),))
-@example(placed=((3, 4, -INFINITY),))
-@given(placed=PLACED)
-def test_like_the_reference(interpreter: Interpreter, trial: str, dtype: torch.dtype, placed: Placed) -> None:
-    assert interpreter(measure, Case(trial, placed), dtype) <= 1
+@pytest.mark.parametrize(
+    ("trial", "dtype"),
+    [
+        pytest.param(trial, dtype, id=f"{trial}-{name(dtype)}", marks=[] if at % 2 == which else pytest.mark.full)
+        for at, trial in enumerate(TRIALS)
+        for which, dtype in enumerate(TYPES)
+    ],
+)
+def test_like_the_reference(interpreter: Interpreter, trial: str, dtype: torch.dtype) -> None:
+    """One type of each trial, so that every kernel, which has at least two, is tried in both; all with `full`."""
+    for one in ((0, 0, INFINITY), (0, 1, -INFINITY), (0, 2, float("nan")), (3, 4, -INFINITY)):
+        assert interpreter(measure, Case(trial, (one,)), dtype) <= 1, one
+
+
+def test_every_kernel_is_tried_in_both_types() -> None:
+    tried = {(trial.partition("-")[0], at % 2) for at, trial in enumerate(TRIALS)}
+    assert tried == {(kernel, which) for kernel, _ in tried for which in range(len(TYPES))}
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=name)
+@pytest.mark.parametrize("dtype", TYPES, ids=name)
 @pytest.mark.parametrize("trial", TRIALS)
-@settings(SETTINGS, max_examples=MANY)
+@SETTINGS
 @given(placed=PLACED)
 def test_many_like_the_reference(interpreter: Interpreter, trial: str, dtype: torch.dtype, placed: Placed) -> None:
     assert interpreter(measure, Case(trial, placed), dtype) <= 1
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=name)
+@pytest.mark.parametrize("dtype", TYPES, ids=name)
 @pytest.mark.parametrize("shape", [(2, 4, 2, 12, 12), (1, 1, 9, 6, 8)], ids=str)
-@settings(SETTINGS, max_examples=10)
+@SETTINGS
 @example(placed=((0, 100, INFINITY),))
 @example(placed=((0, 100, float("nan")),))
 @given(placed=PLACED)

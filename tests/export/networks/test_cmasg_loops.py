@@ -44,6 +44,11 @@ STOCK: dict[str, dict[str, object]] = {
     "plain": {"sparse_gate": False},
 }
 VARIANTS = LOOPS | STOCK
+FULL = {"soft, reads the output, hold", "hard", "hard, hold, misprint, last"}
+"""Others in which every switch, loop and stock LSTM are tried too."""
+every_variant = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if name in FULL else []) for name in VARIANTS]
+)
 SPECS = (
     TensorSpec(name="regions", kind="table", shape=("N", REGIONS, variant().features)),
     TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")),
@@ -102,7 +107,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return write
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@every_variant
 def test_runtimes_answer_as_the_source(name: str, written: Callable[[str], Path]) -> None:
     model, (source, _) = written(name), head(name)
     operators = {node.op_type for node in load_model(model).graph}
@@ -126,7 +131,7 @@ def opened(model: Path, threads: int = 2) -> OpenVinoBackend:
 
 
 @needs_kernels
-@pytest.mark.parametrize("name", VARIANTS)
+@every_variant
 def test_only_the_published_loop_is_the_kernel_in_openvino(name: str, written: Callable[[str], Path]) -> None:
     source, _ = head(name)
     with opened(written(name)) as backend:
@@ -200,7 +205,7 @@ def test_writing_again_gives_the_same_bytes(written: Callable[[str], Path], tmp_
     assert (tmp_path / "m.onnx").read_bytes() == written("soft").read_bytes()
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@every_variant
 def test_engines(name: str, written: Callable[[str], Path]) -> None:
     pytest.importorskip("tensorrt_rtx")
     targets, lengths = (Target(8, 9), Target(12, 0)), (32, LONGEST)

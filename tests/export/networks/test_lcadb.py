@@ -11,6 +11,7 @@ from torch import Tensor
 
 from export.lcadb_networks import SLIM, filled
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.demo import LIVER_LABELS
 from mmcaf_engine.errors import ExportError
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.export import export_bundle
@@ -127,7 +128,7 @@ def test_swapping_two_phases_changes_the_answer() -> None:
         assert float((network(*given.values())[0] - network(*swapped.values())[0]).abs().max()) > 0.01
 
 
-DEPTHS = [10, pytest.param(18, marks=pytest.mark.full), pytest.param(34, marks=pytest.mark.full), 50]
+DEPTHS = [10, *(pytest.param(depth, marks=pytest.mark.full) for depth in (18, 34, 50))]
 
 
 @pytest.fixture(scope="module", params=DEPTHS, ids=lambda depth: f"depth {depth}")
@@ -181,7 +182,17 @@ def test_backends_answer_as_the_source(backend: str, exported: ExportReport) -> 
         assert float(np.abs(found[name][0] - found[name][1]).max()) > 1e-4 or found[name].shape[1] == 1
 
 
-def test_labels_can_be_named(tmp_path: Path) -> None:
+def test_labels_can_be_named(lcadb_export: ExportReport, tmp_path: Path) -> None:
+    assert load_bundle(lcadb_export.output).manifest.labels == LIVER_LABELS
+    assert not any("lesion classes" in note for note in lcadb_export.notes)
+    with refused(ExportError, "[N, 2]"):
+        export_bundle(
+            lcadb_export.output.with_name("best.pth"), tmp_path / "c.mmcaf", settings={"labels": '["cyst", "other"]'}
+        )
+
+
+@pytest.mark.full
+def test_labels_of_another_number_of_classes(tmp_path: Path) -> None:
     config = LcadbConfig(slices=4, size=32, width=1 / 64, classes=3)
     save_file(filled(config).state_dict(), tmp_path / "w.safetensors", {"slices": "4", "size": "32"})
     report = export_bundle(

@@ -53,7 +53,7 @@ SIDE_CARS: dict[str, dict[str, Any]] = {
         "columns": RECORDED,
         "threshold_labels": ["Mass", "Mass", "Edema", "Effusion"],
     },
-    "text": {"labels": LABELS, "columns": RECORDED},
+    "text": {"labels": LABELS, "columns": RECORDED, "size": 64},
     "cervical": {},
     "release": {},
 }

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto, helper
 
-from export.mmcaf_networks import Exported
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision.typed import Low, lower_precision, simulate_precision
 from small_networks import answer, convolve, save_network
@@ -221,8 +220,8 @@ FP32_IN_THE_NETWORK = re.compile(
 
 
 @pytest.mark.parametrize("precision", LOW)
-def test_the_network(slim_export: Exported, tmp_path: Path, precision: Low) -> None:
-    source = slim_export.report.output / "model.onnx"
+def test_the_network(mmcaf_bundle: Path, tmp_path: Path, precision: Low) -> None:
+    source = mmcaf_bundle / "model.onnx"
     model = lowered(source, tmp_path / "low.onnx", precision)
     assert_strongly_typed(model)
     low = low_nodes(model, precision)
@@ -234,6 +233,6 @@ def test_the_network(slim_export: Exported, tmp_path: Path, precision: Low) -> N
         assert {nodes[name] for name in low} == {"Conv"} and model.opset_import[0].version >= 22
     else:
         assert {"Conv", "Add", "LeakyRelu", "Resize"} <= {nodes[name] for name in low}
-        with np.load(slim_export.report.output / "golden.npz") as golden:
+        with np.load(mmcaf_bundle / "golden.npz") as golden:
             found = answer(tmp_path / "low.onnx", {name: golden[name] for name in ("image", "table")})
             np.testing.assert_allclose(found, golden["logit"], rtol=0, atol=2e-2)

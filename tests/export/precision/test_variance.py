@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import NodeProto as Node
 from onnx import helper
 from torch import nn
 
-from export.mmcaf_networks import Exported
-from mmcaf_export.networks.mmcaf import MmcafNet
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_export.networks.mmcaf import MmcafConfig, MmcafNet
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision import one_pass_variance
 from small_networks import answer, save_network
@@ -148,10 +149,12 @@ def test_a_product_of_two_maps_is_no_square(tmp_path: Path) -> None:
     assert rewritten(save_network(tmp_path / "other.onnx", nodes, *shapes, constants))[0] == 0
 
 
-def test_every_group_norm_of_the_network(slim_export: Exported, slim_network: MmcafNet, tmp_path: Path) -> None:
-    bundle = slim_export.report.output
+def test_every_group_norm_of_the_network(mmcaf_bundle: Path, tmp_path: Path) -> None:
+    bundle = mmcaf_bundle
     model = load_model(bundle / "model.onnx")
-    norms = sum(isinstance(module, nn.GroupNorm) for module in slim_network.modules())
+    with torch.device("meta"):
+        network = MmcafNet(MmcafConfig(**load_bundle(bundle).manifest.network.config))  # type: ignore[arg-type]
+    norms = sum(isinstance(module, nn.GroupNorm) for module in network.modules())
     assert one_pass_variance.apply(model) == norms > 0
     save_model(model, tmp_path / "one_pass.onnx")
     with np.load(bundle / "golden.npz") as golden:
