@@ -184,7 +184,7 @@ TILT_ACCEPTED = {"option": "tilt", "value": "resample"}
 SERIES_CHOSEN = {"option": "series", "value": "1"}
 OBLIQUE_ACCEPTED = {"option": "oblique", "value": "accept"}
 ACCEPTED = {"oblique": "accept"}
-MR = tagged(Modality="MR")
+MR = tagged(Modality="MR", SOPClassUID=f"{STORAGE}.4")
 LEANS = "degrees off the patient's long axis; they were taken as they lie, as accepted"
 GAPS, TILT, FIRST = {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}
 SHEARED = straightened(REFERENCE, 1)
@@ -203,6 +203,9 @@ OTHER: dict[str, dict[str, Any]] = {
     "image-types": {"ImageType": ["ORIGINAL", "PRIMARY", "AXIAL", "ENERGY_PROP_WT"]},
     "thicknesses": {"SliceThickness": "5"},
     "descriptions": {"SeriesDescription": "Chest lung"},
+    "flip-angles": {"FlipAngle": "60"},
+    "series-numbers": {"SeriesNumber": 7},
+    "comments": {"ImageComments": "arterial"},
 }
 """What sets two volumes apart whose slices lie between one another's."""
 CONTRADICTION: dict[str, Any] = {"refused": ("(0008,0018) SOPInstanceUID", "IM0005", "IM0012")}
@@ -399,6 +402,33 @@ SINGLE = [
     ),
     variant("two-phases", second_acquisition, refused=(2, "12 slices"), remedy=SERIES_CHOSEN),
     variant("two-phases-chosen", second_acquisition, options={"series": "1"}),
+    # What headers say beside positions and pixels
+    *(
+        variant(
+            f"image-type-{word.lower()}",
+            tagged(ImageType=["DERIVED", "PRIMARY", "AXIAL", word]),
+            warnings=(f"names {said}",),
+        )
+        for word, said in (("MIP", "MIP"), ("CT_SOM5 MONO_E", "MONO"), ("SOFT-TISSUE_VNC", "VNC"))
+    ),
+    variant("image-type-of-a-reformatted-series", tagged(ImageType=["DERIVED", "SECONDARY", "MPR"])),
+    variant("image-type-topogram", tagged(ImageType=["ORIGINAL", "PRIMARY", "TOPOGRAM"]), refused=("12 localizers",)),
+    variant("of-mr-by-its-class", tagged(SOPClassUID=f"{STORAGE}.4"), warnings=("SOPClassUID is that of MR images",)),
+    variant("of-a-class-of-its-own", tagged(SOPClassUID="1.2.3.4")),
+    variant(
+        "every-second-gone",
+        tagged(SliceThickness=5, SpacingBetweenSlices=2.5),
+        without(*range(1, 12, 2)),
+        expected=REFERENCE[::2],
+        spacing=5.0,
+        warnings=("SpacingBetweenSlices is 2.5 mm, but the slices lie 5 mm apart",),
+    ),
+    variant("spacing-told", tagged(SpacingBetweenSlices=-2.5)),
+    variant("gap-told-as-spacing", tagged(SliceThickness=2, SpacingBetweenSlices=0.5), warnings=("lie 2.5 mm apart",)),
+    variant("tilt-told-of-upright-slices", tagged(GantryDetectorTilt=12), warnings=("Tilt is 12 degrees",)),
+    variant("tilt-told", turn(4), tagged(GantryDetectorTilt=-4)),
+    variant("half-of-what-was-acquired", tagged(ImagesInAcquisition=24), remarks=("12 images came",)),
+    variant("all-that-was-acquired", tagged(ImagesInAcquisition=12)),
     variant("two-studies", beside(REFERENCE[:3], StudyInstanceUID=f"{STUDY_UID}.8"), refused=(2, "patients")),
     variant("two-patients", beside(REFERENCE[:3], PatientID="PHI-4712"), refused=(2, "patients")),
 ]

@@ -9,6 +9,7 @@ from ..study.dicom.examined import read_examined
 from ..study.dicom.header import read_patient
 from ..study.dicom.instance import Instance
 from ..study.dicom.intensities import padding_of, used_bits
+from ..study.dicom.kinds import computed_by, is_for_processing, of_another_machine
 from ..study.dicom.pixel_format import PixelFormat, read_format
 from ..study.dicom.pixels import stored_frames
 from ..study.dicom.tags import Tags, describe
@@ -75,8 +76,9 @@ def _other_kind(instance: Instance) -> str:
     samples = tags.whole("SamplesPerPixel") or 1
     if samples != 1:
         return f"a colour image: {describe('SamplesPerPixel')} is {samples}"
-    if tags.text("PresentationIntentType") == "FOR PROCESSING":
-        return f"an image of raw detector values: {describe('PresentationIntentType')} is FOR PROCESSING"
+    if is_for_processing(tags):
+        named = "PresentationIntentType" if "PresentationIntentType" in tags else "SOPClassUID"
+        return f"an image of raw detector values: {describe(named)} is FOR PROCESSING"
     return ""
 
 
@@ -92,7 +94,11 @@ def _planned(instance: Instance, rows: int, columns: int) -> Callable[[], Grey]:
 
 
 def _remarks(tags: Tags) -> tuple[str, ...]:
-    found = []
+    found = [text] if (text := of_another_machine(tags)) else []
+    if word := computed_by(tags.texts("ImageType"), tags.label("Modality")):
+        found.append(
+            f"{describe('ImageType')} names {word}: it is computed from others, and may not be what is expected"
+        )
     if tags.text("LossyImageCompression") == "01":
         found.append("it was compressed with loss before it came here")
     if tags.text("BurnedInAnnotation") == "YES":

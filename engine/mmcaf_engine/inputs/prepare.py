@@ -1,7 +1,7 @@
 """A study and a record made ready for any session of one bundle."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,6 +249,7 @@ def prepared_series(entry: InputSeries, preprocessor: Preprocessor, progress: Pr
 
     facts = entry.opened.stream(receive, progress)
     preprocessor.extremes.refuse_one_value()
+    facts = replace(facts, warnings=(*facts.warnings, *preprocessor.extremes.warnings(entry.opened.intensity)))
     with span("preprocess"):
         windows = preprocessor.windows()
     return PreparedSeries(entry.input, facts, windows, entry.source, entry.why)

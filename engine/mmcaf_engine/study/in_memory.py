@@ -40,6 +40,11 @@ class OpenVolume:
         return self.placement.shape
 
     @property
+    def intensity(self) -> Intensity:
+        """What its values are."""
+        return self.study.volume.intensity
+
+    @property
     def patient(self) -> PatientHeader:
         """What the caller says of the patient."""
         return self.study.patient

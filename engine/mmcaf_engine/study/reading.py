@@ -1,21 +1,18 @@
 """Reading a study in two steps: all that its headers tell, then the pixels of one series."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from ..cancel import Progress
-from ..errors import StudyError
 from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, SourceImage, Study, StudyFacts, Volume
 from ..workers import each_slice
 from .dicom.concatenation import unknown_last_parts
-from .dicom.frames import Frame
 from .dicom.header import read_patient
 from .dicom.pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
 from .dicom.repair import differing_copies, repair
-from .dicom.tags import describe
 from .geometry.arrangement import Geometry, arrange_slices
 from .geometry.policies import Duplicates, Gaps, Oblique, Policies, Tilt
 from .given import StudyFiles, open_files, study_name
@@ -24,8 +21,10 @@ from .notes import NONE, Notes
 from .scan import read_headers
 from .selection.forms import marked
 from .selection.grouping import check_one_volume
+from .selection.mixture import refuse_mixture
 from .selection.ranking import choose
 from .selection.series import Candidate, Catalogue, catalogue
+from .told import compare_told
 
 UIDS = {"study": "StudyInstanceUID", "series": "SeriesInstanceUID", "frame_of_reference": "FrameOfReferenceUID"}
 
@@ -59,6 +58,11 @@ class OpenSeries:
         geometry, tags = self.geometry, self.chosen.frames[0].instance.tags
         frame = tags.text(UIDS["frame_of_reference"])
         return Placement(self.shape, geometry.spacing_mm, geometry.origin_mm, geometry.direction, frame)
+
+    @property
+    def intensity(self) -> Intensity:
+        """What its values will be."""
+        return self.plan.intensity
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -163,10 +167,12 @@ class Headers:
             raise chosen.fault
         if chosen.image is not None:
             return OpenNifti(chosen.image, intensity, notes + chosen.image.check_axial(policies))
-        _refuse_mixture(chosen.frames, self.name)
+        refuse_mixture(chosen.frames, self.name)
         geometry = arrange_slices(chosen.frames, self.name, policies, modality=chosen.modality)
         told = check_one_volume([chosen.frames[index] for index in geometry.order], self.name)
         told += Notes(remarks=unknown_last_parts({id(each.instance): each.instance for each in chosen.frames}.values()))
+
+        told += compare_told(chosen.frames, geometry, chosen.modality, self.name)
 
         def planned(part: Geometry) -> PixelPlan:
             return plan_slices(chosen.frames, part, self.name, intensity=intensity, modality=chosen.modality)
@@ -288,16 +294,3 @@ def read_study(
         progress=progress,
     ) as opened:
         return opened.read(progress)
-
-
-def _refuse_mixture(frames: Sequence[Frame], name: str) -> None:
-    """One series is of one patient and one frame of reference; positions mean nothing across several."""
-    instances = {id(frame.instance): frame.instance for frame in frames}.values()
-    for keyword in ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
-        values = {instance.tags.text(keyword) for instance in instances}
-        if len(values) > 1:
-            raise StudyError(
-                f"{name}: the slices of one series carry {len(values)} different values of {describe(keyword)}; "
-                "one was expected.",
-                "Send the study again from its source.",
-            )

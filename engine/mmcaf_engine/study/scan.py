@@ -17,6 +17,13 @@ from .notes import Notes
 _PAIR = "the two files (.hdr, .img) of a NIfTI or Analyze volume"
 
 
+_PACKED = {
+    *(".gz", ".zip", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz"),
+    *(".part", ".partial", ".filepart", ".crdownload", ".download", ".tmp"),
+}
+"""What files are named by that hold others, or are not whole yet."""
+
+
 @dataclass(frozen=True)
 class Headers:
     """What lies at a path.
@@ -90,6 +97,12 @@ def passed_over(found: Found, name: str, instances: Sequence[Instance], foreign:
     # A file named as they are that is not DICOM: its transfer may have failed.
     usual = set(SUFFIXES) | {_suffix(instance.name) for instance in instances}
     posing = [source.name for source in foreign if _suffix(source.name) in usual]
+    packed = [source.name for source in foreign if _suffix(source.name) in _PACKED and source.name not in posing]
+    if packed:
+        warnings.append(
+            f"{name}: {len(packed)} packed or unfinished files were skipped, first {packed[0]}; what they hold was not "
+            "read."
+        )
     if posing:
         warnings.append(f"{name}: {len(posing)} files named like DICOM are not and were skipped, first {posing[0]}.")
     if found.skipped_links:

@@ -374,3 +374,31 @@ def test_the_part_of_the_body_that_a_network_is_for(examined: str, warnings: int
 def test_only_an_upright_image_tells_its_view_by_how_it_lies(orientation: list[str], view: str) -> None:
     tags = Tags(radiograph(ViewPosition=None, PatientOrientation=orientation), "image")
     assert read_view(tags).view == view
+
+
+RAW = "1.2.840.10008.5.1.4.1.1.1.1.1"
+
+
+@pytest.mark.parametrize(
+    ("elements", "warning"),
+    [
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "BONE"]}, "names BONE"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "SOFT_TISSUE"]}, "names SOFT"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "TOMOSYNTHESIS"]}, "names TOMOSYNTHESIS"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "GRID"]}, ""),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "SOPClassUID is that of CT images"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1"}, ""),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, ""),
+    ],
+)
+def test_images_of_another_kind_are_warned_of(elements: dict[str, Any], warning: str, tmp_path: Path) -> None:
+    warnings = read(write(radiograph(**elements), tmp_path / "image")).warnings
+    assert len(warnings) == bool(warning) and all(warning in text for text in warnings)
+
+
+def test_raw_detector_values_are_told_by_the_class_alone(tmp_path: Path) -> None:
+    raw = radiograph(SOPClassUID=RAW, PresentationIntentType=None)
+    with refused(StudyError, "raw detector values", "(0008,0016) SOPClassUID"):
+        read(write(raw, tmp_path / "raw"))
+    shown = radiograph(SOPClassUID=RAW, PresentationIntentType="FOR PRESENTATION")
+    assert read(write(shown, tmp_path / "shown")).modality == "DX"

@@ -1,11 +1,14 @@
 """Slices of volumes that lie within each other are never read as one; blocks one after the other may be."""
 
+import copy
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -13,9 +16,13 @@ from hypothesis import strategies as st
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import read_study
+from mmcaf_engine.study.dicom.acquisition import OF_ACQUISITION
 from mmcaf_engine.study.dicom.frames import Frame
+from mmcaf_engine.study.dicom.tags import Tags
+from mmcaf_engine.study.notes import Notes
 from mmcaf_engine.study.reading import open_headers
-from mmcaf_engine.study.selection.grouping import LABELS, alternates, check_one_volume, groups
+from mmcaf_engine.study.selection.grouping import alternates, check_one_volume, groups
+from mmcaf_engine.study.selection.labels import LABELS
 from refusals import refused
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -30,6 +37,7 @@ SET: dict[str, Callable[[Frame, str], Frame]] = {
     "b-value": lambda frame, letter: replace(frame, b_value=400.0 * LETTERS.index(letter)),
     "echo": lambda frame, letter: replace(frame, echo=10.0 + LETTERS.index(letter)),
     "phase": lambda frame, letter: replace(frame, phase=LETTERS.index(letter)),
+    "dimension": lambda frame, letter: replace(frame, dimension=(LETTERS.index(letter),)),
     "image": lambda frame, letter: replace(frame, image=letter),
     "scan": lambda frame, letter: replace(frame, acquired=f"2024050610{15 * LETTERS.index(letter):02}00"),
 }
@@ -158,3 +166,68 @@ def test_every_label_is_tried() -> None:
     weak = {"ImageType", "SliceThickness", "SeriesDescription"}
     assert {label.name.split()[-1] for label in LABELS if label.within == "warning"} == weak
     assert len(SET) == len(LABELS) - len(weak)
+
+
+def told(slices: Sequence[Frame], keyword: str, values: Sequence[str]) -> list[Frame]:
+    """The slices, with an element of these values."""
+    frames = []
+    for frame, value in zip(slices, values, strict=False):
+        dataset = copy.deepcopy(frame.instance.tags.dataset)
+        setattr(dataset, keyword, value)
+        frames.append(replace(frame, instance=replace(frame.instance, tags=Tags(dataset, frame.instance.name))))
+    return frames
+
+
+@pytest.mark.parametrize("steady", [True, False])
+def test_elements_that_take_turns_tell_volumes_apart(steady: bool, slices: tuple[Frame, ...]) -> None:
+    keywords = [keyword for keyword, kind in OF_ACQUISITION.items() if kind == steady]
+    assert len(keywords) > 10
+    for keyword in keywords:
+        frames = told(slices, keyword, ["1", "2"] * 6)
+        found = groups(frames)
+        assert [len(group.frames) for group in found] == [6, 6], keyword
+        assert {keyword in group.label for group in found} == {True}
+        with pytest.raises(StudyError) if steady else nullcontext():
+            check_one_volume(frames, "study")
+
+
+@pytest.mark.parametrize("values", ["abba" * 3, "aabbbaabbbaa", "abcbabcbabcb", "aaabbb" * 2, "abcdef" * 2])
+def test_a_current_that_follows_the_patient_is_one_volume(values: str, slices: tuple[Frame, ...]) -> None:
+    """Scanners vary it along the patient; that even slices of two values lie within each other is no accident."""
+    frames = told(slices, "XRayTubeCurrent", [str(100 + 10 * ord(value)) for value in values])
+    assert len(groups(frames)) == 1
+    assert check_one_volume(frames, "study") == Notes()
+
+
+def test_an_element_that_never_changes_within_a_volume_is_refused_where_it_does(slices: tuple[Frame, ...]) -> None:
+    with refused(StudyError, "FlipAngle 10", "FlipAngle 60", 6, 1):
+        check_one_volume(told(slices, "FlipAngle", [str(10 + 50 * (value == "b")) for value in "abba" * 3]), "study")
+
+
+def test_two_that_share_places_are_told_apart_by_any_element(slices: tuple[Frame, ...]) -> None:
+    frames = [*told(slices, "FlipAngle", ["10"] * 12), *told(slices, "FlipAngle", ["60"] * 12)]
+    assert [(len(group.frames), group.label[-2:]) for group in groups(frames)] == [(12, "10"), (12, "60")]
+
+
+def test_no_text_that_may_name_the_patient_is_shown(slices: tuple[Frame, ...]) -> None:
+    frames = told(slices, "ImageComments", ["Jane native", "Jane arterial"] * 6)
+    assert [group.label for group in groups(frames)] == [f"(0020,4000) ImageComments no. {at}" for at in (1, 2)]
+    assert len(groups(told(slices, "ImageComments", ["Jane"] * 12))) == 1
+
+
+@pytest.mark.parametrize(
+    ("keyword", "values"),
+    [("PatientName", ("DOE^JANE", "ROE^RICHARD")), ("PatientBirthDate", ("19610203", "19800101"))]
+    + [("PatientSex", ("M", "F")), ("IssuerOfPatientID", ("A", "B"))],
+)
+def test_slices_of_two_patients_of_one_number_are_refused(
+    keyword: str, values: tuple[str, str], tmp_path: Path
+) -> None:
+    images = ct_series(hounsfield(12))
+    for at, image in enumerate(images):
+        setattr(image, keyword, values[at % 2])
+    with refused(StudyError, keyword, 2):
+        read_study(save(images, tmp_path / "two"))
+    for at, image in enumerate(images):
+        setattr(image, keyword, ("", values[0])[at % 2])
+    assert np.array_equal(read_study(save(images, tmp_path / "one")).volume.values, hounsfield(12))

@@ -218,6 +218,28 @@ def test_frames_of_two_volumes_that_alternate(macro: tuple[str, str, Any, Any], 
     assert sorted(volume.tobytes() for volume in read) == sorted(VALUES[at::2].tobytes() for at in (0, 1))
 
 
+@pytest.mark.parametrize(
+    ("pointer", "volumes"),
+    [(0x00189346, 2), (0x20051035, 2), (0x00189074, 1), (0x00209057, 1)],
+    ids=["dose", "vendors-own", "time", "place"],
+)
+def test_a_dimension_that_alternates_tells_volumes_apart(pointer: int, volumes: int, tmp_path: Path) -> None:
+    """By whatever the dimension is, but for those that are another for each slice (PS3.3 C.7.6.17)."""
+    made = image(VALUES, 1)
+    made.DimensionIndexSequence = [Dataset(), Dataset()]
+    for item, tag in zip(made.DimensionIndexSequence, (0x00200032, pointer), strict=True):
+        item.DimensionIndexPointer = tag
+    for at, frame in enumerate(made.PerFrameFunctionalGroupsSequence):
+        frame.FrameContentSequence = [Dataset()]
+        frame.FrameContentSequence[0].DimensionIndexValues = [at + 1, at % 2 + 1]
+    folder = save([made], tmp_path / "study")
+    if volumes == 1:
+        assert np.array_equal(read_study(folder).volume.values, VALUES)
+        return
+    with refused(StudyError, 2, "4 slices", "DimensionIndexValues", option="series", value="1"):
+        read_study(folder)
+
+
 # b-values where vendors keep them
 
 

@@ -250,3 +250,13 @@ def test_nothing_of_the_header_reaches_the_terminal(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert "PHI" not in done.stdout + done.stderr
     assert "DOE" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("suffix", [".dcm.gz", ".zip", ".crdownload"])
+def test_files_that_hold_others_or_are_not_whole_are_told(suffix: str, tmp_path: Path) -> None:
+    """The slices at an end of the series may lie in them, which leaves no gap."""
+    folder = save(ct_series(hounsfield(5)), tmp_path / "study")
+    (folder / f"rest{suffix}").write_bytes(b"PK\x03\x04 or another")
+    (folder / "read-me.txt").write_bytes(b"nothing of images")
+    told = [text for text in read_study(folder).warnings if "packed or unfinished" in text]
+    assert len(told) == 1 and f"1 packed or unfinished files were skipped, first rest{suffix}" in told[0]

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pydicom.datadict import tag_for_keyword
+
 from ...errors import StudyError
 from ...volume import SourceImage
 from .diffusion import b_value
@@ -12,6 +14,12 @@ from .tags import Tags, describe
 MAX_ROWS = MAX_COLUMNS = 4096
 """Pixels along each side of a slice; CT scanners send 512, rarely 1024 or 2048."""
 MAX_SLICES = 4096
+_PLACE_AND_TIME = (
+    *("ImagePositionPatient", "InStackPositionNumber", "SliceLocation", "ImagePositionVolume", "InstanceNumber"),
+    *("FrameAcquisitionDateTime", "FrameReferenceDateTime"),
+)
+_UNTOLD = frozenset(tag_for_keyword(keyword) for keyword in _PLACE_AND_TIME)
+"""Dimensions (0020,9165) whose index may be another in every slice of a volume."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +40,7 @@ class Frame:
     stack: (0020,9056). kernel: (0018,1210). kvp: peak kilovoltage; (0018,0060). contrast: the agents that were given;
         (0018,0010), or (0018,9342) of an Enhanced image's frame.
     image: of a multi-frame image, the UID that its frames share, and with them those of its concatenation.
+    dimension: (0020,9157) of an Enhanced image's frame, but for the dimensions of place and time.
     """
 
     instance: Instance
@@ -56,6 +65,7 @@ class Frame:
     kvp: float | None = None
     contrast: str = ""
     image: str = ""
+    dimension: tuple[int, ...] = ()
 
     @property
     def sent_order(self) -> tuple[float, str, int, str]:
@@ -124,6 +134,7 @@ def _from_functional_groups(instance: Instance, count: int, rows: int, columns: 
         )
 
     of_all: dict[str, Tags | None] = {}
+    told = _told_dimensions(tags)
 
     def frame(index: int) -> Frame:
         own = tags.part(items[index], f"{instance.name} frame {index + 1}")
@@ -135,12 +146,25 @@ def _from_functional_groups(instance: Instance, count: int, rows: int, columns: 
                 of_all[keyword] = shared.first_item(keyword) if shared else None
             return of_all[keyword]
 
-        return _frame(instance, index, rows, columns, macro)
+        return _frame(instance, index, rows, columns, macro, told)
 
     return tuple(frame(index) for index in range(count))
 
 
-def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Callable[[str], Tags | None]) -> Frame:
+def _told_dimensions(tags: Tags) -> tuple[int, ...]:
+    """Which of DimensionIndexValues tell volumes apart."""
+    pointers = [item.dataset.get("DimensionIndexPointer") for item in tags.items_or_none("DimensionIndexSequence")]
+    return tuple(at for at, pointer in enumerate(pointers) if isinstance(pointer, int) and pointer not in _UNTOLD)
+
+
+def _frame(
+    instance: Instance,
+    index: int,
+    rows: int,
+    columns: int,
+    macro: Callable[[str], Tags | None],
+    told: tuple[int, ...] = (),
+) -> Frame:
     """A frame from what `macro` finds: a functional group's macro, or the whole header of a single frame."""
     tags = instance.tags
     position = macro("PlanePositionSequence")
@@ -151,6 +175,7 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
     content = macro("FrameContentSequence")
     echo = macro("MREchoSequence")
     acquisition, phase, acquired, stack = None, None, "", ""
+    dimension: tuple[int, ...] = ()
     if content:
         acquisition = content.whole_or_none("FrameAcquisitionNumber")
         phase = content.whole_or_none(
@@ -158,6 +183,8 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
         )
         acquired = _moment(content)
         stack = content.text_or("StackID", "")
+        indices = content.wholes_or_none("DimensionIndexValues") if told else None
+        dimension = tuple(indices[at] for at in told if at < len(indices)) if indices else ()
     return Frame(
         instance,
         index,
@@ -181,6 +208,7 @@ def _frame(instance: Instance, index: int, rows: int, columns: int, macro: Calla
         _first(macro("CTXRayDetailsSequence"), tags).number_or_none("KVP"),
         _contrast(tags, macro("ContrastBolusUsageSequence")),
         _image(tags),
+        dimension,
     )
 
 

@@ -22,6 +22,7 @@ from pydicom.valuerep import STANDARD_VR
 from ...errors import StudyError
 from ..faults import doing, shown_text
 from ..files import MAX_RATIO, RATIO_FROM_BYTES, Source
+from .acquisition import OF_ACQUISITION
 from .diffusion import PRIVATE, SIEMENS
 from .functional_groups import GROUPS, UNDEFINED_LENGTH, read_groups, refuse_twice
 from .tags import Known, Tags, describe
@@ -58,6 +59,8 @@ KEYWORDS = (
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "PresentationLUTShape"),
     *("PresentationIntentType", "BurnedInAnnotation", "ShutterShape", "ImagerPixelSpacing"),
     *("ViewPosition", "ViewCodeSequence", "PatientOrientation"),
+    *("PatientName", "IssuerOfPatientID", "DimensionIndexSequence", "ImagesInAcquisition"),
+    *OF_ACQUISITION,
     *GROUPS,
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "DirectoryRecordSequence"),
 )

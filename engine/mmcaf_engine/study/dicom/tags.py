@@ -78,6 +78,13 @@ class Tags:
         """
         return self._if_readable(self.text, keyword) or default
 
+    def encoded(self, keyword: str) -> Hashable:
+        """What tells whether two datasets of one encoding hold the same value; equal ones may differ in it."""
+        element = self.dataset.get_item(_element(keyword)[0])
+        if element is None:
+            return None
+        return element.value if isinstance(element, RawDataElement) else str(element.value)
+
     def label(self, keyword: str) -> str:
         """A text to be shown, on one line; empty where it is unreadable, or is none."""
         return shown_text(self.text_or(keyword, ""))

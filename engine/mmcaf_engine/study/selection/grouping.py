@@ -6,21 +6,19 @@ next. One that changes more often along the slices' normal tells of volumes that
 never read as one.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 
 from ...errors import StudyError
 from ..dicom.frames import Frame
 from ..dicom.tags import describe
-from ..faults import shown_text
 from ..geometry.checks import AXIAL_TOLERANCE_DEGREES, Vector, listed, slice_normal
 from ..geometry.irregular import SPACING_TOLERANCE_MM, SPACING_TOLERANCE_RELATIVE
 from ..notes import Notes
+from .labels import LABELS, Label, labels_of
 
 SAME_PLACE_DIGITS = 1
 """Decimals of a position in mm, to which frames that share a place agree."""
@@ -28,102 +26,21 @@ COVERED = 0.9
 """Part of a series' positions that one of its acquisitions or image types must have to be taken for itself."""
 FEWEST = 2
 """Slices of each volume into which frames are split; a single one of another label within a volume is refused."""
-APART = timedelta(seconds=60)
-"""CT slices whose acquisitions began further apart, with none between, are of two scans: a scan of a whole body takes
-less, and so does the pause for a breath between two blocks of slices."""
+TURNS = 3
+"""Slices of each volume of those that take turns; of fewer, chance may have put the values so."""
 SHOWN = 3
 """Values of a label that a message lists."""
 _PARALLEL = float(np.cos(np.radians(AXIAL_TOLERANCE_DEGREES)))
 
 
-@dataclass(frozen=True)
-class Label:
-    """What is the same for all slices of one volume.
-
-    name: as messages say it. of: its value for each of some frames.
-    in_blocks: what slices that lie in blocks, one after the other, are worth.
-    within: what slices are worth that lie within each other and give no even volumes. A refusal, but for what scanners
-        are known to write differently into single slices of a volume.
-    """
-
-    name: str
-    of: Callable[[Sequence[Frame]], list[Hashable]]
-    in_blocks: Literal["remark", "warning"] = "warning"
-    within: Literal["warning", "refusal"] = "refusal"
-
-    def says(self, value: Hashable) -> str:
-        """One of its values, in words."""
-        if isinstance(value, tuple):
-            value = "\\".join(map(str, value))
-        shown = f"{value:g}" if isinstance(value, float) else str(value)
-        return f"{self.name} {shown_text(shown, 32) if value not in (None, '') else 'absent'}"
-
-
-def _each(of: Callable[[Frame], Hashable]) -> Callable[[Sequence[Frame]], list[Hashable]]:
-    return lambda frames: [of(frame) for frame in frames]
-
-
-def _rounded(value: float | None) -> float | None:
-    """To three digits: scanners write the same value with other last ones."""
-    return None if value is None else float(f"{value:.3g}")
-
-
-def _scans(frames: Sequence[Frame]) -> list[Hashable]:
-    """Which scan each CT slice is of, by the pauses between their acquisitions; 0 for all where a time is missing."""
-    if len({frame.acquired for frame in frames}) < 2:
-        return [0] * len(frames)
-    moments = [_moment(frame) for frame in frames]
-    known = sorted({moment for moment in moments if moment is not None})
-    if len(known) < 2 or None in moments:
-        return [0] * len(frames)
-    begins = [later for earlier, later in pairwise(known) if later - earlier > APART]
-    return [sum(moment >= begin for begin in begins) for moment in moments if moment is not None]
-
-
-def _moment(frame: Frame) -> datetime | None:
-    if frame.instance.tags.text_or("Modality", "") != "CT":
-        return None
-    try:
-        return datetime.strptime(frame.acquired.partition(".")[0], "%Y%m%d%H%M%S")
-    except ValueError:
-        return None
-
-
-LABELS = (
-    Label(describe("ImageType"), _each(lambda frame: frame.image_type), "remark", "warning"),
-    Label(describe("AcquisitionNumber"), _each(lambda frame: frame.acquisition), "remark"),
-    Label(describe("StackID"), _each(lambda frame: frame.stack), "remark"),
-    Label(describe("ConvolutionKernel"), _each(lambda frame: frame.kernel)),
-    Label(describe("KVP"), _each(lambda frame: _rounded(frame.kvp))),
-    Label(describe("ContrastBolusAgent"), _each(lambda frame: frame.contrast)),
-    Label(describe("DiffusionBValue"), _each(lambda frame: frame.b_value)),
-    Label(describe("EchoTime"), _each(lambda frame: _rounded(frame.echo))),
-    Label(describe("TemporalPositionIdentifier"), _each(lambda frame: frame.phase)),
-    Label(
-        describe("SliceThickness"),
-        _each(lambda frame: None if frame.thickness is None else round(frame.thickness, 1)),
-        "remark",
-        "warning",
-    ),
-    Label(
-        describe("SeriesDescription"),
-        _each(lambda frame: frame.instance.tags.text_or("SeriesDescription", "")),
-        "remark",
-        "warning",
-    ),
-    Label("multi-frame image", _each(lambda frame: frame.image), "remark"),
-    Label(f"scan by {describe('AcquisitionTime')}", _scans, "remark"),
-)
-"""In the order in which they are looked at."""
-
 _IMAGE_TYPE, _ACQUISITION, _STACK, _KERNEL, _KVP, _CONTRAST, _B_VALUE, _ECHO, _PHASE, *_, _IMAGE, _SCAN = LABELS
-_ACQUIRED = Label(describe("AcquisitionTime"), _each(lambda frame: frame.acquired))
+_ACQUIRED = Label(describe("AcquisitionTime"), lambda frames: [frame.acquired for frame in frames])
 _KINDS: tuple[tuple[Label, ...], ...] = (
     *((_IMAGE_TYPE,), (_ACQUISITION,), (_IMAGE_TYPE, _ACQUISITION), (_B_VALUE,), (_ECHO,), (_PHASE,), (_ACQUIRED,)),
     *((_KVP,), (_KERNEL,), (_CONTRAST,), (_STACK,), (_IMAGE,)),
-    LABELS,
 )
-"""What may tell frames at the same places apart; the first that explains them all decides."""
+"""What may tell frames at the same places apart; the first that explains them all decides, else any other label, or all
+together."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +89,12 @@ def check_one_volume(ordered: Sequence[Frame], name: str) -> Notes:
     """
     warnings: list[str] = []
     remarks: list[str] = []
-    for label in LABELS:
+    for label in labels_of(ordered):
         values = label.of(ordered)
         if len(known := set(values)) < 2:
+            continue
+        worth = label.within if alternates(values) else label.in_blocks
+        if worth == "nothing":
             continue
         said = sorted(label.says(value) for value in known)
         shown = listed(said[:SHOWN], len(said))
@@ -223,7 +143,8 @@ def _by_kind(frames: Sequence[Frame]) -> list[Group]:
     places = len({_place(frame) for frame in frames})
     if places == len(frames):
         return [Group(tuple(frames))]
-    for labels in _KINDS:
+    others = labels_of(frames)[len(LABELS) :]
+    for labels in (*_KINDS, *((label,) for label in others), LABELS):
         parts = _split(Group(tuple(frames)), labels)
         distinct = all(len({_place(frame) for frame in part.frames}) == len(part.frames) for part in parts)
         if distinct and max(len(part.frames) for part in parts) >= COVERED * places:
@@ -241,11 +162,11 @@ def _apart(group: Group) -> list[Group]:
         return [group]
     order = np.argsort(heights, kind="stable")
     ordered = [group.frames[index] for index in order]
-    for label in LABELS:
+    for label in labels_of(ordered):
         if not alternates(label.of(ordered)):
             continue
         parts = _split(group, (label,))
-        if all(_even(part.frames) for part in parts):
+        if all(_even(part.frames) for part in parts) and (label.steady or _take_turns(parts)):
             return [volume for part in parts for volume in _apart(part)]
     return [group]
 
@@ -272,6 +193,13 @@ def _even(frames: Sequence[Frame]) -> bool:
     steps = np.diff(np.sort(heights))
     usual = float(np.median(steps))
     return bool((np.abs(steps - usual) <= max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_RELATIVE * usual)).all())
+
+
+def _take_turns(parts: Sequence[Group]) -> bool:
+    """Whether the slices of even volumes follow each other in turn: each volume is as far apart as the others."""
+    heights = [_heights(part.frames) for part in parts]
+    steps = [float(np.median(np.diff(np.sort(one)))) for one in heights if one is not None and len(one) >= TURNS]
+    return len(steps) == len(parts) and max(steps) - min(steps) <= SPACING_TOLERANCE_MM
 
 
 def _heights(frames: Sequence[Frame]) -> Vector | None:

@@ -1,7 +1,7 @@
 """Every series of a study that could be read, with the one that would be and why."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ...cancel import Progress
@@ -26,7 +26,7 @@ def _decode(entry: InputSeries) -> StudyFacts:
     extremes = Extremes(entry.opened.shape, entry.source)
     facts = entry.opened.stream(lambda index, values, scratch: extremes.look(index, values))
     extremes.refuse_one_value()
-    return facts
+    return replace(facts, warnings=(*facts.warnings, *extremes.warnings(entry.opened.intensity)))
 
 
 @dataclass(frozen=True)

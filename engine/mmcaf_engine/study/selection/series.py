@@ -36,8 +36,8 @@ SLICES = {f"1.2.840.10008.5.1.4.1.1.{last}" for last in ("2", "2.1", "2.2", "4",
 """SOP classes of CT, MR and PET images (PS3.4 B.5), which always have pixels."""
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class of screenshots; multi-frame ones append a number."""
-LOCALIZER = {"LOCALIZER", "SCOUT"}
-"""Values of ImageType (PS3.3 C.8.2.1.1.1) on survey images."""
+LOCALIZER = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SCANOGRAM", "SURVIEW"}
+"""Values of ImageType (PS3.3 C.8.2.1.1.1) on survey images, with vendors' own words."""
 MOSAIC = "MOSAIC"
 """Value of ImageType on images of a volume's slices side by side."""
 PLANES = ("sagittal", "coronal", "axial", "unknown")
