@@ -13,7 +13,7 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, TypeVar
 
-from ..errors import BackendError, Remedy, UsageError
+from ..errors import BackendError, MmcafError, Remedy, UsageError
 from ..machine.plugins import raised
 from ..manifest import Precision
 from .base import Availability, Backend, Detail
@@ -83,13 +83,14 @@ class Backends:
 
     def details(self, kind: type[Backend]) -> Sequence[Detail]:
         """`Backend.details`."""
-        return self._ask(kind, "details", "", kind.details, lambda failure: (_undetailed(kind, failure),))
+        answer = self.availability(kind)
+        return self._ask(kind, "details", "", kind.details, partial(_undetailed, kind, answer))
 
     def in_auto_order(self) -> list[type[Backend]]:
         """What "auto" tries on this machine where nothing was measured, the first first."""
         ranked = []
         for kind in self.classes.values():
-            rank = self._ask(kind, "rank", "", kind.auto_rank, _unranked)
+            rank = self._ask(kind, "rank", "", kind.auto_rank, partial(_unranked, kind))
             ranked += [] if rank is None else [(rank, kind)]
         return [kind for _, kind in sorted(ranked, key=lambda one: one[0])]  # of equal ones, as they are listed
 
@@ -99,15 +100,18 @@ class Backends:
         question: str,
         about: str,
         ask: Callable[[], _Asked],
-        otherwise: Callable[[BackendError], _Asked],
+        otherwise: Callable[[Exception], _Asked],
     ) -> _Asked:
-        """The answer, also to the same question later; of another package's class that fails at it, `otherwise`."""
+        """The answer, also to the same question later; of a class that fails at it, `otherwise`.
+
+        One of this package fails where its runtime does, as with a driver that is sick: the others can still run.
+        """
         key = (kind.name, question, about)
         if key not in self._answers:
             try:
                 self._answers[key] = ask()
-            except BackendError as failure:
-                if not kind.origin:
+            except Exception as failure:
+                if isinstance(failure, MmcafError) and not kind.origin:
                     raise
                 self._answers[key] = otherwise(failure)
         answer: _Asked = self._answers[key]
@@ -158,14 +162,19 @@ def _built_in(name: str) -> type[Backend]:
     return found
 
 
-def _failed(kind: type[Backend], failure: BackendError) -> Availability:
-    said = raised(failure.__cause__ or failure)
-    return Availability(False, f"it failed when asked: {said} (of the package {kind.origin})")
+def _failed(kind: type[Backend], failure: Exception) -> Availability:
+    said = f"it failed when asked: {raised(failure.__cause__ or failure)}"
+    return Availability(False, f"{said} (of the package {kind.origin})" if kind.origin else said)
 
 
-def _undetailed(kind: type[Backend], failure: BackendError) -> Detail:
-    return Detail(kind.name, False, failure.problem, failure.remedies)
+def _undetailed(kind: type[Backend], answer: Availability, failure: Exception) -> Sequence[Detail]:
+    """Nothing where the backend failed alike when it was asked whether it is available."""
+    if answer == (again := _failed(kind, failure)):
+        return ()
+    said = failure if isinstance(failure, MmcafError) else BackendError(again.reason)
+    return (Detail(kind.name, False, said.problem, said.remedies),)
 
 
-def _unranked(failure: BackendError) -> None:
-    _log.warning("%s The automatic choice leaves it aside.", failure.problem)
+def _unranked(kind: type[Backend], failure: Exception) -> None:
+    said = failure.problem if isinstance(failure, MmcafError) else f"{kind.title()}: {_failed(kind, failure).reason}."
+    _log.warning("%s The automatic choice leaves it aside.", said)

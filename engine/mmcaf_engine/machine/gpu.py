@@ -5,14 +5,15 @@ nvmlDeviceGetMemoryInfo, nvmlDeviceGetTotalEnergyConsumption); both libraries co
 """
 
 import ctypes
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import Remedy
+from ..errors import Remedy, printable
 from .compute_capability import OLDEST_TARGET, Target
 
 OLDEST_CUDA = 13
@@ -22,6 +23,8 @@ DRIVER_REMEDY = Remedy(
     "Install NVIDIA driver 580 or newer, from https://www.nvidia.com/drivers or, on Ubuntu",
     command="sudo ubuntu-drivers install",
 )
+
+_log = logging.getLogger(__name__)
 
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_...
 _WORDS = {
@@ -109,7 +112,7 @@ def ask_driver(library: Any, driver: str, on_bus: Callable[[], bool] | None = No
         version = _number(library.cuDriverGetVersion)
         cuda = (version // 1000, version % 1000 // 10)
         count = _number(library.cuDeviceGetCount)
-        found = tuple(_gpu(library, index, driver, cuda) for index in range(count))
+        found = tuple(_answering(library, count, driver, cuda))
     except (OSError, AttributeError, ValueError) as failure:
         return Gpus((), f"the NVIDIA driver does not answer: {failure}", card)
     return Gpus(found, "" if found else _WORDS[100], card or bool(found))
@@ -141,6 +144,21 @@ def _asked(name: str, gpu: Gpu, answer: Any) -> bool:
     return True
 
 
+def _answering(library: Any, count: int, driver: str, cuda: tuple[int, int]) -> Iterator[Gpu]:
+    """The first GPU, which is the one that is used, and those of the others that answer.
+
+    Raises:
+        OSError, ValueError: the first does not.
+    """
+    for index in range(count):
+        try:
+            yield _gpu(library, index, driver, cuda)
+        except (OSError, ValueError) as failure:
+            if not index:
+                raise
+            _log.warning("GPU %d does not answer: %s", index, failure)
+
+
 def _gpu(library: Any, index: int, driver: str, cuda: tuple[int, int]) -> Gpu:
     device = _number(lambda out: library.cuDeviceGet(out, index))
     name, bus = ctypes.create_string_buffer(256), ctypes.create_string_buffer(64)
@@ -150,7 +168,7 @@ def _gpu(library: Any, index: int, driver: str, cuda: tuple[int, int]) -> Gpu:
     minor = _number(lambda out: library.cuDeviceGetAttribute(out, _MINOR, device))
     memory = ctypes.c_size_t()
     _accept(library.cuDeviceTotalMem_v2(ctypes.byref(memory), device))
-    shown = name.value.decode(errors="replace")
+    shown = printable(name.value.decode(errors="replace"))
     return Gpu(index, shown, Target(major, minor), memory.value, bus.value.decode(), driver, cuda)
 
 

@@ -372,6 +372,20 @@ def test_the_gpus_of_a_driver() -> None:
     assert found.found[0].compute_capability == "8.6" and found.found[0].unusable is None
 
 
+@pytest.mark.parametrize("names", [("A", "", "C"), ("RTX\x1b[31m\n4090",)], ids=["the second is silent", "a name"])
+def test_of_several_those_that_answer(names: tuple[str, ...]) -> None:
+    """By names that steer no terminal."""
+
+    class Library(FakeLibrary):
+        def cuDeviceGetName(self, out: Any, size: int, device: int) -> int:
+            return super().cuDeviceGetName(out, size, device) if self.names[device] else 46
+
+    found = ask_driver(Library(names=names), "580.65", lambda: True)
+    said = [(gpu.index, gpu.name) for gpu in found.found]
+    assert said == ([(0, "A"), (2, "C")] if len(names) == 3 else [(0, "RTX [31m 4090")])
+    assert ask_driver(Library(names=("", "B")), "580.65", lambda: True).reason.endswith("does not answer: error 46")
+
+
 @pytest.mark.parametrize(
     ("library", "card", "said"),
     [

@@ -1,12 +1,13 @@
 """What PyTorch computes on here: the first GPU, where its build and driver reach that, else the processor."""
 
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from ...errors import Remedy
+from ...errors import Remedy, printable
 from ...machine.compute_capability import OLDEST_TARGET, Target
 from ...machine.gpu import OLDEST_CUDA, Gpu, first_gpu
 from ...machine.installation import install_packages
@@ -40,12 +41,14 @@ def place() -> Place:
     torch, gpu = import_module("torch"), first_gpu()
     if gpu is not None and gpu.target < OLDEST_TARGET:
         return Place(None, reason=f"{gpu.name}: {gpu.unusable}")
-    if not torch.cuda.is_available():
+    if not _is_available(torch):
         return Place(None, reason=_why_unavailable(torch, gpu), remedies=_for_cuda(torch, gpu))
-    name, target = str(torch.cuda.get_device_name(0)), Target(*torch.cuda.get_device_capability(0))
+    name, target = printable(torch.cuda.get_device_name(0)), Target(*torch.cuda.get_device_capability(0))
     built_for = torch.cuda.get_arch_list()
     if target < OLDEST_TARGET or not holds_code_for(target, built_for):
-        reason = f"torch {torch.__version__} is built for {', '.join(built_for)}, and not for {name} ({target})"
+        reason = (
+            f"torch {torch.__version__} is built for {', '.join(built_for) or 'no GPU'}, and not for {name} ({target})"
+        )
         return Place(None, reason=reason, remedies=_for_cuda(torch, gpu))
     return Place(name, target)
 
@@ -69,6 +72,13 @@ def holds_code_for(target: Target, names: Iterable[str]) -> bool:
     return False
 
 
+def _is_available(torch: Any) -> bool:
+    """Without the warning that it prints of a driver that is too old for it: `Place` says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(torch.cuda.is_available())
+
+
 def _why_unavailable(torch: Any, gpu: Gpu | None) -> str:
     if gpu is None:
         return "its kernels are for NVIDIA GPUs; on the processor it runs their references"
@@ -88,7 +98,7 @@ def _for_cuda(torch: Any, gpu: Gpu | None) -> tuple[Remedy, ...]:
     for_cuda = torch.version.cuda is not None
     if driver and for_cuda:
         return driver
-    if for_cuda and torch.cuda.is_available() and int(torch.version.cuda.partition(".")[0]) >= OLDEST_CUDA:
+    if for_cuda and _is_available(torch) and int(torch.version.cuda.partition(".")[0]) >= OLDEST_CUDA:
         return ()
     wanted = (installed_version("torch") or "").partition("+")[0]
     index = f"{_WHEELS}/cu{OLDEST_CUDA}0"
