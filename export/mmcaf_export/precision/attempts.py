@@ -116,6 +116,8 @@ class TypedAttempts(Attempts):
         self.course.tell(f"making {self.precision}")
         self._write()
         yield self._output
+        if self._budget == math.inf:
+            return
         planner = SparedPlanner(self._model, self._manifest, self._windows(), self._low, course=self.course)
         self._effects, written = planner.errors, planner.layers
         whole = math.sqrt(sum(error**2 for error in self._effects.values() if math.isfinite(error)))

@@ -1,5 +1,6 @@
 """INT8 by calibration: which layers, with which ranges, so that the answer stays what it was."""
 
+import math
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -88,20 +89,21 @@ class Int8Planner:
         self._saved = worthwhile(self._layers, times)
         self._choices = grouped_by_part(layer for layer in self._layers if layer.node in self._saved)
         judge = int8_judge(processor)
-        trial = Trial(model, manifest, evenly(windows, SENSITIVITY_WINDOWS), judge, "int8")
+        self._alone = Trial(model, manifest, evenly(windows, SENSITIVITY_WINDOWS), judge, "int8")
         self._whole = Trial(model, manifest, windows, judge, "int8")
         self.errors: dict[str, float] = {}
-        for done, (name, members) in enumerate(self._choices.items(), start=1):
-            self.errors[name] = self._error(trial, members, self._largest)
-            course.progress("layers in INT8", done, len(self._choices))
 
     def plan(self, budget: float) -> Int8Plan:
         """The layers that a budget affords.
 
         Args:
-            budget: root mean square of the logit error that all layers together may be expected to add.
+            budget: root mean square of the logit error that all layers together may be expected to add; with infinity
+                none is measured, and all are taken that are faster.
         """
-        layers, kept = within_budget(self._choices, self._saved, self.errors, budget)
+        layers, kept = set(self._saved), dict[str, str]()
+        if budget != math.inf:
+            self._measure_each()
+            layers, kept = within_budget(self._choices, self._saved, self.errors, budget)
         order = [layer.node for layer in self._layers]
         kept |= {node: "INT8 is not faster" for node in order if node not in self._saved}
         method_errors: dict[Method, float] = {}
@@ -119,6 +121,12 @@ class Int8Planner:
             tuple(node for node in order if node in layers),
             {node: kept[node] for node in order if node in kept},
         )
+
+    def _measure_each(self) -> None:
+        """What each choice alone does to the logit, in `errors`; once."""
+        for done, (name, members) in enumerate(self._choices.items() if not self.errors else (), start=1):
+            self.errors[name] = self._error(self._alone, members, self._largest)
+            self._course.progress("layers in INT8", done, len(self._choices))
 
     def _error(self, trial: Trial, layers: Collection[str], limits: Mapping[str, float]) -> float:
         return self._course.measured(

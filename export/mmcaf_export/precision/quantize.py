@@ -1,6 +1,5 @@
 """Adds lower precisions to a bundle, each behind the accuracy gate."""
 
-import math
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
@@ -76,7 +75,8 @@ def quantize_bundle(
         method: "minmax", "percentile" or "entropy"; by default the one that is measured to be best.
         logit_budget: root mean square of the logit error that a precision may be expected to add; the layers that
             exceed it stay FP32. By default those of LOGIT_BUDGETS in turn until the bounds are kept. FP16 and BF16 are
-            tried in all layers first.
+            tried in all layers first. With infinity no layer is tried by itself, which takes long for a large
+            network: all that are faster are taken, and the bounds alone decide.
         processor: "cpu" or "gpu", which INT8's layers are chosen for; for a GPU by their arithmetic, not by this
             machine's clock.
         force: replace what stands at `output`.
@@ -100,7 +100,7 @@ def quantize_bundle(
     signed = bundle.origin.key is not None
     source_bundle = None if output is None else path
     place = check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
-    if logit_budget is not None and not (math.isfinite(logit_budget) and logit_budget > 0):
+    if logit_budget is not None and not logit_budget > 0:
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)

@@ -1,5 +1,6 @@
 """A whole network quantised: which layers, what the bundle says of itself, and what Python callers are told."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from mmcaf_engine.session.session import open_session
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.precision import int8, quantize
+from mmcaf_export.precision.attempts import TypedAttempts
 from mmcaf_export.precision.calibration import METHODS, Method
 from mmcaf_export.precision.course import Course
 from mmcaf_export.precision.int8 import Int8Plan, Int8Planner
@@ -124,6 +126,38 @@ def test_the_ranges_with_the_least_error_are_taken(best: Method) -> None:
     plan = planner.plan(1.0)
     assert (plan.method, plan.ranges, plan.method_errors) == (best, {"x": 0.1}, measured)
     assert plan.layers == ("a",) and list(plan.kept) == ["b", "c"]
+
+
+def test_without_a_limit_no_layer_is_tried_by_itself() -> None:
+    """All that are faster are taken; with a limit each is tried, once."""
+    tried: list[set[str]] = []
+    planner = Int8Planner.__new__(Int8Planner)
+    vars(planner).update(
+        _choices={"a": ["a"], "b": ["b"]},
+        _saved={"a": 1.0, "b": 1.0},
+        errors={},
+        _layers=(Layer("a", "x", 1), Layer("b", "y", 1), Layer("c", "z", 1)),
+        _methods=("minmax",),
+        _ranges={"minmax": {}},
+        _largest={},
+        _whole="all together",
+        _alone="alone",
+        _course=Course(),
+        _error=lambda trial, layers, limits: tried.append({*layers}) or 9.0 if trial == "alone" else 0.3,
+    )
+    plan = planner.plan(math.inf)
+    assert (plan.layers, plan.kept) == (("a", "b"), {"c": "INT8 is not faster"}) and tried == [] and not planner.errors
+    for budget in (1.0, 0.5):
+        assert planner.plan(budget).layers == ()
+    assert tried == [{"a"}, {"b"}]
+
+
+def test_without_a_limit_another_type_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("load_model", "lower_precision", "save_model"):
+        monkeypatch.setattr(f"mmcaf_export.precision.attempts.{name}", lambda *given: None)
+    windows: Any = lambda: pytest.fail("layers are tried")  # noqa: E731
+    made = TypedAttempts(tmp_path, tmp_path, None, windows, "fp16", budget=math.inf, course=Course())  # type: ignore[arg-type]
+    assert [made.write() for _ in range(2)] == [True, False]
 
 
 @pytest.mark.usefixtures("known_times")
