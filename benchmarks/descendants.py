@@ -15,7 +15,7 @@ from pathlib import Path
 
 import usage
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 PATIENCE = 10.0
 """Seconds after which one that cannot be killed, as where it waits for a driver, is left."""
 _PAUSE = 0.01
@@ -25,22 +25,26 @@ _PAUSE = 0.01
 def ended_together() -> Iterator[None]:
     """Whatever is started within the block, by this process or by what it starts, is killed where the block ends.
 
-    What was started before is left alone. Not nested, and of one thread at a time; no more than a block on systems
-    without /proc.
+    What was started before is left alone. Of one thread at a time; no more than a block on systems without /proc.
     """
     before = {pid for pid, (parent, _) in _processes().items() if parent == os.getpid()}
-    _adopt(True)
+    adopted = _adopt(1)
     try:
         yield
     finally:
         with usage.uninterrupted():
             _end(before)
-            _adopt(False)
+            _adopt(adopted)
 
 
-def _adopt(orphans: bool) -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(orphans), 0, 0, 0)
+def _adopt(orphans: int) -> int:
+    """Have orphans among the descendants become this process's children, or not; what was so until now."""
+    if sys.platform != "linux":
+        return 0
+    system, before = ctypes.CDLL(None), ctypes.c_int()
+    system.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    system.prctl(_PR_SET_CHILD_SUBREAPER, orphans, 0, 0, 0)
+    return before.value
 
 
 def _end(spared: set[int]) -> None:

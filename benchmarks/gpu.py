@@ -30,6 +30,8 @@ from descendants import ended_together
 from gpu_cases import CASES, Row, missing, prepare
 from rows import Budget, RowFile, append, environment, percentiles
 
+from mmcaf_engine.errors import printable
+
 ROUNDS = 3
 PROVIDERS = ("ours", "eager", "torch.compile", "onnxruntime")
 PRECISIONS = ("fp32", "tf32", "fp16", "int8")
@@ -62,6 +64,8 @@ def main() -> int:
     if arguments.folder is not None:
         usage.try_outputs(asked, [("--folder", arguments.folder)], kind="folder", force=True)
     if arguments.prepare:
+        if arguments.output is not None:
+            asked.error("--prepare measures nothing, so that there is no --output")
         folder = usage.given(asked, "--folder", arguments.folder).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         prepared(names, folder, budget)
@@ -209,10 +213,11 @@ def run_case(case: str, folder: Path, runs: int | None, budget: Budget, precisio
             raise SystemExit(f"{case}: not ready in time") from None
         return {"left_out": "it had not ended when the time was over"}
     if done.returncode and before:
-        raise SystemExit(done.returncode if done.returncode > 0 else f"{case}: ended by signal {-done.returncode}")
+        raise SystemExit(done.returncode if done.returncode > 0 else f"{case}: {usage.in_words(done.returncode)}")
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return {"left_out": last[:300]}
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        said = [usage.in_words(done.returncode)] if done.returncode < 0 or not last else []
+        return {"left_out": ": ".join([*said, *filter(None, [printable(last, 300)])])}
     row: Row = json.loads(done.stdout.splitlines()[-1])
     return row
 

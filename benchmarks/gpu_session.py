@@ -25,6 +25,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -36,6 +37,7 @@ from gpu_session_carried import COMMIT, CUBINS, FATBIN, faults, fits, wheels
 from gpu_session_plan import PARTS, Step
 from rows import Budget, append
 
+from mmcaf_engine.errors import printable
 from mmcaf_engine.machine.gpu import find_gpus
 from mmcaf_kernels.targets import TARGETS
 
@@ -48,6 +50,8 @@ OLDEST_PYTHON = 11
 FEW = ("torch", "triton", "numpy", "pytest")
 """What the machine with the GPU must have itself."""
 LAST_LINE = 160
+TAIL = 2**16
+"""Bytes of a log that its last line is looked for in."""
 
 Execute = Callable[[Sequence[str], Path, float, Mapping[str, str]], int | None]
 """Runs a command with its output in a file, at most so many seconds; its exit status, or None if it was killed."""
@@ -71,16 +75,18 @@ def main(
     asked.add_argument("--out", type=usage.path, help="default: $OUT")
     asked.add_argument("--seconds", type=usage.seconds, help="of this part; by default as planned")
     asked.add_argument("--force", action="store_true", help="replace the files of an earlier session in DIR")
-    asked.add_argument(
-        "--python", type=python_version, default=PYTHON, help=f"of the machine with the GPU; default: {PYTHON}"
-    )
-    asked.add_argument("--target", default=TARGET, choices=TARGETS, help=f"of that GPU; default: {TARGET}")
+    asked.add_argument("--python", type=python_version, help=f"of the machine with the GPU; default: {PYTHON}")
+    asked.add_argument("--target", choices=TARGETS, help=f"of that GPU; default: {TARGET}")
     chosen = asked.parse_args(given)
+    others = ("out", "seconds", "force") if chosen.part == "prepare" else ("python", "target")
+    if idle := [f"--{name}" for name in others if getattr(chosen, name) not in (None, False)]:
+        asked.error(f"{chosen.part} has no use for {', '.join(idle)}")
     carry = chosen.carry.resolve()
     if chosen.part == "prepare":
         from gpu_session_prepare import prepare
 
-        return prepare(ROOT, carry, chosen.python, chosen.target)
+        with ended_together():
+            return prepare(ROOT, carry, chosen.python or PYTHON, chosen.target or TARGET)
     named = chosen.out or (Path(os.environ["OUT"]) if os.environ.get("OUT") else None)
     if named is None:
         asked.error("--out is needed where $OUT is not set")
@@ -159,7 +165,8 @@ def perform(
             ending, outcome = signalled, Outcome("ended", f"with the session: {last_line(log)}")
         line = f"{outcome.kind:9}{step.name:14}{clock() - begun:7.1f} s  {outcome.words}".rstrip()
         append(summary, f"{line}\n", first=number == 0)
-        print(line, flush=True)
+        with suppress(OSError):  # Nobody may read it any more; the summary has it, and the GPU is there for minutes.
+            print(line, flush=True)
         if ending is not None:
             raise ending
         wrong = wrong or outcome.kind not in ("passed", "absent")
@@ -179,7 +186,11 @@ def one(step: Step, budget: Budget, log: Path, environment: Mapping[str, str], e
         return Outcome("failed", f"it cannot be started: {failure}")
     if status is None:
         return Outcome("killed", f"after {step.seconds:.0f} s: {last_line(log)}")
-    return Outcome("failed", f"exit status {status}: {last_line(log)}") if status else Outcome("passed", last_line(log))
+    return (
+        Outcome("failed", f"{usage.in_words(status)}: {last_line(log)}")
+        if status
+        else Outcome("passed", last_line(log))
+    )
 
 
 def run_limited(command: Sequence[str], log: Path, seconds: float, environment: Mapping[str, str]) -> int | None:
@@ -209,8 +220,10 @@ def last_line(log: Path) -> str:
     """The last line of a log that says something."""
     if not log.exists():
         return "no log"
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line.strip()[:LAST_LINE] for line in reversed(lines) if line.strip()), "it said nothing")
+    with log.open("rb") as stream:
+        stream.seek(max(log.stat().st_size - TAIL, 0))
+        lines = stream.read().decode("utf-8", errors="replace").split("\n")
+    return next((said for line in reversed(lines) if (said := printable(line, LAST_LINE))), "it said nothing")
 
 
 def surroundings(carry: Path, site: Path) -> dict[str, str]:

@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -115,15 +116,29 @@ def torch_missing() -> str | None:
     """Why torch does not run on a GPU here."""
     try:
         import torch
-    except ImportError as failure:
+    except (ImportError, OSError) as failure:
         return f"torch cannot be imported ({failure})"
-    return None if torch.cuda.is_available() else f"torch {torch.__version__} finds no NVIDIA GPU that it can use"
+    with warnings.catch_warnings(record=True) as told:  # such as that the driver is too old for it
+        warnings.simplefilter("always")
+        try:
+            if torch.cuda.is_available():
+                return None
+            said = [str(one.message) for one in told]
+        except Exception as failure:
+            said = [str(failure)]
+    why = f" ({' '.join(said[-1].split())})" if said else ""
+    return f"torch {torch.__version__} finds no NVIDIA GPU that it can use{why}"
 
 
 def without_gpu(reason: str) -> int:
     """The exit status, after saying it."""
     print(f"no GPU: {reason}; nothing was measured, and mmcaf doctor says more", file=sys.stderr)
     return UNAVAILABLE
+
+
+def in_words(status: int) -> str:
+    """How a process ended that did not end well, of its status as `subprocess` gives it."""
+    return f"exit status {status}" if status >= 0 else f"ended by {signal.Signals(-status).name}"
 
 
 def missing(what: str) -> int:

@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -213,6 +214,7 @@ WRONG = {
     "kernels --fatbin nowhere": "--fatbin: expected a file, got 'nowhere'",
     "single_calls --fatbin .": "--fatbin: expected a file, got '.'",
     "gpu --runs 0": "--runs: expected",
+    "gpu --prepare --folder new": "--prepare measures nothing",
     "gpu --seconds inf": "--seconds: expected",
     "single_calls --kernel none": "invalid choice: 'none' (choose from 'msdc'",
     "single_calls --kernel 'msdc (CUDA C++)'": "that --fatbin names",
@@ -250,6 +252,23 @@ def test_without_a_gpu_every_script_ends_alike(
     status, words = said(script, *given)
     assert status == 6 and words.startswith("no GPU: ") and words.count("\n") == 1
     assert not list(tmp_path.glob("*.csv"))
+
+
+@pytest.mark.parametrize("how", ["warns", "raises"])
+def test_why_torch_finds_no_gpu_is_said_with_it(
+    how: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked() -> bool:
+        if how == "raises":
+            raise RuntimeError("the driver is\n too old")
+        warnings.warn("the driver is\n too old", stacklevel=1)
+        return False
+
+    cuda = SimpleNamespace(is_available=asked)
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__="0", cuda=cuda))
+    said = load(monkeypatch, "usage").torch_missing()
+    assert said == "torch 0 finds no NVIDIA GPU that it can use (the driver is too old)"
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(("rows", "left_out", "expected"), [(0, 0, 1), (3, 0, 0), (3, 1, 1)])

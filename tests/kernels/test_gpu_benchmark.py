@@ -279,7 +279,7 @@ def test_torch_is_needed_whatever_is_measured(
     assert "torch cannot be imported" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("status", "ends"), [(2, 2), (6, 6), (-9, "prepare: ended by signal 9")])
+@pytest.mark.parametrize(("status", "ends"), [(2, 2), (6, 6), (-9, "prepare: ended by SIGKILL")])
 def test_a_preparation_that_fails_ends_it_with_its_status(
     status: int, ends: object, script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -289,6 +289,22 @@ def test_a_preparation_that_fails_ends_it_with_its_status(
     with pytest.raises(SystemExit) as ended:
         script.run_case(script.PREPARE, tmp_path, None, Mock(left=lambda: None))
     assert ended.value.code == ends and run.call_args.kwargs["stderr"] is None
+
+
+@pytest.mark.parametrize(
+    ("status", "stderr", "said"),
+    [
+        (1, "Traceback\nRuntimeError: an \x1b[31millegal address\n", "RuntimeError: an [31millegal address"),
+        (3, "", "exit status 3"),
+        (-11, "loading\n", "ended by SIGSEGV: loading"),
+        (-11, "", "ended by SIGSEGV"),
+    ],
+)
+def test_why_a_case_failed(
+    status: int, stderr: str, said: str, script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(script.subprocess, "run", Mock(return_value=Mock(returncode=status, stderr=stderr)))
+    assert script.run_case(NAMES[0], tmp_path, 1, Mock(left=lambda: None)) == {"left_out": said}
 
 
 def test_what_a_case_has_started_ends_with_it(

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import Mock
 
 import pytest
 
@@ -59,6 +60,34 @@ def test_a_step_that_fails_is_said_and_the_next_is_done(session: ModuleType, tmp
     status, lines = play(session, "2", machine, tmp_path)
     assert status == 1 and machine.done == ORDER["2"]
     assert lines[1] == ["failed", "network", "exit status 3: last words of network"]
+
+
+def test_one_that_a_signal_ended_is_said_so_without_what_would_steer_a_terminal(
+    session: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a log that is large only the end is read."""
+    machine = Machine({}, {"network": -11})
+
+    def execute(command: Sequence[str], log: Path, seconds: float, environment: Mapping[str, str]) -> int | None:
+        status = machine.execute(command, log, seconds, environment)
+        with log.open("ab") as stream:
+            stream.write(b"x" * session.TAIL + b"\n\x1b[31mlost\x07 the \xff GPU\x1b[0m\n\x00\n")
+        return status
+
+    given = ["2", "--carry", str(tmp_path / "carry"), "--out", str(tmp_path / "out")]
+    assert session.main(given, execute, machine.clock) == 1
+    line = (tmp_path / "out" / "summary-2.txt").read_text(encoding="utf-8").splitlines()[1]
+    assert line.endswith("ended by SIGSEGV: [31mlost the \ufffd GPU [0m") and line.isprintable()
+
+
+@pytest.mark.parametrize("gone", [OSError(28, "No space left on device"), BrokenPipeError()], ids=["full", "closed"])
+def test_where_nobody_reads_what_is_printed_the_steps_go_on(
+    session: ModuleType, gone: OSError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The summary has every line."""
+    monkeypatch.setattr("builtins.print", Mock(side_effect=gone))
+    machine = Machine({})
+    assert play(session, "2", machine, tmp_path)[0] == 0 and machine.done == ORDER["2"]
 
 
 def test_a_tool_that_is_absent_is_passed_over(

@@ -99,7 +99,10 @@ def test_what_was_carried_must_be_whole_and_for_this_machine(
 
 
 def test_the_script_says_it_too(tmp_path: Path) -> None:
-    given = [BENCHMARKS / "gpu_session.sh", "1", "--carry", tmp_path / "none", "--out", tmp_path]
+    """Also by a link to it."""
+    link = tmp_path / "session"
+    link.symlink_to(BENCHMARKS / "gpu_session.sh")
+    given = [link, "1", "--carry", tmp_path / "none", "--out", tmp_path]
     environment = {**os.environ, "PYTHON": sys.executable}
     done = subprocess.run(list(map(str, given)), capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2 and "gpu_session.sh prepare" in done.stderr

@@ -71,6 +71,20 @@ def test_what_is_no_python_of_ours_is_refused_before_anything_is_made(
     assert f"at least 3.11, got {python!r}" in words and words.count("\n") == 1 and not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "given",
+    ["prepare --out x", "prepare --seconds 5 --force", "1 --out x --python 3.12", "2 --out x --target sm_90"],
+)
+def test_an_option_that_the_part_has_no_use_for_is_refused(
+    session: ModuleType, given: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        session.main([*given.split(), "--carry", str(tmp_path / "new")])
+    words = capsys.readouterr().err
+    assert f"{given.split()[0]} has no use for --" in words and words.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_oldest_python_is_the_packages(session: ModuleType) -> None:
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'requires-python = ">=3.{session.OLDEST_PYTHON}"' in project
