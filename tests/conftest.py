@@ -3,6 +3,7 @@
 Nothing of the product is imported before a test asks for it: the kernels' tests run where torch and pytest are all.
 """
 
+import gc
 import os
 import re
 import shutil
@@ -20,6 +21,17 @@ if TYPE_CHECKING:
 
 
 pytest_plugins = ("strict_skips",)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays to the end, so that the garbage collector need not look at it again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -6,7 +6,7 @@ warning says so. `python tests/record_answers.py --append` adds a machine.
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,19 @@ It is the bound within which every backend must agree with the source network.""
 COMPARED = ("label", "probability", "probabilities", "logit", "threshold", "findings", "windows", "record/features")
 """What of an answer is compared, by the keys that lead to it; what a later result adds is not looked at."""
 BUNDLES = ("demo", "demo_export", "liver", "cmasg", "medfusionnet")
-FULL = {"demo_export"}
-"""What takes longer to export than all others."""
+FULL = {"demo_export", "cmasg", "medfusionnet"}
+"""What takes longer to export than the others, and is exported in `make test-full` anyway."""
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)
-every_bundle = pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.full] if name in FULL else []) for name in BUNDLES]
-)
+
+
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "name", [pytest.param(name, marks=[pytest.mark.full] if name in FULL else []) for name in names]
+    )
+
+
+every_bundle = each(BUNDLES)
 
 
 @pytest.fixture(scope="session")
@@ -135,7 +141,7 @@ def test_outputs_of_the_golden_cases(name: str, backend: str, bundle: Callable[[
 
 
 @every_backend
-@pytest.mark.parametrize("name", STUDIES)
+@each(STUDIES)
 def test_answers_of_synthetic_studies(
     name: str, backend: str, bundle: Callable[[str], Path], studies: Callable[[str], dict[str, Path]]
 ) -> None:

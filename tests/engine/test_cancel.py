@@ -31,6 +31,8 @@ WITHIN = 0.3
 STARTED = 20.0
 """Seconds after which a stage that was not reached is a failure."""
 posix = pytest.mark.skipif(os.name != "posix", reason="FIFOs of POSIX")
+ONE_CALL = 1.2
+"""Seconds that one call takes which nothing can stop: longer by far than `WITHIN`, and than any deadline here."""
 ONE_STEP = 0.02
 """Seconds that a step of a slow stage takes: a file, a slice, a window."""
 
@@ -85,7 +87,7 @@ def preprocess(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 def opening(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """A runtime that builds an engine: one call, which nothing can stop."""
-    return Slow(monkeypatch, OnnxRuntimeBackend, "_open", 2.0)
+    return Slow(monkeypatch, OnnxRuntimeBackend, "_open", ONE_CALL)
 
 
 def self_test(monkeypatch: pytest.MonkeyPatch) -> Slow:
@@ -98,7 +100,7 @@ def windows(monkeypatch: pytest.MonkeyPatch) -> Slow:
 
 def one_window(monkeypatch: pytest.MonkeyPatch) -> Slow:
     """One call, which nothing can stop."""
-    return Slow(monkeypatch, OnnxRuntimeBackend, "_infer", 2.0)
+    return Slow(monkeypatch, OnnxRuntimeBackend, "_infer", ONE_CALL)
 
 
 def ends_soon(attempt: Callable[[], float], limit: float = WITHIN) -> None:

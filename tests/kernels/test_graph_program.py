@@ -2,7 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -36,6 +38,7 @@ from mmcaf_kernels.graph.read import read
 from mmcaf_kernels.graph.tensor_cores import fill_channels, innermost
 from mmcaf_kernels.graph.weights import Weights
 from shared import Shared
+from small_networks import save_network
 
 BLOCKS, STAGES = 13, 3
 """Bottlenecks of the network; the first of each stage also has a norm beside it."""
@@ -66,6 +69,31 @@ def mean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo() -> Path:
     """The network of the demonstration bundle."""
     return default_bundle().path / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def low_demo(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Low], Path]:
+    """The same in FP16 or BF16, each made once."""
+    return cache(lambda precision: lowered(demo, precision, tmp_path_factory.mktemp("low")))
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of a few operators, for how a program runs whatever it computes."""
+    nodes = [
+        onnx.helper.make_node("Conv", ["image", "weight"], ["map"], pads=[1] * 6),
+        onnx.helper.make_node("Relu", ["map"], ["active"]),
+        onnx.helper.make_node("ReduceMean", ["active", "space"], ["mean"], keepdims=0),
+        onnx.helper.make_node("MatMul", ["mean", "head"], ["logit"]),
+    ]
+    draw = np.random.default_rng(0)
+    constants = {
+        "weight": draw.normal(size=(4, 2, 3, 3, 3)).astype(np.float32),
+        "space": np.array([2, 3, 4]),
+        "head": draw.normal(size=(4, 1)).astype(np.float32),
+    }
+    path = tmp_path_factory.mktemp("little") / "little.onnx"
+    return save_network(path, nodes, {"image": ["N", 2, 3, 8, 8]}, {"logit": ["N", 1]}, constants)
 
 
 def close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
@@ -117,18 +145,18 @@ def test_the_head_in_both_modes(fusion: Fusion, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_typed_graphs(precision: Low, demo: Path, tmp_path: Path) -> None:
+def test_typed_graphs(precision: Low, demo: Path, low_demo: Callable[[Low], Path]) -> None:
     feed = window(demo, seed=2)
-    program = Network(lowered(demo, precision, tmp_path)).program(shapes(feed))
+    program = Network(low_demo(precision)).program(shapes(feed))
     assert program.kernels == IN_USE
     close(program(feed)["logit"], answer(demo, feed), LOGIT[precision], precision)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_kernels_read_maps_in_the_low_type(precision: Low, demo: Path, tmp_path: Path) -> None:
+def test_kernels_read_maps_in_the_low_type(precision: Low, demo: Path, low_demo: Callable[[Low], Path]) -> None:
     """Norms of low convolutions read what these write; small layers, and small maps in BF16, stay in float32."""
     feed = window(demo, seed=2)
-    program, seen = Network(lowered(demo, precision, tmp_path)).program(shapes(feed)), []
+    program, seen = Network(low_demo(precision)).program(shapes(feed)), []
     low = {"fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     with _Calls(seen):
         program(feed)
@@ -322,10 +350,10 @@ def test_only_the_stem_is_filled(mean: Path, tmp_path: Path) -> None:
     ] == [8]
 
 
-def test_the_process_keeps_its_own_settings(demo: Path) -> None:
-    feed = window(demo, seed=1)
+def test_the_process_keeps_its_own_settings(little: Path) -> None:
+    feed = window(little, seed=1)
     before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    Network(demo).program(shapes(feed))(feed)
+    Network(little).program(shapes(feed))(feed)
     assert (torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()) == before
 
 
@@ -359,10 +387,10 @@ def stand_in_for_recording(monkeypatch: pytest.MonkeyPatch, failure: Exception |
     "failure", [RuntimeError("operation not permitted\nwhen capturing"), None], ids=["refused", "recorded"]
 )
 def test_recording_that_fails_is_told(
-    failure: Exception | None, demo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    failure: Exception | None, little: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    feed = window(demo, seed=1)
-    program = Network(demo).program(shapes(feed))
+    feed = window(little, seed=1)
+    program = Network(little).program(shapes(feed))
     expected = program(feed)["logit"]
     replayed = stand_in_for_recording(monkeypatch, failure)
     with caplog.at_level(logging.WARNING):
@@ -380,11 +408,11 @@ def test_recording_that_fails_is_told(
 @pytest.mark.parametrize("benchmark", [False, True], ids=["heuristics", "timed"])
 @pytest.mark.parametrize("refused", [False, True], ids=["recorded", "refused"])
 def test_cudnns_choice_is_made_before_the_recording_in_a_thread_of_its_own(
-    benchmark: bool, refused: bool, demo: Path, monkeypatch: pytest.MonkeyPatch
+    benchmark: bool, refused: bool, little: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyTorch keeps choices by thread: single launches, from any thread, must find none that a clock has made."""
-    feed = window(demo, seed=1)
-    network = Network(demo, benchmark=benchmark)
+    feed = window(little, seed=1)
+    network = Network(little, benchmark=benchmark)
     program = network.program(shapes(feed))
     seen: list[tuple[bool, int]] = []
     run_all = program_module.run

@@ -24,6 +24,8 @@ from mmcaf_engine.result.decisions import decision_for
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.report import ExportReport
 
+pytestmark = pytest.mark.full  # Their export takes half a minute, that of the other two examples ten seconds.
+
 NETWORKS = ("cmasg", "medfusionnet")
 Bundles = Callable[[str], Bundle]
 SIZE_LIMIT = 3_000_000
@@ -125,7 +127,6 @@ def test_a_profile_measures_a_study_from_end_to_end(bundles: Bundles, tmp_path: 
     assert infer(measured.study, measured.record, bundle=bundles(name), backend="onnxruntime").warnings == ()
 
 
-@pytest.mark.full
 @pytest.mark.parametrize("name", NETWORKS)
 def test_right_on_held_out_studies(bundles: Bundles, name: str) -> None:
     bundle = bundles(name)
