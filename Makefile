@@ -74,10 +74,12 @@ native: .venv-dev/ready
 clean:
 	rm -rf build demo .venv .venv-dev
 
-# The published JSON Schemas of manifest.json and of the report of mmcaf profile.
+# The published JSON Schemas of manifest.json, of the report of mmcaf profile, and of a result.
 schema: .venv-dev/ready
 	.venv-dev/bin/python -c "import json; from mmcaf_engine.manifest import Manifest; print(json.dumps(Manifest.model_json_schema(), indent=2))" > docs/manifest.schema.json
 	.venv-dev/bin/python -c "import json; from mmcaf_engine.profile.report import report_schema; print(json.dumps(report_schema(), indent=2))" > docs/profile.schema.json
+	.venv-dev/bin/python -c "import json; from mmcaf_engine.result.schema import result_schema; print(json.dumps(result_schema(), indent=2))" > docs/result.schema.json
+	.venv-dev/bin/python -c "from pathlib import Path; from mmcaf_engine.result.schema import result_table; page = Path('docs/result.md'); page.write_text(page.read_text().partition('| field |')[0] + '\n'.join(result_table()) + '\n')"
 
 # Whose packages an installation consists of, for people, and with the demonstration's bundle for machines.
 third-party: .venv-dev/ready

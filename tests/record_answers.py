@@ -23,10 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcaf_engine import infer, load_bundle, open_session
+from mmcaf_engine import Answerer, load_bundle, open_session
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.machine.cpu import processor
+from mmcaf_engine.result.aggregate import sigmoid, softmax
 from mmcaf_kernels.cpu.library import missing
 
 DATA = Path(__file__).parent / "data"
@@ -103,10 +104,36 @@ def write_study(example: str, folder: Path) -> dict[str, Path]:
 
 
 def answer(given: Mapping[str, Path], bundle: Path, backend: str) -> dict[str, Any]:
-    """The result as JSON holds it, without what differs from run to run."""
-    result = infer(**given, bundle=bundle, backend=backend, precision="fp32", threads=THREADS)  # type: ignore[arg-type]
+    """What the networks say of a study, in the terms of schema version 1, in which the first answers were recorded.
+
+    There, probability, logit and the windows' are those of label 1 of two, else of the most probable label.
+    """
+    report = {"report": given["report"]} if "report" in given else {}
+    with open_session(load_bundle(bundle), backend=backend, precision="fp32", threads=THREADS) as session:
+        found = Answerer(session).answer(given["study"], given.get("record"), **report)  # type: ignore[arg-type]
+    result = found.result
     document: dict[str, Any] = json.loads(result.to_json())
-    return {name: value for name, value in document.items() if name not in ("timing_ms", "created")}
+    said = {name: document[name] for name in ("label", "probabilities", "findings", "record", "engine")}
+    scores = found.outputs[found.bundle.manifest.score.name].astype(np.float64)
+    if result.positive is not None:
+        told, threshold = [float(logit) for logit in scores[:, 0]], result.positive.threshold
+        probability, logit = result.positive.probability, result.positive.logit
+        chances = [sigmoid(one) for one in told]
+    elif result.findings:
+        most = max(result.findings, key=lambda finding: finding.probability)
+        told = [float(one) for one in scores[:, result.findings.index(most)]]
+        probability, logit, threshold, chances = most.probability, most.logit, most.threshold, list(map(sigmoid, told))
+    else:
+        at = list(result.probabilities).index(result.label)
+        told, threshold = [float(one) for one in scores[:, at]], None
+        probability, logit = result.probability, max(told)
+        chances = [float(one) for one in softmax(scores)[:, at]]
+    starts = [window["start_slice"] for window in document["windows"]]
+    windows = [
+        {"start_slice": start, "logit": one, "probability": chance}
+        for start, one, chance in zip(starts, told, chances, strict=False)
+    ]
+    return {**said, "probability": probability, "logit": logit, "threshold": threshold, "windows": windows}
 
 
 def record(place: Path) -> dict[str, Any]:

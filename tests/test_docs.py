@@ -14,6 +14,7 @@ import mmcaf_engine
 from import_rules import room_table
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.profile.report import report_schema
+from mmcaf_engine.result.schema import result_schema, result_table
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -45,12 +46,23 @@ def test_what_the_page_on_the_layout_names_is_there(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "schema"),
-    [("manifest.schema.json", Manifest.model_json_schema), ("profile.schema.json", report_schema)],
-    ids=["manifest", "profile"],
+    [
+        ("manifest.schema.json", Manifest.model_json_schema),
+        ("profile.schema.json", report_schema),
+        ("result.schema.json", result_schema),
+    ],
+    ids=["manifest", "profile", "result"],
 )
 def test_published_schema_is_current(name: str, schema: Callable[[], dict[str, Any]]) -> None:
     published = json.loads((ROOT / "docs" / name).read_text(encoding="utf-8"))
     assert published == schema(), "write it again: make schema"
+
+
+def test_the_table_of_a_results_fields_is_current() -> None:
+    page = (ROOT / "docs" / "result.md").read_text(encoding="utf-8")
+    rows = result_table()
+    assert page.endswith("\n".join(["", *rows, ""])), "write it again: make schema"
+    assert not [row for row in rows[2:] if not all(cell.strip() for cell in row.strip("|").split(" | "))]
 
 
 def functions_behind_commands() -> list[str]:

@@ -50,7 +50,7 @@ def test_documented_options_exist(run: Command, option: str) -> None:
     assert any(option in text for text in helps)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md", "docs/result.md"])
 def test_python_examples_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Command) -> None:
     from mmcaf_engine.bundle.default import demo_bundle
 

@@ -1,17 +1,37 @@
 """An answer made by hand: one window of one series, and a record of two fields."""
 
-from mmcaf_engine.result.result import (
+from datetime import UTC, datetime
+
+from mmcaf_engine.bundle.device import device_uid
+from mmcaf_engine.bundle.summary import ModelSummary
+from mmcaf_engine.result.codes import private_code
+from mmcaf_engine.result.parts import (
     EngineSummary,
-    ModelSummary,
+    Evidence,
+    Options,
+    Positive,
     RecordSummary,
-    Result,
-    SeriesSummary,
+    SelectedSeries,
+    Software,
     StudySummary,
-    WindowScore,
-    Wording,
+    Window,
 )
+from mmcaf_engine.result.result import Result, Wording
 
 UID = "1.2.840.1"
+OPTIONS = Options(
+    backend="openvino",
+    precision="fp32",
+    threads=2,
+    series=None,
+    gaps="refuse",
+    tilt="refuse",
+    duplicates="refuse",
+    oblique=None,
+    stride=None,
+    row=None,
+    allow_id_mismatch=False,
+)
 
 
 def tiny_result(*warnings: str, sources: tuple[str, ...] = ()) -> Result:
@@ -19,18 +39,24 @@ def tiny_result(*warnings: str, sources: tuple[str, ...] = ()) -> Result:
     sources.
     """
     spacing = (1.0, 1.0, 1.0)
-    series = tuple(SeriesSummary("image", source, "the only one", 1, spacing) for source in sources)
+    selection = tuple(SelectedSeries("image", source, "the only one", 1, spacing) for source in sources)
+    sha256 = "0" * 64
     return Result(
+        created=datetime(2026, 11, 30, 9, 8, 48, tzinfo=UTC),
         label="loud",
         probability=0.7,
         probabilities={"quiet": 0.3, "loud": 0.7},
-        logit=0.8,
-        threshold=0.5,
-        windows=(WindowScore(0, 0.8, 0.7),),
-        study=StudySummary({"study": UID}, "CT", 1, spacing, warnings, series),
-        record=RecordSummary({"age": 0.5}, ("weight",), warnings),
-        model=ModelSummary("tiny", "0" * 64),
-        engine=EngineSummary("openvino", "fp32", "CPU", None),
+        positive=Positive("loud", 0.7, 0.8, 0.5),
+        findings=(),
+        windows=(Window(0, 1, 0.8, 0.7),),
+        study=StudySummary({"study": UID}, "CT", None, 1, spacing, selection, warnings),
+        evidence=(Evidence("image", "1.2.840.10008.5.1.4.1.1.2", f"{UID}.1", None),),
+        record=RecordSummary({"age": 0.5}, ("weight",), "1" * 64, "matched", warnings),
+        labels={label: private_code(label) for label in ("quiet", "loud")},
+        model=ModelSummary("tiny", None, sha256, device_uid(sha256), None),
+        software=Software("mmcaf-infer", "0.1.0"),
+        engine=EngineSummary("openvino", "fp32", "CPU", "openvino", "2026.4.1", "a processor", 2, {}, None, None),
+        options=OPTIONS,
         timing_ms={"total": 1.0},
         warnings=warnings,
         disclaimer="",

@@ -90,6 +90,12 @@ def infer(
         str | None,
         typer.Option(metavar="INPUT", help="Input to draw the heat map over. Default: what it is about."),
     ] = None,
+    created: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="When the answer says that it was made, such as 2026-11-30T09:08:48Z. Default: now."
+        ),
+    ] = None,
     force: Force = False,
     deadline: Annotated[
         float | None, typer.Option(metavar="SECONDS", help="Give up after so many seconds (exit code 124).")
@@ -143,6 +149,7 @@ def infer(
             strict=strict,
             heatmap=drawn[0] if drawn else None,
             heatmap_over=heatmap_over,
+            created=created,
             progress=progress,
         )
         pictures = [(drawing, file.read_bytes()) for drawing, file in zip(drawings, drawn, strict=True)]

@@ -1,9 +1,10 @@
 """The answer as text that a person reads at a glance."""
 
 from mmcaf_engine.bundle.accuracy import AccuracySummary
-from mmcaf_engine.result.result import WORD_PIECES, Result, WindowScore
+from mmcaf_engine.result.parts import Window
+from mmcaf_engine.result.result import WORD_PIECES, Result
 
-SUSPICIOUS = 3
+MOST_WINDOWS = 3
 """At most so many windows are listed."""
 
 
@@ -45,30 +46,26 @@ def _study(result: Result) -> str:
 
 
 def _slices(result: Result) -> list[str]:
-    """The windows that speak most for the answer, where it has some and they are worth naming."""
+    """The windows with the highest scores of the answer's label, where there are some and they are worth naming."""
     if not (result.windows and result.wording.windows):
         return []
-    depth = _window_depth(result)
-    highest = sorted(result.windows, key=lambda window: -window.probability)[:SUSPICIOUS]
-    slices = ", ".join(f"{_span(window, depth, result.study.slices)} ({window.probability:.3f})" for window in highest)
-    return [f"  most suspicious slices   {slices}"]
+    highest = sorted(result.windows, key=lambda window: -window.probability)[:MOST_WINDOWS]
+    slices = ", ".join(f"{_span(window)} ({window.probability:.3f})" for window in highest)
+    return [f"  slices        {slices}, of {result.study.slices}"]
 
 
 def _series(result: Result) -> list[str]:
     """Of a network of several, each input's series and why this one."""
-    if len(result.study.series) < 2:
+    entries = result.study.selection
+    if len(entries) < 2:
         return []
-    entries = result.study.series
     return [f"    {entry.input:<11} {entry.slices} slices, {entry.source}: {entry.chosen}" for entry in entries]
 
 
-def _window_depth(result: Result) -> int:
-    """Slices from one window to the next cannot tell its depth; the last window ends at the last slice."""
-    return max(1, result.study.slices - result.windows[-1].start_slice)
-
-
-def _span(window: WindowScore, depth: int, slices: int) -> str:
-    return f"{window.start_slice + 1}-{min(window.start_slice + depth, slices)} of {slices}"
+def _span(window: Window) -> str:
+    """Its slices, counted from 1; of a result of schema version 1, which does not say how many, the first."""
+    first = window.start_slice + 1
+    return f"from {first}" if window.slices is None else f"{first}-{window.start_slice + window.slices}"
 
 
 def _record(result: Result) -> str:

@@ -1,40 +1,37 @@
 """The main job: study and record in, answer out. The one module that knows all stages."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import fields
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
 
 from .arguments import checked, expect
-from .bundle.accuracy import AccuracySummary, accuracy_summary
+from .bundle.accuracy import accuracy_summary
 from .bundle.bundle import Bundle, load_bundle
 from .bundle.default import default_bundle
 from .cancel import CancelToken, Progress, limited, opening_within
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
-from .manifest import Precision, named_precision
+from .machine.cpu import processor
+from .manifest import named_precision
 from .outputs import Output, check_writable
 from .record.document import RecordSource
 from .record.report import ReportSource
 from .record.tokenizer import Tokenizer, open_tokenizer
-from .result.aggregate import StudyScore
 from .result.answer import Answer
+from .result.assemble import assemble
+from .result.created import Moment, creation_time
 from .result.decisions import decision_for
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
-from .result.result import (
-    NOT_A_MEDICAL_DEVICE,
-    WORD_PIECES,
-    EngineSummary,
-    RecordSummary,
-    Result,
-    SeriesSummary,
-    StudySummary,
-)
+from .result.parts import EngineSummary, Options
+from .result.result import Result
 from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
 from .study import Duplicates, Gaps, Oblique, Series, StudySource, Tilt
+from .study.selection.inputs import choices
 from .timing import Stopwatch, span
 
 STAGES = (
@@ -69,6 +66,7 @@ class AnswerOptions(TypedDict, total=False):
     strict: raise instead of answering with warnings.
     heatmap: also draw the network's attention over the slices, to this PNG file.
     heatmap_over: the input whose slices are drawn; without it, that which the attention weighs.
+    created: when the result says that it was made, with its time zone; without it, now.
     progress: told of each stage, on the caller's thread, but for an engine that is built, see `BackgroundSession`.
     cancel: ends the work from another thread. deadline: ends it after so many seconds.
     watch: a new stopwatch, for a caller who wants to know every span.
@@ -86,10 +84,25 @@ class AnswerOptions(TypedDict, total=False):
     strict: bool
     heatmap: str | Path | None
     heatmap_over: str | None
+    created: Moment | None
     progress: Progress | None
     cancel: CancelToken | None
     deadline: float | None
     watch: Stopwatch | None
+
+
+_DEFAULTS: AnswerOptions = {
+    "report": None,
+    "series": None,
+    "gaps": "refuse",
+    "tilt": "refuse",
+    "duplicates": "refuse",
+    "oblique": None,
+    "stride": None,
+    "row": None,
+    "allow_id_mismatch": False,
+}
+"""Of what the answer depends on."""
 
 
 def infer(
@@ -160,7 +173,7 @@ class Answerer:
         self.decision = decision_for(self.bundle.manifest)
         self._session = session
         self._notices = () if notice is None else (notice,)
-        self._costs: dict[Precision, AccuracySummary | None] = {}
+        self._engine: EngineSummary | None = None
 
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
@@ -205,6 +218,7 @@ class Answerer:
         self, study: StudySource | None, record: RecordSource | None, watch: Stopwatch, options: AnswerOptions
     ) -> Answer:
         manifest, heatmap, over = self.bundle.manifest, options.get("heatmap"), options.get("heatmap_over")
+        created = creation_time(options.get("created"))
         if heatmap is not None:
             check_heatmap(manifest, over)
             read = [path for path in (study, record, options.get("report")) if isinstance(path, str | Path)]
@@ -226,7 +240,20 @@ class Answerer:
         if heatmap is not None:
             with span("write"):
                 write_png(Path(heatmap), draw_heatmap(manifest, prepared, outputs, score.deciding, over=over))
-        result = self._result(session, prepared, score, warnings, watch)
+        with span("aggregate"):
+            engine = self._engine_of(session)
+        timing_ms = {**watch.stages_ms(), "total": watch.total_ms()}
+        result = assemble(
+            self.bundle,
+            prepared,
+            score,
+            self.decision.wording(score),
+            created=created,
+            engine=engine,
+            options=_kept(engine, options, [entry.input for entry in prepared.studied]),
+            warnings=warnings,
+            timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
+        )
         return Answer(result, self.bundle, prepared, outputs)
 
     def _prepare(self, study: StudySource | None, record: RecordSource | None, options: AnswerOptions) -> Prepared:
@@ -234,25 +261,25 @@ class Answerer:
             study,
             record,
             self.bundle.manifest,
-            report=options.get("report"),
+            report=options["report"],
             tokenizer=self._tokenizer,
-            series=options.get("series"),
-            gaps=options.get("gaps", "refuse"),
-            tilt=options.get("tilt", "refuse"),
-            duplicates=options.get("duplicates", "refuse"),
-            oblique=options.get("oblique"),
-            stride=options.get("stride"),
-            row=options.get("row"),
-            allow_id_mismatch=options.get("allow_id_mismatch", False),
+            series=options["series"],
+            gaps=options["gaps"],
+            tilt=options["tilt"],
+            duplicates=options["duplicates"],
+            oblique=options["oblique"],
+            stride=options["stride"],
+            row=options["row"],
+            allow_id_mismatch=options["allow_id_mismatch"],
             progress=options.get("progress"),
             accepted=self._session.start if isinstance(self._session, BackgroundSession) else None,
         )
 
-    def _cost(self, precision: Precision) -> AccuracySummary | None:
-        """What a precision costs; a session has one."""
-        if precision not in self._costs:
-            self._costs[precision] = accuracy_summary(self.bundle, precision)
-        return self._costs[precision]
+    def _engine_of(self, session: Session) -> EngineSummary:
+        """There is one session, but perhaps not before it is needed."""
+        if self._engine is None:
+            self._engine = _engine(session)
+        return self._engine
 
     def _warnings(self, session: Session, prepared: Prepared) -> tuple[str, ...]:
         warnings = [*self._notices, *self.bundle.origin.warnings]
@@ -261,34 +288,6 @@ class Answerer:
         if session.degraded:
             warnings.append(f"{session.backend} is slower than it should be on {session.device}: {session.degraded}.")
         return (*warnings, *prepared.study_warnings, *prepared.record_warnings)
-
-    def _result(
-        self, session: Session, prepared: Prepared, score: StudyScore, warnings: tuple[str, ...], watch: Stopwatch
-    ) -> Result:
-        manifest = self.bundle.manifest
-        with watch.span("aggregate"):
-            engine = EngineSummary(
-                session.backend, session.precision, session.device, session.fallback, self._cost(session.precision)
-            )
-        timing_ms = {**watch.stages_ms(), "total": watch.total_ms()}
-        return Result(
-            label=score.verdict,
-            probability=score.probability,
-            probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
-            logit=score.logit,
-            threshold=score.threshold,
-            windows=score.windows if prepared.series else (),
-            study=_summary(prepared),
-            record=_record(prepared),
-            model=self.bundle.summary,
-            engine=engine,
-            timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
-            warnings=warnings,
-            disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
-            wording=self.decision.wording(score),
-            findings=score.findings,
-            remarks=(*prepared.remarks, *self.bundle.origin.remarks),
-        )
 
 
 def _checked(options: AnswerOptions) -> AnswerOptions:
@@ -302,7 +301,7 @@ def _checked(options: AnswerOptions) -> AnswerOptions:
         known = ", ".join(AnswerOptions.__annotations__)
         raise TypeError(f"unexpected keyword argument {unknown[0]!r}; options are {known}")
     types = _option_types()
-    found: AnswerOptions = {**options}
+    found: AnswerOptions = {**_DEFAULTS, **options}
     found.update(checked({name: value for name, value in options.items() if name in types}, types))  # type: ignore[typeddict-item]
     return found
 
@@ -314,6 +313,35 @@ def _option_types() -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if get_origin(hint) is not Literal}
 
 
+def _engine(session: Session) -> EngineSummary:
+    """What runs the network; the same for every study of a session.
+
+    Raises:
+        BundleError: the bundle's accuracy.json is invalid.
+    """
+    facts = session.describe()
+    return EngineSummary(
+        backend=session.backend,
+        precision=session.precision,
+        device=session.device,
+        runtime=facts["runtime"],
+        runtime_version=facts["version"],
+        processor=processor().name,
+        threads=facts["threads"],
+        kernels=facts["kernels"],
+        fallback=session.fallback,
+        accuracy=accuracy_summary(session.bundle, session.precision),
+    )
+
+
+def _kept(engine: EngineSummary, options: AnswerOptions, inputs: Sequence[str]) -> Options:
+    """What the answer depends on, for whoever wants it again: what "auto" meant is said by name."""
+    given: dict[str, Any] = {**options}
+    given["series"] = (choices(options.get("series"), inputs) or None) if inputs else None
+    given |= {"backend": engine.backend, "precision": engine.precision, "threads": engine.threads}
+    return Options(**{part.name: given[part.name] for part in fields(Options)})
+
+
 def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
     if isinstance(bundle, Bundle):
         return bundle, None
@@ -321,37 +349,3 @@ def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
         return load_bundle(bundle), None
     default = default_bundle()
     return load_bundle(default.path), default.notice
-
-
-def _record(prepared: Prepared) -> RecordSummary | None:
-    """What the network saw of record and report; None where it reads neither."""
-    record, text = prepared.clinical.record, prepared.clinical.text
-    if record is None and text is None:
-        return None
-    features = {} if record is None else record.features | record.cuts
-    missing = () if record is None else record.missing
-    if text is not None:
-        features = features | {WORD_PIECES: float(text.kept)}
-        missing = missing if text.kept else (*missing, "report")
-    return RecordSummary(features, missing, prepared.record_warnings, prepared.clinical.identity)
-
-
-def _summary(prepared: Prepared) -> StudySummary:
-    studied = prepared.studied
-    if not studied:
-        return StudySummary({}, "", 0, (0.0, 0.0, 0.0), ())
-    first = studied[0].facts
-    several = len(studied) > 1
-    uids = {
-        key: uid
-        for key, uid in first.uids.items()
-        if not several or all(entry.facts.uids.get(key) == uid for entry in studied)
-    }
-    series = tuple(
-        SeriesSummary(entry.input, entry.source, entry.chosen, entry.facts.slices, entry.facts.spacing_mm)
-        for entry in studied
-    )
-    parts = {entry.facts.body_part for entry in studied}
-    body_part = (parts.pop() or None) if len(parts) == 1 else None
-    spacing = first.spacing_mm
-    return StudySummary(uids, first.modality, first.slices, spacing, prepared.study_warnings, series, body_part)

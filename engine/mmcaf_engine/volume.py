@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Literal
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 Intensity = Literal["hounsfield", "rescaled", "stored"]
 """Hounsfield units; values after the rescale, in whatever unit; raw pixel values."""
@@ -46,11 +50,33 @@ class SourceImage:
     """The image that a slice was made from.
 
     sop_class_uid: (0008,0016). sop_instance_uid: (0008,0018). frame: from 1, of a multi-frame image; else None.
+    position_mm: LPS, of the centre of its first pixel; (0020,0032).
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     frame: int | None = None
+    position_mm: Vector | None = None
+
+
+@dataclass(frozen=True)
+class SourceHeader:
+    """What objects made of a result take over from the image that a series begins with; never shown nor logged.
+
+    These are the elements of its patient, study, series, equipment and image plane, without pixels, as an encoded data
+    set: so what stands in the header arrives as it was sent, sequences too, nobody can change it, and it can be handed
+    to another process.
+
+    encoded: Explicit VR Little Endian, texts in UTF-8. What could not be read is left out.
+    """
+
+    encoded: bytes = field(repr=False)
+
+    def dataset(self) -> "Dataset":
+        """The elements as a data set of its own."""
+        from pydicom.filereader import read_dataset
+
+        return read_dataset(BytesIO(self.encoded), is_implicit_VR=False, is_little_endian=True)
 
 
 @dataclass(frozen=True)
@@ -100,6 +126,7 @@ class StudyFacts:
         passed over and could not change the answer; `strict` does not refuse these.
     images: what each slice was made from, in slice order, None for one that was interpolated; empty where the study
         does not consist of DICOM images.
+    header: of the image that the first slice was made from; None where the study does not consist of DICOM images.
     body_part: BodyPartExamined (0018,0015), else what AnatomicRegionSequence (0008,2218) codes, as such a term; empty
         where the header says neither.
     """
@@ -113,6 +140,7 @@ class StudyFacts:
     images: tuple[SourceImage | None, ...] = ()
     body_part: str = ""
     remarks: tuple[str, ...] = ()
+    header: SourceHeader | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +155,7 @@ class Study:
     images: tuple[SourceImage | None, ...] = ()
     body_part: str = ""
     remarks: tuple[str, ...] = ()
+    header: SourceHeader | None = None
 
     @property
     def slices(self) -> int:

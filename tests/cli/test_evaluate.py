@@ -4,6 +4,7 @@ import builtins
 import importlib.util
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,9 +38,9 @@ from mmcaf_engine.evaluation.evaluation import Evaluation
 from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.manifest import AccuracyBound
 from mmcaf_engine.result.aggregate import sigmoid
-from mmcaf_engine.result.result import EngineSummary, ModelSummary, Result, StudySummary, WindowScore, Wording
 from refusals import Fact
 from several_precisions import add_precisions
+from tiny_result import tiny_result
 
 DISCLAIMER = "Not a medical device: for research, not for diagnosis or treatment."
 REPORT_KEYS = [
@@ -183,7 +184,9 @@ def test_scores_are_those_of_mmcaf_infer(run: Command, cohort_folder: Path, seve
     exact = []
     for at in range(4):
         study, record = cohort_folder / f"series{at}", cohort_folder / f"record{at}.json"
-        exact.append(json.loads(run("mmcaf-infer", study, record, "--bundle", several, "--json").out)["logit"])
+        exact.append(
+            json.loads(run("mmcaf-infer", study, record, "--bundle", several, "--json").out)["positive"]["logit"]
+        )
     outcome = run("mmcaf", "evaluate", cohort_folder / "cohort.csv", "--bundle", several, "--json")
     found = json.loads(outcome.out)["accuracy"]["precisions"]["int8"]["max_probability_difference"]
     assert found == pytest.approx(max(sigmoid(logit + 0.05) - sigmoid(logit) for logit in exact), rel=1e-3)
@@ -450,22 +453,8 @@ def test_each_figure_stands_under_its_name(tiny_bundle_source: Path) -> None:
     ids=["unknown", "measured", "unlabelled"],
 )
 def test_the_answer_says_what_its_precision_costs(accuracy: AccuracySummary | None, said: str | None) -> None:
-    result = Result(
-        label="loud",
-        probability=0.7,
-        probabilities={"quiet": 0.3, "loud": 0.7},
-        logit=0.85,
-        threshold=0.5,
-        windows=(WindowScore(0, 0.85, 0.7),),
-        study=StudySummary({}, "CT", 4, (1.0, 1.0, 1.0), ()),
-        record=None,
-        model=ModelSummary("tiny", "0" * 64),
-        engine=EngineSummary("openvino", "int8", "CPU", None, accuracy),
-        timing_ms={"total": 10.0},
-        warnings=(),
-        disclaimer=DISCLAIMER,
-        wording=Wording("loud   (threshold 0.5)", (("probability", "quiet 0.300   loud 0.700"),), windows=True),
-    )
+    whole = tiny_result()
+    result = replace(whole, engine=replace(whole.engine, precision="int8", accuracy=accuracy))
     text = render(result)
     assert ("against fp32" in text) == (said is not None) and (said or "") in text
     shown = json.loads(result.to_json())["engine"]["accuracy"]

@@ -379,8 +379,14 @@ ANSWERING = {
     "aggregate gives none": (method("_aggregate", "pass"), "in _aggregate: expected a StudyScore"),
     "public aggregate gives none": (method("aggregate", "pass"), "in aggregate: expected a StudyScore, got"),
     "a probability that is no number": (scored("probability=float('nan')"), "probability: expected a finite number"),
-    "a probability in single precision": (scored("probability=np.float32(0.5)"), "probability: expected float, got fl"),
-    "a threshold that is infinite": (scored("threshold=float('inf')"), "threshold: expected a finite number, got inf"),
+    "a probability in single precision": (
+        scored("probability=np.float32(0.5)"),
+        "probability: expected float or NoneType, got fl",
+    ),
+    "a threshold that is infinite": (
+        scored("positive=replace(super()._aggregate(*given).positive, threshold=float('inf'))"),
+        "positive.threshold: expected a finite number, got inf",
+    ),
     "an impossible probability": (scored("probabilities=(2.5, -1.5)"), "gave an impossible answer"),
     "a verdict with control characters": (scored("verdict='a\\x1b[31m'"), "verdict: expected text without control"),
     "one window too many": (scored("windows=super()._aggregate(*given).windows * 2"), "gave an impossible answer"),

@@ -30,10 +30,12 @@ def test_answers_in_words(run: Command, study: Path, bundle: Path) -> None:
     outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, "--backend", "onnxruntime")
     assert outcome.code == 0 and outcome.err == ""
     first, probabilities, *rest = outcome.out.splitlines()
-    assert first in LIVER_LABELS and probabilities.split()[1:5] == [*first.split(), probabilities.split()[4]]
+    first, _, probability = first.partition("   ")
+    assert first in LIVER_LABELS and probability == probabilities.split()[4]
+    assert probabilities.split()[1:5] == [*first.split(), probabilities.split()[4]]
     shares = [float(word) for word in probabilities.replace("synthetic lesion", "").split()[2::2]]
     assert len(shares) == 7 and shares == sorted(shares, reverse=True)
-    assert "threshold" not in outcome.out and "suspicious" not in outcome.out
+    assert "threshold" not in outcome.out and "slices        " not in outcome.out
     assert [line.split()[0] for line in rest[1:4]] == list(INPUTS)
     assert rest[1].endswith(': the word "t2*"') and "record        none needed" in outcome.out
 
@@ -45,15 +47,15 @@ def test_answers_as_json(run: Command, study: Path, bundle: Path) -> None:
     ]
     assert results[0]["probabilities"] == results[1]["probabilities"]
     assert list(results[0]["probabilities"]) == list(LIVER_LABELS)
-    assert results[0]["threshold"] is None and results[0]["record"] is None
-    assert [series["input"] for series in results[1]["study"]["series"]] == list(INPUTS)
+    assert results[0]["positive"] is None and results[0]["record"] is None
+    assert [series["input"] for series in results[1]["study"]["selection"]] == list(INPUTS)
     assert sum(results[0]["probabilities"].values()) == pytest.approx(1)
 
 
 def test_series_can_be_named_more_than_once(run: Command, study: Path, bundle: Path) -> None:
     named = ("--series", "c_a=7", "--series", f"t2={study / 'nifti' / 't2.nii.gz'}")
     outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, "--backend", "onnxruntime", "--json", *named)
-    series = json.loads(outcome.out)["study"]["series"]
+    series = json.loads(outcome.out)["study"]["selection"]
     assert [entry["chosen"] for entry in series] == ["as asked", "b-value 800", "as asked"]
     assert series[0]["source"] == "t2.nii.gz"
 
@@ -74,7 +76,7 @@ def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: 
     options = ("--backend", "onnxruntime", "--json", "--deidentify", "--series", f"t2={file}")
     outcome = run("mmcaf-infer", study / "dicom", "--bundle", bundle, *options)
     answer = json.loads(outcome.out)
-    series = answer["study"]["series"]
+    series = answer["study"]["selection"]
     assert series[0]["source"] == "[file]"
     assert [warning for warning in answer["warnings"] if "t2 ([file])" in warning]
     assert "DOE" not in outcome.out + outcome.err

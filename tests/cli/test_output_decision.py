@@ -102,7 +102,7 @@ def test_a_study_is_answered(run: Command, bundle: Path, cohort: Path) -> None:
     highest = max(window["logit"] for window in result["windows"])
     step = {"none": 0, "mild": 0, "severe": 1}[result["label"]]
     expected = shares(highest - STEPS[step] + STEPS.astype(np.float64))
-    assert result["schema_version"] == 1 and result["threshold"] is None and result["findings"] == []
+    assert result["positive"] is None and result["findings"] == []
     assert list(result["probabilities"]) == list(GRADES)
     assert list(result["probabilities"].values()) == pytest.approx(expected.tolist(), abs=1e-6)
     assert result["probability"] == result["probabilities"][result["label"]]
@@ -110,7 +110,7 @@ def test_a_study_is_answered(run: Command, bundle: Path, cohort: Path) -> None:
     grade = GRADES.index(result["label"])
     assert lines[0] == result["label"] and lines[1] == f"  grade         {grade} of 0 to 2"
     assert lines[2] == "  probability   " + "   ".join(f"{name} {p:.3f}" for name, p in result["probabilities"].items())
-    assert lines[3].startswith("  most suspicious slices   ")
+    assert lines[3].startswith("  slices        ")
 
 
 def test_it_is_verified_and_inspected(run: Command, bundle: Path) -> None:

@@ -6,13 +6,14 @@ import pytest
 
 from mmcaf_cli.text import render
 from mmcaf_engine.bundle.accuracy import AccuracySummary
-from mmcaf_engine.result.result import RecordSummary, Result, WindowScore
+from mmcaf_engine.result.parts import RecordSummary, Window
+from mmcaf_engine.result.result import Result
 from tiny_result import tiny_result
 
 
 def several(*probabilities: float) -> Result:
     """Windows of 12 slices, every 10th, of a study that ends with the last of them."""
-    windows = tuple(WindowScore(10 * at, 0.0, share) for at, share in enumerate(probabilities))
+    windows = tuple(Window(10 * at, 12, 0.0, share) for at, share in enumerate(probabilities))
     whole = tiny_result()
     study = replace(whole.study, slices=10 * (len(windows) - 1) + 12)
     return replace(whole, windows=windows, study=study, timing_ms={"total": 1234.0})
@@ -23,10 +24,12 @@ def line(result: Result, name: str) -> str:
     return found.strip().removeprefix(name).strip()
 
 
-def test_the_three_most_suspicious_windows_are_named_by_their_slices_counted_from_one() -> None:
-    shown = line(several(0.1, 0.9, 0.3, 0.7), "most suspicious slices")
-    assert shown == "11-22 of 42 (0.900), 31-42 of 42 (0.700), 21-32 of 42 (0.300)"
-    assert line(several(0.5), "most suspicious slices") == "1-12 of 12 (0.500)"
+def test_the_three_highest_windows_are_named_by_their_slices_counted_from_one() -> None:
+    shown = line(several(0.1, 0.9, 0.3, 0.7), "slices")
+    assert shown == "11-22 (0.900), 31-42 (0.700), 21-32 (0.300), of 42"
+    assert line(several(0.5), "slices") == "1-12 (0.500), of 12"
+    old = several(0.5)
+    assert line(replace(old, windows=(replace(old.windows[0], slices=None),)), "slices") == "from 1 (0.500), of 12"
 
 
 def test_the_time_is_in_seconds() -> None:
@@ -44,7 +47,7 @@ def test_the_time_is_in_seconds() -> None:
     ],
 )
 def test_what_was_read_of_the_record(features: dict[str, float], missing: tuple[str, ...], shown: str) -> None:
-    assert line(replace(several(0.5), record=RecordSummary(features, missing, ())), "record") == shown
+    assert line(replace(several(0.5), record=RecordSummary(features, missing, None, None, ())), "record") == shown
     assert line(replace(several(0.5), record=None), "record") == "none needed"
 
 

@@ -32,7 +32,7 @@ def study(**changed: Any) -> Study:
 
 
 def answered(bundle: Path, given: Any, record: Any = RECORD, /, **options: Any) -> float:
-    return infer(given, record, **{"bundle": bundle, "backend": "onnxruntime", **options}).logit
+    return infer(given, record, **{"bundle": bundle, "backend": "onnxruntime", **options}).positive.logit
 
 
 def cyclic() -> dict[str, Any]:

@@ -207,12 +207,12 @@ def test_a_record_that_comes_late_and_in_pieces_is_read(study: Path, tiny_bundle
                 stream.write(piece)
                 time.sleep(4 * ONE_STEP)
 
-    expected = infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime").logit
+    expected = infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime").positive
     writer = threading.Thread(target=write)
     writer.start()
     answered = infer(study, fifo, bundle=tiny_bundle, backend="onnxruntime", deadline=STARTED)
     writer.join()
-    assert answered.logit == expected
+    assert answered.positive == expected
 
 
 @pytest.mark.parametrize("stage", [windows, one_window], ids=lambda stage: stage.__name__)
@@ -221,13 +221,13 @@ def test_cancelled_while_the_network_runs(
 ) -> None:
     with open_session(load_bundle(tiny_bundle), backend="onnxruntime") as session:
         answerer = Answerer(session)
-        expected = answerer.answer(study, RECORD).result.logit
+        expected = answerer.answer(study, RECORD).result.positive
 
         def cancelled() -> float:
             with monkeypatch.context() as patch:
                 slow = stage(patch)
                 taken = until(CancelledError, slow.reached, lambda token: answerer.answer(study, RECORD, cancel=token))
-            assert answerer.answer(study, RECORD).result.logit == expected, "the session is of no use any more"
+            assert answerer.answer(study, RECORD).result.positive == expected, "the session is of no use any more"
             return taken
 
         ends_soon(cancelled)

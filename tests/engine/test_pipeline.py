@@ -83,8 +83,12 @@ def test_the_answer(
     result = infer(save(ct_series(values), tmp_path / "study"), RECORD, bundle=tiny_bundle, stride=stride)
     assert [window.start_slice for window in result.windows] == starts
     expected = expected_logits(values, starts)
-    assert [window.logit for window in result.windows] == pytest.approx(expected, abs=1e-5)
-    assert result.probability == pytest.approx(sigmoid(max(expected)), abs=1e-5)
+    assert {window.slices for window in result.windows} == {min(slices, SLICES)}
+    loud = 1 if result.label == "loud" else -1
+    assert [loud * window.logit for window in result.windows] == pytest.approx(expected, abs=1e-5)
+    assert result.positive is not None and result.positive.probability == pytest.approx(
+        sigmoid(max(expected)), abs=1e-5
+    )
     assert tuple(result.timing_ms) == tuple(stage for stage in pipeline.STAGES if stage != "write")
     assert all(spent >= 0 for spent in result.timing_ms.values())
     (session,) = opened
@@ -103,7 +107,8 @@ def test_a_given_session_gives_the_same_bits_and_stays_open(tmp_path: Path, tiny
     assert {result.windows for result in (first, *again)} == {first.windows}
     assert set(pipeline.STAGES) - set(again[0].timing_ms) == {"bundle", "open", "write"}
     assert logits[0].tobytes() == logits[1].tobytes()
-    assert [window.logit for window in first.windows] == logits[0][:, 0].tolist()
+    loud = 1 if first.label == "loud" else -1
+    assert [loud * window.logit for window in first.windows] == logits[0][:, 0].tolist()
     (series,) = prepared.series
     assert len(prepared) == len(prepared.starts) == len(series.windows.values) == len(logits[0])
 

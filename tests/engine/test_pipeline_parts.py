@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,9 @@ from dicom_factory import hounsfield
 from mmcaf_engine import Answerer, load_bundle, pipeline
 from mmcaf_engine.cancel import check
 from mmcaf_engine.errors import DeadlineError, StrictError, StudyError, UsageError
+from mmcaf_engine.machine.cpu import processor
 from mmcaf_engine.manifest import Precision
+from mmcaf_engine.result.parts import Positive
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.timing import Stopwatch
 from mmcaf_engine.volume import PatientHeader, Study, Volume
@@ -37,6 +40,9 @@ class Fake(Session):
         self.bundle = load_bundle(bundle)
         self._outputs = {name: np.array([values], np.float32) for name, values in outputs.items()}
         self.optional: list[bool] = []
+
+    def describe(self) -> dict[str, Any]:
+        return {"runtime": "nothing", "version": "1.2", "threads": 3, "kernels": {"none": 0}}
 
     def run(self, arrays: Any, *, optional: bool = False) -> Any:
         self.optional.append(optional)
@@ -115,12 +121,21 @@ def test_a_result_says_what_answered(bundles: dict[str, Path]) -> None:
     answerer, fake = lung(bundles)
     result = answerer.answer(chest(), RECORD).result
     chance = 1 / (1 + np.exp(-2))
-    assert (result.label, result.logit, result.threshold) == ("loud", 2.0, 0.5)
+    assert result.label == "loud" and result.positive == Positive("loud", result.probabilities["loud"], 2.0, 0.5)
+    assert result.probability == result.probabilities["loud"]
     assert result.probabilities == pytest.approx({"quiet": 1 - chance, "loud": chance})
     assert (result.model.name, result.model.bundle_sha256) == ("tiny", fake.bundle.sha256)
-    assert (result.engine.backend, result.engine.precision, result.engine.device) == ("fake", "fp32", "nothing")
+    engine = result.engine
+    assert (engine.backend, engine.precision, engine.device) == ("fake", "fp32", "nothing")
+    assert (engine.runtime, engine.runtime_version, engine.threads, engine.kernels) == (
+        "nothing",
+        "1.2",
+        3,
+        {"none": 0},
+    )
+    assert engine.processor == processor().name
     assert result.record is not None and list(result.record.features) == ["sex", "age"]
-    assert [window.start_slice for window in result.windows] == [0, 4]
+    assert [(window.start_slice, window.slices) for window in result.windows] == [(0, 4), (4, 4)]
     assert result.study.modality == "CT" and result.study.slices == 8 and result.warnings == ()
 
 
@@ -200,7 +215,7 @@ def test_several_series_each_with_its_facts(bundles: dict[str, Path]) -> None:
     uids = {name: {**common, "series": f"1.2.{at}"} for at, name in enumerate(INPUTS)}
     result = liver(bundles)[0].answer(phases(**uids)).result
     assert result.study.uids == {"study": "1.2"}
-    assert [(one.input, one.slices, one.spacing_mm[0]) for one in result.study.series] == [
+    assert [(one.input, one.slices, one.spacing_mm[0]) for one in result.study.selection] == [
         (INPUTS[0], 8, 3.0),
         (INPUTS[1], 10, 2.4),
         (INPUTS[2], 12, 2.0),
@@ -250,13 +265,8 @@ def test_the_heat_map_is_of_the_window_that_decides(
     decision = answerer.decision
 
     def aggregate(starts: Any, logits: Any) -> Any:
-        return SimpleNamespace(**{**_fields(decision.aggregate(starts, logits)), "deciding": 5})
+        return replace(decision.aggregate(starts, logits), deciding=5)
 
     answerer.decision = SimpleNamespace(aggregate=aggregate, wording=decision.wording)  # type: ignore[assignment]
     answerer.answer(phases(), heatmap=tmp_path / "map.png")
     assert drawn == [5]
-
-
-def _fields(score: Any) -> dict[str, Any]:
-    names = ("verdict", "probability", "probabilities", "logit", "threshold", "windows", "findings", "deciding")
-    return {name: getattr(score, name) for name in names}

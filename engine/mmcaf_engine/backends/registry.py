@@ -8,12 +8,12 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, TypeVar
 
 from ..errors import BackendError, MmcafError, Remedy, UsageError
+from ..machine.installation import installed_version
 from ..machine.plugins import raised
 from ..manifest import Precision
 from .base import Availability, Backend, Detail
@@ -137,14 +137,6 @@ def installed_packages() -> dict[str, str]:
         if versions:
             found[name] = ", ".join(versions)
     return found
-
-
-def installed_version(package: str) -> str | None:
-    """A package's version, or None if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def unavailable(kind: type[Backend], answer: Availability) -> BackendError:

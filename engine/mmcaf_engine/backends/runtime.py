@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import BackendError, Remedy, printable
-from ..machine.installation import install_package
+from ..machine.installation import install_package, installed_version
 from ..manifest import Precision
 from .availability import Availability, Detail
 
@@ -88,6 +88,11 @@ class Runtime:
     def runtime(cls) -> Any:
         """The runtime's module, imported on first use."""
         return import_module(cls.name)
+
+    @classmethod
+    def package(cls) -> str:
+        """The distribution that computes, of those in `packages`; the backend's name where none is named."""
+        return next(filter(installed_version, cls.packages), (*cls.packages, cls.name)[0])
 
     @classmethod
     def build(cls) -> str:

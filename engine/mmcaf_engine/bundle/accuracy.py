@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
@@ -19,16 +19,13 @@ ACCURACY_FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class AccuracySummary:
-    """What a precision costs, from the bundle's accuracy.json: compared with FP32 on `studies` of `cohort`.
+    """What a precision costs, from the bundle's accuracy.json."""
 
-    flips: studies whose label changed. auroc_difference: this precision minus FP32, or None if not measured.
-    """
-
-    cohort: str
-    studies: int
-    max_probability_difference: float
-    flips: int
-    auroc_difference: float | None
+    cohort: Annotated[str, Field(description="The cohort that it was compared with FP32 on.")]
+    studies: Annotated[int, Field(description="Studies of the cohort.")]
+    max_probability_difference: Annotated[float, Field(description="The largest difference of a probability.")]
+    flips: Annotated[int, Field(description="Studies whose label changed.")]
+    auroc_difference: Annotated[float | None, Field(description="AUROC minus that of FP32; null if not measured.")]
 
 
 class _Model(ForeignModel):

@@ -27,6 +27,7 @@ from ..outputs import (
     staged_folder,
 )
 from ..strict_json import parse_json
+from .device import device_uid
 from .hashing import (
     COPY_AGAIN,
     check_copy,
@@ -166,7 +167,8 @@ class Bundle:
     @property
     def summary(self) -> ModelSummary:
         """Which it is, for reports."""
-        return ModelSummary(self.manifest.name, self.sha256, self.origin.signed_by)
+        manifest, signed_by = self.manifest, self.origin.signed_by
+        return ModelSummary(manifest.name, manifest.version or None, self.sha256, device_uid(self.sha256), signed_by)
 
     @property
     def shown(self) -> Path:

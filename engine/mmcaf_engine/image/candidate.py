@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ..errors import StudyError
 from ..study.dicom.examined import Examined
+from ..study.dicom.instance import Instance
 from ..volume import PatientHeader
 from .view import Seen
 
@@ -50,7 +51,7 @@ class Candidate:
     fault: why it cannot be read, if so.
     decode: reads its pixels; raises StudyError.
     uids: of "study", "series" and "image". sop_class: SOPClassUID (0008,0016).
-    examined: what its header says of the part of the body.
+    examined: what its header says of the part of the body. instance: the DICOM file that it is.
     number: as in the list that messages show, from 1.
     """
 
@@ -69,6 +70,7 @@ class Candidate:
     derived: bool = False
     patient: PatientHeader = field(default_factory=PatientHeader, repr=False)
     examined: Examined = field(default_factory=Examined)
+    instance: Instance | None = field(default=None, repr=False)
     number: int = 0
 
     @property

@@ -10,6 +10,7 @@ from ..errors import StudyError
 from ..manifest import BodyPartRule
 from ..manifest.image import ImageSpec
 from ..study.copies import identity
+from ..study.dicom.source_header import read_source_header
 from ..study.faults import printable
 from ..study.files import Found, open_path
 from ..study.given import StudyFiles, open_files, study_name
@@ -71,6 +72,7 @@ class OpenImage:
             slices=1,
             spacing_mm=(0.0, *(image.spacing_mm or (0.0, 0.0))),
             images=() if image.is_picture else (SourceImage(image.sop_class, image.uids.get("image", "")),),
+            header=None if image.instance is None else read_source_header(image.instance),
             warnings=(*self.notes.warnings, *self.choice.remarks, *of_pixels),
             remarks=self.notes.remarks,
             body_part=image.examined.told,

@@ -57,6 +57,7 @@ def read_radiograph(instance: Instance) -> Candidate:
         derived=tags.label("ImageType").startswith("DERIVED"),
         patient=read_patient(instance),
         examined=read_examined(instance),
+        instance=instance,
     )
 
 

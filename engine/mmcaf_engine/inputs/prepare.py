@@ -17,7 +17,7 @@ from ..record.report import ReportSource
 from ..record.tokenizer import Tokenizer
 from ..study import Duplicates, Gaps, InputSeries, Oblique, Policies, Series, StudySource, Tilt, open_inputs
 from ..timing import span
-from ..volume import Arrays, PatientHeader, Study, StudyFacts, Volume
+from ..volume import Arrays, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import Scratch
 from .image import image_input
 from .windows import Preprocessor, Values, Windows
@@ -28,6 +28,7 @@ class PreparedSeries:
     """What one volume input will see, of which series.
 
     source: the series' SeriesInstanceUID, or the file's name. chosen: why this one, in words.
+    placement: where the volume lies in the patient; None where it was made without one.
     """
 
     input: str
@@ -35,6 +36,7 @@ class PreparedSeries:
     windows: Windows
     source: str = ""
     chosen: str = ""
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,7 @@ def prepared_series(entry: InputSeries, preprocessor: Preprocessor, progress: Pr
     facts = replace(facts, warnings=(*facts.warnings, *preprocessor.extremes.warnings(entry.opened.intensity)))
     with span("preprocess"):
         windows = preprocessor.windows()
-    return PreparedSeries(entry.input, facts, windows, entry.source, entry.why)
+    return PreparedSeries(entry.input, facts, windows, entry.source, entry.why, entry.opened.placement)
 
 
 class _Counting:

@@ -7,7 +7,7 @@ registered there under that name.
 import json
 import shlex
 from collections.abc import Mapping
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,14 @@ DISTRIBUTION = "mmcaf-infer"
 
 UPDATE = "Update it, from where this installation came from."
 """What to do where a file is newer than this program."""
+
+
+def installed_version(package: str) -> str | None:
+    """A package's version, or None if it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def install_command(extra: str) -> str:

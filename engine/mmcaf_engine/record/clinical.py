@@ -1,6 +1,7 @@
 """What a network reads beside the images: the record's table and the report, made ready."""
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ MOST_UNKNOWN = 0.25
 class Clinical:
     """The validated record and the tokenised report, each None where the network reads none; what there is to say of
     both, and whether they are of the study's patient.
+
+    sha256: of the bytes of the record as it came, followed by those of a report beside it; None without either.
     """
 
     record: Record | None = None
@@ -30,6 +33,7 @@ class Clinical:
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     identity: Identity = "not_compared"
+    sha256: str | None = None
 
     def inputs(self, manifest: Manifest) -> dict[str, NDArray[Any]]:
         """Input name -> array [1, ...] of the table, the tokens and their mask."""
@@ -94,10 +98,13 @@ def read_clinical(
         StudyError: the study is of nobody, where the manifest requires to know.
     """
     text = manifest.text
+    digest = sha256()
     found = None
     if record is not None and (manifest.table is not None or text is not None):
         choice = Choice(row, patient.patient_id)
-        found = read_record(record, manifest.table, text=text, study_date=patient.study_date, choice=choice)
+        found = read_record(
+            record, manifest.table, text=text, study_date=patient.study_date, choice=choice, seen=digest.update
+        )
     whose = compare_identity(
         found.patient_ids if found else (),
         manifest,
@@ -110,7 +117,8 @@ def read_clinical(
         warnings = (*found.warnings, *warnings, *contradictions(found, manifest.table, patient))
         remarks = (*found.remarks, *remarks, *not_compared(patient))
     if text is None:
-        return Clinical(found, None, warnings, remarks, whose.identity)
+        held = digest.hexdigest() if found is not None else None
+        return Clinical(found, None, warnings, remarks, whose.identity, held)
     if tokenizer is None:
         raise ValueError(f"{manifest.name} reads text; its tokenizer is needed")
     said = found.report if found is not None else None
@@ -120,9 +128,10 @@ def read_clinical(
                 f"{'report' if isinstance(report, bytes) else report}: a second report; the record holds one already.",
                 Remedy("Take it out of the record, or leave this one out", option="report"),
             )
-        said = read_report(report)
+        said = read_report(report, digest.update)
     tokens, on_tokens = _tokenised(said, tokenizer, manifest)
-    return Clinical(found, tokens, (*warnings, *on_tokens), remarks, whose.identity)
+    held = digest.hexdigest() if found is not None or report is not None else None
+    return Clinical(found, tokens, (*warnings, *on_tokens), remarks, whose.identity, held)
 
 
 def _tokenised(report: str | None, tokenizer: Tokenizer, manifest: Manifest) -> tuple[TokenisedText, tuple[str, ...]]:

@@ -1,7 +1,8 @@
 """A record as it comes, within limits: JSON, or a row of a CSV table; forms of FHIR that are neither are named."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ MAX_RECORD_BYTES = 64 * 1024 * 1024
 RecordSource = str | Path | bytes | Mapping[str, Any]
 """A record: the path of a file, what such a file holds, or the parsed object."""
 
+Seen = Callable[[bytes], object]
+"""Given the bytes that a record or a report came as, such as the `update` of a hash."""
+
+_LEVELS = 32
+"""Of an object in memory that are looked at by `canonical`; a record has one, FHIR about ten."""
 _TABLES = (".csv", ".tsv")
 _BLANK = re.compile(rb"(?:\xef\xbb\xbf)?\s*")
 _LARGE = Remedy(
@@ -23,11 +29,14 @@ _LARGE = Remedy(
 )
 
 
-def read_document(source: RecordSource, columns: Columns, choice: Choice) -> tuple[Any, tuple[str, ...]]:
+def read_document(
+    source: RecordSource, columns: Columns, choice: Choice, seen: Seen | None = None
+) -> tuple[Any, tuple[str, ...]]:
     """The parsed record, and remarks on it.
 
     Args:
         columns: what a table may hold. choice: which row of it.
+        seen: given its bytes; of an object in memory those of `canonical`.
 
     Raises:
         RecordError: it cannot be read, is too large, or neither strict JSON nor a table with such a row.
@@ -36,11 +45,16 @@ def read_document(source: RecordSource, columns: Columns, choice: Choice) -> tup
     checked({"record": source}, {"record": RecordSource}, error=RecordError)
     if isinstance(source, Mapping):
         _refuse_row(choice, "record")
-        return plain_scalars(dict(source)), ()
+        document = plain_scalars(dict(source))
+        if seen is not None:
+            seen(canonical(document))
+        return document, ()
     name = "record" if isinstance(source, bytes) else str(source)
     data = source if isinstance(source, bytes) else _read(Path(source))
     if len(data) > MAX_RECORD_BYTES:
         raise _too_large(data, source, name)
+    if seen is not None:
+        seen(data)
     begin = _BLANK.match(data)
     first = data[begin.end() : begin.end() + 1] if begin else b""
     if first == b"<":
@@ -61,6 +75,20 @@ def read_document(source: RecordSource, columns: Columns, choice: Choice) -> tup
                 "Give the resources of one patient as a FHIR Bundle.",
             ) from None
         raise
+
+
+def canonical(document: Mapping[str, Any]) -> bytes:
+    """An object in memory as JSON in ASCII with sorted keys and without blanks: equal objects, equal bytes."""
+    return json.dumps(_named(document, _LEVELS), sort_keys=True, separators=(",", ":")).encode()
+
+
+def _named(value: object, levels: int) -> object:
+    """What JSON cannot hold is replaced by the name of its type; that it is no record is for others to say."""
+    if isinstance(value, Mapping) and levels:
+        return {str(key): _named(item, levels - 1) for key, item in value.items()}
+    if isinstance(value, list | tuple) and levels:
+        return [_named(item, levels - 1) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else type(value).__name__
 
 
 def _read(path: Path) -> bytes:

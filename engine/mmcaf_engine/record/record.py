@@ -13,7 +13,7 @@ from ..errors import RecordError, Remedy
 from ..manifest import Impute, TableField, TableSpec, TextSpec
 from ..volume import PatientHeader
 from .csv_rows import Choice, Columns
-from .document import RecordSource, read_document
+from .document import RecordSource, Seen, read_document
 from .encode import PATIENT_ID_KEY, UnusableValueError, encode, field_key, fold, json_type
 from .fhir import flatten_fhir
 from .notes import Notes
@@ -63,6 +63,7 @@ def read_record(
     text: TextSpec | None = None,
     study_date: date | None = None,
     choice: Choice | None = None,
+    seen: Seen | None = None,
 ) -> Record:
     """Validate a flat record, of JSON or of a row of CSV, an HL7 FHIR R4 Bundle, or a report where it is all.
 
@@ -73,6 +74,7 @@ def read_record(
         text: the manifest's `text`.
         study_date: when the study was made; the age of a FHIR Patient is that of this day.
         choice: which row of a table.
+        seen: given the bytes of what was read; see `document.read_document`.
 
     Raises:
         RecordError: not JSON, not an object, or any field missing, unknown in its category, not a
@@ -86,9 +88,9 @@ def read_record(
                 f"{source}: a report alone; this network also needs {', '.join(entry.name for entry in fields)}.",
                 Remedy("Pass these in a JSON record, and this file beside it", option="report", value=str(source)),
             )
-        return Record({}, {}, report=read_report(Path(source)))
+        return Record({}, {}, report=read_report(Path(source), seen))
     name = str(source) if isinstance(source, str | Path) else "record"
-    document, remarks = read_document(source, _columns(fields, spec, text), choice or Choice())
+    document, remarks = read_document(source, _columns(fields, spec, text), choice or Choice(), seen)
     if not isinstance(document, dict):
         raise RecordError(
             f"{name}: a {json_type(document)} at the top; one JSON object with the fields "

@@ -1,5 +1,6 @@
 """A report file: plain text in UTF-8. No message quotes any of it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..arguments import checked
@@ -27,8 +28,11 @@ ReportSource = str | Path | bytes
 """A report: the path of a text file, or what such a file holds."""
 
 
-def read_report(source: ReportSource) -> str:
+def read_report(source: ReportSource, seen: Callable[[bytes], object] | None = None) -> str:
     """Read a report; a byte order mark is dropped, all else is left as it is.
+
+    Args:
+        seen: given its bytes.
 
     Raises:
         RecordError: the file is missing, or it is too large, no plain text, or not UTF-8.
@@ -43,6 +47,8 @@ def read_report(source: ReportSource) -> str:
         raise RecordError(
             f"{path}: more than {MAX_REPORT_BYTES} bytes; a report was expected.", "Pass the report's text alone."
         )
+    if seen is not None:
+        seen(data)
     for start, kind in _OTHER_FORMATS.items():
         if data.startswith(start):
             raise RecordError(f"{path}: {kind}; plain text was expected.", "Save the report as plain text in UTF-8.")

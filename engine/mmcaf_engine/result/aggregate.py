@@ -7,33 +7,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BackendError, Remedy
-from .result import Finding, WindowScore
+from .parts import Finding, Positive
+
+
+@dataclass(frozen=True)
+class WindowScore:
+    """One window's score of the study's label."""
+
+    logit: float
+    probability: float
 
 
 @dataclass(frozen=True)
 class StudyScore:
     """A study's answer.
 
-    label: position among the manifest's labels of the answer; of the most probable label where any number may hold.
+    label: position among the manifest's labels of the answer; where any number may hold, of the most probable one of
+        those that do or, if none does, of all.
     verdict: the answer in words.
-    probability, logit: of the label that the decision names in its docstring.
+    probability: of the verdict, which is that of `label`; None where the verdict is not that one label alone.
     probabilities: of every label, in their order.
     logits: as the decision compares them between precisions.
-    windows: each one's score, of the same label as `probability`.
+    windows: each one's score of `label`, in the order of the windows.
     deciding: the window that the answer rests on most.
-    threshold: of that label, where the verdict follows from one.
+    positive: label 1, where a threshold tells two labels apart.
     findings: each label's, where any number may hold.
     """
 
     label: int
     verdict: str
-    probability: float
+    probability: float | None
     probabilities: tuple[float, ...]
-    logit: float
     logits: tuple[float, ...]
     windows: tuple[WindowScore, ...]
     deciding: int
-    threshold: float | None = None
+    positive: Positive | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -85,15 +93,16 @@ def refuse_impossible(score: StudyScore, labels: int, windows: int, called: str)
         labels, windows: how many there are. called: the decision, in the error.
 
     Raises:
-        BackendError: a number is not finite, a probability is not one, a window is missing or too many, or label,
-            deciding window or verdict is none.
+        BackendError: a number is not finite, a probability is not one or is another label's, a window is missing or too
+            many, or label, deciding window or verdict is none.
     """
     of_windows = [value for window in score.windows for value in (window.logit, window.probability)]
-    numbers = [score.probability, score.logit, *score.probabilities, *score.logits, *of_windows]
     possible = (
-        all(math.isfinite(number) for number in numbers)
+        all(math.isfinite(number) for number in (*score.probabilities, *score.logits, *of_windows))
         and all(-_ROUNDING <= probability <= 1 + _ROUNDING for probability in score.probabilities)
         and len(score.probabilities) == labels
+        and 0 <= score.label < labels
+        and score.probability in (None, score.probabilities[score.label])
         and 0 <= score.deciding < windows == len(score.windows)
         and score.verdict.isprintable()
     )

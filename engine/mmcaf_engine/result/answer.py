@@ -4,18 +4,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..bundle.bundle import Bundle
-from ..inputs.prepare import Prepared
-from ..volume import Arrays, SourceImage
+from ..inputs.prepare import Prepared, PreparedSeries
+from ..volume import Arrays, Placement, SourceHeader, SourceImage
 from .result import Result
 
-SourceImages = Mapping[str, tuple[SourceImage | None, ...]]
-"""Input -> the image that each of its slices was made from, in slice order; None for an interpolated slice. An input
-whose study does not consist of DICOM images has none."""
+
+@dataclass(frozen=True)
+class SourceImages:
+    """What one input was read from.
+
+    images: the image that each slice was made from, in slice order; None for an interpolated one. Empty where the study
+        does not consist of DICOM images, and `header` is then None.
+    header: what result objects take over from the first of them.
+    placement: where the volume lies in the patient; None of a 2D image.
+    """
+
+    images: tuple[SourceImage | None, ...]
+    header: SourceHeader | None
+    placement: Placement | None
 
 
 @dataclass(frozen=True)
 class Answer:
     """A result, and what it was made from.
+
+    No pixel of the study is kept but as the network saw it.
 
     prepared: the windows, the table and the tokens, as the network saw them.
     outputs: of the network, by name, float32 [N, ...] for N windows.
@@ -27,6 +40,11 @@ class Answer:
     outputs: Arrays = field(repr=False)
 
     @property
-    def source_images(self) -> SourceImages:
-        """Which images the answer is about."""
-        return {entry.input: entry.facts.images for entry in self.prepared.studied}
+    def source_images(self) -> Mapping[str, SourceImages]:
+        """By input, which images the answer is about, and where they lie."""
+        return {
+            entry.input: SourceImages(
+                entry.facts.images, entry.facts.header, entry.placement if isinstance(entry, PreparedSeries) else None
+            )
+            for entry in self.prepared.studied
+        }

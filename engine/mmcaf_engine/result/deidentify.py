@@ -1,22 +1,33 @@
-"""A result without anything of the patient but UIDs."""
+"""A result without anything of the patient."""
 
+import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
 
+from ..study.dicom.examined import PARTS
+from .parts import Evidence, Options, RecordSummary, StudySummary
 from .result import Result
 
 HIDDEN = "[file]"
 
-_OF_UIDS = set("0123456789.")
+_UID = re.compile(r"\d+(?:\.\d+)+")
+_WITHIN = re.compile(r"(?<![\w.])\d+(?:\.\d+){4,}(?![\w.])")
+"""A UID within a sentence; a number, a date or a version has fewer dots."""
 
 
 def deidentify(result: Result, *sources: str | Path) -> Result:
-    """Leave out the record's features, the names of NIfTI files, and every path and file name that a sentence quotes.
+    """Leave out, or replace, what tells of the patient.
 
-    Sentences are warnings and remarks. Folders and files are often named after patients. UIDs stay: they are what the
-    answer is filed under.
+    - UIDs of study, series, images and frame of reference become others (`pseudonym`): the same for the same, so that
+      results of one study still belong together, and nobody comes from them to the study who does not have it.
+    - What the record said is left out, its digest too, which would tell whether a guess at a record is right.
+    - When it was answered, and the row of a table of patients, are left out.
+    - A part of the body stays where it is a term of DICOM, and not what somebody wrote there.
+    - Names of files and folders, which are often named after patients, become [file] wherever a sentence, the selection
+      or an option has one.
 
     Args:
         result: the answer.
@@ -24,25 +35,61 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
     """
     names = sorted({name for source in sources for name in _names(Path(source)) if name}, key=len, reverse=True)
 
-    def hidden(sentences: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            sentences = tuple(sentence.replace(name, HIDDEN) for sentence in sentences)
-        return sentences
+    def hidden(sentences: Iterable[str]) -> tuple[str, ...]:
+        return tuple(_without(sentence, names) for sentence in sentences)
 
-    record = result.record
+    evidence = result.evidence
     return replace(
         result,
+        created=None,
+        study=replace(_study(result.study), warnings=hidden(result.study.warnings)),
+        evidence=None if evidence is None else tuple(map(_image, evidence)),
+        record=None if result.record is None else _record(result.record, hidden(result.record.warnings)),
+        options=None if result.options is None else _options(result.options),
         warnings=hidden(result.warnings),
         remarks=hidden(result.remarks),
-        study=replace(
-            result.study,
-            warnings=hidden(result.study.warnings),
-            series=tuple(
-                entry if set(entry.source) <= _OF_UIDS else replace(entry, source=HIDDEN)
-                for entry in result.study.series
-            ),
-        ),
-        record=None if record is None else replace(record, features={}, warnings=hidden(record.warnings)),
+    )
+
+
+def pseudonym(uid: str) -> str:
+    """Another UID for a UID, one way and always the same: 2.25. and a UUID of version 5 in the namespace of OIDs."""
+    return f"2.25.{uuid5(NAMESPACE_OID, uid).int}"
+
+
+def _without(sentence: str, names: Iterable[str]) -> str:
+    for name in names:
+        sentence = sentence.replace(name, HIDDEN)
+    return _WITHIN.sub(lambda found: pseudonym(found[0]), sentence)
+
+
+def _study(study: StudySummary) -> StudySummary:
+    return replace(
+        study,
+        uids={kind: pseudonym(uid) for kind, uid in study.uids.items()},
+        body_part=study.body_part if study.body_part in PARTS else None,
+        selection=tuple(replace(entry, source=_source(entry.source)) for entry in study.selection),
+    )
+
+
+def _source(source: str) -> str:
+    """A UID's pseudonym; a number of a list, or nothing, as it is; any other, and so a file's name, hidden."""
+    if _UID.fullmatch(source):
+        return pseudonym(source)
+    return source if not source or source.isdecimal() else HIDDEN
+
+
+def _image(image: Evidence) -> Evidence:
+    return replace(image, sop_instance_uid=pseudonym(image.sop_instance_uid))
+
+
+def _record(record: RecordSummary, warnings: tuple[str, ...]) -> RecordSummary:
+    return replace(record, features={}, sha256=None, warnings=warnings)
+
+
+def _options(options: Options) -> Options:
+    series = options.series
+    return replace(
+        options, series=None if series is None else {name: _source(value) for name, value in series.items()}, row=None
     )
 
 

@@ -1,45 +1,42 @@
 """The answer, as a dataclass and as the JSON object of the command line."""
 
 import json
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
 
-from ..bundle.accuracy import AccuracySummary
+from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+
 from ..bundle.summary import ModelSummary
-from ..record.identity import Identity
+from ..errors import Remedy, UsageError
+from ..machine.installation import UPDATE
+from ..manifest import describe_validation
+from ..strict_json import MAX_JSON_BYTES, parse_json
+from .parts import (
+    UNKNOWN,
+    EngineSummary,
+    Evidence,
+    Finding,
+    LabelCode,
+    Options,
+    Part,
+    Positive,
+    RecordSummary,
+    Software,
+    StudySummary,
+    Window,
+)
+from .version_1 import from_version_1
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[2] = 2
+
+_CHECK = Remedy("Give the JSON that an answer was written to")
 
 WORD_PIECES = "word_pieces"
 """Under this name `RecordSummary.features` says how much of a report the network read; of its text it holds nothing."""
 
 NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
-
-
-@dataclass(frozen=True)
-class WindowScore:
-    """One window's score; start_slice counts from 0 at the first slice of the ordered volume.
-
-    Of label 1 where the network tells two labels apart by a threshold, else of the study's label.
-    """
-
-    start_slice: int
-    logit: float
-    probability: float
-
-
-_FIRST = ("schema_version", "label", "probability", "probabilities", "logit", "threshold", "findings")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One of several labels that are independent of each other; present: whether its probability reaches threshold."""
-
-    label: str
-    probability: float
-    logit: float
-    threshold: float
-    present: bool
 
 
 @dataclass(frozen=True)
@@ -55,103 +52,115 @@ class Wording:
     windows: bool
 
 
-@dataclass(frozen=True)
-class SeriesSummary:
-    """Which series one volume input was.
+@dataclass(frozen=True, kw_only=True)
+class Result(Part):
+    """One study's answer, with all that is needed to make it again. `wording` is no part of the JSON object."""
 
-    source: its SeriesInstanceUID, or its file's name. chosen: why this one, in words.
-    """
-
-    input: str
-    source: str
-    chosen: str
-    slices: int
-    spacing_mm: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class StudySummary:
-    """What was read: uids by kind, slices, (between slices, rows, columns) spacing in mm, warnings, each series.
-
-    Of several series, uids holds what is common to them; slices and spacing_mm are those of the first.
-    body_part: what the header says was examined; None where it does not say, or series say different ones.
-    """
-
-    uids: dict[str, str]
-    modality: str
-    slices: int
-    spacing_mm: tuple[float, float, float]
-    warnings: tuple[str, ...]
-    series: tuple[SeriesSummary, ...] = ()
-    body_part: str | None = None
-
-
-@dataclass(frozen=True)
-class RecordSummary:
-    """The features as the network saw them, the fields that were imputed, warnings.
-
-    A cut is a feature under the name of its condition, such as "age >= 50": 1 where it holds, else 0.
-    identity: whether record and study are of one patient; see `record.identity`.
-    """
-
-    features: dict[str, float]
-    missing: tuple[str, ...]
-    warnings: tuple[str, ...]
-    identity: Identity = "not_compared"
-
-
-@dataclass(frozen=True)
-class EngineSummary:
-    """What ran it; fallback says in words why the preferred backend was not used, or is None.
-
-    accuracy: what the precision costs; None for fp32, and where the bundle does not say.
-    """
-
-    backend: str
-    precision: str
-    device: str
-    fallback: str | None
-    accuracy: AccuracySummary | None = None
-
-
-@dataclass(frozen=True)
-class Result:
-    """One study's answer.
-
-    Where the network tells two labels apart, probability is that of label 1, aggregated over the windows, logit its
-    logit (of the deciding window, for max), and label is label 1 from threshold on. Where it has a logit for each of
-    several labels of which one holds, label is the most probable, probability and logit are its own, and threshold is
-    None. Where labels are independent, findings holds each with its own threshold, label names those that are present,
-    and probability, logit and threshold are those of the most probable one.
-    probabilities holds every label; timing_ms is wall time per stage. warnings: on what contradicts or is irregular;
-    `strict` refuses to answer with any. remarks: on what is merely absent. wording is no part of the JSON object.
-    """
-
-    label: str
-    probability: float
-    probabilities: dict[str, float]
-    logit: float
-    threshold: float | None
-    windows: tuple[WindowScore, ...]
-    study: StudySummary
-    record: RecordSummary | None
-    model: ModelSummary
-    engine: EngineSummary
-    timing_ms: dict[str, float]
-    warnings: tuple[str, ...]
-    disclaimer: str
-    wording: Wording
-    findings: tuple[Finding, ...] = ()
-    remarks: tuple[str, ...] = ()
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Annotated[Literal[2], Field(description="Of this form of result.")] = SCHEMA_VERSION
+    created: Annotated[
+        AwareDatetime | None,
+        Field(description=f"When it was answered, UTC. Null in a deidentified result. {UNKNOWN}"),
+    ]
+    label: Annotated[str, Field(description="The answer; of independent labels, those that are present.")]
+    probability: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="Of the label; null where independent labels gave none or more than one."),
+    ]
+    probabilities: Annotated[dict[str, float], Field(description="Of every label, in the manifest's order.")]
+    positive: Annotated[
+        Positive | None, Field(description="Where two labels are told apart by a threshold: label 1, else null.")
+    ]
+    findings: Annotated[
+        tuple[Finding, ...], Field(description="Where labels are independent: each of them, else empty.")
+    ]
+    windows: Annotated[
+        tuple[Window, ...],
+        Field(
+            description="Of a volume, in order; each with the score of label, or where that is no single one of "
+            "independent labels, of the most probable."
+        ),
+    ]
+    study: Annotated[StudySummary, Field(description="What was read.")]
+    evidence: Annotated[
+        tuple[Evidence, ...] | None,
+        Field(
+            description="The images that it rests on, input by input in slice order, without slices that were "
+            f"interpolated; empty where the study does not consist of DICOM images. {UNKNOWN}"
+        ),
+    ]
+    record: Annotated[RecordSummary | None, Field(description="Null where the network reads no record or report.")]
+    labels: Annotated[dict[str, LabelCode] | None, Field(description=f"Label to its code. {UNKNOWN}")]
+    model: Annotated[ModelSummary, Field(description="Which bundle answered.")]
+    remarks: Annotated[tuple[str, ...], Field(description="On what is merely absent; --strict accepts these.")]
+    software: Annotated[Software | None, Field(description=f"The program that answered. {UNKNOWN}")]
+    engine: Annotated[EngineSummary, Field(description="What ran the network.")]
+    options: Annotated[
+        Options | None,
+        Field(description=f"The arguments of infer that the answer depends on, by their names in Python. {UNKNOWN}"),
+    ]
+    timing_ms: Annotated[
+        dict[str, float], Field(description="Stage to ms, by all threads together; total is wall time.")
+    ]
+    warnings: Annotated[
+        tuple[str, ...], Field(description="On what contradicts or is irregular; --strict refuses these.")
+    ]
+    disclaimer: Annotated[str, Field(description="What the answer is not for.")]
+    wording: SkipJsonSchema[Wording] = field(default=Wording("", (), windows=False), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and numbers, in the documented order of keys."""
+        """Plain dicts, lists, texts and numbers, in the documented order of keys."""
         fields = asdict(self)
         del fields["wording"]
-        fields["disclaimer"] = fields.pop("disclaimer")  # behind what there is to say of this answer
-        return {name: fields.pop(name) for name in _FIRST} | fields
+        if self.created is not None:
+            fields["created"] = in_utc(self.created)
+        return fields
 
     def to_json(self, *, indent: int | None = None) -> str:
         """RFC 8259 JSON; a non-finite number would be an error here, never a token."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, name: str = "result") -> Self:
+        """Read what `to_json` wrote, also in schema version 1; what that did not say is None.
+
+        Args:
+            name: how messages call it, usually its path.
+
+        Raises:
+            UsageError: not JSON, no such result, or of a later version.
+        """
+        data = text.encode(errors="replace") if isinstance(text, str) else text
+        document = parse_json(data, name=name, error=UsageError, max_bytes=MAX_JSON_BYTES)
+        version = document.get("schema_version") if isinstance(document, dict) else None
+        if isinstance(version, bool) or version not in (1, SCHEMA_VERSION):
+            told = "no version" if version is None else f"version {json.dumps(version)[:20]}"
+            newer = isinstance(version, int) and version > SCHEMA_VERSION
+            raise UsageError(
+                f"{name}: expected a result of schema version 1 or {SCHEMA_VERSION}, got {told}.",
+                UPDATE if newer else _CHECK,
+            )
+        if "wording" in document:
+            raise UsageError(f"{name}: no result: it has no field wording.", _CHECK)
+        try:
+            fields = from_version_1(document) if version == 1 else document
+            found = TypeAdapter(cls).validate_json(json.dumps(fields), strict=True)
+        except ValidationError as failure:
+            raise UsageError(f"{name}: no result: {describe_validation(failure)}.", _CHECK) from None
+        except (LookupError, TypeError, ValueError, AttributeError):
+            raise UsageError(
+                f"{name}: no result: a field of version 1 is missing or of another type.", _CHECK
+            ) from None
+        created = None if found.created is None else found.created.astimezone(UTC)
+        return replace(found, created=created, wording=_plain_wording(found))
+
+
+def _plain_wording(result: Result) -> Wording:
+    """A result in words, without what the network's decision would have said of it."""
+    sure = "" if result.probability is None else f"   {result.probability:.3f}"
+    shares = "   ".join(f"{label} {probability:.3f}" for label, probability in result.probabilities.items())
+    return Wording(f"{result.label}{sure}", (("probability", shares),), windows=len(result.windows) > 1)
+
+
+def in_utc(moment: datetime) -> str:
+    """A moment as results write it: 2026-11-30T09:08:48Z."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"

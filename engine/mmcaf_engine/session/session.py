@@ -85,8 +85,9 @@ class Session:
         return self._backend.infer(inputs, optional=optional)
 
     def describe(self) -> dict[str, Any]:
-        """Backend, precision, device, version, threads, kernels, fallback, tuned, cache, self_test, and so on.
+        """Backend, precision, device, runtime, version, threads, kernels, fallback, tuned, cache, self_test, and so on.
 
+        runtime: the package that computes; version: its version.
         self_test: "passed" is None where the session was opened without one; "errors" are those of each output, where
         they are known.
         cache_hit: whether an engine that an earlier process built was loaded; cache: what became of it, in words.
@@ -99,6 +100,7 @@ class Session:
         manifest, opening = self.bundle.manifest, self._opening
         return {
             **self._backend.describe(),
+            "runtime": self._backend.kind.package(),
             "precision": self.precision,
             "fallback": self.fallback,
             "tuned": self.choice.tuned,

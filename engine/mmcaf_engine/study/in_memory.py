@@ -82,6 +82,7 @@ class OpenVolume:
             images=read.images,
             body_part=read.body_part,
             remarks=read.remarks,
+            header=read.header,
         )
 
 

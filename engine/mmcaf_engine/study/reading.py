@@ -13,6 +13,7 @@ from .dicom.concatenation import unknown_last_parts
 from .dicom.header import read_patient
 from .dicom.pixels import PixelPlan, Receive, decode_slices, plan_slices, stream_slices
 from .dicom.repair import differing_copies, repair
+from .dicom.source_header import read_source_header
 from .geometry.arrangement import Geometry, arrange_slices
 from .geometry.policies import Duplicates, Gaps, Oblique, Policies, Tilt
 from .given import StudyFiles, open_files, study_name
@@ -129,6 +130,7 @@ class OpenSeries:
             warnings=notes.warnings,
             remarks=notes.remarks,
             images=self._images(),
+            header=read_source_header(self.chosen.frames[self.geometry.order[0]].instance),
             body_part=self.chosen.body_part,
         )
 

@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcaf_engine.manifest import Manifest
-from mmcaf_engine.result.aggregate import StudyScore
+from mmcaf_engine.result.aggregate import StudyScore, WindowScore
 from mmcaf_engine.result.decisions import Decision, Label, Method
 from mmcaf_engine.result.decisions.questions import Question, Questions
-from mmcaf_engine.result.result import WindowScore, Wording
+from mmcaf_engine.result.result import Wording
 
 
 @dataclass(frozen=True)
 class OrdinalDecision(Decision):
-    """One of several grades. Probability, also the windows', is that of the grade; logit is of the step to it.
+    """One of several grades. The logit of a window is that of the step to the study's grade.
 
     With "max" the answer is that of the window with the highest expected grade, with "mean" of the mean probabilities.
     """
@@ -56,11 +56,8 @@ class OrdinalDecision(Decision):
             verdict=self.labels[grade],
             probability=float(of_study[grade]),
             probabilities=tuple(map(float, of_study)),
-            logit=float(steps[step]),
             logits=tuple(map(float, steps)),
-            windows=tuple(
-                WindowScore(start, float(exact[at, step]), float(shares[at][grade])) for at, start in enumerate(starts)
-            ),
+            windows=tuple(WindowScore(float(exact[at, step]), float(shares[at][grade])) for at in range(len(starts))),
             deciding=deciding,
         )
 

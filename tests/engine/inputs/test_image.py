@@ -100,11 +100,11 @@ def test_answer_of_a_radiograph(make: Callable[[Path], Path], session: Session, 
     result = infer(make(tmp_path), session=session)
     # The window is over all values: centre 2048 and width 4096 map 0 to 0 and 4095 to 255 (PS3.3 C.11.2.1.2).
     logit = float(expected(by_hand(stored() / 4095 * 255))[0, 0])
-    assert result.logit == pytest.approx(logit, abs=1e-4)
+    assert result.positive.logit == pytest.approx(logit, abs=1e-4)
     assert result.label == ("bright" if logit >= 0 else "dark")
     assert result.windows == ()
     assert (result.study.modality, result.study.slices, result.study.spacing_mm) == ("DX", 1, (0.0, 0.143, 0.139))
-    (series,) = result.study.series
+    (series,) = result.study.selection
     assert (series.input, series.source) == ("image", result.study.uids["image"])
     assert result.warnings == ()
     assert {"read", "decode", "preprocess", "infer", "total"} <= result.timing_ms.keys()
@@ -117,7 +117,9 @@ def test_answer_of_a_picture(kind: str, session: Session, tmp_path: Path) -> Non
     path = tmp_path / f"image.{kind}"
     path.write_bytes(png(grey) if kind == "png" else imagecodecs.jpeg8_encode(grey, level=100))
     result = infer(path, session=session)
-    assert result.logit == pytest.approx(float(expected(by_hand(grey))[0, 0]), abs=1e-4 if kind == "png" else 0.02)
+    assert result.positive.logit == pytest.approx(
+        float(expected(by_hand(grey))[0, 0]), abs=1e-4 if kind == "png" else 0.02
+    )
     assert result.study.modality == kind.upper()
     assert result.study.uids == {}
     (warning,) = result.warnings
@@ -183,8 +185,8 @@ def test_patient_of_the_image_is_compared_with_the_record(tmp_path: Path) -> Non
     bundle = make_tiny_image(tmp_path / "both.mmcaf", table=True)
     with open_session(load_bundle(bundle), backend="onnxruntime") as session:
         assert infer(path, {"age": 63}, session=session).warnings == ()
-        assert infer(path, {"age": 63}, session=session).logit == pytest.approx(
-            infer(path, {"age": 64}, session=session).logit - 0.01, abs=1e-5
+        assert infer(path, {"age": 63}, session=session).positive.logit == pytest.approx(
+            infer(path, {"age": 64}, session=session).positive.logit - 0.01, abs=1e-5
         )
         with refused(RecordError, "patient_id", "PatientID", "(0010,0020)", option="allow_id_mismatch"):
             infer(path, {"age": 63, "patient_id": "another"}, session=session)
@@ -201,5 +203,5 @@ def test_a_network_that_reads_no_study(tmp_path: Path) -> None:
         with refused(UsageError, "tiny image", "study"):
             infer(write(radiograph(), tmp_path / "image"), record, session=session)
     for result in results:
-        assert result.logit == pytest.approx(0.5, abs=1e-6)
-        assert (result.study.modality, result.study.slices, result.study.series, result.windows) == ("", 0, (), ())
+        assert result.positive.logit == pytest.approx(0.5, abs=1e-6)
+        assert (result.study.modality, result.study.slices, result.study.selection, result.windows) == ("", 0, (), ())

@@ -30,19 +30,19 @@ def scored(*logits: Any, method: str = "max", threshold: float = 0.5) -> StudySc
 
 def test_max_takes_the_highest_window() -> None:
     score = scored(-1.0, 2.0, 0.5)
-    assert score.logit == 2.0 and score.probability == pytest.approx(1 / (1 + np.exp(-2)))
+    assert score.logits == (2.0,) and score.probability == pytest.approx(1 / (1 + np.exp(-2)))
     assert score.probabilities == pytest.approx((1 - score.probability, score.probability))
-    assert [window.start_slice for window in score.windows] == [0, 12, 24]
+    assert [window.logit for window in score.windows] == [-1.0, 2.0, 0.5]
     assert (score.label, score.deciding) == (1, 1)
 
 
 def test_mean_is_of_the_probabilities() -> None:
     score = scored(-1.0, 1.0, 0.0, method="mean")
-    assert score.probability == pytest.approx(0.5) and score.logit == pytest.approx(0.0, abs=1e-12)
+    assert score.probability == pytest.approx(0.5) and score.logits[0] == pytest.approx(0.0, abs=1e-12)
 
 
 def test_windows_that_tell_apart_only_in_the_logit() -> None:
-    assert scored(60.0, 80.0).logit == 80.0
+    assert scored(60.0, 80.0).logits == (80.0,)
 
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.5, 1), (0.6, 0)])
@@ -57,7 +57,7 @@ SHY, SURE = [0.2, 0.1, 0.0, 0.3, 0.0, 0.0, 0.0], [0.0, 4.0, 1.0, 0.0, 0.0, 0.0, 
 def test_of_several_labels_the_most_probable_is_said() -> None:
     score = scored(SURE)
     powers = np.exp(SURE)
-    assert score.label == 1 and score.logit == 4.0
+    assert score.label == 1 and score.logits[1] == score.windows[0].logit == 4.0
     assert score.probabilities == pytest.approx(tuple(powers / powers.sum()))
     assert score.probability == score.probabilities[1] == score.windows[0].probability
 

@@ -22,7 +22,7 @@ from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.errors import BackendError, BundleError
 from mmcaf_engine.evaluation.compare import StudyScores, agreement
 from mmcaf_engine.manifest import DEFAULT_ACCURACY_BOUNDS, Manifest
-from mmcaf_engine.result.aggregate import StudyScore, refuse_impossible
+from mmcaf_engine.result.aggregate import StudyScore, WindowScore, refuse_impossible
 from mmcaf_engine.result.decisions import (
     BinaryDecision,
     Decision,
@@ -35,7 +35,8 @@ from mmcaf_engine.result.decisions import (
     unregister,
 )
 from mmcaf_engine.result.decisions.questions import Questions
-from mmcaf_engine.result.result import WindowScore, Wording
+from mmcaf_engine.result.parts import Positive
+from mmcaf_engine.result.result import Wording
 from refusals import Fact, refused
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 from tiny_liver import tiny_liver_manifest
@@ -84,14 +85,15 @@ def test_binary(logits: NDArray[np.float32], method: Method, threshold: float) -
     if method == "mean":
         expected = math.fsum(map(sigmoid, column)) / len(column)
         logit = back(expected)
-    assert (score.probability, score.logit) == (expected, logit) == (score.probabilities[1], score.logits[0])
-    assert score.probabilities[0] == 1 - expected
+    assert score.positive == Positive("yes", expected, logit, threshold)
+    assert score.probabilities == (1 - expected, expected) and score.logits == (logit,)
     assert score.label == int(expected >= threshold) and score.verdict == ("no", "yes")[score.label]
+    assert score.probability == (expected if score.label else 1 - expected)
     assert column[score.deciding] == max(column) and column.index(max(column)) == score.deciding
-    assert [(window.start_slice, window.logit, window.probability) for window in score.windows] == [
-        (12 * at, value, sigmoid(value)) for at, value in enumerate(column)
+    assert [(window.logit, window.probability) for window in score.windows] == [
+        (value, sigmoid(value)) if score.label else (-value, 1 - sigmoid(value)) for value in column
     ]
-    assert score.threshold == threshold and score.findings == ()
+    assert score.findings == ()
 
 
 @BUSY
@@ -109,10 +111,9 @@ def test_multiclass(logits: NDArray[np.float32], method: Method) -> None:
     assert score.deciding == (int(np.argmax(shares[:, label])) if method == "mean" else surest)
     assert [window.probability for window in score.windows] == shares[:, label].tolist()
     assert [window.logit for window in score.windows] == exact[:, label].tolist()
-    assert score.logit == score.logits[label]
     if method == "max":
         assert score.logits == tuple(exact[surest].tolist())
-    assert score.threshold is None and score.findings == ()
+    assert score.positive is None and score.findings == ()
 
 
 @BUSY
@@ -132,9 +133,10 @@ def test_multilabel(logits: NDArray[np.float32], method: Method, data: st.DataOb
     assert [finding.present for finding in score.findings] == present
     names = [str(at) for at, there in enumerate(present) if there]
     assert score.verdict == (", ".join(names) or "none above its threshold")
-    most = expected.index(max(expected))
-    assert (score.label, score.probability, score.logit) == (most, expected[most], of_study[most])
-    assert score.threshold == thresholds[most]
+    most = expected.index(max(p for p, there in zip(expected, present, strict=True) if there or not any(present)))
+    assert score.positive is None and score.probabilities[score.label] == expected[most]
+    assert score.probability == (expected[most] if sum(present) == 1 else None)
+    most = score.label
     assert [window.logit for window in score.windows] == columns[most]
     assert columns[most][score.deciding] == max(columns[most])
 
@@ -468,10 +470,8 @@ class Months(Decision):
 
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
         value = float(logits.mean())
-        windows = tuple(
-            WindowScore(at, float(row[0]), float(row[0]) / 240) for at, row in zip(starts, logits, strict=True)
-        )
-        return StudyScore(0, f"{value:.1f} months", value / 240, (value / 240,), value, (value,), windows, deciding=0)
+        windows = tuple(WindowScore(float(row[0]), float(row[0]) / 240) for row in logits)
+        return StudyScore(0, f"{value:.1f} months", value / 240, (value / 240,), (value,), windows, deciding=0)
 
     def wording(self, score: StudyScore) -> Wording:
         return Wording(score.verdict, (), windows=False)
@@ -515,21 +515,25 @@ def test_a_predicted_value_is_compared_between_precisions() -> None:
     ("changes", "facts"),
     [
         ({"probability": float("nan")}, ()),
-        ({"logit": float("inf")}, ()),
+        ({"probability": 0.7}, ("[0.2, 0.8]",)),
+        ({"logits": (float("inf"),)}, ()),
+        ({"label": 2}, ("2 labels",)),
+        ({"label": -1}, ("2 labels",)),
         ({"probabilities": (2.5, -1.5)}, ("[2.5, -1.5]",)),
         ({"probabilities": (0.5,)}, ("[0.5]", "2 labels")),
         ({"verdict": "none\x1b[31m"}, ()),
         ({"deciding": 3}, ("window 4", 1)),
         ({"deciding": 1}, ("window 2", 1)),
         ({"deciding": -1}, ("window 0", 1)),
-        ({"windows": (WindowScore(0, 0.0, 0.5), WindowScore(0, 0.0, 0.5))}, (2, 1)),
+        ({"windows": (WindowScore(0.0, 0.5), WindowScore(0.0, 0.5))}, (2, 1)),
+        ({"windows": (WindowScore(float("nan"), 0.5),)}, ()),
     ],
     ids=lambda changes: next(iter(changes), "") if isinstance(changes, dict) else "",
 )
 def test_an_impossible_answer_is_refused_whoever_made_it(changes: dict[str, Any], facts: tuple[Fact, ...]) -> None:
-    window = WindowScore(0, 0.0, 0.5)
-    score = StudyScore(1, "loud", 0.5, (0.5, 0.5), 0.0, (0.0,), (window,), 0)
-    refuse_impossible(score, 2, 1, "The output decision x")
+    score = StudyScore(1, "loud", 0.8, (0.2, 0.8), (0.0,), (WindowScore(0.0, 0.8),), 0)
+    for probability in (0.8, None):
+        refuse_impossible(replace(score, probability=probability), 2, 1, "The output decision x")
     with refused(BackendError, "decision x", *facts):
         refuse_impossible(replace(score, **changes), 2, 1, "The output decision x")
 
@@ -540,7 +544,7 @@ class Short(Always):
     names = ("short",)
 
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
-        return StudyScore(0, "a", 1.0, (1.0,), 0.0, (0.0,), (WindowScore(0, 0.0, 1.0),), 0)
+        return StudyScore(0, "a", 1.0, (1.0,), (0.0,), (WindowScore(0.0, 1.0),), 0)
 
 
 def test_every_answer_is_looked_at_before_it_is_given() -> None:

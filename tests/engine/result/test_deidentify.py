@@ -1,14 +1,16 @@
-"""A result without anything of the patient: names of files and folders in every warning, features, NIfTI files."""
+"""A result without anything of the patient: names of files, UIDs, the record, dates, what somebody wrote."""
 
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mmcaf_engine.result.deidentify import HIDDEN, deidentify
-from mmcaf_engine.result.result import RecordSummary, Result
-from tiny_result import UID
+from mmcaf_engine.result.deidentify import HIDDEN, deidentify, pseudonym
+from mmcaf_engine.result.parts import Evidence, RecordSummary
+from mmcaf_engine.result.result import Result
+from tiny_result import OPTIONS, UID
 from tiny_result import tiny_result as result
 
 
@@ -37,14 +39,50 @@ def test_names_within_an_archive_are_hidden_without_their_folders(tmp_path: Path
     assert said(deidentify(result("jane.dcm: a gap"), tmp_path / "study.zip")) == {(f"{HIDDEN}: a gap",)}
 
 
-def test_of_a_record_no_feature_stays_and_of_the_rest_all() -> None:
+def test_of_the_record_and_the_time_nothing_stays_and_of_the_rest_all() -> None:
     whole = result()
     hidden = deidentify(whole)
-    assert hidden.record == RecordSummary({}, ("weight",), ())
-    assert replace(hidden, record=whole.record) == whole
+    assert hidden.created is None
+    assert hidden.record == RecordSummary({}, ("weight",), None, "matched", ())
+    assert hidden.study.uids == {"study": pseudonym(UID)}
+    assert hidden.evidence == (Evidence("image", "1.2.840.10008.5.1.4.1.1.2", pseudonym(f"{UID}.1"), None),)
+    changed = ("created", "record", "study", "evidence")
+    assert replace(hidden, **{name: getattr(whole, name) for name in changed}) == whole
+    assert replace(hidden.study, uids=whole.study.uids) == whole.study
 
 
-@pytest.mark.parametrize(("source", "shown"), [(UID, UID), ("1.nii.gz", HIDDEN), ("jane.nii", HIDDEN)])
-def test_a_series_keeps_its_uid_and_no_files_name(source: str, shown: str) -> None:
-    [series] = deidentify(result(sources=(source,))).study.series
+OTHER = pseudonym(UID)
+
+
+@pytest.mark.parametrize(
+    ("source", "shown"), [(UID, OTHER), ("1.nii.gz", HIDDEN), ("jane.nii", HIDDEN), ("", ""), ("3", "3")]
+)
+def test_a_series_has_another_uid_and_no_files_name(source: str, shown: str) -> None:
+    whole = result(sources=(source,))
+    options = replace(OPTIONS, series={"image": source}, row=7)
+    hidden = deidentify(replace(whole, options=options))
+    [series] = hidden.study.selection
     assert series.source == shown and series.chosen == "the only one"
+    assert hidden.options == replace(OPTIONS, series={"image": shown})
+
+
+def test_a_pseudonym_is_a_uid_that_is_always_the_same() -> None:
+    assert OTHER == pseudonym(UID) != pseudonym(f"{UID}.1")
+    assert re.fullmatch(r"2\.25\.[1-9][0-9]{1,38}", OTHER) and len(OTHER) <= 64
+
+
+def test_a_uid_within_a_sentence_is_replaced_and_other_numbers_stay() -> None:
+    said_of = f"series 1.2.840.10008.5.1, 2.5 mm, version 2026.4.1 of 3.11.7, {UID}"
+    [sentence] = deidentify(result(said_of)).warnings
+    assert sentence == said_of.replace("1.2.840.10008.5.1", pseudonym("1.2.840.10008.5.1"))
+
+
+@pytest.mark.parametrize(("part", "shown"), [("CHEST", "CHEST"), ("QUIXANO", None), (None, None)])
+def test_a_part_of_the_body_stays_where_it_is_a_term(part: str | None, shown: str | None) -> None:
+    whole = result()
+    assert deidentify(replace(whole, study=replace(whole.study, body_part=part))).study.body_part == shown
+
+
+def test_of_a_result_of_version_1_what_is_not_known_stays_so() -> None:
+    hidden = deidentify(replace(result(), record=None, evidence=None, options=None))
+    assert (hidden.record, hidden.evidence, hidden.options) == (None, None, None)

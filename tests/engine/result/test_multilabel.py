@@ -61,33 +61,36 @@ def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize(
-    ("shares", "said", "most_probable"),
+    ("shares", "said", "told", "alone"),
     [
-        ((0.9, 0.1, 0.2), "nodule", 0),
-        ((0.9, 0.31, 0.7), "nodule, effusion", 0),
-        ((0.6, 0.35, 0.85), "nodule, effusion, large heart", 2),
-        ((0.4, 0.29, 0.79), NONE_PRESENT, 2),
-        ((0.2, 0.2, 0.2), NONE_PRESENT, 0),
+        ((0.9, 0.1, 0.2), "nodule", 0, True),
+        ((0.1, 0.35, 0.79), "effusion", 1, True),
+        ((0.9, 0.31, 0.7), "nodule, effusion", 0, False),
+        ((0.6, 0.35, 0.85), "nodule, effusion, large heart", 2, False),
+        ((0.4, 0.29, 0.79), NONE_PRESENT, 2, False),
+        ((0.2, 0.2, 0.2), NONE_PRESENT, 0, False),
     ],
-    ids=["one", "two", "all", "none", "equal"],
+    ids=["one", "one-though-another-is-more-probable", "two", "all", "none", "equal"],
 )
-def test_what_is_present_is_said(shares: tuple[float, ...], said: str, most_probable: int) -> None:
+def test_what_is_present_is_said(shares: tuple[float, ...], said: str, told: int, alone: bool) -> None:
+    """With a probability where it is one label: that label's."""
     given = logits(shares)
     score = aggregate((0,), given, ONE)
-    assert score.verdict == said and score.label == most_probable
+    assert score.verdict == said and score.label == told
     np.testing.assert_allclose(score.probabilities, sigmoid(given)[0], rtol=1e-12)
     assert [finding.label for finding in score.findings] == list(LABELS)
     assert [finding.threshold for finding in score.findings] == list(THRESHOLDS)
     assert [finding.present for finding in score.findings] == [p >= t for p, t in zip(shares, THRESHOLDS, strict=True)]
-    assert score.probability == score.probabilities[most_probable]
-    assert score.logit == given[0, most_probable] and score.threshold == THRESHOLDS[most_probable]
+    assert score.probability == (score.probabilities[told] if alone else None)
+    assert (score.windows[0].logit, score.windows[0].probability) == (given[0, told], score.probabilities[told])
 
 
 @pytest.mark.parametrize(("share", "present"), [(0.5, True), (0.49, False)])
 def test_one_label_alone(share: float, present: bool) -> None:
     score = aggregate((0,), logits((share,)), ALONE)
     assert score.verdict == ("cancer" if present else NONE_PRESENT)
-    assert score.probability == score.probabilities[0] and score.findings[0].present is present
+    assert score.probability == (score.probabilities[0] if present else None)
+    assert score.findings[0].present is present and score.findings[0].probability == score.probabilities[0]
 
 
 def test_each_label_has_its_own_highest_window() -> None:
@@ -95,7 +98,6 @@ def test_each_label_has_its_own_highest_window() -> None:
     score = aggregate((0, 4), given, ONE)
     np.testing.assert_allclose(score.probabilities, sigmoid(given).max(axis=0), rtol=1e-12)
     assert score.label == 1 and score.deciding == 0
-    assert [window.start_slice for window in score.windows] == [0, 4]
     np.testing.assert_allclose([window.probability for window in score.windows], sigmoid(given)[:, 1], rtol=1e-12)
 
 

@@ -7,14 +7,17 @@ import pytest
 
 from tiny_result import tiny_result
 
-FIRST = ["schema_version", "label", "probability", "probabilities", "logit", "threshold", "findings"]
+KEYS = ["schema_version", "created", "label", "probability", "probabilities", "positive", "findings", "windows"]
+KEYS += ["study", "evidence", "record", "labels", "model", "remarks", "software", "engine", "options", "timing_ms"]
+KEYS += ["warnings", "disclaimer"]
 
 
-def test_what_was_answered_stands_first() -> None:
+def test_fields_stand_in_their_order() -> None:
     fields = tiny_result().to_dict()
-    assert list(fields)[: len(FIRST)] == FIRST and fields["schema_version"] == 1
-    assert "wording" not in fields and fields["windows"] == ({"start_slice": 0, "logit": 0.8, "probability": 0.7},)
-    assert list(json.loads(tiny_result().to_json())) == list(fields)
+    assert list(fields) == KEYS and fields["schema_version"] == 2
+    assert fields["windows"] == ({"start_slice": 0, "slices": 1, "logit": 0.8, "probability": 0.7},)
+    assert fields["created"] == "2026-11-30T09:08:48Z"
+    assert list(json.loads(tiny_result().to_json())) == KEYS
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -124,12 +124,12 @@ def test_every_form_gives_the_same_answer(
     logits = expected(seen)["logits"][0].astype(np.float64)
     powers = np.exp(logits - logits.max())
     assert list(result.probabilities.values()) == pytest.approx(list(powers / powers.sum()), abs=1e-5)
-    assert result.label == manifest.labels[int(logits.argmax())] and result.threshold is None
+    assert result.label == manifest.labels[int(logits.argmax())] and result.positive is None
     assert result.probability == result.probabilities[result.label]
-    assert result.logit == pytest.approx(logits.max(), abs=1e-5) == result.windows[0].logit
+    assert result.windows[0].logit == pytest.approx(logits.max(), abs=1e-5)
     assert result.record is None and result.warnings == ()
-    assert [entry.input for entry in result.study.series] == list(INPUTS)
-    assert {entry.slices for entry in result.study.series} == {SLICES}
+    assert [entry.input for entry in result.study.selection] == list(INPUTS)
+    assert {entry.slices for entry in result.study.selection} == {SLICES}
     for name in INPUTS:  # left, anterior, superior of the volume that was drawn, standardised
         drawn = liver.volumes[name].astype(np.float64)
         assert seen[name].mean() == pytest.approx(0, abs=1e-5) and seen[name].std() == pytest.approx(1, abs=1e-5)
@@ -140,10 +140,14 @@ def test_every_form_gives_the_same_answer(
 def test_says_what_was_chosen_and_why(sources: Path, bundle: Path) -> None:
     study = infer(sources / "dicom", bundle=bundle, backend="onnxruntime").to_dict()["study"]
     assert set(study["uids"]) == {"study", "frame_of_reference"}
-    assert [entry["chosen"] for entry in study["series"]] == ['the word "t2*"', "b-value 800", 'the word "arterial*"']
+    assert [entry["chosen"] for entry in study["selection"]] == [
+        'the word "t2*"',
+        "b-value 800",
+        'the word "arterial*"',
+    ]
     sent = [dcmread(sources / "dicom" / FOLDERS[name] / "slice-001.dcm").SeriesInstanceUID for name in INPUTS]
-    assert [entry["source"] for entry in study["series"]] == sent
-    files = infer(sources / "nifti", bundle=bundle, backend="onnxruntime").study.series
+    assert [entry["source"] for entry in study["selection"]] == sent
+    files = infer(sources / "nifti", bundle=bundle, backend="onnxruntime").study.selection
     assert [entry.source for entry in files] == ["t2.nii.gz", "dwi.nii.gz", "c_a.nii.gz"]
     assert {entry.chosen for entry in files} == {"the file of its name"}
 

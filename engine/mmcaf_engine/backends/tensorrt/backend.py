@@ -11,13 +11,13 @@ import numpy as np
 from ...errors import BackendError, Remedy, UsageError, program
 from ...machine.compute_capability import BF16_FROM, TURING
 from ...machine.gpu import Gpu, find_gpus, first_gpu
+from ...machine.installation import installed_version
 from ...manifest import Precision, TensorSpec
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail, Window
 from ..device_arrays import device_array, lies_on_device
 from ..inputs import Adopted, Input
 from ..node_time import NodeTime
-from ..registry import installed_version
 from ..remedies import SEE_WHAT_RUNS
 from .cuda import Cuda
 from .cuda_errors import CudaError, in_words

@@ -5,9 +5,8 @@ from functools import cache
 from ...errors import BackendError, Remedy
 from ...machine.compute_capability import OLDEST_TARGET, Target
 from ...machine.gpu import Gpu, first_gpu
-from ...machine.installation import install_command
+from ...machine.installation import install_command, installed_version
 from ..availability import Availability
-from ..registry import installed_version
 from .flavour import FLAVOURS, Flavour, find_flavour, install_flavour
 from .targets import supported_targets
 

@@ -15,8 +15,7 @@ from importlib import import_module
 from typing import Any, Literal, get_args
 
 from ...errors import BackendError, Remedy
-from ...machine.installation import install_packages
-from ..registry import installed_version
+from ...machine.installation import install_packages, installed_version
 
 FlavourName = Literal["tensorrt_rtx", "tensorrt"]
 FLAVOURS: tuple[FlavourName, ...] = get_args(FlavourName)

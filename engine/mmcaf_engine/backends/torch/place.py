@@ -10,8 +10,7 @@ from typing import Any
 from ...errors import Remedy, printable
 from ...machine.compute_capability import OLDEST_TARGET, Target
 from ...machine.gpu import OLDEST_CUDA, Gpu, first_gpu
-from ...machine.installation import install_packages
-from ..registry import installed_version
+from ...machine.installation import install_packages, installed_version
 
 _WHEELS = "https://download.pytorch.org/whl"
 """Where each release of PyTorch lies in a build for each CUDA version."""

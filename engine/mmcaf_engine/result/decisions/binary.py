@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary, Flips
 from ...manifest import Manifest
-from ..aggregate import StudyScore, logit_of, sigmoid
-from ..result import WindowScore, Wording
+from ..aggregate import StudyScore, WindowScore, logit_of, sigmoid
+from ..parts import Positive
+from ..result import Wording
 from .base import Decision, Label, Method
 from .questions import Question, Questions
 
@@ -20,8 +21,8 @@ from .questions import Question, Questions
 class BinaryDecision(Decision):
     """Two labels told apart: label 1 from a threshold on.
 
-    Probability and logit, also the windows', are those of label 1 whatever the verdict; arrays are of it alone, [S].
-    With "max" they are the highest window's, with "mean" of the mean probability.
+    What is decided on is the score of label 1: with "max" that of its highest window, with "mean" its mean probability.
+    Of that label alone are also arrays, [S].
     """
 
     names: ClassVar[tuple[str, ...]] = ("sigmoid",)
@@ -39,33 +40,32 @@ class BinaryDecision(Decision):
         return cls(manifest.labels, manifest.threshold, manifest.aggregation.method)
 
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
-        windows = tuple(
-            WindowScore(start, logit, sigmoid(logit))
-            for start, logit in zip(starts, map(float, logits[:, 0]), strict=True)
-        )
+        windows = [WindowScore(logit, sigmoid(logit)) for logit in map(float, logits[:, 0])]
         deciding = max(range(len(windows)), key=lambda at: windows[at].logit)
         probability, logit = windows[deciding].probability, windows[deciding].logit
         if self.method == "mean":
             probability = math.fsum(window.probability for window in windows) / len(windows)
             logit = logit_of(probability)
         label = int(probability >= self.threshold)
+        if label == 0:
+            windows = [WindowScore(-window.logit, 1.0 - window.probability) for window in windows]
+        probabilities = (1.0 - probability, probability)
         return StudyScore(
             label=label,
             verdict=self.labels[label],
-            probability=probability,
-            probabilities=(1.0 - probability, probability),
-            logit=logit,
+            probability=probabilities[label],
+            probabilities=probabilities,
             logits=(logit,),
-            windows=windows,
+            windows=tuple(windows),
             deciding=deciding,
-            threshold=self.threshold,
+            positive=Positive(self.labels[1], probability, logit, self.threshold),
         )
 
     def wording(self, score: StudyScore) -> Wording:
-        """The verdict with its threshold, both probabilities, and always the windows."""
+        """The verdict with its probability and label 1's threshold, both probabilities, and always the windows."""
         shares = zip(self.labels, score.probabilities, strict=True)
         return Wording(
-            f"{score.verdict}   (threshold {self.threshold:g})",
+            f"{score.verdict}   {score.probability:.3f}   ({self.labels[1]} from {self.threshold:g})",
             (("probability", "   ".join(f"{label} {probability:.3f}" for label, probability in shares)),),
             windows=True,
         )
@@ -77,8 +77,8 @@ class BinaryDecision(Decision):
     def arrays(self, scores: Sequence[StudyScore]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of label 1, [S]."""
         return (
-            np.array([score.probability for score in scores], np.float64),
-            np.array([score.logit for score in scores], np.float64),
+            np.array([score.probabilities[1] for score in scores], np.float64),
+            np.array([score.logits[0] for score in scores], np.float64),
         )
 
     def decided(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...manifest import Manifest
-from ..aggregate import StudyScore, softmax
-from ..result import WindowScore, Wording
+from ..aggregate import StudyScore, WindowScore, softmax
+from ..result import Wording
 from .base import Decision, Label, Method
 from .questions import Question, Questions
 
 
 @dataclass(frozen=True)
 class MulticlassDecision(Decision):
-    """One of several labels. Probability and logit, also the windows', are those of the label that is the answer.
+    """One of several labels: the most probable.
 
     With "max" the answer is that of the window that is surest of its own label, with "mean" of the mean probabilities.
     Between equal labels the first is taken.
@@ -50,19 +50,16 @@ class MulticlassDecision(Decision):
             verdict=self.labels[label],
             probability=float(of_study[label]),
             probabilities=tuple(map(float, of_study)),
-            logit=float(chosen[label]),
             logits=tuple(map(float, chosen)),
-            windows=tuple(
-                WindowScore(start, float(exact[at, label]), float(shares[at, label])) for at, start in enumerate(starts)
-            ),
+            windows=tuple(map(WindowScore, exact[:, label].tolist(), shares[:, label].tolist())),
             deciding=deciding,
         )
 
     def wording(self, score: StudyScore) -> Wording:
-        """The verdict, and all probabilities, the highest first."""
+        """The verdict with its probability, and all probabilities, the highest first."""
         shares = sorted(zip(self.labels, score.probabilities, strict=True), key=lambda share: -share[1])
         return Wording(
-            score.verdict,
+            f"{score.verdict}   {score.probability:.3f}",
             (("probability", "   ".join(f"{label} {probability:.3f}" for label, probability in shares)),),
             windows=len(score.windows) > 1,
         )

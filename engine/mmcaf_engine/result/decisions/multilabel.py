@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary
 from ...manifest import Manifest
-from ..aggregate import StudyScore, logit_of, sigmoid
-from ..result import Finding, WindowScore, Wording
+from ..aggregate import StudyScore, WindowScore, logit_of, sigmoid
+from ..parts import Finding
+from ..result import Wording
 from .base import Decision, Label, Method
 from .questions import Question, Questions
 
@@ -26,8 +27,9 @@ SEPARATOR, NOT_KNOWN = ";", "?"
 class MultilabelDecision(Decision):
     """Labels that are present or absent each by itself, from its own threshold on.
 
-    Probability, logit and threshold, also the windows', are those of the most probable label; between equal ones, of
-    the first. With "max" each label has its own highest window, with "mean" the mean probability.
+    The verdict names those that are present, and has a probability where that is one. Windows are of the most probable
+    of these or, if none is present, of all; between equal ones, of the first. With "max" each label has its own highest
+    window, with "mean" the mean probability.
     """
 
     names: ClassVar[tuple[str, ...]] = ("independent",)
@@ -58,19 +60,16 @@ class MultilabelDecision(Decision):
                 self.labels, probabilities, of_study, self.thresholds, strict=True
             )
         )
-        label = max(range(len(findings)), key=lambda at: findings[at].probability)
+        present = [at for at, finding in enumerate(findings) if finding.present]
+        label = max(present or range(len(findings)), key=lambda at: findings[at].probability)
         return StudyScore(
             label=label,
-            verdict=", ".join(finding.label for finding in findings if finding.present) or NONE_PRESENT,
-            probability=probabilities[label],
+            verdict=", ".join(self.labels[at] for at in present) or NONE_PRESENT,
+            probability=probabilities[label] if len(present) == 1 else None,
             probabilities=tuple(probabilities),
-            logit=of_study[label],
             logits=tuple(of_study),
-            windows=tuple(
-                WindowScore(start, float(exact[at, label]), of_windows[at][label]) for at, start in enumerate(starts)
-            ),
+            windows=tuple(WindowScore(float(exact[at, label]), of_windows[at][label]) for at in range(len(starts))),
             deciding=int(exact[:, label].argmax()),
-            threshold=self.thresholds[label],
             findings=findings,
         )
 

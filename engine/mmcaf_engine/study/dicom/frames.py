@@ -85,7 +85,8 @@ class Frame:
         tags = self.instance.tags
         frame = self.index + 1 if tags.text("NumberOfFrames") else None
         sop_class, uid = tags.label("SOPClassUID"), tags.label("SOPInstanceUID")
-        return SourceImage(sop_class, uid, frame)
+        at = self.position
+        return SourceImage(sop_class, uid, frame, None if at is None else (at[0], at[1], at[2]))
 
 
 def read_frames(instance: Instance) -> tuple[Frame, ...]:

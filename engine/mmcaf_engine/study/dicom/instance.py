@@ -1,6 +1,7 @@
 """One DICOM file: its transfer syntax, the header elements that matter here, and where its pixels lie."""
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import BinaryIO
@@ -213,10 +214,34 @@ def _beyond_file_meta(tag: BaseTag, vr: str | None, length: int) -> bool:
 
 
 def _header(stream: BinaryIO, syntax: UID, size: int) -> tuple[Dataset, PixelElement | None]:
-    # A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
-    known = syntax.is_transfer_syntax and not syntax.is_private
-    implicit, little = (syntax.is_implicit_VR, syntax.is_little_endian) if known else (False, True)
+    implicit, little = _encoding(syntax)
     return _elements(stream, implicit=implicit, little=little, size=size)
+
+
+def _encoding(syntax: UID) -> tuple[bool, bool]:
+    """Whether a data set is in implicit VR, and whether in little endian.
+
+    A transfer syntax unknown to pydicom is explicit little endian, as all since 1993 are (PS3.5 A.4).
+    """
+    known = syntax.is_transfer_syntax and not syntax.is_private
+    return (syntax.is_implicit_VR, syntax.is_little_endian) if known else (False, True)
+
+
+def read_elements(instance: Instance, tags: Sequence[int], end: int) -> Dataset:
+    """Further elements of a parsed file, as pydicom reads them; it raises what that does.
+
+    Args:
+        tags: which. end: tag at which reading stops.
+    """
+    with instance.source.open_header() as stream:
+        if not instance.legacy:
+            _file_meta(stream)
+        body = _inflated(stream, instance.name) if instance.syntax == DeflatedExplicitVRLittleEndian else stream
+        implicit, little = _encoding(instance.syntax)
+        wanted: list[BaseTag | int] = [*tags]
+        return read_dataset(
+            body, implicit, little, stop_when=lambda tag, vr, length: int(tag) >= end, specific_tags=wanted
+        )
 
 
 def _elements(stream: BinaryIO, *, implicit: bool, little: bool, size: int) -> tuple[Dataset, PixelElement | None]:

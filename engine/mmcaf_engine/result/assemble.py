@@ -1,0 +1,134 @@
+"""A result, put together from what each stage has left."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from .. import __version__
+from ..bundle.bundle import Bundle
+from ..inputs.prepare import Prepared
+from ..volume import SourceImage
+from .aggregate import StudyScore
+from .codes import label_codes
+from .parts import (
+    EngineSummary,
+    Evidence,
+    Options,
+    RecordSummary,
+    SelectedSeries,
+    Software,
+    StudySummary,
+    Window,
+)
+from .result import NOT_A_MEDICAL_DEVICE, WORD_PIECES, Result, Wording
+
+SOFTWARE = Software("mmcaf-infer", __version__)
+
+
+def assemble(
+    bundle: Bundle,
+    prepared: Prepared,
+    score: StudyScore,
+    wording: Wording,
+    *,
+    created: datetime,
+    engine: EngineSummary,
+    options: Options,
+    warnings: tuple[str, ...],
+    timing_ms: Mapping[str, float],
+) -> Result:
+    """The result of one study.
+
+    Args:
+        score: of its windows, as the bundle's decision has it, and `wording` in words.
+        engine: what ran them. options: what the answer depends on. warnings: all of them, in their order.
+    """
+    manifest = bundle.manifest
+    evidence, without = _evidence(prepared)
+    return Result(
+        created=created,
+        label=score.verdict,
+        probability=score.probability,
+        probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
+        positive=score.positive,
+        findings=score.findings,
+        windows=_windows(prepared, score),
+        study=_study(prepared),
+        evidence=evidence,
+        record=_record(prepared),
+        labels=label_codes(manifest),
+        model=bundle.summary,
+        remarks=(*prepared.remarks, *without, *bundle.origin.remarks),
+        software=SOFTWARE,
+        engine=engine,
+        options=options,
+        timing_ms=dict(timing_ms),
+        warnings=warnings,
+        disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
+        wording=wording,
+    )
+
+
+def _windows(prepared: Prepared, score: StudyScore) -> tuple[Window, ...]:
+    """Of an image, or without a study, none. The last one ends at the last slice."""
+    if not prepared.series:
+        return ()
+    slices = prepared.series[0].facts.slices
+    depth = slices - prepared.starts[-1]
+    return tuple(
+        Window(start, min(depth, slices - start), window.logit, window.probability)
+        for start, window in zip(prepared.starts, score.windows, strict=True)
+    )
+
+
+def _study(prepared: Prepared) -> StudySummary:
+    studied = prepared.studied
+    if not studied:
+        return StudySummary({}, "", None, 0, (0.0, 0.0, 0.0), (), ())
+    first = studied[0].facts
+    uids = {
+        key: uid for key, uid in first.uids.items() if all(entry.facts.uids.get(key) == uid for entry in studied[1:])
+    }
+    parts = {entry.facts.body_part for entry in studied}
+    selection = tuple(
+        SelectedSeries(entry.input, entry.source, entry.chosen, entry.facts.slices, entry.facts.spacing_mm)
+        for entry in studied
+    )
+    return StudySummary(
+        uids=uids,
+        modality=first.modality,
+        body_part=(parts.pop() or None) if len(parts) == 1 else None,
+        slices=first.slices,
+        spacing_mm=first.spacing_mm,
+        selection=selection,
+        warnings=prepared.study_warnings,
+    )
+
+
+def _evidence(prepared: Prepared) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
+    """The images that can be referred to, and a remark on inputs with slices that cannot."""
+    found, lacking = [], []
+    for entry in prepared.studied:
+        images = [image for image in entry.facts.images if image is not None]
+        named = [image for image in images if image.sop_class_uid and image.sop_instance_uid]
+        found += [_referred(entry.input, image) for image in named]
+        lacking += [] if named and len(named) == len(images) else [entry.input]
+    remark = f"{', '.join(lacking)}: not of DICOM images with a UID each; the result names no evidence of it."
+    return tuple(found), (remark,) if lacking else ()
+
+
+def _referred(name: str, image: SourceImage) -> Evidence:
+    return Evidence(name, image.sop_class_uid, image.sop_instance_uid, image.frame)
+
+
+def _record(prepared: Prepared) -> RecordSummary | None:
+    """What the network saw of record and report; None where it reads neither."""
+    clinical = prepared.clinical
+    record, text = clinical.record, clinical.text
+    if record is None and text is None:
+        return None
+    features = {} if record is None else record.features | record.cuts
+    missing = () if record is None else record.missing
+    if text is not None:
+        features = features | {WORD_PIECES: float(text.kept)}
+        missing = missing if text.kept else (*missing, "report")
+    return RecordSummary(features, missing, clinical.sha256, clinical.identity, clinical.warnings)

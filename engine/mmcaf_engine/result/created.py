@@ -1,0 +1,28 @@
+"""When an answer is made: now, or the moment that the caller fixes, so that the same answer can be written again."""
+
+from datetime import UTC, datetime
+
+from ..errors import Remedy, UsageError
+
+Moment = datetime | str
+"""A moment with its time zone; as a text in ISO 8601."""
+
+_EXAMPLE = Remedy("For example", option="created", value="2026-11-30T09:08:48Z")
+
+
+def creation_time(created: Moment | None) -> datetime:
+    """The moment in UTC; without one, now in whole seconds.
+
+    Raises:
+        UsageError: no moment, or one without a time zone.
+    """
+    if created is None:
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(created) if isinstance(created, str) else created
+        found = moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"created: expected a date and time in ISO 8601, got {created!s:.60}.", _EXAMPLE) from None
+    if moment.utcoffset() is None:
+        raise UsageError(f"created: {created!s:.60} has no time zone; UTC, or an offset from it, is needed.", _EXAMPLE)
+    return found
