@@ -105,7 +105,7 @@ def infer(
         bool, typer.Option("--allow-id-mismatch", help="Accept a record whose patient id differs from the study's.")
     ] = False,
     without_patient: Annotated[
-        bool, typer.Option("--deidentify", help="Leave nothing of the patient in the answer but UIDs.")
+        bool, typer.Option("--deidentify", help="Leave nothing of the patient in the answer; UIDs become others.")
     ] = False,
 ) -> None:
     """Answer one study with a multimodal fusion network."""

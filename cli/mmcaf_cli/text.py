@@ -19,7 +19,7 @@ def render(result: Result) -> str:
         f"  study         {_study(result)}",
         *_series(result),
         f"  record        {_record(result)}",
-        f"  model         {result.model.name}, bundle {result.model.bundle_sha256[:12]}{_signed(result)}",
+        f"  model         {_model(result)}",
         f"  engine        {engine.backend} {engine.precision} on {engine.device}, {total:.2f} s in all",
     ]
     lines += [f"  precision     {_cost(engine.precision, engine.accuracy)}"] if engine.accuracy else []
@@ -29,9 +29,11 @@ def render(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _signed(result: Result) -> str:
-    signer = result.model.signed_by
-    return "" if signer is None else f", signed by {signer['name']}"
+def _model(result: Result) -> str:
+    model, signer = result.model, result.model.signed_by
+    version = "" if model.version is None else f" {model.version}"
+    signed = "" if signer is None else f", signed by {signer['name']}"
+    return f"{model.name}{version}, bundle {model.bundle_sha256[:12]}{signed}"
 
 
 def _study(result: Result) -> str:

@@ -17,6 +17,7 @@ _HOMES = {
     "infer": "pipeline",
     "Answerer": "pipeline",
     "Answer": "result.answer",
+    "SourceImages": "result.answer",
     "Volume": "volume",
     "Study": "volume",
     "CancelToken": "cancel",

@@ -380,6 +380,16 @@ def test_wrong_options(
     assert outcome.code == code and outcome.out == "" and "Traceback" not in outcome.err, outcome.err
 
 
+def test_when_it_was_made_can_be_fixed(run: Command, series: Path, record: Path, tiny_bundle: Path) -> None:
+    """Two runs are then the same but for their times."""
+    call = ("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--json", "--created")
+    first, second = (json.loads(run(*call, "2026-11-30T10:08:48+01:00").out) for _ in range(2))
+    assert first.pop("timing_ms").keys() == second.pop("timing_ms").keys() and first == second
+    assert first["created"] == "2026-11-30T09:08:48Z"
+    run(*call, "yesterday").refused(2, "created", "yesterday", "--created=2026-11-30T09:08:48Z")
+    run(*call, "2026-11-30T09:08:48").refused(2, "time zone", "--created=2026-11-30T09:08:48Z")
+
+
 def test_deidentify_leaves_no_name(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     """A folder and a file named after the patient, remarks that quote both, features of the record."""
     folder = own_series.rename(tmp_path / "DOE_JANE")

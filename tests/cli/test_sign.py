@@ -403,6 +403,6 @@ def test_an_answer_says_who_signed(
     assert ", signed by our lab" in text and signed["remarks"] == document["remarks"]
     [warning] = [one for one in signed["warnings"] if one not in document["warnings"]]
     assert "release 2" in warning and warning in text
-    for changing in ("model", "warnings", "timing_ms"):
+    for changing in ("created", "model", "warnings", "timing_ms"):
         del document[changing], signed[changing]
     assert signed == document

@@ -480,4 +480,4 @@ def test_a_closed_stdout_lends_its_number_to_no_file(tmp_path: Path) -> None:
         [sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, check=False, preexec_fn=lambda: os.close(1)
     )
     assert done.returncode == 2 and "standard output: closed" in done.stderr, done.stderr
-    assert "name" in json.loads(file.read_text())
+    assert "manifest" in json.loads(file.read_text())

@@ -32,6 +32,13 @@ def test_the_three_highest_windows_are_named_by_their_slices_counted_from_one() 
     assert line(replace(old, windows=(replace(old.windows[0], slices=None),)), "slices") == "from 1 (0.500), of 12"
 
 
+def test_the_model_is_named_with_its_version() -> None:
+    whole = several(0.5)
+    assert line(whole, "model") == "tiny, bundle 000000000000"
+    named = replace(whole.model, version="1.4", signed_by={"name": "our lab", "key": "1"})
+    assert line(replace(whole, model=named), "model") == "tiny 1.4, bundle 000000000000, signed by our lab"
+
+
 def test_the_time_is_in_seconds() -> None:
     assert line(several(0.5), "engine") == "openvino fp32 on CPU, 1.23 s in all"
 

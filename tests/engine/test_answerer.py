@@ -70,6 +70,34 @@ def test_what_an_answer_keeps(answerer: Answerer, tmp_path: Path) -> None:
     assert answer.bundle.sha256 == answer.result.model.bundle_sha256
 
 
+def test_an_answer_keeps_the_pixels_once_as_the_network_saw_them(answerer: Answerer, tmp_path: Path) -> None:
+    """Whatever it was read from: no array but the slices of the windows, the table's row and the outputs."""
+    for study in (save(ct_series(HU), tmp_path / "study"), ct_series(HU), volume(HU)):
+        answer = answerer.answer(study, RECORD)
+        found = {id(array): array for array in arrays_of(answer)}
+        (series,) = answer.prepared.series
+        small = sum(array.nbytes for array in answer.outputs.values())
+        assert sum(array.nbytes for array in found.values()) <= series.windows.slices.nbytes + small
+        assert {array.dtype for array in found.values()} == {np.dtype(np.float32)}
+
+
+def arrays_of(value: Any, seen: set[int] | None = None) -> list[NDArray[Any]]:
+    """Every array that a value leads to and that owns its memory, but those of the bundle."""
+    seen = set() if seen is None else seen
+    if id(value) in seen or type(value).__name__ == "Bundle":
+        return []
+    seen.add(id(value))
+    if isinstance(value, np.ndarray):
+        return [value] if value.base is None else arrays_of(value.base, seen)
+    if isinstance(value, dict):
+        parts: Any = value.values()
+    elif isinstance(value, list | tuple):
+        parts = value
+    else:
+        parts = vars(value).values() if hasattr(value, "__dict__") else ()
+    return [found for part in parts for found in arrays_of(part, seen)]
+
+
 def test_source_images_of_frames_and_of_slices_that_were_interpolated(answerer: Answerer, tmp_path: Path) -> None:
     multiframe = enhanced_ct(HU)
     answer = answerer.answer(save([multiframe], tmp_path / "frames"), RECORD)

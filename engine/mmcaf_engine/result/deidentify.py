@@ -11,11 +11,15 @@ from ..study.dicom.examined import PARTS
 from .parts import Evidence, Options, RecordSummary, StudySummary
 from .result import Result
 
-HIDDEN = "[file]"
+HIDDEN, CUT = "[file]", "[header]"
 
 _UID = re.compile(r"\d+(?:\.\d+)+")
 _WITHIN = re.compile(r"(?<![\w.])\d+(?:\.\d+){4,}(?![\w.])")
 """A UID within a sentence; a number, a date or a version has fewer dots."""
+_ELEMENT = re.compile(r"(\([0-9A-F]{4},[0-9A-F]{4}\) \w+) .*", re.DOTALL)
+"""An element of the header, and what a sentence says of it, which may quote it."""
+_OTHERS = re.compile(r"(; left out)\b.*", re.DOTALL)
+"""Other series of the study, each with what tells it apart."""
 
 
 def deidentify(result: Result, *sources: str | Path) -> Result:
@@ -28,6 +32,7 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
     - A part of the body stays where it is a term of DICOM, and not what somebody wrote there.
     - Names of files and folders, which are often named after patients, become [file] wherever a sentence, the selection
       or an option has one.
+    - A sentence ends where it would say what stands in an element of the header, or list other series: [header].
 
     Args:
         result: the answer.
@@ -59,6 +64,8 @@ def pseudonym(uid: str) -> str:
 def _without(sentence: str, names: Iterable[str]) -> str:
     for name in names:
         sentence = sentence.replace(name, HIDDEN)
+    for quoting in (_ELEMENT, _OTHERS):
+        sentence = quoting.sub(rf"\1 {CUT}", sentence)
     return _WITHIN.sub(lambda found: pseudonym(found[0]), sentence)
 
 

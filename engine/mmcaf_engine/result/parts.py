@@ -148,7 +148,7 @@ class Software(Part):
 class EngineSummary(Part):
     """What ran the network."""
 
-    backend: Annotated[str, Field(description="By the name that --backend takes.")]
+    backend: Annotated[str, Field(description="By its name.")]
     precision: Annotated[Precision, Field(description="Of the network that ran.")]
     device: Annotated[str, Field(description="CPU, or what the GPU is called.")]
     runtime: Annotated[str | None, Field(description=f"The package that computed. {UNKNOWN}")]

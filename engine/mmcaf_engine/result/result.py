@@ -91,7 +91,7 @@ class Result(Part):
     record: Annotated[RecordSummary | None, Field(description="Null where the network reads no record or report.")]
     labels: Annotated[dict[str, LabelCode] | None, Field(description=f"Label to its code. {UNKNOWN}")]
     model: Annotated[ModelSummary, Field(description="Which bundle answered.")]
-    remarks: Annotated[tuple[str, ...], Field(description="On what is merely absent; --strict accepts these.")]
+    remarks: Annotated[tuple[str, ...], Field(description="On what is merely absent; strict accepts these.")]
     software: Annotated[Software | None, Field(description=f"The program that answered. {UNKNOWN}")]
     engine: Annotated[EngineSummary, Field(description="What ran the network.")]
     options: Annotated[
@@ -102,7 +102,7 @@ class Result(Part):
         dict[str, float], Field(description="Stage to ms, by all threads together; total is wall time.")
     ]
     warnings: Annotated[
-        tuple[str, ...], Field(description="On what contradicts or is irregular; --strict refuses these.")
+        tuple[str, ...], Field(description="On what contradicts or is irregular; strict refuses these.")
     ]
     disclaimer: Annotated[str, Field(description="What the answer is not for.")]
     wording: SkipJsonSchema[Wording] = field(default=Wording("", (), windows=False), repr=False, compare=False)

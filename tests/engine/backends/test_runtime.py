@@ -44,3 +44,11 @@ def test_what_is_another_packages_is_called_so() -> None:
     assert called("acme", "acme-runtime 2.1") == "Backend acme of the package acme-runtime 2.1"
     assert called("openvino", "") == "Backend openvino"
     assert Absent.code() == ""
+
+
+def test_the_package_that_computes_is_the_first_that_is_installed() -> None:
+    class Several(Runtime):
+        name = "several"
+        packages = ("nowhere", "numpy", "pydicom")
+
+    assert (Several.package(), Absent.package(), Failing.package()) == ("numpy", "nowhere", "failing")

@@ -63,7 +63,7 @@ def test_as_a_dict(tiny_bundle: Path) -> None:
     bundle = load_bundle(tiny_bundle)
     document = verify_bundle(bundle).to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
-    assert document["model"] == {"name": "tiny", "bundle_sha256": bundle.sha256, "signed_by": None}
+    assert document["model"] == bundle.summary.to_dict()
     assert document["files"] == len(bundle.manifest.files) and document["raw_case"] is None
     assert all(set(one) == FIELDS for one in document["self_tests"])
     passed = [one for one in document["self_tests"] if one["passed"]]

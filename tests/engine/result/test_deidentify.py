@@ -77,6 +77,23 @@ def test_a_uid_within_a_sentence_is_replaced_and_other_numbers_stay() -> None:
     assert sentence == said_of.replace("1.2.840.10008.5.1", pseudonym("1.2.840.10008.5.1"))
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("a: (0018,0015) BodyPartExamined is DOE, which", "a: (0018,0015) BodyPartExamined [header]"),
+        ("the study has no PatientID (0010,0020); so", "the study has no PatientID (0010,0020); so"),
+        (
+            "read series 3, CT, 1 slice; left out series 5, DOE (oblique)",
+            "read series 3, CT, 1 slice; left out [header]",
+        ),
+        ("4 of 9 word pieces were left out", "4 of 9 word pieces were left out"),
+    ],
+    ids=["element", "no-value", "others", "words"],
+)
+def test_a_sentence_does_not_say_what_stands_in_the_header(given: str, shown: str) -> None:
+    assert said(deidentify(result(given))) == {(shown,)}
+
+
 @pytest.mark.parametrize(("part", "shown"), [("CHEST", "CHEST"), ("QUIXANO", None), (None, None)])
 def test_a_part_of_the_body_stays_where_it_is_a_term(part: str | None, shown: str | None) -> None:
     whole = result()

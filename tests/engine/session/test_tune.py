@@ -174,7 +174,7 @@ def test_as_a_dict(several: Bundle, set_times: SetTimes) -> None:
     document = tuned.to_dict()
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["choice"] == {"backend": "openvino", "precision": "int8"} and document["runs"] == 2
-    assert document["model"] == {"name": "tiny", "bundle_sha256": several.sha256, "signed_by": None}
+    assert document["model"] == several.summary.to_dict()
     assert {len(one) for one in document["candidates"]} == {6}
 
 
@@ -314,7 +314,7 @@ def test_times_count_only_for_what_they_were_measured_with(
         case "threads":
             threads = 2
         case "runtime":
-            monkeypatch.setattr("mmcaf_engine.backends.registry.version", lambda name: "99.0")
+            monkeypatch.setattr("mmcaf_engine.backends.registry.installed_version", lambda name: "99.0")
         case "processor":
             monkeypatch.setattr("mmcaf_engine.session.timings.processor", lambda: Processor("other", ("avx",)))
         case "gpu":

@@ -10,6 +10,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.tag import BaseTag
 
+from ...timing import span
 from ...volume import SourceHeader
 from .instance import Instance, read_elements
 
@@ -47,6 +48,11 @@ _UTF_8 = "ISO_IR 192"
 
 def read_source_header(instance: Instance) -> SourceHeader | None:
     """The elements above, as far as they can be read; None of a file that is gone or damaged by now."""
+    with span("read"):
+        return _taken_over(instance)
+
+
+def _taken_over(instance: Instance) -> SourceHeader | None:
     try:
         header = read_elements(instance, _TAGS, _END)
     except Exception:  # whatever pydicom makes of a file; its pixels are read by others, who say so

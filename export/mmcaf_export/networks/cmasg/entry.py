@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmcaf_engine.manifest import ImageSpec, TensorSpec, TextSpec
+from mmcaf_engine.manifest import Code, ImageSpec, TensorSpec, TextSpec
 
 from ..entry import NetworkEntry
 from .config import CELL, CmasgConfig
@@ -21,6 +21,12 @@ BUCKETS = (32, 64, 96)
 """Below the longest: BERT's work grows with the length, and half of all chest reports fit the second."""
 
 DEIDENTIFIED = "XXXX"
+LABEL_CODES = {
+    "normal": Code(scheme="SCT", value="408573005", meaning="Imaging result normal"),
+    "abnormal": Code(scheme="SCT", value="408574004", meaning="Imaging result abnormal"),
+}
+"""The labels of two classes in the order of the classes, each with its code in SNOMED CT."""
+
 _WORD = 5  # word pieces of the example text start here; those before it are markers in small vocabularies too
 
 
@@ -109,6 +115,9 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
                 fields=("findings", "impression"),
             ).model_dump(mode="json"),
             "labels": _labels(config.classes),
+            "label_codes": {label: code.model_dump(mode="json") for label, code in LABEL_CODES.items()}
+            if config.classes == len(LABEL_CODES)
+            else {},
             "activation": "softmax",
             "aggregation": {"method": "mean"},
             "licence": "not stated; that of the checkpoint applies",
@@ -121,11 +130,13 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
         document = self.manifest(config)
         if "labels" in metadata:
             document["labels"] = _read_labels(metadata["labels"], config.classes)
+            known = document["label_codes"]
+            document["label_codes"] = {label: known[label] for label in document["labels"] if label in known}
         return document
 
 
 def _labels(classes: int) -> list[str]:
-    return ["normal", "abnormal"] if classes == 2 else [f"class {number}" for number in range(classes)]
+    return list(LABEL_CODES) if classes == len(LABEL_CODES) else [f"class {number}" for number in range(classes)]
 
 
 def _read_labels(text: str, classes: int) -> list[str]:

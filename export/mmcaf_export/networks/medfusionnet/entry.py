@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmcaf_engine.manifest import ImageSpec, TensorSpec, TextSpec
+from mmcaf_engine.manifest import Code, ImageSpec, TensorSpec, TextSpec
 
 from ..bert import BertConfig, bert_config, bert_names
 from ..entry import NetworkEntry, whole_number
@@ -21,6 +21,17 @@ from .table import table_of_raw_values, table_of_selection
 
 DOI = "10.1038/s43856-025-01334-3"
 """Of the publication; other networks bear the same name."""
+
+LABEL_CODES = {
+    "Cardiomegaly": Code(scheme="SCT", value="287272002", meaning="Cardiomegaly"),
+    "Effusion": Code(scheme="SCT", value="60046008", meaning="Pleural effusion"),
+    "Mass": Code(scheme="SCT", value="4147007", meaning="Mass"),
+    "Nodule": Code(scheme="SCT", value="27925004", meaning="Nodule"),
+    "Pneumothorax": Code(scheme="SCT", value="36118008", meaning="Pneumothorax"),
+    "Edema": Code(scheme="SCT", value="19242006", meaning="Pulmonary edema"),
+    "Fibrosis": Code(scheme="SCT", value="112674009", meaning="Fibrosis"),
+}
+"""Labels of chest radiographs in SNOMED CT, as far as PS3.16 has a code for what they mean."""
 
 _HEAD = ("fusion.weight", "head.hidden.weight", "head.output.weight")
 _STEM = "image_encoder.features.conv0.weight"
@@ -160,6 +171,9 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
             "description": f"Findings, each with its own probability, from {config.modalities.replace('+', ', ')}. "
             f"DOI {DOI}.",
             "labels": list(side_car.labels),
+            "label_codes": {
+                label: LABEL_CODES[label].model_dump(mode="json") for label in side_car.labels if label in LABEL_CODES
+            },
             "activation": "independent",
             "thresholds": list(side_car.thresholds),
             "aggregation": {"method": "mean"},
