@@ -6,7 +6,7 @@ from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.errors import UsageError
 from mmcaf_engine.manifest import CategoryField, TableSpec, TextSpec
-from mmcaf_engine.outputs import Output, check_writable, write_all
+from mmcaf_engine.outputs import Output, write_all
 from mmcaf_engine.record.template import record_schema, record_template
 
 from .console import answer, to_json
@@ -27,7 +27,7 @@ def record_template_command(path: Path | None, output: Path, report: Report) -> 
         return
     documents = {output: record, schema: record_schema(spec, text, bundle.manifest.name)}
     outputs = [Output("output", file) for file in documents]
-    check_writable(outputs, inputs=[bundle.folder, bundle.archive], force=report.force)
+    report.check(*outputs, inputs=[bundle.folder, bundle.archive])
     texts = [to_json(document) + "\n" for document in documents.values()]
     write_all(list(zip(outputs, texts, strict=True)), force=report.force)
     fields = _fields(spec, text)

@@ -79,7 +79,8 @@ def refuse_stdout(output: Output) -> None:
     """
     if output.path == DASH:
         raise UsageError(
-            f"--{output.option} -: this cannot be printed.", Remedy("Name a file or folder", option=output.option)
+            f"--{output.option.replace('_', '-')} -: this cannot be printed.",
+            Remedy("Name a file or folder", option=output.option),
         )
 
 
@@ -125,12 +126,11 @@ def png(option: str, file: Path) -> Output:
 
 
 def _read_by_settings() -> list[Path]:
-    """What a command reads without being told: the configuration, and the bundle that it or the environment names."""
+    """What a command reads without being told: settings, trusted keys, and the bundle that the settings name."""
     from mmcaf_engine.bundle.default import default_bundle
-    from mmcaf_engine.settings import read_settings
+    from mmcaf_engine.settings import own_files
 
     try:
-        read = [read_settings().config, default_bundle().path]
-    except MmcafError:  # Whatever needs them says so.
-        return []
-    return [path for path in read if path is not None]
+        return [*own_files(), default_bundle().path]
+    except MmcafError:  # Whatever needs the settings says so.
+        return own_files()

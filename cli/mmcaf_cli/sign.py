@@ -36,7 +36,7 @@ def sign_command(bundle: Path, key: Path, password: Path | None, report: Report)
 
 def new_key_command(file: Path, password: Path | None, open_: bool, report: Report) -> None:
     """Make a key, and say where its halves lie."""
-    key_outputs(file)
+    report.check(*key_outputs(file), inputs=[password])
     made = new_key(file, None if open_ else _new_password(password))
     public = file.with_suffix(".pub")
     lines = [

@@ -30,6 +30,7 @@ from .result.result import Result
 from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
+from .settings import own_files
 from .study import Duplicates, Gaps, Oblique, Series, StudySource, Tilt
 from .study.selection.inputs import choices
 from .timing import Stopwatch, span
@@ -221,7 +222,9 @@ class Answerer:
         created = creation_time(options.get("created"))
         if heatmap is not None:
             check_heatmap(manifest, over)
-            read = [path for path in (study, record, options.get("report")) if isinstance(path, str | Path)]
+            given = (study, record, options.get("report"), *_named_files(options.get("series")))
+            given = (*given, self.bundle.folder, self.bundle.archive, *own_files())
+            read = [path for path in given if isinstance(path, str | Path)]
             check_writable([Output("heatmap", Path(heatmap))], inputs=read, force=True)
         if record is None and not manifest.modalities and isinstance(study, str | Path | Mapping):
             study, record = None, study
@@ -288,6 +291,15 @@ class Answerer:
         if session.degraded:
             warnings.append(f"{session.backend} is slower than it should be on {session.device}: {session.degraded}.")
         return (*warnings, *prepared.study_warnings, *prepared.record_warnings)
+
+
+def _named_files(series: Series | None) -> list[str]:
+    """What `AnswerOptions.series` may name as paths."""
+    if series is None or isinstance(series, str):
+        values = [series] if series else []
+    else:
+        values = list(series.values() if isinstance(series, Mapping) else series)
+    return [str(value).partition("=")[2] or str(value) for value in values]
 
 
 def _checked(options: AnswerOptions) -> AnswerOptions:

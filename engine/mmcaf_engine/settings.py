@@ -18,6 +18,9 @@ SWITCHES = ("require_signature", "allow_older_release")
 KEYS = ("bundle", "cache", "cache_limit", "open_timeout", *SWITCHES)
 """What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and so on come before it."""
 
+STORE_NAME = "trusted.json"
+"""The file of the trust store, beside config.toml."""
+
 DEFAULT_CACHE_LIMIT = 8192 * 2**20
 DEFAULT_OPEN_TIMEOUT = 60
 
@@ -148,6 +151,12 @@ def config_file() -> Path | None:
     else:
         base = _folder("XDG_CONFIG_HOME", ".config")
     return None if base is None else base / "mmcaf-infer" / CONFIG_NAME
+
+
+def own_files() -> list[Path]:
+    """What steers this program, there or not: config.toml, and the store of trusted keys beside it."""
+    file = config_file()
+    return [] if file is None else [file, file.with_name(STORE_NAME)]
 
 
 def _default_cache() -> Path | None:

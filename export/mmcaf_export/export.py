@@ -89,6 +89,7 @@ def _export(
     config = configure(config, config_settings)
     source, matched = _fill(entry, config, checkpoint)
     manifest, checked, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
+    check_output(place.path, inputs=[vocabulary], force=force)
 
     with scratch_beside(place) as scratch:
         folder = scratch / "bundle"

@@ -227,6 +227,16 @@ def test_a_program_that_was_frozen_says_that_it_opens_at_once(
     assert "tiny in onnxruntime fp32 is opened in this process" in caplog.text
 
 
+def test_where_no_process_can_be_started_it_says_that_it_opens_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a user who may not run the Python that root has installed, or has no processes left."""
+    bundle = load_bundle(make_tiny_bundle(tmp_path / "tiny.mmcaf"))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "tiny.mmcaf" / "manifest.json"))
+    open_session(bundle, backend="onnxruntime", open_timeout=60).close()
+    assert "tiny in onnxruntime fp32 is opened in this process" in caplog.text and "Permission denied" in caplog.text
+
+
 def test_infer_takes_it_too(study: Path, tmp_path: Path, stand_in: Any) -> None:
     stand_in("raise SystemExit(3)")
     with refused(BackendError, "exit code 3"):

@@ -67,12 +67,18 @@ def test_more_files_than_any_bundle_has(tiny_bundle: Path) -> None:
         load_bundle(tiny_bundle)
 
 
-def test_two_names_that_are_one_file_where_case_does_not_count(tiny_bundle: Path) -> None:
+@pytest.mark.parametrize(
+    "names", [("Model.ONNX",), ("caf\u00e9", "cafe\u0301"), ("\u1e69", "S\u0307\u0323")], ids=ascii
+)
+def test_two_names_that_are_one_file_on_some_systems(tiny_bundle: Path, names: tuple[str, ...]) -> None:
+    """Where case does not count, or an accent is a character of its own."""
     manifest = tiny_bundle / "manifest.json"
     document = json.loads(manifest.read_text())
-    document["files"]["Model.ONNX"] = document["files"]["model.onnx"]
+    for name in names:
+        document["files"][name] = document["files"]["model.onnx"]
+        (tiny_bundle / name).write_bytes((tiny_bundle / "model.onnx").read_bytes())
     manifest.write_text(json.dumps(document))
-    with refused(BundleError, "files"):
+    with refused(BundleError, "files", "alone"):
         load_bundle(tiny_bundle)
 
 
@@ -267,6 +273,25 @@ def test_a_zip_whose_directory_says_otherwise(tiny_bundle: Path, tmp_path: Path,
     archive.write_bytes(data)
     with refused(BundleError, "garbled.zip"):
         load_bundle(archive)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    "names",
+    [("manifest.json",), ("MANIFEST.json",), ("model.onnx",), ("notes", "notes"), ("caf\u00e9", "cafe\u0301")],
+    ids=ascii,
+)
+def test_a_zip_with_two_members_of_one_name(tiny_bundle: Path, tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Which of them counts, each program that unpacks it decides for itself; so does each file system."""
+    for at, first in enumerate((True, False)):
+        archive = tmp_path / f"two{at}.zip"
+        sound = [(file.name, file.read_bytes()) for file in tiny_bundle.iterdir()]
+        added = [(name, b"{}") for name in names]
+        with zipfile.ZipFile(archive, "w") as output:
+            for name, data in [*added, *sound] if first else [*sound, *added]:
+                output.writestr(name, data)
+        with refused(BundleError, archive.name, "2 members"):
+            load_bundle(archive)
 
 
 def test_a_zip_of_very_many_members(tiny_bundle: Path, tmp_path: Path) -> None:

@@ -237,3 +237,67 @@ def test_what_the_settings_name_is_an_input_too(
     assert outcome.code == 2
     check_facts(outcome.error(), str(file), "input")
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["config.toml", "trusted.json"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_output_replaces_settings_or_trusted_keys(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    """Who can have them replaced decides whose bundles are taken."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "mmcaf-infer"
+    folder.mkdir(mode=0o700)
+    content = {"config.toml": "cache_limit = 1000\n", "trusted.json": '{"format": 1}'}
+    for file, text in content.items():
+        (folder / file).write_text(text)
+    program, *arguments = COMMANDS[command]
+    arguments = [f"mmcaf-infer/{name}" if argument.startswith("OUT") else argument for argument in arguments]
+    force = [] if "--force" in arguments else ["--force"]
+    outcome = run(program, *arguments, *force)
+    assert outcome.code == 2 and outcome.out == ""
+    assert {file: (folder / file).read_text() for file in content} == content and len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("option", ["-o", "--new-key"])
+@pytest.mark.parametrize("half", ["new.key", "new.pub"])
+def test_a_report_never_replaces_the_key_that_it_is_about(
+    run: Command, tmp_path: Path, option: str, half: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cryptography")
+    monkeypatch.chdir(tmp_path)
+    if option == "-o":
+        arguments = ["--new-key", "new.key", "-o", half]
+    else:
+        (tmp_path / half).write_text("a password\n")
+        arguments = ["--new-key", "new.key", "--password", half]
+    run("mmcaf", "sign", *arguments, *(["--no-password"] if option == "-o" else []), "--force").refused(2, half)
+    left = {file.name: file.read_text() for file in tmp_path.iterdir() if file.is_file()}
+    assert left == ({} if option == "-o" else {half: "a password\n"})
+
+
+def test_what_a_dicomdir_lists_is_an_input(run: Command, tmp_path: Path, tiny_bundle: Path) -> None:
+    for name in ("DICOMDIR", "IM0001"):
+        (tmp_path / name).write_text("precious")
+    out = tmp_path / "IM0001"
+    for program, *arguments in (
+        ("mmcaf-infer", tmp_path / "DICOMDIR", "--bundle", tiny_bundle),
+        ("mmcaf", "studies", tmp_path / "DICOMDIR"),
+    ):
+        run(program, *arguments, "-o", out, "--force").refused(2, str(out), "input")
+    assert out.read_text() == "precious"
+
+
+def test_a_bundle_never_replaces_a_study_or_record_that_it_is_made_with(
+    run: Command, tmp_path: Path, tiny_bundle: Path
+) -> None:
+    pytest.importorskip("torch")
+    for name in ("study.dcm", "record.json"):
+        (tmp_path / name).write_text("precious")
+    (tmp_path / "cohort.csv").write_text("study,record\nstudy.dcm,record.json\n")
+    for option in ("--calibration", "--cohort"):
+        for name in ("study.dcm", "record.json"):
+            arguments = (tiny_bundle, "--precision", "fp16", option, tmp_path / "cohort.csv", "-o", tmp_path / name)
+            run("mmcaf", "quantize", *arguments, "--force").refused(2, name, "input")
+    assert {(tmp_path / name).read_text() for name in ("study.dcm", "record.json")} == {"precious"}

@@ -26,6 +26,7 @@ from ..outputs import (
     restore,
     staged_folder,
 )
+from ..settings import own_files
 from ..strict_json import parse_json
 from .device import device_uid
 from .hashing import (
@@ -311,7 +312,7 @@ def check_output(output: Path, *, inputs: Iterable[str | Path | None] = (), forc
         UsageError: as `outputs.check_writable`.
     """
     place = Output("output", output, "whole", MANIFEST_NAME, _own_files)
-    check_writable([place], inputs=inputs, force=force)
+    check_writable([place], inputs=[*inputs, *own_files()], force=force)
     return place
 
 

@@ -16,6 +16,7 @@ MAX_ARRAYS = 1000
 MAX_ARRAY_BYTES = 256 * 2**20
 MAX_HEADER_CHARACTERS = 1000
 MAX_AXES = 8
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 FAULTS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -55,6 +56,8 @@ class Npz(Mapping[str, NDArray[Any]]):
         members = self._archive.infolist()
         if len(members) > MAX_ARRAYS:
             raise ValueError(f"{len(members)} arrays; at most {MAX_ARRAYS} are read")
+        if strange := [info.filename for info in members if info.compress_type not in _COMPRESSIONS]:
+            raise ValueError(f"{strange[0]} is compressed in another way than numpy does")
         self._members = {info.filename.removesuffix(".npy"): info for info in members}
         if len(self._members) != len(members):
             raise ValueError("two arrays of one name")
@@ -86,7 +89,10 @@ class Npz(Mapping[str, NDArray[Any]]):
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{name} is of .npy version {version}; 1.0 and 2.0 are read")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_column, dtype = read(stream, max_header_size=MAX_HEADER_CHARACTERS)
+        try:
+            shape, by_column, dtype = read(stream, max_header_size=MAX_HEADER_CHARACTERS)
+        except Exception as failure:  # It is parsed as Python is, by several parsers with errors of their own.
+            raise ValueError(f"{name} has no .npy header ({type(failure).__name__})") from None
         header = Header(shape, dtype, by_column)
         if dtype.kind not in "biuf" or dtype.fields is not None:
             raise ValueError(f"{name} holds {dtype}; numbers are expected")

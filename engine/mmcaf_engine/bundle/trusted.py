@@ -19,11 +19,10 @@ from ..errors import Remedy, UsageError, program
 from ..files import in_words, read_stream, reading, reason
 from ..manifest import ForeignModel, describe_validation
 from ..outputs import write_file
-from ..settings import config_file
+from ..settings import STORE_NAME, config_file
 from ..strict_json import parse_json
 from .signature import PublicKey
 
-STORE_NAME = "trusted.json"
 LONGEST_NAME = 64
 
 _MAX_STORE_BYTES = 1 << 20

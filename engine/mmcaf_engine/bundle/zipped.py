@@ -3,12 +3,13 @@
 import shutil
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import BundleError, Remedy, program
-from ..manifest.consistency import MOST_FILES
+from ..errors import BundleError, Remedy, printable, program
+from ..manifest.consistency import MOST_FILES, folded
 from ..outputs import create
 from .hashing import COPY_AGAIN
 
@@ -22,13 +23,16 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     """A zip, to be read.
 
     Raises:
-        BundleError: it is none, within the block too; or it has more members than a bundle can have.
+        BundleError: it is none, within the block too; it has too many members for a bundle, or two of one name.
         OSError: it cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if (members := len(archive.infolist())) > MAX_MEMBERS:
                 raise zipfile.BadZipFile(f"{members} members; at most {MAX_MEMBERS} are expected")
+            for name, count in Counter(folded(one.filename) for one in archive.infolist()).items():
+                if count > 1:  # Another program may read another one of them than this one does.
+                    raise zipfile.BadZipFile(f"{count} members of the name {printable(name, 200)}")
             yield archive
     except (zipfile.BadZipFile, struct.error, EOFError, RuntimeError, ValueError, OverflowError) as failure:
         # RuntimeError: it is encrypted, or, as NotImplementedError, compressed in an unknown way.

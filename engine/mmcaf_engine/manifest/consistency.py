@@ -1,6 +1,7 @@
 """What must agree within a manifest; each violation is a ValueError that says what does not."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from unicodedata import normalize
 
 from .activation import OF_THE_FORMAT, provided
 from .image import ImageSpec
@@ -48,12 +49,12 @@ def check_files(
         raise ValueError("models has no fp32 entry")
     if len(files) > MOST_FILES:
         raise ValueError(f"files lists {len(files)}; at most {MOST_FILES} are expected")
-    if len({name.casefold() for name in files}) != len(files):
-        raise ValueError("files lists two names that differ in case alone")
+    if len({folded(name) for name in files}) != len(files):
+        raise ValueError("files lists two names that differ in case, or in how an accent is written, alone")
     for name in files:
         if not _is_plain_name(name):
             raise ValueError(f"file name {name!r} is not a plain name")
-        if name.casefold() in SEALS:
+        if folded(name) in SEALS:
             raise ValueError(f"files lists {name}, which seals them")
 
 
@@ -205,6 +206,11 @@ def check_attention(
         depth = weighed.shape[2 + preprocessing.slice_axis]
         if entry.slices is not None and not entry.slices[0] < entry.slices[1] <= int(depth):
             raise ValueError(f"attention {entry.output}: slices {entry.slices} are not within {depth}")
+
+
+def folded(name: str) -> str:
+    """The same for all names that some file system takes for one (The Unicode Standard, 3.13, D145)."""
+    return normalize("NFD", normalize("NFD", name).casefold())
 
 
 def _is_plain_name(name: str) -> bool:

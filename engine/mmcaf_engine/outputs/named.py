@@ -44,16 +44,18 @@ def check_writable(outputs: Sequence[Output], *, inputs: Iterable[str | Path | N
     """Refuse what could not or must not be written, before the work and without touching what stands there.
 
     A link, device, FIFO or socket is never written to, nor is an input; in a folder that is one nothing is replaced,
-    and nothing added to it.
+    and nothing added to it. Callers count `settings.own_files` among the inputs.
 
     Args:
-        inputs: what is read; None and paths that do not exist count for nothing.
+        inputs: what is read; None and paths that do not exist count for nothing. Of a DICOMDIR, what lies beside it is
+            read, too.
         force: replace an existing file, and write to a folder that is not empty.
 
     Raises:
         UsageError: a path is refused, cannot be written to, or is named twice.
     """
     read = [Path(path) for path in inputs if path is not None]
+    read += [path.parent for path in read if path.name.casefold() == "dicomdir"]
     for index, output in enumerate(outputs):
         with refused(output):
             _check_place(output, force)

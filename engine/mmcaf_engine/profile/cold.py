@@ -12,6 +12,7 @@ from typing import Any
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
 from ..errors import BackendError, Remedy
+from ..files import reason
 from ..settings import child_environment
 from .probe import FIRST_LINE
 from .report import Cold, Memory, Samples
@@ -91,8 +92,11 @@ def fresh_process(task: dict[str, Any], cache: str) -> dict[str, Any]:
     environment = child_environment(Path(cache))
     command = [sys.executable, "-P", "-c", FIRST_LINE]
     document = json.dumps({**task, "started": perf_counter()})
-    done = subprocess.run(command, input=document, env=environment, capture_output=True, text=True)  # noqa: S603
     what = f"profiling {task['backend']} {task['precision']} in a fresh process"
+    try:
+        done = subprocess.run(command, input=document, env=environment, capture_output=True, text=True)  # noqa: S603
+    except OSError as failure:
+        raise BackendError(f"{what}: none can be started: {reason(failure)}.", SEE_WHAT_RUNS) from None
     try:
         figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):

@@ -112,7 +112,7 @@ def build_ahead(
         reached = choose_targets(found, [str(gpu.target)]) if found.builds_ahead else (gpu.target,)
     _check_units(held, reached)
     if output is not None:
-        check_output(output, force=force)
+        check_output(output, inputs=[bundle.shown], force=force)
     cache, not_kept = _cache()
     if cache is None and output is None:
         raise UsageError(f"The engine would be lost: {not_kept}.", Remedy("Name a folder for it", option="output"))

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from errno import ENOENT
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,6 +28,7 @@ from ..backends.base import Backend
 from ..bundle.bundle import Bundle
 from ..cancel import Progress
 from ..errors import BackendError, BundleError, MmcafError, Remedy, restored
+from ..files import reason
 from ..manifest import Precision
 from ..settings import environment_without_engines
 
@@ -68,16 +70,12 @@ class Apart:
             BackendError: the process ended by itself; or what the work raises.
             CancelledError, DeadlineError: as `cancel.check`; the process is ended.
         """
-        if not can_start():
-            _log.warning("%s is opened in this process, where nothing can end it: no Python to start.", self.called)
+        try:
+            process = self._start()
+        except OSError as failure:  # Such as where this user may run the one that runs this, but not start another.
+            called, why = self.called, reason(failure)
+            _log.warning("%s is opened in this process, where nothing can end it: no Python to start: %s.", called, why)
             return NOT_APART
-        process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-c", FIRST_LINE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # A runtime's own words may hold names from the model.
-            env=None if self.keep else environment_without_engines(),
-        )
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("a process without pipes")
         replies: SimpleQueue[bytes | None] = SimpleQueue()
@@ -93,6 +91,17 @@ class Apart:
             process.stdout.close()
             with suppress(OSError):  # What it had not read.
                 process.stdin.close()
+
+    def _start(self) -> "subprocess.Popen[bytes]":
+        if not can_start():
+            raise FileNotFoundError(ENOENT, "there is none")
+        return subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-c", FIRST_LINE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # A runtime's own words may hold names from the model.
+            env=None if self.keep else environment_without_engines(),
+        )
 
     def _ask(self, stream: IO[bytes], seconds: float) -> None:
         """Say what to do. The stream stays open: its end tells the process that this one has ended."""

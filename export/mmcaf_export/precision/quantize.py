@@ -99,16 +99,18 @@ def quantize_bundle(
     target = Path(path if output is None else output)
     signed = bundle.origin.key is not None
     source_bundle = None if output is None else path
-    place = check_output(target, inputs=[calibration, cohort, source_bundle], force=force or output is None)
+    replaces = force or output is None
+    place = check_output(target, inputs=[calibration, cohort, source_bundle], force=replaces)
     if logit_budget is not None and not logit_budget > 0:
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
+    judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
+    check_output(target, inputs=[*source.files, *judges.files], force=replaces)
     if calibration is None and ("int8" in chosen or cohort is None):
         _expect_fit(source, bundle)
     try_first(bundle, int8_judge(made_for))
     course = Course.of(bundle, tell, progress)
-    judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     with scratch_beside(place) as scratch:
         folder = scratch / "bundle"
         for name in manifest.files.keys() - {ACCURACY_NAME}:
@@ -157,7 +159,7 @@ def quantize_bundle(
             precision: _provenance(plans.get(precision), source, made_for) for precision in chosen
         }
         tell(f"sealing {target}")
-        sealed = write_bundle(folder, document, target, force=force or output is None)
+        sealed = write_bundle(folder, document, target, force=replaces)
     course.journal.finish()
     return QuantizeReport(
         output=target,

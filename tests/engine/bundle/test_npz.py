@@ -64,6 +64,8 @@ def test_any_array_of_numbers_comes_back(array: np.ndarray) -> None:
 @pytest.mark.parametrize(
     "content",
     [
+        b"\x93NUMPY\1\0\x20\0" + b"(" * 32,
+        b'\x93NUMPY\2\0\x20\0\0\0"""' + b" " * 29,
         npy("(2,)", data=bytes(7)),
         npy("(2,)", data=bytes(9)),
         npy("(300,)", data=bytes(1199)),
@@ -84,7 +86,7 @@ def test_any_array_of_numbers_comes_back(array: np.ndarray) -> None:
         b"",
         b"\x80\x04K\x01.",
     ],
-    ids=range(19),
+    ids=range(21),
 )
 def test_what_is_no_array_of_numbers_is_refused(content: bytes) -> None:
     found = Npz(forged(content))
@@ -123,6 +125,13 @@ def test_the_number_of_arrays_is_bounded() -> None:
             archive.writestr(f"{number}.npy", b"")
     with pytest.raises(ValueError, match="1001"):
         Npz(file)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_numpy_does_not_write_is_refused_before_it_is_unpacked(compression: int) -> None:
+    """Other decompressors fail with errors of their own, or unpack more than is asked for."""
+    with pytest.raises(ValueError, match=r"a\.npy is compressed"):
+        Npz(forged(npy("(1,)", data=bytes(4)), compression=compression))
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.errors import BackendError
 from mmcaf_engine.profile import cold
 from mmcaf_engine.profile.figures import cold_medians
 from mmcaf_engine.profile.probe import _ram_peak_mb
 from mmcaf_engine.profile.report import SubjectFacts
 from mmcaf_engine.profile.subject import Measured
+from refusals import refused
 
 STUDY = Measured(Path("study"), None, {}, SubjectFacts("given study", 1, 1, {}))
 
@@ -66,3 +68,9 @@ def test_the_peak_of_memory_is_in_megabytes() -> None:
     held = int(now.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6 if now.exists() else 1.0
     peak = _ram_peak_mb()
     assert peak is None or 0.9 * held <= peak <= 1e6
+
+
+def test_a_process_that_cannot_be_started_is_told(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tiny_bundle / "manifest.json"))
+    with refused(BackendError, "onnxruntime fp32", "Permission denied", command="mmcaf doctor"):
+        cold.measure_cold(load_bundle(tiny_bundle), STUDY, "onnxruntime", "fp32", 1, 1)

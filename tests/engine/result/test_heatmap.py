@@ -1,5 +1,6 @@
 """The heat map: each weight lies over the part of the slices that it is about, and nothing else is in the picture."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -332,6 +333,20 @@ def test_where_nothing_may_be_written_is_told_before_anything_is_read(tmp_path: 
     with refused(UsageError, str(tmp_path / named), why, option="heatmap"):
         infer(tmp_path / "dicom", tmp_path / "record.json", bundle=bundle, heatmap=tmp_path / named)
     assert (tmp_path / "record.json").read_text() == "precious"
+
+
+@pytest.mark.parametrize("series", ["IN", ["dwi=IN"], {"dwi": "IN"}, None])
+def test_the_series_and_the_bundle_are_inputs_too(tmp_path: Path, series: Any) -> None:
+    """What stands in the map's place is replaced, in Python without being asked."""
+    bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
+    file = tmp_path / "dwi.nii.gz" if series is not None else bundle / "model.onnx"
+    before = b"precious" if series is not None else file.read_bytes()
+    file.write_bytes(before)
+    named = json.loads(json.dumps(series).replace("IN", str(file)))
+    (tmp_path / "dicom").mkdir()
+    with refused(UsageError, str(file), "input", option="heatmap"):
+        infer(tmp_path / "dicom", bundle=bundle, heatmap=file, series=named)
+    assert file.read_bytes() == before
 
 
 def test_nothing_is_drawn_where_nothing_is_answered(tmp_path: Path) -> None:

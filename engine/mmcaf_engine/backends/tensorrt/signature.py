@@ -8,7 +8,7 @@ import hashlib
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from ...errors import BackendError, Remedy, UsageError, program
 from ...files import in_words, look_at, read_bounded, reason, shown_path
 from ...manifest import FileEntry, ForeignModel, Precision, describe_validation
 from ...outputs import Output, check_writable, refused, staged_folder
+from ...settings import own_files
 from ...strict_json import parse_json
 from .engine_key import Facts, differences
 from .flavour import FlavourName, find_flavour, install_flavour
@@ -153,14 +154,14 @@ def _own_files(folder: Path) -> set[str] | None:
     return {SIGNATURE_NAME, *get_args(FileName)} if (folder / SIGNATURE_NAME).is_file() else None
 
 
-def check_output(folder: Path, *, force: bool = False) -> Output:
+def check_output(folder: Path, *, inputs: Iterable[Path] = (), force: bool = False) -> Output:
     """Refuse a folder that a package could not or must not be written to, before the long work.
 
     Raises:
         UsageError: it is refused, or the one above it is missing.
     """
     output = package_output(folder)
-    check_writable([output], force=force)
+    check_writable([output], inputs=[*inputs, *own_files()], force=force)
     if not folder.parent.is_dir():
         raise UsageError(
             f"{folder.parent}: no such folder.",
