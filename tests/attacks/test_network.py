@@ -48,12 +48,20 @@ def answered(patient: Path, home: Path, backend: str, *before: str) -> subproces
     )
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_nothing_is_left_behind(patient: Path, tmp_path: Path, backend: str) -> None:
-    done = answered(patient, tmp_path / "home", backend)
+@pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
+def watched(request: pytest.FixtureRequest, patient: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the `home` of an answer that succeeded, and with strace its `calls` that are about connections."""
+    folder = tmp_path_factory.mktemp("watched")
+    calls = ("-f", "-qq", "-e", "trace=socket,connect,sendto,sendmsg", "-o", str(folder / "calls"))
+    done = answered(patient, folder / "home", request.param, *((STRACE, *calls) if STRACE else ()))
     assert done.returncode == 0, done.stderr
-    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()]
-    assert [path for path in left if tmp_path / "home" / "mmcaf" not in path.parents] == []
+    return folder
+
+
+def test_nothing_is_left_behind(watched: Path) -> None:
+    home = watched / "home"
+    left = [path for path in home.rglob("*") if path.is_file()]
+    assert [path for path in left if home / "mmcaf" not in path.parents] == []
 
 
 WITHOUT = """
@@ -114,10 +122,5 @@ def test_a_network_that_reads_a_report_names_the_package_that_it_needs(tmp_path:
 
 
 @pytest.mark.skipif(STRACE is None, reason="strace is not installed, which lists a process's connections")
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_no_connection_is_made(patient: Path, tmp_path: Path, backend: str) -> None:
-    log = tmp_path / "calls"
-    traced = (str(STRACE), "-f", "-qq", "-e", "trace=socket,connect,sendto,sendmsg", "-o", str(log))
-    done = answered(patient, tmp_path / "home", backend, *traced)
-    assert done.returncode == 0, done.stderr
-    assert "AF_INET" not in log.read_text()
+def test_no_connection_is_made(watched: Path) -> None:
+    assert "AF_INET" not in (watched / "calls").read_text()

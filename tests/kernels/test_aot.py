@@ -99,7 +99,10 @@ def odd_cross_attention(shape: tuple[int, ...]) -> list[Launch]:
     return cross_attention.launches(six, 0.5, meta(batch, n, dtype=torch.bool), None, (six[0], six[3]))
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1, 1, 1), (3, 5, 12, 63, 100)], ids=["ones", "odd"])
+@pytest.mark.parametrize(
+    "shape",
+    [pytest.param((1, 1, 1, 1, 1), id="ones", marks=pytest.mark.full), pytest.param((3, 5, 12, 63, 100), id="odd")],
+)
 @pytest.mark.parametrize(
     "make",
     [odd_msdc, odd_upsample_dw, odd_groupnorm_act, odd_msca_attention, odd_kan, odd_cross_attention],

@@ -44,7 +44,6 @@ pytest.importorskip("tensorrt_rtx")
 
 log = logging.getLogger(__name__)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
-OTHERS = [precision for precision in PRECISIONS if precision != "fp16"]
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_120"]
 
 
@@ -73,9 +72,17 @@ def specs(*tensors: tuple[str, tuple[Any, ...]], kind: str = "volume") -> tuple[
 # What is built
 
 
-@pytest.mark.parametrize("precision", ["fp16", *(pytest.param(other, marks=pytest.mark.full) for other in OTHERS)])
-def test_engines_for_every_target_are_found_by_a_session_there(precision: Precision, demo: Path) -> None:
-    bundle = load_bundle(demo)
+@pytest.mark.parametrize(
+    ("source", "precision"),
+    [
+        ("small_source", "fp16"),
+        *(pytest.param("demo", precision, marks=pytest.mark.full) for precision in PRECISIONS),
+    ],
+)
+def test_engines_for_every_target_are_found_by_a_session_there(
+    source: str, precision: Precision, request: pytest.FixtureRequest
+) -> None:
+    bundle = load_bundle(request.getfixturevalue(source))
     made = build_ahead(bundle, precision, TARGETS)
     log.info("%s: %.1f MiB in %.1f s", precision, len(made.engine.plan) / 2**20, made.engine.seconds)
     assert [str(target) for target in made.targets] == TARGETS and made.not_kept is None
@@ -86,10 +93,8 @@ def test_engines_for_every_target_are_found_by_a_session_there(precision: Precis
     assert cache.load(key_facts(bundle, made.flavour, precision, Target(12, 1), None)) is None
 
 
-@pytest.mark.parametrize(
-    ("precision", "fed"),
-    [pytest.param("fp16", 12, id="fp16"), pytest.param("int8", 94, id="int8", marks=pytest.mark.full)],
-)
+@pytest.mark.full
+@pytest.mark.parametrize(("precision", "fed"), [("fp16", 12), ("int8", 94)], ids=["fp16", "int8"])
 def test_turing_gets_an_engine_of_its_own(precision: Precision, fed: int, demo: Path) -> None:
     bundle = load_bundle(demo)
     made = build_ahead(bundle, precision, ["sm_75"])
