@@ -220,6 +220,12 @@ SINGLE = [
     variant("allocated-8", allocated(8), values=FLAT),
     variant("allocated-32", allocated(32)),
     variant("overlay-bits", overlay_bits),
+    variant(
+        "values-beyond-the-stored-bits",
+        tagged(BitsStored=8, HighBit=7),
+        expected=(REFERENCE + 1024) % 256 - 1024,
+        warnings=("12 slices have more bits than (0028,0101) BitsStored",),
+    ),
     variant("undeclared-padding", cut_corners, expected=far_below_first_row(REFERENCE), warnings=(BELOW,)),
     variant(
         "undeclared-padding-in-one-slice",

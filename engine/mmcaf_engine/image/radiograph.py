@@ -8,7 +8,7 @@ from ..errors import StudyError
 from ..study.dicom.examined import read_examined
 from ..study.dicom.header import read_patient
 from ..study.dicom.instance import Instance
-from ..study.dicom.intensities import padding_of, used_bits
+from ..study.dicom.intensities import exceeds_stored, padding_of, used_bits
 from ..study.dicom.kinds import computed_by, is_for_processing, of_another_machine
 from ..study.dicom.pixel_format import PixelFormat, read_format
 from ..study.dicom.pixels import stored_frames
@@ -120,6 +120,12 @@ def _decode(pixels: PixelFormat, scale: GreyScale, remarks: tuple[str, ...]) -> 
     _, pattern = next(stored_frames(pixels, (0,), Scratch()))
     with doing(f"{name}: rescaling pixels"):
         plane = scale(used_bits(pattern, pixels))
+        if exceeds_stored(pattern, pixels):
+            remarks = (
+                *remarks,
+                f"its values have more bits than {describe('BitsStored')} says, and not as overlays have them; those "
+                "above were dropped",
+            )
         padded = padding_of(pattern, pixels)
         if padded is not None and (bright := int(np.count_nonzero(plane[padded]))):
             share = 100 * bright / plane.size

@@ -8,6 +8,8 @@ from .grey import WHITE
 
 PART = 0.25 * WHITE
 """An image all darker than this, all brighter than the rest of the range, or of values this close, is remarked on."""
+BETWEEN = 0.2
+"""A radiograph has more of its pixels between black and white, even where much of it was not exposed."""
 STRAY = 0.001
 """Of the pixels: so many may be a marker or dead elements of the detector, which are no use of the range."""
 
@@ -42,6 +44,8 @@ def check_range(seen: Plane, name: str) -> list[str]:
         what = f"its darkest pixel is {dark:.1f} of {WHITE:g}"
     elif bright - dark < PART:
         what = f"its grey values run from {dark:.1f} to {bright:.1f} of {WHITE:g} only"
+    elif (between := int(np.count_nonzero((seen > 0) & (seen < WHITE)))) < BETWEEN * seen.size:
+        what = f"{100 * between / seen.size:.1f} % of its pixels lie between black and white"
     else:
         return []
     return [f"{name}: {what}; its values may be of fewer bits than the file says, or its window lies beside them."]

@@ -84,8 +84,18 @@ def _interest(
             f"the first {what} was taken"
         ]
     if tables:
-        return OfInterest(_table(Tags(tables[0], tags.name), pixels, signed=low < 0)), remarks
+        table = _table(Tags(tables[0], tags.name), pixels, signed=low < 0)
+        return OfInterest(table), [*remarks, *_falling(table)]
     return _window(tags, len(centres)), remarks
+
+
+def _falling(table: Table) -> list[str]:
+    """A remark where a table exchanges bright and dark, in all or in part; which is bright, other elements say."""
+    steps = np.diff(table.entries)
+    if not (steps < 0).any():
+        return []
+    how = "rise and fall" if (steps > 0).any() else "fall, so that bright and dark are exchanged by them"
+    return [f"the entries of {describe('VOILUTSequence')} {how}"]
 
 
 def _window(tags: Tags, count: int) -> Window:

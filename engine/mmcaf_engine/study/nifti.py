@@ -3,17 +3,14 @@
 nibabel reads the header; the voxels are taken from the file as the header says, never more of them than it says.
 """
 
-import gzip
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..cancel import Progress, check
+from ..cancel import Progress
 from ..errors import StudyError
 from ..timing import span
 from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
@@ -25,7 +22,8 @@ from .files import MAX_MEMBER_BYTES, Source
 from .geometry.affine import by_axes, check_affine, place
 from .geometry.checks import check_axial, off_axis
 from .geometry.policies import MAX_OBLIQUE_DEGREES, Policies
-from .nifti_space import REMEDY, header_affine, rescale, warnings_on_space
+from .nifti_space import REMEDY, header_affine, rescale, warnings_on_space, warnings_on_values
+from .nifti_voxels import Voxels, doubts_on, intensities, read_stored, unpacked
 from .notes import Notes
 
 NIFTI = "NIfTI"
@@ -39,7 +37,6 @@ _EXTENDER_BYTES = 4
 MAX_EXTENSION_BYTES = 64 * 1024**2
 _MILLIMETRE = (0, 2)
 """Codes of xyzt_units for unknown, which is taken to be, and for millimetres."""
-_BLOCK_BYTES = 8 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,7 @@ def read_nifti(source: Source) -> NiftiImage:
             axes than a second one beside it.
     """
     name = source.name
-    with doing(f"{name}: reading its header"), _opened(source) as stream:
+    with doing(f"{name}: reading its header"), unpacked(source) as stream:
         block = stream.read(max(_HEADER_BYTES))
         header = _parsed(block, name)
         shape = _volume_shape([int(length) for length in header["dim"]], name)
@@ -140,7 +137,7 @@ def read_nifti(source: Source) -> NiftiImage:
             intercept,
             orientation,
             placement,
-            warnings_on_space(header, affine, shape, name),
+            (*warnings_on_space(header, affine, shape, name), *warnings_on_values(header, dtype, name)),
         )
 
 
@@ -173,10 +170,10 @@ class OpenNifti:
         Raises:
             StudyError: the file ends early, goes on after its voxels, or is damaged.
         """
-        values = self._values(progress)
+        values, doubts = self._values(progress)
         place = self.placement
         volume = Volume(values, self.intensity, place.spacing_mm, place.origin_mm, place.direction)
-        return Study(volume, NIFTI, {}, self.patient, self.warnings, remarks=self.notes.remarks)
+        return Study(volume, NIFTI, {}, self.patient, (*self.warnings, *doubts), remarks=self.notes.remarks)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Hand over each slice of the volume, in any order and once.
@@ -184,46 +181,24 @@ class OpenNifti:
         Raises:
             StudyError: the file ends early or is damaged; and what `receive` raises.
         """
-        values = self._values(progress)
+        values, doubts = self._values(progress)
         each_slice(values, receive)
-        place = self.placement
+        place, warnings = self.placement, (*self.warnings, *doubts)
         return StudyFacts(
-            NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, self.warnings, remarks=self.notes.remarks
+            NIFTI, {}, self.patient, place.shape[0], place.spacing_mm, warnings, remarks=self.notes.remarks
         )
 
-    def _values(self, progress: Progress | None) -> NDArray[np.int16] | NDArray[np.float32]:
-        """[D, H, W]."""
-        from nibabel.orientations import apply_orientation
-
+    def _values(self, progress: Progress | None) -> tuple[Voxels, tuple[str, ...]]:
+        """[D, H, W], and what there is to say of them."""
         image = self.image
-        wanted = prod(image.shape) * image.dtype.itemsize
         with span("decode"), doing(f"{image.name}: reading its voxels"):
-            with _opened(image.source) as stream:
-                stream.seek(image.offset)
-                data = _read(stream, wanted)
-                # Only at its end does a packed file tell whether it is the one that was packed (RFC 1952 2.3.1).
-                beyond = len(stream.read(1))
-            if len(data) + beyond != wanted:
-                came = f"more than {wanted}" if beyond else f"{len(data)}"
-                raise StudyError(
-                    f"{image.name}: {came} bytes of voxels came; {wanted} were expected, for "
-                    f"{by_axes(image.shape)} of {image.dtype.itemsize} bytes.",
-                    "Copy the file again.",
-                )
-            stored = np.frombuffer(data, image.dtype).reshape(image.shape, order="F")
-            values = self._intensities(apply_orientation(stored, image.orientation))
+            stored = read_stored(image.source, image.offset, image.shape, image.dtype, image.orientation)
+            rescale = (image.slope, image.intercept) if self.intensity != "stored" else (1.0, 0.0)
+            values = intensities(stored, *rescale)
+            doubts = tuple(f"{image.name}: {text}." for text in doubts_on(values))
         if progress is not None:
             progress("decode", len(values), len(values))
-        return values
-
-    def _intensities(self, stored: NDArray[Any]) -> NDArray[np.int16] | NDArray[np.float32]:
-        image = self.image
-        rescaled = self.intensity != "stored" and (image.slope, image.intercept) != (1.0, 0.0)
-        if not rescaled and np.can_cast(stored.dtype, np.int16):
-            return np.ascontiguousarray(stored, np.int16)
-        values = stored * np.float64(image.slope) + np.float64(image.intercept) if rescaled else stored
-        with np.errstate(over="ignore"):
-            return np.ascontiguousarray(values, np.float32)
+        return values, doubts
 
 
 def _parsed(block: bytes, name: str) -> Any:
@@ -294,25 +269,3 @@ def _volume_shape(dim: list[int], name: str) -> tuple[int, int, int]:
 def _check_units(units: int, name: str) -> None:
     if units & 0x07 not in _MILLIMETRE:
         raise StudyError(f"{name}: xyzt_units is {units}; lengths in mm were expected.", REMEDY)
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked as they are read."""
-    with source.open() as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
-        raw.seek(0)
-        if packed:
-            with gzip.GzipFile(fileobj=raw) as unpacked:
-                yield cast(BinaryIO, unpacked)
-        else:
-            yield raw
-
-
-def _read(stream: BinaryIO, wanted: int) -> bytearray:
-    """So many bytes, or as many as there are; in blocks, between which the caller may end the work."""
-    data = bytearray()
-    while len(data) < wanted and (block := stream.read(min(_BLOCK_BYTES, wanted - len(data)))):
-        check()
-        data += block
-    return data

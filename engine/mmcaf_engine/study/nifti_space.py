@@ -18,6 +18,10 @@ _OWN_SPACES = (1, 2)
 """Codes of the coordinates in which the patient was imaged: the scanner's, or those of the patient's other images."""
 _SPACES = {3: "the atlas of Talairach and Tournoux", 4: "the MNI 152 template", 5: "another template"}
 """NIfTI-1.1, section "3D image (volume) orientation and location in space"."""
+FIRST_INTENT = 1001
+"""Smaller codes are of statistics."""
+_INTENTS = {1001: "estimates", 1002: "labels", 1003: "names of regions", 1006: "displacements", 1007: "vectors"}
+"""NIfTI-1.1, section "Interpretation of voxel data"."""
 
 
 def header_affine(header: Any, name: str) -> Affine:
@@ -67,6 +71,22 @@ def rescale(header: Any, name: str) -> tuple[float, float]:
         if not np.isfinite(value):
             raise StudyError(f"{name}: {field} is {value:g}; a finite number was expected.", REMEDY)
     return slope, intercept
+
+
+def warnings_on_values(header: Any, dtype: np.dtype[Any], name: str) -> tuple[str, ...]:
+    """Warnings where the header says that values are no intensities, or contradicts itself in what they are."""
+    warnings = []
+    if intent := int(header["intent_code"]):
+        what = _INTENTS.get(intent, "a statistic or a map" if intent < FIRST_INTENT else "another kind")
+        warnings.append(f"{name}: intent_code is {intent}: its values are {what}, not intensities of an image.")
+    if int(header["bitpix"]) != 8 * dtype.itemsize:
+        warnings.append(
+            f"{name}: bitpix is {int(header['bitpix'])}, but values of its datatype have {8 * dtype.itemsize} bits; "
+            "these were read."
+        )
+    if float(header["scl_slope"]) < 0:
+        warnings.append(f"{name}: scl_slope is {float(header['scl_slope']):g}: bright and dark are exchanged by it.")
+    return tuple(warnings)
 
 
 def _qform(header: Any) -> Affine:

@@ -166,9 +166,13 @@ def test_padding_is_black(photometric: str, tmp_path: Path) -> None:
     assert "(0028,0120) PixelPaddingValue; they were set to black" in remark
 
 
+NO_WINDOW = {"WindowCenter": None, "WindowWidth": None}
 REMARKS: dict[str, tuple[dict[str, Any], str]] = {
     "two-windows": ({"WindowCenter": [1800, 300], "WindowWidth": [1500, 20]}, "2 alternatives.*first window"),
-    "table-and-window": ({"VOILUTSequence": [table_item(RISING, 0, 10)]}, "1 tables and 1 windows.*first table"),
+    "table-and-window": (
+        {"VOILUTSequence": [table_item(np.arange(4096) // 4, 0, 10)]},
+        "1 tables and 1 windows.*first table",
+    ),
     "no-window": ({"WindowCenter": None, "WindowWidth": None}, "no values of interest.*all from 0 to 4095"),
     "contradiction": ({"PresentationLUTShape": "INVERSE"}, "MONOCHROME2 but .* INVERSE, which contradict"),
     "other-contradiction": (
@@ -177,6 +181,20 @@ REMARKS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "lossy": ({"LossyImageCompression": "01"}, "compressed with loss"),
     "burned-in": ({"BurnedInAnnotation": "YES"}, r"\(0028,0301\) BurnedInAnnotation is YES"),
+    "falling-table": (
+        {**NO_WINDOW, "VOILUTSequence": [table_item(4095 - np.arange(4096), 0, 12)]},
+        "entries .* fall, so",
+    ),
+    "waving-table": (
+        {**NO_WINDOW, "VOILUTSequence": [table_item(np.abs(np.arange(4096) - 2048), 0, 12)]},
+        "entries of .* rise and fall",
+    ),
+    "narrow": ({"WindowCenter": 1800, "WindowWidth": 20}, r"\d % of its pixels lie between black and white"),
+    "beside": ({"WindowCenter": 100, "WindowWidth": 200}, r"\d % of its pixels lie between black and white"),
+    "too-few-bits": (
+        {"BitsStored": 9, "HighBit": 8, "WindowCenter": 256, "WindowWidth": 512},
+        "more bits than .*BitsStored",
+    ),
     "dark": ({"WindowCenter": 30000, "WindowWidth": 60000}, "its brightest pixel is 1"),
     "bright": ({"WindowCenter": -26000, "WindowWidth": 60000}, "its darkest pixel is 238"),
     "bright-for-its-window-is-dark": (

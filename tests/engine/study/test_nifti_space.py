@@ -191,3 +191,39 @@ def test_how_far_axes_may_miss_a_right_angle(degrees: float, accepted: bool, axe
     else:
         with refused(StudyError, "image", "sheared", 0.5):
             check_affine(matrix, lengths, "image", by="pixdim", remedy="Convert it again.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "warning"),
+    [
+        ({"intent_code": 1002}, "intent_code is 1002: its values are labels"),
+        ({"intent_code": 3}, "intent_code is 3: its values are a statistic"),
+        ({"intent_code": 2003}, "intent_code is 2003"),
+        ({"bitpix": 8}, "bitpix is 8, but values of its datatype have 16 bits"),
+        ({"scl_slope": -1, "scl_inter": 0}, "scl_slope is -1: bright and dark are exchanged"),
+        ({"scl_slope": 2, "scl_inter": 0}, ""),
+    ],
+    ids=["labels", "statistic", "colour", "bits", "negative", "usual"],
+)
+def test_what_a_header_says_of_its_values(fields: dict[str, Any], warning: str, tmp_path: Path) -> None:
+    warnings = read(made(), tmp_path, **fields).warnings
+    assert len(warnings) == bool(warning) and all(warning in text for text in warnings)
+
+
+@pytest.mark.parametrize(
+    ("values", "warning"),
+    [
+        (VALUES > 1000, "2 different values"),
+        ((VALUES % 16).astype(np.float32), "16 different values"),
+        ((VALUES % 17).astype(np.int16), ""),
+        (VALUES + 2.0**30, "tells fewer than 4096 apart"),
+        (VALUES * 1e30, ""),
+    ],
+    ids=["mask", "labels", "few-more", "beyond-single-precision", "large"],
+)
+def test_values_that_are_no_images_are_told(values: NDArray[Any], warning: str, tmp_path: Path) -> None:
+    kept = values.astype(np.uint8) if values.dtype == bool else values
+    image = nib.Nifti1Image(kept, AFFINE, dtype=kept.dtype)
+    nib.save(image, tmp_path / "t2.nii")
+    warnings = read_study(tmp_path / "t2.nii", intensity="rescaled").warnings
+    assert len(warnings) == bool(warning) and all(warning in text for text in warnings)

@@ -20,6 +20,9 @@ HIGHEST_AIR_HU = -900
 """Padding above this could be tissue, and replacing it is worth a warning."""
 LOWEST_HU = -1500
 """No tissue, no air and no noise of a scanner lies below; what does fills the corners outside the field of view."""
+OVERLAYS, SAMPLES = 5, 128
+"""So many kinds of bits above BitsStored, none set among them, may be overlays or padding; and by how many pixels along
+each side they are told."""
 MAX_INTENSITY = 1e6
 """Beyond any meaning, and still exact enough in float32."""
 INT16 = np.iinfo(np.int16)
@@ -33,13 +36,15 @@ class Odd:
     """Pixels that are worth a warning, where the intensity is Hounsfield units.
 
     replaced: of padding that may be tissue. below: lower than `LOWEST_HU`, and not declared to be padding.
+    cut: slices, of any intensity, whose values have more bits than are stored.
     """
 
     replaced: int = 0
     below: int = 0
+    cut: int = 0
 
     def __add__(self, other: "Odd") -> "Odd":
-        return Odd(self.replaced + other.replaced, self.below + other.below)
+        return Odd(self.replaced + other.replaced, self.below + other.below, self.cut + other.cut)
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ def intensities(
         values = _checked(values, entry, scratch)
     low = intensity == "hounsfield" and float(values.min()) < LOWEST_HU
     below = int(np.count_nonzero(values < LOWEST_HU)) if low else 0
-    return cast(Values, values), Odd(replaced, below)
+    return cast(Values, values), Odd(replaced, below, int(exceeds_stored(pattern, pixels)))
 
 
 def _checked(values: NDArray[Any], entry: Slice, scratch: Scratch) -> Values:
@@ -147,6 +152,17 @@ def _always_fits(entry: Slice) -> bool:
     low = -span // 2 if entry.pixels.signed else 0
     ends = (low, low + span - 1, entry.intercept, low + entry.intercept, low + span - 1 + entry.intercept)
     return INT16.min <= min(ends) and max(ends) <= INT16.max
+
+
+def exceeds_stored(pattern: Stored, pixels: PixelFormat) -> bool:
+    """Whether the bits above BitsStored are more than the planes of a few overlays, so that the values may be of them.
+
+    Of unsigned values; of signed ones the sign may be there, or not.
+    """
+    if pixels.signed or pixels.bits_stored >= pixels.bits_allocated or int(pattern.max()) >> pixels.bits_stored == 0:
+        return False
+    sampled = pattern[:: max(pattern.shape[0] // SAMPLES, 1), :: max(pattern.shape[1] // SAMPLES, 1)]
+    return len(np.unique(sampled >> pixels.bits_stored)) > OVERLAYS
 
 
 def used_bits(pattern: Stored, pixels: PixelFormat) -> Stored:

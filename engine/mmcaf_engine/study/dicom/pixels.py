@@ -283,6 +283,11 @@ def _remarks(plan: PixelPlan, odd: Odd) -> tuple[str, ...]:
             f"{name}: {odd.below} pixels ({100 * odd.below / voxels:.1f} %) lie below {LOWEST_HU} HU, where neither "
             f"tissue nor air is, and {describe('PixelPaddingValue')} does not declare them; they were left as they are."
         )
+    if odd.cut:
+        remarks.append(
+            f"{name}: the values of {odd.cut} slices have more bits than {describe('BitsStored')} says, and not as "
+            "overlays have them; those above were dropped."
+        )
     if any(entry.pixels.instance.tags.text("LossyImageCompression") == "01" for entry in plan.slices):
         remarks.append(f"{name}: the images were compressed with loss before they came here.")
     return tuple(remarks)
