@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import usage
-from full_size import LOGIT_BUDGET, phantom_windows, set_random_weights, write_vocabulary
+from full_size import LOGIT_BUDGET, Steps, phantom_windows, set_random_weights, write_vocabulary
 from rows import environment, percentiles, write_rows
 
 ROUNDS = 2
@@ -152,13 +152,14 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     from mmcaf_export.precision.quantize import quantize_bundle
     from mmcaf_export.rewrites.rewrite import rewritten
 
-    network = _network(subject)
+    network = network_of(subject)
     set_random_weights(network)
     save_file(network.state_dict(), folder / "full.safetensors")
     settings = dict(subject.settings)
     if subject.name == "cmasg":
         settings["text.vocabulary"] = str(write_vocabulary(folder / "vocab.txt", network.config.text_vocabulary))
-    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", settings=settings, force=True)
+    steps = Steps()
+    export_bundle(folder / "full.safetensors", folder / "full.mmcaf", settings=settings, force=True, tell=steps.tell)
     windows = list(phantom_windows(folder / "full.mmcaf", subject.cases))
     inputs = {name: _joined([window[name] for window in windows]) for name in windows[0]}
     with torch.inference_mode():
@@ -170,7 +171,8 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
         precisions=lower,
         calibration=subject.calibration,
         logit_budget=LOGIT_BUDGET,
-        progress=lambda text: print(text, file=sys.stderr),
+        tell=steps.tell,
+        progress=steps.progress,
     )
     print(report.summary(), file=sys.stderr)
     plain = folder / "plain.onnx"
@@ -192,7 +194,7 @@ def _joined(arrays: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(arrays)
 
 
-def _network(subject: Subject) -> Any:
+def network_of(subject: Subject) -> Any:
     """The network at its published size, with torch's own random weights."""
     from mmcaf_export.networks.cmasg import CmasgConfig
     from mmcaf_export.networks.lcadb import LcadbConfig
@@ -255,7 +257,7 @@ def eager_torch(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     import torch
     from safetensors.torch import load_file
 
-    network = _network(subject)
+    network = network_of(subject)
     network.load_state_dict(load_file(folder / "full.safetensors"))
 
     with torch.inference_mode():

@@ -1,6 +1,8 @@
-"""What the benchmarks of a whole network share: its weights and its windows."""
+"""What the benchmarks of a whole network share: its weights, its windows, and how its preparation is followed."""
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,27 @@ import numpy as np
 LOGIT_BUDGET = 0.4
 """Of INT8: as much as the gate lets pass. Random weights amplify rounding as trained ones do not, so that a budget for
 trained weights would leave in FP32 what is fast in INT8; compare with the plain export's error."""
+
+PATIENCE = 10.0
+"""Seconds without a word while it is prepared."""
+
+
+class Steps:
+    """Says each step, and how far one that takes long has come, with the seconds since the first."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = self._said = clock()
+
+    def tell(self, line: str) -> None:
+        """Say it."""
+        self._said = self._clock()
+        print(f"{self._said - self._begun:6.0f} s  {line}", file=sys.stderr, flush=True)
+
+    def progress(self, phase: str, done: int, total: int) -> None:
+        """Say it if nothing was said for PATIENCE."""
+        if self._clock() - self._said >= PATIENCE:
+            self.tell(f"{phase}: {done} of {total}")
 
 
 def set_random_weights(network: Any) -> None:

@@ -4,7 +4,6 @@ Each runs in a process of its own.
 """
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from full_size import phantom_windows, set_random_weights
+from full_size import Steps, phantom_windows, set_random_weights
 from gpu_measure import Inputs, Row, inputs_of, measure
 from usage import torch_missing
 
@@ -29,9 +28,6 @@ each on a processor."""
 CALIBRATION = "demo:50000-50001"
 """Few: INT8 is prepared to be timed, and what it costs weights that are random says nothing. For the same reason no
 layer is tried by itself: the gate decides of all."""
-
-PATIENCE = 10.0
-"""Seconds without a word while it is prepared."""
 
 RTX, PLUG_IN = "NvTensorRTRTXExecutionProvider", "onnxruntime_ep_nv_tensorrt_rtx"
 """ONNX Runtime's provider by TensorRT for RTX, and the module that brings it as a plug-in: PyPI has no onnxruntime for
@@ -50,24 +46,6 @@ def missing(cases: Sequence[str]) -> dict[str, str]:
     """The cases that cannot run on this machine, and why."""
     reasons = {case: CASES[case].missing() for case in cases}
     return {case: reason for case, reason in reasons.items() if reason is not None}
-
-
-class Steps:
-    """Says each step, and how far one that takes long has come, with the seconds since the first."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._begun = self._said = clock()
-
-    def tell(self, line: str) -> None:
-        """Say it."""
-        self._said = self._clock()
-        print(f"{self._said - self._begun:6.0f} s  {line}", file=sys.stderr, flush=True)
-
-    def progress(self, phase: str, done: int, total: int) -> None:
-        """Say it if nothing was said for PATIENCE."""
-        if self._clock() - self._said >= PATIENCE:
-            self.tell(f"{phase}: {done} of {total}")
 
 
 def prepare(folder: Path, lower: Sequence[str]) -> None:

@@ -327,7 +327,7 @@ def test_what_a_case_has_started_ends_with_it(
 def test_steps_are_said_and_what_takes_long_now_and_then(
     script: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = sys.modules["gpu_cases"].Steps(iter([0.0, 2.0, 3.0, 11.9, 12.0, 12.0, 21.0]).__next__)
+    steps = sys.modules["full_size"].Steps(iter([0.0, 2.0, 3.0, 11.9, 12.0, 12.0, 21.0]).__next__)
     steps.tell("loading")
     for done in range(4):
         steps.progress("windows", done, 9)
@@ -401,6 +401,8 @@ def test_what_is_prepared_is_asked_for_as_the_exporter_takes_it(
     assert [call.kwargs["precisions"] for call in asked[1].call_args_list] == ([lower] if lower else [])
     inputs, logit = sys.modules["gpu_measure"].inputs_of(tmp_path, 2)
     assert inputs["table"].shape == (2, 7) and logit.shape == (2, 1)
+    with np.load(tmp_path / "case.npz") as study:
+        assert len(study["image"]) == len(study["logit"]) == cases.STUDY_WINDOWS
 
 
 def test_runs_are_timed_with_a_warm_cache_and_with_a_cold_one(
