@@ -1,15 +1,12 @@
 """What `mmcaf doctor` says of GPUs: what will run on each machine, why, and the command that mends the rest."""
 
 import re
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -313,59 +310,6 @@ def test_why_tensorrt_does_not_run(name: str, facts: tuple[Fact, ...], findings:
 def test_what_runs_instead_is_said_with_what_was_passed_over(name: str, findings: Findings) -> None:
     auto = by_subject(findings(name))["auto"]
     assert auto.status == "note" and "passed over: tensorrt: " in auto.detail
-
-
-def sick(failure: Exception) -> Callable[..., Any]:
-    def fail(*given: object) -> Any:
-        raise failure
-
-    return fail
-
-
-@pytest.mark.parametrize(
-    ("asked", "failure"),
-    [
-        ("is_available", AssertionError()),
-        ("get_device_capability", RuntimeError("CUDA error: \x1b[31man uncorrectable error\nmore")),
-    ],
-    ids=["whether", "which"],
-)
-def test_a_pytorch_that_fails_when_it_is_asked_harms_no_other(
-    asked: str, failure: Exception, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where the driver is sick: the processor answers, and why is said once, of the backend."""
-    monkeypatch.setenv("MMCAF_BUNDLE", str(bundle.folder))
-    with running_on(machine(RTX_4090, torch="cuda")):
-        monkeypatch.setattr(f"torch.cuda.{asked}", sick(failure))
-        found = examine()
-        with open_session(bundle) as session:
-            assert session.device == "CPU" and type(failure).__name__ in str(session.fallback)
-    assert "on CPU" in by_subject(found)["auto"].detail
-    said = [one for one in found if one.area == "backend" and "failed when asked" in one.detail]
-    assert [(one.subject, one.status) for one in said] == [("torch", "note")]
-    assert "\x1b" not in words(screen(found, 100, full=True))
-
-
-def test_a_tensorrt_of_no_version_harms_no_other(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MMCAF_BUNDLE", str(bundle.folder))
-    with running_on(machine(RTX_4090, tensorrt_rtx=True, torch="cuda")):
-        monkeypatch.setattr(sys.modules["tensorrt_rtx"], "__version__", "nightly")
-        found = by_subject(examine())
-    assert "torch fp32" in found["auto"].detail and "failed when asked: ValueError" in found["tensorrt"].detail
-
-
-def test_no_warning_of_pytorch_is_printed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it warns of is said."""
-
-    def warn() -> bool:
-        warnings.warn("CUDA initialization: the NVIDIA driver on your system is too old", stacklevel=1)
-        return False
-
-    monkeypatch.setenv("MMCAF_BUNDLE", str(bundle.folder))
-    with running_on(MACHINES["old driver"]), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        monkeypatch.setattr("torch.cuda.is_available", warn)
-        assert "cannot use the GPU with this driver" in by_subject(examine())["PyTorch on the GPU"].detail
 
 
 def test_a_driver_that_is_too_old_is_said_of_the_gpu(findings: Findings) -> None:
