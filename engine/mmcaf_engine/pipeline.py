@@ -257,7 +257,7 @@ class Answerer:
             warnings=warnings,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
         )
-        return Answer(result, self.bundle, prepared, outputs)
+        return Answer(result, self.bundle, prepared, outputs, score)
 
     def _prepare(self, study: StudySource | None, record: RecordSource | None, options: AnswerOptions) -> Prepared:
         return prepare(

@@ -243,6 +243,15 @@ BACKEND_FAULTS = {
     "too few windows": Fault(method("_infer_all", "return []"), "of 2 windows, got 0", doctor=False),
     "close raises": Fault(method("_close", "raise RuntimeError('c')"), "in _close: RuntimeError: c"),
     "public close raises": Fault(method("close", "raise Own"), "in close: Own"),
+    "describes nothing": Fault(
+        method("describe", "return {}"), "expected the keys backend, ", doctor=False, verify=False
+    ),
+    "describes a version that steers": Fault(
+        method("describe", "return {**super().describe(), 'version': 'a\\x1b[31m'}"),
+        "three texts",
+        doctor=False,
+        verify=False,
+    ),
     "forget raises": Fault(method("forget", "raise Own"), "in forget: Own", doctor=False, verify=False),
 }
 

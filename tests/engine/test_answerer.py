@@ -60,6 +60,7 @@ def test_what_an_answer_keeps(answerer: Answerer, tmp_path: Path) -> None:
     assert answer.outputs["logit"].shape == (2, 1)
     assert answer.result.positive is not None
     assert max(answer.outputs["logit"][:, 0]) == np.float32(answer.result.positive.logit)
+    assert answer.outputs["logit"][answer.score.deciding, 0] == np.float32(answer.result.positive.logit)
     assert answer.source_images["image"].images == tuple(
         SourceImage(image.SOPClassUID, image.SOPInstanceUID, None, tuple(map(float, image.ImagePositionPatient)))
         for image in images

@@ -26,7 +26,7 @@ from tiny_bundle import SIZE, make_tiny_bundle
 from tiny_image import make_tiny_image, radiograph
 from tiny_liver import INPUTS, make_tiny_liver
 from tiny_pictures import png
-from tiny_report import make_tiny_report
+from tiny_report import make_tiny_report, report_manifest
 
 SCHEMA = Draft202012Validator(result_schema())
 RECORD: dict[str, Any] = {"sex": "F", "age": 63}
@@ -50,6 +50,9 @@ def answerers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
         "one": make_tiny_report(folder / "one.mmcaf", thresholds=[0.5, 0.95, 0.9]),
         "several": make_tiny_report(folder / "several.mmcaf"),
         "none": make_tiny_report(folder / "none.mmcaf", thresholds=[0.9, 0.95, 0.9]),
+        "report-optional": make_tiny_report(
+            folder / "optional.mmcaf", text={**report_manifest()["text"], "missing": "empty"}
+        ),
     }
     with ExitStack() as stack:
         yield {
@@ -147,6 +150,12 @@ def test_labels_have_codes_and_the_bundle_an_identity(answerers: dict[str, Answe
     assert result.model.version == "1.4" and answered("quiet", answerers, studies).result.model.version is None
     uids = {answered(kind, answerers, studies).result.model.device_uid for kind in ("loud", "frames", "quiet")}
     assert len(uids) == 2 and all(uid.startswith("2.25.") and len(uid) <= 44 for uid in uids)
+
+
+def test_a_report_that_is_missing_is_said(answerers: dict[str, Answerer], studies: dict[str, Any]) -> None:
+    record = answerers["report-optional"].answer(studies["series"], RECORD).result.record
+    assert record.missing == ("report",) and record.features["word_pieces"] == 0
+    assert answered("several", answerers, studies).result.record.missing == ()
 
 
 def test_two_runs_differ_in_the_moment_alone(answerers: dict[str, Answerer], studies: dict[str, Any]) -> None:

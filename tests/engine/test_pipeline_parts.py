@@ -213,6 +213,8 @@ def liver(bundles: dict[str, Path]) -> tuple[Answerer, Fake]:
 def test_several_series_each_with_its_facts(bundles: dict[str, Path]) -> None:
     common = {"study": "1.2", "series": "1.2.1"}
     uids = {name: {**common, "series": f"1.2.{at}"} for at, name in enumerate(INPUTS)}
+    for name in INPUTS[:2]:  # of one frame of reference, and the third does not say
+        uids[name]["frame_of_reference"] = "1.2.9"
     result = liver(bundles)[0].answer(phases(**uids)).result
     assert result.study.uids == {"study": "1.2"}
     assert [(one.input, one.slices, one.spacing_mm[0]) for one in result.study.selection] == [

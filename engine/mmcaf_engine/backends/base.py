@@ -33,8 +33,20 @@ DESCRIBED = ("backend", "device", "version", "threads", "kernels")
 _Given = TypeVar("_Given")
 _Kind = TypeVar("_Kind", bound="Backend")
 _Outcome = TypeVar("_Outcome")
+
+
+def _describes(facts: Mapping[str, Any]) -> bool:
+    if not facts.keys() >= {*DESCRIBED}:
+        return False
+    texts, threads, kernels = [facts[name] for name in DESCRIBED[:3]], facts["threads"], facts["kernels"]
+    counts = [*kernels.values(), *([] if threads is None else [threads])] if isinstance(kernels, dict) else [""]
+    printable = all(isinstance(text, str) and text.isprintable() for text in texts)
+    return printable and all(isinstance(count, int) and count >= 0 for count in counts)
+
+
 _Described = Annotated[
-    JsonObject, Limit(f"the keys {', '.join(DESCRIBED)}", lambda facts: facts.keys() >= {*DESCRIBED})
+    JsonObject,
+    Limit(f"the keys {', '.join(DESCRIBED)}: three texts, a number or None, and numbers by name", _describes),
 ]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from ..bundle.bundle import Bundle
 from ..inputs.prepare import Prepared, PreparedSeries
 from ..volume import Arrays, Placement, SourceHeader, SourceImage
+from .aggregate import StudyScore
 from .result import Result
 
 
@@ -32,12 +33,14 @@ class Answer:
 
     prepared: the windows, the table and the tokens, as the network saw them.
     outputs: of the network, by name, float32 [N, ...] for N windows.
+    score: what the network's decision made of them; among it, which window decided.
     """
 
     result: Result
     bundle: Bundle = field(repr=False)
     prepared: Prepared = field(repr=False)
     outputs: Arrays = field(repr=False)
+    score: StudyScore = field(repr=False)
 
     @property
     def source_images(self) -> Mapping[str, SourceImages]:
