@@ -118,7 +118,7 @@ def running_on(given: Machine) -> Iterator[None]:
             patch.setattr(name, lambda package: "13.4.4" if packages.get(package) else None)
         absent = ("torch", "triton") if given.torch == "none" else ()
         absent += () if given.extras else ("onnx", "tokenizers")
-        for user in ("checkup.doctor", "backends.registry", "backends.torch.backend") if absent else ():
+        for user in ("checkup.doctor", "machine.installation", "backends.torch.backend") if absent else ():
             patch.setattr(f"mmcaf_engine.{user}.version", _version_without(*absent))
         for package in absent:
             patch.setitem(sys.modules, package, None)
