@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from export import lcadb_networks, mmcaf_networks
 from export.fill import fill
 from export.mmcaf_networks import SLIM, Exported, filled
+from exporting import describe_once
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_export.networks.entry import NetworkEntry
 from mmcaf_export.networks.lcadb.entry import LcadbEntry
@@ -24,6 +25,11 @@ from mmcaf_export.report import ExportReport
 from shared import Shared
 
 EXAMPLE = Path(__file__).parents[1] / "data" / "example_network"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quick_exports() -> None:
+    describe_once()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from exporting import describe_once
 from kernels.cases_cross_attention import Case as AttentionCase
 from kernels.cases_cross_attention import inputs, masks
 from kernels.cases_groupnorm_act import layers
@@ -28,6 +29,11 @@ from mmcaf_kernels.onnx_form import forms, plain
 
 TOLERANCE = 1e-5
 CHANNELS = 4
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_exports() -> None:
+    describe_once()
 
 
 class Calls(nn.Module):
