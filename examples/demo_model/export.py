@@ -4,16 +4,26 @@ python examples/demo_model/export.py
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from mmcaf_engine.bundle.default import demo_bundle
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
+CHEST = (
+    *("CHEST", "LUNG", "THORAX", "MEDIASTINUM", "CHESTABDOMEN", "CHESTABDPELVIS"),
+    *("NECKCHEST", "NECKCHESTABDOMEN", "NECKCHESTABDPELV", "WHOLEBODY"),
+)
+ELSEWHERE = (
+    *("HEAD", "BRAIN", "SKULL", "FACE", "EYE", "ELBOW", "FOREARM", "WRIST", "HAND"),
+    *("HIP", "THIGH", "KNEE", "LEG", "ANKLE", "FOOT", "EXTREMITY"),
+)
 SETTINGS = {
     "name": "mmcaf-demo",
     "description": "DEMONSTRATION: a slim MMCAF-Net trained on synthetic chest-CT phantoms.",
     "release": "1",
     "demonstration": "true",
+    "body_part": json.dumps({"accepted": CHEST, "refused": ELSEWHERE}),
     "licence": "Apache-2.0",
     "intended_use": "Demonstration, trained on synthetic phantoms: it says nothing about patients.",
     # What the training script used; said here so that the export has nothing to assume.

@@ -31,6 +31,9 @@ def write_multiframe(phantom: Phantom, path: str | Path) -> Path:
     ds.SeriesNumber = 2
     ds.InstanceNumber = 1
     ds.ImageType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    ds.PatientPosition = "HFS"
+    ds.AcquisitionDateTime, ds.AcquisitionDuration = _DATE + _TIME, 100.0
+    del ds.AcquisitionDate, ds.AcquisitionTime
     ds.PixelPresentation = "MONOCHROME"
     ds.VolumetricProperties = "VOLUME"
     ds.VolumeBasedCalculationTechnique = "NONE"
@@ -134,9 +137,54 @@ def _shared_groups(phantom: Phantom) -> Dataset:
         VolumetricProperties="VOLUME",
         VolumeBasedCalculationTechnique="NONE",
     )
+    _acquired(group, phantom)
     lung = _items(CodeValue="39607008", CodingSchemeDesignator="SCT", CodeMeaning="Lung")
     group.FrameAnatomySequence = _items(FrameLaterality="B", AnatomicRegionSequence=lung)
     return group
+
+
+def _acquired(group: Dataset, phantom: Phantom) -> None:
+    """How the slices would have been made: the macros that a frame of the kind ORIGINAL must have (PS3.3 A.38.1.4)."""
+    dz, dy, dx = phantom.spacing_mm
+    rows = phantom.hu.shape[1]
+    group.CTAcquisitionTypeSequence = _items(AcquisitionType="SEQUENCED", ConstantVolumeFlag="NO", FluoroscopyFlag="NO")
+    group.CTAcquisitionDetailsSequence = _items(
+        RotationDirection="CW",
+        RevolutionTime=0.5,
+        SingleCollimationWidth=float(dz),
+        TotalCollimationWidth=float(dz),
+        TableHeight=0.0,
+        GantryDetectorTilt=0.0,
+        DataCollectionDiameter=500.0,
+    )
+    group.CTTableDynamicsSequence = _items(TableSpeed=10.0)
+    group.CTPositionSequence = _items(
+        TablePosition=0.0,
+        DataCollectionCenterPatient=[0.0, 0.0, 0.0],
+        ReconstructionTargetCenterPatient=[0.0, 0.0, 0.0],
+    )
+    group.CTGeometrySequence = _items(DistanceSourceToDetector=1000.0, DistanceSourceToDataCollectionCenter=500.0)
+    group.CTReconstructionSequence = _items(
+        ReconstructionAlgorithm="FILTER_BACK_PROJ",
+        ConvolutionKernel="PHANTOM",
+        ConvolutionKernelGroup="LUNG",
+        ReconstructionDiameter=float(rows * dy),
+        ReconstructionPixelSpacing=[float(dy), float(dx)],
+        ReconstructionAngle=360.0,
+        ImageFilter="NONE",
+    )
+    group.CTExposureSequence = _items(
+        ExposureTimeInms=500.0,
+        XRayTubeCurrentInmA=100.0,
+        ExposureInmAs=50.0,
+        ExposureModulationType="NONE",
+        CTDIvol=5.0,
+        CTDIPhantomTypeCodeSequence=_items(
+            CodeValue="113691", CodingSchemeDesignator="DCM", CodeMeaning="IEC Body Dosimetry Phantom"
+        ),
+    )
+    group.CTXRayDetailsSequence = _items(KVP=120.0, FocalSpots=1.0, FilterType="FLAT", FilterMaterial="ALUMINUM")
+    group.IrradiationEventIdentificationSequence = _items(IrradiationEventUID=_uid(phantom.patient.seed, "irradiation"))
 
 
 def _frame_groups(phantom: Phantom, k: int) -> Dataset:

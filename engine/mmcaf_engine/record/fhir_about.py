@@ -3,12 +3,15 @@
 A patient may have two tumours, each with its own T, N and M, by Observation.focus or bodySite.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from .codings.tables import Question, system_of
 from .fhir_bundle import Resource, listed, without_version
 from .fhir_latest import Value
+
+_LOINC = re.compile(r"\d{1,7}-\d", re.ASCII)
 
 
 def several_tumours(values: Iterable[Value]) -> str:
@@ -51,4 +54,4 @@ def other_question(observation: Resource, question: Question) -> str:
     of_loinc = [coding for coding in codings if system_of(coding.get("system")) == "loinc"]
     codes = [str(coding["code"]) for coding in of_loinc if coding.get("code")]
     known = {question.loinc, *question.also, *question.narrower}
-    return next((code for code in codes if code not in known), "")
+    return next((code if _LOINC.fullmatch(code) else "of another form" for code in codes if code not in known), "")

@@ -109,7 +109,7 @@ def _quantity(entry: TableField, quantity: Resource) -> Reading:
                 refused=f"has the unit {printable(unit, 20)}, and the code {printable(code, 20)}, which is another"
             )
         if factors[0] is not None and factors[1] is None:
-            doubt = f"its unit {printable(unit, 20)} is not known here, and its code {printable(code, 20)} was taken"
+            doubt = f"its unit is not known here, and its code {printable(code, 20)} was taken"
             return Reading({"value": number, "unit": code}, doubt=doubt)
     return Reading({"value": number, "unit": printable(named, 20)})
 

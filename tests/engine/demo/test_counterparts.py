@@ -55,6 +55,11 @@ def test_a_slice_is_a_standard_ct_image(series: list[Path]) -> None:
         assert "CTImage" in said and "Error" not in said
 
 
+def test_the_multi_frame_file_is_a_standard_enhanced_ct_image(multiframe: Path) -> None:
+    said = output(need("dciodvfy"), "-new", multiframe)
+    assert "EnhancedCTImage" in said and "Error" not in said
+
+
 @pytest.mark.parametrize("form", ["series", "multiframe"])
 def test_dcm2niix_makes_the_same_volume(form: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     dcm2niix = need("dcm2niix")

@@ -11,6 +11,7 @@ from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.checkup.raw_case import check_raw_case
+from mmcaf_engine.manifest import BodyPartRule
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.report import ExportReport
 
@@ -43,6 +44,13 @@ def test_what_version_2_has(shipped: Bundle) -> None:
     raw = check_raw_case(shipped)
     assert raw is not None and max(raw.windows, raw.features) <= 1e-6
     assert manifest.files["golden.npz"].size < 1_000_000
+
+
+def test_it_is_for_chests(shipped: Bundle) -> None:
+    rule = shipped.manifest.body_part
+    assert rule is not None and rule == BodyPartRule.model_validate_json(OWN.SETTINGS["body_part"])
+    said = {part: rule.verdict(part) for part in ("CHEST", "CHESTABDPELVIS", "ABDOMEN", "HEAD", "KNEE")}
+    assert list(said.values()) == ["accepted", "accepted", "warned", "refused", "refused"]
 
 
 def test_pages_quote_it(shipped: Bundle) -> None:
