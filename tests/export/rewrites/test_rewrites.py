@@ -30,8 +30,8 @@ RELATIVE = 1e-12  # of the largest value, in float64; rounding over some hundred
 ABSOLUTE = 1e-4  # logit, in float32: what every export must hold
 WATCHED = {"features": "image_encoder.fc", "table": "kan", "logit": ""}
 CONFIGS = {
-    "plain": MmcafConfig(slices=12, size=48, width=1 / 16),
-    "odd": MmcafConfig(slices=11, size=37, width=1 / 16, fusion="mean"),
+    "plain": MmcafConfig(slices=12, size=48, width=1 / 32),
+    "odd": MmcafConfig(slices=11, size=37, width=1 / 32, fusion="mean"),
     "deep": MmcafConfig(slices=24, size=32, width=1 / 64),
     "flat": MmcafConfig(slices=4, size=32, width=1 / 16),
 }
