@@ -164,7 +164,8 @@ def _say(least: Loudness, text: str) -> None:
     if sys.stderr is None or least < _loudness:
         return
     with suppress(OSError):  # There would be nowhere left to say it.
-        print(text, file=sys.stderr, flush=True)
+        # A line within a text, such as of a path that holds one, must not look like another one of ours.
+        print(text.replace("\n", "\n  "), file=sys.stderr, flush=True)
 
 
 class _OneLine(logging.Handler):

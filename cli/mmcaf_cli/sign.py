@@ -22,7 +22,7 @@ def sign_command(bundle: Path, key: Path, password: Path | None, report: Report)
     public = signed.key
     manifest = "manifest.json" if signed.bundle.archive is not None else str(bundle / "manifest.json")
     lines = [
-        f"{bundle}: {signed.bundle.manifest.name} is signed with the key {public.name}",
+        f"{printable(str(bundle), 4096)}: {signed.bundle.manifest.name} is signed with the key {public.name}",
         f"  to verify it  {program('trust', 'KEY.pub')}, once, for whoever opens it; or",
         f"                minisign -Vm {printable(manifest, 4096)} -P {public}",
     ]

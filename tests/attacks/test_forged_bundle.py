@@ -15,9 +15,10 @@ import pytest
 from engine.bundle.test_bundle import zip_folder
 from mmcaf_engine import load_bundle
 from mmcaf_engine.bundle import bundle as module
+from mmcaf_engine.bundle import trusted
 from mmcaf_engine.bundle.sealed import MANIFEST_NAME, SIGNATURE_NAME
 from mmcaf_engine.bundle.signature import SecretKey, Signature
-from mmcaf_engine.bundle.trusted import read_store, store_file, trust_key
+from mmcaf_engine.bundle.trusted import forget_key, mark_seen, read_store, store_file, trust_key
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from refusals import Fact, refused
 from signed_bundles import new_key, sign, with_id_of
@@ -100,6 +101,21 @@ def test_another_key_of_the_same_name() -> None:
     key = new_key("lab")
     with refused(UsageError, "lab", key.public().name, command="mmcaf trust --remove lab"):
         trust_key(SecretKey.new().public(), "lab")
+
+
+@pytest.mark.parametrize("name", ["LAB", "ID", "id"])
+def test_a_name_that_means_another_key_where_one_is_removed(name: str) -> None:
+    """`--remove` takes names and ids, in either case: it must never take away another key than is meant."""
+    held = new_key("lab").public()
+    name = name if name == "LAB" else held.name if name == "ID" else held.name.lower()
+    with refused(UsageError, name, "lab", held.name, command="mmcaf trust --remove lab"):
+        trust_key(SecretKey.new().public(), name)
+    other = SecretKey.new().public()
+    forget_key("lab")
+    trust_key(held, other.name)
+    with refused(UsageError, other.name, held.name):
+        trust_key(other, "other")
+    assert [one.public() for one in read_store().keys] == [held]
 
 
 def test_a_changed_comment(tiny_bundle: Path) -> None:
@@ -269,6 +285,16 @@ def test_a_release_that_cannot_be_remembered(
 # The trust store
 
 
+def test_a_store_never_becomes_too_large_to_be_read(signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever signs bundles of many names could have nothing trusted any more."""
+    monkeypatch.setattr(trusted, "_MAX_STORE_BYTES", 3000)
+    key, added = read_store().keys[0], 0
+    with refused(UsageError, "trusted.json", "full", 3000, command="mmcaf trust --list"):
+        for added in range(100):
+            mark_seen(key, f"{added:0200}", 1)
+    assert added > 3 and len(read_store().seen) == added and load_bundle(signed).origin.name == "lab"
+
+
 @contextmanager
 def store_refused(bundle: Path, *facts: Fact) -> Iterator[None]:
     """What is changed within is refused by whoever reads the store and by whoever writes it."""
@@ -341,8 +367,9 @@ def test_something_else_in_place_of_the_store(signed: Path, what: str) -> None:
         lambda text: text.replace('"seen"', '"also"'), lambda text: text.replace('"lab"', '"\\u001b[2J"'),
         lambda text: text.replace('"name": "lab"', '"name": "lab", "admin": true'),
         lambda text: text.replace('"key": "RW', '"key": "XX'), lambda text: text + " " * (1 << 20),
+        lambda text: text.replace('"keys": [', f'"keys": [{{"name": "lab", "key": "{SecretKey.new().public()}"}},'),
     ],
-    ids=["empty", "list", "cut", "format", "unknown", "control", "extra", "key", "long"],
+    ids=["empty", "list", "cut", "format", "unknown", "control", "extra", "key", "long", "two of a name"],
 )  # fmt: skip
 def test_a_store_that_is_damaged(signed: Path, change: Callable[[str], str]) -> None:
     """Nothing of it is taken: half a store could be one without the newest release."""

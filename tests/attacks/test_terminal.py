@@ -376,3 +376,24 @@ def test_json_keeps_the_values_that_it_spells_out() -> None:
     document = {EVIL: [EVIL, "\ud800", "two\nlines\tand a tab"]}
     assert json.loads(to_json(document)) == document
     assert escaped("Größe\n\t漢字 a\u00a0b") == "Größe\n\t漢字 a\u00a0b"
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "infer", "sign", "trust", "remove"])
+def test_a_name_of_several_lines_forges_no_message(
+    run: Callable[..., Outcome], tmp_path: Path, tiny_bundle: Path, command: str
+) -> None:
+    forged = tmp_path / "a\nerror: all is well\nwarning: b"
+    tiny_bundle.rename(forged)
+    (forged / "golden.npz").write_bytes(b"x")
+    commands: dict[str, tuple[object, ...]] = {
+        "inspect": ("mmcaf", "inspect", forged),
+        "verify": ("mmcaf", "verify", forged),
+        "infer": ("mmcaf-infer", "absent.dcm", "--bundle", forged),
+        "sign": ("mmcaf", "sign", forged, "--key", forged / "manifest.json"),
+        "trust": ("mmcaf", "trust", forged / "manifest.json"),
+        "remove": ("mmcaf", "trust", "--remove", forged.name),
+    }
+    outcome = run(*commands[command])
+    assert outcome.code != 0 and "all is well" in outcome.err
+    lines = outcome.err.splitlines()
+    assert [line for line in lines if line.startswith(("error: ", "warning: "))] == lines[:1]

@@ -58,8 +58,10 @@ def test_inspect_lists_the_exact_rewrites(run: Command, tmp_path: Path) -> None:
     assert "merged_key" in outcome.out and "3.50 GFLOP, 12 values saved" in outcome.out
 
 
-def test_inspect_as_json_is_the_manifest(run: Command, tiny_bundle: Path) -> None:
-    assert json.loads(run("mmcaf", "inspect", tiny_bundle, "--json").out)["name"] == "tiny"
+def test_inspect_as_json_holds_the_manifest(run: Command, tiny_bundle: Path) -> None:
+    shown = json.loads(run("mmcaf", "inspect", tiny_bundle, "--json").out)
+    assert shown["manifest"] == json.loads((tiny_bundle / "manifest.json").read_text())
+    assert list(shown) == ["schema_version", "model", "signature", "manifest", "accuracy"]
 
 
 def test_verify_tests_every_backend(run: Command, tiny_bundle: Path) -> None:

@@ -181,6 +181,7 @@ def test_a_key_is_never_replaced(run: Command, tmp_path: Path, name: str) -> Non
     (tmp_path / name).write_text("precious")
     outcome = run("mmcaf", "sign", "--new-key", tmp_path / "new.key", "--no-password", "--force")
     outcome.refused(2, str(tmp_path / name))
+    assert "never replaced" in outcome.err and "--force" not in outcome.err
     assert {file.name: file.read_text() for file in tmp_path.glob("new.*")} == {name: "precious"}
 
 
@@ -224,6 +225,14 @@ def test_a_new_password_is_asked_for_twice(
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))
     outcome = run("mmcaf", "sign", "--new-key", tmp_path / "new.key")
     assert outcome.code == code and (tmp_path / "new.key").exists() is (code == 0), outcome.err
+
+
+def test_a_secret_key_that_lies_in_the_bundle(run: Command, tiny_bundle: Path, key: Path) -> None:
+    """Whoever is given the bundle would be given the key."""
+    inside = key.rename(tiny_bundle / "lab.key")
+    for named in (inside, tiny_bundle / ".." / tiny_bundle.name / "lab.key"):
+        run("mmcaf", "sign", tiny_bundle, "--key", named).refused(2, "lab.key", "within the bundle")
+    assert SIGNATURE_NAME not in content(tiny_bundle)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")

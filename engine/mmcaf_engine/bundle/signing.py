@@ -46,6 +46,11 @@ def sign_bundle(path: Path, key: Path, password: Callable[[], bytes], *, force: 
             written.
         BackendError: the package that signs is not installed.
     """
+    if path.is_dir() and key.resolve().is_relative_to(path.resolve()):
+        raise UsageError(
+            f"{key}: the secret key lies within the bundle, and would go wherever that goes.",
+            "Move it out; if the bundle was given away with it, make another key.",
+        )
     secret = read_secret_key(key, password)
     bundle = load_unjudged(path)
     bundle.verify()
@@ -115,6 +120,12 @@ def key_outputs(file: Path) -> tuple[Output, Output]:
     secret, public = Output("new_key", file), Output("new_key", file.with_suffix(".pub"))
     if file.suffix == ".pub":
         raise UsageError(f"{file}: the ending of a public key.", Remedy("Name it otherwise", option="new_key"))
+    for place in (secret, public):
+        if os.path.lexists(place.path):
+            raise UsageError(
+                f"{place.path}: exists already, and a key is never replaced.",
+                Remedy("Name another file", option="new_key"),
+            )
     check_writable([secret, public])
     return secret, public
 

@@ -26,6 +26,7 @@ from .signature import PublicKey
 LONGEST_NAME = 64
 
 _MAX_STORE_BYTES = 1 << 20
+_FEWER = Remedy("Trust a key no longer that is not needed", command=program("trust", "--list"))
 _OTHER_FOLDER = Remedy("Keep it in a folder of your own", command="export XDG_CONFIG_HOME=/path/to/folder")
 
 
@@ -121,11 +122,11 @@ def trust_key(key: PublicKey, name: str) -> bool:
                     "id.",
                     "Ask the owner of that key.",
                 )
-            if held.name == name:
+            if {held.name.upper(), other.name} & {name.upper(), key.name}:
                 raise UsageError(
-                    f"{name}: the name of another trusted key, {other.name}.",
+                    f"{name}, {key.name}: name or id of another trusted key, {held.name}, {other.name}.",
                     Remedy("Choose another", option="name"),
-                    _removed(name),
+                    _removed(held.name),
                 )
         write(store.model_copy(update={"keys": (*store.keys, wanted)}))
     return True
@@ -175,6 +176,8 @@ class _Write:
 
     def __call__(self, store: Store) -> None:
         text = store.model_dump_json(indent=2) + "\n"
+        if len(text.encode()) > _MAX_STORE_BYTES:  # It could not be read again, and nothing would be trusted.
+            raise UsageError(f"{self._file}: full: more than {_MAX_STORE_BYTES} bytes of keys and releases.", _FEWER)
         try:
             write_file(self._file, text)
         except OSError as failure:
@@ -230,8 +233,9 @@ def _read(file: Path) -> Store:
         store = Store.model_validate(document)
     except ValidationError as failure:
         raise UsageError(f"{file}: not a trust store: {describe_validation(failure)}.", _renewed(file)) from None
-    if len({one.public().id for one in store.keys}) != len(store.keys):
-        raise UsageError(f"{file}: not a trust store: two keys of one id.", _renewed(file))
+    called = [name for one in store.keys for name in {one.name.upper(), one.public().name}]
+    if len(set(called)) != len(called):  # `forget_key` would leave one of them.
+        raise UsageError(f"{file}: not a trust store: two keys of one name or id.", _renewed(file))
     return store
 
 
