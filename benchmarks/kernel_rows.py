@@ -43,11 +43,11 @@ def run(
     budget: Budget,
 ) -> int:
     """Write a row for each case and provider while there is time; how many were left out for an error."""
-    left_out = 0
+    left_out, cut = 0, False
     for make in wanted:
         if kernels and make.kernel not in kernels:
             continue
-        if budget.spent():
+        if cut := budget.spent():
             break
         try:
             case = make()
@@ -56,7 +56,7 @@ def run(
             left_out += said(f"{make}", error)
             continue
         for provider in providers:
-            if budget.spent():
+            if cut := budget.spent():
                 break
             try:
                 row = {**measured(case, make, provider, expected, timer, runs, ceilings), **facts}
@@ -65,7 +65,7 @@ def run(
                 continue
             table.add(row)
             print(row, file=sys.stderr)
-    if budget.spent():
+    if cut:
         print("the time is over: what is not in the table was not measured", file=sys.stderr)
     return left_out
 

@@ -227,6 +227,8 @@ def test_nothing_begins_after_the_seconds(
     assert measure(script, tmp_path / "rows.csv", wanted, StandInTimer(sys.modules["gpu_timing"]), seconds=3) == 0
     assert [(row["kernel"], row["provider"]) for row in rows_of(tmp_path / "rows.csv")] == [("first", "ours")]
     assert "the time is over" in capsys.readouterr().err
+    assert measure(script, tmp_path / "rows.csv", wanted[:1], StandInTimer(sys.modules["gpu_timing"]), seconds=4) == 0
+    assert len(rows_of(tmp_path / "rows.csv")) == 2 and "the time is over" not in capsys.readouterr().err
 
 
 def test_a_row_says_batch_and_cold_and_warm_and_clocks(script: ModuleType, table: ModuleType, tmp_path: Path) -> None:
