@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import usage
@@ -198,28 +199,36 @@ def run_case(case: str, folder: Path, runs: int | None, budget: Budget, precisio
     command = [sys.executable, __file__, "--case", case, "--folder", folder, "--precision", *precisions]
     command += [] if runs is None else ["--runs", runs]
     before = case in (MISSING, PREPARE)
-    try:
-        with ended_together():
-            done = subprocess.run(
-                [str(part) for part in command],
-                stdout=subprocess.PIPE,
-                stderr=None if before else subprocess.PIPE,
-                text=True,
-                env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
-                timeout=budget.left(),
-            )
-    except subprocess.TimeoutExpired:
-        if before:
-            raise SystemExit(f"{case}: not ready in time") from None
-        return {"left_out": "it had not ended when the time was over"}
+    # Into files: a pipe would be waited for until all that the case has started have ended.
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as told:
+        try:
+            with ended_together():
+                done = subprocess.run(
+                    [str(part) for part in command],
+                    stdout=out,
+                    stderr=None if before else told,
+                    env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
+                    timeout=budget.left(),
+                )
+        except subprocess.TimeoutExpired:
+            if before:
+                raise SystemExit(f"{case}: not ready in time") from None
+            return {"left_out": "it had not ended when the time was over"}
+        printed, said = (_read(stream) for stream in (out, told))
     if done.returncode and before:
         raise SystemExit(done.returncode if done.returncode > 0 else f"{case}: {usage.in_words(done.returncode)}")
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or [""])[-1]
-        said = [usage.in_words(done.returncode)] if done.returncode < 0 or not last else []
-        return {"left_out": ": ".join([*said, *filter(None, [printable(last, 300)])])}
-    row: Row = json.loads(done.stdout.splitlines()[-1])
+        last = said[-1] if said else ""
+        ended = [usage.in_words(done.returncode)] if done.returncode < 0 or not last else []
+        return {"left_out": ": ".join([*ended, *filter(None, [printable(last, 300)])])}
+    row: Row = json.loads(printed[-1])
     return row
+
+
+def _read(stream: IO[bytes]) -> list[str]:
+    """Its lines, from the first."""
+    stream.seek(0)
+    return stream.read().decode(errors="replace").strip().splitlines()
 
 
 def merged(outcomes: list[Row]) -> dict[str, str]:

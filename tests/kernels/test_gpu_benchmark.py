@@ -113,7 +113,8 @@ def test_what_it_asks_of_itself_it_accepts(
         assert Path(command[1]).name == "gpu.py"
         monkeypatch.setattr(sys, "argv", command[1:])
         assert script.main() == 0
-        return Mock(returncode=0, stdout=capsys.readouterr().out)
+        more["stdout"].write(capsys.readouterr().out.encode())
+        return Mock(returncode=0)
 
     monkeypatch.setattr(script.subprocess, "run", start)
     budget = Mock(left=lambda: None)
@@ -292,31 +293,41 @@ def test_a_preparation_that_fails_ends_it_with_its_status(
 @pytest.mark.parametrize(
     ("status", "stderr", "said"),
     [
-        (1, "Traceback\nRuntimeError: an \x1b[31millegal address\n", "RuntimeError: an [31millegal address"),
-        (3, "", "exit status 3"),
-        (-11, "loading\n", "ended by SIGSEGV: loading"),
-        (-11, "", "ended by SIGSEGV"),
+        (1, b"Traceback\nRuntimeError: an \x1b[31millegal \xff\n", "RuntimeError: an [31millegal \ufffd"),
+        (3, b"", "exit status 3"),
+        (-11, b"loading\n", "ended by SIGSEGV: loading"),
+        (-11, b"", "ended by SIGSEGV"),
     ],
 )
 def test_why_a_case_failed(
-    status: int, stderr: str, said: str, script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    status: int, stderr: bytes, said: str, script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(script.subprocess, "run", Mock(return_value=Mock(returncode=status, stderr=stderr)))
+    def fail(command: list[str], **more: Any) -> Any:
+        more["stderr"].write(stderr)
+        return Mock(returncode=status)
+
+    monkeypatch.setattr(script.subprocess, "run", fail)
     assert script.run_case(NAMES[0], tmp_path, 1, Mock(left=lambda: None)) == {"left_out": said}
 
 
 def test_what_a_case_has_started_ends_with_it(
     script: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Such as compilers in sessions of their own."""
+    """Such as compilers in sessions of their own, which hold what it printed into."""
     started: list[subprocess.Popen[bytes]] = []
     popen = subprocess.Popen
 
-    def leaves_one(*given: object, **more: object) -> Any:
-        started.append(popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True))
-        raise subprocess.TimeoutExpired("case", 7)
+    def leaves_one(*given: object, stdout: Any, stderr: Any, **more: object) -> Any:
+        sleeping = [sys.executable, "-c", "import time; time.sleep(600)"]
+        started.append(popen(sleeping, stdout=stdout, stderr=stderr, start_new_session=True))
+        stdout.write(b'{"ms": []}\n')
+        if len(started) == 1:
+            raise subprocess.TimeoutExpired("case", 7)
+        return Mock(returncode=0)
 
     monkeypatch.setattr(script.subprocess, "run", leaves_one)
-    script.run_case(NAMES[0], tmp_path, 1, Mock(left=lambda: 7.0))
-    assert not Path("/proc", str(started[0].pid)).exists()
-    started[0].poll()
+    assert "left_out" in script.run_case(NAMES[0], tmp_path, 1, Mock(left=lambda: 7.0))
+    assert script.run_case(NAMES[0], tmp_path, 1, Mock(left=lambda: 7.0)) == {"ms": []}
+    for one in started:
+        assert not Path("/proc", str(one.pid)).exists()
+        one.poll()
