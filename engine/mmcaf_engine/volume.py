@@ -98,7 +98,7 @@ class PatientHeader:
     """What the study's header says of the patient; compared with the record, never logged.
 
     age in years at the study, weight in kg, study_date; None where the header does not say. unread: elements with
-    a value that cannot be read, as messages call them.
+    a value that cannot be read, as messages call them. contradicting: elements of which each says another thing.
     """
 
     patient_id: str | None = field(default=None, repr=False)
@@ -107,6 +107,7 @@ class PatientHeader:
     weight: float | None = field(default=None, repr=False)
     study_date: date | None = field(default=None, repr=False)
     unread: tuple[str, ...] = ()
+    contradicting: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """A blank identifier is none."""

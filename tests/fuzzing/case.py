@@ -74,7 +74,7 @@ def digest(*parts: object) -> str:
 
 def patient(header: PatientHeader) -> dict[str, object]:
     """What is compared with the record; the age in whole years, since a birth date tells it more exactly."""
-    facts = {name: value for name, value in asdict(header).items() if name != "unread"}
+    facts = {name: value for name, value in asdict(header).items() if name not in ("unread", "contradicting")}
     return facts | {"age": None if header.age is None else int(header.age)}
 
 

@@ -184,6 +184,8 @@ def contradictions(record: Record, spec: TableSpec | None, header: PatientHeader
         Warnings, which name no value.
     """
     warnings: list[str] = []
+    if header.contradicting and spec is not None:
+        warnings.append(f"the study's {' and '.join(header.contradicting)} contradict each other.")
     for entry in () if spec is None else spec.fields:
         if entry.dicom is None or entry.name in record.missing:
             continue

@@ -41,7 +41,7 @@ def _computed(first: Frame, modality: str) -> str:
 
 def _spacing(first: Frame, step: float) -> str:
     """Every second slice may be gone; some scanners write the gap between slices instead of their distance."""
-    told = abs(first.instance.tags.number_or_none("SpacingBetweenSlices") or 0.0)
+    told = abs(first.step_told or 0.0)
     thickness = first.thickness or 0.0
     tolerance = max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_RELATIVE * step)
     if not (told and step) or min(abs(step - told), abs(step - told - thickness)) <= tolerance:

@@ -258,3 +258,10 @@ def test_a_report_is_its_fields_joined(given: dict[str, Any], report: str | None
     assert record.report == report and len(record.warnings) == lacking
     with pytest.raises(RecordError, match="findings"):
         read_record({**GOOD, **given, "findings": 3}, SPEC, text=text)
+
+
+def test_a_header_that_contradicts_itself_is_warned_of() -> None:
+    header = PatientHeader(age=55.0, contradicting=("(0010,1010) PatientAge", "(0010,0030) PatientBirthDate"))
+    (warning,) = contradictions(read_record(GOOD, SPEC), SPEC, header)
+    assert "PatientAge and (0010,0030) PatientBirthDate contradict each other" in warning
+    assert contradictions(read_record(GOOD, SPEC), None, header) == ()

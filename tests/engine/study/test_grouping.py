@@ -218,7 +218,8 @@ def test_no_text_that_may_name_the_patient_is_shown(slices: tuple[Frame, ...]) -
 @pytest.mark.parametrize(
     ("keyword", "values"),
     [("PatientName", ("DOE^JANE", "ROE^RICHARD")), ("PatientBirthDate", ("19610203", "19800101"))]
-    + [("PatientSex", ("M", "F")), ("IssuerOfPatientID", ("A", "B"))],
+    + [("PatientSex", ("M", "F")), ("IssuerOfPatientID", ("A", "B"))]
+    + [("PatientAge", ("063Y", "040Y")), ("PatientWeight", ("60", "90"))],
 )
 def test_slices_of_two_patients_of_one_number_are_refused(
     keyword: str, values: tuple[str, str], tmp_path: Path
@@ -231,3 +232,12 @@ def test_slices_of_two_patients_of_one_number_are_refused(
     for at, image in enumerate(images):
         setattr(image, keyword, ("", values[0])[at % 2])
     assert np.array_equal(read_study(save(images, tmp_path / "one")).volume.values, hounsfield(12))
+
+
+def test_one_name_and_one_number_may_be_written_in_two_ways(slices: tuple[Frame, ...], tmp_path: Path) -> None:
+    for keyword, values in {"GantryDetectorTilt": ("-0.0", "0"), "FlipAngle": ("10", "10.000")}.items():
+        assert len(groups(told(slices, keyword, values * 6))) == 1
+    images = ct_series(hounsfield(12))
+    for at, image in enumerate(images):
+        image.PatientName = ("DOE^JANE", "Doe^Jane ^^=DOE^JANE")[at % 2]
+    assert len(read_study(save(images, tmp_path / "study")).volume.values) == 12

@@ -240,6 +240,14 @@ def test_a_dimension_that_alternates_tells_volumes_apart(pointer: int, volumes: 
         read_study(folder)
 
 
+def test_the_distance_that_an_enhanced_image_tells_is_compared(tmp_path: Path) -> None:
+    made = image(VALUES, 1)
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        frame.PixelMeasuresSequence[0].SpacingBetweenSlices = 1.25
+    (warning,) = read_study(save([made], tmp_path / "study")).warnings
+    assert "SpacingBetweenSlices is 1.25 mm, but the slices lie 2.5 mm apart" in warning
+
+
 # b-values where vendors keep them
 
 

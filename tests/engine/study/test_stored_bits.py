@@ -206,3 +206,17 @@ def test_loss_within_the_stored_bits_is_read(tmp_path: Path) -> None:
     made.PixelData = encapsulate([lossy(SOFT, JPEGLSNearLossless)])
     read = read_study(write(made, tmp_path / "slice"), intensity="stored").volume.values[0]
     assert 0 < np.abs(read.astype(int) - SOFT).max() <= 2
+
+
+@pytest.mark.parametrize(("lowest", "signed"), [(-1, False), (0, False), (-1, True)])
+def test_samples_below_zero_are_not_unsigned(lowest: int, signed: bool, tmp_path: Path) -> None:
+    values = np.arange(ROWS * COLUMNS, dtype=np.int16).reshape(ROWS, COLUMNS) + np.int16(lowest)
+    made = image(values.view(np.uint16), JPEG2000Lossless, 16, 12, signed)
+    stream = bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, codecformat="j2k"))
+    made.PixelData = encapsulate([stream])
+    path = write(made, tmp_path / "image")
+    if lowest < 0 and not signed:
+        with refused(StudyError, "as low as -1", "(0028,0103) PixelRepresentation is 0"):
+            read_study(path, intensity="stored")
+        return
+    assert np.array_equal(read_study(path, intensity="stored").volume.values[0], values)

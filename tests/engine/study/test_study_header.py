@@ -93,3 +93,22 @@ def test_what_has_a_value_that_cannot_be_read_is_named(
 ) -> None:
     patient = read_study(write(change(ct_slice(VALUES[0]), **elements), tmp_path / "slice")).patient
     assert patient.unread == unread
+
+
+@pytest.mark.parametrize(
+    ("age", "born", "told"),
+    [
+        ("063Y", "19610203", ()),
+        ("062Y", "19610203", ()),
+        ("030Y", "19610203", (AGE, BIRTH)),
+        ("063Y", "20100101", (AGE, BIRTH)),
+        ("063Y", "", ()),
+        ("063Y", "20300101", ()),
+        ("018M", "19610203", (AGE, BIRTH)),
+    ],
+)
+def test_an_age_that_contradicts_the_birth_date_is_told(
+    age: str, born: str, told: tuple[str, ...], tmp_path: Path
+) -> None:
+    image = change(ct_slice(VALUES[0]), PatientAge=age, PatientBirthDate=born, StudyDate="20240315")
+    assert read_study(write(image, tmp_path / "slice")).patient.contradicting == told

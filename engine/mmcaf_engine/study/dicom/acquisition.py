@@ -10,8 +10,8 @@ _OTHER = (
     *("RepetitionTime", "TriggerTime", "ProtocolName", "ScanOptions", "SeriesDate", "SeriesTime"),
     *("ContrastBolusStartTime", "ContrastBolusVolume", "ContrastBolusTotalDose", "SpacingBetweenSlices"),
     *("XRayTubeCurrent", "ExposureTime", "Exposure", "Laterality", "SoftwareVersions", "DerivationDescription"),
-    *("ImageComments", "StudyDescription", "PerformedProcedureStepID", "AccessionNumber", "StudyID", "PatientAge"),
-    *("PatientWeight", "BodyPartExamined", "NumberOfAverages", "PixelBandwidth", "EchoTrainLength"),
+    *("ImageComments", "StudyDescription", "PerformedProcedureStepID", "AccessionNumber", "StudyID"),
+    *("BodyPartExamined", "NumberOfAverages", "PixelBandwidth", "EchoTrainLength"),
     *("InPlanePhaseEncodingDirection", "DataCollectionDiameter", "CardiacNumberOfImages", "HeartRate"),
     *("ImagingFrequency", "FocalSpots", "FrameReferenceTime", "TableHeight"),
 )

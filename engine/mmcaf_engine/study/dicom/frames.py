@@ -40,6 +40,7 @@ class Frame:
     stack: (0020,9056). kernel: (0018,1210). kvp: peak kilovoltage; (0018,0060). contrast: the agents that were given;
         (0018,0010), or (0018,9342) of an Enhanced image's frame.
     image: of a multi-frame image, the UID that its frames share, and with them those of its concatenation.
+    step_told: mm between slices, as the header has it; (0018,0088).
     dimension: (0020,9157) of an Enhanced image's frame, but for the dimensions of place and time.
     """
 
@@ -66,6 +67,7 @@ class Frame:
     contrast: str = ""
     image: str = ""
     dimension: tuple[int, ...] = ()
+    step_told: float | None = None
 
     @property
     def sent_order(self) -> tuple[float, str, int, str]:
@@ -210,6 +212,7 @@ def _frame(
         _contrast(tags, macro("ContrastBolusUsageSequence")),
         _image(tags),
         dimension,
+        measures.number_or_none("SpacingBetweenSlices") if measures else None,
     )
 
 

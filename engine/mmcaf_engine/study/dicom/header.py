@@ -10,6 +10,8 @@ from .tags import Tags, describe
 
 _COMPARED = ("StudyDate", "PatientSex", "PatientAge", "PatientBirthDate", "PatientWeight")
 DAYS_PER_YEAR = 365.25
+YEARS_APART = 1.5
+"""An age is of whole years, and may have been written before the study."""
 _PER_YEAR = {"D": DAYS_PER_YEAR, "W": DAYS_PER_YEAR / 7, "M": 12.0, "Y": 1.0}
 _AGE = re.compile(r"(\d{1,3}) ?([DWMY])", re.ASCII | re.IGNORECASE)
 """PS3.5 6.2, value representation AS: 018M is eighteen months; some write 18M."""
@@ -41,6 +43,7 @@ def read_patient(instance: Instance) -> PatientHeader:
         weight=_weight(tags),
         study_date=studied,
         unread=tuple(describe(keyword) for keyword, value in found.items() if said[keyword] and value is None),
+        contradicting=_contradicting(age, born, studied),
     )
 
 
@@ -59,6 +62,14 @@ def _age(age: str, born: date | None, studied: date | None) -> float | None:
     if born is None or studied is None or born > studied:
         return None
     return (studied - born).days / DAYS_PER_YEAR
+
+
+def _contradicting(age: float | None, born: date | None, studied: date | None) -> tuple[str, ...]:
+    """PatientAge and PatientBirthDate, where both are known and more than a year apart."""
+    by_birth = _age("", born, studied)
+    if age is None or by_birth is None or abs(age - by_birth) <= YEARS_APART:
+        return ()
+    return describe("PatientAge"), describe("PatientBirthDate")
 
 
 def _date(text: str) -> date | None:

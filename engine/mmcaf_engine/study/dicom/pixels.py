@@ -211,6 +211,12 @@ def _pattern(encoded: bytes, header: FrameHeader | None, pixels: PixelFormat) ->
     samples = decode_whole(encoded, pixels.decode) if of_jpeg else pixels.decode(encoded)
     if samples.shape != shape or samples.dtype.kind not in "iu" or samples.dtype.itemsize > kind.itemsize:
         raise DamagedError(f"the decoder gave {samples.shape} of {samples.dtype}; {shape} of {kind} was expected")
+    if samples.dtype.kind == "i" and not pixels.signed and int(samples.min()) < 0:
+        raise StudyError(
+            f"{pixels.instance.name}: its compressed samples are as low as {int(samples.min())}, but "
+            f"{describe('PixelRepresentation')} is 0 (unsigned).",
+            "Send the study again from its source.",
+        )
     samples = samples.astype(kind, copy=False)
     if header is None:
         return samples

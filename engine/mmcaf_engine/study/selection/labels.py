@@ -16,6 +16,7 @@ from ..faults import shown_text
 APART = timedelta(seconds=60)
 """CT slices whose acquisitions began further apart, with none between, are of two scans: a scan of a whole body takes
 less, and so does the pause for a breath between two blocks of slices."""
+_NUMBERS = ("DS", "IS")
 _SHOWN = ("CS", "DS", "IS", "UI")
 """Representations whose values messages show; texts may name the patient."""
 
@@ -106,10 +107,16 @@ LABELS = (
 
 def _element(keyword: str) -> Callable[[Sequence[Frame]], list[Hashable]]:
     """An element's text; where that may name the patient, its number in the order in which texts first come."""
-    shown = dictionary_VR(keyword) in _SHOWN
+    representation = dictionary_VR(keyword)
+    shown = representation in _SHOWN
+
+    def text_of(frame: Frame) -> str:
+        tags = frame.instance.tags
+        number = tags.number_or_none(keyword) if representation in _NUMBERS else None
+        return tags.text_or(keyword, "") if number is None else f"{number + 0.0:.3g}"
 
     def of(frames: Sequence[Frame]) -> list[Hashable]:
-        texts = [frame.instance.tags.text_or(keyword, "") for frame in frames]
+        texts = [text_of(frame) for frame in frames]
         numbers = {text: f"no. {at}" for at, text in enumerate(dict.fromkeys(texts), start=1)}
         return [text if shown else numbers[text] for text in texts]
 

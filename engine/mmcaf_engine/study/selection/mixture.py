@@ -7,7 +7,7 @@ from ..dicom.frames import Frame
 from ..dicom.tags import describe
 
 _ONE = ("PatientID", "StudyInstanceUID", "FrameOfReferenceUID")
-_WHERE_SAID = ("IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex")
+_WHERE_SAID = (*("IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge", "PatientWeight"),)
 """Of a patient whose number may be empty, or that of another one elsewhere; what is absent contradicts nothing."""
 
 
@@ -22,7 +22,7 @@ def refuse_mixture(frames: Sequence[Frame], name: str) -> None:
     """
     tags = {id(frame.instance): frame.instance.tags for frame in frames}.values()
     found = {keyword: {one.text(keyword) for one in tags} for keyword in _ONE}
-    found |= {keyword: {one.text_or(keyword, "") for one in tags} - {""} for keyword in _WHERE_SAID}
+    found |= {keyword: {_plain(one.text_or(keyword, "")) for one in tags} - {""} for keyword in _WHERE_SAID}
     for keyword, values in found.items():
         if len(values) > 1:
             raise StudyError(
@@ -30,3 +30,9 @@ def refuse_mixture(frames: Sequence[Frame], name: str) -> None:
                 "one was expected.",
                 "Send the study again from its source.",
             )
+
+
+def _plain(text: str) -> str:
+    """A name without what programs that send it on change: case, blanks, empty parts and other scripts (PS3.5 6.2)."""
+    parts = text.partition("=")[0].casefold().split("^")
+    return "^".join(" ".join(part.split()) for part in parts).rstrip("^")
