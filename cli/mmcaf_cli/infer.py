@@ -1,6 +1,7 @@
 """`mmcaf-infer STUDY [RECORD]`: the answer on stdout, everything else on stderr."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -90,6 +91,10 @@ def infer(
         str | None,
         typer.Option(metavar="INPUT", help="Input to draw the heat map over. Default: what it is about."),
     ] = None,
+    fhir_out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Also write the answer as a FHIR R4 Bundle, to this file."),
+    ] = None,
     created: Annotated[
         str | None,
         typer.Option(
@@ -111,10 +116,10 @@ def infer(
     """Answer one study with a multimodal fusion network."""
     from mmcaf_engine.cancel import CancelToken, limited
     from mmcaf_engine.errors import Remedy, UsageError
-    from mmcaf_engine.outputs import scratch_beside
-    from mmcaf_engine.pipeline import infer as answer
+    from mmcaf_engine.outputs import Output, scratch_beside
+    from mmcaf_engine.pipeline import answer_study
 
-    from .console import detail, warn
+    from .console import detail, to_json, warn
     from .inputs import given_inputs
     from .progress import ProgressBar
     from .report import Report, one_output, png
@@ -125,12 +130,13 @@ def infer(
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
-    wanted.check(*drawings, inputs=[study, record, report, bundle, *named])
+    documents = [] if fhir_out is None else [Output("fhir_out", fhir_out)]
+    wanted.check(*drawings, *documents, inputs=[study, record, report, bundle, *named])
     beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
         given = given_inputs(study, record, report)
-        result = answer(
+        answer = answer_study(
             given.study,
             given.record,
             report=given.report,
@@ -152,17 +158,23 @@ def infer(
             created=created,
             progress=progress,
         )
-        pictures = [(drawing, file.read_bytes()) for drawing, file in zip(drawings, drawn, strict=True)]
+        others: list[tuple[Output, str | bytes]] = [
+            (drawing, file.read_bytes()) for drawing, file in zip(drawings, drawn, strict=True)
+        ]
+    result, fhir = answer.result, answer.to_fhir
     detail("timing_ms", result.timing_ms)
     if without_patient:
         from mmcaf_engine.result.deidentify import deidentify
+        from mmcaf_engine.result.writers.fhir import to_fhir
 
-        others = [path for path in named if Path(path).exists()]
-        result = deidentify(result, *others, *(path for path in (study, record, report) if path is not None))
+        read = [*(path for path in named if Path(path).exists()), study, record, report]
+        result = deidentify(result, *(path for path in read if path is not None))
+        fhir = partial(to_fhir, result)
+    others += [(document, f"{to_json(fhir())}\n") for document in documents]
     if wanted.json_on_stdout:
         for warning in result.warnings:
             warn(warning)
-    wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json, others=pictures)
+    wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json, others=others)
 
 
 def main() -> None:

@@ -118,7 +118,33 @@ def infer(
     open_timeout: float | None = None,
     **options: Unpack[AnswerOptions],
 ) -> Result:
-    """Answer one study.
+    """Answer one study: the result of `answer_study`, whose arguments these are."""
+    return answer_study(
+        study,
+        record,
+        bundle=bundle,
+        session=session,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        open_timeout=open_timeout,
+        **options,
+    ).result
+
+
+def answer_study(
+    study: StudySource | None,
+    record: RecordSource | None = None,
+    *,
+    bundle: str | Path | Bundle | None = None,
+    session: Session | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    open_timeout: float | None = None,
+    **options: Unpack[AnswerOptions],
+) -> Answer:
+    """Answer one study, with all that other forms of the result are made from.
 
     A session of its own is opened in a thread, beside the decoding and preprocessing of the pixels, and only once
     headers, geometry and record are accepted: what is refused by them costs no opening. To answer several studies, open
@@ -144,7 +170,7 @@ def infer(
         stack.enter_context(limited(options.get("cancel"), options.get("deadline")))
         stack.enter_context(opening_within(open_timeout))
         if session is not None:
-            return Answerer(session).answer(study, record, **options).result
+            return Answerer(session).answer(study, record, **options)
         with watch.span("bundle"):
             opened, notice = _resolve(bundle)
 
@@ -153,7 +179,7 @@ def infer(
                 return open_session(opened, backend=backend, precision=precision, threads=threads, progress=building)
 
         opening = stack.enter_context(BackgroundSession(opened, open_own, options.get("progress")))
-        return Answerer(opening, notice=notice).answer(study, record, **options).result
+        return Answerer(opening, notice=notice).answer(study, record, **options)
 
 
 class Answerer:

@@ -390,6 +390,22 @@ def test_when_it_was_made_can_be_fixed(run: Command, series: Path, record: Path,
     run(*call, "2026-11-30T09:08:48").refused(2, "time zone", "--created=2026-11-30T09:08:48Z")
 
 
+def test_the_answer_as_fhir(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    given, out = write_record(tmp_path, {"sex": "F", "age": 25}), tmp_path / "answer.json"
+    patient = pydicom.dcmread(next(own_series.iterdir())).PatientID
+    call = ["mmcaf-infer", own_series, given, "--bundle", tiny_bundle, "--json", "--fhir-out", out]
+    outcome = run(*call)
+    result = json.loads(outcome.out)
+    report, seen, *_ = [entry["resource"] for entry in json.loads(out.read_text())["entry"]]
+    assert report["resourceType"] == "DiagnosticReport" and report["subject"]["identifier"]["value"] == patient
+    assert seen["valueCodeableConcept"]["text"] == result["label"] and report["issued"] == result["created"]
+    run(*call).refused(2, str(out), "--force")
+    outcome = run(*call, "--force", "--deidentify")
+    assert patient not in out.read_text() and json.loads(outcome.out)["study"]["uids"]["study"] in out.read_text()
+    run(*call[:-1], "-").refused(2, "--fhir-out")
+    run(*call[:-1], given, "--force").refused(2, "record.json", "input")
+
+
 def test_deidentify_leaves_no_name(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     """A folder and a file named after the patient, remarks that quote both, features of the record."""
     folder = own_series.rename(tmp_path / "DOE_JANE")

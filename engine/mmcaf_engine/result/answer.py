@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..bundle.bundle import Bundle
 from ..inputs.prepare import Prepared, PreparedSeries
 from ..volume import Arrays, Placement, SourceHeader, SourceImage
 from .aggregate import StudyScore
 from .result import Result
+from .writers.fhir import to_fhir
 
 
 @dataclass(frozen=True)
@@ -51,3 +53,8 @@ class Answer:
             )
             for entry in self.prepared.studied
         }
+
+    def to_fhir(self) -> dict[str, Any]:
+        """As a FHIR R4 Bundle of plain dicts and lists; see `result.writers.fhir`."""
+        headers = [images.header for images in self.source_images.values() if images.header is not None]
+        return to_fhir(self.result, headers[0].dataset() if headers else None)

@@ -1,0 +1,66 @@
+"""What a finished result states, as objects of other systems hold it: coded values, each with its numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..codes import private_code
+from ..parts import LabelCode
+from ..result import Result
+
+PRESENT, ABSENT = LabelCode("SCT", "52101004", "Present"), LabelCode("SCT", "272519000", "Absent")
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One value that an algorithm gave.
+
+    about: what was asked. name: of that, in words. value: the answer. said: the answer in words. numbers: what they
+        are -> probabilities and thresholds, from 0 to 1.
+    """
+
+    about: LabelCode
+    name: str
+    value: LabelCode
+    said: str
+    numbers: Mapping[str, float]
+
+
+def statements(result: Result) -> tuple[Statement, ...]:
+    """One of each independent label, present or absent; else one, whose value is the label."""
+    if result.findings:
+        return tuple(
+            Statement(
+                _code(result, finding.label),
+                finding.label,
+                PRESENT if finding.present else ABSENT,
+                "present" if finding.present else "absent",
+                {
+                    f"Probability of {finding.label}": finding.probability,
+                    "Threshold of the probability": finding.threshold,
+                },
+            )
+            for finding in result.findings
+        )
+    numbers = {f"Probability of {label}": probability for label, probability in result.probabilities.items()}
+    name = f"Label by {result.model.name}"
+    return (Statement(private_code("Label"), name, _code(result, result.label), result.label, numbers),)
+
+
+def answered(result: Result) -> tuple[LabelCode, ...]:
+    """The labels that are the answer: those that are present, or the one."""
+    named = [finding.label for finding in result.findings if finding.present] if result.findings else [result.label]
+    return tuple(_code(result, label) for label in named)
+
+
+def in_words(result: Result) -> str:
+    """The answer as one sentence."""
+    if result.findings:
+        said = [f"{finding.label} {finding.probability:.3f}" for finding in result.findings if finding.present]
+        return f"Present: {', '.join(said)}." if said else "No finding reaches its threshold."
+    sure = "" if result.probability is None else f", probability {result.probability:.3f}"
+    return f"{result.label}{sure}."
+
+
+def _code(result: Result, label: str) -> LabelCode:
+    """Of a label; of a result that does not know it, as of schema version 1, one of the private scheme."""
+    return (result.labels or {}).get(label) or private_code(label)
