@@ -12,6 +12,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from counterparts import need, need_npm
+from mmcaf_engine.result.codes import private_code
 from mmcaf_engine.result.decisions.statements import ABSENT, PRESENT
 from mmcaf_engine.result.deidentify import deidentify, pseudonym
 from mmcaf_engine.result.parts import Evidence, Finding, LabelCode, StudySummary
@@ -140,7 +141,10 @@ def test_nothing_is_empty(name: str) -> None:
 def test_the_label_is_the_value_and_each_probability_a_component() -> None:
     result = tiny_result("a gap")
     [one] = resources(to_fhir(result), "Observation")
-    assert one["status"] == "preliminary" and one["valueCodeableConcept"]["text"] == "loud"
+    assert one["status"] == "preliminary" and one["valueCodeableConcept"] == {
+        "coding": [{"code": private_code("loud").value, "display": "loud"}],
+        "text": "loud",
+    }
     numbers = {part["code"]["text"]: part["valueQuantity"] for part in one["component"]}
     assert {name: number["value"] for name, number in numbers.items()} == {
         "Probability of quiet": 0.3,
@@ -155,7 +159,10 @@ def test_each_finding_is_an_observation_of_its_own_that_is_present_or_absent() -
     mass, effusion = resources(bundle, "Observation")
     assert mass["code"]["coding"] == [{"system": fhir.SYSTEMS["SCT"], "code": "4147007", "display": "Mass"}]
     assert effusion["code"]["coding"] == [{"code": "E", "display": "Effusion"}], "a private scheme has no URI"
-    assert [one["valueCodeableConcept"]["text"] for one in (mass, effusion)] == ["present", "absent"]
+    assert [one["valueCodeableConcept"] for one in (mass, effusion)] == [
+        {"coding": [{"system": fhir.SYSTEMS["SCT"], "code": code.value, "display": code.meaning}], "text": text}
+        for code, text in ((PRESENT, "present"), (ABSENT, "absent"))
+    ]
     assert [part["valueQuantity"]["value"] for part in mass["component"]] == [0.8, 0.5]
     [report] = resources(bundle, "DiagnosticReport")
     assert report["conclusionCode"] == [mass["code"] | {"text": "Mass"}] and "mass 0.800." in report["conclusion"]
