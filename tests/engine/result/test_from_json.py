@@ -17,6 +17,7 @@ from refusals import Fact, refused
 from tiny_result import tiny_result
 
 VERSION_1 = Path(__file__).parents[2] / "data" / "results_version_1"
+"""Results of tiny bundles, as commit eee488a wrote them, the last of version 1."""
 FILES = sorted(VERSION_1.glob("*.json"))
 SCHEMA = Draft202012Validator(result_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
 
