@@ -7,7 +7,6 @@ loaded from others is refused before it is ever run. A file that a runtime has m
 which keeps both, a later run removes it.
 """
 
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..manifest import Precision
-from ..outputs import new_staging_folder, remove
+from ..outputs import new_staging_folder, new_temporary_folder, remove
 from .bundle import BUNDLES, Bundle
 from .models import check_weights, model_files
 
@@ -81,4 +80,4 @@ def _new_folder() -> Path:
     try:
         return new_staging_folder(BUNDLES.folder())
     except (UsageError, OSError):
-        return Path(tempfile.mkdtemp(prefix="mmcaf-"))
+        return new_temporary_folder()

@@ -180,7 +180,7 @@ def _gpu_memory(session: Session) -> list[Check]:
 def _disk() -> list[Check]:
     """The file systems of the cache and of temporary files, once where they are the same."""
     found: dict[int, Check] = {}
-    for name, folder in (("disk of the cache", _cache()), ("disk of temporary files", Path(tempfile.gettempdir()))):
+    for name, folder in (("disk of the cache", _cache()), ("disk of temporary files", _temporary())):
         if folder is None:
             continue
         existing = next(one for one in (folder, *folder.parents) if os.access(one, os.F_OK))
@@ -194,6 +194,14 @@ def _cache() -> Path | None:
     try:
         return read_settings().cache
     except UsageError:
+        return None
+
+
+def _temporary() -> Path | None:
+    """None where the system has no folder for them that can be written to; opening a session tells of that."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
         return None
 
 

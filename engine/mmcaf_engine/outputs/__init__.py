@@ -13,6 +13,7 @@ from .staged import (
     staged_folder,
     write_file,
 )
+from .temporary import new_temporary_folder, temporary_folder
 
 __all__ = [
     "PRIVATE",
@@ -23,6 +24,7 @@ __all__ = [
     "create",
     "is_staging",
     "new_staging_folder",
+    "new_temporary_folder",
     "refused",
     "remove",
     "remove_left",
@@ -32,6 +34,7 @@ __all__ = [
     "staged_file",
     "staged_folder",
     "sweep",
+    "temporary_folder",
     "write_all",
     "write_file",
 ]

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +12,7 @@ from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.bundle import Bundle
 from ..errors import BackendError, Remedy
 from ..files import reason
+from ..outputs import temporary_folder
 from ..settings import child_environment
 from .probe import FIRST_LINE
 from .report import Cold, Memory, Samples
@@ -60,7 +60,7 @@ def measure_cold(
     kept: list[dict[str, Any]] = []
     answers: list[dict[str, Any]] = []
     for done in range(rounds(runs)):
-        with tempfile.TemporaryDirectory(prefix="mmcaf-profile-") as cache:
+        with temporary_folder() as cache:
             empty.append(fresh_process({**task, "answer": False}, cache))
             kept.append(fresh_process({**task, "answer": False}, cache))
             if measured.is_study:
@@ -87,9 +87,9 @@ def rounds(runs: int) -> int:
     return min(runs, MOST_ROUNDS)
 
 
-def fresh_process(task: dict[str, Any], cache: str) -> dict[str, Any]:
+def fresh_process(task: dict[str, Any], cache: Path) -> dict[str, Any]:
     """The figures of one fresh process."""
-    environment = child_environment(Path(cache))
+    environment = child_environment(cache)
     command = [sys.executable, "-P", "-c", FIRST_LINE]
     document = json.dumps({**task, "started": perf_counter()})
     what = f"profiling {task['backend']} {task['precision']} in a fresh process"

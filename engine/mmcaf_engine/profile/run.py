@@ -1,6 +1,5 @@
 """The whole profile of a bundle on this machine: every part in turn, for every backend and precision."""
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from ..cancel import Progress
 from ..errors import MmcafError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Precision
+from ..outputs import temporary_folder
 from ..session.session import Session, open_session
 from .answer import measure_answer
 from .cold import measure_cold, rounds
@@ -59,9 +59,9 @@ def profile_bundle(
     cores = threads or usable_cores()
     planned = plan(bundle, backends, precisions, cores)
     settings = Settings(runs, WARM_UP, cores, batch, tuple(concurrency))
-    with tempfile.TemporaryDirectory(prefix="mmcaf-profile-") as folder:
+    with temporary_folder() as folder:
         if study is None and record is None:
-            subject = synthetic_study(bundle, Path(folder))
+            subject = synthetic_study(bundle, folder)
         else:
             subject = given_study(bundle, _path(study), _path(record))
         whole = _Profile(bundle, subject, settings, _Steps(planned, settings, subject, progress))

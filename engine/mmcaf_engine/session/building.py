@@ -3,9 +3,8 @@
 No session opens a network for a GPU that is not there, so that none passes a self-test here before: `first_opening`.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from ..errors import BackendError, UsageError
 from ..machine.compute_capability import Target
 from ..manifest import Precision
 from ..manifest.text import text_lengths
-from ..outputs import create, scratch_folder
+from ..outputs import create, scratch_folder, temporary_folder
 from .copies import hold
 from .first_opening import NOT_APART, done_apart
 
@@ -162,11 +161,9 @@ def _reading(bundle: Bundle, precision: Precision) -> AbstractContextManager[Pat
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """A folder for an engine on its way from one process to the other, in the cache where there is one."""
-    try:
-        kept = scratch_folder(ENGINES.folder())
-    except UsageError:
-        with tempfile.TemporaryDirectory(prefix="mmcaf-") as folder:
-            yield Path(folder)
-        return
-    with kept as inside:
-        yield inside
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(ENGINES.folder()))
+        except (UsageError, OSError):
+            folder = stack.enter_context(temporary_folder())
+        yield folder

@@ -1,6 +1,5 @@
 """Ranges of activations, collected by running the FP32 network on calibration windows."""
 
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.errors import UsageError
+from mmcaf_engine.outputs import temporary_folder
 
 from ..onnx_files import load_model, save_model
 from .edit import make_node
@@ -129,9 +129,9 @@ def _runs(model: Path, add: Any, wanted: Sequence[str], windows: Iterable[Window
     known = {str(value.name): value for node in shown.graph for value in node.outputs}
     known |= {str(value.name): value for value in shown.graph.inputs}
     add(shown.graph, known)
-    with tempfile.TemporaryDirectory() as folder:
-        save_model(shown, Path(folder) / "shown.onnx")
-        session = onnxruntime.InferenceSession(Path(folder) / "shown.onnx", providers=["CPUExecutionProvider"])
+    with temporary_folder() as folder:
+        save_model(shown, folder / "shown.onnx")
+        session = onnxruntime.InferenceSession(folder / "shown.onnx", providers=["CPUExecutionProvider"])
         names = [name for name in wanted if name in {output.name for output in session.get_outputs()}]
         for window in windows:
             # Without a name the runtime would answer with all outputs.

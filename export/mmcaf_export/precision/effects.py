@@ -1,7 +1,6 @@
 """What a lower precision of some layers does to the answer, and which layers a budget of error has room for."""
 
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Manifest, Precision
+from mmcaf_engine.outputs import temporary_folder
 
 from .calibration import Window
 from .course import arrays_sha256, model_sha256
@@ -56,8 +56,8 @@ class Trial:
 
     def error(self, write: Callable[[Path], None]) -> float:
         """Root mean square of the change by the network that `write` writes; infinite if anything is not finite."""
-        with tempfile.TemporaryDirectory() as scratch:
-            changed = Path(scratch) / "model.onnx"
+        with temporary_folder() as scratch:
+            changed = scratch / "model.onnx"
             write(changed)
             change = self._scores(changed) - self.expected
         return math.sqrt(float((change**2).mean())) if np.isfinite(change).all() else math.inf

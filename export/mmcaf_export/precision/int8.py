@@ -1,7 +1,6 @@
 """INT8 by calibration: which layers, with which ranges, so that the answer stays what it was."""
 
 import math
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.outputs import temporary_folder
 from mmcaf_engine.session.choice import processor_backend
 
 from ..onnx_files import load_model, save_model
@@ -162,8 +162,8 @@ def _times(
     model: Path, nodes: Collection[str], limits: Mapping[str, float], window: Window
 ) -> dict[str, tuple[float, float]] | None:
     """Node -> (FP32, INT8) milliseconds; None without OpenVINO."""
-    with tempfile.TemporaryDirectory() as scratch:
-        quantised = Path(scratch) / "model.onnx"
+    with temporary_folder() as scratch:
+        quantised = scratch / "model.onnx"
         write_int8(model, quantised, nodes, limits)
         before = layer_times(model, window, usable_cores())
         after = layer_times(quantised, window, usable_cores())

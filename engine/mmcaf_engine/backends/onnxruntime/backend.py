@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ...manifest import Precision, TensorSpec
+from ...outputs import new_temporary_folder
 from ...volume import Arrays
 from ..base import Availability, Backend, Window
 from ..declared import Tensor, expect_inputs, expect_outputs
@@ -107,10 +107,10 @@ class CountingOnnxRuntime(OnnxRuntimeBackend):
         return read_profile(file.read_bytes(), self._left_out, self._windows, extra_ms)
 
     def _options(self) -> Any:
-        self._folder = tempfile.mkdtemp(prefix="mmcaf-profile-")
+        self._folder = new_temporary_folder()
         options = super()._options()
         options.enable_profiling = True
-        options.profile_file_prefix = str(Path(self._folder) / "layers")
+        options.profile_file_prefix = str(self._folder / "layers")
         return options
 
     def _answer(self, window: Window, outputs: Sequence[TensorSpec]) -> Arrays:
