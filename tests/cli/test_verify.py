@@ -101,7 +101,7 @@ def test_doctor_says_which_precisions_run(run: Command, monkeypatch: pytest.Monk
         for line in run("mmcaf", "doctor", "--all").out.splitlines()
         if " precision " in line and " tensorrt " not in line
     ]
-    status = {(backend, precision): (mark, reason) for mark, _, backend, precision, reason in lines}
+    status = {(backend, precision.rstrip(":")): (mark, reason) for mark, _, backend, precision, reason in lines}
     assert len(status) == 12
     assert status["torch", "int8"][0] == "note"
     assert status["openvino", "bf16"] == ("note", BF16_SLOW)
