@@ -251,6 +251,10 @@ def test_a_bundle_whose_weights_lie_beside_the_model(cut: Cut, tmp_path: Path, m
             open_session(load_bundle(bundle.folder), backend=backend, reports=2)
 
 
+one_network = pytest.mark.parametrize("cut", ["medfusionnet"], indirect=True)
+"""Of what is no matter of the network."""
+
+
 def without_parts(cut: Cut, folder: Path) -> Path:
     """The bundle as a version wrote it that knew of no parts."""
     draft = folder / "draft"
@@ -281,6 +285,7 @@ def parts_answer_wrong(monkeypatch: pytest.MonkeyPatch, by: float = 1.0) -> None
     monkeypatch.setattr(SplitNetwork, "_infer", off)
 
 
+@one_network
 def test_parts_that_would_never_answer_are_found(cut: Cut, monkeypatch: pytest.MonkeyPatch) -> None:
     """A session that keeps reports would refuse them, whatever the network as a whole answers."""
     monkeypatch.setitem(TOLERANCE, "int8", 1e6)
@@ -295,6 +300,7 @@ def test_parts_that_would_never_answer_are_found(cut: Cut, monkeypatch: pytest.M
     assert "in onnxruntime, in two parts, it fails the self-test" in reason
 
 
+@one_network
 def test_parts_that_fp32_would_not_pass_in_are_left_out(
     cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -309,6 +315,7 @@ def test_parts_that_fp32_would_not_pass_in_are_left_out(
 
 
 @pytest.mark.full
+@one_network
 def test_a_precision_whose_parts_would_never_answer_is_not_sealed(
     cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
