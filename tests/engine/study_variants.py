@@ -278,6 +278,9 @@ SINGLE = [
     variant("monochrome1", tagged(PhotometricInterpretation="MONOCHROME1"), refused=("MONOCHROME1",)),
     variant("colour", tagged(SamplesPerPixel=3), refused=(12, "colour")),
     variant("modality-lut", lookup_table, refused=("(0028,3000) ModalityLUTSequence", "RescaleSlope")),
+    variant(
+        "negative-slope", tagged(RescaleSlope=-1, RescaleIntercept=1024), refused=("(0028,1053) RescaleSlope is -1",)
+    ),
     variant("no-rescale", tagged(RescaleIntercept=None), refused=("(0028,1052) RescaleIntercept", "missing")),
     # Positions
     variant("one-missing", without(5), **GAP),

@@ -16,6 +16,8 @@ MOST_VOLUMES = 4
 UNLIKE = 1.2
 """Slices of volumes that lie within each other differ so many times more from their neighbours than from the next of
 their own volume; those of one volume differ less, or by their noise alike."""
+STRAY = 3.0
+"""As `UNLIKE`, of a single slice; an organ that moves for one slice changes a part of it."""
 NEARLY_ALL = 0.9
 FEWEST_OF_EACH = 3
 
@@ -68,8 +70,9 @@ class Extremes:
 
     def warnings(self, intensity: Intensity) -> tuple[str, ...]:
         """What is irregular, once every slice was looked at."""
-        found = (self._without_air() if intensity == "hounsfield" else "", self._blank(), self._repeated())
-        return tuple(f"{self._name}: {text}" for text in (*found, self._within_each_other()) if text)
+        found = [self._without_air() if intensity == "hounsfield" else "", self._blank(), self._repeated()]
+        found.append(self._within_each_other() or self._strays())
+        return tuple(f"{self._name}: {text}" for text in found if text)
 
     def _without_air(self) -> str:
         low = float(self._ends[:, 0].min())
@@ -110,6 +113,21 @@ class Extremes:
                     f"{volumes} volumes may lie within each other; they were read as one volume."
                 )
         return ""
+
+    def _strays(self) -> str:
+        """A slice of another volume, or of another rescale, among the others; of the first and last nobody can tell."""
+        if self._shape[0] < FEWEST_OF_EACH:
+            return ""
+        near, across = self._differences(1), self._differences(2)
+        stray = np.minimum(near[:-1], near[1:]) > STRAY * across
+        stray &= self._ends[1:-1, 0] < self._ends[1:-1, 1]
+        at = np.flatnonzero(stray)
+        if not at.size:
+            return ""
+        return (
+            f"{at.size} of {self._shape[0]} slices differ much more from both of their neighbours than these from each "
+            f"other, first slice {at[0] + 2}; they may be of another volume."
+        )
 
     def _differences(self, apart: int) -> NDArray[np.floating]:
         """Between slices so far apart, by their samples [S - apart]."""

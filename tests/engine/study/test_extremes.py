@@ -61,6 +61,18 @@ def test_hounsfield_units_have_air(low: int, warned: bool) -> None:
     assert told(values, "rescaled") == []
 
 
+@pytest.mark.parametrize(("at", "warned"), [(5, True), (10, True), (0, False), (11, False)])
+def test_a_slice_of_another_volume_or_rescale_is_told(at: int, warned: bool) -> None:
+    values, other = anatomy(1), anatomy(1)
+    other[at] += 1024
+    strange = values.copy()
+    strange[at] = anatomy(7)[at]
+    for mixed in (other, strange):
+        said = [text for text in told(mixed) if "differ much more from both of their neighbours" in text]
+        assert said == told(mixed) and len(said) == warned
+        assert all(text.startswith("1 of 12 ") and f"first slice {at + 1};" in text for text in said)
+
+
 def test_slices_without_anything_are_counted() -> None:
     values = anatomy(1)
     values[[3, 4]] = -1000

@@ -264,6 +264,12 @@ def _rescale(frame: Frame, modality: str, intensity: Intensity) -> tuple[float, 
         raise StudyError(
             f"{frame.name}: {describe('RescaleSlope')} is 0; a slope was expected.", "Send the series from its source."
         )
+    if intensity == "hounsfield" and frame.slope < 0:
+        raise StudyError(
+            f"{frame.name}: {describe('RescaleSlope')} is {frame.slope:g}; a slope above 0 was expected, of "
+            "Hounsfield units, which rise with what is stored.",
+            "Send the series from its source.",
+        )
     if intensity == "hounsfield" and frame.rescale_type not in ("", "HU", "US"):
         raise StudyError(
             f'{frame.name}: {describe("RescaleType")} is "{shown_text(frame.rescale_type, 16)}"; "HU" was expected.',

@@ -52,6 +52,7 @@ class Tags:
         self.name = name
         self._known = {} if known is None else known
         self._read: dict[str, Sequence[Any]] = {}
+        self._encoded: dict[tuple[str, ...], tuple[Hashable, ...]] = {}
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self.dataset
@@ -78,12 +79,16 @@ class Tags:
         """
         return self._if_readable(self.text, keyword) or default
 
-    def encoded(self, keyword: str) -> Hashable:
-        """What tells whether two datasets of one encoding hold the same value; equal ones may differ in it."""
-        element = self.dataset.get_item(_element(keyword)[0])
-        if element is None:
-            return None
-        return element.value if isinstance(element, RawDataElement) else str(element.value)
+    def encoded(self, keywords: tuple[str, ...]) -> tuple[Hashable, ...]:
+        """What tells quickly whether two datasets hold the same values; of equal ones it may differ."""
+        found = self._encoded.get(keywords)
+        if found is None:
+            elements = [self.dataset.get_item(_element(keyword)[0]) for keyword in keywords]
+            found = self._encoded[keywords] = tuple(
+                None if one is None else one.value if isinstance(one, RawDataElement) else str(one.value)
+                for one in elements
+            )
+        return found
 
     def label(self, keyword: str) -> str:
         """A text to be shown, on one line; empty where it is unreadable, or is none."""

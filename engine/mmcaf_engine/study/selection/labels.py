@@ -134,5 +134,9 @@ _OTHERS = {
 def labels_of(frames: Sequence[Frame]) -> tuple[Label, ...]:
     """`LABELS`, and of the elements that are the same in nearly every series those that differ here."""
     tags = {id(frame.instance): frame.instance.tags for frame in frames}.values()
-    differing = [keyword for keyword in _OTHERS if len({one.encoded(keyword) for one in tags}) > 1]
+    keywords = tuple(_OTHERS)
+    values = {one.encoded(keywords) for one in tags}
+    differing = [
+        keyword for keyword, column in zip(keywords, zip(*values, strict=True), strict=True) if len(set(column)) > 1
+    ]
     return (*LABELS, *(_OTHERS[keyword] for keyword in differing))
