@@ -35,6 +35,7 @@ from .hashing import (
     check_digest,
     check_file,
     clone_listed,
+    closed_after,
     copy_listed,
     file_sha256,
     open_listed,
@@ -90,7 +91,7 @@ class Bundle:
             UsageError: there is no room for a copy.
         """
         entry = self._entry(name)
-        with tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES) as copy:
+        with closed_after(tempfile.SpooledTemporaryFile(IN_MEMORY_BYTES)) as copy:
             with self._reading(name) as stream:
                 copy_listed(stream, copy, name, entry, shown=self.folder, remedy=self._remedy)
             copy.seek(0)

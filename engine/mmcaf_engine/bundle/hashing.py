@@ -8,9 +8,9 @@ import os
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, BinaryIO, TypeVar
 
 from ..cache.cache import MAKE_ROOM
 from ..errors import BundleError, Remedy, UsageError
@@ -20,6 +20,7 @@ from ..outputs import create
 
 COPY_AGAIN = "Copy the bundle again from its source; do not use this copy."
 
+_Stream = TypeVar("_Stream", bound=IO[bytes])
 _BLOCK = 1 << 20
 _COPIED = 4 << 20
 """Bytes that are hashed while they are written."""
@@ -99,7 +100,7 @@ def clone_listed(stream: BinaryIO, target: Path, name: str, entry: FileEntry, *,
     """
     with _writing(name, shown):
         output = create(target)
-    with output:
+    with closed_after(output):
         if share_blocks(stream, output) or _copied_by_the_system(stream, output, entry.size):
             return
         output.seek(0)
@@ -110,6 +111,16 @@ def clone_listed(stream: BinaryIO, target: Path, name: str, entry: FileEntry, *,
                 output.write(block)
         with _writing(name, shown):
             output.flush()
+
+
+@contextmanager
+def closed_after(stream: _Stream) -> Iterator[_Stream]:
+    """Close what was written to, whose failure to flush was told before: the same again would hide that it was."""
+    try:
+        yield stream
+    finally:
+        with suppress(OSError):
+            stream.close()
 
 
 def check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:

@@ -13,6 +13,7 @@ import pytest
 from mmcaf_engine.bundle import hashing
 from mmcaf_engine.bundle.bundle import BUNDLES, Bundle, load_bundle
 from mmcaf_engine.bundle.held import Held
+from mmcaf_engine.cache.cache import MAKE_ROOM
 from mmcaf_engine.errors import BackendError, BundleError, UsageError
 from mmcaf_engine.outputs.leftovers import staging_path, sweep
 from refusals import refused
@@ -178,3 +179,27 @@ def test_what_a_killed_process_left_is_removed_and_what_is_held_is_not(tiny_bund
         sweep(BUNDLES.folder())
         assert left(cache) == [model.parent] and model.exists()
     assert not left(cache)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of files' sizes are of POSIX")
+@pytest.mark.parametrize("by", ["clone", "open"])
+def test_a_disk_that_is_full_is_no_fault_of_the_bundle(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    """What is still buffered is tried again when the file is closed, and must not look as if reading had failed."""
+    import resource
+
+    bundle = load_bundle(tiny_bundle)
+    monkeypatch.setattr("mmcaf_engine.bundle.bundle.IN_MEMORY_BYTES", 1)
+    (tmp_path / "copies").mkdir()
+    assert bundle.manifest.files["model.onnx"].size > 4096
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with refused(UsageError, "tiny.mmcaf", "model.onnx", "File too large", command=MAKE_ROOM.command):
+            if by == "clone":
+                bundle.clone("model.onnx", tmp_path / "copies")
+            else:
+                bundle.read("model.onnx", 10**9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
