@@ -15,6 +15,7 @@ from ..study.dicom.pixels import stored_frames
 from ..study.dicom.tags import Tags, describe
 from ..study.faults import doing
 from ..study.selection.series import OTHER_OBJECTS
+from ..study.told import not_square
 from ..workers import Scratch
 from .candidate import Candidate, Grey, refuse_size
 from .grey import GreyScale
@@ -91,6 +92,7 @@ def _planned(instance: Instance, rows: int, columns: int) -> Callable[[], Grey]:
         raise instance.tags.refusal("BitsStored", f"is {pixels.bits_stored}; at most {MAX_BITS} are read")
     scale, remarks = read_grey_scale(instance.tags, pixels)
     remarks = (*remarks, *_remarks(instance.tags))
+    remarks = (*remarks, *filter(None, [not_square(_spacing(instance.tags))]))
     return lambda: _decode(pixels, scale, remarks)
 
 

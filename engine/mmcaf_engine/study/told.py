@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from .dicom.frames import Frame
 from .dicom.kinds import computed_by, of_another_machine
 from .dicom.tags import describe
+from .geometry.affine import by_axes
 from .geometry.arrangement import Geometry
 from .geometry.checks import off_axis, slice_normal
 from .geometry.irregular import SPACING_TOLERANCE_MM, SPACING_TOLERANCE_RELATIVE
 from .notes import Notes
 
+SQUARE = 1.25
+"""Sides of a pixel may differ by this; with more, what is round is no longer so to a network."""
 LEAN_DEGREES = 1.0
 """The gantry's tilt and the slices' own may differ by this; headers round both."""
 
@@ -28,6 +31,7 @@ def compare_told(frames: Sequence[Frame], geometry: Geometry, modality: str, nam
         _computed(first, modality),
         _spacing(first, geometry.spacing_mm[0]),
         _tilt(first),
+        not_square(first.spacing),
     ]
     return Notes(tuple(f"{name}: {text}." for text in warnings if text), tuple(_fewer(frames, name)))
 
@@ -63,6 +67,17 @@ def _tilt(first: Frame) -> str:
         f"{describe('GantryDetectorTilt')} is {tilt:g} degrees, but the slices lean by {lean:.1f} degrees, by "
         f"{describe('ImageOrientationPatient')}"
     )
+
+
+def not_square(spacing: Sequence[float] | None) -> str:
+    """What is odd of pixels that are much longer than wide, or wider than long; empty where they are not.
+
+    Args:
+        spacing: mm between rows, then between columns, or any numbers in their ratio.
+    """
+    if spacing is None or min(spacing) <= 0 or max(spacing) <= SQUARE * min(spacing):
+        return ""
+    return f"its pixels are {by_axes(spacing)} mm large, rows first; a network sees them as squares"
 
 
 def _fewer(frames: Sequence[Frame], name: str) -> list[str]:

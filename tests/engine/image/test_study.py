@@ -389,6 +389,8 @@ RAW = "1.2.840.10008.5.1.4.1.1.1.1.1"
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "SOPClassUID is that of CT images"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1"}, ""),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, ""),
+        ({"PixelSpacing": [0.3, 0.1]}, "its pixels are 0.3 x 0.1 mm large, rows first"),
+        ({"PixelSpacing": [0.12, 0.1]}, ""),
     ],
 )
 def test_images_of_another_kind_are_warned_of(elements: dict[str, Any], warning: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import study_edits as forms
-from dicom_factory import ct_series, enhanced_ct, save
+from dicom_factory import ct_series, enhanced_ct, hounsfield, save
 from mmcaf_engine.errors import StudyError
 from mmcaf_engine.study import open_study, read_study
 from mmcaf_engine.volume import StudyFacts
@@ -97,3 +97,11 @@ def test_a_series_is_of_one_patient_one_study_and_one_frame_of_reference(keyword
     setattr(images[5], keyword, "1.2.4")
     with pytest.raises(StudyError, match=keyword):
         read_study(save(images, tmp_path / "study"))
+
+
+@pytest.mark.parametrize(("spacing", "warned"), [([0.7, 0.8], False), ([0.8, 1.0], False), ([0.5, 0.9], True)])
+def test_pixels_that_are_no_squares_are_warned_of(spacing: list[float], warned: bool, tmp_path: Path) -> None:
+    for name, sides in (("one", spacing), ("other", spacing[::-1])):
+        study = read_study(save(ct_series(hounsfield(5), PixelSpacing=sides), tmp_path / name))
+        said = f"its pixels are {sides[0]:g} x {sides[1]:g} mm large, rows first"
+        assert [said in text for text in study.warnings] == [True] * warned
