@@ -25,6 +25,7 @@ HEAVY = {
     "cuda",
     "matplotlib",
     "PIL",
+    "highdicom",
 }
 HEAVY |= {"sklearn", "tokenizers"}
 

@@ -1,13 +1,20 @@
 """An answer made by hand: one window of one series, and a record of two fields."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+
+from pydicom import Dataset
 
 from mmcaf_engine.bundle.device import device_uid
 from mmcaf_engine.bundle.summary import ModelSummary
 from mmcaf_engine.result.codes import private_code
+from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_engine.result.parts import (
     EngineSummary,
     Evidence,
+    Finding,
+    LabelCode,
     Options,
     Positive,
     RecordSummary,
@@ -63,3 +70,62 @@ def tiny_result(*warnings: str, sources: tuple[str, ...] = ()) -> Result:
         wording=Wording("loud", (), windows=True),
         remarks=warnings,
     )
+
+
+def header(**elements: str) -> Dataset:
+    given = {
+        "PatientID": "PID 7",
+        "IssuerOfPatientID": "Hospital",
+        "AccessionNumber": "A1",
+        "StudyDate": "20260102",
+        "StudyTime": "101112.345",
+        "TimezoneOffsetFromUTC": "+0100",
+        "PatientName": "Sentinel^Name",
+        "PatientBirthDate": "19501231",
+    }
+    found = Dataset()
+    for keyword, value in (given | elements).items():
+        setattr(found, keyword, value)
+    return found
+
+
+def multilabel() -> Result:
+    findings = (Finding("mass", 0.8, 1.4, 0.5, present=True), Finding("effusion", 0.2, -1.4, 0.3, present=False))
+    return replace(
+        tiny_result(),
+        label="mass",
+        probability=0.8,
+        probabilities={"mass": 0.8, "effusion": 0.2},
+        positive=None,
+        findings=findings,
+        labels={"mass": LabelCode("SCT", "4147007", "Mass"), "effusion": LabelCode("99LAB", "E", "Effusion")},
+    )
+
+
+def multiclass() -> Result:
+    return replace(
+        tiny_result(sources=(f"{UID}.9",)),
+        label="b",
+        probability=0.5,
+        probabilities={"a": 0.2, "b": 0.5, "c": 0.3},
+        positive=None,
+        labels={label: LabelCode("RADLEX", f"RID{at}", label) for at, label in enumerate("abc")},
+    )
+
+
+def without_study() -> Result:
+    empty = StudySummary({}, "", None, 0, (0.0, 0.0, 0.0), (), ())
+    return replace(tiny_result(), study=empty, evidence=(), created=None, software=None, labels=None)
+
+
+RESULTS: dict[str, Callable[[], Result]] = {
+    "binary": lambda: tiny_result("a gap", sources=(f"{UID}.9",)),
+    "multiclass": multiclass,
+    "multilabel": multilabel,
+    "none present": lambda: replace(
+        multilabel(), label="none", findings=tuple(replace(one, present=False) for one in multilabel().findings)
+    ),
+    "no study": without_study,
+    "deidentified": lambda: deidentify(tiny_result("a gap", sources=(f"{UID}.9",))),
+}
+"""Of every kind of output, with and without a study."""

@@ -91,6 +91,10 @@ def infer(
         str | None,
         typer.Option(metavar="INPUT", help="Input to draw the heat map over. Default: what it is about."),
     ] = None,
+    dicom_out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write the answer as a DICOM structured report, into this folder."),
+    ] = None,
     fhir_out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Also write the answer as a FHIR R4 Bundle, to this file."),
@@ -116,8 +120,9 @@ def infer(
     """Answer one study with a multimodal fusion network."""
     from mmcaf_engine.cancel import CancelToken, limited
     from mmcaf_engine.errors import Remedy, UsageError
-    from mmcaf_engine.outputs import Output, scratch_beside
+    from mmcaf_engine.outputs import Output, scratch_beside, within
     from mmcaf_engine.pipeline import answer_study
+    from mmcaf_engine.result.writers.structured_report import highdicom
 
     from .console import detail, to_json, warn
     from .inputs import given_inputs
@@ -130,8 +135,16 @@ def infer(
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
+    objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder")]
+    if objects and without_patient:
+        raise UsageError(
+            "--dicom-out names the patient as the study does, and --deidentify does not.",
+            Remedy("Leave one of both out", option="dicom_out"),
+        )
+    if objects:
+        highdicom()
     documents = [] if fhir_out is None else [Output("fhir_out", fhir_out)]
-    wanted.check(*drawings, *documents, inputs=[study, record, report, bundle, *named])
+    wanted.check(*drawings, *objects, *documents, inputs=[study, record, report, bundle, *named])
     beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
@@ -170,6 +183,8 @@ def infer(
         read = [*(path for path in named if Path(path).exists()), study, record, report]
         result = deidentify(result, *(path for path in read if path is not None))
         fhir = partial(to_fhir, result)
+    for folder in objects:
+        others += within(folder, answer.to_dicom())
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
     if wanted.json_on_stdout:
         for warning in result.warnings:

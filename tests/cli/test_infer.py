@@ -14,10 +14,13 @@ import pytest
 from command import Command
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.demo.liver import liver_study
 from mmcaf_engine.demo.phantom import Phantom, make_phantom
 from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
+from mmcaf_engine.demo.write_mr import write_nifti
 from mmcaf_engine.machine.cpu import processor, usable_cores
 from refusals import Fact
+from tiny_liver import make_tiny_liver
 
 GOOD_RECORD = {"sex": "M", "age": 60}
 
@@ -404,6 +407,42 @@ def test_the_answer_as_fhir(run: Command, own_series: Path, tiny_bundle: Path, t
     assert patient not in out.read_text() and json.loads(outcome.out)["study"]["uids"]["study"] in out.read_text()
     run(*call[:-1], "-").refused(2, "--fhir-out")
     run(*call[:-1], given, "--force").refused(2, "record.json", "input")
+
+
+def test_the_answer_as_a_structured_report(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    given, out = write_record(tmp_path, {"sex": "F", "age": 25}), tmp_path / "objects"
+    call = ["mmcaf-infer", own_series, given, "--bundle", tiny_bundle, "--created", "2026-11-30T09:08:48Z"]
+    assert run(*call, "--dicom-out", out).code == 0
+    [file] = out.iterdir()
+    report, written = pydicom.dcmread(file), file.read_bytes()
+    assert report.Modality == "SR" and report.PatientID == pydicom.dcmread(next(own_series.iterdir())).PatientID
+    assert file.stat().st_mode & 0o777 == 0o600 and out.stat().st_mode & 0o777 == 0o700
+    run(*call, "--dicom-out", out).refused(2, "objects", "not empty", "--force")
+    assert run(*call, "--dicom-out", out, "--force").code == 0
+    assert file.read_bytes() == written, "the same result gives the same bytes"
+    run(*call, "--dicom-out", given, "--force").refused(2, "record.json")
+    run(*call, "--dicom-out", own_series, "--force").refused(2, "input")
+    run(*call, "--dicom-out", tmp_path / "other", "--deidentify").refused(2, "--dicom-out")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_study_of_no_dicom_gives_no_dicom(run: Command, tiny_bundle: Path, tmp_path: Path) -> None:
+    """Nothing at all is written then."""
+    out = tmp_path / "objects"
+    bundle = make_tiny_liver(tmp_path / "liver.mmcaf")
+    write_nifti(liver_study(5, slices=16, size=16), tmp_path / "nifti")
+    call = [
+        "mmcaf-infer",
+        tmp_path / "nifti",
+        "--bundle",
+        bundle,
+        "--backend",
+        "onnxruntime",
+        "-o",
+        tmp_path / "a.json",
+    ]
+    run(*call, "--dicom-out", out).refused(3, "not of DICOM images")
+    assert not out.exists() and not (tmp_path / "a.json").exists()
 
 
 def test_deidentify_leaves_no_name(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ PACKAGES = ("numpy", "pydantic", "typer", "pydicom", "imagecodecs", "onnxruntime
 OPTIONAL = {
     "tokenizers": ("text", "networks that read a report need it"),
     "cryptography": ("sign", "signed bundles need it"),
+    "highdicom": ("dicom", "results as DICOM objects need it"),
     "torch": ("export", "export needs it"),
     "onnx": ("export", "export needs it"),
 }

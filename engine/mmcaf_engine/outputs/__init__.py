@@ -1,7 +1,7 @@
 """Where an answer goes: what must not be replaced is refused before the work, and nothing is left half written."""
 
 from .leftovers import is_staging, remove, remove_left, restore, sweep
-from .named import Output, check_writable, refused, scratch_beside, write_all
+from .named import Output, check_writable, refused, scratch_beside, within, write_all
 from .staged import (
     PRIVATE,
     StagedFile,
@@ -35,6 +35,7 @@ __all__ = [
     "staged_folder",
     "sweep",
     "temporary_folder",
+    "within",
     "write_all",
     "write_file",
 ]

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +120,17 @@ def write_all(contents: Sequence[tuple[Output, str | bytes]], *, force: bool = F
         for output, file in staged:
             with refused(output):
                 file.commit()
+
+
+def within(folder: Output, files: Mapping[str, bytes]) -> list[tuple[Output, bytes]]:
+    """For `write_all`: files of a folder that somebody named, by their names; the folder is made if it is missing.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    with refused(folder):
+        folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return [(Output(folder.option, folder.path / name), content) for name, content in files.items()]
 
 
 def _check_place(output: Output, force: bool) -> None:

@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..bundle.bundle import Bundle
 from ..inputs.prepare import Prepared, PreparedSeries
+from ..outputs import Output, check_writable, within, write_all
 from ..volume import Arrays, Placement, SourceHeader, SourceImage
 from .aggregate import StudyScore
 from .result import Result
+from .writers.dicom import dicom_files
 from .writers.fhir import to_fhir
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass(frozen=True)
@@ -56,5 +62,34 @@ class Answer:
 
     def to_fhir(self) -> dict[str, Any]:
         """As a FHIR R4 Bundle of plain dicts and lists; see `result.writers.fhir`."""
-        headers = [images.header for images in self.source_images.values() if images.header is not None]
-        return to_fhir(self.result, headers[0].dataset() if headers else None)
+        headers = self._headers()
+        return to_fhir(self.result, headers[0] if headers else None)
+
+    def to_dicom(self) -> dict[str, bytes]:
+        """As DICOM objects: name of a file -> what it holds; see `result.writers.structured_report`.
+
+        Raises:
+            BackendError: highdicom is not installed.
+            StudyError: the study is not of DICOM images, or its header lacks what an object needs.
+        """
+        return dicom_files(self.result, self._headers())
+
+    def write_dicom(self, folder: str | Path, *, force: bool = False) -> tuple[Path, ...]:
+        """Write `to_dicom` into a folder, which is made if it is missing; the files, all of them or none.
+
+        Args:
+            force: write into a folder that is not empty, and replace files of these names.
+
+        Raises:
+            BackendError, StudyError: as `to_dicom`.
+            UsageError: the folder is none, is not empty, or cannot be written to.
+        """
+        place = Output("dicom_out", Path(folder), kind="folder")
+        check_writable([place], force=force)
+        contents = within(place, self.to_dicom())
+        write_all(contents, force=force)
+        return tuple(output.path for output, _ in contents)
+
+    def _headers(self) -> "list[Dataset]":
+        """Of each input that was read from DICOM images."""
+        return [images.header.dataset() for images in self.source_images.values() if images.header is not None]
