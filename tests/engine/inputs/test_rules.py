@@ -99,6 +99,9 @@ SAID: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "protocol": ({"ProtocolName": "Chest routine"}, ""),
     "protocol-of-two": ({"ProtocolName": "HEAD_CHEST"}, ""),
+    "another-study": ({"StudyDescription": "CT Head"}, "StudyDescription names HEAD"),
+    "another-series": ({"SeriesDescription": "Abdomen 5 mm"}, "SeriesDescription names ABDOMEN"),
+    "series-of-two": ({"SeriesDescription": "Chest and abdomen"}, ""),
     "another-protocol": ({"ProtocolName": "1.2_Head-Routine"}, "ProtocolName names HEAD"),
     "part-and-another-protocol": ({"BodyPartExamined": "CHEST", "ProtocolName": "HEAD"}, "ProtocolName names HEAD"),
     "protocol-of-another-word": ({"BodyPartExamined": "CHEST", "ProtocolName": "headphones"}, ""),
@@ -156,10 +159,12 @@ def test_one_slice_of_a_refused_part(tmp_path: Path) -> None:
 
 
 def test_nothing_that_says_the_body_part_is_a_remark(tmp_path: Path) -> None:
-    prepared = prepare(chest(tmp_path / "ct"), RECORD, lung(body_part=RULE))
+    prepared = prepare(chest(tmp_path / "ct", SeriesDescription=""), RECORD, lung(body_part=RULE))
     assert prepared.study_warnings == ()
     assert len([text for text in prepared.remarks if "which part of the body" in text]) == 1
     assert prepared.series[0].facts.body_part == ""
+    said = prepare(chest(tmp_path / "said", SeriesDescription="Chest"), RECORD, lung(body_part=RULE)).remarks
+    assert not any("which part of the body" in text for text in said)
 
 
 def test_the_text_of_a_protocol_is_never_shown(tmp_path: Path) -> None:

@@ -30,14 +30,14 @@ def told(values: Volume, intensity: Any = "hounsfield") -> list[str]:
     return [text.removeprefix("series: ") for text in extremes.warnings(intensity)]
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 1000), st.sampled_from([(12, 70, 65), (7, 20, 33), (1, 40, 40), (9, 512, 40)]))
 def test_one_volume_is_nothing_irregular(seed: int, shape: tuple[int, int, int]) -> None:
     assert told(anatomy(seed, shape)) == []
     assert told(np.random.default_rng(seed).normal(-400, 300, shape)) == []
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None)
+@settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 1000), st.sampled_from([2, 3]))
 def test_volumes_whose_slices_take_turns_are_told(seed: int, volumes: int) -> None:
     others = [anatomy(1000 * seed + at) for at in range(volumes)]

@@ -65,6 +65,7 @@ _TERMS = {code: part for part, codes in PARTS.items() for code in codes}
 
 MAX_TEXT = 256
 """Characters of a text that are looked at; PS3.5 6.2 allows 64."""
+DESCRIPTIONS = ("ProtocolName", "StudyDescription", "SeriesDescription")
 PROCEDURES = (
     "ProcedureCodeSequence",
     "RequestedProcedureCodeSequence",
@@ -117,8 +118,9 @@ def _term(region: Tags) -> str:
 
 
 def _texts(tags: Tags) -> Iterator[tuple[str, str]]:
-    if protocol := tags.text_or("ProtocolName", ""):
-        yield "ProtocolName", protocol[:MAX_TEXT]
+    for keyword in DESCRIPTIONS:
+        if text := tags.text_or(keyword, ""):
+            yield keyword, text[:MAX_TEXT]
     for holder in (tags, tags.item_or_none("RequestAttributesSequence")):
         for keyword in PROCEDURES if holder else ():
             for item in holder.items_or_none(keyword) if holder else ():
