@@ -22,7 +22,7 @@ from mmcaf_engine.session.build_ahead import build_ahead
 from mmcaf_engine.session.first_opening import FirstOpening
 from refusals import refused
 from small_networks import make_convolution_bundle
-from tiny_bundle import SIZE, make_tiny_bundle
+from tiny_bundle import SIZE, make_draft, make_tiny_bundle, tiny_manifest
 
 RECORD = {"sex": "F", "age": 63}
 MORE = "export MMCAF_OPEN_TIMEOUT=300"
@@ -270,6 +270,23 @@ def test_commands_that_open_networks(
     }
     outcome = run("mmcaf", command, *arguments[command])
     assert "exit code 3" in outcome.out + outcome.err
+
+
+@pytest.mark.full
+@linux
+def test_a_lower_precision_that_a_bundle_brings_is_tried_before_it_is_judged(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from mmcaf_engine.bundle.bundle import write_bundle
+    from mmcaf_export.precision.quantize import quantize_bundle
+
+    endless = make_endless_bundle(tmp_path / "endless.mmcaf")
+    draft = make_draft(tmp_path / "draft")
+    (draft / "model.int8.onnx").write_bytes((endless / "model.onnx").read_bytes())
+    models = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+    bundle = write_bundle(draft, {**tiny_manifest(), "models": models}, tmp_path / "tiny.mmcaf")
+    with opening_within(4), refused(BundleError, "tiny", "int8", "not open and self-tested", "4 s", command=MORE):
+        quantize_bundle(bundle.folder, precisions=["fp16"], calibration="demo:1-1")
+    assert not children(os.getpid()) and not are_left()
 
 
 def test_what_another_process_builds_is_what_this_one_would(tmp_path: Path, stand_in: Any) -> None:

@@ -228,6 +228,7 @@ def _claims(bundle: "Bundle", backends: "Backends") -> list[Check]:
     Not where an engine is built first, which takes long: `mmcaf verify` tries those, and the answers of all.
     """
     from ..session.choice import Choice, backend_for
+    from ..session.first_opening import first_of
 
     checks = []
     for name, kind in backends.classes.items():
@@ -236,7 +237,10 @@ def _claims(bundle: "Bundle", backends: "Backends") -> list[Check]:
                 continue
             subject = f"{name} {precision}"
             try:
-                with backend_for(bundle, Choice(kind, precision)):
+                backend = backend_for(bundle, Choice(kind, precision))
+                if (first := first_of(bundle, backend, keep=False)) is not None:
+                    first()
+                with backend:
                     pass
                 checks.append(Check("bundle", subject, "ok", f"loads {bundle.manifest.name}"))
             except MmcafError as failure:

@@ -2,7 +2,7 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,17 @@ from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.backends.inputs import Input
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.bundle import Bundle
+from mmcaf_engine.cancel import Progress
+from mmcaf_engine.errors import BackendError
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.choice import Choice, backend_for
-from mmcaf_engine.session.first_opening import first_of
-from mmcaf_engine.session.session import Session
+from mmcaf_engine.session.first_opening import done_apart, first_of
+from mmcaf_engine.session.session import Session, open_session
 from mmcaf_engine.volume import Arrays
 
 from ..onnx_files import load_model, save_model
 from .course import Course, arrays_sha256, model_sha256
+from .self_tests import kinds_for
 from .typed import simulate_precision
 
 
@@ -56,15 +59,26 @@ def sessions(
 
 
 def try_first(bundle: Bundle, judge: type[Backend]) -> None:
-    """Where a caller wants that, have FP32 opened in a process that can be ended, by what quantising runs it with.
+    """Where a caller wants that, have all that the bundle holds opened in a process that can be ended, by what runs it.
 
     Raises:
-        BundleError, BackendError: as `FirstOpening.run`.
+        BundleError, BackendError: as `FirstOpening.run`; of a lower precision, only what ends that process.
     """
     for kind in {backend_class("onnxruntime"), judge}:
         backend = backend_for(bundle, Choice(kind, "fp32"))
         if (first := first_of(bundle, backend, keep=False)) is not None:
             first()
+    for precision in bundle.manifest.models:
+        for kind in () if precision == "fp32" else kinds_for(precision):
+            given = {"backend": kind.name, "precision": precision}
+            called = f"{bundle.manifest.name} in {kind.name} {precision}"
+            done_apart(bundle, f"{__name__}:open_once", given, called=called, done="open and self-tested")
+
+
+def open_once(bundle: Bundle, *, backend: str, precision: Precision, progress: Progress) -> None:
+    """Open a network and self-test it; what it does not pass, the judging finds again."""
+    with suppress(BackendError), open_session(bundle, backend=backend, precision=precision, progress=progress):
+        pass
 
 
 class _Measured(Session):
