@@ -51,5 +51,6 @@ def _describe(entry: SeriesEntry) -> str:
     parts = [number, entry.modality or "no modality", f"{entry.slices}{matrix}", f"{spacing} mm", entry.plane]
     parts += [] if entry.original else ["derived"]
     parts += [f'"{entry.description}"'] if entry.description else []
+    parts += [entry.label] if entry.label else []
     parts += [f"kernel {entry.kernel}"] if entry.kernel else []
     return ", ".join(parts)

@@ -50,6 +50,14 @@ def test_json_holds_the_same(run: Command, tmp_path: Path) -> None:
     assert "2 series could be the volume" in found["problem"]
 
 
+def test_says_what_tells_volumes_of_one_series_apart(run: Command, tmp_path: Path) -> None:
+    path = study(tmp_path, forms.alternating(FlipAngle="60"))
+    shown, found = run("mmcaf", "studies", path).out, json.loads(run("mmcaf", "studies", path, "--json").out)
+    labels = ["(0018,1314) FlipAngle absent", "(0018,1314) FlipAngle 60"]
+    assert [entry["label"] for entry in found["series"]] == labels
+    assert all(label in shown for label in labels)
+
+
 def test_says_when_none_would_be_read(run: Command, tmp_path: Path) -> None:
     outcome = run("mmcaf", "studies", study(tmp_path, forms.beside(forms.REFERENCE)))
     assert "not read: as good as number 2" in outcome.out

@@ -45,6 +45,7 @@ class SeriesEntry:
     source: what a caller may name it by beside its number: its SeriesInstanceUID, or an image's SOPInstanceUID, or the
         name of a file that has neither.
     instance_uid: SOPInstanceUID of a 2D image; empty for a series.
+    label: what tells it from others of its series, in words; empty where it is all of it.
     """
 
     number: int
@@ -66,6 +67,7 @@ class SeriesEntry:
     source: str = ""
     instance_uid: str = ""
     refused: str | None = None
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -253,4 +255,5 @@ def _entry(found: Candidate, chosen: bool, read_for: str | None, reason: str, re
         input=read_for,
         source=found.source,
         refused=refused,
+        label=found.label,
     )
