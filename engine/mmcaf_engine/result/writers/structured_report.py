@@ -200,13 +200,13 @@ def _group(
 
 
 def _procedure(result: Result, header: "Dataset") -> "Code":
-    """What was done: as the header codes it, else by its modality."""
-    from pydicom.sr.coding import Code
+    """What was done: as the header codes it, if the template knows the code (CID 100), else by its modality."""
+    from pydicom.sr.codedict import codes
 
+    known = {(code.scheme_designator, code.value): code for code in codes.cid100.concepts.values()}
     for item in header.get("ProcedureCodeSequence") or ():
-        parts = [item.get(keyword) for keyword in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]
-        if all(parts):
-            return Code(*map(str, parts))
+        if found := known.get((item.get("CodingSchemeDesignator"), item.get("CodeValue"))):
+            return found
     modality = result.study.modality
     return _code(_PROCEDURES.get(modality) or private_code(f"{modality} study"))
 
