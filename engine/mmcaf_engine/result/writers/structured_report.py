@@ -203,7 +203,7 @@ def _procedure(result: Result, header: "Dataset") -> "Code":
     """What was done: as the header codes it, if the template knows the code (CID 100), else by its modality."""
     from pydicom.sr.codedict import codes
 
-    known = {(code.scheme_designator, code.value): code for code in codes.cid100.concepts.values()}
+    known: dict[Any, Code] = {(code.scheme_designator, code.value): code for code in codes.cid100.concepts.values()}
     for item in header.get("ProcedureCodeSequence") or ():
         if found := known.get((item.get("CodingSchemeDesignator"), item.get("CodeValue"))):
             return found
