@@ -14,10 +14,12 @@ from command import Command
 from dicom_factory import ct_series, hounsfield, save
 from endless import make_endless_bundle
 from mmcaf_engine import CancelToken, infer, load_bundle, open_session
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.cancel import are_left, opening_within
 from mmcaf_engine.checkup.computed_types import computed_types
 from mmcaf_engine.errors import BackendError, BundleError, CancelledError, UsageError
-from mmcaf_engine.session import first_opening
+from mmcaf_engine.session import building, first_opening
 from mmcaf_engine.session.build_ahead import build_ahead
 from mmcaf_engine.session.first_opening import FirstOpening
 from refusals import refused
@@ -276,7 +278,6 @@ def test_commands_that_open_networks(
 @linux
 def test_a_lower_precision_that_a_bundle_brings_is_tried_before_it_is_judged(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from mmcaf_engine.bundle.bundle import write_bundle
     from mmcaf_export.precision.quantize import quantize_bundle
 
     endless = make_endless_bundle(tmp_path / "endless.mmcaf")
@@ -289,12 +290,15 @@ def test_a_lower_precision_that_a_bundle_brings_is_tried_before_it_is_judged(tmp
     assert not children(os.getpid()) and not are_left()
 
 
-def test_what_another_process_builds_is_what_this_one_would(tmp_path: Path, stand_in: Any) -> None:
+def test_what_another_process_builds_is_what_this_one_would(
+    tmp_path: Path, stand_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An engine that is built for another machine, and what is read of the network."""
     pytest.importorskip("tensorrt_rtx")
     bundle = load_bundle(make_convolution_bundle(tmp_path / "tiny.mmcaf"))
     here, types = build_ahead(bundle, "fp32", ["sm_86"]), computed_types(bundle)
     told: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(building, "_build", lambda *_: pytest.fail("built in this process"))
     with opening_within(60):
         there = build_ahead(bundle, "fp32", ["sm_86"], progress=lambda *step: told.append(step))
         assert computed_types(bundle) == types
@@ -311,3 +315,22 @@ def test_what_another_process_builds_is_what_this_one_would(tmp_path: Path, stan
     ):
         build_ahead(bundle, "fp32", ["sm_89"])
     assert len(list(there.kept[0].parent.iterdir())) == 1
+
+
+def test_quantize_tries_first_whatever_runs_what_a_bundle_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    from mmcaf_export.precision import gate
+
+    draft = make_draft(tmp_path / "draft")
+    (draft / "model.int8.onnx").write_bytes((draft / "model.onnx").read_bytes())
+    models = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+    bundle = write_bundle(draft, {**tiny_manifest(), "models": models}, tmp_path / "tiny.mmcaf")
+    tried: list[tuple[str, str]] = []
+    monkeypatch.setattr(gate, "first_of", lambda _, backend, **__: lambda: tried.append((backend.name, "fp32")))
+    monkeypatch.setattr(gate, "done_apart", lambda _, __, given, **___: tried.append(tuple(given.values())))
+    gate.try_first(bundle, OpenVinoBackend)
+    assert sorted(tried) == [
+        (name, precision) for name in ("onnxruntime", "openvino") for precision in ("fp32", "int8")
+    ]
