@@ -298,7 +298,7 @@ def test_what_another_process_builds_is_what_this_one_would(
     bundle = load_bundle(make_convolution_bundle(tmp_path / "tiny.mmcaf"))
     here, types = build_ahead(bundle, "fp32", ["sm_86"]), computed_types(bundle)
     told: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(building, "_build", lambda *_: pytest.fail("built in this process"))
+    monkeypatch.setattr(building, "build_engine", lambda *_, **__: pytest.fail("built in this process"))
     with opening_within(60):
         there = build_ahead(bundle, "fp32", ["sm_86"], progress=lambda *step: told.append(step))
         assert computed_types(bundle) == types
