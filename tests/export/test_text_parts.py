@@ -301,6 +301,7 @@ def test_parts_that_would_never_answer_are_found(cut: Cut, monkeypatch: pytest.M
 
 
 @one_network
+@pytest.mark.full
 def test_parts_that_fp32_would_not_pass_in_are_left_out(
     cut: Cut, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
