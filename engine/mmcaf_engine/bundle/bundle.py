@@ -7,8 +7,10 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -31,7 +33,7 @@ from ..strict_json import parse_json
 from .device import device_uid
 from .hashing import (
     COPY_AGAIN,
-    check_copy,
+    GrowingCopy,
     check_digest,
     check_file,
     clone_listed,
@@ -116,8 +118,11 @@ class Bundle:
         """
         self.clone(name, folder)()
 
-    def clone(self, name: str, folder: Path) -> Callable[[], None]:
+    def clone(self, name: str, folder: Path, beside: Executor | None = None) -> Callable[[], None]:
         """As `copy`, but the hash is left to be checked.
+
+        Args:
+            beside: of one thread, which hashes what is written while the rest is; what is returned is then for it, too.
 
         Returns:
             What checks the copy: it raises a BundleError if that is not what the manifest lists.
@@ -128,8 +133,10 @@ class Bundle:
         target, entry = folder / name, self._entry(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         with self._reading(name) as stream:
-            clone_listed(stream, target, name, entry, shown=self.folder)
-        return lambda: check_copy(target, name, entry, shown=self.folder, remedy=self._remedy)
+            copy = GrowingCopy(target)
+            copied = partial(beside.submit, copy.read_to) if beside else lambda _bytes: None
+            clone_listed(stream, target, name, entry, shown=self.folder, copied=copied)
+        return lambda: copy.check(name, entry, shown=self.folder, remedy=self._remedy)
 
     def sealed(self) -> bytes:
         """The bytes of the manifest, of which `sha256` is the hash.

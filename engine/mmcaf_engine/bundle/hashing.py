@@ -6,7 +6,7 @@ What is hashed is the copy, or what is written to it: whoever may change a liste
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +24,8 @@ _Stream = TypeVar("_Stream", bound=IO[bytes])
 _BLOCK = 1 << 20
 _COPIED = 4 << 20
 """Bytes that are hashed while they are written."""
+_SENT = 32 << 20
+"""Bytes that the system copies at once; those are then hashed beside the next."""
 _FICLONE = 0x40049409
 """Linux's request to let two files share their blocks (ioctl_ficlone(2)); a change of one is not seen in the other."""
 
@@ -89,10 +91,21 @@ def copy_listed(
     check_digest(digest.hexdigest(), name, entry, shown=shown, remedy=remedy)
 
 
-def clone_listed(stream: BinaryIO, target: Path, name: str, entry: FileEntry, *, shown: Path) -> None:
+def clone_listed(
+    stream: BinaryIO,
+    target: Path,
+    name: str,
+    entry: FileEntry,
+    *,
+    shown: Path,
+    copied: Callable[[int], object] = lambda _bytes: None,
+) -> None:
     """Copy a listed file to a new one, as fast as the system can; what the copy holds is still to be checked.
 
     Its blocks are the other's until one of them is changed, where the file system can do that.
+
+    Args:
+        copied: told, now and then, how many bytes of the copy are written.
 
     Raises:
         UsageError: there is no room for it.
@@ -101,10 +114,13 @@ def clone_listed(stream: BinaryIO, target: Path, name: str, entry: FileEntry, *,
     with _writing(name, shown):
         output = create(target)
     with closed_after(output):
-        if share_blocks(stream, output) or _copied_by_the_system(stream, output, entry.size):
+        if share_blocks(stream, output):
             return
-        output.seek(0)
-        left = entry.size
+        done = _copied_by_the_system(stream, output, entry.size, copied)
+        # From there on, for what was copied may be hashed already, and must not be written again.
+        stream.seek(done)
+        output.seek(done)
+        left = entry.size - done
         while block := stream.read(min(_COPIED, left)):
             left -= len(block)
             with _writing(name, shown):
@@ -134,13 +150,33 @@ def check_file(file: Path, name: str, entry: FileEntry, *, shown: Path, remedy: 
     _check_size(file.stat().st_size, name, entry, shown, remedy)
 
 
-def check_copy(copy: Path, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
-    """Refuse a copy that does not hold what is listed.
+class GrowingCopy:
+    """A copy that may be hashed as far as it is written, by one thread at a time; nothing is read twice."""
 
-    Raises:
-        BundleError: it holds something else.
-    """
-    check_digest(file_sha256(copy), name, entry, shown=shown, remedy=remedy)
+    def __init__(self, copy: Path) -> None:
+        self._copy, self._digest, self._at = copy, hashlib.sha256(), 0
+
+    def read_to(self, end: int | None = None) -> None:
+        """Hash what was written since, up to a place in it, or to its end.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self._copy.open("rb") as stream:
+            stream.seek(self._at)
+            while block := stream.read(_BLOCK if end is None else min(_BLOCK, end - self._at)):
+                self._digest.update(block)
+                self._at += len(block)
+
+    def check(self, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
+        """Refuse it, once it is whole, if it does not hold what is listed.
+
+        Raises:
+            BundleError: it holds something else.
+            OSError: it cannot be read.
+        """
+        self.read_to()
+        check_digest(self._digest.hexdigest(), name, entry, shown=shown, remedy=remedy)
 
 
 def check_digest(digest: str, name: str, entry: FileEntry, *, shown: Path, remedy: Remedy | str = COPY_AGAIN) -> None:
@@ -167,18 +203,19 @@ def share_blocks(stream: BinaryIO, output: BinaryIO) -> bool:
     return True
 
 
-def _copied_by_the_system(stream: BinaryIO, output: BinaryIO, size: int) -> bool:
-    """Whether the system copied it, without passing the bytes through this process; False: nobody may have."""
+def _copied_by_the_system(stream: BinaryIO, output: BinaryIO, size: int, told: Callable[[int], object]) -> int:
+    """How many bytes the system copied, without passing them through this process."""
     at = 0
     try:
         while at < size:
-            copied = os.sendfile(output.fileno(), stream.fileno(), at, size - at)
+            copied = os.sendfile(output.fileno(), stream.fileno(), at, min(size - at, _SENT))
             if copied == 0:
                 break
             at += copied
+            told(at)
     except (AttributeError, OSError):  # Not between files on this system, or a fault, which a plain copy then tells.
-        return False
-    return True
+        pass
+    return at
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class Held:
         files = model_files(bundle.manifest, self._precision, model)
         for name in files:
             if name not in self._checked:
-                self._checked[name] = beside.submit(bundle.clone(name, folder))
+                self._checked[name] = beside.submit(bundle.clone(name, folder, beside))
         self._checked[model].result()
         check_weights(folder, bundle.manifest, self._precision, model, shown=bundle.shown)
         return [self._checked[name] for name in files]

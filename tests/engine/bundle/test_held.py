@@ -5,6 +5,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,31 @@ def test_however_the_system_copies(copies: Any, with_weights: Path, monkeypatch:
     with held(load_bundle(with_weights)) as model:
         for name in (MODEL, WEIGHTS):
             assert model.with_name(name).read_bytes() == (with_weights / name).read_bytes()
+
+
+def test_what_is_hashed_already_is_not_written_again(with_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system copies half of a file, which is hashed at once, and then no more; meanwhile that half is another."""
+    bundle, model = load_bundle(with_weights), with_weights / MODEL
+    genuine = model.read_bytes()
+    half = len(genuine) // 2
+
+    def half_of_it(output: int, given: int, at: int, count: int) -> int:
+        if at:
+            model.write_bytes(bytes(half) + genuine[half:])
+            raise OSError(errno.EINVAL, "not between these files")
+        return os.write(output, os.pread(given, half if count == len(genuine) else count, 0))
+
+    class AtOnce(ThreadPoolExecutor):
+        def submit(self, *work: Any, **named: Any) -> Any:
+            job = super().submit(*work, **named)
+            job.result()
+            return job
+
+    monkeypatch.setattr(os, "sendfile", half_of_it, raising=False)
+    with AtOnce(1) as beside:
+        check = bundle.clone(MODEL, model.parent.parent / "copies", beside)
+        assert (model.parent.parent / "copies" / MODEL).read_bytes() == genuine
+        check()
 
 
 def test_a_file_cut_short_while_it_is_copied(with_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
