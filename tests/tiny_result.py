@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import numpy as np
 from pydicom import Dataset
 
 from mmcaf_engine.bundle.device import device_uid
@@ -74,6 +75,7 @@ def tiny_result(*warnings: str, sources: tuple[str, ...] = ()) -> Result:
 
 def header(**elements: str) -> Dataset:
     given = {
+        "SpecificCharacterSet": "ISO_IR 192",  # as `SourceHeader` has it
         "PatientID": "PID 7",
         "IssuerOfPatientID": "Hospital",
         "AccessionNumber": "A1",
@@ -82,6 +84,7 @@ def header(**elements: str) -> Dataset:
         "TimezoneOffsetFromUTC": "+0100",
         "PatientName": "Sentinel^Name",
         "PatientBirthDate": "19501231",
+        "PatientSex": "F",
     }
     found = Dataset()
     for keyword, value in (given | elements).items():
@@ -129,3 +132,12 @@ RESULTS: dict[str, Callable[[], Result]] = {
     "deidentified": lambda: deidentify(tiny_result("a gap", sources=(f"{UID}.9",))),
 }
 """Of every kind of output, with and without a study."""
+
+
+def source(**elements: str) -> Dataset:
+    found = header(**elements)
+    found.StudyInstanceUID, found.SeriesInstanceUID, found.Modality = UID, f"{UID}.9", "CT"
+    return found
+
+
+PICTURE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)

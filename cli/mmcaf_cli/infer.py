@@ -93,7 +93,10 @@ def infer(
     ] = None,
     dicom_out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also write the answer as a DICOM structured report, into this folder."),
+        typer.Option(
+            metavar="DIR",
+            help="Also write the answer as DICOM objects, into this folder: a structured report and a picture.",
+        ),
     ] = None,
     fhir_out: Annotated[
         Path | None,
@@ -122,7 +125,7 @@ def infer(
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.outputs import Output, scratch_beside, within
     from mmcaf_engine.pipeline import answer_study
-    from mmcaf_engine.result.writers.structured_report import highdicom
+    from mmcaf_engine.result.writers.objects import highdicom
 
     from .console import detail, to_json, warn
     from .inputs import given_inputs

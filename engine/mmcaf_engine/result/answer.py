@@ -10,6 +10,7 @@ from ..inputs.prepare import Prepared, PreparedSeries
 from ..outputs import Output, check_writable, within, write_all
 from ..volume import Arrays, Placement, SourceHeader, SourceImage
 from .aggregate import StudyScore
+from .card import draw_card
 from .result import Result
 from .writers.dicom import dicom_files
 from .writers.fhir import to_fhir
@@ -66,13 +67,14 @@ class Answer:
         return to_fhir(self.result, headers[0] if headers else None)
 
     def to_dicom(self) -> dict[str, bytes]:
-        """As DICOM objects: name of a file -> what it holds; see `result.writers.structured_report`.
+        """As DICOM objects, a structured report and a Secondary Capture: name of a file -> what it holds.
 
         Raises:
             BackendError: highdicom is not installed.
             StudyError: the study is not of DICOM images, or its header lacks what an object needs.
         """
-        return dicom_files(self.result, self._headers())
+        picture = draw_card(self.result, self.prepared, self.score.deciding)
+        return dicom_files(self.result, self._headers(), picture)
 
     def write_dicom(self, folder: str | Path, *, force: bool = False) -> tuple[Path, ...]:
         """Write `to_dicom` into a folder, which is made if it is missing; the files, all of them or none.

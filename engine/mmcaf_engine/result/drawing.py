@@ -24,6 +24,8 @@ TITLE, BODY, SMALL = 18, 14, 12
 """Heights of letters in pixels."""
 LEAST = 8
 _LOW, _HIGH = np.array([255.0, 220.0, 0.0]), np.array([235.0, 0.0, 0.0])
+GREY_PERCENTILES = (1.0, 99.0)
+"""Intensities that become black and white."""
 OPACITY = 0.45
 """Of the colour where it is strongest; what lies under it stays seen."""
 OUTLINED = 0.5
@@ -85,6 +87,46 @@ def write(
     draw.text(place, text, fill=ink, font=font(size), anchor=anchor)
 
 
+def lines_of(text: str, size: int, within: int) -> list[str]:
+    """A text broken between its words, so that each line fits; a word that is too long has a line of its own."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width_of(longer, size) <= within:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def grey_of(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Intensities in 0, black, to 255, white, of which a hundredth at either end is beyond what is told apart."""
+    low, high = np.percentile(values, GREY_PERCENTILES)
+    grey: NDArray[np.float64] = np.clip((values - low) / max(high - low, 1e-12), 0, 1) * 255.0
+    return grey
+
+
+def scaled(grey: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    """A plane of grey values in a square of so many pixels, its shape kept, in the middle of black."""
+    from PIL import Image
+
+    height, width = grey.shape
+    factor = side / max(height, width)
+    size = (max(round(width * factor), 1), max(round(height * factor), 1))
+    tile = np.zeros((side, side), np.uint8)
+    small = Image.fromarray(grey.round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    top, left = (side - size[1]) // 2, (side - size[0]) // 2
+    tile[top : top + size[1], left : left + size[0]] = np.asarray(small)
+    return tile
+
+
+def paste(picture: "Image", place: tuple[int, int], tile: NDArray[np.uint8]) -> None:
+    """Put a tile, grey [H, W] or RGB [H, W, 3], with its upper left corner at x and y."""
+    from PIL import Image
+
+    picture.paste(Image.fromarray(tile), place)
+
+
 def coloured(grey: NDArray[np.floating[Any]], strength: NDArray[np.floating[Any]]) -> Picture:
     """Grey values with a colour over them, through which they are seen, from yellow to red, and the strongest outlined.
 
@@ -116,8 +158,6 @@ def _outline(inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def colour_bar(picture: "Image", place: tuple[int, int], width: int, ends: Sequence[str], name: str) -> None:
     """What the colours mean: a bar over mid grey, the texts of its ends, and its name below."""
-    from PIL import Image
-
     draw = draw_on(picture)
     x, y = place
     low, high = ends
@@ -125,7 +165,7 @@ def colour_bar(picture: "Image", place: tuple[int, int], width: int, ends: Seque
     length = max(width - left - right, 16)
     bar = np.repeat(np.linspace(0, 1, length)[np.newaxis], SMALL, axis=0)
     write(draw, (x, y), low, SMALL, within=left)
-    picture.paste(Image.fromarray(_blended(np.full(bar.shape, 96.0), bar)), (x + left, y + 1))
+    paste(picture, (x + left, y + 1), _blended(np.full(bar.shape, 96.0), bar))
     write(draw, (x + left + length + 6, y), high, SMALL, within=right)
     write(draw, (x, y + SMALL + 6), name, SMALL, within=width, ink=DIM)
 

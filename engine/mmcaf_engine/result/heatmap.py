@@ -29,21 +29,20 @@ from .drawing import (
     colour_bar,
     coloured,
     draw_on,
+    grey_of,
+    paste,
     pixels_of,
     png,
     write,
 )
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 MOST_SLICES = 16
 """Of one branch; of more slices so many are shown, evenly spread."""
 TILE = 128
 """Pixels that the shorter side of a slice has at least; it is enlarged by a whole number."""
-GREY_PERCENTILES = (1.0, 99.0)
-"""Intensities that become black and white."""
 MARGIN, GAP = 8, 4
 TOP, CAPTION, BOTTOM = 60, SMALL + 8, 48
 """Heights of what stands above the slices, below each of them, and below all."""
@@ -137,13 +136,6 @@ def _slices(prepared: Prepared, name: str, window: int) -> NDArray[np.float32]:
     return windows.slices[start : start + windows.depth]
 
 
-def _grey(slices: NDArray[np.float32]) -> NDArray[np.float64]:
-    """[D, H, W] in 0 to 255."""
-    low, high = np.percentile(slices, GREY_PERCENTILES)
-    grey: NDArray[np.float64] = np.clip((slices - low) / max(high - low, 1e-12), 0, 1) * 255.0
-    return grey
-
-
 def _shown(depth: int) -> NDArray[np.intp]:
     """The slices to draw."""
     return np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(np.intp)
@@ -154,7 +146,7 @@ def _panel(
 ) -> Picture:
     """One branch: its title, the slices under its weights with their names, and the colours' meaning."""
     shown = _shown(len(slices))
-    grey = _grey(slices)[shown]
+    grey = grey_of(slices)[shown]
     height, width = grey.shape[1:]
     factor = -(-TILE // min(height, width))
     part = excess(weights)
@@ -173,7 +165,7 @@ def _panel(
     for at, (number, plane) in enumerate(zip(shown, grey, strict=True)):
         covered = spec.slices is None or spec.slices[0] <= number < spec.slices[1]
         x, y = MARGIN + at % across * wide, TOP + at // across * tall
-        _place(picture, (x, y), coloured(_enlarged(plane, factor), over_slice if covered else 0 * over_slice))
+        paste(picture, (x, y), coloured(_enlarged(plane, factor), over_slice if covered else 0 * over_slice))
         if caption:
             _caption(draw, (x, y + height * factor), width * factor, names[number])
     even, largest = float(weights.mean()), float(weights.max())
@@ -188,12 +180,6 @@ def _caption(draw: "ImageDraw", place: tuple[int, int], width: int, name: str) -
     write(draw, (x + 2, y + 2), "R", SMALL, within=width)
     write(draw, (x + width // 2, y + 2), name, SMALL, within=width - 32, anchor="ma", ink=DIM)
     write(draw, (x + width - 2, y + 2), "L", SMALL, within=width, anchor="ra")
-
-
-def _place(picture: "Image", place: tuple[int, int], tile: Picture) -> None:
-    from PIL import Image
-
-    picture.paste(Image.fromarray(tile), place)
 
 
 def _enlarged(plane: NDArray[np.floating[Any]], factor: int) -> NDArray[np.floating[Any]]:

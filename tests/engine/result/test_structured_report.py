@@ -22,25 +22,19 @@ from mmcaf_engine.result.decisions.statements import PRESENT
 from mmcaf_engine.result.parts import Evidence, LabelCode
 from mmcaf_engine.result.result import Result
 from mmcaf_engine.result.writers import structured_report as writer
-from mmcaf_engine.result.writers.dicom import REPORT, dicom_files
+from mmcaf_engine.result.writers.dicom import CAPTURE, REPORT, dicom_files
 from refusals import refused
 from tiny_bundle import SIZE
-from tiny_result import RESULTS, UID, header, multilabel, tiny_result
+from tiny_result import PICTURE, RESULTS, UID, multilabel, source, tiny_result
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDIED = [name for name in RESULTS if name not in ("no study", "deidentified")]
 SECONDS = 60
 
 
-def source(**elements: str) -> Dataset:
-    found = header(**elements)
-    found.StudyInstanceUID, found.SeriesInstanceUID, found.Modality = UID, f"{UID}.9", "CT"
-    return found
-
-
 def report_of(result: Result, *headers: Dataset) -> Dataset:
     """As it is read from its file."""
-    return dcmread(BytesIO(dicom_files(result, headers or (source(),))[REPORT]))
+    return dcmread(BytesIO(dicom_files(result, headers or (source(),), PICTURE)[REPORT]))
 
 
 def items(report: Dataset, kind: str) -> Iterator[Dataset]:
@@ -151,7 +145,7 @@ def test_codes_are_those_of_the_standard() -> None:
 
 
 def test_the_same_result_gives_the_same_bytes_and_another_another_object() -> None:
-    once, again = (dicom_files(tiny_result(), [source()]) for _ in range(2))
+    once, again = (dicom_files(tiny_result(), [source()], PICTURE) for _ in range(2))
     assert once == again
     slower = replace(tiny_result(), timing_ms={"total": 7.0})
     assert report_of(slower).SOPInstanceUID == report_of(tiny_result()).SOPInstanceUID
@@ -182,7 +176,7 @@ def test_dciodvfy_finds_no_error(name: str, tmp_path: Path) -> None:
     file = tmp_path / REPORT
     long = {"quiet": LabelCode("SCT", "1234567", "quiet"), "loud": LabelCode("99LAB", "L" * 16, "l" * 64)}
     result = RESULTS[name]()
-    file.write_bytes(dicom_files(replace(result, labels=long | (result.labels or {})), [source()])[REPORT])
+    file.write_bytes(dicom_files(replace(result, labels=long | (result.labels or {})), [source()], PICTURE)[REPORT])
     assert "Error" not in judged(dciodvfy, file)
     broken = dcmread(file)
     del broken.PreliminaryFlag, broken.CompletionFlag
@@ -199,7 +193,7 @@ def judged(dciodvfy: str, file: Path) -> str:
 def test_dcmtk_reads_what_was_written(tmp_path: Path) -> None:
     dsrdump, dsr2html = need("dsrdump"), need("dsr2html")
     file = tmp_path / REPORT
-    file.write_bytes(dicom_files(tiny_result(), [source()])[REPORT])
+    file.write_bytes(dicom_files(tiny_result(), [source()], PICTURE)[REPORT])
     tree = output(dsrdump, file)
     assert "Comprehensive 3D SR" in tree and "PRELIMINARY" in tree and "UNVERIFIED" in tree
     assert '"Probability of loud")="0.7" (1,UCUM,"no units")' in tree
@@ -219,7 +213,7 @@ def output(*command: object) -> str:
 def test_pixelmed_finds_no_error_in_the_template(name: str, tmp_path: Path) -> None:
     """What it warns of, an evaluation and a comment that TID 1501 does not list, an extensible template may hold."""
     validator, file = need("DicomSRValidator"), tmp_path / REPORT
-    file.write_bytes(dicom_files(RESULTS[name](), [source()])[REPORT])
+    file.write_bytes(dicom_files(RESULTS[name](), [source()], PICTURE)[REPORT])
     said = by_pixelmed(validator, file)
     warnings = [line for line in said.splitlines() if line.startswith("Warning")]
     assert "Root Template Validation Complete" in said and "Error" not in said
@@ -251,12 +245,12 @@ def by_pixelmed(validator: str, file: Path) -> str:
 def test_a_study_that_is_not_of_dicom_images() -> None:
     for result, headers in ((RESULTS["no study"](), [source()]), (tiny_result(), [])):
         with refused(StudyError, "not of DICOM images"):
-            dicom_files(result, headers)
+            dicom_files(result, headers, PICTURE)
 
 
 def test_a_deidentified_result() -> None:
     with refused(StudyError, "deidentified", option="deidentify"):
-        dicom_files(RESULTS["deidentified"](), [source()])
+        dicom_files(RESULTS["deidentified"](), [source()], PICTURE)
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
@@ -264,24 +258,25 @@ def test_a_header_without_a_uid_that_every_object_has(keyword: str) -> None:
     bare = source()
     delattr(bare, keyword)
     with refused(StudyError, "image", keyword):
-        dicom_files(tiny_result(), [bare])
+        dicom_files(tiny_result(), [bare], PICTURE)
 
 
 def test_without_highdicom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with refused(BackendError, "highdicom", command=install_command("dicom")):
-        dicom_files(tiny_result(), [source()])
+        dicom_files(tiny_result(), [source()], PICTURE)
 
 
 def test_an_answer_writes_it_into_a_folder(tiny_bundle: Path, tmp_path: Path) -> None:
     study = save(ct_series(hounsfield(8, SIZE, SIZE)), tmp_path / "study")
     answer = answer_study(study, {"sex": "F", "age": 63}, bundle=tiny_bundle, backend="onnxruntime")
-    [file] = answer.write_dicom(tmp_path / "out" / "objects")
+    file, capture = answer.write_dicom(tmp_path / "out" / "objects")
+    assert capture.name == CAPTURE and dcmread(capture).PatientID == dcmread(file).PatientID
     report = dcmread(file)
     assert report.PatientID == dcmread(next(study.iterdir())).PatientID
     assert values(report)[f"Probability of {answer.result.label}"] == pytest.approx(answer.result.probability)
     with refused(UsageError, "objects", "not empty", option="force"):
         answer.write_dicom(file.parent)
-    assert answer.write_dicom(file.parent, force=True) == (file,)
+    assert answer.write_dicom(file.parent, force=True) == (file, capture)
     with refused(UsageError, "structured-report.dcm", option="dicom_out"):
         answer.write_dicom(file, force=True)

@@ -1,0 +1,155 @@
+"""What every DICOM object of one result shares: patient, study and evidence, identifiers, dates, and what made it."""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from ...errors import BackendError, Remedy, StudyError
+from ...machine.installation import install_command
+from ..result import Result
+from .identity import object_uuid
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+MANUFACTURER = "mmcaf-infer"
+LONGEST = 64
+"""Characters of LO, the value representation of a name."""
+_MAY_LACK = (
+    *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber"),
+    *("StudyID", "ReferringPhysicianName"),
+)
+"""Elements of type 2 (PS3.5 7.4.3): an object holds them, empty where nothing is known."""
+
+
+def highdicom() -> Any:
+    """The package that makes the objects; ask for it before long work begins.
+
+    Raises:
+        BackendError: it is not installed.
+    """
+    try:
+        import highdicom as found
+        import highdicom.sc
+        import highdicom.sr
+    except ImportError:
+        raise BackendError(
+            "Writing results as DICOM needs highdicom, which is not installed.",
+            Remedy("Install it", command=install_command("dicom")),
+        ) from None
+    return found
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The objects of one result.
+
+    evidence: a data set for each image that the answer rests on, with the patient, study and series of its header.
+    made: when the result was made, at the offset from UTC that all times of the header are at, else in UTC.
+    """
+
+    result: Result
+    evidence: "tuple[Dataset, ...]"
+    made: datetime
+
+    @classmethod
+    def of(cls, result: Result, headers: "Sequence[Dataset]") -> Self:
+        """What there is to know of them.
+
+        Args:
+            headers: of each series that the answer rests on, as `SourceHeader.dataset` gives them, in the order of
+                inputs.
+
+        Raises:
+            StudyError: the study is not of DICOM images, a header lacks what every object needs, or the result is
+                deidentified.
+        """
+        evidence = tuple(_evidence(result, headers))
+        if result.created is None:
+            raise StudyError(
+                "A DICOM object names the patient and says when it was made, which a deidentified result does not.",
+                Remedy("Leave it out", option="deidentify"),
+            )
+        return cls(result, evidence, _in_zone_of(evidence[0], result.created))
+
+    def uid(self, kind: str) -> str:
+        """A UID that is derived from a UUID (PS3.5 B.2): other content or another kind, another UID."""
+        return f"2.25.{object_uuid(self.result, kind).int}"
+
+    def arguments(self, kind: str, series_number: int) -> dict[str, Any]:
+        """Of highdicom's classes: identifiers, and what made the object."""
+        result = self.result
+        return {
+            "series_instance_uid": self.uid(f"{kind} series"),
+            "series_number": series_number,
+            "sop_instance_uid": self.uid(kind),
+            "instance_number": 1,
+            "manufacturer": MANUFACTURER,
+            "manufacturer_model_name": MANUFACTURER,
+            "software_versions": "unknown" if result.software is None else result.software.version,
+            "contributing_equipment": [self._equipment()],
+        }
+
+    def finished(self, made: "Dataset") -> "Dataset":
+        """The object, with the result's date in place of now."""
+        date, time = self.made.strftime("%Y%m%d"), self.made.strftime("%H%M%S")
+        made.SeriesDescription = f"RESEARCH {self.result.model.name}"[:LONGEST]
+        made.ContentDate = made.InstanceCreationDate = date
+        made.ContentTime = made.InstanceCreationTime = time
+        for item in made.ContributingEquipmentSequence:
+            if item.ManufacturerModelName == "highdicom":
+                item.ContributionDateTime = self.made.strftime("%Y%m%d%H%M%S%z")
+        if zone := self.evidence[0].get("TimezoneOffsetFromUTC"):
+            made.TimezoneOffsetFromUTC = zone
+        return made
+
+    def _equipment(self) -> "Dataset":
+        """The bundle as what contributed (PS3.3 C.12.1.1.5), with the Device UID that AIR wants."""
+        from pydicom.sr.codedict import codes
+
+        model = self.result.model
+        versions = [model.version or "", f"bundle {model.bundle_sha256[:12]}"]
+        equipment: Dataset = highdicom().ContributingEquipment(
+            manufacturer=MANUFACTURER,
+            purpose_of_reference=codes.DCM.ProcessingEquipment,
+            manufacturer_model_name=model.name[:LONGEST],
+            software_versions=[version for version in versions if version],
+            contribution_datetime=self.made,
+            contribution_description="RESEARCH: not a medical device",
+        )
+        equipment.DeviceUID = model.device_uid
+        return equipment
+
+
+def _evidence(result: Result, headers: "Sequence[Dataset]") -> "Iterator[Dataset]":
+    """A data set for each image, with the patient, study and series of its header."""
+    if not headers or not result.evidence:
+        raise StudyError(
+            "A DICOM object refers to the images that it rests on; this study is not of DICOM images.",
+            "Send the study as DICOM.",
+        )
+    inputs = list(dict.fromkeys(image.input for image in result.evidence))
+    for name, header in zip(inputs, headers, strict=True):
+        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
+            if not header.get(keyword):
+                raise StudyError(f"{name}: the header has no {keyword}, which a DICOM object needs.", "Send it again.")
+        known: set[str] = set()
+        for image in result.evidence:
+            if image.input == name and image.sop_instance_uid not in known:
+                known.add(image.sop_instance_uid)
+                found = deepcopy(header)
+                found.SOPClassUID, found.SOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
+                for keyword in _MAY_LACK:
+                    if keyword not in found:
+                        setattr(found, keyword, None)
+                yield found
+
+
+def _in_zone_of(header: "Dataset", made: datetime) -> datetime:
+    """A moment at the offset that all times of a header are at, and so those of what takes its study over; else UTC."""
+    try:
+        return made.astimezone(datetime.strptime(str(header.get("TimezoneOffsetFromUTC")), "%z").tzinfo)
+    except ValueError:
+        return made.astimezone(UTC)
