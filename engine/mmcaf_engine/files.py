@@ -111,6 +111,11 @@ def _is_text(path: str) -> bool:
     return path.lstrip()[:1] in ("{", "[") or "\n" in path or any(len(part) > _NAME_MAX for part in path.split("/"))
 
 
+def real_path(path: Path) -> Path:
+    """A path without links; of links in a circle as far as they lead, where `Path.resolve` raises a RuntimeError."""
+    return Path(os.path.realpath(path))
+
+
 def require_file(path: Path, *, error: type[MmcafError], if_there: bool = False) -> None:
     """Refuse what is no regular file, without opening it.
 

@@ -413,7 +413,8 @@ def test_the_answer_as_a_structured_report(run: Command, own_series: Path, tiny_
     given, out = write_record(tmp_path, {"sex": "F", "age": 25}), tmp_path / "objects"
     call = ["mmcaf-infer", own_series, given, "--bundle", tiny_bundle, "--created", "2026-11-30T09:08:48Z"]
     assert run(*call, "--dicom-out", out).code == 0
-    [file] = out.iterdir()
+    capture, file = sorted(out.iterdir())
+    assert pydicom.dcmread(capture).pixel_array.shape[2] == 3
     report, written = pydicom.dcmread(file), file.read_bytes()
     assert report.Modality == "SR" and report.PatientID == pydicom.dcmread(next(own_series.iterdir())).PatientID
     assert file.stat().st_mode & 0o777 == 0o600 and out.stat().st_mode & 0o777 == 0o700

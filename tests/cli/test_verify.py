@@ -96,6 +96,7 @@ def test_a_network_that_a_backend_does_not_compute_is_no_failure(run: Command, w
 
 def test_doctor_says_which_precisions_run(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     give_units(monkeypatch, "FP16")
+    monkeypatch.setenv("COLUMNS", "300")  # so that no line is broken
     lines = [
         line.split(maxsplit=4)
         for line in run("mmcaf", "doctor", "--all").out.splitlines()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import BundleError, Remedy, UsageError
-from ..files import read_bounded
+from ..files import read_bounded, real_path
 from ..outputs import Output, StagedFile, check_writable, commit_folder, refused, scratch_beside, write_all
 from .bundle import Bundle, check_output, load_unjudged
 from .hashing import COPY_AGAIN
@@ -46,7 +46,7 @@ def sign_bundle(path: Path, key: Path, password: Callable[[], bytes], *, force: 
             written.
         BackendError: the package that signs is not installed.
     """
-    if path.is_dir() and key.resolve().is_relative_to(path.resolve()):
+    if path.is_dir() and real_path(key).is_relative_to(real_path(path)):
         raise UsageError(
             f"{key}: the secret key lies within the bundle, and would go wherever that goes.",
             "Move it out; if the bundle was given away with it, make another key.",

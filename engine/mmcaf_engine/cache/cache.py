@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import Remedy, UsageError
-from ..files import look_at, reading
+from ..files import look_at, reading, real_path
 from ..outputs import is_staging
 from ..settings import read_settings
 
@@ -139,7 +139,7 @@ def make_private(folder: Path, called: str, elsewhere: Remedy, *, roots: bool = 
             f"{folder}: other users may write to the {called} (mode {stat.S_IMODE(found.st_mode):o}).",
             Remedy("Empty it and take that right away", command=shlex.join(["chmod", "go-w", str(folder)])),
         )
-    for above in dict.fromkeys((*folder.absolute().parents, *folder.resolve().parents)):
+    for above in dict.fromkeys((*folder.absolute().parents, *real_path(folder).parents)):
         _refuse_exchangeable(folder, above, called, elsewhere)
 
 

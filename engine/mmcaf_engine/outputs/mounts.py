@@ -5,6 +5,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from ..files import real_path
+
 _MOUNTS = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
@@ -13,7 +15,7 @@ def mounted_within(path: Path) -> Path | None:
     """The first mount point at or below a path, as files and folders bound into a container are; None for none."""
     if os.path.ismount(path):
         return path
-    place = path.parent.resolve() / path.name
+    place = real_path(path.parent) / path.name
     return next((point for point in sorted(_mount_points()) if point.is_relative_to(place)), None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import Remedy, UsageError
-from ..files import in_words
+from ..files import in_words, real_path
 from .leftovers import remove, restore, staging_path
 from .mounts import mounted_within
 from .staged import StagedFile, create, found_at, new_staging_folder
@@ -62,7 +62,7 @@ def check_writable(outputs: Sequence[Output], *, inputs: Iterable[str | Path | N
             _check_inputs(output, read)
             _probe(output)
         for other in outputs[:index]:
-            if other.path.resolve() == output.path.resolve():
+            if real_path(other.path) == real_path(output.path):
                 raise UsageError(
                     f"{output.path}: named twice, by {other.option} and by {output.option}.",
                     Remedy("Give each a path of its own", option=output.option),
@@ -166,16 +166,16 @@ def _check_own(output: Output) -> None:
 
 def _check_inputs(output: Output, inputs: Sequence[Path]) -> None:
     found = found_at(output.path)
-    place = output.path.resolve()
+    place = real_path(output.path)
     for path in inputs:
         with suppress(OSError, ValueError):  # What cannot be looked at is refused by those who read it.
             read = path.stat()
             if found is not None and os.path.samestat(read, found):
                 raise _refusal(output, "an input, which is never replaced")
-            if place.is_relative_to(path.resolve()):
+            if place.is_relative_to(real_path(path)):
                 what = f"within the input {path}, to which nothing is added"
                 raise _refusal(output, what if found is None else f"part of the input {path}, which is never replaced")
-            if found is not None and output.kind == "whole" and path.resolve().is_relative_to(place):
+            if found is not None and output.kind == "whole" and real_path(path).is_relative_to(place):
                 raise _refusal(output, f"it holds the input {path}, which is never replaced")
 
 

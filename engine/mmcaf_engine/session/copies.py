@@ -8,6 +8,7 @@ from ..backends.base import Hold
 from ..bundle.bundle import Bundle
 from ..bundle.held import Held
 from ..errors import MmcafError, escaped
+from ..files import real_path
 from ..manifest import Precision
 
 
@@ -29,7 +30,7 @@ def hold(bundle: Bundle, precision: Precision) -> Hold:
 
 
 def _say_instead(failure: Exception, folder: Path, shown: Path) -> None:
-    for named in {str(folder), str(folder.resolve())}:
+    for named in {str(folder), str(real_path(folder))}:
         failure.args = tuple(one.replace(named, str(shown)) if isinstance(one, str) else one for one in failure.args)
         if isinstance(failure, MmcafError):
             failure.problem = failure.problem.replace(escaped(named), escaped(str(shown)))

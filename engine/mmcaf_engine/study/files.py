@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from ..cancel import check
 from ..errors import StudyError
-from ..files import in_words, look_at, shown_path
+from ..files import in_words, look_at, real_path, shown_path
 from .faults import doing, printable
 
 MAX_FILES = 50_000
@@ -101,7 +101,7 @@ def _starts_as_zip(path: Path) -> bool:
 
 def _directory(root: Path) -> Found:
     sources: list[Source] = []
-    inside = root.resolve()
+    inside = real_path(root)
     leaving = 0
 
     def refuse(failure: OSError) -> None:
@@ -113,7 +113,7 @@ def _directory(root: Path) -> Found:
         for path in sorted(Path(folder) / name for name in names + folders):
             if path.is_symlink():
                 # What a link inside the tree leads to is read at its own place.
-                leaving += not path.resolve().is_relative_to(inside)
+                leaving += not real_path(path).is_relative_to(inside)
             elif path.is_file():
                 sources.append(file_source(path))
         if len(sources) > MAX_FILES:

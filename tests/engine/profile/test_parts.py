@@ -347,8 +347,8 @@ def test_the_users_cache_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
     seen: list[dict[str, str]] = []
 
-    def process(task: dict[str, Any], cache: str) -> dict[str, Any]:
-        seen.append({"cache": cache, **{key: str(value) for key, value in task.items()}})
+    def process(task: dict[str, Any], cache: Path) -> dict[str, Any]:
+        seen.append({"cache": str(cache), **{key: str(value) for key, value in task.items()}})
         names = ("process_start", "imports", "open", "first_infer", "first_answer")
         return {**dict.fromkeys(names, 1.0), "cache": "loaded", "ram_peak_mb": 1.0, "vram_peak_mb": None}
 

@@ -80,6 +80,7 @@ def test_links_out_of_the_directory_are_not_followed(tmp_path: Path) -> None:
     (folder / "folder").symlink_to(tmp_path / "elsewhere")
     (folder / "loop").symlink_to(folder)
     (folder / "again").symlink_to(folder / "IM0000")
+    (folder / "circle").symlink_to(folder / "circle")
     result = read_study(folder)
     assert np.array_equal(result.volume.values, VALUES)
     assert result.warnings == (f"{folder}: 2 symbolic links lead out of the directory and were skipped.",)

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from ...errors import StudyError
+from ...files import real_path
 from ..faults import doing
 from ..files import MAX_FILES, Source, file_source
 from .instance import Instance
@@ -32,7 +33,7 @@ def listed_images(directory: Instance, path: Path) -> tuple[Source, ...]:
     Raises:
         StudyError: a listed file is missing, lies outside the folder, or no image is listed.
     """
-    root = path.parent.resolve()
+    root = real_path(path.parent)
     records = directory.tags.items("DirectoryRecordSequence")
     images = [Tags(record, directory.name) for record in records]
     images = [image for image in images if image.text("DirectoryRecordType") == "IMAGE"]
@@ -75,7 +76,7 @@ def _locate(root: Path, components: tuple[str, ...], path: Path) -> Path | None:
                 return None
             exact = alike[0]
         folder = exact
-    inside = folder.resolve().is_relative_to(root)
+    inside = real_path(folder).is_relative_to(root)
     return folder if inside and folder.is_file() else None
 
 
