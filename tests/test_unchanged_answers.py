@@ -39,7 +39,7 @@ It is the bound within which every backend must agree with the source network.""
 COMPARED = ("label", "probability", "probabilities", "logit", "threshold", "findings", "windows", "record/features")
 """What of an answer is compared, by the keys that lead to it; what a later result adds is not looked at."""
 BUNDLES = ("demo", "demo_export", "liver", "cmasg", "medfusionnet")
-FULL = {"demo_export", "cmasg", "medfusionnet"}
+FULL = {"demo_export", "liver", "cmasg", "medfusionnet"}
 """What takes longer to export than the others, and is exported in `make test-full` anyway."""
 
 every_backend = pytest.mark.parametrize("backend", BACKENDS)

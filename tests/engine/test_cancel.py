@@ -37,9 +37,10 @@ ONE_STEP = 0.02
 """Seconds that a step of a slow stage takes: a file, a slice, a window."""
 
 
-@pytest.fixture
-def study(tmp_path: Path) -> Path:
-    return save(ct_series(hounsfield(200, SIZE, SIZE)), tmp_path / "study")
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Read it, do not change it."""
+    return save(ct_series(hounsfield(200, SIZE, SIZE)), tmp_path_factory.mktemp("series") / "study")
 
 
 @pytest.fixture(autouse=True)
