@@ -26,6 +26,7 @@ from .drawing import (
     scaled,
     write,
 )
+from .heatmap import PADDING, slice_names
 from .result import Result, in_utc
 
 WIDTH, HEIGHT = 1024, 640
@@ -35,6 +36,7 @@ HEADLINE, BANNER = 26, (255, 190, 60)
 SHOWN = 4
 """Slices that are drawn, at most."""
 RESEARCH = "RESEARCH, unverified: not for diagnosis or treatment"
+MORE = "There is more to say than fits here: see the report or the JSON."
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,11 @@ def draw_card(result: Result, prepared: Prepared, deciding: int) -> Picture:
     draw = draw_on(picture)
     y = MARGIN
     for text, size, ink in _said(result):
-        for line in lines_of(text, size, WORDS):
-            if y + size > HEIGHT - MARGIN:
-                break
+        lines = lines_of(text, size, WORDS)
+        if y + len(lines) * int(size * 1.35) > HEIGHT - MARGIN - SMALL:  # Room for this is always left.
+            write(draw, (MARGIN, HEIGHT - MARGIN - SMALL), MORE, SMALL, within=WORDS, ink=BANNER)
+            break
+        for line in lines:
             write(draw, (MARGIN, y), line, size, within=WORDS, ink=ink)
             y += int(size * 1.35)
         y += size // 2
@@ -77,8 +81,9 @@ def draw_card(result: Result, prepared: Prepared, deciding: int) -> Picture:
 
 
 def _said(result: Result) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
-    """Each paragraph with its size and colour."""
+    """Each paragraph with its size and colour; warnings last, since there may be no room for all of them."""
     yield RESEARCH, BODY, BANNER
+    yield result.disclaimer, SMALL, INK
     yield result.wording.headline, HEADLINE, INK
     for name, text in result.wording.rows:
         yield f"{name}: {text}", BODY, INK
@@ -89,11 +94,10 @@ def _said(result: Result) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
     yield f"{engine.backend} {engine.precision} on {engine.device}", BODY, DIM
     if result.created is not None:
         yield in_utc(result.created), BODY, DIM
-    for warning in result.warnings:
-        yield f"Warning: {warning}", SMALL, BANNER
-    yield result.disclaimer, SMALL, INK
     if uid := study.uids.get("study"):
         yield f"Study {uid}", SMALL, DIM
+    for warning in result.warnings:
+        yield f"Warning: {warning}", SMALL, BANNER
 
 
 def _shown(prepared: Prepared, deciding: int) -> Iterator[Slice]:
@@ -104,8 +108,9 @@ def _shown(prepared: Prepared, deciding: int) -> Iterator[Slice]:
     for entry in prepared.series[:SHOWN]:
         windows = entry.windows
         start = windows.starts[deciding]
-        parts = SHOWN if len(prepared.series) == 1 else 1
+        names = slice_names(entry, deciding)
+        shown = sum(name != PADDING for name in names)  # what a short study was padded with comes last
+        parts = min(SHOWN, shown) if len(prepared.series) == 1 else 1
         for part in range(parts):
-            at = start + int((part + 0.5) * windows.depth / parts)
-            number = int((at + 0.5) * entry.facts.slices / len(windows.slices)) + 1
-            yield Slice(f"{entry.input}, {number} of {entry.facts.slices}", windows.slices[at], sides=True)
+            at = start + int((part + 0.5) * shown / parts)
+            yield Slice(f"{entry.input}, {names[at - start]}", windows.slices[at], sides=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Remedy, UsageError
-from ..inputs.prepare import Prepared
+from ..inputs.prepare import Prepared, PreparedSeries
 from ..manifest import AttentionSpec, Manifest
 from ..orientation import canonical
 from ..outputs import Output, write_all
@@ -43,6 +43,8 @@ MOST_SLICES = 16
 """Of one branch; of more slices so many are shown, evenly spread."""
 TILE = 128
 """Pixels that the shorter side of a slice has at least; it is enlarged by a whole number."""
+PADDING = "padding"
+"""The name of a slice that is none of the study's."""
 MARGIN, GAP = 8, 4
 TOP, CAPTION, BOTTOM = 60, SMALL + 8, 48
 """Heights of what stands above the slices, below each of them, and below all."""
@@ -187,17 +189,21 @@ def _enlarged(plane: NDArray[np.floating[Any]], factor: int) -> NDArray[np.float
 
 
 def _names(prepared: Prepared, name: str, window: int) -> list[str]:
-    """Of each slice of one window, in the study's own numbers, counted from the feet; empty for the image."""
+    """Of each slice of one window; empty for the image."""
     if prepared.image is not None:
         return [""]
-    entry = next(entry for entry in prepared.series if entry.input == name)
+    return slice_names(next(entry for entry in prepared.series if entry.input == name), window)
+
+
+def slice_names(entry: PreparedSeries, window: int) -> list[str]:
+    """Of each slice of one window, in the study's own numbers, counted from the feet."""
     windows, count = entry.windows, entry.facts.slices
     first = windows.starts[window]
     if len(windows.slices) == max(count, windows.depth):  # As they are, or padded at the head.
         numbers = [first + at + 1 for at in range(windows.depth)]
     else:  # Resized along the series: the slice in whose middle it lies.
         numbers = [int((first + at + 0.5) * count / len(windows.slices)) + 1 for at in range(windows.depth)]
-    return [f"{number} of {count}" if number <= count else "padding" for number in numbers]
+    return [f"{number} of {count}" if number <= count else PADDING for number in numbers]
 
 
 def excess(weights: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -64,11 +64,18 @@ def test_it_says_the_answer_and_what_it_is_not_for(said: list[str]) -> None:
 
 def test_the_slices_are_those_of_the_deciding_window_by_their_numbers_in_the_study(said: list[str]) -> None:
     prepared = Prepared((volume(12, (0, 8), 4),))
-    draw_card(tiny_result(), prepared, 1)
+    picture = draw_card(tiny_result(), prepared, 1)
     assert [text for text in said if " of " in text] == [f"image, {number} of 12" for number in (9, 10, 11, 12)]
+    first = drawing.scaled(drawing.grey_of(prepared.series[0].windows.slices[8]), 255)
+    np.testing.assert_array_equal(picture[MARGIN:, 2 * MARGIN + WORDS :][:255, :255, 0], first)
     said.clear()
     draw_card(tiny_result(), Prepared((volume(8, (0,), 8, of=24),)), 0)  # resized from 24
     assert [text for text in said if " of " in text] == [f"image, {number} of 24" for number in (5, 11, 17, 23)]
+
+
+def test_what_a_short_study_was_padded_with_is_not_drawn(said: list[str]) -> None:
+    draw_card(tiny_result(), Prepared((volume(12, (0,), 12, of=3),)), 0)
+    assert [text for text in said if " of " in text] == [f"image, {number} of 3" for number in (1, 2, 3)]
 
 
 def test_of_several_series_the_middle_of_each(said: list[str]) -> None:
@@ -87,10 +94,11 @@ def test_an_image_is_drawn_alone_and_without_sides(said: list[str]) -> None:
     assert np.ptp(columns) < 0.6 * np.ptp(rows) * 2  # its shape is kept: half as wide as high, of which half is bright
 
 
-def test_nothing_leaves_its_place_however_much_there_is_to_say() -> None:
+def test_nothing_leaves_its_place_however_much_there_is_to_say(said: list[str]) -> None:
     result = tiny_result(*(f"a warning of many words, number {at}, " * 4 for at in range(40)), "w" * 500)
-    result = replace(result, wording=replace(result.wording, headline="H" * 200 + " " + "word " * 60))
+    result = replace(result, wording=replace(result.wording, headline="H" * 200), disclaimer="Not a medical device.")
     picture = draw_card(result, Prepared((volume(8, (0, 4), 4),)), 0)
+    assert {"Not a medical device.", "Study 1.2.840.1", card.MORE} <= set(said)
     ink = inked(picture)
     assert not ink[:MARGIN].any() and not ink[HEIGHT - MARGIN + 8 :].any()
     assert not ink[:, : MARGIN - 1].any() and not ink[:, MARGIN + WORDS + 1 : 2 * MARGIN + WORDS].any()

@@ -129,6 +129,7 @@ def test_what_the_header_says_of_patient_request_and_time() -> None:
     [
         ({"TimezoneOffsetFromUTC": ""}, "2026-01-02"),  # FHIR takes a time of day only with its offset
         ({"StudyTime": ""}, "2026-01-02"),
+        ({"StudyTime": "1011"}, "2026-01-02"),
         ({"TimezoneOffsetFromUTC": "-0530", "StudyTime": "235959"}, "2026-01-02T23:59:59-05:30"),
         ({"StudyDate": ""}, None),
     ],

@@ -205,6 +205,10 @@ class _Writer:
         """When the study was made; FHIR takes a time of day only with its offset from UTC."""
         date, time = self._text("StudyDate"), self._text("StudyTime").partition(".")[0]
         offset = self._text("TimezoneOffsetFromUTC")
+        if len(date) != 8:  # Of fewer digits strptime makes other days, and of times other minutes.
+            return {}
+        if len(time) != 6:
+            offset = ""
         try:
             day = datetime.strptime(date, "%Y%m%d").replace(tzinfo=UTC)
         except ValueError:

@@ -51,6 +51,7 @@ def secondary_capture(objects: Objects, picture: Picture) -> "Dataset":
     made.TimeOfSecondaryCapture = objects.made.strftime("%H%M%S")
     made.SpecificCharacterSet = "ISO_IR 192"
     made.Laterality = None  # of type 2C, whose condition nobody can tell
+    made.PatientOrientation = None
     made.BurnedInAnnotation = "YES"
     for keyword in _TAKEN_OVER:
         if keyword in first:

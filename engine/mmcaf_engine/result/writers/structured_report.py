@@ -51,7 +51,7 @@ def _content(objects: Objects) -> Any:
     from pydicom.sr.codedict import codes
 
     hd, result, evidence = highdicom(), objects.result, objects.evidence
-    model, software = result.model, result.software
+    model = result.model
     algorithm = {
         "name": model.name[:LONGEST],
         "version": model.version or f"bundle {model.bundle_sha256[:12]}",
@@ -72,7 +72,6 @@ def _content(objects: Objects) -> Any:
                 name=MANUFACTURER,
                 manufacturer_name=MANUFACTURER,
                 model_name=model.name[:LONGEST],
-                serial_number=None if software is None else software.version,
             ),
         )
     )
