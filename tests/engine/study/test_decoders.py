@@ -250,8 +250,8 @@ def test_names_the_package_when_a_decoder_is_missing(tmp_path: Path, monkeypatch
     def missing(name: str) -> None:
         raise ImportError(f"No module named {name!r}")
 
+    image = packed(stream(JPEG2000Lossless), JPEG2000Lossless, NOISE)  # made by the package that is then missing
     monkeypatch.setattr(pixel_format.CODECS[JPEG2000Lossless].load.__globals__["importlib"], "import_module", missing)
-    image = packed(stream(JPEG2000Lossless), JPEG2000Lossless, NOISE)
     with refused(StudyError, "slice", "JPEG 2000", JPEG2000Lossless, "imagecodecs") as caught:
         read_study(write(image, tmp_path / "slice"))
     [remedy] = caught.value.remedies
