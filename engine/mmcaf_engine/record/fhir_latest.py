@@ -107,6 +107,10 @@ def _tell(
             f"{len(later)} observation(s) of {entry.name} (LOINC {code}) are of after the study, the first {first} "
             "days, and were left out."
         )
+    if taken.moment is None and not taken.dated.unreadable:
+        notes.remarks.append(
+            f"the observation of {entry.name} (LOINC {code}) has no date: it is not known to be of before the study."
+        )
     if any(one.dated.unreadable for one in (*rivals, *later)):
         notes.remarks.append(f"a date of an observation of {entry.name} (LOINC {code}) is none of FHIR.")
 

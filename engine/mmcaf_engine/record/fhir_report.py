@@ -40,6 +40,8 @@ def find_report(reports: Sequence[Resource], name: str, study: date | None, note
         notes.warnings.append(f"the record's report is of {days} days after the study; none is of before.")
     elif len(before) < len(told):
         notes.remarks.append(f"{len(told) - len(before)} report(s) are of after the study, and were left out.")
+    if when(taken).moment is None:
+        notes.remarks.append("the record's report has no date that FHIR knows: it is not known to be of this study.")
     if not whole:
         notes.warnings.append("the record's report has no plain text in presentedForm; its conclusion alone was read.")
     return text

@@ -25,6 +25,7 @@ def coded(code: str, value: dict[str, Any], **more: Any) -> dict[str, Any]:
             "status": "final",
             "subject": {"reference": "urn:uuid:p"},
             "code": {"coding": [{"system": "http://loinc.org", "code": code}]},
+            "effectiveDateTime": "2024-03-01",
             **value,
             **more,
         }

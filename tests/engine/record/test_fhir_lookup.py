@@ -131,6 +131,15 @@ def test_the_latest_value_is_taken_and_of_equals_the_last() -> None:
     assert kilograms(weight(60, "2024-03-01"), weight(70)) == 60
 
 
+@pytest.mark.parametrize("study", [STUDY, None])
+def test_what_has_no_date_is_remarked_on_where_it_is_taken(study: date | None) -> None:
+    [remark] = flat(weight(60), weight(60), study=study).notes.remarks
+    assert "weight" in remark and "29463-7" in remark and "no date" in remark
+    assert flat(weight(60, "2024-03-01"), weight(60), study=study).notes.remarks == []
+    [unreadable] = flat(weight(60, "yesterday"), study=study).notes.remarks
+    assert "none of FHIR" in unreadable
+
+
 @pytest.mark.parametrize(
     ("system", "code", "taken"),
     [

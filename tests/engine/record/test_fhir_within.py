@@ -33,7 +33,8 @@ def report(*contained: dict[str, Any], kind: str = "DiagnosticReport", **more: A
     + [(LOINC, "85354-9"), ("http://snomed.info/sct", "46680005")],
 )
 def test_a_component_of_a_panel_is_read(system: str, code: str) -> None:
-    found = read(panel(weight(70, code="8302-2"), weight(71), code=code, system=system))
+    parts = weight(70, code="8302-2"), weight(71)
+    found = read(panel(*parts, code=code, system=system, effectiveDateTime="2024-03-01"))
     assert kilograms(found) == 71 and found.notes.warnings == [] == found.notes.remarks
 
 
@@ -94,7 +95,8 @@ def test_the_categories_of_a_stage_group(code: str) -> None:
     letters = {"21905-5": "cT2a", "21906-3": "N1", "21907-1": "cM0"}
     parts = [coded(letter, concept(value))["resource"] for letter, value in letters.items()]
     parts = [{"code": part["code"], "valueCodeableConcept": part["valueCodeableConcept"]} for part in parts]
-    group = panel(*parts, code=code, system=system, subject={"reference": "urn:uuid:p"}, **concept("IB"))
+    about: dict[str, Any] = {"subject": {"reference": "urn:uuid:p"}, "effectiveDateTime": "2024-03-01"}
+    group = panel(*parts, code=code, system=system, **about, **concept("IB"))
     record = read_record(bundle(group, without=tuple(letters)), SPEC, study_date=STUDY_DATE)
     assert [record.values[name] for name in ("t_stage", "n_stage", "m_stage")] == ["2a", "1", "0"]
     assert record.warnings == () == record.remarks
@@ -102,7 +104,8 @@ def test_the_categories_of_a_stage_group(code: str) -> None:
 
 @pytest.mark.parametrize("kind", ["DiagnosticReport", "Observation"])
 def test_a_contained_observation_is_read(kind: str) -> None:
-    found = read(report(weight(70, id="w"), kind=kind, subject=OWN, code={"coding": [{"code": "85353-1"}]}))
+    holder: dict[str, Any] = {"subject": OWN, "effectiveDateTime": "2024-03-01"}
+    found = read(report(weight(70, id="w"), kind=kind, code={"coding": [{"code": "85353-1"}]}, **holder))
     assert kilograms(found) == 70 and found.notes.warnings == [] == found.notes.remarks
 
 

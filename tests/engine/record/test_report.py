@@ -278,6 +278,12 @@ def test_a_fhir_bundle_holds_the_report(name: str, vocabulary: Path, tmp_path: P
     assert said(clinical) == text and clinical.warnings == warnings
 
 
+@pytest.mark.parametrize(("dated", "remarked"), [({}, True), ({"issued": "soon"}, True), ({"issued": "2024"}, False)])
+def test_a_fhir_report_without_a_date_is_remarked_on(dated: dict[str, Any], remarked: bool, vocabulary: Path) -> None:
+    clinical = read(vocabulary, fhir({"presentedForm": [form("Lungs clear.")], **dated}), spec=ALONE)
+    assert any("no date" in remark for remark in clinical.remarks) == remarked
+
+
 @pytest.mark.parametrize(
     "reports",
     [(), ({"presentedForm": [{"contentType": "application/pdf", "data": "JVBERi0="}]},), ({"status": "cancelled"},)],
