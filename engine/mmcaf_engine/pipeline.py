@@ -24,6 +24,7 @@ from .result.answer import Answer
 from .result.assemble import assemble
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
+from .result.explain import attention_maps
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.parts import EngineSummary, Options
 from .result.result import Result
@@ -283,7 +284,8 @@ class Answerer:
             warnings=warnings,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
         )
-        return Answer(result, self.bundle, prepared, outputs, score)
+        maps = () if heatmap is None else attention_maps(manifest, outputs, score.deciding)
+        return Answer(result, self.bundle, prepared, outputs, score, maps)
 
     def _prepare(self, study: StudySource | None, record: RecordSource | None, options: AnswerOptions) -> Prepared:
         return prepare(

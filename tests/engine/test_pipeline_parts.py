@@ -226,8 +226,8 @@ def test_several_series_each_with_its_facts(bundles: dict[str, Path]) -> None:
 
 def test_attention_is_asked_for_where_it_is_drawn(bundles: dict[str, Path], tmp_path: Path) -> None:
     answerer, fake = liver(bundles)
-    answerer.answer(phases())
-    answerer.answer(phases(), heatmap=tmp_path / "map.png")
+    assert answerer.answer(phases()).maps == ()
+    assert len(answerer.answer(phases(), heatmap=tmp_path / "map.png").maps) == 2
     assert fake.optional == [False, True]
     width, height = struct.unpack(">II", (tmp_path / "map.png").read_bytes()[16:24])
     assert width > 0 and height > 0
@@ -263,7 +263,12 @@ def test_the_heat_map_is_of_the_window_that_decides(
         drawn.append(window)
         return np.zeros((2, 2, 3), np.uint8)
 
+    def maps(manifest: Any, outputs: Any, window: int) -> tuple[Any, ...]:
+        drawn.append(window)
+        return ()
+
     monkeypatch.setattr(pipeline, "draw_heatmap", draw)
+    monkeypatch.setattr(pipeline, "attention_maps", maps)
     decision = answerer.decision
 
     def aggregate(starts: Any, logits: Any) -> Any:
@@ -271,4 +276,4 @@ def test_the_heat_map_is_of_the_window_that_decides(
 
     answerer.decision = SimpleNamespace(aggregate=aggregate, wording=decision.wording)  # type: ignore[assignment]
     answerer.answer(phases(), heatmap=tmp_path / "map.png")
-    assert drawn == [5]
+    assert drawn == [5, 5]

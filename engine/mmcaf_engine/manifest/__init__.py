@@ -4,6 +4,7 @@ from .activation import Activation
 from .base import ForeignModel, describe_validation
 from .body_part import BodyPartRule
 from .codes import Code
+from .explain import COTANGENT, ExplainedMap, ExplainSpec, PointingStudy
 from .image import ImageSpec, View
 from .manifest import (
     DEFAULT_ACCURACY_BOUNDS,
@@ -73,6 +74,10 @@ __all__ = [
     "Turn",
     "ImageSpec",
     "View",
+    "ExplainSpec",
+    "ExplainedMap",
+    "PointingStudy",
+    "COTANGENT",
     "TextSpec",
     "ReportParts",
     "PartFiles",

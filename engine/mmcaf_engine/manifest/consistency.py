@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from unicodedata import normalize
 
 from .activation import OF_THE_FORMAT, provided
+from .explain import ExplainSpec
 from .image import ImageSpec
 from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
@@ -37,12 +38,19 @@ _DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{at}" for port in ("COM", "LPT
 
 
 def check_files(
-    files: Collection[str], models: Mapping[Precision, str], text: TextSpec | None, parts: ReportParts | None
+    files: Collection[str],
+    models: Mapping[Precision, str],
+    text: TextSpec | None,
+    parts: ReportParts | None,
+    explain: ExplainSpec | None = None,
 ) -> None:
     """Every file that another part of the manifest names is listed, under a name that stays within the bundle."""
     vocabulary = [] if text is None else [text.vocabulary]
     cut = [] if parts is None else [file for part in parts.models.values() for file in (part.text, part.rest)]
-    for file in (*models.values(), *cut, "golden.npz", *vocabulary):
+    maps = [] if explain is None else [explain.file]
+    if repeated := sorted({*maps} & {*models.values(), *cut, "golden.npz", *vocabulary}):
+        raise ValueError(f"explain.file, {repeated[0]}, is a file of its own")
+    for file in (*models.values(), *cut, "golden.npz", *vocabulary, *maps):
         if file not in files:
             raise ValueError(f"files does not list {file}")
     if "fp32" not in models:

@@ -14,6 +14,7 @@ from .activation import OF_THE_FORMAT, STANDARD_NAMES, Activation
 from .base import Line, ManifestModel, newer_fields
 from .body_part import BodyPartRule
 from .codes import Code
+from .explain import ExplainSpec, check_explain
 from .image import ImageSpec
 from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
@@ -104,6 +105,7 @@ class Manifest(ManifestModel):
         default=(), description="For independent: each label is present from its probability on."
     )
     attention: tuple[AttentionSpec, ...] = ()
+    explain: ExplainSpec | None = Field(default=None, description="The graph that draws heat maps, if there is one.")
     accuracy_bounds: dict[Precision, AccuracyBound] = Field(
         default=DEFAULT_ACCURACY_BOUNDS,
         description="Precision other than fp32 -> what it may cost; one that is left out has its default.",
@@ -120,7 +122,7 @@ class Manifest(ManifestModel):
     files: dict[str, FileEntry]
 
     version_2: ClassVar[frozenset[str]] = frozenset(
-        {"release", "version", "body_part", "identity", "label_codes", "module_titles"}
+        {"release", "version", "body_part", "identity", "label_codes", "module_titles", "explain"}
     )
 
     @field_validator("activation")
@@ -143,7 +145,7 @@ class Manifest(ManifestModel):
         """In this order: the first that does not hold is what a user reads."""
         sources = {"preprocessing": self.preprocessing, "image": self.image, "table": self.table, "text": self.text}
         consistency.check_version(self.format_version, newer_fields(self))
-        consistency.check_files(self.files.keys(), self.models, self.text, self.parts)
+        consistency.check_files(self.files.keys(), self.models, self.text, self.parts, self.explain)
         consistency.check_inputs(self.inputs, self.outputs, sources)
         consistency.check_record(self.table, self.text)
         consistency.check_parts(self.parts, self.models, self.inputs, self.outputs)
@@ -153,6 +155,7 @@ class Manifest(ManifestModel):
         consistency.check_codes(self.labels, self.label_codes)
         consistency.check_outputs(self.outputs, self.activation, self.labels)
         consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing)
+        check_explain(self.explain, self.inputs)
         return self
 
     @property

@@ -11,6 +11,7 @@ from ..outputs import Output, check_writable, within, write_all
 from ..volume import Arrays, Placement, SourceHeader, SourceImage
 from .aggregate import StudyScore
 from .card import draw_card
+from .explain import ExplanationMap
 from .result import Result
 from .writers.dicom import dicom_files
 from .writers.fhir import to_fhir
@@ -43,6 +44,7 @@ class Answer:
     prepared: the windows, the table and the tokens, as the network saw them.
     outputs: of the network, by name, float32 [N, ...] for N windows.
     score: what the network's decision made of them; among it, which window decided.
+    maps: heat maps of the deciding window, where they were asked for.
     """
 
     result: Result
@@ -50,6 +52,7 @@ class Answer:
     prepared: Prepared = field(repr=False)
     outputs: Arrays = field(repr=False)
     score: StudyScore = field(repr=False)
+    maps: tuple[ExplanationMap, ...] = ()
 
     @property
     def source_images(self) -> Mapping[str, SourceImages]:

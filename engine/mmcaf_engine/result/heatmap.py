@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..errors import Remedy, UsageError
 from ..inputs.prepare import Prepared, PreparedSeries
 from ..manifest import AttentionSpec, Manifest
-from ..orientation import canonical
 from ..outputs import Output, write_all
 from .drawing import (
     BACKGROUND,
@@ -35,6 +34,7 @@ from .drawing import (
     png,
     write,
 )
+from .explain import weight_map
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -104,20 +104,6 @@ def draw_heatmap(
     height = max(len(panel) for panel in panels)
     picture: Picture = np.concatenate([_padded(panel, height) for panel in panels], axis=1)
     return picture
-
-
-def weight_map(spec: AttentionSpec, weights: NDArray[np.float32], axes: str | None) -> NDArray[np.float32]:
-    """The weights [rows * columns] of one window as [R, C]: over a slice, toward the back and the left, or the image.
-
-    Args:
-        axes: of the volume inputs; None of an image.
-    """
-    if axes is None:
-        return weights.reshape(spec.grid)
-    shape = [*spec.grid]
-    shape.insert(next(at for at, letter in enumerate(axes) if letter in "SI"), 1)
-    over: NDArray[np.float32] = canonical(weights.reshape(shape), axes)[0]
-    return over
 
 
 def write_png(file: Path, picture: Picture) -> None:

@@ -15,8 +15,7 @@ from mmcaf_engine.errors import StrictError, UsageError
 from mmcaf_engine.evaluation.synthetic import LiverCase
 from mmcaf_engine.inputs.prepare import Prepared, PreparedImage, PreparedSeries
 from mmcaf_engine.inputs.windows import Windows
-from mmcaf_engine.manifest import AttentionSpec, Manifest
-from mmcaf_engine.orientation import oriented
+from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.pipeline import infer
 from mmcaf_engine.result import drawing, heatmap
 from mmcaf_engine.result.drawing import OPACITY, width_of
@@ -29,7 +28,6 @@ from mmcaf_engine.result.heatmap import (
     check_heatmap,
     draw_heatmap,
     excess,
-    weight_map,
     write_png,
 )
 from mmcaf_engine.volume import PatientHeader, StudyFacts
@@ -70,16 +68,6 @@ def one(at: int) -> NDArray[np.float32]:
 
 def colourful(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.ptp(picture.astype(int), axis=2) > 20
-
-
-@pytest.mark.parametrize("axes", ["LAS", "RAS", "LPS", "SPL", "PSL", "IRA"])
-def test_a_weight_lies_where_its_part_of_the_input_does(axes: str) -> None:
-    """A volume whose values are its parts' numbers, in the network's axes, against the map over a slice."""
-    spec = AttentionSpec(output="alpha", title="parts", grid=(2, 3))
-    at = next(at for at, letter in enumerate(axes) if letter in "SI")
-    parts = np.expand_dims(np.arange(6, dtype=np.float32).reshape(2, 3), at)
-    found = weight_map(spec, np.arange(6, dtype=np.float32), axes)
-    assert oriented(found[np.newaxis], axes).tobytes() == np.ascontiguousarray(parts).tobytes()
 
 
 @pytest.mark.parametrize("part", [0, 3, 6, 12, 15])

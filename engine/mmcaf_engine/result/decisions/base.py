@@ -89,6 +89,15 @@ class Decision(ABC):
     def rule(self) -> str:
         """In words, how the answer follows from the windows' scores."""
 
+    def cotangent(self, label: int) -> NDArray[np.float32]:
+        """What a label's own score is of the network's, [scores]: a heat map is of what raises it.
+
+        Args:
+            label: its position among the labels.
+        """
+        own: NDArray[np.float32] = (np.arange(len(self.labels)) == label).astype(np.float32)
+        return own
+
     # What is known of studies
 
     @may_raise(ValueError)

@@ -70,6 +70,10 @@ class BinaryDecision(Decision):
             windows=True,
         )
 
+    def cotangent(self, label: int) -> NDArray[np.float32]:
+        """The one score, or what lowers it, [1]; see `Decision.cotangent`."""
+        return np.array([1.0 if label == 1 else -1.0], np.float32)
+
     def rule(self) -> str:
         """See `Decision.rule`."""
         return f"{self.method} over windows, label 1 from {self.threshold:g}"

@@ -1,0 +1,82 @@
+"""Heat maps of an answer: which parts of the input moved it, or were attended to, as values over the slices."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..manifest import AttentionSpec, Manifest
+from ..orientation import canonical
+
+Method = Literal["attention", "gradcam", "occlusion"]
+
+
+@dataclass(frozen=True, eq=False)
+class ExplanationMap:
+    """One heat map, over one window of one input.
+
+    method: what it is made by. title: what it is of, as pictures name it.
+    input: the volume or image input that it lies over. window: which one.
+    label: that it speaks for; None where all share it.
+    values: float32 [D, R, C], parts of equal size: slices from the feet upwards, rows toward the back, columns toward
+        the patient's left; [1, R, C] of an image, and where all slices share it.
+    slices: the first slice of the window that it covers, and one past the last.
+    floor: the value of nothing; what lies below is not drawn.
+    localises: whether it was shown to point at lesions; see `manifest.PointingStudy`.
+    """
+
+    method: Method
+    title: str
+    input: str
+    window: int
+    label: str | None
+    values: NDArray[np.float32] = field(repr=False)
+    slices: tuple[int, int]
+    floor: float = 0.0
+    localises: bool = False
+
+
+def attention_maps(
+    manifest: Manifest, outputs: Mapping[str, NDArray[np.float32]], window: int
+) -> tuple[ExplanationMap, ...]:
+    """Of every attention output.
+
+    Args:
+        outputs: of all windows, by name, as `run_windows` gives them with the optional ones.
+        window: which one.
+    """
+    axes = None if manifest.preprocessing is None else manifest.preprocessing.axes
+    maps = []
+    for spec in manifest.attention:
+        weighed = manifest.weighed(spec)
+        depth = 1 if axes is None else int(weighed.shape[2 + manifest.of_volumes.slice_axis])
+        weights = weight_map(spec, outputs[spec.output][window], axes)
+        maps.append(
+            ExplanationMap(
+                method="attention",
+                title=spec.title,
+                input=weighed.name,
+                window=window,
+                label=None,
+                values=weights[np.newaxis],
+                slices=spec.slices or (0, depth),
+                floor=float(weights.mean()),
+            )
+        )
+    return tuple(maps)
+
+
+def weight_map(spec: AttentionSpec, weights: NDArray[np.float32], axes: str | None) -> NDArray[np.float32]:
+    """The weights [rows * columns] of one window as [R, C]: over a slice, toward the back and the left, or the image.
+
+    Args:
+        axes: of the volume inputs; None of an image.
+    """
+    if axes is None:
+        return weights.reshape(spec.grid)
+    shape = [*spec.grid]
+    shape.insert(next(at for at, letter in enumerate(axes) if letter in "SI"), 1)
+    over: NDArray[np.float32] = canonical(weights.reshape(shape), axes)[0]
+    return over
