@@ -6,11 +6,14 @@ from datetime import UTC, datetime
 
 import numpy as np
 from pydicom import Dataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset
 
 from mmcaf_engine.bundle.device import device_uid
 from mmcaf_engine.bundle.summary import ModelSummary
 from mmcaf_engine.result.codes import private_code
 from mmcaf_engine.result.deidentify import deidentify
+from mmcaf_engine.result.drawing import Picture
 from mmcaf_engine.result.parts import (
     EngineSummary,
     Evidence,
@@ -25,6 +28,8 @@ from mmcaf_engine.result.parts import (
     Window,
 )
 from mmcaf_engine.result.result import Result, Wording
+from mmcaf_engine.result.sources import SourceImages
+from mmcaf_engine.volume import SourceHeader, SourceImage
 
 UID = "1.2.840.1"
 OPTIONS = Options(
@@ -140,4 +145,32 @@ def source(**elements: str) -> Dataset:
     return found
 
 
-PICTURE = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+def sources(result: Result, *headers: Dataset | None) -> dict[str, SourceImages]:
+    """What its evidence was read from, with a header for each input."""
+    inputs = dict.fromkeys(image.input for image in result.evidence or ())
+    return {
+        name: SourceImages(
+            tuple(
+                SourceImage(image.sop_class_uid, image.sop_instance_uid, image.frame)
+                for image in result.evidence or ()
+                if image.input == name
+            ),
+            None if about is None else encoded_header(about),
+            None,
+        )
+        for name, about in zip(inputs, headers or [source()] * len(inputs), strict=True)
+    }
+
+
+def encoded_header(about: Dataset) -> SourceHeader:
+    stream = DicomBytesIO()
+    stream.is_little_endian, stream.is_implicit_VR = True, False
+    write_dataset(stream, about, parent_encoding="utf8")
+    return SourceHeader(stream.getvalue())
+
+
+def picture() -> Picture:
+    return PICTURE
+
+
+PICTURE: Picture = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)

@@ -98,6 +98,10 @@ def infer(
             help="Also write the answer as DICOM objects, into this folder: a structured report and a picture.",
         ),
     ] = None,
+    dicom_objects: Annotated[
+        str | None,
+        typer.Option(metavar="KIND,...", help="Which DICOM objects: sr, sc, with commas between them. Default: sr,sc."),
+    ] = None,
     fhir_out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Also write the answer as a FHIR R4 Bundle, to this file."),
@@ -125,6 +129,7 @@ def infer(
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.outputs import Output, scratch_beside, within
     from mmcaf_engine.pipeline import answer_study
+    from mmcaf_engine.result.writers.kinds import chosen_kinds, room_for
     from mmcaf_engine.result.writers.objects import highdicom
 
     from .console import detail, to_json, warn
@@ -138,7 +143,10 @@ def infer(
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
-    objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder")]
+    if dicom_out is None and dicom_objects is not None:
+        raise UsageError("--dicom-objects belongs to --dicom-out.", Remedy("Say where to", option="dicom_out"))
+    kinds = chosen_kinds(dicom_objects)
+    objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder", room=room_for(kinds))]
     if objects and without_patient:
         raise UsageError(
             "--dicom-out names the patient as the study does, and --deidentify does not.",
@@ -172,6 +180,7 @@ def infer(
             heatmap=drawn[0] if drawn else None,
             heatmap_over=heatmap_over,
             created=created,
+            dicom_objects=kinds if objects else None,
             progress=progress,
         )
         others: list[tuple[Output, str | bytes]] = [
@@ -187,7 +196,7 @@ def infer(
         result = deidentify(result, *(path for path in read if path is not None))
         fhir = partial(to_fhir, result)
     for folder in objects:
-        others += within(folder, answer.to_dicom())
+        others += within(folder, answer.to_dicom(kinds))
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
     if wanted.json_on_stdout:
         for warning in result.warnings:

@@ -17,7 +17,7 @@ _HOMES = {
     "infer": "pipeline",
     "Answerer": "pipeline",
     "Answer": "result.answer",
-    "SourceImages": "result.answer",
+    "SourceImages": "result.sources",
     "Volume": "volume",
     "Study": "volume",
     "CancelToken": "cancel",

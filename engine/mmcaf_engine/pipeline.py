@@ -28,6 +28,8 @@ from .result.explain import attention_maps
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.parts import EngineSummary, Options
 from .result.result import Result
+from .result.sources import sources_of
+from .result.writers.kinds import Kinds, check_sources, chosen_kinds
 from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
@@ -69,6 +71,8 @@ class AnswerOptions(TypedDict, total=False):
     heatmap: also draw the network's attention over the slices, to this PNG file.
     heatmap_over: the input whose slices are drawn; without it, that which the attention weighs.
     created: when the result says that it was made, with its time zone; without it, now.
+    dicom_objects: objects that the answer will be written as, such as "sr,sc"; a study that lacks what they need is
+        refused before the network runs. `Answer.write_dicom` writes them.
     progress: told of each stage, on the caller's thread, but for an engine that is built, see `BackgroundSession`.
     cancel: ends the work from another thread. deadline: ends it after so many seconds.
     watch: a new stopwatch, for a caller who wants to know every span.
@@ -87,6 +91,7 @@ class AnswerOptions(TypedDict, total=False):
     heatmap: str | Path | None
     heatmap_over: str | None
     created: Moment | None
+    dicom_objects: Kinds
     progress: Progress | None
     cancel: CancelToken | None
     deadline: float | None
@@ -247,6 +252,7 @@ class Answerer:
     ) -> Answer:
         manifest, heatmap, over = self.bundle.manifest, options.get("heatmap"), options.get("heatmap_over")
         created = creation_time(options.get("created"))
+        kinds = None if options.get("dicom_objects") is None else chosen_kinds(options["dicom_objects"])
         if heatmap is not None:
             check_heatmap(manifest, over)
             given = (study, record, options.get("report"), *_named_files(options.get("series")))
@@ -256,6 +262,8 @@ class Answerer:
         if record is None and not manifest.modalities and isinstance(study, str | Path | Mapping):
             study, record = None, study
         prepared = self._prepare(study, record, options)
+        if kinds is not None:
+            check_sources(kinds, sources_of(prepared))
         session = self._opened()
         with span("infer"):
             outputs = run_windows(session, prepared, options.get("progress"), optional=heatmap is not None)

@@ -422,6 +422,10 @@ def test_the_answer_as_a_structured_report(run: Command, own_series: Path, tiny_
     assert run(*call, "--dicom-out", out, "--force").code == 0
     assert file.read_bytes() == written, "the same result gives the same bytes"
     run(*call, "--dicom-out", given, "--force").refused(2, "record.json")
+    run(*call, "--dicom-objects", "sr").refused(2, "--dicom-out")
+    run(*call, "--dicom-out", tmp_path / "pdf", "--dicom-objects", "pdf").refused(2, "pdf", "--dicom-objects=sr,sc")
+    assert run(*call, "--dicom-out", tmp_path / "alone", "--dicom-objects", "sr").code == 0
+    assert [one.read_bytes() for one in (tmp_path / "alone").iterdir()] == [written]
     run(*call, "--dicom-out", own_series, "--force").refused(2, "input")
     run(*call, "--dicom-out", tmp_path / "other", "--deidentify").refused(2, "--dicom-out")
     assert not (tmp_path / "other").exists()
@@ -442,7 +446,7 @@ def test_a_study_of_no_dicom_gives_no_dicom(run: Command, tiny_bundle: Path, tmp
         "-o",
         tmp_path / "a.json",
     ]
-    run(*call, "--dicom-out", out).refused(3, "not of DICOM images")
+    run(*call, "--dicom-out", out).refused(3, "not read from DICOM images", "--dicom-out")
     assert not out.exists() and not (tmp_path / "a.json").exists()
 
 

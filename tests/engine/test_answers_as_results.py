@@ -194,7 +194,9 @@ def test_an_answer_is_made_again_from_its_own_fields(
     assert said["options"]["backend"] != "auto" and said["options"]["precision"] == "fp32"
 
 
-NO_CHANGE = {"heatmap", "heatmap_over", "progress", "cancel", "deadline", "watch", "created", "strict"}
+NO_CHANGE = {
+    *("heatmap", "heatmap_over", "dicom_objects", "progress", "cancel", "deadline", "watch", "created", "strict"),
+}
 """Options that no answer depends on, beside its `created`."""
 INPUTS_THEMSELVES = {"report"}
 OF_INFER = {"backend", "precision", "threads"}

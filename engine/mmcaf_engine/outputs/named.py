@@ -1,6 +1,7 @@
 """Paths that somebody named to be written: refused before the work, written whole or not at all after it."""
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -24,6 +25,7 @@ class Output:
     own: of a folder that stands there, the files in it that may go, as paths within it with slashes; None if it is not
     of the kind that is replaced as a whole. A folder that holds any other file never is; by default, any file.
     marker: the file by which such a folder is known, for people.
+    room: bytes that must be free there.
     """
 
     option: str
@@ -31,6 +33,7 @@ class Output:
     kind: Literal["file", "folder", "whole"] = "file"
     marker: str | None = None
     own: Callable[[Path], Collection[str] | None] = lambda _folder: ()
+    room: int = 0
 
 
 _FITTING: dict[str, Callable[[int], bool]] = {
@@ -194,3 +197,5 @@ def _probe(output: Output) -> None:
     staging = staging_path(folder)
     create(staging).close()
     staging.unlink()
+    if (free := shutil.disk_usage(folder).free) < output.room:
+        raise _refusal(output, f"{free / 1e6:.1f} MB are free there, and up to {output.room / 1e6:.1f} MB are needed")

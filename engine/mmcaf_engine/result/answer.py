@@ -6,33 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bundle.bundle import Bundle
-from ..inputs.prepare import Prepared, PreparedSeries
+from ..inputs.prepare import Prepared
 from ..outputs import Output, check_writable, within, write_all
-from ..volume import Arrays, Placement, SourceHeader, SourceImage
+from ..volume import Arrays
 from .aggregate import StudyScore
 from .card import draw_card
 from .explain import ExplanationMap
+from .drawing import Picture
 from .result import Result
+from .sources import SourceImages, sources_of
 from .writers.dicom import dicom_files
 from .writers.fhir import to_fhir
+from .writers.kinds import Kinds
 
 if TYPE_CHECKING:
     from pydicom import Dataset
-
-
-@dataclass(frozen=True)
-class SourceImages:
-    """What one input was read from.
-
-    images: the image that each slice was made from, in slice order; None for an interpolated one. Empty where the study
-        does not consist of DICOM images, and `header` is then None.
-    header: what result objects take over from the first of them.
-    placement: where the volume lies in the patient; None of a 2D image.
-    """
-
-    images: tuple[SourceImage | None, ...]
-    header: SourceHeader | None
-    placement: Placement | None
 
 
 @dataclass(frozen=True)
@@ -57,41 +45,44 @@ class Answer:
     @property
     def source_images(self) -> Mapping[str, SourceImages]:
         """By input, which images the answer is about, and where they lie."""
-        return {
-            entry.input: SourceImages(
-                entry.facts.images, entry.facts.header, entry.placement if isinstance(entry, PreparedSeries) else None
-            )
-            for entry in self.prepared.studied
-        }
+        return sources_of(self.prepared)
 
     def to_fhir(self) -> dict[str, Any]:
         """As a FHIR R4 Bundle of plain dicts and lists; see `result.writers.fhir`."""
         headers = self._headers()
         return to_fhir(self.result, headers[0] if headers else None)
 
-    def to_dicom(self) -> dict[str, bytes]:
-        """As DICOM objects, a structured report and a Secondary Capture: name of a file -> what it holds.
+    def to_dicom(self, objects: Kinds = None) -> dict[str, bytes]:
+        """As DICOM objects: name of a file -> what it holds.
+
+        Args:
+            objects: which ones: "sr,sc" or ["sr", "sc"]; by default a structured report and a Secondary Capture.
 
         Raises:
+            UsageError: an object of another name.
             BackendError: highdicom is not installed.
             StudyError: the study is not of DICOM images, or its header lacks what an object needs.
         """
-        picture = draw_card(self.result, self.prepared, self.score.deciding)
-        return dicom_files(self.result, self._headers(), picture)
 
-    def write_dicom(self, folder: str | Path, *, force: bool = False) -> tuple[Path, ...]:
+        def picture() -> Picture:
+            return draw_card(self.result, self.prepared, self.score.deciding)
+
+        return dicom_files(self.result, self.source_images, picture, objects)
+
+    def write_dicom(self, folder: str | Path, *, objects: Kinds = None, force: bool = False) -> tuple[Path, ...]:
         """Write `to_dicom` into a folder, which is made if it is missing; the files, all of them or none.
 
         Args:
+            objects: as for `to_dicom`.
             force: write into a folder that is not empty, and replace files of these names.
 
         Raises:
             BackendError, StudyError: as `to_dicom`.
-            UsageError: the folder is none, is not empty, or cannot be written to.
+            UsageError: as `to_dicom`, or the folder is none, is not empty, or cannot be written to.
         """
         place = Output("dicom_out", Path(folder), kind="folder")
         check_writable([place], force=force)
-        contents = within(place, self.to_dicom())
+        contents = within(place, self.to_dicom(objects))
         write_all(contents, force=force)
         return tuple(output.path for output, _ in contents)
 

@@ -12,13 +12,13 @@ from pydicom import Dataset, dcmread
 from counterparts import need
 from mmcaf_engine.result.result import Result
 from mmcaf_engine.result.writers.dicom import CAPTURE, REPORT, dicom_files
-from tiny_result import PICTURE, UID, source, tiny_result
+from tiny_result import PICTURE, UID, picture, source, sources, tiny_result
 
 SECONDS = 60
 
 
 def capture_of(result: Result, header: Dataset | None = None) -> Dataset:
-    return dcmread(BytesIO(dicom_files(result, [header or source()], PICTURE)[CAPTURE]))
+    return dcmread(BytesIO(dicom_files(result, sources(result, header or source()), picture, "sc")[CAPTURE]))
 
 
 def test_the_picture_is_read_back() -> None:
@@ -40,7 +40,7 @@ def test_names_of_any_script() -> None:
 
 
 def test_the_same_answer_gives_the_same_bytes_in_a_series_of_its_own() -> None:
-    once, again = (dicom_files(tiny_result(), [source()], PICTURE) for _ in range(2))
+    once, again = (dicom_files(tiny_result(), sources(tiny_result()), picture) for _ in range(2))
     assert once == again
     objects = [dcmread(BytesIO(data)) for data in once.values()]
     assert len({one.SOPInstanceUID for one in objects}) == len({one.SeriesInstanceUID for one in objects}) == 2
@@ -53,7 +53,7 @@ def test_dciodvfy_finds_no_error(lacking: str, tmp_path: Path) -> None:
     dciodvfy, header = need("dciodvfy"), source()
     if lacking:
         delattr(header, lacking)
-    (tmp_path / REPORT).write_bytes(dicom_files(tiny_result(), [header], PICTURE)[CAPTURE])
+    (tmp_path / REPORT).write_bytes(dicom_files(tiny_result(), sources(tiny_result(), header), picture)[CAPTURE])
     ran = subprocess.run(
         [dciodvfy, "-new", str(tmp_path / REPORT)], capture_output=True, text=True, timeout=SECONDS, check=False
     )

@@ -21,11 +21,13 @@ from mmcaf_engine.result.codes import private_code
 from mmcaf_engine.result.decisions.statements import PRESENT
 from mmcaf_engine.result.parts import Evidence, LabelCode
 from mmcaf_engine.result.result import Result
+from mmcaf_engine.result.sources import SourceImages
 from mmcaf_engine.result.writers import structured_report as writer
 from mmcaf_engine.result.writers.dicom import CAPTURE, REPORT, dicom_files
+from mmcaf_engine.volume import SourceImage
 from refusals import refused
 from tiny_bundle import SIZE
-from tiny_result import PICTURE, RESULTS, UID, multilabel, source, tiny_result
+from tiny_result import RESULTS, UID, encoded_header, multilabel, picture, source, sources, tiny_result
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 STUDIED = [name for name in RESULTS if name not in ("no study", "deidentified")]
@@ -34,7 +36,11 @@ SECONDS = 60
 
 def report_of(result: Result, *headers: Dataset) -> Dataset:
     """As it is read from its file."""
-    return dcmread(BytesIO(dicom_files(result, headers or (source(),), PICTURE)[REPORT]))
+    return dcmread(BytesIO(files(result, *headers)[REPORT]))
+
+
+def files(result: Result, *headers: Dataset) -> dict[str, bytes]:
+    return dicom_files(result, sources(result, *headers), picture)
 
 
 def items(report: Dataset, kind: str) -> Iterator[Dataset]:
@@ -145,7 +151,7 @@ def test_codes_are_those_of_the_standard() -> None:
 
 
 def test_the_same_result_gives_the_same_bytes_and_another_another_object() -> None:
-    once, again = (dicom_files(tiny_result(), [source()], PICTURE) for _ in range(2))
+    once, again = (files(tiny_result()) for _ in range(2))
     assert once == again
     slower = replace(tiny_result(), timing_ms={"total": 7.0})
     assert report_of(slower).SOPInstanceUID == report_of(tiny_result()).SOPInstanceUID
@@ -176,7 +182,7 @@ def test_dciodvfy_finds_no_error(name: str, tmp_path: Path) -> None:
     file = tmp_path / REPORT
     long = {"quiet": LabelCode("SCT", "1234567", "quiet"), "loud": LabelCode("99LAB", "L" * 16, "l" * 64)}
     result = RESULTS[name]()
-    file.write_bytes(dicom_files(replace(result, labels=long | (result.labels or {})), [source()], PICTURE)[REPORT])
+    file.write_bytes(files(replace(result, labels=long | (result.labels or {})))[REPORT])
     assert "Error" not in judged(dciodvfy, file)
     broken = dcmread(file)
     del broken.PreliminaryFlag, broken.CompletionFlag
@@ -193,7 +199,7 @@ def judged(dciodvfy: str, file: Path) -> str:
 def test_dcmtk_reads_what_was_written(tmp_path: Path) -> None:
     dsrdump, dsr2html = need("dsrdump"), need("dsr2html")
     file = tmp_path / REPORT
-    file.write_bytes(dicom_files(tiny_result(), [source()], PICTURE)[REPORT])
+    file.write_bytes(files(tiny_result())[REPORT])
     tree = output(dsrdump, file)
     assert "Comprehensive 3D SR" in tree and "PRELIMINARY" in tree and "UNVERIFIED" in tree
     assert '"Probability of loud")="0.7" (1,UCUM,"no units")' in tree
@@ -213,7 +219,7 @@ def output(*command: object) -> str:
 def test_pixelmed_finds_no_error_in_the_template(name: str, tmp_path: Path) -> None:
     """What it warns of, an evaluation and a comment that TID 1501 does not list, an extensible template may hold."""
     validator, file = need("DicomSRValidator"), tmp_path / REPORT
-    file.write_bytes(dicom_files(RESULTS[name](), [source()], PICTURE)[REPORT])
+    file.write_bytes(files(RESULTS[name]())[REPORT])
     said = by_pixelmed(validator, file)
     warnings = [line for line in said.splitlines() if line.startswith("Warning")]
     assert "Root Template Validation Complete" in said and "Error" not in said
@@ -242,29 +248,62 @@ def by_pixelmed(validator: str, file: Path) -> str:
 # What cannot be written
 
 
+def test_a_network_that_reads_no_study() -> None:
+    with refused(StudyError, "reads none", option="dicom_out"):
+        dicom_files(tiny_result(), {}, picture)
+
+
 def test_a_study_that_is_not_of_dicom_images() -> None:
-    for result, headers in ((RESULTS["no study"](), [source()]), (tiny_result(), [])):
-        with refused(StudyError, "not of DICOM images"):
-            dicom_files(result, headers, PICTURE)
+    result = tiny_result()
+    with refused(StudyError, "image", "not read from DICOM images", "structured report", option="dicom_out"):
+        dicom_files(result, {"image": SourceImages((), None, None)}, picture)
+    with refused(StudyError, "t2", "not read from DICOM images"):
+        dicom_files(result, sources(result) | {"t2": SourceImages((), None, None)}, picture)
 
 
 def test_a_deidentified_result() -> None:
+    result = RESULTS["deidentified"]()
     with refused(StudyError, "deidentified", option="deidentify"):
-        dicom_files(RESULTS["deidentified"](), [source()], PICTURE)
+        files(result)
 
 
 @pytest.mark.parametrize("keyword", ["StudyInstanceUID", "SeriesInstanceUID"])
 def test_a_header_without_a_uid_that_every_object_has(keyword: str) -> None:
     bare = source()
     delattr(bare, keyword)
-    with refused(StudyError, "image", keyword):
-        dicom_files(tiny_result(), [bare], PICTURE)
+    with refused(StudyError, "image", keyword, option="dicom_out"):
+        files(tiny_result(), bare)
+
+
+def test_images_without_a_uid() -> None:
+    nameless = SourceImages((SourceImage(CT, f"{UID}.1"), None, SourceImage(CT, "")), encoded_header(source()), None)
+    with refused(StudyError, "image", "SOPInstanceUID", 1, 2, option="dicom_out"):
+        dicom_files(tiny_result(), {"image": nameless}, picture)
+
+
+@pytest.mark.parametrize("kinds", ["sr;sc", "SR", [], ["sc", "pdf"], ""])
+def test_objects_that_there_are_none_of(kinds: str | list[str]) -> None:
+    with refused(UsageError, "dicom_objects", "sr, sc", option="dicom_objects", value="sr,sc"):
+        dicom_files(tiny_result(), sources(tiny_result()), picture, kinds)
+
+
+def test_those_that_were_asked_for() -> None:
+    result = tiny_result()
+    for kinds in ("sc", ["sc"], " sc,sc"):
+        assert list(dicom_files(result, sources(result), picture, kinds)) == [CAPTURE]
+    assert list(dicom_files(result, sources(result), picture, "sc,sr")) == [REPORT, CAPTURE]
+
+
+def test_a_header_that_says_something_else_gives_another_object() -> None:
+    same, other = report_of(tiny_result()), report_of(tiny_result(), source(PatientName="Corrected^Name"))
+    assert same.SOPInstanceUID != other.SOPInstanceUID and same.SeriesInstanceUID == other.SeriesInstanceUID
+    assert other.file_meta.MediaStorageSOPInstanceUID == other.SOPInstanceUID
 
 
 def test_without_highdicom(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "highdicom", None)
     with refused(BackendError, "highdicom", command=install_command("dicom")):
-        dicom_files(tiny_result(), [source()], PICTURE)
+        files(tiny_result())
 
 
 def test_an_answer_writes_it_into_a_folder(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -274,6 +313,8 @@ def test_an_answer_writes_it_into_a_folder(tiny_bundle: Path, tmp_path: Path) ->
     assert capture.name == CAPTURE and dcmread(capture).PatientID == dcmread(file).PatientID
     report = dcmread(file)
     assert report.PatientID == dcmread(next(study.iterdir())).PatientID
+    [series] = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert len(series.ReferencedSOPSequence) == 8
     assert values(report)[f"Probability of {answer.result.label}"] == pytest.approx(answer.result.probability)
     with refused(UsageError, "objects", "not empty", option="force"):
         answer.write_dicom(file.parent)

@@ -1,40 +1,38 @@
 """A result as DICOM objects, each a file of its own."""
 
-from collections.abc import Sequence
-from io import BytesIO
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 from ..drawing import Picture
 from ..result import Result
-from .objects import Objects
+from ..sources import SourceImages
+from .kinds import Kinds, chosen_kinds
+from .objects import Objects, encoded
 from .secondary_capture import secondary_capture
 from .structured_report import structured_report
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 REPORT, CAPTURE = "structured-report.dcm", "secondary-capture.dcm"
 
 
-def dicom_files(result: Result, headers: "Sequence[Dataset]", picture: Picture) -> dict[str, bytes]:
+def dicom_files(
+    result: Result, sources: Mapping[str, SourceImages], picture: Callable[[], Picture], kinds: Kinds = None
+) -> dict[str, bytes]:
     """Name of a file -> what it holds, the same for the same result.
 
     Args:
-        headers: as for `Objects.of`.
-        picture: of the answer, as `draw_card` draws it.
+        sources: what each input was read from.
+        picture: draws the answer, as `draw_card` does.
+        kinds: which objects; by default the structured report and the Secondary Capture.
 
     Raises:
+        UsageError: an object of another name.
         BackendError: highdicom is not installed.
         StudyError: as `Objects.of`.
     """
-    objects = Objects.of(result, headers)
-    return {
-        REPORT: _encoded(structured_report(objects)),
-        CAPTURE: _encoded(secondary_capture(objects, picture)),
-    }
-
-
-def _encoded(made: "Dataset") -> bytes:
-    stream = BytesIO()
-    made.save_as(stream)
-    return stream.getvalue()
+    wanted = chosen_kinds(kinds)
+    objects = Objects.of(result, sources, wanted)
+    files = {}
+    if "sr" in wanted:
+        files[REPORT] = structured_report(objects)
+    if "sc" in wanted:
+        files[CAPTURE] = secondary_capture(objects, picture())
+    return {name: encoded(made) for name, made in files.items()}

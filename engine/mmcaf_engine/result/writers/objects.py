@@ -1,15 +1,19 @@
 """What every DICOM object of one result shares: patient, study and evidence, identifiers, dates, and what made it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import BackendError, Remedy, StudyError
 from ...machine.installation import install_command
 from ..result import Result
+from ..sources import SourceImages
 from .identity import object_uuid
+from .kinds import Kind, check_sources
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -46,36 +50,42 @@ def highdicom() -> Any:
 class Objects:
     """The objects of one result.
 
-    evidence: a data set for each image that the answer rests on, with the patient, study and series of its header.
+    images: by input, a data set for each image that the answer rests on, with the patient, study and series of its
+        header, by its SOPInstanceUID.
     made: when the result was made, at the offset from UTC that all times of the header are at, else in UTC.
     """
 
     result: Result
-    evidence: "tuple[Dataset, ...]"
+    images: "Mapping[str, Mapping[str, Dataset]]"
     made: datetime
 
     @classmethod
-    def of(cls, result: Result, headers: "Sequence[Dataset]") -> Self:
+    def of(cls, result: Result, sources: Mapping[str, SourceImages], kinds: Sequence[Kind]) -> Self:
         """What there is to know of them.
 
         Args:
-            headers: of each series that the answer rests on, as `SourceHeader.dataset` gives them, in the order of
-                inputs.
+            sources: what each input was read from. kinds: what is to be made.
 
         Raises:
-            StudyError: the study is not of DICOM images, a header lacks what every object needs, or the result is
-                deidentified.
+            StudyError: as `check_sources`, or the result is deidentified.
         """
-        evidence = tuple(_evidence(result, headers))
         if result.created is None:
             raise StudyError(
                 "A DICOM object names the patient and says when it was made, which a deidentified result does not.",
                 Remedy("Leave it out", option="deidentify"),
             )
-        return cls(result, evidence, _in_zone_of(evidence[0], result.created))
+        check_sources(kinds, sources)
+        images = {name: _images_of(source) for name, source in sources.items()}
+        first = next(iter(next(iter(images.values())).values()))
+        return cls(result, images, _in_zone_of(first, result.created))
+
+    @property
+    def evidence(self) -> "tuple[Dataset, ...]":
+        """All images, input by input, each once."""
+        return tuple(image for of_input in self.images.values() for image in of_input.values())
 
     def uid(self, kind: str) -> str:
-        """A UID that is derived from a UUID (PS3.5 B.2): other content or another kind, another UID."""
+        """A UID that is derived from a UUID (PS3.5 B.2): another result or another kind, another UID."""
         return f"2.25.{object_uuid(self.result, kind).int}"
 
     def arguments(self, kind: str, series_number: int) -> dict[str, Any]:
@@ -92,8 +102,8 @@ class Objects:
             "contributing_equipment": [self._equipment()],
         }
 
-    def finished(self, made: "Dataset") -> "Dataset":
-        """The object, with the result's date in place of now."""
+    def finished(self, made: "Dataset", kind: str) -> "Dataset":
+        """The object, with the result's date in place of now, and a UID of all that is in it: other bytes, another."""
         date, time = self.made.strftime("%Y%m%d"), self.made.strftime("%H%M%S")
         made.SeriesDescription = f"RESEARCH {self.result.model.name}"[:LONGEST]
         made.ContentDate = made.InstanceCreationDate = date
@@ -103,6 +113,8 @@ class Objects:
                 item.ContributionDateTime = self.made.strftime("%Y%m%d%H%M%S%z")
         if zone := self.evidence[0].get("TimezoneOffsetFromUTC"):
             made.TimezoneOffsetFromUTC = zone
+        made.SOPInstanceUID = self.uid(f"{kind} {sha256(encoded(made)).hexdigest()}")
+        made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
         return made
 
     def _equipment(self) -> "Dataset":
@@ -123,28 +135,25 @@ class Objects:
         return equipment
 
 
-def _evidence(result: Result, headers: "Sequence[Dataset]") -> "Iterator[Dataset]":
-    """A data set for each image, with the patient, study and series of its header."""
-    if not headers or not result.evidence:
-        raise StudyError(
-            "A DICOM object refers to the images that it rests on; this study is not of DICOM images.",
-            "Send the study as DICOM.",
-        )
-    inputs = list(dict.fromkeys(image.input for image in result.evidence))
-    for name, header in zip(inputs, headers, strict=True):
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
-            if not header.get(keyword):
-                raise StudyError(f"{name}: the header has no {keyword}, which a DICOM object needs.", "Send it again.")
-        known: set[str] = set()
-        for image in result.evidence:
-            if image.input == name and image.sop_instance_uid not in known:
-                known.add(image.sop_instance_uid)
-                found = deepcopy(header)
-                found.SOPClassUID, found.SOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
-                for keyword in _MAY_LACK:
-                    if keyword not in found:
-                        setattr(found, keyword, None)
-                yield found
+def encoded(made: "Dataset") -> bytes:
+    """An object as its file."""
+    stream = BytesIO()
+    made.save_as(stream)
+    return stream.getvalue()
+
+
+def _images_of(source: SourceImages) -> "dict[str, Dataset]":
+    """A data set for each image, with the patient, study and series of the header; of several frames one."""
+    header = None if source.header is None else source.header.dataset()
+    found: dict[str, Dataset] = {}
+    for image in source.images:
+        if header is not None and image is not None and image.sop_instance_uid not in found:
+            one = found[image.sop_instance_uid] = deepcopy(header)
+            one.SOPClassUID, one.SOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
+            for keyword in _MAY_LACK:
+                if keyword not in one:
+                    setattr(one, keyword, None)
+    return found
 
 
 def _in_zone_of(header: "Dataset", made: datetime) -> datetime:

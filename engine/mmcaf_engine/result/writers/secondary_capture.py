@@ -56,4 +56,4 @@ def secondary_capture(objects: Objects, picture: Picture) -> "Dataset":
     for keyword in _TAKEN_OVER:
         if keyword in first:
             made[keyword] = first[keyword]
-    return objects.finished(made)
+    return objects.finished(made, KIND)

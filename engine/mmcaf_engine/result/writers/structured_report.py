@@ -43,7 +43,7 @@ def structured_report(objects: Objects) -> "Dataset":
         is_verified=False,
         **objects.arguments(KIND, SERIES_NUMBER),
     )
-    return objects.finished(report)
+    return objects.finished(report, KIND)
 
 
 def _content(objects: Objects) -> Any:

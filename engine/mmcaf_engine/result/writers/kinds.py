@@ -1,0 +1,122 @@
+"""The DICOM objects that an answer can be written as, and what each of them needs of the study."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from ...errors import Remedy, StudyError, UsageError
+from ..sources import SourceImages
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+Kind = Literal["sr", "sc"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Kinds = str | Sequence[str] | None
+"""Which of them: names with commas between them, a list of names, or None for those that are usual."""
+USUAL: tuple[Kind, ...] = ("sr", "sc")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one kind. title: with its article. elements: of the header, beside what every object needs. size: at most, in
+    bytes.
+    """
+
+    title: str
+    size: int
+    elements: tuple[str, ...] = ()
+
+
+NEEDS: Mapping[Kind, Needs] = {
+    "sr": Needs("a structured report", 8 << 20),
+    "sc": Needs("a Secondary Capture", 3 << 20),
+}
+_OF_ALL = ("StudyInstanceUID", "SeriesInstanceUID")
+
+
+def chosen_kinds(wanted: Kinds) -> tuple[Kind, ...]:
+    """Those that were asked for, each once and in the order of `KINDS`.
+
+    Raises:
+        UsageError: one of another name, or none.
+    """
+    if wanted is None:
+        return USUAL
+    names = [name.strip() for name in (wanted.split(",") if isinstance(wanted, str) else wanted)]
+    unknown = [name for name in names if name not in KINDS]
+    if unknown or not names:
+        what = f"unknown object {unknown[0]!r:.40}" if unknown else "no object was named"
+        raise UsageError(
+            f"dicom_objects: {what}; there are {', '.join(KINDS)}.",
+            Remedy("For example", option="dicom_objects", value=",".join(USUAL)),
+        )
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def room_for(kinds: Sequence[Kind]) -> int:
+    """Bytes that the files of these objects take at most."""
+    return sum(NEEDS[kind].size for kind in kinds)
+
+
+def check_sources(kinds: Sequence[Kind], sources: Mapping[str, SourceImages]) -> None:
+    """Refuse a study that one of these objects cannot be made of; no pixel is looked at.
+
+    Args:
+        sources: what each input was read from.
+
+    Raises:
+        StudyError: it is not of DICOM images, or a header lacks what an object needs.
+    """
+    if not sources:
+        raise StudyError(
+            "A DICOM object belongs to a study, and this network reads none.",
+            Remedy("Leave it out", option="dicom_out"),
+        )
+    for name, source in sources.items():
+        _check_source(name, source, kinds)
+
+
+def _check_source(name: str, source: SourceImages, kinds: Sequence[Kind]) -> None:
+    images = [image for image in source.images if image is not None]
+    nameless = sum(not (image.sop_class_uid and image.sop_instance_uid) for image in images)
+    if source.header is None or not images:
+        raise StudyError(
+            f"{name}: not read from DICOM images, which {_listed(kinds)} would refer to.",
+            Remedy("Send the study as DICOM, or leave out the objects", option="dicom_out"),
+        )
+    if nameless:
+        raise _lacking(name, f"{nameless} of {len(images)} images have no SOPInstanceUID or SOPClassUID", kinds, kinds)
+    header = source.header.dataset()
+    for keyword in _OF_ALL:
+        if not header.get(keyword):
+            raise _lacking(name, f"the header has no {_named(keyword)}", kinds, kinds)
+    for kind in kinds:
+        for keyword in NEEDS[kind].elements:
+            if _absent(header, keyword):
+                raise _lacking(name, f"the header has no {_named(keyword)}", (kind,), kinds)
+
+
+def _absent(header: "Dataset", keyword: str) -> bool:
+    return header.get(keyword) in (None, "")
+
+
+def _lacking(name: str, what: str, without: Sequence[Kind], kinds: Sequence[Kind]) -> StudyError:
+    """The error that says what could be written all the same."""
+    rest = [kind for kind in kinds if kind not in without]
+    problem = f"{name}: {what}; without it there is no {_listed(without)}."
+    if not rest:
+        return StudyError(problem, Remedy("Send the images whole, or leave out the objects", option="dicom_out"))
+    return StudyError(problem, Remedy("Leave that out", option="dicom_objects", value=",".join(rest)))
+
+
+def _listed(kinds: Sequence[Kind]) -> str:
+    return " and no ".join(NEEDS[kind].title.removeprefix("a ") for kind in kinds)
+
+
+def _named(keyword: str) -> str:
+    """With its tag, as a header's viewer shows it."""
+    from pydicom.datadict import tag_for_keyword
+
+    tag = tag_for_keyword(keyword) or 0
+    return f"{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
