@@ -61,18 +61,26 @@ class Page:
 
     def open(self, address: str, *, dark: bool = False, width: int = WIDTH, height: int = 900) -> None:
         """Load a page on a screen of this size, light or dark, and wait until it has loaded."""
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._call("Emulation.setEmulatedMedia", features=[scheme])
-        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.screen(dark=dark, width=width, height=height)
         self._loaded = False
         self._call("Page.navigate", url=address)
         deadline = time.monotonic() + SECONDS
         while not self._loaded:
             self._read(deadline)
 
-    def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression in the page; the debugger may, the page's policy does not apply."""
-        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+    def screen(self, *, dark: bool = False, width: int = WIDTH, height: int = 900) -> None:
+        """Another screen, for the page that is open and those to come."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def evaluate(self, expression: str, *, wait: bool = False) -> Any:
+        """The value of a JavaScript expression in the page; the debugger may, the page's policy does not apply.
+
+        Args:
+            wait: the value is a promise, which is waited for.
+        """
+        answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=wait)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -82,6 +90,12 @@ class Page:
         width = self.evaluate("document.documentElement.clientWidth")
         clip = {"x": 0, "y": 0, "width": width, "height": min(height or whole, whole), "scale": 1}
         answer = self._call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)
+        return base64.b64decode(answer["data"])
+
+    def printed(self, *, width: float = 8.27, height: float = 11.69) -> bytes:
+        """A PDF of the page on sheets of this size in inches, A4 unless told."""
+        sheet = {"paperWidth": width, "paperHeight": height}
+        answer = self._call("Page.printToPDF", printBackground=False, preferCSSPageSize=False, **sheet)
         return base64.b64decode(answer["data"])
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:

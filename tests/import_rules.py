@@ -42,7 +42,7 @@ GROUND = (
 """Loose modules of the engine, the lowest first: each imports only what stands before its group, and errors."""
 
 ROOMS = (
-    ("machine", "manifest"),
+    ("machine", "manifest", "page"),
     ("cache",),
     ("bundle",),
     ("study",),

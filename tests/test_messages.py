@@ -23,7 +23,7 @@ EXEMPT = {"service"}
 FOR_THE_COMMAND_LINE = {"program", "install_packages"}
 """Functions whose arguments are a command line."""
 
-STYLE_SHEETS = {"profile/page/style.py"}
+STYLE_SHEETS = {"page/style.py", "profile/page/style.py", "result/page/style.py"}
 
 COMMANDS = sorted(typer.main.get_command(workshop.app).commands)  # type: ignore[attr-defined]
 PROGRAM = rf"\bmmcaf ({'|'.join(COMMANDS)})\b|mmcaf-infer [A-Z./-]|mmcaf-infer\["

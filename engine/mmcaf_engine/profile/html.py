@@ -4,6 +4,9 @@ The policy in its head forbids a browser to run or fetch anything. Every drawing
 table with the same figures.
 """
 
+from ..page.document import document
+from ..page.markup import Markup, join, tag
+from ..page.tables import Column, bar, facts, table
 from ..result.result import NOT_A_MEDICAL_DEVICE
 from .compare import Comparison
 from .figures import (
@@ -21,14 +24,10 @@ from .figures import (
 from .page.baseline import baseline_part
 from .page.cold import cold_part
 from .page.layers import layers_part
-from .page.markup import Markup, join, tag
 from .page.spread import spread_chart
 from .page.stages import stage_bar, waterfall
-from .page.style import stylesheet
-from .page.tables import Column, bar, facts, table
+from .page.style import report_style
 from .report import Configuration, ProfileReport
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def html_page(report: ProfileReport, comparison: Comparison | None = None) -> str:
@@ -46,20 +45,10 @@ def html_page(report: ProfileReport, comparison: Comparison | None = None) -> st
         "notes": ("Notes", _notes(report)),
     }
     shown = {key: (head, inside) for key, (head, inside) in sections.items() if inside is not None}
-    name = report.bundle.name
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("link", rel="icon", href="data:,"),
-        tag("title", f"{name}: latency profile"),
-        tag("style", Markup(stylesheet())),
-    )
     links = [tag("a", head, href=f"#{key}") for key, (head, _) in shown.items()]
-    body = tag(
-        "body",
+    return document(
+        f"{report.bundle.name}: latency profile",
+        report_style(),
         _header(report, tag("nav", *links, aria_label="Sections")),
         tag(
             "main",
@@ -69,7 +58,6 @@ def html_page(report: ProfileReport, comparison: Comparison | None = None) -> st
         ),
         tag("footer", tag("p", f"Made by mmcaf-infer {report.created_with}. {NOT_A_MEDICAL_DEVICE}")),
     )
-    return f"<!DOCTYPE html>\n{tag('html', head, body, lang='en')}\n"
 
 
 def _header(report: ProfileReport, nav: Markup) -> Markup:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 import profile_reports
+from mmcaf_engine.page.tables import bar
 from mmcaf_engine.profile.figures import amount, measured, milliseconds, percent, signed_percent, title
-from mmcaf_engine.profile.page.tables import bar
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """What became slower or faster since an earlier report."""
 
+from ...page.markup import Markup, join, tag
+from ...page.tables import Column, table
 from ..compare import Change, Comparison, interval_text
 from ..figures import milliseconds, signed_percent
-from .markup import Markup, join, tag
-from .tables import Column, table
 
 
 def baseline_part(comparison: Comparison) -> Markup:

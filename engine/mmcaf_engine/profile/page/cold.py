@@ -1,9 +1,9 @@
 """What a new process does before its first window is out."""
 
+from ...page.markup import Markup, join, tag
+from ...page.tables import Cell, Column, drawing, table
 from ..figures import COLD_PARTS, cold_medians, milliseconds, title
 from ..report import Cold, Configuration
-from .markup import Markup, join, tag
-from .tables import Cell, Column, drawing, table
 
 
 def cold_part(ranked: list[Configuration]) -> Markup | None:

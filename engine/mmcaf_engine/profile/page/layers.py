@@ -1,9 +1,9 @@
 """One window by the network's modules and by its layers, slowest first."""
 
+from ...page.markup import Markup, join, tag
+from ...page.tables import Column, bar, table
 from ..figures import amount, milliseconds, percent
 from ..report import Layers, LayerTime, ModuleTime
-from .markup import Markup, join, tag
-from .tables import Column, bar, table
 
 SHOWN_MODULES = 15
 """So many are seen at once; the others can be unfolded."""

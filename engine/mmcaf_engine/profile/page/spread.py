@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
+from ...page.markup import Markup, join, tag
+from ...page.tables import Column, table
 from ..figures import milliseconds
 from ..report import Samples
-from .markup import Markup, join, tag
 from .scale import Scale
-from .tables import Column, table
 
 _WIDTH, _ROW, _TOP = 960, 52, 24
 _LEFT, _RIGHT = 165, 740

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
+from ...page.markup import Markup, join, tag
+from ...page.tables import Column, drawing, table
 from ..figures import milliseconds, percent, stage_name
 from ..report import Answer, SpanTime
-from .markup import Markup, join, tag
 from .scale import Scale
 from .style import STAGES_LIGHT
-from .tables import Column, drawing, table
 
 REST = "unaccounted"
 _NETWORK = "infer"
@@ -82,9 +82,13 @@ def _joined(stretches: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _axis(end: float) -> Markup:
     scale = Scale(0.0, end, 0.0, 100.0)
-    marks = [tag("span", f"{tick:g}", style=f"left:{scale.at(tick):.2f}%") for tick in scale.ticks()[:-1]]
-    marks.append(tag("span", f"{end:.3g} ms", style="left:100%"))
-    return tag("span", *marks, class_="ticks")
+    marks = [
+        tag("text", f"{tick:g}", x=f"{scale.at(tick):.2f}%", y=13, text_anchor="middle" if index else None)
+        for index, tick in enumerate(scale.ticks()[:-1])
+    ]
+    last = f"{end:.3g} ms"
+    marks.append(tag("text", last, x="100%", y=13, text_anchor="end"))
+    return tag("svg", *marks, class_="ticks", role="img", aria_label=f"from 0 to {last}")
 
 
 def _colours(answer: Answer) -> dict[str, str]:

@@ -1,6 +1,11 @@
-"""HTML and SVG made of nested calls: what is not made here is text and escaped, so no name can become markup."""
+"""HTML and SVG made of nested calls: what is not made here is text and escaped, so no name can become markup.
+
+What would reorder or hide text, and what no file may hold, is spelled out (`errors.escaped`).
+"""
 
 from html import escape
+
+from ..errors import escaped
 
 
 class Markup(str):
@@ -33,11 +38,11 @@ def join(*children: Child) -> Markup:
     return Markup("".join(_escaped(child) for child in children if child is not None))
 
 
-_VOID = {"meta", "br", "link"}
+_VOID = {"meta", "br", "link", "img", "input"}
 
 
 def _escaped(child: str) -> str:
-    return child if isinstance(child, Markup) else escape(child)
+    return child if isinstance(child, Markup) else escape(escaped(child))
 
 
 def _attribute(key: str, value: str | float | bool | None) -> str:
@@ -45,4 +50,4 @@ def _attribute(key: str, value: str | float | bool | None) -> str:
     if value is True:
         return f" {name}"
     shown = f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
-    return f' {name}="{escape(shown)}"'
+    return f' {name}="{escape(escaped(shown))}"'
