@@ -42,6 +42,7 @@ OPTIONS = Options(
     duplicates="refuse",
     oblique=None,
     stride=None,
+    slices=None,
     row=None,
     allow_id_mismatch=False,
 )

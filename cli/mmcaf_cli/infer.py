@@ -75,6 +75,10 @@ def infer(
     stride: Annotated[
         int | None, typer.Option(metavar="N", help="Slices between windows. Default: the manifest's.")
     ] = None,
+    slices: Annotated[
+        str | None,
+        typer.Option(metavar="A-B", help="Score slices A to B only, counted from 1 at the feet. Default: all."),
+    ] = None,
     row: Annotated[
         int | None,
         typer.Option(metavar="N", help="Row of a CSV record, from 1. Default: that of the study's patient."),
@@ -173,6 +177,7 @@ def infer(
             duplicates=duplicates,
             oblique=oblique,
             stride=stride,
+            slices=slices,
             row=row,
             threads=threads,
             allow_id_mismatch=allow_id_mismatch,

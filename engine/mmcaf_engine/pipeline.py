@@ -14,11 +14,13 @@ from .bundle.default import default_bundle
 from .cancel import CancelToken, Progress, limited, opening_within
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
+from .inputs.scope import slices_asked
 from .machine.cpu import processor
 from .manifest import named_precision
 from .outputs import Output, check_writable
 from .record.document import RecordSource
 from .record.report import ReportSource
+from .record.slices import Slices
 from .record.tokenizer import Tokenizer, open_tokenizer
 from .result.answer import Answer
 from .result.assemble import assemble
@@ -65,6 +67,8 @@ class AnswerOptions(TypedDict, total=False):
     gaps, tilt, duplicates: what to accept of an irregular series; see `study.read_study`.
     oblique: the same, of MR; None is what the manifest says.
     stride: slices between window starts, instead of the manifest's.
+    slices: the first and the last slice to score, as "40-52" or two numbers, counted from 1 at the feet; without it
+        all are. Fewer than a window has are scored in the one around them.
     row: of a record that is a CSV table, its number from 1, instead of that of the study's patient.
     allow_id_mismatch: accept a record whose patient id differs from the study's.
     strict: raise instead of answering with warnings.
@@ -85,6 +89,7 @@ class AnswerOptions(TypedDict, total=False):
     duplicates: Duplicates
     oblique: Oblique | None
     stride: int | None
+    slices: Slices | None
     row: int | None
     allow_id_mismatch: bool
     strict: bool
@@ -106,6 +111,7 @@ _DEFAULTS: AnswerOptions = {
     "duplicates": "refuse",
     "oblique": None,
     "stride": None,
+    "slices": None,
     "row": None,
     "allow_id_mismatch": False,
 }
@@ -308,6 +314,7 @@ class Answerer:
             duplicates=options["duplicates"],
             oblique=options["oblique"],
             stride=options["stride"],
+            slices=options["slices"],
             row=options["row"],
             allow_id_mismatch=options["allow_id_mismatch"],
             progress=options.get("progress"),
@@ -386,6 +393,8 @@ def _kept(engine: EngineSummary, options: AnswerOptions, inputs: Sequence[str]) 
     """What the answer depends on, for whoever wants it again: what "auto" meant is said by name."""
     given: dict[str, Any] = {**options}
     given["series"] = (choices(options.get("series"), inputs) or None) if inputs else None
+    span = slices_asked(options.get("slices"))
+    given["slices"] = None if span is None else (span.first, span.last)
     given |= {"backend": engine.backend, "precision": engine.precision, "threads": engine.threads}
     return Options(**{part.name: given[part.name] for part in fields(Options)})
 

@@ -51,12 +51,14 @@ class SourceImage:
 
     sop_class_uid: (0008,0016). sop_instance_uid: (0008,0018). frame: from 1, of a multi-frame image; else None.
     position_mm: LPS, of the centre of its first pixel; (0020,0032).
+    number: InstanceNumber (0020,0013) of a single-frame image, which viewers show; it may rise either way.
     """
 
     sop_class_uid: str
     sop_instance_uid: str
     frame: int | None = None
     position_mm: Vector | None = None
+    number: int | None = None
 
 
 @dataclass(frozen=True)

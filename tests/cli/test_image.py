@@ -59,6 +59,7 @@ def test_refusals(bundle: Path, study: Path, run: Command) -> None:
     heatmap.refused(2, "tiny image", "attention", "--heatmap")
     stride = run("mmcaf-infer", study, "--bundle", bundle, "--stride", 2, "--gaps", "interpolate")
     stride.refused(2, "tiny image", "2D", "--gaps", "--stride")
+    run("mmcaf-infer", study, "--bundle", bundle, "--slices", "1-2").refused(2, "tiny image", "2D", "--slices")
 
 
 def test_inspect(bundle: Path, run: Command) -> None:

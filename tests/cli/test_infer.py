@@ -142,6 +142,14 @@ def test_stride(run: Command, phantom: Phantom, series: Path, record: Path, tiny
     assert [window["start_slice"] for window in json.loads(outcome.out)["windows"]] == windows_of(len(phantom.hu), 3)
 
 
+def test_slices(run: Command, phantom: Phantom, series: Path, record: Path, tiny_bundle: Path) -> None:
+    call = ("mmcaf-infer", series, record, "--bundle", tiny_bundle)
+    result = json.loads(run(*call, "--json", "--slices", "3-12").out)
+    assert [window["start_slice"] for window in result["windows"]] == [2, 6, 8]
+    assert result["options"]["slices"] == [3, 12] and len(result["evidence"]) == 10
+    assert f"remark        slices 3 to 12 of {len(phantom.hu)}, counted" in run(*call, "--slices", "3-12").out
+
+
 def test_backends_agree(run: Command, series: Path, record: Path, tiny_bundle: Path) -> None:
     logits = [
         json.loads(run("mmcaf-infer", series, record, "--bundle", tiny_bundle, "--backend", name, "--json").out)[
@@ -367,6 +375,9 @@ def test_wrong_bundle(
         (["--stride", "5"], 2),
         (["--threads", "0"], 2),
         (["--stride", "x"], 2),
+        (["--slices", "12-3"], 2),
+        (["--slices", ""], 2),
+        (["--slices", "1-999"], 2),
         (["--nonsense"], 2),
         (["--series", "99"], 3),
         (["-o", "/nonexistent/folder/answer.json"], 2),

@@ -93,6 +93,7 @@ def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: 
         (["--heatmap-over", "t2"], 2, ("--heatmap-over", "--heatmap")),
         (["--heatmap", "map.png", "--heatmap-over", "c_v"], 2, ("'c_v'", "t2", "dwi", "c_a")),
         (["--stride", "4"], 2, ("stride", "--stride")),
+        (["--slices", "2-4"], 2, ("slices", "--slices")),
     ],
 )
 def test_wrong_usage(

@@ -62,7 +62,12 @@ def test_what_an_answer_keeps(answerer: Answerer, tmp_path: Path) -> None:
     assert max(answer.outputs["logit"][:, 0]) == np.float32(answer.result.positive.logit)
     assert answer.outputs["logit"][answer.score.deciding, 0] == np.float32(answer.result.positive.logit)
     assert answer.source_images["image"].images == tuple(
-        SourceImage(image.SOPClassUID, image.SOPInstanceUID, None, tuple(map(float, image.ImagePositionPatient)))
+        SourceImage(
+            image.SOPClassUID,
+            image.SOPInstanceUID,
+            position_mm=tuple(map(float, image.ImagePositionPatient)),
+            number=image.InstanceNumber,
+        )
         for image in images
     )
     placement = answer.source_images["image"].placement

@@ -117,7 +117,7 @@ def test_every_answer_is_what_the_schema_says(
 
 
 MAY_BE_NULL = {"positive", "record", "probability", "fallback", "accuracy", "signed_by", "version"}
-MAY_BE_NULL |= {"series", "oblique", "stride", "row"}
+MAY_BE_NULL |= {"series", "oblique", "stride", "slices", "row"}
 
 
 @every_kind
@@ -175,10 +175,11 @@ def test_two_runs_differ_in_the_moment_alone(answerers: dict[str, Answerer], stu
     [
         ("series", RECORD, {}),
         ("series", RECORD, {"stride": 1, "series": "1"}),
+        ("series", RECORD, {"slices": "2-6", "stride": 1}),
         ("holed", RECORD, {"gaps": "interpolate", "series": ["image=1"]}),
         ("series", b"patient_id,sex,age\nA,M,20\nB,F,63\n", {"row": 2, "allow_id_mismatch": True}),
     ],
-    ids=["plain", "stride", "gaps", "row"],
+    ids=["plain", "stride", "slices", "gaps", "row"],
 )
 def test_an_answer_is_made_again_from_its_own_fields(
     study: str, record: Any, options: dict[str, Any], studies: dict[str, Any], tiny_bundle: Path

@@ -100,6 +100,7 @@ GIVEN: dict[str, tuple[Any, Any]] = {
     "tilt": ("refuse", "resample"),
     "duplicates": ("refuse", "first"),
     "stride": (None, 3),
+    "slices": (None, "2-7"),
     "series": (None, "2"),
     "report": (None, b"clear"),
     "allow_id_mismatch": (False, True),

@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 from ..cancel import Progress
 from ..errors import Remedy, UsageError
 from ..image import open_image
-from ..manifest import ImageSpec, Manifest
+from ..manifest import ImageSpec, Manifest, PreprocessingSpec
 from ..record.clinical import Clinical, expect_clinical, read_clinical
 from ..record.document import RecordSource
 from ..record.record import Record
 from ..record.report import ReportSource
+from ..record.slices import Slices, SliceSpan
 from ..record.tokenizer import Tokenizer
 from ..study import Duplicates, Gaps, InputSeries, Oblique, Policies, Series, StudySource, Tilt, open_inputs
 from ..timing import span
 from ..volume import Arrays, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import Scratch
 from .image import image_input
+from .scope import check_within, remark_on, slices_asked
 from .windows import Preprocessor, Values, Windows
 
 
@@ -128,6 +130,7 @@ def prepare(
     duplicates: Duplicates = "refuse",
     oblique: Oblique | None = None,
     stride: int | None = None,
+    slices: Slices | None = None,
     row: int | None = None,
     allow_id_mismatch: bool = False,
     progress: Progress | None = None,
@@ -147,6 +150,7 @@ def prepare(
         StudyError, RecordError: that part is refused; the message says why.
         UsageError: an argument is out of range.
     """
+    asked = slices_asked(slices)
     expect_clinical(record, report, manifest)
     usual = manifest.preprocessing.oblique if manifest.preprocessing is not None else "refuse"
     policies = Policies(gaps, tilt, duplicates, usual if oblique is None else oblique)
@@ -158,7 +162,7 @@ def prepare(
             )
 
     if manifest.preprocessing is None:
-        _refuse_options_of_volumes(manifest, policies, stride)
+        _refuse_options_of_volumes(manifest, policies, stride, asked)
         if manifest.image is not None:
             return _with_image(
                 _given(study, manifest), manifest, manifest.image, series, clinical_of, progress, accepted
@@ -172,16 +176,13 @@ def prepare(
     with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
         clinical = clinical_of(_patient(opened))
         with span("preprocess"):
-            preprocessors = [
-                Preprocessor(entry.opened.shape, manifest.of_volumes, stride=stride, name=called(entry))
-                for entry in opened
-            ]
+            preprocessors = [_preprocessor(entry, manifest.of_volumes, stride=stride, asked=asked) for entry in opened]
         if accepted is not None:
             accepted()
         counting = _Counting(progress, [entry.opened.shape[0] for entry in opened])
         read = []
         for entry, preprocessor in zip(opened, preprocessors, strict=True):
-            read.append(prepared_series(entry, preprocessor, counting))
+            read.append(_remarked(prepared_series(entry, preprocessor, counting), asked))
             counting.done_before += entry.opened.shape[0]
     return Prepared(tuple(read), clinical)
 
@@ -198,9 +199,29 @@ def _patient(opened: Sequence[InputSeries]) -> PatientHeader:
     return next((header for header in headers if header.patient_id is not None), headers[0])
 
 
-def _refuse_options_of_volumes(manifest: Manifest, policies: Policies, stride: int | None) -> None:
+def _preprocessor(
+    entry: InputSeries, spec: PreprocessingSpec, *, stride: int | None, asked: SliceSpan | None
+) -> Preprocessor:
+    """Of one series, in which the slices that were asked for are known to be."""
+    if asked is not None and spec.windows is not None:
+        check_within(asked, entry.opened.shape[0], called(entry))
+    return Preprocessor(entry.opened.shape, spec, stride=stride, span=asked, name=called(entry))
+
+
+def _remarked(read: PreparedSeries, asked: SliceSpan | None) -> PreparedSeries:
+    """The same, with a remark on what was scored of it."""
+    if asked is None:
+        return read
+    remark = remark_on(asked, read.windows, read.facts.slices, read.facts.images)
+    return replace(read, facts=replace(read.facts, remarks=(*read.facts.remarks, remark)))
+
+
+def _refuse_options_of_volumes(
+    manifest: Manifest, policies: Policies, stride: int | None, asked: SliceSpan | None
+) -> None:
     given = [*policies.accepting]
     given += ["stride"] if stride is not None else []
+    given += ["slices"] if asked is not None else []
     if given:
         read = "one 2D image" if manifest.image is not None else "no study"
         raise UsageError(

@@ -20,6 +20,7 @@ from ..manifest import (
     SubtractStep,
 )
 from ..orientation import AXIS_OF, HEAD_BACK_LEFT, oriented
+from ..record.slices import SliceSpan
 from ..study.extremes import Extremes
 from ..volume import Volume
 from ..workers import Scratch, each_slice
@@ -37,7 +38,8 @@ class Windows:
     slices: float32 [S, H, W], read-only, toward head, back and left; S is the series' slice count, or `depth` where
         it was padded, or what the whole volume was resized to.
     depth: slices per window, D.
-    starts: first slice of each window, rising; (0,) where the whole series is one window.
+    starts: first slice of each window, rising, of the part of the series that is scored; (0,) where the whole series
+        is one window.
     axes: whither the network wants the three axes to rise, as in the manifest.
     """
 
@@ -73,20 +75,24 @@ class Layout:
     starts: tuple[int, ...]
 
 
-def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None) -> Layout:
-    """Lay windows over a series so that each slice is seen.
+def lay_out(
+    shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int | None = None, span: SliceSpan | None = None
+) -> Layout:
+    """Lay windows over a series, or over a part of it, so that each slice is seen.
 
     Windows start at 0, stride, 2 stride ...; the last one is moved back to end at the last slice. Without windows the
-    whole series, resized, is the only one.
+    whole series, resized, is the only one. A part that is shorter than a window is in one that has the part's middle
+    slice as its own, as MMCAF-Net's authors centred windows on a lesion, but that does not reach beyond the series.
 
     Args:
         shape: slices, rows and columns of the volume.
         spec: the manifest's preprocessing section.
         stride: slices from one window's start to the next, 1 to the window's depth; the manifest's
             own without it.
+        span: the part, within the series.
 
     Raises:
-        UsageError: `stride` would skip slices, or came although there are no windows.
+        UsageError: `stride` would skip slices, or it or `span` came although there are no windows.
         StudyError: no slices, a single one for a whole volume, or slices smaller than a centre crop.
     """
     count, rows, columns = shape
@@ -101,9 +107,10 @@ def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int
         if isinstance(step, ResizeStep | CenterCropStep):
             rows, columns = step.rows, step.columns
     if spec.windows is None:
-        if stride is not None:
+        if given := [name for name, value in (("stride", stride), ("slices", span)) if value is not None]:
             raise UsageError(
-                "stride: this network takes whole series, not windows of them.", Remedy("Leave it out", option="stride")
+                f"{' and '.join(given)}: this network takes whole series, not windows of them.",
+                *(Remedy("Leave it out", option=name) for name in given),
             )
         if count == 1:
             raise StudyError("preprocessing: a single slice came; a whole volume was expected.", "Send the series.")
@@ -118,7 +125,13 @@ def lay_out(shape: tuple[int, int, int], spec: PreprocessingSpec, *, stride: int
         )
     padded = max(count, depth)
     last = padded - depth
-    return Layout((padded, rows, columns), (*range(0, last, stride), last))
+    if span is None:
+        return Layout((padded, rows, columns), (*range(0, last, stride), last))
+    first, end = span.first - 1, span.last
+    if end - first < depth:
+        centred = (first + end - 1) // 2 - depth // 2
+        return Layout((padded, rows, columns), (min(max(centred, 0), last),))
+    return Layout((padded, rows, columns), (*range(first, end - depth, stride), end - depth))
 
 
 class Preprocessor:
@@ -135,6 +148,7 @@ class Preprocessor:
         spec: PreprocessingSpec,
         *,
         stride: int | None = None,
+        span: SliceSpan | None = None,
         name: str = "preprocessing",
     ) -> None:
         """Arguments and errors are those of `lay_out`.
@@ -145,7 +159,7 @@ class Preprocessor:
         self.extremes = Extremes(shape, name)
         self._shape = shape
         self._spec = spec
-        self._layout = lay_out(shape, spec, stride=stride)
+        self._layout = lay_out(shape, spec, stride=stride, span=span)
         self._of_slices, self._of_volume = _split(spec.steps)
         self._slices: NDArray[np.float32]
         if spec.windows is not None:

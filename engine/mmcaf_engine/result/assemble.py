@@ -5,7 +5,7 @@ from datetime import datetime
 
 from .. import __version__
 from ..bundle.bundle import Bundle
-from ..inputs.prepare import Prepared
+from ..inputs.prepare import Prepared, PreparedSeries
 from ..volume import SourceImage
 from .aggregate import StudyScore
 from .codes import label_codes
@@ -43,7 +43,8 @@ def assemble(
         engine: what ran them. options: what the answer depends on. warnings: all of them, in their order.
     """
     manifest = bundle.manifest
-    evidence, without = _evidence(prepared)
+    windows = manifest.preprocessing.windows if manifest.preprocessing is not None else None
+    evidence, without = _evidence(prepared, in_windows=windows is not None)
     return Result(
         created=created,
         label=score.verdict,
@@ -51,7 +52,7 @@ def assemble(
         probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
         positive=score.positive,
         findings=score.findings,
-        windows=_windows(prepared, score),
+        windows=_windows(prepared, score, None if windows is None else windows.slices),
         study=_study(prepared),
         evidence=evidence,
         record=_record(prepared),
@@ -68,14 +69,17 @@ def assemble(
     )
 
 
-def _windows(prepared: Prepared, score: StudyScore) -> tuple[Window, ...]:
-    """Of an image, or without a study, none. The last one ends at the last slice."""
+def _windows(prepared: Prepared, score: StudyScore, depth: int | None) -> tuple[Window, ...]:
+    """Of an image, or without a study, none.
+
+    Args:
+        depth: slices of a window; None where the whole series is one.
+    """
     if not prepared.series:
         return ()
     slices = prepared.series[0].facts.slices
-    depth = slices - prepared.starts[-1]
     return tuple(
-        Window(start, min(depth, slices - start), window.logit, window.probability)
+        Window(start, min(depth or slices, slices - start), window.logit, window.probability)
         for start, window in zip(prepared.starts, score.windows, strict=True)
     )
 
@@ -104,11 +108,18 @@ def _study(prepared: Prepared) -> StudySummary:
     )
 
 
-def _evidence(prepared: Prepared) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
-    """The images that can be referred to, and a remark on inputs with slices that cannot."""
+def _evidence(prepared: Prepared, *, in_windows: bool) -> tuple[tuple[Evidence, ...], tuple[str, ...]]:
+    """The images that can be referred to, and a remark on inputs with slices that cannot.
+
+    Args:
+        in_windows: whether the network takes windows: only what lies in one was scored.
+    """
     found, lacking = [], []
     for entry in prepared.studied:
-        images = [image for image in entry.facts.images if image is not None]
+        scored = entry.facts.images
+        if in_windows and isinstance(entry, PreparedSeries):
+            scored = scored[entry.windows.starts[0] : entry.windows.starts[-1] + entry.windows.depth]
+        images = [image for image in scored if image is not None]
         named = [image for image in images if image.sop_class_uid and image.sop_instance_uid]
         found += [_referred(entry.input, image) for image in named]
         lacking += [] if named and len(named) == len(images) else [entry.input]

@@ -180,5 +180,9 @@ class Options(Part):
     duplicates: Annotated[Duplicates, Field(description="What was accepted of slices at one position.")]
     oblique: Annotated[Oblique | None, Field(description="What was accepted of oblique MR; null: the manifest's.")]
     stride: Annotated[int | None, Field(ge=1, description="Slices between windows; null: the manifest's.")]
+    slices: Annotated[
+        tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None,
+        Field(description="First and last slice that were asked for, from 1 at the feet; null: all."),
+    ] = None
     row: Annotated[int | None, Field(ge=1, description="Of a record that is a table; null: the study's patient's.")]
     allow_id_mismatch: Annotated[bool, Field(description="Whether another patient id was accepted.")]

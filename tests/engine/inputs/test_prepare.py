@@ -208,6 +208,8 @@ def test_the_study_is_accepted_once_and_only_when_all_else_is_in_order() -> None
         (chest(), {"sex": "F"}, LUNG, {}),
         (chest(), None, LUNG, {}),
         (chest(), RECORD, LUNG, {"stride": 0}),
+        (chest(), RECORD, LUNG, {"slices": "3-9"}),
+        (phases(), None, LIVER, {"slices": "1-2"}),
         (None, RECORD, LUNG, {}),
         (chest(0), RECORD, LUNG, {}),
         (chest(), None, RADIOGRAPH, {}),
@@ -222,7 +224,14 @@ def test_the_study_is_accepted_once_and_only_when_all_else_is_in_order() -> None
 
 @pytest.mark.parametrize(
     "option",
-    [{"stride": 1}, {"gaps": "interpolate"}, {"tilt": "resample"}, {"duplicates": "first"}, {"oblique": "accept"}],
+    [
+        {"stride": 1},
+        {"slices": "1-2"},
+        {"gaps": "interpolate"},
+        {"tilt": "resample"},
+        {"duplicates": "first"},
+        {"oblique": "accept"},
+    ],
 )
 def test_options_of_volumes_are_refused_before_an_image_is_looked_for(option: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=next(iter(option))):

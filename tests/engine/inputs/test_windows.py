@@ -1,5 +1,6 @@
 """Preprocessing against the values that MMCAF-Net's own CT transform gave, and the windows' layout."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.inputs.windows import Layout, lay_out, preprocess
 from mmcaf_engine.manifest import PreprocessingSpec
+from mmcaf_engine.record.slices import SliceSpan
 from mmcaf_engine.volume import Volume
 from refusals import Fact, refused
 
@@ -98,6 +100,46 @@ def test_windows_cover_every_slice_once_started(slices: int, stride: int, starts
     for index, start in enumerate(starts):
         expected = [start + offset if start + offset < slices else -7 for offset in range(12)]
         assert windows.values[index, 0, :, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("slices", "span", "stride", "starts"),
+    [
+        (40, (3, 14), 12, (2,)),
+        (40, (3, 26), 12, (2, 14)),
+        (40, (3, 28), 12, (2, 14, 16)),
+        (40, (3, 28), 6, (2, 8, 14, 16)),
+        (40, (1, 40), 12, (0, 12, 24, 28)),
+        (60, (41, 44), 12, (35,)),
+        (60, (41, 41), 12, (34,)),
+        (60, (2, 3), 12, (0,)),
+        (60, (59, 60), 12, (48,)),
+        (5, (2, 3), 12, (0,)),
+        (5, (1, 5), 12, (0,)),
+    ],
+)
+def test_windows_over_a_part(slices: int, span: tuple[int, int], stride: int, starts: tuple[int, ...]) -> None:
+    """Of a short one, where MMCAF-Net's authors centred them: at (first + last) // 2 - 6, of indices from 0."""
+    found = lay_out((slices, 3, 5), make_spec(), stride=stride, span=SliceSpan(*span))
+    assert found == Layout((max(slices, 12), 3, 5), starts)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+@pytest.mark.parametrize("count", [1, 4, 5, 11])
+def test_a_part_is_seen_whole_and_alone(count: int, depth: int) -> None:
+    """Every slice of it in a window, and no other where it fills one; never beyond the series, padding apart."""
+    for first, last, stride in product(range(1, count + 1), range(1, count + 1), range(1, depth + 1)):
+        if last < first:
+            continue
+        spec = make_spec(slices=depth, stride=depth)
+        starts = lay_out((count, 3, 5), spec, stride=stride, span=SliceSpan(first, last)).starts
+        seen = {start + at for start in starts for at in range(depth)}
+        part = set(range(first - 1, last))
+        assert part <= seen and starts == tuple(sorted(set(starts))) and starts[0] >= 0
+        assert starts[-1] + depth <= max(count, depth)
+        assert seen == part if len(part) >= depth else len(starts) == 1
+        if len(part) == count:
+            assert starts == lay_out((count, 3, 5), spec, stride=stride).starts
 
 
 def test_windows_are_read_only_contiguous_views() -> None:

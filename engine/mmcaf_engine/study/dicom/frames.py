@@ -88,7 +88,9 @@ class Frame:
         frame = self.index + 1 if tags.text("NumberOfFrames") else None
         sop_class, uid = tags.label("SOPClassUID"), tags.label("SOPInstanceUID")
         at = self.position
-        return SourceImage(sop_class, uid, frame, None if at is None else (at[0], at[1], at[2]))
+        position = None if at is None else (at[0], at[1], at[2])
+        number = tags.whole_or_none("InstanceNumber") if frame is None else None
+        return SourceImage(sop_class, uid, frame, position, number)
 
 
 def read_frames(instance: Instance) -> tuple[Frame, ...]:

@@ -1,0 +1,74 @@
+"""An answer over some of the slices: what the network says of them alone, and a result that names no others."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dicom_factory import ct_series, hounsfield, save
+from mmcaf_engine import Answerer, Result, Volume, load_bundle, open_session
+from mmcaf_engine.result.deidentify import deidentify
+from tiny_bundle import SIZE, make_tiny_bundle
+
+RECORD = {"sex": "F", "age": 63}
+HU = hounsfield(13, SIZE, SIZE)
+
+
+@pytest.fixture(scope="module")
+def answerer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+    bundle = make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny.mmcaf")
+    with open_session(load_bundle(bundle), backend="onnxruntime", threads=1) as session:
+        yield Answerer(session)
+
+
+def volume(first: int, last: int) -> Volume:
+    return Volume(HU[first - 1 : last], "hounsfield", (2.5, 0.7, 0.7))
+
+
+@pytest.mark.parametrize("stride", [None, 1])
+@pytest.mark.parametrize(("first", "last"), [(3, 12), (1, 13), (5, 8), (13 - 5, 13)])
+def test_the_others_do_not_count(first: int, last: int, stride: int | None, answerer: Answerer) -> None:
+    """As if there were no others, to the last bit."""
+    part = answerer.answer(volume(1, 13), RECORD, slices=(first, last), stride=stride).result
+    alone = answerer.answer(volume(first, last), RECORD, stride=stride).result
+    assert part.probabilities == alone.probabilities and part.positive == alone.positive
+    assert [(one.logit, one.slices) for one in part.windows] == [(one.logit, one.slices) for one in alone.windows]
+    assert [one.start_slice - first + 1 for one in part.windows] == [one.start_slice for one in alone.windows]
+
+
+def test_the_highest_window_elsewhere_does_not_decide(answerer: Answerer) -> None:
+    whole = answerer.answer(volume(1, 13), RECORD).result
+    highest = max(whole.windows, key=lambda one: one.logit)
+    others = [one for one in whole.windows if one is not highest]
+    for one in others:
+        span = (one.start_slice + 1, one.start_slice + 4)
+        found = answerer.answer(volume(1, 13), RECORD, slices=span).result
+        assert found.windows == (one,) and found.positive.logit == one.logit < highest.logit
+
+
+def test_the_result_names_no_other_image(answerer: Answerer, tmp_path: Path) -> None:
+    images = ct_series(HU)
+    study = save(images, tmp_path / "study")
+    result = answerer.answer(study, RECORD, slices="3-8").result
+    assert [one.sop_instance_uid for one in result.evidence] == [image.SOPInstanceUID for image in images[2:8]]
+    assert result.study.slices == 13 and result.options.slices == (3, 8)
+    assert len([one for one in result.remarks if one.startswith("slices 3 to 8 of 13")]) == 1
+    assert json.loads(result.to_json())["options"]["slices"] == [3, 8]
+    assert Result.from_json(result.to_json()) == result
+    assert deidentify(result, study).options.slices == (3, 8)
+    around = answerer.answer(study, RECORD, slices="6-6").result
+    assert [one.sop_instance_uid for one in around.evidence] == [image.SOPInstanceUID for image in images[3:7]]
+    assert [(one.start_slice, one.slices) for one in around.windows] == [(3, 4)]
+
+
+def test_strict_accepts_it(answerer: Answerer) -> None:
+    assert answerer.answer(volume(1, 13), RECORD, slices="3-8", strict=True).result.warnings == ()
+
+
+def test_results_of_before_have_none(answerer: Answerer) -> None:
+    """Of schema version 2 there are results that knew no such option."""
+    result = answerer.answer(volume(1, 13), RECORD).result
+    document = json.loads(result.to_json())
+    assert document["options"].pop("slices", "absent") is None
+    assert Result.from_json(json.dumps(document)) == result
