@@ -87,9 +87,20 @@ def infer(
     json: Json = False,
     output: Output = None,
     out: OldOutput = None,
+    explain: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METHOD",
+            help="What moved the answer: a map by attention, gradcam or occlusion, which hides one part after the "
+            "other and takes long; may be repeated.",
+        ),
+    ] = None,
     heatmap: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.png", help="Also draw the network's attention over the slices, to this file."),
+        typer.Option(
+            metavar="FILE.png",
+            help="Also draw the map over the slices, to this file. Default: of the attention, else of Grad-CAM.",
+        ),
     ] = None,
     heatmap_over: Annotated[
         str | None,
@@ -136,7 +147,7 @@ def infer(
     from mmcaf_engine.result.writers.kinds import chosen_kinds, room_for
     from mmcaf_engine.result.writers.objects import highdicom
 
-    from .console import detail, to_json, warn
+    from .console import detail, note, to_json, warn
     from .inputs import given_inputs
     from .progress import ProgressBar
     from .report import Report, one_output, png
@@ -145,6 +156,11 @@ def infer(
     wanted = Report(json, one_output(output, out), force)
     if heatmap is None and heatmap_over is not None:
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
+    if explain and heatmap is None and dicom_out is None:
+        raise UsageError(
+            "--explain: nothing is written that shows a map.",
+            Remedy("Draw it", option="heatmap", value="FILE.png"),
+        )
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
     if dicom_out is None and dicom_objects is not None:
@@ -182,10 +198,12 @@ def infer(
             threads=threads,
             allow_id_mismatch=allow_id_mismatch,
             strict=strict,
+            explain=explain,
             heatmap=drawn[0] if drawn else None,
             heatmap_over=heatmap_over,
             created=created,
             dicom_objects=kinds if objects else None,
+            announce=progress.between(note),
             progress=progress,
         )
         others: list[tuple[Output, str | bytes]] = [

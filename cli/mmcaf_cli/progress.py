@@ -12,7 +12,13 @@ from mmcaf_engine.errors import printable
 from .console import shows_progress, terminal
 
 QUIET_SECONDS = 1.0
-_STAGES = {"read": "reading", "decode": "decoding", "open": "opening the network", "infer": "windows"}
+_STAGES = {
+    "read": "reading",
+    "decode": "decoding",
+    "open": "opening the network",
+    "infer": "windows",
+    "explain": "explaining",
+}
 
 
 class ProgressBar:

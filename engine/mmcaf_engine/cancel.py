@@ -18,7 +18,8 @@ from weakref import WeakSet
 from .errors import CancelledError, DeadlineError, UsageError
 
 Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total): "read" (files), "decode" (slices), "open" (the session), "infer" (windows).
+"""Called with (stage, done, total): "read" (files), "decode" (slices), "open" (the session), "infer" (windows),
+"explain" (windows that an explanation takes more).
 
 Where a session must build an engine first, also with the phases of that, as its runtime names them. Called on the
 caller's thread unless the function that takes it says otherwise.

@@ -1,10 +1,11 @@
 """The main job: study and record in, answer out. The one module that knows all stages."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import fields
 from functools import cache, cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
 
 from .arguments import checked, expect
@@ -26,9 +27,9 @@ from .result.answer import Answer
 from .result.assemble import assemble
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
-from .result.explain import attention_maps
+from .result.explanations import Announce, Explainer, asked_for
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
-from .result.parts import EngineSummary, Options
+from .result.parts import EngineSummary, Explanation, Options
 from .result.result import Result
 from .result.sources import sources_of
 from .result.writers.kinds import Kinds, check_sources, chosen_kinds
@@ -52,10 +53,12 @@ STAGES = (
     "infer",
     "copy_out",
     "aggregate",
+    "explain",
     "write",
     "total",
 )
-"""The keys of `Result.timing_ms`; bundle and open only where no session was given, write only with a heat map."""
+"""The keys of `Result.timing_ms`; bundle and open only where no session was given, explain and write only where that
+was asked for."""
 
 
 class AnswerOptions(TypedDict, total=False):
@@ -72,8 +75,12 @@ class AnswerOptions(TypedDict, total=False):
     row: of a record that is a CSV table, its number from 1, instead of that of the study's patient.
     allow_id_mismatch: accept a record whose patient id differs from the study's.
     strict: raise instead of answering with warnings.
-    heatmap: also draw the network's attention over the slices, to this PNG file.
-    heatmap_over: the input whose slices are drawn; without it, that which the attention weighs.
+    explain: also what moved the answer, one word or several: maps of the window that decided, by "attention", "gradcam"
+        or "occlusion"; see docs/explanations.md.
+    heatmap: also draw these maps over the slices, to this PNG file; where none is named, the attention of a network
+        that has it, else Grad-CAM.
+    heatmap_over: the input whose slices are drawn; without it, that which a map is about.
+    announce: told in words how long what is explained will take, before it begins.
     created: when the result says that it was made, with its time zone; without it, now.
     dicom_objects: objects that the answer will be written as, such as "sr,sc"; a study that lacks what they need is
         refused before the network runs. `Answer.write_dicom` writes them.
@@ -93,10 +100,12 @@ class AnswerOptions(TypedDict, total=False):
     row: int | None
     allow_id_mismatch: bool
     strict: bool
+    explain: str | Sequence[str] | None
     heatmap: str | Path | None
     heatmap_over: str | None
     created: Moment | None
     dicom_objects: Kinds
+    announce: Announce | None
     progress: Progress | None
     cancel: CancelToken | None
     deadline: float | None
@@ -245,8 +254,8 @@ class Answerer:
             StudyError, RecordError, BundleError, BackendError: that part is refused; the message says why.
             StrictError: `strict` and the answer carries warnings.
             CancelledError, DeadlineError: ended by `cancel` or `deadline`.
-            UsageError: an argument is out of range, or a heat map of a network without attention, or
-                where nothing may be written.
+            UsageError: an argument is out of range, or a heat map of a network that has none, or where nothing may be
+                written.
         """
         options = _checked(options)
         watch = options.get("watch") or Stopwatch()
@@ -259,6 +268,7 @@ class Answerer:
         manifest, heatmap, over = self.bundle.manifest, options.get("heatmap"), options.get("heatmap_over")
         created = creation_time(options.get("created"))
         kinds = None if options.get("dicom_objects") is None else chosen_kinds(options["dicom_objects"])
+        asked = asked_for(manifest, options.get("explain"), drawn=heatmap is not None)
         if heatmap is not None:
             check_heatmap(manifest, over)
             given = (study, record, options.get("report"), *_named_files(options.get("series")))
@@ -271,8 +281,10 @@ class Answerer:
         if kinds is not None:
             check_sources(kinds, sources_of(prepared))
         session = self._opened()
+        began = perf_counter()
         with span("infer"):
-            outputs = run_windows(session, prepared, options.get("progress"), optional=heatmap is not None)
+            outputs = run_windows(session, prepared, options.get("progress"), optional="attention" in asked)
+        seconds = (perf_counter() - began) / len(prepared)
         with span("aggregate"):
             score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
             warnings = self._warnings(session, prepared)
@@ -281,9 +293,13 @@ class Answerer:
                 f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
                 Remedy("Resolve them, or leave this out", option="strict"),
             )
+        told = (options.get("progress"), options.get("announce"))
+        explainer = Explainer(session, prepared, outputs, score, self.decision, seconds, *told)
+        with span("explain") if asked else nullcontext():
+            maps = explainer.maps(asked)
         if heatmap is not None:
             with span("write"):
-                write_png(Path(heatmap), draw_heatmap(manifest, prepared, outputs, score.deciding, over=over))
+                write_png(Path(heatmap), draw_heatmap(prepared, maps, over=over))
         with span("aggregate"):
             engine = self._engine_of(session)
         timing_ms = {**watch.stages_ms(), "total": watch.total_ms()}
@@ -294,11 +310,10 @@ class Answerer:
             self.decision.wording(score),
             created=created,
             engine=engine,
-            options=_kept(engine, options, [entry.input for entry in prepared.studied]),
+            options=_kept(engine, options, asked, [entry.input for entry in prepared.studied]),
             warnings=warnings,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
         )
-        maps = () if heatmap is None else attention_maps(manifest, outputs, score.deciding)
         return Answer(result, self.bundle, prepared, outputs, score, maps)
 
     def _prepare(self, study: StudySource | None, record: RecordSource | None, options: AnswerOptions) -> Prepared:
@@ -389,13 +404,15 @@ def _engine(session: Session) -> EngineSummary:
     )
 
 
-def _kept(engine: EngineSummary, options: AnswerOptions, inputs: Sequence[str]) -> Options:
+def _kept(
+    engine: EngineSummary, options: AnswerOptions, asked: tuple[Explanation, ...], inputs: Sequence[str]
+) -> Options:
     """What the answer depends on, for whoever wants it again: what "auto" meant is said by name."""
     given: dict[str, Any] = {**options}
     given["series"] = (choices(options.get("series"), inputs) or None) if inputs else None
     span = slices_asked(options.get("slices"))
     given["slices"] = None if span is None else (span.first, span.last)
-    given |= {"backend": engine.backend, "precision": engine.precision, "threads": engine.threads}
+    given |= {"backend": engine.backend, "precision": engine.precision, "threads": engine.threads, "explain": asked}
     return Options(**{part.name: given[part.name] for part in fields(Options)})
 
 

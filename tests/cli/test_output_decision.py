@@ -152,6 +152,19 @@ def test_what_it_has_not_is_said(run: Command, bundle: Path, cohort: Path, tmp_p
     outcome.refused(2, "wrong.csv", "line 2", "'worst'", "none", "mild", "severe", 0, 2)
 
 
+def test_a_map_is_of_the_step_to_its_grade(
+    run: Command, bundle: Path, cohort: Path, tmp_path: Path, grades: None
+) -> None:
+    """By `cotangent`, since there is one score less than there are grades."""
+    from grades import OrdinalDecision
+
+    decision = OrdinalDecision(GRADES)
+    assert [decision.cotangent(at).tolist() for at in range(3)] == [[-1, 0], [1, -1], [0, 1]]
+    given = ("mmcaf-infer", cohort.parent / "series0", cohort.parent / "record0.json", "--bundle", bundle)
+    outcome = run(*given, "--explain", "occlusion", "--heatmap", tmp_path / "map.png")
+    assert outcome.code == 0 and (tmp_path / "map.png").exists()
+
+
 def test_its_precisions_pass_the_gate(run: Command, grades: None, cohort: Path, tmp_path: Path) -> None:
     bundle = graded(make_convolution_bundle(tmp_path / "small.mmcaf"), tmp_path / "grades.mmcaf")
     output = tmp_path / "lower.mmcaf"

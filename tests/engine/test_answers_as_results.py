@@ -196,7 +196,18 @@ def test_an_answer_is_made_again_from_its_own_fields(
 
 
 NO_CHANGE = {
-    *("heatmap", "heatmap_over", "dicom_objects", "progress", "cancel", "deadline", "watch", "created", "strict"),
+    *(
+        "heatmap",
+        "heatmap_over",
+        "announce",
+        "dicom_objects",
+        "progress",
+        "cancel",
+        "deadline",
+        "watch",
+        "created",
+        "strict",
+    ),
 }
 """Options that no answer depends on, beside its `created`."""
 INPUTS_THEMSELVES = {"report"}

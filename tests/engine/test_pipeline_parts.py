@@ -16,6 +16,7 @@ from mmcaf_engine.cancel import check
 from mmcaf_engine.errors import DeadlineError, StrictError, StudyError, UsageError
 from mmcaf_engine.machine.cpu import processor
 from mmcaf_engine.manifest import Precision
+from mmcaf_engine.result import explanations
 from mmcaf_engine.result.parts import Positive
 from mmcaf_engine.session.session import Session
 from mmcaf_engine.timing import Stopwatch
@@ -234,6 +235,17 @@ def test_attention_is_asked_for_where_it_is_drawn(bundles: dict[str, Path], tmp_
     assert width > 0 and height > 0
 
 
+def test_how_long_others_take_is_told_by_the_windows_own_time(
+    bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two windows in four seconds, each takes two."""
+    moments = iter([10.0, 14.0])
+    monkeypatch.setattr(pipeline, "perf_counter", lambda: next(moments))
+    said: list[str] = []
+    lung(bundles)[0].answer(chest(), RECORD, explain="occlusion", announce=said.append)
+    assert said == ["occlusion: 256 more windows, about 9 min."]
+
+
 @pytest.mark.parametrize("kind", ["study", "record", "report"])
 def test_an_input_is_never_drawn_over(kind: str, bundles: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "input"
@@ -260,21 +272,20 @@ def test_the_heat_map_is_of_the_window_that_decides(
     answerer, _ = liver(bundles)
     drawn: list[int] = []
 
-    def draw(manifest: Any, prepared: Any, outputs: Any, window: int, *, over: str | None) -> Any:
-        drawn.append(window)
+    def draw(prepared: Any, maps: Any, *, over: str | None) -> Any:
+        drawn.extend(one.window for one in maps)
         return np.zeros((2, 2, 3), np.uint8)
 
-    def maps(manifest: Any, outputs: Any, window: int) -> tuple[Any, ...]:
-        drawn.append(window)
-        return ()
+    def maps(manifest: Any, outputs: Any, window: int) -> Any:
+        return (SimpleNamespace(window=window),)
 
     monkeypatch.setattr(pipeline, "draw_heatmap", draw)
-    monkeypatch.setattr(pipeline, "attention_maps", maps)
+    monkeypatch.setattr(explanations, "attention_maps", maps)
     decision = answerer.decision
 
     def aggregate(starts: Any, logits: Any) -> Any:
         return replace(decision.aggregate(starts, logits), deciding=5)
 
     answerer.decision = SimpleNamespace(aggregate=aggregate, wording=decision.wording)  # type: ignore[assignment]
-    answerer.answer(phases(), heatmap=tmp_path / "map.png")
-    assert drawn == [5, 5]
+    answer = answerer.answer(phases(), heatmap=tmp_path / "map.png")
+    assert drawn == [5] and [one.window for one in answer.maps] == [5]

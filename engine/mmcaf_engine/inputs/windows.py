@@ -219,6 +219,15 @@ def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = 
     return preprocessor.windows()
 
 
+def padding_value(spec: PreprocessingSpec) -> float:
+    """What a short series is padded with, as the network sees it; the manifest has windows."""
+    if spec.windows is None:
+        raise ValueError("a whole volume is not padded")
+    steps = tuple(step for step in spec.steps if not isinstance(step, CenterCropStep))
+    plane = np.full((1, 1), spec.windows.pad_value, np.float32)
+    return float(_processed(plane, steps, Scratch()).flat[0])
+
+
 def _canonical_size(spec: PreprocessingSpec) -> tuple[int, int, int]:
     """What the whole volume is resized to, as [D, H, W]."""
     size = spec.size or (1, 1, 1)

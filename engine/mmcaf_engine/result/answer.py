@@ -11,8 +11,8 @@ from ..outputs import Output, check_writable, within, write_all
 from ..volume import Arrays
 from .aggregate import StudyScore
 from .card import draw_card
-from .explain import ExplanationMap
 from .drawing import Picture
+from .explain import ExplanationMap
 from .result import Result
 from .sources import SourceImages, sources_of
 from .writers.dicom import dicom_files

@@ -1,12 +1,12 @@
-"""The heat map: where a network's attention lies, drawn over the slices that it saw.
+"""The heat map: maps of what counted, drawn over the slices that the network saw.
 
-Parts that weigh more than an even share are coloured, from yellow to red for the one that weighs most, and those that
-are nearer to the largest weight than to an even share have an outline; the slices are seen through the colour.
+Parts above a map's floor, such as an even share of the attention, are coloured, from yellow to red for the largest, and
+those that are nearer to the largest than to the floor have an outline; the slices are seen through the colour.
 
-The picture holds slices, weights and the manifest's names; nothing of the patient's header.
+The picture holds slices, values and the manifest's names; nothing of the patient's header.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import Remedy, UsageError
 from ..inputs.prepare import Prepared, PreparedSeries
-from ..manifest import AttentionSpec, Manifest
+from ..manifest import Manifest
 from ..outputs import Output, write_all
 from .drawing import (
     BACKGROUND,
@@ -34,7 +34,7 @@ from .drawing import (
     png,
     write,
 )
-from .explain import weight_map
+from .explain import ExplanationMap
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -50,19 +50,20 @@ TOP, CAPTION, BOTTOM = 60, SMALL + 8, 48
 """Heights of what stands above the slices, below each of them, and below all."""
 NARROWEST = 300
 """Pixels that a branch is wide at least, so that its texts are read."""
+NO_PLACE = {
+    "attention": "Shows what the network weighed, not where disease lies.",
+    "gradcam": "Shows what moved this answer, not where disease lies.",
+    "occlusion": "Shows what moved this answer, not where disease lies.",
+}
+"""What a map is not that was not shown to find lesions."""
 
 
 def check_heatmap(manifest: Manifest, over: str | None = None) -> None:
     """Refuse what cannot be drawn before any work is done.
 
     Raises:
-        UsageError: the network has no attention outputs, or `over` is none of the inputs that they are drawn over.
+        UsageError: `over` is none of the inputs that maps are drawn over.
     """
-    if not manifest.attention:
-        raise UsageError(
-            f"{manifest.name} has no attention outputs, so that there is no heat map of it.",
-            Remedy("Leave it out", option="heatmap"),
-        )
     names = [spec.name for spec in manifest.inputs if spec.kind in ("volume", "image")]
     if over is not None and over not in names:
         raise UsageError(
@@ -71,36 +72,23 @@ def check_heatmap(manifest: Manifest, over: str | None = None) -> None:
         )
 
 
-def draw_heatmap(
-    manifest: Manifest,
-    prepared: Prepared,
-    outputs: Mapping[str, NDArray[np.float32]],
-    window: int = 0,
-    *,
-    over: str | None = None,
-) -> Picture:
-    """Draw every attention output over the slices of one window, or over the image, side by side.
+def draw_heatmap(prepared: Prepared, maps: Sequence[ExplanationMap], *, over: str | None = None) -> Picture:
+    """Draw maps over the slices of their window, or over the image, side by side.
 
     Slices run from the feet upwards, line by line, each seen from the feet: the patient's right is on the left.
 
     Args:
-        outputs: of all windows, by name, as `run_windows` gives them.
-        window: which one.
-        over: the input whose slices are drawn; without it, that which the attention weighs.
+        maps: at least one.
+        over: the input whose slices are drawn; without it, that which each map is about.
 
     Returns:
         RGB, uint8 [H, W, 3].
-
-    Raises:
-        UsageError: as `check_heatmap`.
     """
-    check_heatmap(manifest, over)
-    axes = None if manifest.preprocessing is None else manifest.preprocessing.axes
     panels = []
-    for spec in manifest.attention:
-        name = over or manifest.weighed(spec).name
-        weights = weight_map(spec, outputs[spec.output][window], axes)
-        panels.append(_panel(_slices(prepared, name, window), _names(prepared, name, window), weights, spec, name))
+    for found in maps:
+        name = over or found.input
+        slices = _slices(prepared, name, found.window)
+        panels.append(_panel(slices, _names(prepared, name, found.window), found, name))
     height = max(len(panel) for panel in panels)
     picture: Picture = np.concatenate([_padded(panel, height) for panel in panels], axis=1)
     return picture
@@ -129,18 +117,16 @@ def _shown(depth: int) -> NDArray[np.intp]:
     return np.linspace(0, depth - 1, min(depth, MOST_SLICES)).round().astype(np.intp)
 
 
-def _panel(
-    slices: NDArray[np.float32], names: Sequence[str], weights: NDArray[np.float32], spec: AttentionSpec, over: str
-) -> Picture:
-    """One branch: its title, the slices under its weights with their names, and the colours' meaning."""
+def _panel(slices: NDArray[np.float32], names: Sequence[str], found: ExplanationMap, over: str) -> Picture:
+    """One map: its title, the slices under their parts of it with their names, and the colours' meaning."""
     shown = _shown(len(slices))
     grey = grey_of(slices)[shown]
     height, width = grey.shape[1:]
     factor = -(-TILE // min(height, width))
-    part = excess(weights)
-    rows = np.arange(height) * len(part) // height
-    columns = np.arange(width) * part.shape[1] // width
-    over_slice = _enlarged(part[rows][:, columns], factor)
+    strength = excess(found.values, found.floor)
+    depth, rows, columns = strength.shape
+    strength = strength[:, np.arange(height) * rows // height][:, :, np.arange(width) * columns // width]
+    first, end = found.slices
     across = int(np.ceil(np.sqrt(len(shown))))
     down = -(-len(shown) // across)
     caption = CAPTION if any(names) else 0
@@ -148,18 +134,29 @@ def _panel(
     inner = max(across * wide - GAP, NARROWEST)
     picture = blank(inner + 2 * MARGIN, TOP + down * tall + BOTTOM)
     draw = draw_on(picture)
-    write(draw, (MARGIN, MARGIN), spec.title, TITLE, within=inner)
-    write(draw, (MARGIN, MARGIN + TITLE + 6), f"over {over}, shared by all labels", BODY, within=inner, ink=DIM)
+    whose = "shared by all labels" if found.label is None else f"for {found.label}"
+    write(draw, (MARGIN, MARGIN), found.title, TITLE, within=inner)
+    write(draw, (MARGIN, MARGIN + TITLE + 6), f"over {over}, {whose}", BODY, within=inner, ink=DIM)
     for at, (number, plane) in enumerate(zip(shown, grey, strict=True)):
-        covered = spec.slices is None or spec.slices[0] <= number < spec.slices[1]
+        part = strength[(number - first) * depth // (end - first)] if first <= number < end else np.zeros(plane.shape)
         x, y = MARGIN + at % across * wide, TOP + at // across * tall
-        paste(picture, (x, y), coloured(_enlarged(plane, factor), over_slice if covered else 0 * over_slice))
+        paste(picture, (x, y), coloured(_enlarged(plane, factor), _enlarged(part, factor)))
         if caption:
             _caption(draw, (x, y + height * factor), width * factor, names[number])
-    even, largest = float(weights.mean()), float(weights.max())
-    bar = (MARGIN, TOP + down * tall)
-    colour_bar(picture, bar, inner, (f"even {even:.3f}", f"{largest:.3f}"), "share of the attention weight")
+    below = TOP + down * tall
+    colour_bar(picture, (MARGIN, below), inner, *_meaning(found))
+    if not found.localises:
+        write(draw, (MARGIN, below + 2 * SMALL + 7), NO_PLACE[found.method], SMALL, within=inner)
     return pixels_of(picture)
+
+
+def _meaning(found: ExplanationMap) -> tuple[tuple[str, str], str]:
+    """What stands at the ends of a map's colour bar, and below it."""
+    largest = float(found.values.max())
+    if found.method == "attention":
+        return (f"even {found.floor:.3f}", f"{largest:.3f}"), "share of the attention weight"
+    what = "pull toward" if found.method == "gradcam" else "fall, where a part is hidden, of"
+    return (f"{found.floor:.3g}", f"{largest:.3g}"), f"{what} the score of {found.label}"
 
 
 def _caption(draw: "ImageDraw", place: tuple[int, int], width: int, name: str) -> None:
@@ -192,12 +189,12 @@ def slice_names(entry: PreparedSeries, window: int) -> list[str]:
     return [f"{number} of {count}" if number <= count else PADDING for number in numbers]
 
 
-def excess(weights: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How far each weight is from an even share, 0, to the largest, 1; 0 below it, and where all weigh the same."""
-    even, largest = float(weights.mean()), float(weights.max())
-    if largest - even <= 1e-6 * largest:
-        return np.zeros(weights.shape)
-    part: NDArray[np.float64] = np.clip((weights.astype(np.float64) - even) / (largest - even), 0, 1)
+def excess(values: NDArray[np.float32], floor: float) -> NDArray[np.float64]:
+    """How far each value is from the floor, 0, to the largest, 1; 0 below it, and where nothing rises above it."""
+    largest = float(values.max())
+    if largest - floor <= 1e-6 * abs(largest):
+        return np.zeros(values.shape)
+    part: NDArray[np.float64] = np.clip((values.astype(np.float64) - floor) / (largest - floor), 0, 1)
     return part
 
 

@@ -4,7 +4,7 @@ What may be null only where a result was written in schema version 1 is None bec
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -14,6 +14,9 @@ from ..record.identity import Identity
 from ..study import Duplicates, Gaps, Oblique, Tilt
 
 UNKNOWN = "Null if read from version 1."
+
+Explanation = Literal["attention", "gradcam", "occlusion"]
+"""Maps over the inputs, each by its method."""
 
 
 class Part:
@@ -186,3 +189,4 @@ class Options(Part):
     ] = None
     row: Annotated[int | None, Field(ge=1, description="Of a record that is a table; null: the study's patient's.")]
     allow_id_mismatch: Annotated[bool, Field(description="Whether another patient id was accepted.")]
+    explain: Annotated[tuple[Explanation, ...], Field(description="What was explained, the heat map's map too.")] = ()

@@ -74,6 +74,13 @@ class OrdinalDecision(Decision):
         """See `Decision.rule`."""
         return f"{self.method} over windows, the highest grade that is as likely as not"
 
+    def cotangent(self, label: int) -> NDArray[np.float32]:
+        """What speaks for a grade: the step that leads to it, and against the step that leads beyond it, [K - 1]."""
+        steps = np.zeros(len(self.labels) - 1, np.float32)
+        steps[label - 1 : label] = 1
+        steps[label : label + 1] = -1
+        return steps
+
     def decided(self, probabilities: NDArray[np.float64]) -> NDArray[np.int64]:
         """The grade of each study, [S]."""
         grades: NDArray[np.int64] = (self._reached(probabilities) >= 0.5).sum(axis=1)

@@ -4,6 +4,7 @@ import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_an_answer_names_every_stage_and_its_times_are_the_spans(
     with open_session(load_bundle(tiny_bundle), backend=backend) as session:
         result = infer(study, RECORD, session=session, watch=watch)
     account = watch.account()
-    stages = set(pipeline.STAGES) - {"bundle", "open", "write", "total"}
+    stages = set(pipeline.STAGES) - {"bundle", "open", "explain", "write", "total"}
     assert set(account.stages) == set(watch.stages_ms()) == stages
     assert sum(account.stages.values()) + account.unaccounted_ms == pytest.approx(account.total_ms)
     assert {stage: result.timing_ms[stage] for stage in stages} == pytest.approx(watch.stages_ms(), abs=1e-3)
@@ -215,13 +216,10 @@ def test_an_answer_names_every_stage_and_its_times_are_the_spans(
         )
 
 
-def test_drawing_a_heat_map_is_the_stage_write(
-    tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_explained_and_drawn_are_stages_of_their_own(tmp_path: Path, tiny_bundle: Path) -> None:
     study = save(ct_series(hounsfield(5, SIZE, SIZE)), tmp_path / "study")
-    monkeypatch.setattr(pipeline, "check_heatmap", lambda manifest, over: None)
-    monkeypatch.setattr(pipeline, "draw_heatmap", lambda *arguments, **options: np.zeros((2, 2, 3), np.uint8))
-    result = infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", heatmap=tmp_path / "map.png")
+    asked: dict[str, Any] = {"explain": "occlusion", "heatmap": tmp_path / "map.png"}
+    result = infer(study, RECORD, bundle=tiny_bundle, backend="onnxruntime", **asked)
     assert tuple(result.timing_ms) == pipeline.STAGES
 
 
