@@ -72,6 +72,7 @@ def _describe(bundle: Bundle) -> list[str]:
         *_rules(manifest),
     ]
     lines += [f"  record        {_field(entry)}" for entry in (manifest.table.fields if manifest.table else ())]
+    lines += [f"  record        {manifest.lesion_field}: slices of the lesion"] if manifest.lesion_field else []
     lines += [
         f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
         *(f"  code          {label}: {code.scheme} {code.value}" for label, code in manifest.label_codes.items()),
@@ -152,7 +153,9 @@ def _numbers(values: tuple[float, ...]) -> str:
 def _windows(windows: WindowSpec | None) -> str:
     if windows is None:
         return "each series as a whole"
-    return f"windows of {windows.slices} slices every {windows.stride}, short studies padded with {windows.pad_value:g}"
+    trained = ", trained on those at a lesion" if windows.trained_on == "lesion" else ""
+    padded = f"short studies padded with {windows.pad_value:g}"
+    return f"windows of {windows.slices} slices every {windows.stride}{trained}, {padded}"
 
 
 def _rewrites(origin: Provenance) -> list[str]:

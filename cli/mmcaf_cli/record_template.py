@@ -16,21 +16,22 @@ from .report import DASH, Report
 def record_template_command(path: Path | None, output: Path, report: Report) -> None:
     """Write the record and, beside it, its schema; say what each field takes."""
     bundle = load_bundle(path if path is not None else default_bundle().path)
-    spec, text = bundle.manifest.table, bundle.manifest.text
+    spec, text, lesion = bundle.manifest.table, bundle.manifest.text, bundle.manifest.lesion_field
     if spec is None and text is None:
         raise UsageError(f"{bundle.manifest.name} takes no record.", "Run mmcaf-infer with the study alone.")
     schema = output.with_name(f"{output.stem}.schema.json")
-    record = record_template(spec, text, schema.name)
+    record = record_template(spec, text, schema.name, lesion=lesion)
     if output == DASH:
         del record["$schema"]
         answer(to_json(record))
         return
-    documents = {output: record, schema: record_schema(spec, text, bundle.manifest.name)}
+    documents = {output: record, schema: record_schema(spec, text, bundle.manifest.name, lesion=lesion)}
     outputs = [Output("output", file) for file in documents]
     report.check(*outputs, inputs=[bundle.folder, bundle.archive])
     texts = [to_json(document) + "\n" for document in documents.values()]
     write_all(list(zip(outputs, texts, strict=True)), force=report.force)
     fields = _fields(spec, text)
+    fields |= {} if lesion is None else {lesion: "slices of the lesion, such as 40-52, or their SOPInstanceUIDs"}
     heading = f"{output}, with its JSON Schema {schema.name}, for {bundle.manifest.name}. Fill in:"
     report.give(
         lambda: "\n".join([heading, *(f"  {name:20}{takes}" for name, takes in fields.items())]),

@@ -28,6 +28,7 @@ SETTINGS = {
     "intended_use": "Demonstration, trained on synthetic phantoms: it says nothing about patients.",
     # What the training script used; said here so that the export has nothing to assume.
     "preprocessing.intensity": "hounsfield",
+    "preprocessing.windows": json.dumps({"slices": 12, "stride": 12, "pad_value": -1000.0}),  # Of whole phantoms.
     "table.fields.age.lower": "20",
     "table.fields.age.upper": "90",
     "table.fields.weight.lower": "35",

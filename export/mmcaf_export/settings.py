@@ -17,6 +17,7 @@ _ABSENT: dict[str, Any] = {
     "label_codes": {},
 }
 _ABSENT_IN_FIELD = {"max_age_days": None}
+_ABSENT_IN_WINDOWS = {"trained_on": "study", "lesion_field": None}
 ConfigT = TypeVar("ConfigT")
 
 
@@ -58,6 +59,9 @@ def with_absent_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     table = full.get("table")
     if isinstance(table, dict):
         table["fields"] = [{**_ABSENT_IN_FIELD, **field} for field in table["fields"]]
+    preprocessing = full.get("preprocessing")
+    if isinstance(preprocessing, dict) and isinstance(windows := preprocessing.get("windows"), dict):
+        preprocessing["windows"] = {**_ABSENT_IN_WINDOWS, **windows}
     return full
 
 

@@ -49,6 +49,18 @@ def test_inspect_shows_what_version_2_added(run: Command, tmp_path: Path) -> Non
     assert not any(word in plain for word in ("release", "identity", "body part", "  code"))
 
 
+def test_what_is_said_of_a_lesions_slices(run: Command, tmp_path: Path) -> None:
+    fields = tiny_manifest()["preprocessing"]
+    fields["windows"] |= {"trained_on": "lesion", "lesion_field": "lesion_slices"}
+    bundle = make_tiny_bundle(tmp_path / "lesion.mmcaf", preprocessing=fields)
+    shown = run("mmcaf", "inspect", bundle).out
+    assert "trained on those at a lesion" in shown and "lesion_slices: slices of the lesion" in shown
+    filled = run("mmcaf", "record-template", "--bundle", bundle, "-o", tmp_path / "record.json")
+    assert filled.code == 0 and "40-52" in filled.out, filled.err
+    assert json.loads((tmp_path / "record.json").read_text())["lesion_slices"] is None
+    assert "lesion_slices" in json.loads((tmp_path / "record.schema.json").read_text())["properties"]
+
+
 def test_inspect_lists_the_exact_rewrites(run: Command, tmp_path: Path) -> None:
     saving = {"name": "merged_key", "description": "Two in one.", "flops_saved": 3_500_000_000, "parameters_saved": 12}
     provenance = {**tiny_manifest()["provenance"], "rewrites": [saving], "flops": 1_500_000_000}

@@ -8,8 +8,10 @@ import pytest
 
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import Answerer, Result, Volume, load_bundle, open_session
+from mmcaf_engine.errors import StrictError
 from mmcaf_engine.result.deidentify import deidentify
-from tiny_bundle import SIZE, make_tiny_bundle
+from refusals import check_facts, refused
+from tiny_bundle import SIZE, make_tiny_bundle, tiny_manifest
 
 RECORD = {"sex": "F", "age": 63}
 HU = hounsfield(13, SIZE, SIZE)
@@ -60,6 +62,39 @@ def test_the_result_names_no_other_image(answerer: Answerer, tmp_path: Path) -> 
     around = answerer.answer(study, RECORD, slices="6-6").result
     assert [one.sop_instance_uid for one in around.evidence] == [image.SOPInstanceUID for image in images[3:7]]
     assert [(one.start_slice, one.slices) for one in around.windows] == [(3, 4)]
+
+
+@pytest.fixture(scope="module")
+def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
+    """Of the same network, which was given a lesion's windows and reads their slices in the record."""
+    preprocessing = tiny_manifest()["preprocessing"]
+    preprocessing["windows"] |= {"trained_on": "lesion", "lesion_field": "lesion_slices"}
+    bundle = make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "lesion.mmcaf", preprocessing=preprocessing)
+    with open_session(load_bundle(bundle), backend="onnxruntime", threads=1) as session:
+        yield Answerer(session)
+
+
+def test_the_record_says_which(answerer: Answerer, reading: Answerer) -> None:
+    """The numbers are those of the option; the option is said only where it was given."""
+    record = {**RECORD, "lesion_slices": "3-8"}
+    by_record, by_option, both = (
+        reading.answer(volume(1, 13), given, strict=True, **options).result
+        for given, options in ((record, {}), (RECORD, {"slices": "3-8"}), (record, {"slices": [3, 8]}))
+    )
+    assert by_record.windows == by_option.windows == both.windows and by_record.positive == by_option.positive
+    assert by_record.windows == answerer.answer(volume(1, 13), RECORD, slices="3-8").result.windows
+    assert (by_record.options.slices, by_option.options.slices, both.options.slices) == (None, (3, 8), (3, 8))
+    assert by_record.remarks == by_option.remarks
+    with refused(StrictError, "lesion_slices", "2-7", option="strict"):
+        reading.answer(volume(1, 13), record, slices="2-7", strict=True)
+
+
+def test_the_whole_study_is_answered_as_before_with_a_remark(answerer: Answerer, reading: Answerer) -> None:
+    told = reading.answer(volume(1, 13), RECORD, strict=True).result
+    usual = answerer.answer(volume(1, 13), RECORD).result
+    assert told.windows == usual.windows and told.probabilities == usual.probabilities
+    (remark,) = set(told.remarks) - set(usual.remarks)
+    check_facts(remark, "all 13 slices", "lesion")
 
 
 def test_strict_accepts_it(answerer: Answerer) -> None:

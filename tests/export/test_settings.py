@@ -98,6 +98,8 @@ def test_impossible_configuration(name: str, text: str, facts: tuple[Fact, ...])
         ({"identity": "required"}, ("identity",), "required"),
         ({"body_part": '{"accepted": ["CHEST"]}'}, ("body_part", "accepted"), ["CHEST"]),
         ({"table.fields.weight.max_age_days": "90"}, ("table", "fields", 2, "max_age_days"), 90),
+        ({"preprocessing.windows.trained_on": "study"}, ("preprocessing", "windows", "trained_on"), "study"),
+        ({"preprocessing.windows.lesion_field": "roi"}, ("preprocessing", "windows", "lesion_field"), "roi"),
         ({"label_codes.adenocarcinoma.value": "1"}, ("label_codes", "adenocarcinoma", "value"), "1"),
     ],
     ids=lambda given: next(iter(given)) if isinstance(given, dict) else None,
@@ -107,6 +109,16 @@ def test_what_a_manifest_leaves_out_can_be_set(settings: dict[str, str], path: t
     for part in path:
         found = found[part]
     assert found == value
+
+
+def test_windows_of_any_network_can_be_a_lesions() -> None:
+    windows = {"slices": 4, "stride": 4, "pad_value": 0.0}
+    full = with_absent_fields({"preprocessing": {"windows": windows, "steps": []}})
+    assert full["preprocessing"]["windows"] == {**windows, "trained_on": "study", "lesion_field": None}
+    assert with_absent_fields({"preprocessing": {"windows": None}})["preprocessing"]["windows"] is None
+    own = DEFAULT["preprocessing"]["windows"]
+    assert (own["trained_on"], own["lesion_field"]) == ("lesion", "lesion_slices")
+    assert "preprocessing.windows.trained_on" in MmcafEntry.assumptions
 
 
 def test_absent_fields_change_nothing() -> None:

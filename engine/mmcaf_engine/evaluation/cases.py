@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ..inputs.prepare import Prepared, prepare
 from ..manifest import Manifest
+from ..record.slices import NamedSlices
 from ..record.tokenizer import Tokenizer
 from ..result.decisions import Label
 
@@ -79,14 +80,15 @@ class _Unlabelled:
 
 @dataclass(frozen=True)
 class FileCase:
-    """A study, a record and a report on disk."""
+    """A study, a record and a report on disk. lesion: its slices, in place of those that the record names."""
 
     id: str
     label: Label
     study: Path
     record: Path | None
     report: Path | None = None
+    lesion: NamedSlices | None = None
 
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Read it; see `Case.load`."""
-        return prepare(self.study, self.record, manifest, report=self.report, tokenizer=tokenizer)
+        return prepare(self.study, self.record, manifest, report=self.report, tokenizer=tokenizer, lesion=self.lesion)

@@ -9,6 +9,8 @@ from ..files import in_words, look_at, read_bounded, reason
 from ..machine.plugins import said
 from ..manifest import Manifest
 from ..record.csv_rows import numbered_rows
+from ..record.encode import UnusableValueError
+from ..record.slices import NamedSlices, read_named
 from ..result.decisions import Decision, decision_for
 from .cases import Cohort, FileCase
 
@@ -28,7 +30,8 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
 
     A label is one of the manifest's names or its number; an empty one is unknown. Where any number of labels may hold,
     those that are present are separated by ";", an empty cell means none, and "?" unknown. Blank lines, and blanks
-    around a cell, mean nothing. Without an id, the study's path is the id.
+    around a cell, mean nothing. Without an id, the study's path is the id. A column of the name of the manifest's
+    `lesion_field` names the slices of the lesion, in the record's place.
 
     Raises:
         UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
@@ -89,7 +92,7 @@ def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
     """The header, checked."""
     if not header:
         raise UsageError(f"{path}: empty; a table of studies was expected.", _EXAMPLE)
-    unknown = [name for name in header if name not in COLUMNS]
+    unknown = [name for name in header if name not in (*COLUMNS, manifest.lesion_field)]
     if unknown:
         hint = "Separate the columns by commas. " if len(header) == 1 and (set(header[0]) & set(";\t|")) else ""
         raise UsageError(f"{path}: line 1: unknown column(s) {', '.join(map(repr, unknown))}.", hint + _EXAMPLE)
@@ -122,7 +125,17 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
         label = decision.read_label(row.get("label"))
     except ValueError as reason:
         raise _UnusableRowError(printable(said(reason), 300)) from None
-    return FileCase(row.get("id") or row["study"], label, study, record, report)
+    lesion = _lesion(row, manifest.lesion_field)
+    return FileCase(row.get("id") or row["study"], label, study, record, report, lesion)
+
+
+def _lesion(row: dict[str, str], column: str | None) -> NamedSlices | None:
+    """The slices that a cell names; None for an empty one, and without the column."""
+    cell = row.get(column, "") if column is not None else ""
+    try:
+        return read_named(cell) if cell else None
+    except UnusableValueError as reason:
+        raise _UnusableRowError(f"{column}: {reason}") from None
 
 
 def _existing(folder: Path, cell: str, column: str) -> Path:

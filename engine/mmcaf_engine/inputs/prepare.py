@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from ..cancel import Progress
 from ..errors import Remedy, UsageError
 from ..image import open_image
-from ..manifest import ImageSpec, Manifest, PreprocessingSpec
+from ..manifest import ImageSpec, Manifest
 from ..record.clinical import Clinical, expect_clinical, read_clinical
 from ..record.document import RecordSource
 from ..record.record import Record
 from ..record.report import ReportSource
-from ..record.slices import Slices, SliceSpan
+from ..record.slices import NamedSlices, Slices, SliceSpan
 from ..record.tokenizer import Tokenizer
 from ..study import Duplicates, Gaps, InputSeries, Oblique, Policies, Series, StudySource, Tilt, open_inputs
 from ..timing import span
 from ..volume import Arrays, PatientHeader, Placement, Study, StudyFacts, Volume
 from ..workers import Scratch
 from .image import image_input
-from .scope import check_within, remark_on, slices_asked
+from .scope import Scope, remark_on, scope_of, slices_asked
 from .windows import Preprocessor, Values, Windows
 
 
@@ -131,6 +131,7 @@ def prepare(
     oblique: Oblique | None = None,
     stride: int | None = None,
     slices: Slices | None = None,
+    lesion: NamedSlices | None = None,
     row: int | None = None,
     allow_id_mismatch: bool = False,
     progress: Progress | None = None,
@@ -143,6 +144,7 @@ def prepare(
     Args:
         study: None for a network that reads none.
         tokenizer: of the bundle, by `text.open_tokenizer`; needed where the network reads text.
+        lesion: the slices of the lesion, in place of those that the record names.
         accepted: called once, when all that can be told without decoding pixels is in order: the study's
             headers and geometry, the record, and how the windows will lie.
 
@@ -175,14 +177,23 @@ def prepare(
         return alone
     with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
         clinical = clinical_of(_patient(opened))
+        if lesion is None and clinical.record is not None:
+            lesion = clinical.record.lesion
+        scope = scope_of(asked, lesion, manifest, opened[0].opened, called(opened[0]))
+        clinical = replace(clinical, warnings=(*clinical.warnings, *scope.warnings))
         with span("preprocess"):
-            preprocessors = [_preprocessor(entry, manifest.of_volumes, stride=stride, asked=asked) for entry in opened]
+            preprocessors = [
+                Preprocessor(
+                    entry.opened.shape, manifest.of_volumes, stride=stride, span=scope.span, name=called(entry)
+                )
+                for entry in opened
+            ]
         if accepted is not None:
             accepted()
         counting = _Counting(progress, [entry.opened.shape[0] for entry in opened])
         read = []
         for entry, preprocessor in zip(opened, preprocessors, strict=True):
-            read.append(_remarked(prepared_series(entry, preprocessor, counting), asked))
+            read.append(_remarked(prepared_series(entry, preprocessor, counting), scope, manifest))
             counting.done_before += entry.opened.shape[0]
     return Prepared(tuple(read), clinical)
 
@@ -199,21 +210,12 @@ def _patient(opened: Sequence[InputSeries]) -> PatientHeader:
     return next((header for header in headers if header.patient_id is not None), headers[0])
 
 
-def _preprocessor(
-    entry: InputSeries, spec: PreprocessingSpec, *, stride: int | None, asked: SliceSpan | None
-) -> Preprocessor:
-    """Of one series, in which the slices that were asked for are known to be."""
-    if asked is not None and spec.windows is not None:
-        check_within(asked, entry.opened.shape[0], called(entry))
-    return Preprocessor(entry.opened.shape, spec, stride=stride, span=asked, name=called(entry))
-
-
-def _remarked(read: PreparedSeries, asked: SliceSpan | None) -> PreparedSeries:
-    """The same, with a remark on what was scored of it."""
-    if asked is None:
+def _remarked(read: PreparedSeries, scope: Scope, manifest: Manifest) -> PreparedSeries:
+    """The same, with a remark on what was scored of it, if there is anything to say of that."""
+    if (spec := manifest.of_volumes.windows) is None:
         return read
-    remark = remark_on(asked, read.windows, read.facts.slices, read.facts.images)
-    return replace(read, facts=replace(read.facts, remarks=(*read.facts.remarks, remark)))
+    remarks = remark_on(scope, read.windows, spec, count=read.facts.slices, images=read.facts.images)
+    return replace(read, facts=replace(read.facts, remarks=(*read.facts.remarks, *remarks))) if remarks else read
 
 
 def _refuse_options_of_volumes(

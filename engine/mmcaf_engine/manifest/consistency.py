@@ -87,6 +87,24 @@ def check_inputs(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], so
             raise ValueError(f"inputs of the kind {kind} and the manifest's {part} must come together")
 
 
+_OF_A_RECORD = {"patient_id", "patientid"}
+_OF_A_COHORT = {"study", "record", "report", "label", "id"}
+"""Columns of a cohort's table, where the slices of a lesion may be named too."""
+
+
+def check_lesion(field: str | None, table: TableSpec | None, text: TextSpec | None) -> None:
+    """The field that names a lesion's slices is one of a record, and of nothing else."""
+    if field is None:
+        return
+    if table is None and text is None:
+        raise ValueError("lesion_field is of networks that read a record; this one reads neither table nor text")
+    others = {name for spec in (() if table is None else table.fields) for name in (spec.name,)}
+    others |= set(() if table is None else table.ignored) | set(() if text is None else text.fields)
+    taken = {name.casefold().replace("-", "_").replace(" ", "_") for name in others}
+    if field in taken | _OF_A_RECORD | _OF_A_COHORT:
+        raise ValueError(f"{field}: lesion_field needs a name of its own")
+
+
 def check_record(table: TableSpec | None, text: TextSpec | None) -> None:
     """No field of the record is both the table's and the text's."""
     if table is not None and text is not None:

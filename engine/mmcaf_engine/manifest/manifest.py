@@ -148,6 +148,7 @@ class Manifest(ManifestModel):
         consistency.check_files(self.files.keys(), self.models, self.text, self.parts, self.explain)
         consistency.check_inputs(self.inputs, self.outputs, sources)
         consistency.check_record(self.table, self.text)
+        consistency.check_lesion(self.lesion_field, self.table, self.text)
         consistency.check_parts(self.parts, self.models, self.inputs, self.outputs)
         consistency.check_volumes(self.volumes, self.series, self.preprocessing)
         consistency.check_shapes(self.inputs, self.image, self.table)
@@ -174,6 +175,12 @@ class Manifest(ManifestModel):
         if self.preprocessing is None:
             raise ValueError(f"{self.name} takes no volume")
         return self.preprocessing
+
+    @property
+    def lesion_field(self) -> str | None:
+        """The field of the record that may name the slices of a lesion."""
+        windows = None if self.preprocessing is None else self.preprocessing.windows
+        return None if windows is None else windows.lesion_field
 
     def weighed(self, entry: AttentionSpec) -> TensorSpec:
         """The input whose parts one of its attention outputs weighs."""

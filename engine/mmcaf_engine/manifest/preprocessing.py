@@ -95,6 +95,18 @@ class WindowSpec(ManifestModel):
     slices: int = Field(ge=1, le=4096)
     stride: int = Field(ge=1, le=4096, description="Slices from one window's start to the next.")
     pad_value: float = Field(description="Intensity appended after the last slice of a short study.")
+    trained_on: Literal["study", "lesion"] = Field(
+        default="study",
+        description="lesion: the network's makers gave it windows at an annotated lesion alone; an answer over a whole "
+        "study says so.",
+    )
+    lesion_field: str | None = Field(
+        default=None,
+        pattern="^[a-z][a-z0-9_]{0,63}$",
+        description="Field of the record that may name the slices of the lesion; windows over these alone are scored.",
+    )
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"trained_on", "lesion_field"})
 
     @model_validator(mode="after")
     def _meant(self) -> "WindowSpec":

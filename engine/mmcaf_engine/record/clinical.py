@@ -103,7 +103,13 @@ def read_clinical(
     if record is not None and (manifest.table is not None or text is not None):
         choice = Choice(row, patient.patient_id)
         found = read_record(
-            record, manifest.table, text=text, study_date=patient.study_date, choice=choice, seen=digest.update
+            record,
+            manifest.table,
+            text=text,
+            lesion=manifest.lesion_field,
+            study_date=patient.study_date,
+            choice=choice,
+            seen=digest.update,
         )
     whose = compare_identity(
         found.patient_ids if found else (),

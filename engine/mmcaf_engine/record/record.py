@@ -18,6 +18,7 @@ from .encode import PATIENT_ID_KEY, UnusableValueError, encode, field_key, fold,
 from .fhir import flatten_fhir
 from .notes import Notes
 from .report import read_report
+from .slices import NamedSlices, read_named
 
 AGE_TOLERANCE_YEARS = 1.0
 """A birthday between the record and the study is no contradiction."""
@@ -37,6 +38,7 @@ class Record:
     missing: fields that were absent and imputed.
     cuts: a cut's condition -> 1.0 where it holds, else 0.0; in the manifest's order.
     report: the report's text, None if the record holds none.
+    lesion: the slices of the lesion; None if the record names none.
     former_ids: identifiers that its patient no longer has. warnings: on what contradicts or was imputed; remarks: on
         what is absent or was passed over.
     """
@@ -50,6 +52,7 @@ class Record:
     report: str | None = field(default=None, repr=False)
     former_ids: tuple[str, ...] = field(default=(), repr=False)
     remarks: tuple[str, ...] = ()
+    lesion: NamedSlices | None = None
 
     def table(self) -> NDArray[np.float32]:
         """The network's table input, float32 [1, F + cuts]."""
@@ -61,6 +64,7 @@ def read_record(
     spec: TableSpec | None,
     *,
     text: TextSpec | None = None,
+    lesion: str | None = None,
     study_date: date | None = None,
     choice: Choice | None = None,
     seen: Seen | None = None,
@@ -72,6 +76,7 @@ def read_record(
             JSON or CSV holds, or the parsed object.
         spec: the manifest's `table`.
         text: the manifest's `text`.
+        lesion: the manifest's `lesion_field`.
         study_date: when the study was made; the age of a FHIR Patient is that of this day.
         choice: which row of a table.
         seen: given the bytes of what was read; see `document.read_document`.
@@ -90,7 +95,7 @@ def read_record(
             )
         return Record({}, {}, report=read_report(Path(source), seen))
     name = str(source) if isinstance(source, str | Path) else "record"
-    document, remarks = read_document(source, _columns(fields, spec, text), choice or Choice(), seen)
+    document, remarks = read_document(source, _columns(fields, spec, text, lesion), choice or Choice(), seen)
     if not isinstance(document, dict):
         raise RecordError(
             f"{name}: a {json_type(document)} at the top; one JSON object with the fields "
@@ -105,13 +110,29 @@ def read_record(
     for ignored in () if spec is None else spec.ignored:
         given.pop(fold(ignored), None)
     report, lacking = _report(given, text, name)
-    return replace(_validate(given, fields, name, patient_ids, Notes(list(lacking), list(remarks))), report=report)
+    slices, problems = _lesion(given, lesion)
+    notes = Notes(list(lacking), list(remarks))
+    return replace(_validate(given, fields, name, patient_ids, notes, problems), report=report, lesion=slices)
 
 
-def _columns(fields: Sequence[TableField], spec: TableSpec | None, text: TextSpec | None) -> Columns:
+def _lesion(given: dict[str, Any], field: str | None) -> tuple[NamedSlices | None, tuple[str, ...]]:
+    """The slices of the lesion, taken out of the record, and why they cannot be used."""
+    raw = None if field is None else given.pop(fold(field), None)
+    if raw is None:
+        return None, ()
+    try:
+        return read_named(raw), ()
+    except UnusableValueError as reason:
+        return None, (f"{field}: {reason}",)
+
+
+def _columns(
+    fields: Sequence[TableField], spec: TableSpec | None, text: TextSpec | None, lesion: str | None
+) -> Columns:
     """What a table of records may hold."""
     numbers = {fold(entry.name) for entry in fields if entry.kind == "number"}
     others = [*(entry.name for entry in fields), *(text.fields if text else ()), *(spec.ignored if spec else ())]
+    others += [] if lesion is None else [lesion]
     return Columns(frozenset(numbers), frozenset(map(fold, others)) - numbers)
 
 
@@ -136,13 +157,14 @@ def _validate(
     name: str,
     patient_ids: tuple[str, ...],
     notes: Notes,
+    unusable: Sequence[str] = (),
 ) -> Record:
     values: dict[str, float | str] = {}
     features: dict[str, float] = {}
     cuts: dict[str, float] = {}
     missing: list[str] = []
     warnings = list(notes.warnings)
-    problems: list[str] = []
+    problems = list(unusable)
     for entry in fields:
         raw = given.pop(fold(entry.name), None)
         try:

@@ -5,7 +5,7 @@ Slices are numbered from 1 at the feet, in the order of the volume, as the pictu
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .encode import UnusableValueError, json_type
 
@@ -13,6 +13,9 @@ Slices = str | tuple[int, int] | list[int]
 """The first and the last slice: "40-52", or both numbers."""
 
 _SPAN = re.compile(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", re.ASCII)
+_UID = re.compile(r"\d+(?:\.\d+){2,}", re.ASCII)
+_BETWEEN = re.compile(r"[\s,;]+")
+_LONGEST_UID = 64
 _EXPECTED = "the numbers of the first and the last slice were expected, such as 40-52"
 
 
@@ -25,6 +28,31 @@ class SliceSpan:
 
     def __str__(self) -> str:
         return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class SliceImages:
+    """Slices by the images that they are, in any order: each its SOPInstanceUID."""
+
+    uids: tuple[str, ...] = field(repr=False)
+
+
+NamedSlices = SliceSpan | SliceImages
+
+
+def read_named(given: object) -> NamedSlices:
+    """Slices as a record names them: as `read_span`, or SOPInstanceUIDs, in a list or parted by blanks, commas or ;.
+
+    Raises:
+        UnusableValueError: neither.
+    """
+    parts = given if isinstance(given, list) else _BETWEEN.split(given.strip()) if isinstance(given, str) else []
+    if parts and all(isinstance(uid, str) and len(uid) <= _LONGEST_UID and _UID.fullmatch(uid) for uid in parts):
+        return SliceImages(tuple(parts))
+    try:
+        return read_span(given)
+    except UnusableValueError as reason:
+        raise UnusableValueError(f"{reason}; or the SOPInstanceUIDs of the slices") from None
 
 
 def read_span(given: object) -> SliceSpan:
@@ -44,9 +72,8 @@ def read_span(given: object) -> SliceSpan:
         what = f"{len(given)} values" if isinstance(given, Sequence) else f"a {json_type(given)}"
         raise UnusableValueError(f"{what} came; {_EXPECTED}")
     if first < 1:
-        raise UnusableValueError(f"{first}-{last} came; slices are numbered from 1, the one nearest to the feet")
+        raise UnusableValueError(f"{first}-{last} came; slices are numbered from 1 at the feet; {_EXPECTED}")
     if last < first:
-        raise UnusableValueError(
-            f"{first}-{last} came, whose last slice lies before its first; was {last}-{first} meant?"
-        )
+        meant = f"was {last}-{first} meant?"
+        raise UnusableValueError(f"{first}-{last} came, whose last slice is before its first ({meant}); {_EXPECTED}")
     return SliceSpan(first, last)

@@ -8,14 +8,33 @@ from .encode import PATIENT_ID_KEY
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def record_template(spec: TableSpec | None, text: TextSpec | None, schema: str) -> dict[str, Any]:
-    """Every field of table and text with null, which means missing; `schema` is where the JSON Schema lies."""
+_SLICES: list[dict[str, Any]] = [
+    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2},
+    {"type": "array", "items": {"type": "string"}, "minItems": 1},
+    {"type": "string"},
+    {"type": "null"},
+]
+"""In the forms that `slices.read_named` reads."""
+
+
+def record_template(
+    spec: TableSpec | None, text: TextSpec | None, schema: str, *, lesion: str | None = None
+) -> dict[str, Any]:
+    """Every field with null, which means missing.
+
+    Args:
+        schema: where the JSON Schema lies. lesion: the manifest's `lesion_field`.
+    """
     names = [entry.name for entry in _fields(spec)] + list(_text_fields(text))
+    names += [] if lesion is None else [lesion]
     return {"$schema": schema, PATIENT_ID_KEY: None, **dict.fromkeys(names)}
 
 
-def record_schema(spec: TableSpec | None, text: TextSpec | None, title: str) -> dict[str, Any]:
+def record_schema(
+    spec: TableSpec | None, text: TextSpec | None, title: str, *, lesion: str | None = None
+) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of the flat record. Synonyms and other letter case are accepted beyond it."""
+    slices = "First and last slice of the lesion, from 1 at the feet, such as 40-52, or its images' SOPInstanceUIDs."
     whole = "" if text is None or len(text.fields) == 1 else f" The report is {' and '.join(text.fields)} together."
     return {
         "$schema": SCHEMA_DIALECT,
@@ -32,6 +51,7 @@ def record_schema(spec: TableSpec | None, text: TextSpec | None, title: str) -> 
                 name: {"type": ["string", "null"], "description": f"Text of the report.{whole}"}
                 for name in _text_fields(text)
             },
+            **({} if lesion is None else {lesion: {"description": slices, "anyOf": _SLICES}}),
             **{name: {"description": "Not read by this network."} for name in (spec.ignored if spec else ())},
         },
         "required": [entry.name for entry in _fields(spec) if not isinstance(entry.missing, Impute)],

@@ -11,7 +11,7 @@ from ..arguments import checked, expect
 from ..cancel import Progress
 from ..errors import StudyError, UsageError
 from ..timing import span
-from ..volume import Intensity, PatientHeader, Placement, Study, StudyFacts, Volume
+from ..volume import Intensity, PatientHeader, Placement, SourceImage, Study, StudyFacts, Volume
 from ..workers import each_slice
 from .dicom.frames import MAX_ROWS, MAX_SLICES
 from .dicom.pixels import Receive
@@ -40,6 +40,12 @@ class OpenVolume:
         return self.placement.shape
 
     @property
+    def images(self) -> tuple[SourceImage | None, ...]:
+        """What each slice of the volume was made from; empty where the caller does not say."""
+        given = self.study.images
+        return given[::-1] if self.orientation[0][1] < 0 else given
+
+    @property
     def intensity(self) -> Intensity:
         """What its values are."""
         return self.study.volume.intensity
@@ -63,10 +69,7 @@ class OpenVolume:
             progress("decode", len(values), len(values))
         at = self.placement
         turned = Volume(values, self.study.volume.intensity, at.spacing_mm, at.origin_mm, at.direction)
-        images = self.study.images
-        if self.orientation[0][1] < 0:
-            images = images[::-1]
-        return replace(self.study, volume=turned, images=images)
+        return replace(self.study, volume=turned, images=self.images)
 
     def stream(self, receive: Receive, progress: Progress | None = None) -> StudyFacts:
         """Hand over each slice of the volume, in any order and once."""

@@ -160,6 +160,11 @@ class OpenNifti:
         return self.image.placement
 
     @property
+    def images(self) -> tuple[()]:
+        """Its slices are no images with UIDs."""
+        return ()
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Of its choice and of its header."""
         return (*self.notes.warnings, *self.image.warnings)

@@ -129,12 +129,13 @@ class OpenSeries:
             spacing_mm=self.geometry.spacing_mm,
             warnings=notes.warnings,
             remarks=notes.remarks,
-            images=self._images(),
+            images=self.images,
             header=read_source_header(self.chosen.frames[self.geometry.order[0]].instance),
             body_part=self.chosen.body_part,
         )
 
-    def _images(self) -> tuple[SourceImage | None, ...]:
+    @property
+    def images(self) -> tuple[SourceImage | None, ...]:
         """What each slice of the volume was made from; None for an interpolated one."""
         geometry, frames = self.geometry, self.chosen.frames
         images: list[SourceImage | None] = [None] * self.shape[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.demo import make_patient, make_phantom, record
@@ -19,6 +20,7 @@ from mmcaf_engine.evaluation.cohort_table import read_cohort
 from mmcaf_engine.evaluation.synthetic import PHANTOM_LABELS, PhantomCase, demo_cohort, reads_lung
 from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import Manifest
+from mmcaf_engine.record.slices import SliceImages, SliceSpan
 from mmcaf_engine.result.decisions import BinaryDecision
 from mmcaf_engine.study import read_study
 from refusals import Fact, refused
@@ -214,6 +216,29 @@ def test_no_table(folder: Path, tiny_manifest: Manifest) -> None:
         read_cohort(folder / "absent.csv", tiny_manifest)
     with refused(UsageError, str(folder), "directory", "CSV"):
         read_cohort(folder, tiny_manifest)
+
+
+def test_slices_of_a_lesion(folder: Path, tiny_bundle_source: Path) -> None:
+    """In a column of the field's name, where the manifest has one."""
+    manifest = load_bundle(tiny_bundle_source).manifest
+    spec = manifest.of_volumes
+    assert spec.windows is not None
+    windows = spec.windows.model_copy(update={"lesion_field": "lesion_slices"})
+    declared = manifest.model_copy(update={"preprocessing": spec.model_copy(update={"windows": windows})})
+    content = "study,record,lesion_slices,id\na.dcm,a.json,3-8,1\na.dcm,a.json,,2\na.dcm,a.json,1.2.3.4 1.2.3.5,3\n"
+    cases = [case for case in read_cohort(written(folder, content), declared) if isinstance(case, FileCase)]
+    assert [case.lesion for case in cases] == [SliceSpan(3, 8), None, SliceImages(("1.2.3.4", "1.2.3.5"))]
+    with refused(UsageError, "line 1", "'lesion_slices'"):
+        read_cohort(written(folder, content), manifest)
+    with refused(UsageError, "line 2", "lesion_slices", "8-3"):
+        read_cohort(written(folder, content.replace("3-8", "8-3")), declared)
+    save(ct_series(hounsfield(9, 16, 16)), folder / "series")
+    (folder / "a.json").write_text('{"sex": "F", "age": 63}')
+    table = written(folder, content.replace("a.dcm", "series").replace("1.2.3.4 1.2.3.5", "3-10"))
+    first, second, third = read_cohort(table, declared)
+    assert (first.load(declared).starts, second.load(declared).starts) == ((2, 4), (0, 4, 5))
+    with refused(RecordError, "lesion_slices", 10, 9):
+        third.load(declared)
 
 
 def test_a_network_without_a_record(folder: Path, tiny_bundle_source: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from mmcaf_engine.manifest import (
     PreprocessingSpec,
     ReportParts,
     SeriesSpec,
+    TableSpec,
     TensorSpec,
     TextSpec,
     consistency,
@@ -120,6 +121,36 @@ def test_several_volumes_need_a_rule_for_each_in_their_order() -> None:
             consistency.check_volumes(both, given, whole(4, 16, 12))
     with pytest.raises(ValueError, match="windows"):
         consistency.check_volumes(both, rules, windows("SPL", 4))
+
+
+def table(*names: str, ignored: tuple[str, ...] = ()) -> TableSpec:
+    fields = [{"kind": "category", "name": name, "description": name, "categories": {"M": 1}} for name in names]
+    return TableSpec.model_validate({"fields": fields, "ignored": ignored})
+
+
+def test_the_field_of_a_lesion_is_one_of_a_record_and_of_nothing_else() -> None:
+    consistency.check_lesion(None, None, None)
+    consistency.check_lesion("lesion_slices", table("sex"), None)
+    consistency.check_lesion("lesion_slices", None, TEXT)
+    with pytest.raises(ValueError, match="lesion_field"):
+        consistency.check_lesion("lesion_slices", None, None)
+    for field, of_table, text in (
+        ("sex", table("age", "sex"), None),
+        ("t_stage", table("T-Stage"), None),
+        ("height", table("sex", ignored=("height",)), None),
+        (TEXT.fields[0], table("sex"), TEXT),
+        *((taken, table("sex"), None) for taken in ("patient_id", "patientid", "study", "record", "report", "id")),
+    ):
+        with pytest.raises(ValueError, match=f"{field}.*lesion_field"):
+            consistency.check_lesion(field, of_table, text)
+
+
+@pytest.mark.parametrize("field", ["", "Lesion", "lesion slices", "lesion-slices", "3", "a" * 65])
+def test_names_that_no_field_of_a_lesion_has(field: str) -> None:
+    fields = tiny_manifest()
+    fields["preprocessing"]["windows"]["lesion_field"] = field
+    with pytest.raises(ValueError, match="lesion_field"):
+        Manifest.model_validate({**fields, "files": {"model.onnx": FILE, "golden.npz": FILE}})
 
 
 def test_parts_are_a_network_of_the_bundle_in_files_of_their_own() -> None:

@@ -49,6 +49,12 @@ def leaning() -> dict[str, Any]:
     return {**document, "preprocessing": {**document["preprocessing"], "oblique": "accept"}}
 
 
+def with_windows(**changes: Any) -> dict[str, Any]:
+    document = tiny_manifest()
+    document["preprocessing"]["windows"] |= changes
+    return document
+
+
 def optional() -> dict[str, Any]:
     document = attending()
     score, alpha = document["outputs"]
@@ -62,6 +68,8 @@ NEW: dict[str, tuple[dict[str, Any], str]] = {
     "titles": ({**tiny_manifest(), "module_titles": {"encoder.0": "stem"}}, "module_titles"),
     "identity": ({**tiny_manifest(), "identity": "required"}, "identity"),
     "oblique": (leaning(), "preprocessing.oblique"),
+    "trained-on": (with_windows(trained_on="lesion"), "preprocessing.windows.trained_on"),
+    "lesion-field": (with_windows(lesion_field="lesion_slices"), "preprocessing.windows.lesion_field"),
     "body-part": ({**tiny_manifest(), "body_part": {"accepted": ["CHEST"]}}, "body_part"),
     "age-limit": (with_field(dicom=None, fhir=WEIGHT_FHIR, max_age_days=90), "table.fields.1.max_age_days"),
     "between": (with_int8(between="fp16"), "provenance.int8.between"),

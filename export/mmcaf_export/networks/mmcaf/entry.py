@@ -93,6 +93,9 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
     assumptions: ClassVar[Mapping[str, str]] = {
         "preprocessing.intensity": "it was trained on Hounsfield units. The authors' own HDF5 script stored raw pixel "
         "values; weights trained on its files need --set preprocessing.intensity=stored",
+        "preprocessing.windows.trained_on": "its windows lay at an annotated lesion, as its authors' did; an answer "
+        "over a whole chest, the highest of all windows, says so. Weights trained on whole chests need --set "
+        "preprocessing.windows.trained_on=study",
         "table.fields.age": "age was scaled from 20-90 years to 0-1. The training set's range is not in the "
         "checkpoint; give it with --set table.fields.age.lower=... and --set table.fields.age.upper=...",
         "table.fields.weight": "weight was scaled from 35-130 kg to 0-1. The training set's range is not in the "
@@ -159,7 +162,13 @@ def _preprocessing(config: MmcafConfig) -> PreprocessingSpec:
     return PreprocessingSpec(
         modality="CT",
         intensity="hounsfield",
-        windows=WindowSpec(slices=config.slices, stride=config.slices, pad_value=AIR),
+        windows=WindowSpec(
+            slices=config.slices,
+            stride=config.slices,
+            pad_value=AIR,
+            trained_on="lesion",
+            lesion_field="lesion_slices",
+        ),
         steps=(
             # The published resize works on whole numbers, so its averages are rounded.
             ResizeStep(rows=config.size, columns=config.size, rounding="half_even"),
