@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
@@ -167,32 +166,7 @@ def test_two_runs_differ_in_the_moment_alone(answerers: dict[str, Answerer], stu
         assert {name for name in first if first[name] != second[name]} == {"created", "timing_ms"}
 
 
-# Again from its own fields
-
-
-@pytest.mark.parametrize(
-    ("study", "record", "options"),
-    [
-        ("series", RECORD, {}),
-        ("series", RECORD, {"stride": 1, "series": "1"}),
-        ("series", RECORD, {"slices": "2-6", "stride": 1}),
-        ("holed", RECORD, {"gaps": "interpolate", "series": ["image=1"]}),
-        ("series", b"patient_id,sex,age\nA,M,20\nB,F,63\n", {"row": 2, "allow_id_mismatch": True}),
-    ],
-    ids=["plain", "stride", "slices", "gaps", "row"],
-)
-def test_an_answer_is_made_again_from_its_own_fields(
-    study: str, record: Any, options: dict[str, Any], studies: dict[str, Any], tiny_bundle: Path
-) -> None:
-    """By study and record, which its digest tells, options, software and model, and nothing else."""
-    first = infer(studies[study], record, bundle=tiny_bundle, threads=1, **options)
-    said = json.loads(first.to_json())
-    bundle = load_bundle(tiny_bundle)
-    assert said["model"]["bundle_sha256"] == bundle.sha256
-    again = infer(studies[study], record, bundle=bundle, created=said["created"], **said["options"])
-    differing = {name for name, value in json.loads(again.to_json()).items() if value != said[name]}
-    assert differing <= {"timing_ms"}
-    assert said["options"]["backend"] != "auto" and said["options"]["precision"] == "fp32"
+# Options
 
 
 NO_CHANGE = {
