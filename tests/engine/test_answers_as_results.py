@@ -140,6 +140,45 @@ def test_the_probability_is_the_labels_own(kind: str, answerers: dict[str, Answe
         assert max(window.probability for window in result.windows) == pytest.approx(result.probabilities[of])
 
 
+SAID = {
+    "loud": "loud",
+    "quiet": "quiet",
+    "multiclass": "synthetic lesion 2",
+    "radiograph": "bright",
+    "one": "nodule",
+    "several": "nodule, effusion",
+    "none": "none above its threshold",
+}
+
+
+@pytest.mark.parametrize(("kind", "label"), SAID.items())
+def test_label_and_probability_are_what_the_network_said(
+    kind: str, label: str, answerers: dict[str, Answerer], studies: dict[str, Any]
+) -> None:
+    """Reckoned here from the network's outputs: of the windows, the highest score of label 1 or of each label counts,
+    or of several labels the surest window.
+    """
+    answer = answered(kind, answerers, studies)
+    manifest, labels = answer.bundle.manifest, answer.bundle.manifest.labels
+    scores = answer.outputs[manifest.score.name].astype(np.float64)
+    chances, shares = 1 / (1 + np.exp(-scores.max(axis=0))), np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    if manifest.threshold is not None:
+        (of_one,) = chances
+        probability = of_one if of_one >= manifest.threshold else 1 - of_one
+        said = labels[int(of_one >= manifest.threshold)]
+    elif manifest.thresholds:
+        present = [at for at, limit in enumerate(manifest.thresholds) if chances[at] >= limit]
+        said = ", ".join(labels[at] for at in present) or label
+        probability = chances[present[0]] if len(present) == 1 else None
+    else:
+        surest = shares[shares.max(axis=1).argmax()]
+        said, probability = labels[int(surest.argmax())], surest.max()
+    for result in (answer.result, Result.from_json(answer.result.to_json())):
+        printed, _, number = f"{result.label} {result.probability}".rpartition(" ")
+        assert printed == said == label
+        assert number == "None" if probability is None else float(number) == pytest.approx(probability, rel=1e-6)
+
+
 def test_labels_have_codes_and_the_bundle_an_identity(answerers: dict[str, Answerer], studies: dict[str, Any]) -> None:
     result = answered("loud", answerers, studies).result
     assert result.labels == {"quiet": LabelCode("SCT", "17621005", "Normal"), "loud": private_code("loud")}
