@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,10 @@ import pytest
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import Answerer, Result, Volume, load_bundle, open_session
 from mmcaf_engine.errors import StrictError
+from mmcaf_engine.result.card import _said as said_on_card
+from mmcaf_engine.result.decisions.statements import in_words
 from mmcaf_engine.result.deidentify import deidentify
+from mmcaf_engine.result.writers.fhir import to_fhir
 from refusals import check_facts, refused
 from tiny_bundle import SIZE, make_tiny_bundle, tiny_manifest
 
@@ -72,6 +76,22 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answerer]:
     bundle = make_tiny_bundle(tmp_path_factory.mktemp("bundle") / "lesion.mmcaf", preprocessing=preprocessing)
     with open_session(load_bundle(bundle), backend="onnxruntime", threads=1) as session:
         yield Answerer(session)
+
+
+def test_other_forms_say_so_too(answerer: Answerer, tmp_path: Path) -> None:
+    """Who reads a report or a picture sees no remarks."""
+    study = save(ct_series(HU), tmp_path / "study")
+    whole = answerer.answer(study, RECORD).result
+    part = answerer.answer(study, RECORD, slices="3-8").result
+    assert whole.scored is None and part.scored == (3, 8) and deidentify(part).scored == (3, 8)
+    assert answerer.answer(study, RECORD, slices="1-13").result.scored is None
+    assert "slices" not in in_words(whole)
+    check_facts(in_words(part), "Of 13 slices", "only 3 to 8")
+    check_facts(to_fhir(part, None)["entry"][0]["resource"]["conclusion"], "Of 13 slices", "only 3 to 8")
+    assert not any("scored" in text for text, _, _ in said_on_card(whole))
+    assert [text for text, _, _ in said_on_card(part) if "13 slice(s), only 3 to 8 from the feet were scored" in text]
+    old = replace(part, windows=tuple(replace(window, slices=None) for window in part.windows))
+    assert old.scored is None
 
 
 def test_the_record_says_which(answerer: Answerer, reading: Answerer) -> None:

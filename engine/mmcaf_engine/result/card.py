@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..inputs.prepare import Prepared
+from .decisions.statements import scored_in_words
 from .drawing import (
     BODY,
     DIM,
@@ -88,7 +89,8 @@ def _said(result: Result) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
     for name, text in result.wording.rows:
         yield f"{name}: {text}", BODY, INK
     study, model, engine = result.study, result.model, result.engine
-    yield f"{study.modality}, {study.slices} slice(s)", BODY, DIM
+    part = scored_in_words(result)
+    yield f"{study.modality}, {study.slices} slice(s){part and ', '}{part}", BODY, DIM
     version = "" if model.version is None else f" {model.version}"
     yield f"{model.name}{version}, bundle {model.bundle_sha256[:12]}", BODY, DIM
     yield f"{engine.backend} {engine.precision} on {engine.device}", BODY, DIM

@@ -107,6 +107,15 @@ class Result(Part):
     disclaimer: Annotated[str, Field(description="What the answer is not for.")]
     wording: SkipJsonSchema[Wording] = field(default=Wording("", (), windows=False), repr=False, compare=False)
 
+    @property
+    def scored(self) -> tuple[int, int] | None:
+        """First and last slice that were scored, from 1 at the feet; None where all were, or where it is not known."""
+        ends = [window.start_slice + (window.slices or 0) for window in self.windows if window.slices is not None]
+        if not ends or len(ends) < len(self.windows):
+            return None
+        first, last = min(window.start_slice for window in self.windows) + 1, max(ends)
+        return None if (first, last) == (1, self.study.slices) else (first, last)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, texts and numbers, in the documented order of keys."""
         fields = asdict(self)

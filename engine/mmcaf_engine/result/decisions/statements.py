@@ -53,12 +53,18 @@ def answered(result: Result) -> tuple[LabelCode, ...]:
 
 
 def in_words(result: Result) -> str:
-    """The answer as one sentence."""
+    """The answer as one sentence, and as another that it is of some slices only, where it is."""
+    part = "" if result.scored is None else f" Of {result.study.slices} slices, {scored_in_words(result)}."
     if result.findings:
         said = [f"{finding.label} {finding.probability:.3f}" for finding in result.findings if finding.present]
-        return f"Present: {', '.join(said)}." if said else "No finding reaches its threshold."
+        return (f"Present: {', '.join(said)}." if said else "No finding reaches its threshold.") + part
     sure = "" if result.probability is None else f", probability {result.probability:.3f}"
-    return f"{result.label}{sure}."
+    return f"{result.label}{sure}.{part}"
+
+
+def scored_in_words(result: Result) -> str:
+    """Which slices were scored, where these are not all of them; else nothing."""
+    return "" if result.scored is None else f"only {result.scored[0]} to {result.scored[1]} from the feet were scored"
 
 
 def _code(result: Result, label: str) -> LabelCode:
