@@ -1,6 +1,7 @@
 """`mmcaf-infer STUDY [RECORD]`: the answer on stdout, everything else on stderr."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -121,6 +122,10 @@ def infer(
         Path | None,
         typer.Option(metavar="FILE.json", help="Also write the answer as a FHIR R4 Bundle, to this file."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Also write the answer as one page to read or print, to this file."),
+    ] = None,
     created: Annotated[
         str | None,
         typer.Option(
@@ -156,7 +161,7 @@ def infer(
     wanted = Report(json, one_output(output, out), force)
     if heatmap is None and heatmap_over is not None:
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
-    if explain and heatmap is None and dicom_out is None:
+    if explain and heatmap is None and dicom_out is None and html is None:
         raise UsageError(
             "--explain: nothing is written that shows a map.",
             Remedy("Draw it", option="heatmap", value="FILE.png"),
@@ -175,7 +180,8 @@ def infer(
     if objects:
         highdicom()
     documents = [] if fhir_out is None else [Output("fhir_out", fhir_out)]
-    wanted.check(*drawings, *objects, *documents, inputs=[study, record, report, bundle, *named])
+    pages = [] if html is None else [Output("html", html)]
+    wanted.check(*drawings, *objects, *documents, *pages, inputs=[study, record, report, bundle, *named])
     beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
@@ -221,6 +227,7 @@ def infer(
     for folder in objects:
         others += within(folder, answer.to_dicom(kinds))
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
+    others += [(page, replace(answer, result=result).to_html()) for page in pages]
     if wanted.json_on_stdout:
         for warning in result.warnings:
             warn(warning)

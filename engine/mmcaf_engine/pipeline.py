@@ -222,6 +222,7 @@ class Answerer:
         self._session = session
         self._notices = () if notice is None else (notice,)
         self._engine: EngineSummary | None = None
+        self._self_test: Mapping[str, Any] = {}
 
     @cached_property
     def _tokenizer(self) -> Tokenizer | None:
@@ -314,7 +315,7 @@ class Answerer:
             warnings=warnings,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
         )
-        return Answer(result, self.bundle, prepared, outputs, score, maps)
+        return Answer(result, self.bundle, prepared, outputs, score, maps, self._self_test)
 
     def _prepare(self, study: StudySource | None, record: RecordSource | None, options: AnswerOptions) -> Prepared:
         return prepare(
@@ -339,7 +340,8 @@ class Answerer:
     def _engine_of(self, session: Session) -> EngineSummary:
         """There is one session, but perhaps not before it is needed."""
         if self._engine is None:
-            self._engine = _engine(session)
+            facts = session.describe()
+            self._engine, self._self_test = _engine(session, facts), facts["self_test"]
         return self._engine
 
     def _warnings(self, session: Session, prepared: Prepared) -> tuple[str, ...]:
@@ -383,13 +385,15 @@ def _option_types() -> dict[str, Any]:
     return {name: hint for name, hint in hints.items() if get_origin(hint) is not Literal}
 
 
-def _engine(session: Session) -> EngineSummary:
+def _engine(session: Session, facts: Mapping[str, Any]) -> EngineSummary:
     """What runs the network; the same for every study of a session.
+
+    Args:
+        facts: what the session tells of itself.
 
     Raises:
         BundleError: the bundle's accuracy.json is invalid.
     """
-    facts = session.describe()
     return EngineSummary(
         backend=session.backend,
         precision=session.precision,

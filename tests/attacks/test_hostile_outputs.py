@@ -20,6 +20,7 @@ ABSENT = ("absent.dcm", "absent.json")
 COMMANDS = {
     "infer": ("mmcaf-infer", *ABSENT, "--force", "-o", "OUT.json"),
     "infer --out": ("mmcaf-infer", *ABSENT, "--out", "OUT.json"),
+    "infer --html": ("mmcaf-infer", *ABSENT, "--force", "--html", "OUT.html"),
     "infer --fhir-out": ("mmcaf-infer", *ABSENT, "--force", "--fhir-out", "OUT.json"),
     "infer --heatmap": ("mmcaf-infer", *ABSENT, "--force", "--heatmap", "OUT.png"),
     "profile": ("mmcaf", "profile", "absent.mmcaf", "--force", "-o", "OUT.json"),

@@ -404,6 +404,22 @@ def test_when_it_was_made_can_be_fixed(run: Command, series: Path, record: Path,
     run(*call, "2026-11-30T09:08:48").refused(2, "time zone", "--created=2026-11-30T09:08:48Z")
 
 
+def test_the_answer_as_a_page(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    given, out = write_record(tmp_path, {"sex": "F", "age": 25}), tmp_path / "answer.html"
+    call = ["mmcaf-infer", own_series, given, "--bundle", tiny_bundle, "--json", "--html", out]
+    result = json.loads(run(*call).out)
+    page = out.read_text()
+    assert f"<title>{result['label']}" in page and result["study"]["uids"]["study"] in page
+    assert result["created"] in page and page.count("src=") > 6 and ">25<" in page
+    run(*call).refused(2, str(out), "--force")
+    hidden = json.loads(run(*call, "--force", "--deidentify").out)
+    page = out.read_text()
+    assert hidden["study"]["uids"]["study"] in page and result["study"]["uids"]["study"] not in page
+    assert ">25<" not in page and "Deidentified" in page
+    run(*call[:-1], "-").refused(2, "--html")
+    run(*call[:-1], given, "--force").refused(2, "record.json", "input")
+
+
 def test_the_answer_as_fhir(run: Command, own_series: Path, tiny_bundle: Path, tmp_path: Path) -> None:
     given, out = write_record(tmp_path, {"sex": "F", "age": 25}), tmp_path / "answer.json"
     patient = pydicom.dcmread(next(own_series.iterdir())).PatientID

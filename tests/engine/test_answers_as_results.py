@@ -1,9 +1,10 @@
 """What a result says of each kind of answer: by its schema, once and again, and that it can be made again from it."""
 
+import html
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, get_type_hints
 
@@ -20,6 +21,7 @@ from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_engine.result.parts import Evidence, LabelCode, Options
 from mmcaf_engine.result.schema import result_schema
 from mmcaf_engine.volume import PatientHeader, SourceImage
+from pages import Reader, refuse_any_request
 from refusals import refused
 from tiny_bundle import SIZE, make_tiny_bundle
 from tiny_image import make_tiny_image, radiograph
@@ -177,6 +179,22 @@ def test_label_and_probability_are_what_the_network_said(
         printed, _, number = f"{result.label} {result.probability}".rpartition(" ")
         assert printed == said == label
         assert number == "None" if probability is None else float(number) == pytest.approx(probability, rel=1e-6)
+
+
+@every_kind
+def test_every_answer_is_a_page(kind: str, answerers: dict[str, Answerer], studies: dict[str, Any]) -> None:
+    """With a picture of what was read, and the self-test that the session passed; the same for the same answer."""
+    first, second = (answered(kind, answerers, studies, created="2026-11-30T09:08:48Z") for _ in range(2))
+    page = first.to_html()
+    assert page == second.to_html()
+    refuse_any_request(page)
+    said = " ".join(" ".join(Reader(page).texts).split())
+    assert html.escape(first.result.label) in page and "passed: " in said and "stored cases" in said
+    assert ("src=" in page) == (kind != "record-alone")
+    values = [] if kind in ("multiclass", "radiograph", "picture") else ["63"]
+    assert [value for value in values if value not in said.split()] == []
+    hidden = replace(first, result=deidentify(first.result)).to_html()
+    assert all(uid in page and uid not in hidden for uid in first.result.study.uids.values())
 
 
 def test_labels_have_codes_and_the_bundle_an_identity(answerers: dict[str, Answerer], studies: dict[str, Any]) -> None:

@@ -43,7 +43,8 @@ class Fake(Session):
         self.optional: list[bool] = []
 
     def describe(self) -> dict[str, Any]:
-        return {"runtime": "nothing", "version": "1.2", "threads": 3, "kernels": {"none": 0}}
+        passed = {"passed": True, "cases": 2}
+        return {"runtime": "nothing", "version": "1.2", "threads": 3, "kernels": {"none": 0}, "self_test": passed}
 
     def run(self, arrays: Any, *, optional: bool = False) -> Any:
         self.optional.append(optional)

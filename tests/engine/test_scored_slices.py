@@ -82,7 +82,9 @@ def test_other_forms_say_so_too(answerer: Answerer, tmp_path: Path) -> None:
     """Who reads a report or a picture sees no remarks."""
     study = save(ct_series(HU), tmp_path / "study")
     whole = answerer.answer(study, RECORD).result
-    part = answerer.answer(study, RECORD, slices="3-8").result
+    answer = answerer.answer(study, RECORD, slices="3-8")
+    part = answer.result
+    assert " · only 3 to 8 from the feet were scored · " in answer.to_html()
     assert whole.scored is None and part.scored == (3, 8) and deidentify(part).scored == (3, 8)
     assert answerer.answer(study, RECORD, slices="1-13").result.scored is None
     assert "slices" not in in_words(whole)

@@ -37,7 +37,8 @@ _RULES = """
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%;scroll-behavior:smooth}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
-"Liberation Sans","DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
+"Liberation Sans","DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums;
+overflow-wrap:break-word}
 main,header,footer{max-width:1080px;margin:0 auto;padding:0 20px}
 header{padding-top:36px}
 h1{font-size:30px;line-height:1.2;margin:2px 0 6px;letter-spacing:-.01em;overflow-wrap:anywhere}
@@ -96,7 +97,9 @@ footer{padding:4px 20px 44px;color:var(--soft);font-size:13.5px}
 @media(max-width:640px){section{padding:18px 16px}
 dl.facts{grid-template-columns:1fr;gap:0}dl.facts dd{margin-bottom:8px}}
 @media(prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
-@media print{body{background:none}nav{display:none}section{break-inside:avoid}}
+.paper{display:none}
+@media print{body{background:none}nav,.screen{display:none!important}.paper{display:block}
+section{break-inside:avoid}}
 """
 
 

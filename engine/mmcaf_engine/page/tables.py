@@ -23,13 +23,36 @@ def table(
     *,
     foot: Sequence[Cell] | None = None,
     first: bool = False,
+    printed: int | None = None,
 ) -> Markup:
-    """A table that scrolls sideways where the screen is narrow. first: stress the first row."""
+    """A table that scrolls sideways where the screen is narrow.
+
+    Args:
+        first: stress the first row.
+        printed: so many rows are on paper, and how many there are more; all without.
+    """
     head = tag("tr", *map(_head, columns))
-    body = [_row(columns, row, "first" if first and index == 0 else None) for index, row in enumerate(rows)]
+    body = [
+        _row(columns, row, "first" if first and index == 0 else "screen" if index >= (printed or index + 1) else None)
+        for index, row in enumerate(rows)
+    ]
     inside = [tag("caption", caption), tag("thead", head), tag("tbody", *body)]
     inside += [tag("tfoot", _row(columns, foot, None))] if foot is not None else []
-    return tag("div", tag("table", *inside), class_="scroll", tabindex=0, role="region", aria_label=caption)
+    more = 0 if printed is None else len(body) - printed
+    return tag(
+        "div",
+        tag("table", *inside),
+        on_screen(more) if more > 0 else None,
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label=caption,
+    )
+
+
+def on_screen(more: int) -> Markup:
+    """On paper alone: that there is more to see on a screen."""
+    return tag("p", f"And {more} more, which the page shows on a screen.", class_="paper")
 
 
 def bar(share: float, *, part: float | None = None) -> Markup:

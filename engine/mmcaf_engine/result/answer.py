@@ -13,6 +13,7 @@ from .aggregate import StudyScore
 from .card import draw_card
 from .drawing import Picture
 from .explain import ExplanationMap
+from .page.answer_page import answer_page
 from .result import Result
 from .sources import SourceImages, sources_of
 from .writers.dicom import dicom_files
@@ -33,6 +34,7 @@ class Answer:
     outputs: of the network, by name, float32 [N, ...] for N windows.
     score: what the network's decision made of them; among it, which window decided.
     maps: heat maps of the deciding window, where they were asked for.
+    self_test: that of the session that answered, as `Session.describe` tells it.
     """
 
     result: Result
@@ -41,6 +43,7 @@ class Answer:
     outputs: Arrays = field(repr=False)
     score: StudyScore = field(repr=False)
     maps: tuple[ExplanationMap, ...] = ()
+    self_test: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def source_images(self) -> Mapping[str, SourceImages]:
@@ -51,6 +54,13 @@ class Answer:
         """As a FHIR R4 Bundle of plain dicts and lists; see `result.writers.fhir`."""
         headers = self._headers()
         return to_fhir(self.result, headers[0] if headers else None)
+
+    def to_html(self) -> str:
+        """As one HTML page for a person, which needs nothing but itself; see `result.page`.
+
+        `replace(answer, result=deidentify(answer.result)).to_html()` is one without the patient, but for the pictures.
+        """
+        return answer_page(self.result, self.prepared, self.score.deciding, maps=self.maps, self_test=self.self_test)
 
     def to_dicom(self, objects: Kinds = None) -> dict[str, bytes]:
         """As DICOM objects: name of a file -> what it holds.

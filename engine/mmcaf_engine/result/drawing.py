@@ -23,7 +23,8 @@ BACKGROUND, INK, DIM = (16, 16, 16), (235, 235, 235), (160, 160, 160)
 TITLE, BODY, SMALL = 18, 14, 12
 """Heights of letters in pixels."""
 LEAST = 8
-_LOW, _HIGH = np.array([255.0, 220.0, 0.0]), np.array([235.0, 0.0, 0.0])
+LOW, HIGH = np.array([255.0, 220.0, 0.0]), np.array([235.0, 0.0, 0.0])
+"""The colours of the weakest and of the strongest, RGB."""
 GREY_PERCENTILES = (1.0, 99.0)
 """Intensities that become black and white."""
 OPACITY = 0.45
@@ -135,14 +136,28 @@ def coloured(grey: NDArray[np.floating[Any]], strength: NDArray[np.floating[Any]
         strength: [H, W], 0, where there is no colour, to 1.
     """
     tile = _blended(grey, strength)
-    tile[_outline(strength >= OUTLINED)] = _HIGH
+    tile[_outline(strength >= OUTLINED)] = HIGH
     return tile
+
+
+def overlay(strength: NDArray[np.floating[Any]]) -> Picture:
+    """The colour alone, as it lies over whatever is below: RGBA, uint8 [H, W, 4]; see `coloured`."""
+    part = strength[..., np.newaxis]
+    tile: Picture = np.concatenate([_colour(part), 255 * OPACITY * part], axis=-1).round().astype(np.uint8)
+    tile[strength <= 0] = 0
+    tile[_outline(strength >= OUTLINED)] = [*HIGH, 255]
+    return tile
+
+
+def _colour(part: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """From yellow to red, [..., 3], of strengths [..., 1]."""
+    colour: NDArray[np.float64] = LOW + part * (HIGH - LOW)
+    return colour
 
 
 def _blended(grey: NDArray[np.floating[Any]], strength: NDArray[np.floating[Any]]) -> Picture:
     under, part = grey[..., np.newaxis], strength[..., np.newaxis]
-    colour = _LOW + part * (_HIGH - _LOW)
-    blended: Picture = (under + OPACITY * part * (colour - under)).round().astype(np.uint8)
+    blended: Picture = (under + OPACITY * part * (_colour(part) - under)).round().astype(np.uint8)
     return blended
 
 

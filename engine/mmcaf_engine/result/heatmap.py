@@ -144,13 +144,13 @@ def _panel(slices: NDArray[np.float32], names: Sequence[str], found: Explanation
         if caption:
             _caption(draw, (x, y + height * factor), width * factor, names[number])
     below = TOP + down * tall
-    colour_bar(picture, (MARGIN, below), inner, *_meaning(found))
+    colour_bar(picture, (MARGIN, below), inner, *meaning(found))
     if not found.localises:
         write(draw, (MARGIN, below + 2 * SMALL + 7), NO_PLACE[found.method], SMALL, within=inner)
     return pixels_of(picture)
 
 
-def _meaning(found: ExplanationMap) -> tuple[tuple[str, str], str]:
+def meaning(found: ExplanationMap) -> tuple[tuple[str, str], str]:
     """What stands at the ends of a map's colour bar, and below it."""
     largest = float(found.values.max())
     if found.method == "attention":

@@ -52,6 +52,41 @@ def answered(result: Result) -> tuple[LabelCode, ...]:
     return tuple(_code(result, label) for label in named)
 
 
+@dataclass(frozen=True)
+class LabelRow:
+    """One label of a result, for people.
+
+    limit: its threshold, in figures; empty where it has none. said: what was answered of it, in a word.
+    holds: whether it is the answer, or among it.
+    """
+
+    label: str
+    probability: float
+    limit: str
+    said: str
+    holds: bool
+
+
+def label_rows(result: Result) -> tuple[LabelRow, ...]:
+    """Every label: those that are the answer first, then the most probable."""
+    if result.findings:
+        found = [
+            LabelRow(
+                one.label, one.probability, f"{one.threshold:g}", "present" if one.present else "absent", one.present
+            )
+            for one in result.findings
+        ]
+    else:
+        own = {} if result.positive is None else {result.positive.label: f"{result.positive.threshold:g}"}
+        found = [
+            LabelRow(
+                label, probability, own.get(label, ""), "answer" if label == result.label else "", label == result.label
+            )
+            for label, probability in result.probabilities.items()
+        ]
+    return tuple(sorted(found, key=lambda row: (not row.holds, -row.probability)))
+
+
 def in_words(result: Result) -> str:
     """The answer as one sentence, and as another that it is of some slices only, where it is."""
     part = "" if result.scored is None else f" Of {result.study.slices} slices, {scored_in_words(result)}."
