@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from ..errors import BundleError, printable
-from ..manifest import Manifest, Precision
+from ..manifest import COTANGENT, Manifest, Precision, TensorSpec
 from .external_data import external_locations
 
 
@@ -41,9 +41,31 @@ def check_weights(folder: Path, manifest: Manifest, precision: Precision, model:
 
 
 def check_all_weights(folder: Path, manifest: Manifest, *, shown: Path) -> None:
-    """As `check_weights`, of every model of a bundle."""
+    """As `check_weights`, of every model of a bundle, and of the graph that draws its heat maps."""
     for precision, model in _networks(manifest):
         check_weights(folder, manifest, precision, model, shown=shown)
+    if (graph := explaining_manifest(manifest)) is not None:
+        check_weights(folder, graph, "fp32", graph.models["fp32"], shown=shown)
+
+
+def explaining_manifest(manifest: Manifest) -> Manifest | None:
+    """The manifest as if the graph that draws heat maps were its network, in FP32; None where there is no such graph.
+
+    Its inputs are the network's and the cotangent, its outputs the maps.
+    """
+    spec = manifest.explain
+    if spec is None:
+        return None
+    cotangent = TensorSpec(name=COTANGENT, kind="cotangent", shape=("N", *manifest.score.shape[1:]))
+    maps = tuple(TensorSpec(name=entry.output, kind="map", shape=("N", *entry.grid)) for entry in spec.maps)
+    return manifest.model_copy(
+        update={
+            "name": f"{manifest.name}, its heat maps",
+            "inputs": (*manifest.inputs, cotangent),
+            "outputs": maps,
+            "models": {"fp32": spec.file},
+        }
+    )
 
 
 def _networks(manifest: Manifest) -> Iterator[tuple[Precision, str]]:

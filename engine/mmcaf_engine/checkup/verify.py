@@ -10,6 +10,7 @@ from ..cancel import Progress
 from ..errors import BackendError, Remedy, UnsupportedNetworkError, program
 from ..manifest import Precision
 from ..session.choice import Choice, backend_for, splits
+from ..session.explaining import check_explaining
 from ..session.first_opening import first_of
 from ..session.self_test import SelfTest, run_self_test
 from .raw_case import PREPARED_TOLERANCE, RawCheck, check_raw_case
@@ -22,6 +23,7 @@ class Verified:
     """What became of one backend at one precision: exactly one of the last three is set.
 
     precision: None where the backend runs none here. in_parts: the network was run in two parts, as with kept reports.
+    heat_maps: not the network was run, but the graph that draws its heat maps.
     raw_case: how far its answer to the raw case is from the stored one, where the bundle has such a case.
     self_test: it passed. failure: why it may not answer. not_tested: in words, why that is not known.
     """
@@ -29,6 +31,7 @@ class Verified:
     backend: str
     precision: Precision | None
     in_parts: bool = False
+    heat_maps: bool = False
     raw_case: float | None = None
     self_test: SelfTest | None = None
     failure: BackendError | None = None
@@ -37,7 +40,8 @@ class Verified:
     @property
     def title(self) -> str:
         """Backend and precision in words."""
-        return " ".join([self.backend, *filter(None, [self.precision]), *(["in two parts"] if self.in_parts else [])])
+        how = ["in two parts"] * self.in_parts + ["heat maps"] * self.heat_maps
+        return " ".join([self.backend, *filter(None, [self.precision]), *how])
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ class VerifyReport:
                     "backend": one.backend,
                     "precision": one.precision,
                     "in_parts": one.in_parts,
+                    "heat_maps": one.heat_maps,
                     "passed": None if one.not_tested is not None else one.self_test is not None,
                     "cases": one.self_test and one.self_test.cases,
                     "max_abs_error": one.self_test and one.self_test.max_abs_error,
@@ -140,10 +145,14 @@ def _planned(bundle: Bundle, only: str | None) -> Iterator[tuple[Verified, Choic
             yield Verified(name, precision), choice
             if splits(bundle, choice).available:
                 yield Verified(name, precision, in_parts=True), choice
+            if precision == "fp32" and bundle.manifest.explain is not None:
+                yield Verified(name, precision, heat_maps=True), choice
 
 
 def _tested(bundle: Bundle, raw: RawCheck | None, planned: Verified, choice: Choice) -> Verified:
     try:
+        if planned.heat_maps:
+            return replace(planned, self_test=check_explaining(bundle, choice))
         reports = int(planned.in_parts)
         backend = backend_for(bundle, choice, reports=reports)
         if (first := first_of(bundle, backend, reports, keep=False)) is not None:

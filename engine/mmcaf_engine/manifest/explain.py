@@ -70,17 +70,19 @@ class ExplainSpec(ManifestModel):
     judged: PointingStudy | None = Field(default=None, description="How far the maps localise; not known without.")
 
 
-def check_explain(explain: ExplainSpec | None, inputs: Sequence[TensorSpec]) -> None:
+def check_explain(
+    explain: ExplainSpec | None, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()
+) -> None:
     """Each map lies over an input that it can be drawn over.
 
     Raises:
-        ValueError: it does not, or two share a name.
+        ValueError: it does not, or two share a name, also with an output, beside which golden.npz holds them.
     """
     if explain is None:
         return
-    names = [*(spec.name for spec in inputs), COTANGENT, *(entry.output for entry in explain.maps)]
+    names = [*(spec.name for spec in (*inputs, *outputs)), COTANGENT, *(entry.output for entry in explain.maps)]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"explain: {', '.join(repeated)} is the name of two of its inputs and maps")
+        raise ValueError(f"explain: {', '.join(repeated)} is the name of two of its inputs and maps, or of an output")
     sizes = {spec.name: spec.shape[2:] for spec in inputs if spec.kind in ("volume", "image")}
     for entry in explain.maps:
         size = sizes.get(entry.input)

@@ -156,7 +156,7 @@ class Manifest(ManifestModel):
         consistency.check_codes(self.labels, self.label_codes)
         consistency.check_outputs(self.outputs, self.activation, self.labels)
         consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing)
-        check_explain(self.explain, self.inputs)
+        check_explain(self.explain, self.inputs, self.outputs)
         return self
 
     @property

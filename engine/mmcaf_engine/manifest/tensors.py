@@ -38,11 +38,12 @@ class TensorSpec(ManifestModel):
 
     The first axis is the batch, written "N". An image is [N, channels, rows, columns]; tokens, the numbers of word
     pieces, and token_mask, 1 where there is one and 0 where there is none, are int64 [N, "L"]; all else is float32.
-    Words are what becomes of the tokens within a network that lies in two parts; they may have the axis "L".
+    Words are what becomes of the tokens within a network that lies in two parts; they may have the axis "L". Of the
+    graph of the heat maps, cotangent is the last input and map is each output; no network has them.
     """
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    kind: Literal[InputKind, OutputKind, "words"]
+    kind: Literal[InputKind, OutputKind, "words", "cotangent", "map"]
     dtype: Literal["float32", "int64"] = "float32"
     shape: tuple[Axis, ...] = Field(min_length=1)
     optional: bool = Field(

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import BackendError, Remedy
 from ..manifest import AttentionSpec, Manifest
 from ..orientation import canonical
 
@@ -63,6 +64,48 @@ def attention_maps(
                 values=weights[np.newaxis],
                 slices=spec.slices or (0, depth),
                 floor=float(weights.mean()),
+            )
+        )
+    return tuple(maps)
+
+
+def gradcam_maps(
+    manifest: Manifest, found: Mapping[str, NDArray[np.float32]], window: int, label: str
+) -> tuple[ExplanationMap, ...]:
+    """Of every map of the manifest's graph.
+
+    Args:
+        found: of one window, by name, [1, *grid], as `Session.explain` gives them.
+        window: which one. label: whose score they are of.
+
+    Raises:
+        BackendError: a value is not finite.
+    """
+    explain, volumes = manifest.explain, manifest.preprocessing
+    if explain is None:
+        return ()
+    localises = explain.judged is not None and explain.judged.localises
+    maps = []
+    for spec in explain.maps:
+        values, depth = found[spec.output], 1
+        if not np.isfinite(values).all():
+            raise BackendError(
+                f"The heat map {spec.title!r} holds a value that is no number.",
+                Remedy("Try another backend", option="backend", value="onnxruntime"),
+            )
+        if volumes is not None:
+            size = next(one.shape for one in manifest.inputs if one.name == spec.input)
+            values, depth = canonical(values[0], volumes.axes), int(size[2 + volumes.slice_axis])
+        maps.append(
+            ExplanationMap(
+                method=explain.method,
+                title=spec.title,
+                input=spec.input,
+                window=window,
+                label=label,
+                values=values,
+                slices=(0, depth),
+                localises=localises,
             )
         )
     return tuple(maps)

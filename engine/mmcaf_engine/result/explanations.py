@@ -13,7 +13,7 @@ from ..inputs.prepare import Prepared
 from ..manifest import Manifest
 from .aggregate import StudyScore
 from .decisions.base import Decision, called
-from .explain import ExplanationMap, Method, attention_maps
+from .explain import ExplanationMap, Method, attention_maps, gradcam_maps
 from .occlusion import Network, Occlusion
 from .parts import Explanation
 
@@ -65,7 +65,7 @@ def lacks(manifest: Manifest, method: Explanation) -> str | None:
         case "attention":
             return None if manifest.attention else f"{manifest.name} has no attention outputs."
         case "gradcam":
-            return f"{manifest.name} has no Grad-CAM; its bundle was exported without."
+            return None if manifest.explain else f"{manifest.name} has no Grad-CAM; its bundle was exported without."
         case "occlusion":
             return None if kinds & {"volume", "image"} else f"{manifest.name} reads no image that could be hidden."
 
@@ -105,22 +105,24 @@ class Explainer:
         made: list[ExplanationMap] = []
         if "attention" in asked:
             made += attention_maps(manifest, self.outputs, self.score.deciding)
-        if "occlusion" in asked:
-            made += self._occlusion(manifest)
+        if "gradcam" in asked or "occlusion" in asked:
+            label = manifest.labels[self.score.label]
+            direction = score_direction(self.decision, self.score.label, manifest)
+            made += self._gradcam(direction, label) if "gradcam" in asked else ()
+            made += self._occlusion(direction, label) if "occlusion" in asked else ()
         return tuple(made)
 
-    def _occlusion(self, manifest: Manifest) -> tuple[ExplanationMap, ...]:
+    def _gradcam(self, direction: NDArray[np.float32], label: str) -> tuple[ExplanationMap, ...]:
+        window, manifest = self.score.deciding, self.session.bundle.manifest
+        found = self.session.explain(self.prepared.inputs(window, manifest), direction[np.newaxis])
+        return gradcam_maps(manifest, found, window, label)
+
+    def _occlusion(self, direction: NDArray[np.float32], label: str) -> tuple[ExplanationMap, ...]:
+        manifest = self.session.bundle.manifest
         hiding = Occlusion.of(manifest, self.score.deciding)
-        direction = score_direction(self.decision, self.score.label, manifest)
         self._foretell("occlusion", len(hiding))
-        return hiding.maps(
-            self.session,
-            self.prepared,
-            self.outputs[manifest.score.name],
-            direction,
-            manifest.labels[self.score.label],
-            self.progress,
-        )
+        logits = self.outputs[manifest.score.name]
+        return hiding.maps(self.session, self.prepared, logits, direction, label, self.progress)
 
     def _foretell(self, what: str, windows: int) -> None:
         if self.announce is not None:

@@ -27,6 +27,8 @@ TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "
 Stored are the source network's answers; for INT8 the quantised network's own ("NAME@int8" in golden.npz), since
 the gate has judged how far those may be off, and what is left to find out is whether this machine agrees.
 """
+MAP_TOLERANCE = 1e-3
+"""The same of heat maps, which have no unit: in parts of the largest stored value."""
 
 _log = logging.getLogger(__name__)
 
@@ -129,11 +131,17 @@ def measure(manifest: Manifest, precision: Precision, infer: Callable[..., Array
         if (shorter := _unpadded(one, manifest)) is not None:
             for name, error in largest_errors(manifest, infer, shorter).items():
                 errors[name] = max(errors[name], error)
-    return SelfTest(errors, TOLERANCE[precision], count, remembered=False)
+    return SelfTest(errors, tolerance_of(manifest, precision), count, remembered=False)
+
+
+def tolerance_of(manifest: Manifest, precision: Precision) -> float:
+    """What `TOLERANCE` allows, or of the graph of heat maps `MAP_TOLERANCE`."""
+    return MAP_TOLERANCE if manifest.outputs[0].kind == "map" else TOLERANCE[precision]
 
 
 def largest_errors(manifest: Manifest, infer: Callable[..., Arrays], cases: Arrays) -> dict[str, float]:
-    """Output -> largest |difference| from the stored one; infinite if anything is not finite."""
+    """Output -> largest |difference| from the stored one, of heat maps in parts of the largest value; infinite if
+    anything is not finite."""
     try:
         answers = infer({spec.name: cases[spec.name] for spec in manifest.inputs}, optional=True)
     except BackendError as failure:
@@ -141,6 +149,8 @@ def largest_errors(manifest: Manifest, infer: Callable[..., Arrays], cases: Arra
     found = {}
     for spec in manifest.outputs:
         difference = np.abs(answers[spec.name].astype(np.float64) - cases[spec.name])
+        if spec.kind == "map":
+            difference /= float(np.abs(cases[spec.name]).max(initial=0.0)) or 1.0
         found[spec.name] = float(difference.max(initial=0.0)) if np.isfinite(difference).all() else math.inf
     return found
 
@@ -168,7 +178,8 @@ def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", agai
     except UsageError as failure:
         _log.warning("The self-test cannot be remembered and will run each time. %s", failure.problem)
         return run_self_test(bundle, backend)
-    if not again and (remembered := _remembered(stamp, TOLERANCE[backend.precision])) is not None:
+    tolerance = tolerance_of(bundle.manifest, backend.precision)
+    if not again and (remembered := _remembered(stamp, tolerance)) is not None:
         return remembered
     outcome = run_self_test(bundle, backend)
     _remember(stamp, outcome, bundle, backend)
@@ -181,7 +192,7 @@ def has_passed(bundle: Bundle, backend: Backend, *, engine: str = "") -> bool:
         stamp = _stamp(bundle, backend, engine)
     except UsageError:
         return False
-    return _remembered(stamp, TOLERANCE[backend.precision]) is not None
+    return _remembered(stamp, tolerance_of(bundle.manifest, backend.precision)) is not None
 
 
 def _stamp(bundle: Bundle, backend: Backend, engine: str) -> Path:

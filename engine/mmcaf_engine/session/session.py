@@ -1,20 +1,25 @@
 """A session: one bundle, opened in one backend at one precision, self-tested."""
 
 import logging
+import threading
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..arguments import checked, expect
 from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
 from ..backends.node_time import Counting
 from ..bundle.bundle import Bundle
-from ..cancel import CancelToken, Progress, leave_behind, limited, opening_within
+from ..cancel import CancelToken, Progress, leave_behind, limited, open_timeout, opening_within
 from ..errors import BackendError, UsageError
-from ..manifest import Precision
+from ..manifest import COTANGENT, Precision
 from ..volume import Arrays
 from .choice import Choice, choose, plan, splits
+from .explaining import open_explaining
 from .first_opening import first_of
 from .opening import Opening, open_backend
 from .self_test import NOT_TESTED, SelfTest, run_self_test
@@ -35,6 +40,9 @@ class Session:
         self.choice = choice
         self._backend = backend
         self._opening = opening
+        self._explaining: Backend | None = None
+        self._open_timeout = open_timeout()
+        self._explaining_lock = threading.Lock()
 
     @property
     def precision(self) -> Precision:
@@ -84,6 +92,31 @@ class Session:
         """
         return self._backend.infer(inputs, optional=optional)
 
+    def explain(self, inputs: Mapping[str, Input], cotangent: NDArray[np.float32]) -> Arrays:
+        """Run the graph of the heat maps, in FP32 by this session's backend; it is opened when it is first asked for.
+
+        Args:
+            inputs: of one case, as of `run`.
+            cotangent: float32 [1, scores]: of which combination of the scores the maps are.
+
+        Returns:
+            name -> map, float32 [1, *grid], as the manifest's `explain` lists them.
+
+        Raises:
+            BundleError: there is no such graph, or it is damaged.
+            BackendError: as `open_session`, of that graph; and as `run`.
+            UsageError: as `run`.
+            CancelledError, DeadlineError: as `cancel.check`.
+        """
+        with self._explaining_lock:
+            if not self._backend.is_open:
+                raise BackendError(f"The {self.backend} session is closed.", "Open a new one: open_session(bundle)")
+            if self._explaining is None:
+                with opening_within(self._open_timeout if open_timeout() is None else None):
+                    self._explaining = open_explaining(self.bundle, self.choice, self._backend.threads)
+            graph = self._explaining
+        return graph.infer({**inputs, COTANGENT: cotangent})
+
     def describe(self) -> dict[str, Any]:
         """Backend, precision, device, runtime, version, threads, kernels, fallback, tuned, cache, self_test, and so on.
 
@@ -130,12 +163,18 @@ class Session:
         return self._backend.layers()
 
     def close(self) -> None:
-        """Release the network; closing twice is harmless.
+        """Release the network, and the graph of its heat maps; closing twice is harmless.
 
         Raises:
             BackendError: another package's backend fails at it.
         """
-        self._backend.close()
+        with self._explaining_lock:
+            graph, self._explaining = self._explaining, None
+        try:
+            self._backend.close()
+        finally:
+            if graph is not None:
+                graph.close()
 
     def discard(self) -> None:
         """As `close`, where something else has failed, or nobody waits any more; a failure is logged."""

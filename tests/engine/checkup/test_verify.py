@@ -27,6 +27,7 @@ FIELDS = {
     "backend",
     "precision",
     "in_parts",
+    "heat_maps",
     "passed",
     "cases",
     "max_abs_error",

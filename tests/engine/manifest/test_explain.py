@@ -36,6 +36,7 @@ def test_a_map_over_a_volume_and_over_an_image() -> None:
         ({"grid": [0, 2, 2]}, "grid"),
         ({"output": "image"}, "two of its inputs and maps"),
         ({"output": "cotangent"}, "two of its inputs and maps"),
+        ({"output": "logit"}, "or of an output"),
         ({"module": "../weights"}, "module"),
         ({"title": ""}, "title"),
     ],

@@ -26,7 +26,7 @@ from tiny_bundle import SIZE, make_tiny_bundle, tiny_manifest
 from tiny_image import TABLE, tiny_image_manifest
 from tiny_liver import INPUTS, make_tiny_liver, tiny_liver_manifest
 
-FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz")}
+FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz", "explain.onnx")}
 RECORD = {"sex": "F", "age": 63}
 CHEST = Volume(hounsfield(6, SIZE, SIZE), "hounsfield", (2.5, 0.7, 0.7))
 PHASES = {name: Volume(hounsfield(8, 12, 10), "rescaled", (3.0, 1.0, 1.0)) for name in INPUTS}
@@ -36,7 +36,9 @@ def manifest_of(fields: dict[str, Any], **changes: Any) -> Manifest:
     return Manifest.model_validate({**fields, "files": FILES, **changes})
 
 
+MAP = {"output": "map", "title": "Grad-CAM", "module": "encoder.last", "input": "image", "grid": [2, 2, 2]}
 CHEST_ALONE, LIVER = manifest_of(tiny_manifest()), manifest_of(tiny_liver_manifest())
+WITH_GRAPH = manifest_of(tiny_manifest(), explain={"maps": [MAP]})
 RECORD_ALONE = manifest_of(
     tiny_image_manifest(),
     image=None,
@@ -50,12 +52,13 @@ RECORD_ALONE = manifest_of(
     [
         (LIVER, None, False, ()),
         (LIVER, None, True, ("attention",)),
+        (WITH_GRAPH, None, True, ("gradcam",)),
         (LIVER, "occlusion", True, ("occlusion",)),
         (LIVER, ["occlusion", "attention", "occlusion"], False, ("attention", "occlusion")),
         (CHEST_ALONE, ("occlusion",), False, ("occlusion",)),
         (CHEST_ALONE, [], False, ()),
     ],
-    ids=["nothing", "attention", "occlusion-alone", "each-once", "any-image", "empty"],
+    ids=["nothing", "attention", "gradcam", "occlusion-alone", "each-once", "any-image", "empty"],
 )
 def test_what_is_made(manifest: Manifest, explain: Any, drawn: bool, expected: tuple[str, ...]) -> None:
     assert asked_for(manifest, explain, drawn=drawn) == expected
