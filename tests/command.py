@@ -1,6 +1,9 @@
 """Runs a command in this process, as its entry point would."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -44,3 +47,11 @@ class Command:
             raise SystemExit(0)
         captured = self._capsys.readouterr()
         return Outcome(stopped.value.code or 0, captured.out, captured.err)
+
+
+def process(arguments: list[str], **options: Any) -> "subprocess.Popen[str]":
+    """A command in a process of its own, which hears Ctrl-C, as one that a shell starts in the background does not."""
+    module = {"mmcaf": "main", "mmcaf-infer": "infer"}[arguments[0]]
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hear}; import sys; sys.argv = {arguments!r}; from mmcaf_cli.{module} import main; main()"
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, **options)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from mmcaf_engine.bundle.bundle import write_bundle
+from mmcaf_engine.manifest import TensorSpec
 from tiny_bundle import SIZE, SLICES, WEIGHTS, tiny_manifest
 
 Shape = Sequence[int | str]
@@ -101,3 +102,8 @@ def make_convolution_bundle(output: Path, **changes: Any) -> Path:
     logit = convolution_logits({"image": image, "table": table}).astype(np.float32)
     np.savez(folder / "golden.npz", image=image, table=table, logit=logit)
     return write_bundle(folder, {**tiny_manifest(), **changes}, output).folder
+
+
+def specs(*tensors: tuple[str, tuple[Any, ...]], kind: str = "volume") -> tuple[TensorSpec, ...]:
+    """Inputs or outputs of a manifest, by name and shape."""
+    return tuple(TensorSpec.model_validate({"name": name, "kind": kind, "shape": shape}) for name, shape in tensors)

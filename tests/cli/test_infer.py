@@ -15,27 +15,14 @@ from command import Command
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.demo.liver import liver_study
-from mmcaf_engine.demo.phantom import Phantom, make_phantom
-from mmcaf_engine.demo.write_dicom import write_multiframe, write_series
+from mmcaf_engine.demo.phantom import Phantom
+from mmcaf_engine.demo.write_dicom import write_multiframe
 from mmcaf_engine.demo.write_mr import write_nifti
 from mmcaf_engine.machine.cpu import processor, usable_cores
 from refusals import Fact
 from tiny_liver import make_tiny_liver
 
 GOOD_RECORD = {"sex": "M", "age": 60}
-
-
-@pytest.fixture(scope="session")
-def phantom() -> Phantom:
-    return make_phantom(3, size=64)
-
-
-@pytest.fixture(scope="session")
-def series(phantom: Phantom, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of single-frame CT files; read it, do not change it."""
-    folder = tmp_path_factory.mktemp("study") / "series"
-    write_series(phantom, folder)
-    return folder
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from all_precisions import add_all_precisions
 from mmcaf_engine import load_bundle
 from mmcaf_engine.backends.tensorrt.builder import BuiltEngine, build_engine
 from mmcaf_engine.backends.tensorrt.conv_precision import products
@@ -23,7 +22,7 @@ from mmcaf_engine.machine.compute_capability import TURING
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_engine.session.build_ahead import build_ahead
 from refusals import refused
-from small_networks import Shape, answer, convolve, make_convolution_bundle, save_network
+from small_networks import Shape, answer, convolve, save_network
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -37,11 +36,9 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two convolutions and two matrix products, in every precision, the first convolution in INT8."""
-    folder = tmp_path_factory.mktemp("small")
-    return add_all_precisions(make_convolution_bundle(folder / "plain.mmcaf"), folder / "small.mmcaf", int8_share=0.5)
+@pytest.fixture
+def small(small_source: Path) -> Path:
+    return small_source
 
 
 # What a definition computes
