@@ -175,3 +175,5 @@ def picture() -> Picture:
 
 
 PICTURE: Picture = np.arange(6 * 8 * 3, dtype=np.uint8).reshape(6, 8, 3)
+REPORT, CAPTURE = "structured-report.dcm", "secondary-capture.dcm"
+"""Files of DICOM objects."""

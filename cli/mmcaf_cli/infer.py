@@ -111,13 +111,19 @@ def infer(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Also write the answer as DICOM objects, into this folder: a structured report and a picture.",
+            help="Also write the answer as DICOM objects, into this folder: a structured report and a picture, and a "
+            "heat map that is asked for.",
         ),
     ] = None,
     dicom_objects: Annotated[
-        str | None,
-        typer.Option(metavar="KIND,...", help="Which DICOM objects: sr, sc, with commas between them. Default: sr,sc."),
-    ] = None,
+        str,
+        typer.Option(
+            metavar="KIND,...",
+            help="Which ones: sr, sc, pm (Parametric Map of a heat map), seg (the same as Segmentation), gsps (key "
+            "slices with text), ko (key slices), with commas between them. Default: sr,sc, and pm with a heat map.",
+            show_default=False,
+        ),
+    ] = "default",
     fhir_out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Also write the answer as a FHIR R4 Bundle, to this file."),
@@ -149,7 +155,7 @@ def infer(
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.outputs import Output, scratch_beside, within
     from mmcaf_engine.pipeline import answer_study
-    from mmcaf_engine.result.writers.kinds import chosen_kinds, room_for
+    from mmcaf_engine.result.writers.kinds import DEFAULT, chosen_kinds, room_for
     from mmcaf_engine.result.writers.objects import highdicom
 
     from .console import detail, note, to_json, warn
@@ -168,10 +174,10 @@ def infer(
         )
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
-    if dicom_out is None and dicom_objects is not None:
+    if dicom_out is None and dicom_objects != DEFAULT:
         raise UsageError("--dicom-objects belongs to --dicom-out.", Remedy("Say where to", option="dicom_out"))
-    kinds = chosen_kinds(dicom_objects)
-    objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder", room=room_for(kinds))]
+    room = room_for(chosen_kinds(dicom_objects, maps=heatmap is not None or bool(explain), volume=True))
+    objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder", room=room)]
     if objects and without_patient:
         raise UsageError(
             "--dicom-out names the patient as the study does, and --deidentify does not.",
@@ -208,7 +214,7 @@ def infer(
             heatmap=drawn[0] if drawn else None,
             heatmap_over=heatmap_over,
             created=created,
-            dicom_objects=kinds if objects else None,
+            dicom_objects=dicom_objects if objects else None,
             announce=progress.between(note),
             progress=progress,
         )
@@ -225,7 +231,7 @@ def infer(
         result = deidentify(result, *(path for path in read if path is not None))
         fhir = partial(to_fhir, result)
     for folder in objects:
-        others += within(folder, answer.to_dicom(kinds))
+        others += within(folder, answer.to_dicom(dicom_objects))
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
     others += [(page, replace(answer, result=result).to_html()) for page in pages]
     if wanted.json_on_stdout:

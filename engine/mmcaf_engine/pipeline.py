@@ -27,12 +27,12 @@ from .result.answer import Answer
 from .result.assemble import assemble
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
-from .result.explanations import Announce, Explainer, asked_for
+from .result.explanations import MAPS, Announce, Explainer, asked_for
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.parts import EngineSummary, Explanation, Options
 from .result.result import Result
 from .result.sources import sources_of
-from .result.writers.kinds import Kinds, check_sources, chosen_kinds
+from .result.writers.kinds import Kind, Kinds, check_sources, chosen_kinds
 from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
@@ -82,8 +82,8 @@ class AnswerOptions(TypedDict, total=False):
     heatmap_over: the input whose slices are drawn; without it, that which a map is about.
     announce: told in words how long what is explained will take, before it begins.
     created: when the result says that it was made, with its time zone; without it, now.
-    dicom_objects: objects that the answer will be written as, such as "sr,sc"; a study that lacks what they need is
-        refused before the network runs. `Answer.write_dicom` writes them.
+    dicom_objects: objects that the answer will be written as, such as "sr,sc" or "default"; a study that lacks what
+        they need is refused before the network runs. `Answer.write_dicom` writes them.
     progress: told of each stage, on the caller's thread, but for an engine that is built, see `BackgroundSession`.
     cancel: ends the work from another thread. deadline: ends it after so many seconds.
     watch: a new stopwatch, for a caller who wants to know every span.
@@ -104,7 +104,7 @@ class AnswerOptions(TypedDict, total=False):
     heatmap: str | Path | None
     heatmap_over: str | None
     created: Moment | None
-    dicom_objects: Kinds
+    dicom_objects: Kinds | None
     announce: Announce | None
     progress: Progress | None
     cancel: CancelToken | None
@@ -268,8 +268,10 @@ class Answerer:
     ) -> Answer:
         manifest, heatmap, over = self.bundle.manifest, options.get("heatmap"), options.get("heatmap_over")
         created = creation_time(options.get("created"))
-        kinds = None if options.get("dicom_objects") is None else chosen_kinds(options["dicom_objects"])
         asked = asked_for(manifest, options.get("explain"), drawn=heatmap is not None)
+        kinds: tuple[Kind, ...] = ()
+        if (objects := options.get("dicom_objects")) is not None:
+            kinds = chosen_kinds(objects, maps=bool(set(asked) & set(MAPS)), volume=bool(manifest.volumes))
         if heatmap is not None:
             check_heatmap(manifest, over)
             given = (study, record, options.get("report"), *_named_files(options.get("series")))
@@ -279,7 +281,7 @@ class Answerer:
         if record is None and not manifest.modalities and isinstance(study, str | Path | Mapping):
             study, record = None, study
         prepared = self._prepare(study, record, options)
-        if kinds is not None:
+        if objects is not None:
             check_sources(kinds, sources_of(prepared))
         session = self._opened()
         began = perf_counter()

@@ -13,12 +13,14 @@ from .aggregate import StudyScore
 from .card import draw_card
 from .drawing import Picture
 from .explain import ExplanationMap
+from .key_slices import key_slices
 from .page.answer_page import answer_page
+from .placed_map import placed_maps
 from .result import Result
 from .sources import SourceImages, sources_of
 from .writers.dicom import dicom_files
 from .writers.fhir import to_fhir
-from .writers.kinds import Kinds
+from .writers.kinds import DEFAULT, Kinds
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -62,24 +64,35 @@ class Answer:
         """
         return answer_page(self.result, self.prepared, self.score.deciding, maps=self.maps, self_test=self.self_test)
 
-    def to_dicom(self, objects: Kinds = None) -> dict[str, bytes]:
+    def to_dicom(self, objects: Kinds = DEFAULT) -> dict[str, bytes]:
         """As DICOM objects: name of a file -> what it holds.
 
         Args:
-            objects: which ones: "sr,sc" or ["sr", "sc"]; by default a structured report and a Secondary Capture.
+            objects: which ones: "sr,sc" or ["sr", "sc"]; by default a structured report and a Secondary Capture, and a
+                Parametric Map of each heat map over a volume.
 
         Raises:
-            UsageError: an object of another name.
+            UsageError: an object of another name, or of a heat map that there is not.
             BackendError: highdicom is not installed.
             StudyError: the study is not of DICOM images, or its header lacks what an object needs.
         """
 
+        keys = key_slices(self.prepared, self.score.deciding, self.maps)
+
         def picture() -> Picture:
-            return draw_card(self.result, self.prepared, self.score.deciding)
+            return draw_card(self.result, keys)
 
-        return dicom_files(self.result, self.source_images, picture, objects)
+        return dicom_files(
+            self.result,
+            self.source_images,
+            picture,
+            objects,
+            keys=keys,
+            maps=placed_maps(self.prepared, self.bundle.manifest, self.maps),
+            drawn=bool(self.maps),
+        )
 
-    def write_dicom(self, folder: str | Path, *, objects: Kinds = None, force: bool = False) -> tuple[Path, ...]:
+    def write_dicom(self, folder: str | Path, *, objects: Kinds = DEFAULT, force: bool = False) -> tuple[Path, ...]:
         """Write `to_dicom` into a folder, which is made if it is missing; the files, all of them or none.
 
         Args:

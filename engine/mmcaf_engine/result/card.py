@@ -4,13 +4,11 @@ On the left the answer in words, on the right slices that the network saw. It ho
 the study's UID, which ties it to its study.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..inputs.prepare import Prepared
 from .decisions.statements import scored_in_words
 from .drawing import (
     BODY,
@@ -19,6 +17,7 @@ from .drawing import (
     SMALL,
     Picture,
     blank,
+    coloured,
     draw_on,
     grey_of,
     lines_of,
@@ -27,7 +26,9 @@ from .drawing import (
     scaled,
     write,
 )
-from .heatmap import PADDING, slice_names
+from .explain import ExplanationMap
+from .heatmap import NO_PLACE
+from .key_slices import KeySlice
 from .result import Result, in_utc
 
 WIDTH, HEIGHT = 1024, 640
@@ -40,25 +41,18 @@ RESEARCH = "RESEARCH, unverified: not for diagnosis or treatment"
 MORE = "There is more to say than fits here: see the report or the JSON."
 
 
-@dataclass(frozen=True)
-class Slice:
-    """One plane with its name, [H, W] as the network saw it. sides: whether the patient's right is on the left."""
-
-    name: str
-    values: NDArray[np.float32]
-    sides: bool
-
-
-def draw_card(result: Result, prepared: Prepared, deciding: int) -> Picture:
+def draw_card(result: Result, keys: Sequence[KeySlice]) -> Picture:
     """The picture, uint8 [640, 1024, 3].
 
+    Of slices with a heat map it shows the two where that is highest, each without and with it.
+
     Args:
-        deciding: the window whose slices are drawn.
+        keys: the slices to draw.
     """
     picture = blank(WIDTH, HEIGHT)
     draw = draw_on(picture)
     y = MARGIN
-    for text, size, ink in _said(result):
+    for text, size, ink in _said(result, keys):
         lines = lines_of(text, size, WORDS)
         if y + len(lines) * int(size * 1.35) > HEIGHT - MARGIN - SMALL:  # Room for this is always left.
             write(draw, (MARGIN, HEIGHT - MARGIN - SMALL), MORE, SMALL, within=WORDS, ink=BANNER)
@@ -68,26 +62,45 @@ def draw_card(result: Result, prepared: Prepared, deciding: int) -> Picture:
             y += int(size * 1.35)
         y += size // 2
     left, room = 2 * MARGIN + WORDS, WIDTH - 3 * MARGIN - WORDS
-    shown = list(_shown(prepared, deciding))
+    shown = _shown(keys)
     across = 1 if len(shown) == 1 else 2
     side, caption = (room - (across - 1) * MARGIN // 2) // across, SMALL + 8
-    for at, plane in enumerate(shown):
+    for at, (key, drawn) in enumerate(shown):
         x, top = left + at % across * (side + MARGIN // 2), MARGIN + at // across * (side + caption + MARGIN // 2)
-        paste(picture, (x, top), scaled(grey_of(plane.values), side))
-        if plane.sides:
+        grey = scaled(grey_of(key.values), side)
+        paste(picture, (x, top), _under_map(grey, key, side) if drawn else grey)
+        if key.name:
             write(draw, (x + 2, top + side + 2), "R", SMALL, within=side)
             write(draw, (x + side - 2, top + side + 2), "L", SMALL, within=side, anchor="ra")
-        write(draw, (x + side // 2, top + side + 2), plane.name, SMALL, within=side - 40, anchor="ma", ink=DIM)
+        name = ", ".join(part for part in (key.input, key.name, "heat map" if drawn else "") if part)
+        write(draw, (x + side // 2, top + side + 2), name, SMALL, within=side - 40, anchor="ma", ink=DIM)
     return pixels_of(picture)
 
 
-def _said(result: Result) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
+def _shown(keys: Sequence[KeySlice]) -> list[tuple[KeySlice, bool]]:
+    """What is drawn, in order, and whether with its map."""
+    drawn = sorted((key for key in keys if key.drawn is not None), key=lambda key: -key.highest)
+    chosen = drawn[: SHOWN // 2]
+    pairs = [(key, with_map) for key in keys if key in chosen for with_map in (False, True)]
+    inputs = {key.input for key in chosen}
+    others = [(key, False) for key in keys if key.input not in inputs]
+    return [*pairs, *others][:SHOWN]
+
+
+def _under_map(grey: NDArray[np.uint8], key: KeySlice, side: int) -> Picture:
+    strength = scaled(key.strength * 255.0, side) / 255.0
+    return coloured(grey.astype(np.float64), strength)
+
+
+def _said(result: Result, keys: Sequence[KeySlice]) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
     """Each paragraph with its size and colour; warnings last, since there may be no room for all of them."""
     yield RESEARCH, BODY, BANNER
     yield result.disclaimer, SMALL, INK
     yield result.wording.headline, HEADLINE, INK
     for name, text in result.wording.rows:
         yield f"{name}: {text}", BODY, INK
+    for drawn in dict.fromkeys(key.drawn for key in keys if key.drawn is not None):
+        yield _of_map(drawn), SMALL, INK
     study, model, engine = result.study, result.model, result.engine
     part = scored_in_words(result)
     yield f"{study.modality}, {study.slices} slice(s){part and ', '}{part}", BODY, DIM
@@ -102,17 +115,8 @@ def _said(result: Result) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
         yield f"Warning: {warning}", SMALL, BANNER
 
 
-def _shown(prepared: Prepared, deciding: int) -> Iterator[Slice]:
-    """The image; slices of the deciding window, evenly spread; or of several series the middle one of each."""
-    if prepared.image is not None:
-        yield Slice(prepared.image.input, prepared.image.values[0, 0], sides=False)
-        return
-    for entry in prepared.series[:SHOWN]:
-        windows = entry.windows
-        start = windows.starts[deciding]
-        names = slice_names(entry, deciding)
-        shown = sum(name != PADDING for name in names)  # what a short study was padded with comes last
-        parts = min(SHOWN, shown) if len(prepared.series) == 1 else 1
-        for part in range(parts):
-            at = start + int((part + 0.5) * shown / parts)
-            yield Slice(f"{entry.input}, {names[at - start]}", windows.slices[at], sides=True)
+def _of_map(drawn: ExplanationMap) -> str:
+    """What the colours mean, and what they do not."""
+    whose = "all labels" if drawn.label is None else drawn.label
+    ends = f"yellow {drawn.floor:.3g} to red {float(drawn.values.max()):.3g}"
+    return f"Heat map: {drawn.title}, for {whose}, {ends}. {'' if drawn.localises else NO_PLACE[drawn.method]}".strip()

@@ -179,14 +179,19 @@ def _names(prepared: Prepared, name: str, window: int) -> list[str]:
 
 
 def slice_names(entry: PreparedSeries, window: int) -> list[str]:
-    """Of each slice of one window, in the study's own numbers, counted from the feet."""
+    """Of each slice of one window, in the study's own numbers."""
+    count = entry.facts.slices
+    return [f"{number} of {count}" if number <= count else PADDING for number in slice_numbers(entry, window)]
+
+
+def slice_numbers(entry: PreparedSeries, window: int) -> list[int]:
+    """Of each slice of one window, in the study, from 1 at the feet; of what it was padded with, beyond the last."""
     windows, count = entry.windows, entry.facts.slices
     first = windows.starts[window]
     if len(windows.slices) == max(count, windows.depth):  # As they are, or padded at the head.
-        numbers = [first + at + 1 for at in range(windows.depth)]
-    else:  # Resized along the series: the slice in whose middle it lies.
-        numbers = [int((first + at + 0.5) * count / len(windows.slices)) + 1 for at in range(windows.depth)]
-    return [f"{number} of {count}" if number <= count else PADDING for number in numbers]
+        return [first + at + 1 for at in range(windows.depth)]
+    # Resized along the series: the slice in whose middle it lies.
+    return [int((first + at + 0.5) * count / len(windows.slices)) + 1 for at in range(windows.depth)]
 
 
 def excess(values: NDArray[np.float32], floor: float) -> NDArray[np.float64]:

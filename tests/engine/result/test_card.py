@@ -11,6 +11,8 @@ from mmcaf_engine.inputs.prepare import Prepared, PreparedImage, PreparedSeries
 from mmcaf_engine.inputs.windows import Windows
 from mmcaf_engine.result import card, drawing
 from mmcaf_engine.result.card import HEIGHT, MARGIN, WIDTH, WORDS, draw_card
+from mmcaf_engine.result.key_slices import key_slices
+from mmcaf_engine.result.result import Result
 from mmcaf_engine.volume import PatientHeader, StudyFacts
 from tiny_result import tiny_result
 
@@ -25,6 +27,10 @@ def volume(slices: int, starts: tuple[int, ...], depth: int, of: int | None = No
     for at in range(slices):
         values[at, at % 16 :] = 1
     return PreparedSeries("image", facts(of or slices), Windows(values, depth, starts))
+
+
+def drawn(result: Result, prepared: Prepared, deciding: int) -> NDArray[np.uint8]:
+    return draw_card(result, key_slices(prepared, deciding))
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def inked(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 def test_it_says_the_answer_and_what_it_is_not_for(said: list[str]) -> None:
     result = replace(tiny_result("a gap"), disclaimer="Not a medical device.")
-    picture = draw_card(result, Prepared((volume(8, (0, 4), 4),)), 1)
+    picture = drawn(result, Prepared((volume(8, (0, 4), 4),)), 1)
     assert picture.shape == (HEIGHT, WIDTH, 3) and picture.dtype == np.uint8
     words = " ".join(said)
     for text in (
@@ -64,30 +70,30 @@ def test_it_says_the_answer_and_what_it_is_not_for(said: list[str]) -> None:
 
 def test_the_slices_are_those_of_the_deciding_window_by_their_numbers_in_the_study(said: list[str]) -> None:
     prepared = Prepared((volume(12, (0, 8), 4),))
-    picture = draw_card(tiny_result(), prepared, 1)
+    picture = drawn(tiny_result(), prepared, 1)
     assert [text for text in said if " of " in text] == [f"image, {number} of 12" for number in (9, 10, 11, 12)]
     first = drawing.scaled(drawing.grey_of(prepared.series[0].windows.slices[8]), 255)
     np.testing.assert_array_equal(picture[MARGIN:, 2 * MARGIN + WORDS :][:255, :255, 0], first)
     said.clear()
-    draw_card(tiny_result(), Prepared((volume(8, (0,), 8, of=24),)), 0)  # resized from 24
+    drawn(tiny_result(), Prepared((volume(8, (0,), 8, of=24),)), 0)  # resized from 24
     assert [text for text in said if " of " in text] == [f"image, {number} of 24" for number in (5, 11, 17, 23)]
 
 
 def test_what_a_short_study_was_padded_with_is_not_drawn(said: list[str]) -> None:
-    draw_card(tiny_result(), Prepared((volume(12, (0,), 12, of=3),)), 0)
+    drawn(tiny_result(), Prepared((volume(12, (0,), 12, of=3),)), 0)
     assert [text for text in said if " of " in text] == [f"image, {number} of 3" for number in (1, 2, 3)]
 
 
 def test_of_several_series_the_middle_of_each(said: list[str]) -> None:
     series = tuple(replace(volume(8, (0,), 8), input=name) for name in ("a", "b", "c", "d", "e"))
-    draw_card(tiny_result(), Prepared(series), 0)
+    drawn(tiny_result(), Prepared(series), 0)
     assert [text for text in said if " of " in text] == [f"{name}, 5 of 8" for name in "abcd"]
 
 
 def test_an_image_is_drawn_alone_and_without_sides(said: list[str]) -> None:
     values = np.zeros((1, 1, 20, 10), np.float32)
     values[..., 10:, :] = 1
-    picture = draw_card(tiny_result(), Prepared((), image=PreparedImage("image", facts(1), values)), 0)
+    picture = drawn(tiny_result(), Prepared((), image=PreparedImage("image", facts(1), values)), 0)
     assert "R" not in said and "L" not in said
     bright = (picture[:, 2 * MARGIN + WORDS :] > 200).all(axis=2)[: HEIGHT - 40]
     rows, columns = np.nonzero(bright)
@@ -97,7 +103,7 @@ def test_an_image_is_drawn_alone_and_without_sides(said: list[str]) -> None:
 def test_nothing_leaves_its_place_however_much_there_is_to_say(said: list[str]) -> None:
     result = tiny_result(*(f"a warning of many words, number {at}, " * 4 for at in range(40)), "w" * 500)
     result = replace(result, wording=replace(result.wording, headline="H" * 200), disclaimer="Not a medical device.")
-    picture = draw_card(result, Prepared((volume(8, (0, 4), 4),)), 0)
+    picture = drawn(result, Prepared((volume(8, (0, 4), 4),)), 0)
     assert {"Not a medical device.", "Study 1.2.840.1", card.MORE} <= set(said)
     ink = inked(picture)
     assert not ink[:MARGIN].any() and not ink[HEIGHT - MARGIN + 8 :].any()
@@ -118,5 +124,5 @@ def test_a_plane_keeps_its_shape() -> None:
 
 def test_the_same_answer_gives_the_same_picture() -> None:
     prepared = Prepared((volume(8, (0, 4), 4),))
-    assert (draw_card(tiny_result(), prepared, 0) == draw_card(tiny_result(), prepared, 0)).all()
-    assert (draw_card(tiny_result(), prepared, 0) != draw_card(tiny_result(), prepared, 1)).any()
+    assert (drawn(tiny_result(), prepared, 0) == drawn(tiny_result(), prepared, 0)).all()
+    assert (drawn(tiny_result(), prepared, 0) != drawn(tiny_result(), prepared, 1)).any()

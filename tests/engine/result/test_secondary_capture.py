@@ -11,8 +11,8 @@ from pydicom import Dataset, dcmread
 
 from counterparts import need
 from mmcaf_engine.result.result import Result
-from mmcaf_engine.result.writers.dicom import CAPTURE, REPORT, dicom_files
-from tiny_result import PICTURE, UID, picture, source, sources, tiny_result
+from mmcaf_engine.result.writers.dicom import dicom_files
+from tiny_result import CAPTURE, PICTURE, UID, picture, source, sources, tiny_result
 
 SECONDS = 60
 
@@ -53,8 +53,8 @@ def test_dciodvfy_finds_no_error(lacking: str, tmp_path: Path) -> None:
     dciodvfy, header = need("dciodvfy"), source()
     if lacking:
         delattr(header, lacking)
-    (tmp_path / REPORT).write_bytes(dicom_files(tiny_result(), sources(tiny_result(), header), picture)[CAPTURE])
+    (tmp_path / CAPTURE).write_bytes(dicom_files(tiny_result(), sources(tiny_result(), header), picture)[CAPTURE])
     ran = subprocess.run(
-        [dciodvfy, "-new", str(tmp_path / REPORT)], capture_output=True, text=True, timeout=SECONDS, check=False
+        [dciodvfy, "-new", str(tmp_path / CAPTURE)], capture_output=True, text=True, timeout=SECONDS, check=False
     )
     assert "SCImage" in ran.stderr + ran.stdout and "Error" not in ran.stderr + ran.stdout

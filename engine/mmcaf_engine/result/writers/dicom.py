@@ -1,38 +1,80 @@
 """A result as DICOM objects, each a file of its own."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ..drawing import Picture
+from ..key_slices import KeySlice
+from ..placed_map import PlacedMap
 from ..result import Result
 from ..sources import SourceImages
-from .kinds import Kinds, chosen_kinds
+from .heat_map import parametric_map, segmentation
+from .key_objects import key_objects
+from .kinds import DEFAULT, Kind, Kinds, chosen_kinds
 from .objects import Objects, encoded
+from .presentation_state import presentation_states
 from .secondary_capture import secondary_capture
 from .structured_report import structured_report
 
-REPORT, CAPTURE = "structured-report.dcm", "secondary-capture.dcm"
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+NAMES: Mapping[Kind, str] = {
+    "sr": "structured-report",
+    "sc": "secondary-capture",
+    "pm": "parametric-map",
+    "seg": "segmentation",
+    "gsps": "presentation-state",
+    "ko": "key-objects",
+}
+"""Of the files; of several objects of a kind numbered."""
 
 
 def dicom_files(
-    result: Result, sources: Mapping[str, SourceImages], picture: Callable[[], Picture], kinds: Kinds = None
+    result: Result,
+    sources: Mapping[str, SourceImages],
+    picture: Callable[[], Picture],
+    kinds: Kinds = DEFAULT,
+    *,
+    keys: Sequence[KeySlice] = (),
+    maps: Sequence[PlacedMap] = (),
+    drawn: bool | None = None,
 ) -> dict[str, bytes]:
     """Name of a file -> what it holds, the same for the same result.
 
     Args:
         sources: what each input was read from.
         picture: draws the answer, as `draw_card` does.
-        kinds: which objects; by default the structured report and the Secondary Capture.
+        kinds: which objects.
+        keys: the slices that the answer is shown by. maps: heat maps over volumes.
+        drawn: whether there are heat maps at all, as over an image.
 
     Raises:
-        UsageError: an object of another name.
+        UsageError: an object of another name, or of a heat map that there is not.
         BackendError: highdicom is not installed.
         StudyError: as `Objects.of`.
     """
-    wanted = chosen_kinds(kinds)
+    wanted = chosen_kinds(kinds, maps=bool(maps) if drawn is None else drawn, volume=bool(maps))
     objects = Objects.of(result, sources, wanted)
-    files = {}
-    if "sr" in wanted:
-        files[REPORT] = structured_report(objects)
-    if "sc" in wanted:
-        files[CAPTURE] = secondary_capture(objects, picture())
-    return {name: encoded(made) for name, made in files.items()}
+
+    def made(kind: Kind) -> "Iterator[Dataset]":
+        match kind:
+            case "sr":
+                yield structured_report(objects)
+            case "sc":
+                yield secondary_capture(objects, picture())
+            case "pm":
+                yield from (parametric_map(objects, one, at) for at, one in enumerate(maps, 1))
+            case "seg":
+                yield from (segmentation(objects, one, at) for at, one in enumerate(maps, 1))
+            case "gsps":
+                yield from presentation_states(objects, keys, maps)
+            case "ko":
+                yield key_objects(objects, keys)
+
+    return dict(file for kind in wanted for file in _named(NAMES[kind], list(made(kind))))
+
+
+def _named(name: str, made: "Sequence[Dataset]") -> Iterator[tuple[str, bytes]]:
+    for at, one in enumerate(made, 1):
+        yield f"{name}.dcm" if len(made) == 1 else f"{name}-{at}.dcm", encoded(one)

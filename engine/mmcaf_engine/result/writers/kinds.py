@@ -10,11 +10,16 @@ from ..sources import SourceImages
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-Kind = Literal["sr", "sc"]
+Kind = Literal["sr", "sc", "pm", "seg", "gsps", "ko"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Kinds = str | Sequence[str] | None
-"""Which of them: names with commas between them, a list of names, or None for those that are usual."""
+Kinds = str | Sequence[str]
+"""Which of them: names with commas between them, or a list of names."""
 USUAL: tuple[Kind, ...] = ("sr", "sc")
+DEFAULT = "default"
+"""The usual ones, and of a heat map over a volume the Parametric Map."""
+OF_MAPS: tuple[Kind, ...] = ("pm", "seg")
+MOST_MAPS = 2
+"""Heat maps of one answer that room is asked for."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +36,28 @@ class Needs:
 NEEDS: Mapping[Kind, Needs] = {
     "sr": Needs("a structured report", 8 << 20),
     "sc": Needs("a Secondary Capture", 3 << 20),
+    "pm": Needs("a Parametric Map", MOST_MAPS * (5 << 20), ("FrameOfReferenceUID",)),
+    "seg": Needs("a Segmentation", MOST_MAPS * (2 << 20), ("FrameOfReferenceUID",)),
+    "gsps": Needs("a Presentation State", 1 << 20, ("Rows", "Columns")),
+    "ko": Needs("a Key Object Selection", 1 << 20, ("Rows", "Columns")),
 }
+RESCALE = ("RescaleIntercept", "RescaleSlope")
+"""What grey values of CT are shown by; a Presentation State replaces the image's own."""
 _OF_ALL = ("StudyInstanceUID", "SeriesInstanceUID")
 
 
-def chosen_kinds(wanted: Kinds) -> tuple[Kind, ...]:
+def chosen_kinds(wanted: Kinds, *, maps: bool, volume: bool) -> tuple[Kind, ...]:
     """Those that were asked for, each once and in the order of `KINDS`.
 
+    Args:
+        maps: whether there are heat maps. volume: whether they lie over a volume.
+
     Raises:
-        UsageError: one of another name, or none.
+        UsageError: one of another name, none, or one of a heat map that there is not.
     """
-    if wanted is None:
-        return USUAL
     names = [name.strip() for name in (wanted.split(",") if isinstance(wanted, str) else wanted)]
+    if names == [DEFAULT]:
+        return (*USUAL, "pm") if maps and volume else USUAL
     unknown = [name for name in names if name not in KINDS]
     if unknown or not names:
         what = f"unknown object {unknown[0]!r:.40}" if unknown else "no object was named"
@@ -51,7 +65,16 @@ def chosen_kinds(wanted: Kinds) -> tuple[Kind, ...]:
             f"dicom_objects: {what}; there are {', '.join(KINDS)}.",
             Remedy("For example", option="dicom_objects", value=",".join(USUAL)),
         )
-    return tuple(kind for kind in KINDS if kind in names)
+    found = tuple(kind for kind in KINDS if kind in names)
+    if (drawing := [kind for kind in found if kind in OF_MAPS]) and not (maps and volume):
+        what = "a heat map that lies over a volume" if maps else "a heat map, and none is asked for"
+        rest = ",".join(kind for kind in found if kind not in OF_MAPS) or DEFAULT
+        raise UsageError(
+            f"dicom_objects: {', '.join(drawing)} would hold {what}.",
+            *(() if maps else (Remedy("Ask for one", option="explain", value="occlusion"),)),
+            Remedy("Leave it out", option="dicom_objects", value=rest),
+        )
+    return found
 
 
 def room_for(kinds: Sequence[Kind]) -> int:
@@ -87,12 +110,15 @@ def _check_source(name: str, source: SourceImages, kinds: Sequence[Kind]) -> Non
         )
     if nameless:
         raise _lacking(name, f"{nameless} of {len(images)} images have no SOPInstanceUID or SOPClassUID", kinds, kinds)
+    if "gsps" in kinds and any(image.frame is not None for image in images):
+        raise _lacking(name, "its images have several frames, each with grey values of its own", ("gsps",), kinds)
     header = source.header.dataset()
     for keyword in _OF_ALL:
         if not header.get(keyword):
             raise _lacking(name, f"the header has no {_named(keyword)}", kinds, kinds)
     for kind in kinds:
-        for keyword in NEEDS[kind].elements:
+        rescaled = RESCALE if kind == "gsps" and header.get("Modality") == "CT" else ()
+        for keyword in (*NEEDS[kind].elements, *rescaled):
             if _absent(header, keyword):
                 raise _lacking(name, f"the header has no {_named(keyword)}", (kind,), kinds)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ...errors import BackendError, Remedy, StudyError
 from ...machine.installation import install_command
+from ...volume import SourceImage
 from ..result import Result
 from ..sources import SourceImages
 from .identity import object_uuid
@@ -36,7 +37,11 @@ def highdicom() -> Any:
     """
     try:
         import highdicom as found
+        import highdicom.ko
+        import highdicom.pm
+        import highdicom.pr
         import highdicom.sc
+        import highdicom.seg
         import highdicom.sr
     except ImportError:
         raise BackendError(
@@ -50,12 +55,14 @@ def highdicom() -> Any:
 class Objects:
     """The objects of one result.
 
+    sources: what each input was read from.
     images: by input, a data set for each image that the answer rests on, with the patient, study and series of its
         header, by its SOPInstanceUID.
     made: when the result was made, at the offset from UTC that all times of the header are at, else in UTC.
     """
 
     result: Result
+    sources: Mapping[str, SourceImages]
     images: "Mapping[str, Mapping[str, Dataset]]"
     made: datetime
 
@@ -77,12 +84,53 @@ class Objects:
         check_sources(kinds, sources)
         images = {name: _images_of(source) for name, source in sources.items()}
         first = next(iter(next(iter(images.values())).values()))
-        return cls(result, images, _in_zone_of(first, result.created))
+        return cls(result, sources, images, _in_zone_of(first, result.created))
 
     @property
     def evidence(self) -> "tuple[Dataset, ...]":
         """All images, input by input, each once."""
         return tuple(image for of_input in self.images.values() for image in of_input.values())
+
+    @property
+    def version(self) -> str:
+        """Of the model, or what tells its bundle."""
+        model = self.result.model
+        return model.version or f"bundle {model.bundle_sha256[:12]}"
+
+    @property
+    def serial(self) -> str:
+        """What stands for the serial number of what made it: the bundle's."""
+        return self.result.model.bundle_sha256[:12]
+
+    @property
+    def date(self) -> str:
+        """Of the result, as DICOM writes it."""
+        return self.made.strftime("%Y%m%d")
+
+    @property
+    def time(self) -> str:
+        """Of the result, as DICOM writes it."""
+        return self.made.strftime("%H%M%S")
+
+    def image(self, image: SourceImage) -> "Dataset":
+        """The data set of one image."""
+        found = {uid: one for of_input in self.images.values() for uid, one in of_input.items()}
+        return found[image.sop_instance_uid]
+
+    def observer(self) -> Any:
+        """The bundle as the device that says it (TID 1002, 1004)."""
+        from pydicom.sr.codedict import codes
+
+        sr, model = highdicom().sr, self.result.model
+        return sr.ObserverContext(
+            observer_type=codes.DCM.Device,
+            observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
+                uid=model.device_uid,
+                name=MANUFACTURER,
+                manufacturer_name=MANUFACTURER,
+                model_name=model.name[:LONGEST],
+            ),
+        )
 
     def uid(self, kind: str) -> str:
         """A UID that is derived from a UUID (PS3.5 B.2): another result or another kind, another UID."""
@@ -104,10 +152,9 @@ class Objects:
 
     def finished(self, made: "Dataset", kind: str) -> "Dataset":
         """The object, with the result's date in place of now, and a UID of all that is in it: other bytes, another."""
-        date, time = self.made.strftime("%Y%m%d"), self.made.strftime("%H%M%S")
         made.SeriesDescription = f"RESEARCH {self.result.model.name}"[:LONGEST]
-        made.ContentDate = made.InstanceCreationDate = date
-        made.ContentTime = made.InstanceCreationTime = time
+        made.ContentDate = made.InstanceCreationDate = self.date
+        made.ContentTime = made.InstanceCreationTime = self.time
         for item in made.ContributingEquipmentSequence:
             if item.ManufacturerModelName == "highdicom":
                 item.ContributionDateTime = self.made.strftime("%Y%m%d%H%M%S%z")

@@ -47,8 +47,8 @@ def secondary_capture(objects: Objects, picture: Picture) -> "Dataset":
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **objects.arguments(KIND, SERIES_NUMBER),
     )
-    made.DateOfSecondaryCapture = objects.made.strftime("%Y%m%d")
-    made.TimeOfSecondaryCapture = objects.made.strftime("%H%M%S")
+    made.DateOfSecondaryCapture = objects.date
+    made.TimeOfSecondaryCapture = objects.time
     made.SpecificCharacterSet = "ISO_IR 192"
     made.Laterality = None  # of type 2C, whose condition nobody can tell
     made.PatientOrientation = None

@@ -13,7 +13,7 @@ from ..codes import private_code
 from ..decisions.statements import Statement, answered, in_words, statements
 from ..parts import LabelCode
 from ..result import Result
-from .objects import LONGEST, MANUFACTURER, Objects, highdicom
+from .objects import LONGEST, Objects, highdicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -24,9 +24,10 @@ SERIES_NUMBER = 9001
 _PROCEDURES = {
     "CT": LabelCode("LN", "25045-6", "CT unspecified body region"),
     "MR": LabelCode("LN", "25056-3", "MRI unspecified body region"),
-    **dict.fromkeys(("CR", "DX", "RG"), LabelCode("LN", "43468-8", "XR unspecified body region")),
 }
 """Modality -> what was done, where the header does not say (PS3.16 CID 100)."""
+_ANY_PROCEDURE = LabelCode("SCT", "363679005", "Imaging procedure")
+"""Of the others: radiographs have a code in CID 100 that validators of 2022 do not know."""
 
 
 def structured_report(objects: Objects) -> "Dataset":
@@ -54,7 +55,7 @@ def _content(objects: Objects) -> Any:
     model = result.model
     algorithm = {
         "name": model.name[:LONGEST],
-        "version": model.version or f"bundle {model.bundle_sha256[:12]}",
+        "version": objects.version,
         "parameters": [
             f"bundle={model.bundle_sha256}",
             f"precision={result.engine.precision}",
@@ -64,17 +65,7 @@ def _content(objects: Objects) -> Any:
         "family": codes.DCM.ArtificialIntelligence,
     }
     images = [hd.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID) for image in evidence]
-    observer = hd.sr.ObservationContext(
-        observer_device_context=hd.sr.ObserverContext(
-            observer_type=codes.DCM.Device,
-            observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-                uid=model.device_uid,
-                name=MANUFACTURER,
-                manufacturer_name=MANUFACTURER,
-                model_name=model.name[:LONGEST],
-            ),
-        )
-    )
+    observer = hd.sr.ObservationContext(observer_device_context=objects.observer())
     findings = answered(result)
     groups = [
         _group(objects, at, stated, images, hd.sr.AlgorithmIdentification(**algorithm), findings)
@@ -126,8 +117,7 @@ def _procedure(result: Result, header: "Dataset") -> "Code":
     for item in header.get("ProcedureCodeSequence") or ():
         if found := known.get((item.get("CodingSchemeDesignator"), item.get("CodeValue"))):
             return found
-    modality = result.study.modality
-    return _code(_PROCEDURES.get(modality) or private_code(f"{modality} study"))
+    return _code(_PROCEDURES.get(result.study.modality, _ANY_PROCEDURE))
 
 
 def _code(code: LabelCode) -> "Code":

@@ -21,6 +21,8 @@ KEYWORDS = (
     *("ImageLaterality", "ViewPosition", "AnatomicRegionSequence", "BurnedInAnnotation", "LossyImageCompression"),
     *("Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient"),
     *("ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices"),
+    # How grey values are shown: Image Pixel, Modality LUT, VOI LUT (C.7.6.3, C.11.1, C.11.2)
+    *("PhotometricInterpretation", "RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth"),
     # Patient (C.7.1.1)
     *("PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "PatientBirthDate", "PatientSex"),
     *("PatientIdentityRemoved", "DeidentificationMethod", "PatientSpeciesDescription"),
