@@ -124,6 +124,12 @@ def infer(
             show_default=False,
         ),
     ] = "default",
+    replaces: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.dcm", help="A structured report of this study that the new one names as its predecessor."
+        ),
+    ] = None,
     fhir_out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.json", help="Also write the answer as a FHIR R4 Bundle, to this file."),
@@ -176,6 +182,8 @@ def infer(
     named = [value.partition("=")[2] or value for value in series or []]
     if dicom_out is None and dicom_objects != DEFAULT:
         raise UsageError("--dicom-objects belongs to --dicom-out.", Remedy("Say where to", option="dicom_out"))
+    if dicom_out is None and replaces is not None:
+        raise UsageError("--replaces belongs to --dicom-out.", Remedy("Say where to", option="dicom_out"))
     room = room_for(chosen_kinds(dicom_objects, maps=heatmap is not None or bool(explain), volume=True))
     objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder", room=room)]
     if objects and without_patient:
@@ -187,7 +195,7 @@ def infer(
         highdicom()
     documents = [] if fhir_out is None else [Output("fhir_out", fhir_out)]
     pages = [] if html is None else [Output("html", html)]
-    wanted.check(*drawings, *objects, *documents, *pages, inputs=[study, record, report, bundle, *named])
+    wanted.check(*drawings, *objects, *documents, *pages, inputs=[study, record, report, bundle, replaces, *named])
     beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
@@ -215,6 +223,7 @@ def infer(
             heatmap_over=heatmap_over,
             created=created,
             dicom_objects=dicom_objects if objects else None,
+            replaces=replaces,
             announce=progress.between(note),
             progress=progress,
         )
@@ -231,7 +240,7 @@ def infer(
         result = deidentify(result, *(path for path in read if path is not None))
         fhir = partial(to_fhir, result)
     for folder in objects:
-        others += within(folder, answer.to_dicom(dicom_objects))
+        others += within(folder, answer.to_dicom(dicom_objects, replaces=replaces))
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
     others += [(page, replace(answer, result=result).to_html()) for page in pages]
     if wanted.json_on_stdout:

@@ -33,6 +33,7 @@ from .result.parts import EngineSummary, Explanation, Options
 from .result.result import Result
 from .result.sources import sources_of
 from .result.writers.kinds import Kind, Kinds, check_sources, chosen_kinds
+from .result.writers.predecessor import predecessor
 from .session.background import BackgroundSession
 from .session.run import run_windows
 from .session.session import Session, open_session
@@ -84,6 +85,7 @@ class AnswerOptions(TypedDict, total=False):
     created: when the result says that it was made, with its time zone; without it, now.
     dicom_objects: objects that the answer will be written as, such as "sr,sc" or "default"; a study that lacks what
         they need is refused before the network runs. `Answer.write_dicom` writes them.
+    replaces: the file of a structured report that theirs will take the place of, refused at the same time.
     progress: told of each stage, on the caller's thread, but for an engine that is built, see `BackgroundSession`.
     cancel: ends the work from another thread. deadline: ends it after so many seconds.
     watch: a new stopwatch, for a caller who wants to know every span.
@@ -105,6 +107,7 @@ class AnswerOptions(TypedDict, total=False):
     heatmap_over: str | None
     created: Moment | None
     dicom_objects: Kinds | None
+    replaces: str | Path | None
     announce: Announce | None
     progress: Progress | None
     cancel: CancelToken | None
@@ -283,6 +286,8 @@ class Answerer:
         prepared = self._prepare(study, record, options)
         if objects is not None:
             check_sources(kinds, sources_of(prepared))
+        if (replaced := options.get("replaces")) is not None:
+            predecessor(replaced, sources_of(prepared))
         session = self._opened()
         began = perf_counter()
         with span("infer"):

@@ -64,15 +64,16 @@ class Answer:
         """
         return answer_page(self.result, self.prepared, self.score.deciding, maps=self.maps, self_test=self.self_test)
 
-    def to_dicom(self, objects: Kinds = DEFAULT) -> dict[str, bytes]:
+    def to_dicom(self, objects: Kinds = DEFAULT, *, replaces: str | Path | None = None) -> dict[str, bytes]:
         """As DICOM objects: name of a file -> what it holds.
 
         Args:
             objects: which ones: "sr,sc" or ["sr", "sc"]; by default a structured report and a Secondary Capture, and a
                 Parametric Map of each heat map over a volume.
+            replaces: the file of an earlier structured report of the study, which the new one names as predecessor.
 
         Raises:
-            UsageError: an object of another name, or of a heat map that there is not.
+            UsageError: an object of another name, or of a heat map that there is not; or `replaces` is no such report.
             BackendError: highdicom is not installed.
             StudyError: the study is not of DICOM images, or its header lacks what an object needs.
         """
@@ -90,13 +91,21 @@ class Answer:
             keys=keys,
             maps=placed_maps(self.prepared, self.bundle.manifest, self.maps),
             drawn=bool(self.maps),
+            replaces=replaces,
         )
 
-    def write_dicom(self, folder: str | Path, *, objects: Kinds = DEFAULT, force: bool = False) -> tuple[Path, ...]:
+    def write_dicom(
+        self,
+        folder: str | Path,
+        *,
+        objects: Kinds = DEFAULT,
+        replaces: str | Path | None = None,
+        force: bool = False,
+    ) -> tuple[Path, ...]:
         """Write `to_dicom` into a folder, which is made if it is missing; the files, all of them or none.
 
         Args:
-            objects: as for `to_dicom`.
+            objects, replaces: as for `to_dicom`.
             force: write into a folder that is not empty, and replace files of these names.
 
         Raises:
@@ -105,7 +114,7 @@ class Answer:
         """
         place = Output("dicom_out", Path(folder), kind="folder")
         check_writable([place], force=force)
-        contents = within(place, self.to_dicom(objects))
+        contents = within(place, self.to_dicom(objects, replaces=replaces))
         write_all(contents, force=force)
         return tuple(output.path for output, _ in contents)
 

@@ -12,10 +12,12 @@ from mmcaf_engine import pipeline
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.outputs import Output, check_writable
 from mmcaf_engine.pipeline import answer_study
+from mmcaf_engine.result.writers.dicom import dicom_files
 from mmcaf_engine.result.writers.kinds import room_for
 from mmcaf_engine.volume import Volume
 from refusals import refused
 from tiny_bundle import SIZE
+from tiny_result import REPORT, picture, sources, tiny_result
 
 RECORD = {"sex": "F", "age": 63}
 
@@ -51,6 +53,15 @@ def test_an_object_of_another_name(tiny_bundle: Path, tmp_path: Path) -> None:
     """Before the study is looked at, which is none."""
     with refused(UsageError, "dicom_objects", "pdf", option="dicom_objects"):
         answer_study(tmp_path / "none", RECORD, bundle=tiny_bundle, dicom_objects="sr,pdf")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_report_of_another_study_to_be_replaced(tiny_bundle: Path, tmp_path: Path) -> None:
+    result = tiny_result()
+    (tmp_path / REPORT).write_bytes(dicom_files(result, sources(result), picture, "sr")[REPORT])
+    study = save(ct_series(hounsfield(8, SIZE, SIZE)), tmp_path / "study")
+    with refused(UsageError, REPORT, "another", option="replaces"):
+        answer_study(study, RECORD, bundle=tiny_bundle, dicom_objects="sr", replaces=tmp_path / REPORT)
 
 
 def test_a_disk_that_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

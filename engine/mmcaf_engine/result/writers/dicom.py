@@ -1,6 +1,7 @@
 """A result as DICOM objects, each a file of its own."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..drawing import Picture
@@ -12,6 +13,7 @@ from .heat_map import parametric_map, segmentation
 from .key_objects import key_objects
 from .kinds import DEFAULT, Kind, Kinds, chosen_kinds
 from .objects import Objects, encoded
+from .predecessor import predecessor
 from .presentation_state import presentation_states
 from .secondary_capture import secondary_capture
 from .structured_report import structured_report
@@ -39,6 +41,7 @@ def dicom_files(
     keys: Sequence[KeySlice] = (),
     maps: Sequence[PlacedMap] = (),
     drawn: bool | None = None,
+    replaces: str | Path | None = None,
 ) -> dict[str, bytes]:
     """Name of a file -> what it holds, the same for the same result.
 
@@ -48,19 +51,21 @@ def dicom_files(
         kinds: which objects.
         keys: the slices that the answer is shown by. maps: heat maps over volumes.
         drawn: whether there are heat maps at all, as over an image.
+        replaces: the file of a structured report that the new one takes the place of.
 
     Raises:
-        UsageError: an object of another name, or of a heat map that there is not.
+        UsageError: an object of another name, or of a heat map that there is not; or as `predecessor`.
         BackendError: highdicom is not installed.
         StudyError: as `Objects.of`.
     """
     wanted = chosen_kinds(kinds, maps=bool(maps) if drawn is None else drawn, volume=bool(maps))
     objects = Objects.of(result, sources, wanted)
+    previous = None if replaces is None else predecessor(replaces, sources)
 
     def made(kind: Kind) -> "Iterator[Dataset]":
         match kind:
             case "sr":
-                yield structured_report(objects)
+                yield structured_report(objects, previous)
             case "sc":
                 yield secondary_capture(objects, picture())
             case "pm":

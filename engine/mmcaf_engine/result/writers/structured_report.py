@@ -30,8 +30,11 @@ _ANY_PROCEDURE = LabelCode("SCT", "363679005", "Imaging procedure")
 """Of the others: radiographs have a code in CID 100 that validators of 2022 do not know."""
 
 
-def structured_report(objects: Objects) -> "Dataset":
+def structured_report(objects: Objects, previous: "Dataset | None" = None) -> "Dataset":
     """The report, ready to be saved.
+
+    Args:
+        previous: the report that it takes the place of, as `predecessor` reads it.
 
     Raises:
         BackendError: highdicom is not installed.
@@ -42,6 +45,7 @@ def structured_report(objects: Objects) -> "Dataset":
         is_complete=True,
         is_final=False,
         is_verified=False,
+        previous_versions=None if previous is None else [previous],
         **objects.arguments(KIND, SERIES_NUMBER),
     )
     return objects.finished(report, KIND)
