@@ -34,5 +34,11 @@ def need_package(name: str) -> Path:
     return folder if (folder / name).is_dir() else _skip(name)
 
 
+def need_folder(*path: str) -> Path:
+    """A folder of files that are no package; without it, a skip."""
+    folder = _FOLDER.joinpath(*path)
+    return folder if folder.is_dir() else _skip(path[0])
+
+
 def _skip(name: str) -> NoReturn:
     pytest.skip(f"{name} is not installed; tests/counterparts/install brings it")

@@ -232,6 +232,7 @@ NO_CHANGE = {
         "heatmap_over",
         "announce",
         "dicom_objects",
+        "replaces",
         "progress",
         "cancel",
         "deadline",

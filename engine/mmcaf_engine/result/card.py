@@ -92,7 +92,7 @@ def _under_map(grey: NDArray[np.uint8], key: KeySlice, side: int) -> Picture:
     return coloured(grey.astype(np.float64), strength)
 
 
-def _said(result: Result, keys: Sequence[KeySlice]) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
+def _said(result: Result, keys: Sequence[KeySlice] = ()) -> Iterator[tuple[str, int, tuple[int, int, int]]]:
     """Each paragraph with its size and colour; warnings last, since there may be no room for all of them."""
     yield RESEARCH, BODY, BANNER
     yield result.disclaimer, SMALL, INK

@@ -105,7 +105,7 @@ def _check_source(name: str, source: SourceImages, kinds: Sequence[Kind]) -> Non
     nameless = sum(not (image.sop_class_uid and image.sop_instance_uid) for image in images)
     if source.header is None or not images:
         raise StudyError(
-            f"{name}: not read from DICOM images, which {_listed(kinds)} would refer to.",
+            f"{name}: not read from DICOM images, so that no {_listed(kinds)} can be made.",
             Remedy("Send the study as DICOM, or leave out the objects", option="dicom_out"),
         )
     if nameless:
@@ -130,14 +130,14 @@ def _absent(header: "Dataset", keyword: str) -> bool:
 def _lacking(name: str, what: str, without: Sequence[Kind], kinds: Sequence[Kind]) -> StudyError:
     """The error that says what could be written all the same."""
     rest = [kind for kind in kinds if kind not in without]
-    problem = f"{name}: {what}; without it there is no {_listed(without)}."
+    problem = f"{name}: {what}, so that no {_listed(without)} can be made."
     if not rest:
         return StudyError(problem, Remedy("Send the images whole, or leave out the objects", option="dicom_out"))
     return StudyError(problem, Remedy("Leave that out", option="dicom_objects", value=",".join(rest)))
 
 
 def _listed(kinds: Sequence[Kind]) -> str:
-    return " and no ".join(NEEDS[kind].title.removeprefix("a ") for kind in kinds)
+    return " or ".join(NEEDS[kind].title.removeprefix("a ") for kind in kinds)
 
 
 def _named(keyword: str) -> str:
