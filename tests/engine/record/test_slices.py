@@ -7,6 +7,7 @@ import pytest
 
 from engine.record.test_record import GOOD, SPEC
 from mmcaf_engine.errors import RecordError
+from mmcaf_engine.manifest import TextSpec
 from mmcaf_engine.record.csv_rows import Choice
 from mmcaf_engine.record.encode import UnusableValueError
 from mmcaf_engine.record.record import Record, read_record
@@ -67,6 +68,13 @@ def test_in_json_and_in_a_row_of_a_table(key: str) -> None:
     for row, named in ((1, SliceSpan(40, 52)), (2, None), (3, SliceImages(UIDS))):
         found = read_record(table.encode(), SPEC, lesion="lesion_slices", choice=Choice(row))
         assert found.lesion == named and found.warnings == ()
+
+
+def test_it_may_be_all_that_a_table_tells() -> None:
+    """Of a network that reads a report, which comes beside it."""
+    text = TextSpec(lowercase=True, max_tokens=8, buckets=(8,), fields=("findings",))
+    found = read_record(b"lesion_slices\n40-52\n", None, text=text, lesion="lesion_slices")
+    assert found.lesion == SliceSpan(40, 52) and found.report is None
 
 
 def test_a_network_that_reads_none_says_so() -> None:
