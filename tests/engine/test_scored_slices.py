@@ -3,9 +3,11 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine import Answerer, Result, Volume, load_bundle, open_session
@@ -16,6 +18,7 @@ from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_engine.result.writers.fhir import to_fhir
 from refusals import check_facts, refused
 from tiny_bundle import SIZE, make_tiny_bundle, tiny_manifest
+from tiny_result import REPORT
 
 RECORD = {"sex": "F", "age": 63}
 HU = hounsfield(13, SIZE, SIZE)
@@ -94,6 +97,18 @@ def test_other_forms_say_so_too(answerer: Answerer, tmp_path: Path) -> None:
     assert [text for text, _, _ in said_on_card(part) if "13 slice(s), only 3 to 8 from the feet were scored" in text]
     old = replace(part, windows=tuple(replace(window, slices=None) for window in part.windows))
     assert old.scored is None
+
+
+def test_a_structured_report_refers_to_what_was_scored(answerer: Answerer, tmp_path: Path) -> None:
+    images = ct_series(HU)
+    study = save(images, tmp_path / "study")
+    for options, scored in (({"slices": "3-8"}, images[2:8]), ({}, images)):
+        made = answerer.answer(study, RECORD, **options).to_dicom()
+        report = dcmread(BytesIO(made[REPORT]))
+        (series,) = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        referred = {one.ReferencedSOPInstanceUID for one in series.ReferencedSOPSequence}
+        assert referred == {image.SOPInstanceUID for image in scored}
+        assert (b"only 3 to 8 from the feet were scored" in made[REPORT]) == bool(options)
 
 
 def test_the_record_says_which(answerer: Answerer, reading: Answerer) -> None:

@@ -1,6 +1,6 @@
 """What every DICOM object of one result shares: patient, study and evidence, identifiers, dates, and what made it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -82,7 +82,8 @@ class Objects:
                 Remedy("Leave it out", option="deidentify"),
             )
         check_sources(kinds, sources)
-        images = {name: _images_of(source) for name, source in sources.items()}
+        scored = {image.sop_instance_uid for image in result.evidence or () if result.scored is not None}
+        images = {name: _images_of(source, scored) for name, source in sources.items()}
         first = next(iter(next(iter(images.values())).values()))
         return cls(result, sources, images, _in_zone_of(first, result.created))
 
@@ -189,12 +190,18 @@ def encoded(made: "Dataset") -> bytes:
     return stream.getvalue()
 
 
-def _images_of(source: SourceImages) -> "dict[str, Dataset]":
-    """A data set for each image, with the patient, study and series of the header; of several frames one."""
+def _images_of(source: SourceImages, scored: Collection[str]) -> "dict[str, Dataset]":
+    """A data set for each image, with the patient, study and series of the header; of several frames one.
+
+    Args:
+        scored: the images that were scored, by their UIDs, where these are not all of them; else empty.
+    """
     header = None if source.header is None else source.header.dataset()
     found: dict[str, Dataset] = {}
     for image in source.images:
-        if header is not None and image is not None and image.sop_instance_uid not in found:
+        if header is None or image is None or (scored and image.sop_instance_uid not in scored):
+            continue
+        if image.sop_instance_uid not in found:
             one = found[image.sop_instance_uid] = deepcopy(header)
             one.SOPClassUID, one.SOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
             for keyword in _MAY_LACK:
