@@ -93,7 +93,7 @@ def infer(
         typer.Option(
             metavar="METHOD",
             help="What moved the answer: a map by attention, gradcam or occlusion, which hides one part after the "
-            "other and takes long; may be repeated.",
+            "other and takes long; or record, each of its fields. May be repeated.",
         ),
     ] = None,
     heatmap: Annotated[
@@ -173,7 +173,7 @@ def infer(
     wanted = Report(json, one_output(output, out), force)
     if heatmap is None and heatmap_over is not None:
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
-    if explain and heatmap is None and dicom_out is None and html is None:
+    if set(explain or ()) - {"record"} and heatmap is None and dicom_out is None and html is None:
         raise UsageError(
             "--explain: nothing is written that shows a map.",
             Remedy("Draw it", option="heatmap", value="FILE.png"),

@@ -1,11 +1,13 @@
 """The answer as text that a person reads at a glance."""
 
 from mmcaf_engine.bundle.accuracy import AccuracySummary
-from mmcaf_engine.result.parts import Window
+from mmcaf_engine.result.parts import FieldInfluence, Window
 from mmcaf_engine.result.result import WORD_PIECES, Result
 
 MOST_WINDOWS = 3
 """At most so many windows are listed."""
+MOST_FIELDS, LEAST_CHANGE = 5, 0.001
+"""At most so many fields of the record are listed, each of which changed a probability by so much."""
 
 
 def render(result: Result) -> str:
@@ -19,6 +21,7 @@ def render(result: Result) -> str:
         f"  study         {_study(result)}",
         *_series(result),
         f"  record        {_record(result)}",
+        *_moved(result),
         f"  model         {_model(result)}",
         f"  engine        {engine.backend} {engine.precision} on {engine.device}, {total:.2f} s in all",
     ]
@@ -82,6 +85,26 @@ def _record(result: Result) -> str:
     if fields or not parts:
         parts = [f"{fields} fields", f"imputed: {', '.join(missing)}" if missing else "none missing", *parts]
     return ", ".join(parts)
+
+
+def _moved(result: Result) -> list[str]:
+    """The fields of the record that moved the answer most, where that was asked for, by how much and against what."""
+    if result.record is None or result.record.influence is None:
+        return []
+    by_size = sorted(result.record.influence, key=lambda field: -abs(field.change))
+    moved = [field for field in by_size if abs(field.change) >= LEAST_CHANGE][:MOST_FIELDS]
+    if not moved:
+        return [f"  moved         by no field of the record by {LEAST_CHANGE:g} or more"]
+    return [f"  moved         {_against(field, result.label)}" for field in moved]
+
+
+def _against(field: FieldInfluence, label: str) -> str:
+    other = "" if field.label == label else f", else {field.label}"
+    return f"{field.change:+.3f} by {field.field} {_value(field.value)}, not {_value(field.reference)}{other}"
+
+
+def _value(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _is_cut(feature: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import fields
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
@@ -77,7 +77,7 @@ class AnswerOptions(TypedDict, total=False):
     allow_id_mismatch: accept a record whose patient id differs from the study's.
     strict: raise instead of answering with warnings.
     explain: also what moved the answer, one word or several: maps of the window that decided, by "attention", "gradcam"
-        or "occlusion"; see docs/explanations.md.
+        or "occlusion"; and "record", how each of its fields did. See docs/explanations.md.
     heatmap: also draw these maps over the slices, to this PNG file; where none is named, the attention of a network
         that has it, else Grad-CAM.
     heatmap_over: the input whose slices are drawn; without it, that which a map is about.
@@ -301,10 +301,10 @@ class Answerer:
                 f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
                 Remedy("Resolve them, or leave this out", option="strict"),
             )
-        told = (options.get("progress"), options.get("announce"))
+        told = (partial(run_windows, session), options.get("progress"), options.get("announce"))
         explainer = Explainer(session, prepared, outputs, score, self.decision, seconds, *told)
         with span("explain") if asked else nullcontext():
-            maps = explainer.maps(asked)
+            maps, influence = explainer.maps(asked), explainer.influence(asked)
         if heatmap is not None:
             with span("write"):
                 write_png(Path(heatmap), draw_heatmap(prepared, maps, over=over))
@@ -320,6 +320,7 @@ class Answerer:
             engine=engine,
             options=_kept(engine, options, asked, [entry.input for entry in prepared.studied]),
             warnings=warnings,
+            influence=influence,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
         )
         return Answer(result, self.bundle, prepared, outputs, score, maps, self._self_test)

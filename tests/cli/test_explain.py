@@ -28,6 +28,15 @@ def test_how_long_it_takes_is_said_and_the_map_drawn(
     assert quiet.err == "" and (tmp_path / "again.png").read_bytes() == (tmp_path / "map.png").read_bytes()
 
 
+def test_the_records_fields_need_no_picture(run: Command, study: Path, tiny_bundle: Path) -> None:
+    given = ("mmcaf-infer", study, study.parent / "record.json", "--bundle", tiny_bundle, "--backend", "onnxruntime")
+    outcome = run(*given, "--explain", "record")
+    assert outcome.code == 0 and outcome.err.startswith("record: 2 more windows, about ")
+    assert "\n  moved         " in outcome.out
+    hidden = run(*given, "--explain", "record", "--deidentify")
+    assert hidden.code == 0 and "moved" not in hidden.out
+
+
 @pytest.mark.parametrize(
     ("options", "facts"),
     [

@@ -12,6 +12,7 @@ from .codes import label_codes
 from .parts import (
     EngineSummary,
     Evidence,
+    FieldInfluence,
     Options,
     RecordSummary,
     SelectedSeries,
@@ -35,12 +36,14 @@ def assemble(
     options: Options,
     warnings: tuple[str, ...],
     timing_ms: Mapping[str, float],
+    influence: tuple[FieldInfluence, ...] | None = None,
 ) -> Result:
     """The result of one study.
 
     Args:
         score: of its windows, as the bundle's decision has it, and `wording` in words.
         engine: what ran them. options: what the answer depends on. warnings: all of them, in their order.
+        influence: of the record's fields, where that was asked for.
     """
     manifest = bundle.manifest
     windows = manifest.preprocessing.windows if manifest.preprocessing is not None else None
@@ -55,7 +58,7 @@ def assemble(
         windows=_windows(prepared, score, None if windows is None else windows.slices),
         study=_study(prepared),
         evidence=evidence,
-        record=_record(prepared),
+        record=_record(prepared, influence),
         labels=label_codes(manifest),
         model=bundle.summary,
         remarks=(*prepared.remarks, *without, *bundle.origin.remarks),
@@ -131,7 +134,7 @@ def _referred(name: str, image: SourceImage) -> Evidence:
     return Evidence(name, image.sop_class_uid, image.sop_instance_uid, image.frame)
 
 
-def _record(prepared: Prepared) -> RecordSummary | None:
+def _record(prepared: Prepared, influence: tuple[FieldInfluence, ...] | None) -> RecordSummary | None:
     """What the network saw of record and report; None where it reads neither."""
     clinical = prepared.clinical
     record, text = clinical.record, clinical.text
@@ -142,4 +145,4 @@ def _record(prepared: Prepared) -> RecordSummary | None:
     if text is not None:
         features = features | {WORD_PIECES: float(text.kept)}
         missing = missing if text.kept else (*missing, "report")
-    return RecordSummary(features, missing, clinical.sha256, clinical.identity, clinical.warnings)
+    return RecordSummary(features, missing, clinical.sha256, clinical.identity, clinical.warnings, influence)

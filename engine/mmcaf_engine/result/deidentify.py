@@ -90,7 +90,7 @@ def _image(image: Evidence) -> Evidence:
 
 
 def _record(record: RecordSummary, warnings: tuple[str, ...]) -> RecordSummary:
-    return replace(record, features={}, sha256=None, warnings=warnings)
+    return replace(record, features={}, sha256=None, warnings=warnings, influence=None)
 
 
 def _options(options: Options) -> Options:

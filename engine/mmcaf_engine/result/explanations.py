@@ -14,8 +14,9 @@ from ..manifest import Manifest
 from .aggregate import StudyScore
 from .decisions.base import Decision, called
 from .explain import ExplanationMap, Method, attention_maps, gradcam_maps
+from .influence import RecordInfluence, RunAll
 from .occlusion import Network, Occlusion
-from .parts import Explanation
+from .parts import Explanation, FieldInfluence
 
 EXPLANATIONS: tuple[Explanation, ...] = get_args(Explanation)
 MAPS: tuple[Method, ...] = get_args(Method)
@@ -68,6 +69,8 @@ def lacks(manifest: Manifest, method: Explanation) -> str | None:
             return None if manifest.explain else f"{manifest.name} has no Grad-CAM; its bundle was exported without."
         case "occlusion":
             return None if kinds & {"volume", "image"} else f"{manifest.name} reads no image that could be hidden."
+        case "record":
+            return None if manifest.table else f"{manifest.name} reads no fields of a record."
 
 
 def _instead(manifest: Manifest) -> list[Remedy]:
@@ -82,7 +85,7 @@ class Explainer:
     """Explains one study's answer.
 
     outputs: of all windows, with the optional ones where attention is asked for. score: what `decision` made of them.
-    seconds: that a window took, from which is told how long others will.
+    seconds: that a window took, from which is told how long others will. run_all: every window of a study like it.
     """
 
     session: Network
@@ -91,6 +94,7 @@ class Explainer:
     score: StudyScore
     decision: Decision
     seconds: float
+    run_all: RunAll
     progress: Progress | None = None
     announce: Announce | None = None
 
@@ -111,6 +115,18 @@ class Explainer:
             made += self._gradcam(direction, label) if "gradcam" in asked else ()
             made += self._occlusion(direction, label) if "occlusion" in asked else ()
         return tuple(made)
+
+    def influence(self, asked: Sequence[Explanation]) -> tuple[FieldInfluence, ...] | None:
+        """How each field of the record moved the answer; None where that is not asked for.
+
+        Raises:
+            BackendError, CancelledError, DeadlineError: as of an answer.
+        """
+        if "record" not in asked:
+            return None
+        fields = RecordInfluence(self.session.bundle.manifest, self.prepared)
+        self._foretell("record", len(fields))
+        return fields.of(self.score, self.decision, self.run_all, self.progress)
 
     def _gradcam(self, direction: NDArray[np.float32], label: str) -> tuple[ExplanationMap, ...]:
         window, manifest = self.score.deciding, self.session.bundle.manifest

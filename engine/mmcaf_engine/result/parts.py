@@ -11,12 +11,13 @@ from pydantic import ConfigDict, Field
 from ..bundle.accuracy import AccuracySummary
 from ..manifest import Precision
 from ..record.identity import Identity
+from ..record.reference import ReferenceKind
 from ..study import Duplicates, Gaps, Oblique, Tilt
 
 UNKNOWN = "Null if read from version 1."
 
-Explanation = Literal["attention", "gradcam", "occlusion"]
-"""Maps over the inputs, each by its method."""
+Explanation = Literal["attention", "gradcam", "occlusion", "record"]
+"""Maps over the inputs, each by its method; and which fields of the record moved the answer."""
 
 
 class Part:
@@ -105,6 +106,28 @@ class Evidence(Part):
 
 
 @dataclass(frozen=True)
+class FieldInfluence(Part):
+    """How a field of the record moved the answer: against the same study with this field at its reference."""
+
+    field: Annotated[str, Field(description="Its name.")]
+    value: Annotated[float | str, Field(description="What the record says, or was imputed, in its own terms.")]
+    reference: Annotated[float | str, Field(description="What it was compared with, in the same terms.")]
+    kind: Annotated[
+        ReferenceKind,
+        Field(
+            description="Which reference that is: what a record without the field gets, the mean of its "
+            "standardisation, the middle of its scale, or the first of its categories."
+        ),
+    ]
+    label: Annotated[str, Field(description="The answer that the study then has.")]
+    probability: Annotated[
+        float,
+        Field(ge=0, le=1, description="Of the label that the windows' scores are of, with the field at its reference."),
+    ]
+    change: Annotated[float, Field(description="That label's probability in the answer minus that.")]
+
+
+@dataclass(frozen=True)
 class RecordSummary(Part):
     """What the network saw of the record and the report."""
 
@@ -128,6 +151,12 @@ class RecordSummary(Part):
         Field(description=f"Whether record and study name one patient, or the caller overrode that. {UNKNOWN}"),
     ]
     warnings: Annotated[tuple[str, ...], Field(description="Those of the warnings that are on record or report.")]
+    influence: Annotated[
+        tuple[FieldInfluence, ...] | None,
+        Field(
+            description="How each field moved the answer; null where that was not asked for, and where deidentified."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

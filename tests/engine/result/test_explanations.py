@@ -47,6 +47,13 @@ RECORD_ALONE = manifest_of(
 )
 
 
+LIVER_AND_RECORD = manifest_of(
+    tiny_liver_manifest(),
+    inputs=[*tiny_liver_manifest()["inputs"], {"name": "table", "kind": "table", "shape": ["N", 1]}],
+    table=TABLE,
+)
+
+
 @pytest.mark.parametrize(
     ("manifest", "explain", "drawn", "expected"),
     [
@@ -57,8 +64,20 @@ RECORD_ALONE = manifest_of(
         (LIVER, ["occlusion", "attention", "occlusion"], False, ("attention", "occlusion")),
         (CHEST_ALONE, ("occlusion",), False, ("occlusion",)),
         (CHEST_ALONE, [], False, ()),
+        (RECORD_ALONE, "record", False, ("record",)),
+        (LIVER_AND_RECORD, "record", True, ("attention", "record")),
     ],
-    ids=["nothing", "attention", "gradcam", "occlusion-alone", "each-once", "any-image", "empty"],
+    ids=[
+        "nothing",
+        "attention",
+        "gradcam",
+        "occlusion-alone",
+        "each-once",
+        "any-image",
+        "empty",
+        "record-alone",
+        "record-and-drawn",
+    ],
 )
 def test_what_is_made(manifest: Manifest, explain: Any, drawn: bool, expected: tuple[str, ...]) -> None:
     assert asked_for(manifest, explain, drawn=drawn) == expected
@@ -87,12 +106,14 @@ def test_a_network_without_an_image_has_no_map_at_all() -> None:
         asked_for(RECORD_ALONE, "occlusion")
     with refused(UsageError, "tiny image", "heat map", option="heatmap"):
         asked_for(RECORD_ALONE, None, drawn=True)
+    with refused(UsageError, "tiny liver", "record", option="explain", value="occlusion"):
+        asked_for(LIVER, ["record"])
 
 
 def test_all_words_are_in_the_refusal_of_an_unknown_one() -> None:
     with refused(UsageError, "'cam'") as caught:
         asked_for(LIVER, "cam")
-    assert "attention, gradcam, occlusion" in str(caught.value)
+    assert "attention, gradcam, occlusion, record" in str(caught.value)
 
 
 # In an answer
