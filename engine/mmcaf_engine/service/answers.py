@@ -1,0 +1,229 @@
+"""The answers that are wanted of complete studies: a queue by urgency, leases, and every step as one transaction."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import Literal
+
+from ..errors import ServiceError
+from .database import transaction
+from .states import NEXT, AnswerState
+
+Priority = Literal["stat", "routine", "batch"]
+
+AHEAD_S: dict[Priority, float] = {"stat": 8 * 3600.0, "routine": 0.0, "batch": -24 * 3600.0}
+"""Seconds by which one passes those that were queued before it; what waits for longer comes first all the same."""
+NUMBERS: dict[Priority, int] = {"stat": 2, "routine": 1, "batch": 0}
+MOST_CRASHES = 3
+"""Processes that one study may end; then its answer has failed."""
+LEASE_S = 60.0
+"""After so long without a sign of life, another process may go on."""
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """An answer that one process works on until its lease ends. replaces: that of the study's last generation."""
+
+    id: int
+    study: str
+    generation: int
+    bundle: str
+    shadow: bool
+    record: int | None
+    created: str
+    replaces: int | None
+
+
+@dataclass(frozen=True)
+class FrozenObject:
+    """A result object on the disk, whose bytes never change. file: in the spool. kind: as `--dicom-out` names it."""
+
+    kind: str
+    sop_class: str
+    uid: str
+    file: PurePosixPath
+    sha256: str
+
+
+def move(
+    connection: sqlite3.Connection,
+    answer: int,
+    came_from: AnswerState | Sequence[AnswerState],
+    to: AnswerState,
+    now: float,
+    columns: Mapping[str, object] = MappingProxyType({}),
+    *,
+    held_by: str | None = None,
+    detail: str = "",
+) -> bool:
+    """Within a transaction, one step of an answer; False where it is no longer in that state, or another's.
+
+    Args:
+        columns: what to set besides.
+        held_by: who must hold its lease.
+        detail: of the event that is kept, without a word of the patient.
+
+    Raises:
+        ValueError: there is no such step.
+    """
+    states: tuple[AnswerState, ...] = (came_from,) if isinstance(came_from, str) else tuple(came_from)
+    if wrong := [state for state in states if to not in NEXT[state]]:
+        raise ValueError(f"no step leads from {wrong[0]} to {to}")
+    set_to = {"state": to, "changed": now, **columns}
+    names = ", ".join(f"{name} = ?" for name in set_to)
+    marks = ", ".join("?" * len(states))
+    held = "" if held_by is None else " and owner = ?"
+    row = connection.execute(
+        f"update answer set {names} where id = ? and state in ({marks}){held} returning study",  # noqa: S608 - names of ours
+        (*set_to.values(), answer, *states, *([] if held_by is None else [held_by])),
+    ).fetchone()
+    if row is None:
+        return False
+    note(connection, row["study"], answer, to, now, detail)
+    return True
+
+
+def note(
+    connection: sqlite3.Connection, study: str, answer: int | None, state: str, now: float, detail: str = ""
+) -> None:
+    """Keep within a transaction that something happened, for whoever follows the service."""
+    connection.execute(
+        "insert into event(at, study, answer, state, detail) values(?, ?, ?, ?, ?)", (now, study, answer, state, detail)
+    )
+
+
+def claim(connection: sqlite3.Connection, bundle: str, owner: str, now: float) -> Claimed | None:
+    """The most urgent answer of a bundle that is queued, leased to `owner`; None where there is none.
+
+    One that a dead process left behind is queued again first, or has failed where it ended too many.
+    """
+    with transaction(connection):
+        release_abandoned(connection, bundle, owner, now)
+        row = connection.execute(
+            "select * from answer where state = 'queued' and bundle = ? order by rank, id limit 1", (bundle,)
+        ).fetchone()
+        if row is None:
+            return None
+        lease = {"owner": owner, "leased_until": now + LEASE_S, "problem": None, "remedy": None, "exit_code": None}
+        move(connection, row["id"], "queued", "running", now, lease)
+        return Claimed(
+            id=row["id"],
+            study=row["study"],
+            generation=row["generation"],
+            bundle=bundle,
+            shadow=bool(row["shadow"]),
+            record=row["record"],
+            created=row["created"],
+            replaces=row["replaces"],
+        )
+
+
+def release_abandoned(connection: sqlite3.Connection, bundle: str, owner: str, now: float) -> None:
+    """Within a transaction: what `owner` held before it was started again, and whatever lease has ended."""
+    rows = connection.execute(
+        "select id, crashes from answer where state = 'running' and bundle = ? and (owner = ? or leased_until < ?)",
+        (bundle, owner, now),
+    ).fetchall()
+    for row in rows:
+        crashes = row["crashes"] + 1
+        free = {"owner": None, "leased_until": None, "crashes": crashes}
+        if crashes < MOST_CRASHES:
+            move(connection, row["id"], "running", "queued", now, free, detail="its process died")
+        else:
+            problem = f"{crashes} processes died while they answered this study."
+            remedy = "Try it again after an update; its images are kept."
+            move(connection, row["id"], "running", "failed", now, {**free, "problem": problem, "remedy": remedy})
+
+
+def renew(connection: sqlite3.Connection, claimed: Claimed, owner: str, now: float) -> bool:
+    """A sign of life; False where the answer is no longer to be made, and work on it should end."""
+    with transaction(connection):
+        row = connection.execute(
+            "update answer set leased_until = ? where id = ? and state = 'running' and owner = ? returning id",
+            (now + LEASE_S, claimed.id, owner),
+        ).fetchone()
+    return row is not None
+
+
+def freeze(
+    connection: sqlite3.Connection,
+    claimed: Claimed,
+    owner: str,
+    now: float,
+    objects: Sequence[FrozenObject],
+    *,
+    result_sha256: str,
+    bundle_sha256: str,
+    destinations: Sequence[tuple[str, float]],
+) -> bool:
+    """The answer is on the disk; False where it is no longer wanted, and its files are to be removed.
+
+    Args:
+        objects: written and synced.
+        destinations: where they go, each with the time at which it is given up; none of a shadow's.
+
+    Raises:
+        ServiceError: an object's UID is that of an object with other bytes.
+    """
+    with transaction(connection):
+        fields = {"owner": None, "leased_until": None, "result_sha256": result_sha256, "bundle_sha256": bundle_sha256}
+        if not move(connection, claimed.id, "running", "written", now, fields, held_by=owner):
+            return False
+        for one in objects:
+            other = connection.execute("select 1 from object where uid = ? and sha256 <> ?", (one.uid, one.sha256))
+            if other.fetchone() is not None:
+                raise ServiceError(f"An object with the UID {one.uid} was made before, of other content.")
+            connection.execute(
+                "insert into object values(?, ?, ?, ?, ?, ?)",
+                (claimed.id, one.kind, one.sop_class, one.uid, str(one.file), one.sha256),
+            )
+        for name, until in destinations:
+            connection.execute(
+                "insert or ignore into delivery(answer, destination, state, due, until, changed) "
+                "values(?, ?, 'sending', ?, ?, ?)",
+                (claimed.id, name, now, until, now),
+            )
+        if destinations:
+            move(connection, claimed.id, "written", "sending", now)
+    return True
+
+
+def give_up(
+    connection: sqlite3.Connection,
+    claimed: Claimed,
+    owner: str,
+    now: float,
+    state: Literal["refused", "failed", "cancelled", "waiting-record"],
+    *,
+    problem: str,
+    remedy: str | None,
+    exit_code: int | None,
+) -> bool:
+    """It cannot be answered as it is; False where it is no longer ours."""
+    with transaction(connection):
+        said = {"problem": problem, "remedy": remedy, "exit_code": exit_code, "owner": None, "leased_until": None}
+        return move(connection, claimed.id, "running", state, now, said, held_by=owner, detail=problem)
+
+
+def cancel(connection: sqlite3.Connection, answer: int, now: float) -> bool:
+    """By a person; False where it has ended, or its objects may already be under way to an archive."""
+    with transaction(connection):
+        free = {"owner": None, "leased_until": None, "problem": "Cancelled by a person."}
+        return move(connection, answer, ("waiting-record", "queued", "running"), "cancelled", now, free)
+
+
+def retry(connection: sqlite3.Connection, answer: int, now: float, until: float) -> bool:
+    """Again, by a person: the delivery where the objects are frozen, else all of it. False where it has not ended."""
+    with transaction(connection):
+        objects = connection.execute("select count(*) from object where answer = ?", (answer,)).fetchone()[0]
+        fresh = {"problem": None, "remedy": None, "exit_code": None, "crashes": 0}
+        if not objects:
+            return move(connection, answer, ("refused", "failed", "cancelled", "expired"), "queued", now, fresh)
+        connection.execute(
+            "update delivery set state = 'sending', tries = 0, due = ?, until = ?, problem = null, changed = ? "
+            "where answer = ? and state in ('failed', 'expired')",
+            (now, until, now, answer),
+        )
+        return move(connection, answer, ("failed", "cancelled", "expired"), "sending", now, fresh)

@@ -1,0 +1,146 @@
+"""Instances become the service's: written, synced and entered before their sender is told that they were stored."""
+
+import hashlib
+import secrets
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from queue import SimpleQueue
+
+from .database import open_database
+from .disk import Reserve, make_folder, sync_folder, write_synced
+from .studies import Arrival, Kept, keep
+
+INCOMING = "images"
+PART = ".part"
+MOST_AT_ONCE = 256
+"""Instances of one transaction."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What a sender gave: a whole DICOM file, and what its data set says of where it belongs.
+
+    body: where the data set begins in `content`: what stands before it, the meta information, is whose wrote it last.
+    """
+
+    content: bytes = field(repr=False)
+    body: int
+    arrival: Arrival
+
+
+@dataclass(frozen=True)
+class Received:
+    """What became of an instance. full: nothing was kept, since the disk is too full."""
+
+    kept: Kept | None
+    full: bool = False
+
+
+class Receipt:
+    """Takes instances from any thread; those that come at once share their syncs and their transaction.
+
+    Args:
+        spool: the service's folder.
+        reserve: of its disk.
+
+    A context manager: leaving it waits for what is under way.
+    """
+
+    def __init__(self, spool: Path, reserve: Reserve) -> None:
+        self._spool = spool
+        self._reserve = reserve
+        self._waiting: SimpleQueue[tuple[Path, Arrival, Future[Received]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._commit_all, name="receipt")
+        remove_parts(spool)
+        self._thread.start()
+
+    def __enter__(self) -> "Receipt":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._waiting.put(None)
+        self._thread.join()
+
+    def receive(self, instance: Instance) -> Received:
+        """Keep an instance; it is safe on the disk once this returns.
+
+        Raises:
+            OSError, sqlite3.Error: it could not be kept, for another reason than a full disk.
+        """
+        if self._reserve.room(self._spool, len(instance.content)) != "enough":
+            return Received(None, full=True)
+        digest = hashlib.sha256(memoryview(instance.content)[instance.body :]).hexdigest()
+        folder = self._spool / INCOMING / folder_of(instance.arrival.study)
+        part = folder / f".{secrets.token_hex(16)}{PART}"
+        try:
+            make_folder(folder)
+            write_synced(part, instance.content)
+        except OSError as failure:
+            if is_full(failure):
+                return Received(None, full=True)
+            raise
+        file = PurePosixPath(INCOMING, folder.name, f"{folder_of(instance.arrival.uid)}.{digest[:16]}.dcm")
+        arrival = replace(instance.arrival, sha256=digest, size=len(instance.content), file=str(file))
+        outcome: Future[Received] = Future()
+        self._waiting.put((part, arrival, outcome))
+        return outcome.result()
+
+    def _commit_all(self) -> None:
+        connection = open_database(self._spool)
+        try:
+            ended = False
+            while not ended:
+                group = [self._waiting.get()]
+                while not self._waiting.empty() and len(group) < MOST_AT_ONCE:
+                    group.append(self._waiting.get())
+                ended = None in group
+                if mine := [one for one in group if one is not None]:
+                    self._commit(connection, mine)
+        finally:
+            connection.close()
+
+    def _commit(self, connection: sqlite3.Connection, group: list[tuple[Path, Arrival, Future[Received]]]) -> None:
+        """Names first, then rows: a crash between the two leaves a file that its sender sends again."""
+        try:
+            for part, arrival, _ in group:
+                part.replace(self._spool / arrival.file)
+            for folder in {part.parent for part, _, _ in group}:
+                sync_folder(folder)
+            kept = keep(connection, [arrival for _, arrival, _ in group], time.time())
+        except (OSError, sqlite3.Error) as failure:
+            for part, _, outcome in group:
+                part.unlink(missing_ok=True)
+                if is_full(failure):
+                    outcome.set_result(Received(None, full=True))
+                else:
+                    outcome.set_exception(failure)
+            return
+        for (_, arrival, outcome), one in zip(group, kept, strict=True):
+            if one == "other":
+                (self._spool / arrival.file).unlink(missing_ok=True)
+            outcome.set_result(Received(one))
+
+
+def folder_of(uid: str) -> str:
+    """A name that any file system takes for whatever a sender calls a UID; the UID itself where that is a valid one."""
+    plain = 0 < len(uid) <= 64 and all(part.isdecimal() and part.isascii() for part in uid.split("."))
+    return uid if plain else f"x{hashlib.sha256(uid.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
+
+
+def is_full(failure: Exception) -> bool:
+    """Whether the disk, or the user's part of it, is full."""
+    from errno import EDQUOT, ENOSPC
+
+    if isinstance(failure, sqlite3.Error):
+        return getattr(failure, "sqlite_errorname", "") == "SQLITE_FULL"
+    return isinstance(failure, OSError) and failure.errno in (ENOSPC, EDQUOT)
+
+
+def remove_parts(spool: Path) -> None:
+    """What a process that died had begun to write."""
+    for part in (spool / INCOMING).glob(f"*/.*{PART}"):
+        part.unlink(missing_ok=True)

@@ -1,0 +1,180 @@
+"""What has arrived: instances, the studies that they belong to, and when one of those is complete."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from .answers import AHEAD_S, NUMBERS, Priority, move, note
+from .database import transaction
+from .states import OPEN
+
+Kept = Literal["new", "same", "other"]
+"""Of an instance that arrives: not known before; known with the same bytes; known with others, so it is refused."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One instance, written and synced.
+
+    file: within the spool. source: who sent it, as events name it. patient, accession: keyed digests, see `keys`.
+    """
+
+    uid: str
+    study: str
+    series: str
+    sop_class: str
+    sha256: str
+    size: int
+    file: str
+    source: str
+    patient: str | None = None
+    accession: str | None = None
+    priority: Priority = "routine"
+
+
+def keep(connection: sqlite3.Connection, arrivals: Sequence[Arrival], now: float) -> list[Kept]:
+    """Enter instances, all in one transaction: once this returns they are received, whatever happens.
+
+    A new instance of a study that was complete opens its next generation.
+    """
+    kept: list[Kept] = []
+    with transaction(connection):
+        for one in arrivals:
+            kept.append(_keep(connection, one, now))
+    return kept
+
+
+def known(connection: sqlite3.Connection, uid: str) -> str | None:
+    """The SHA-256 of an instance that is here already."""
+    row = connection.execute("select sha256 from instance where uid = ?", (uid,)).fetchone()
+    return None if row is None else str(row["sha256"])
+
+
+def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
+    digest = known(connection, one.uid)
+    if digest is not None:
+        connection.execute("update study set last = ? where uid = ? and state = 'received'", (now, one.study))
+        return "same" if digest == one.sha256 else "other"
+    study = connection.execute("select * from study where uid = ?", (one.study,)).fetchone()
+    if study is None:
+        connection.execute(
+            "insert into study(uid, source, patient, accession, priority, first, last) values(?, ?, ?, ?, ?, ?, ?)",
+            (one.study, one.source, one.patient, one.accession, NUMBERS[one.priority], now, now),
+        )
+        note(connection, one.study, None, "received", now, f"from {one.source}")
+    elif study["state"] == "complete":
+        _reopen(connection, one.study, study["generation"], now)
+    connection.execute(
+        "update study set last = ?, problem = null, priority = max(priority, ?) where uid = ?",
+        (now, NUMBERS[one.priority], one.study),
+    )
+    connection.execute(
+        "insert into instance(uid, study, series, sop_class, generation, sha256, size, file, source, arrived) "
+        "select ?, ?, ?, ?, generation, ?, ?, ?, ?, ? from study where uid = ?",
+        (one.uid, one.study, one.series, one.sop_class, one.sha256, one.size, one.file, one.source, now, one.study),
+    )
+    return "new"
+
+
+def _reopen(connection: sqlite3.Connection, study: str, generation: int, now: float) -> None:
+    """Answers of the generation before that no object was made of are no longer wanted."""
+    connection.execute("update study set state = 'received', generation = generation + 1 where uid = ?", (study,))
+    states = tuple(OPEN)
+    marks = ", ".join("?" * len(states))
+    rows = connection.execute(
+        f"select id from answer where study = ? and generation = ? and state in ({marks})",  # noqa: S608 - marks alone
+        (study, generation, *states),
+    ).fetchall()
+    for row in rows:
+        free = {"owner": None, "leased_until": None, "problem": "Further images of the study came."}
+        move(connection, row["id"], states, "superseded", now, free)
+    note(connection, study, None, "received", now, f"further images: generation {generation + 1}")
+
+
+def associated(connection: sqlite3.Connection, studies: Iterable[str], now: float, change: Literal[1, -1]) -> None:
+    """An association begins or ends to send images of these studies; none of them is complete while one is open."""
+    with transaction(connection):
+        for study in studies:
+            connection.execute("update study set open = max(0, open + ?), last = ? where uid = ?", (change, now, study))
+
+
+def forget_associations(connection: sqlite3.Connection) -> None:
+    """None is open: the receiver has just started."""
+    with transaction(connection):
+        connection.execute("update study set open = 0 where open <> 0")
+
+
+def expect(connection: sqlite3.Connection, study: str, instances: int | None) -> None:
+    """How many instances an archive says that a study has."""
+    with transaction(connection):
+        connection.execute("update study set expected = ? where uid = ?", (instances, study))
+
+
+@dataclass(frozen=True)
+class Quiet:
+    """A study of which nothing came for a while. instances: that are here; expected: by an archive, if one said it."""
+
+    uid: str
+    generation: int
+    source: str
+    first: float
+    last: float
+    instances: int
+    expected: int | None
+    problem: str | None
+
+
+def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Quiet]:
+    """Studies that are not complete, of which nothing came for `least_s` seconds, and which nobody is sending."""
+    rows = connection.execute(
+        "select study.*, (select count(*) from instance where study = study.uid) as instances from study "
+        "where state = 'received' and open = 0 and last <= ? order by last",
+        (now - least_s,),
+    ).fetchall()
+    names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem")
+    return [Quiet(**{name: row[name] for name in names}) for row in rows]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An answer that routing asks for. deadline: until when a record is waited for; None where it needs none."""
+
+    bundle: str
+    shadow: bool = False
+    record: int | None = None
+    deadline: float | None = None
+
+
+def complete(connection: sqlite3.Connection, study: Quiet, wanted: Sequence[Wanted], created: str, now: float) -> bool:
+    """All of a study is here: queue the answers that are wanted of it. False where more has come meanwhile.
+
+    Args:
+        created: of their results, fixed here, so that each step after it can be made again with the same bytes.
+    """
+    with transaction(connection):
+        row = connection.execute(
+            "update study set state = 'complete', problem = null "
+            "where uid = ? and generation = ? and state = 'received' and last = ? and open = 0 returning priority",
+            (study.uid, study.generation, study.last),
+        ).fetchone()
+        if row is None:
+            return False
+        note(connection, study.uid, None, "complete", now, f"{study.instances} instances")
+        urgency: Priority = next(name for name, number in NUMBERS.items() if number == row["priority"])
+        for one in wanted:
+            waits = one.record is None and one.deadline is not None
+            before = connection.execute(
+                "select id from answer where study = ? and bundle = ? and generation < ? and result_sha256 is not null "
+                "order by generation desc limit 1",
+                (study.uid, one.bundle, study.generation),
+            ).fetchone()
+            state = "waiting-record" if waits else "queued"
+            answer = connection.execute(
+                "insert into answer(study, generation, bundle, shadow, state, rank, priority, record, created, "
+                "deadline, replaces, changed) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
+                (study.uid, study.generation, one.bundle, one.shadow, state, now - AHEAD_S[urgency], row["priority"])
+                + (one.record, created, one.deadline, None if before is None else before["id"], now),
+            ).fetchone()["id"]
+            note(connection, study.uid, answer, state, now)
+    return True

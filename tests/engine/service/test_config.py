@@ -1,0 +1,139 @@
+"""serve.toml: what can be, what cannot, and what is said of it."""
+
+from pathlib import Path
+
+import pytest
+
+from mmcaf_engine.errors import ServiceError
+from mmcaf_engine.service.config import Config, is_loopback, read_config
+
+LEAST = """
+spool = "spool"
+[[bundle]]
+name = "lung"
+path = "lung.mmcaf"
+"""
+WHOLE = (
+    LEAST
+    + """
+[[bundle]]
+name = "next"
+path = "/srv/next.mmcaf"
+shadow_of = "lung"
+[[route]]
+bundle = "lung"
+match = {Modality = "CT", StudyDescription = "*chest*"}
+options = {gaps = "interpolate"}
+destinations = ["pacs"]
+[[destination]]
+name = "pacs"
+kind = "dicom"
+ae_title = "PACS"
+host = "pacs.example"
+port = 104
+commitment = true
+[[destination]]
+name = "archive"
+kind = "dicomweb"
+url = "https://archive.example/dicom-web"
+[dicom]
+host = "0.0.0.0"
+port = 104
+peers = [{ae_title = "CT1", host = "10.0.0.5", quiet_s = 20, priority = "stat"}]
+[completeness]
+count_from = "pacs"
+[http]
+host = "0.0.0.0"
+tls = {certificate = "cert.pem", key = "key.pem"}
+token_file = "token"
+"""
+)
+
+
+def read(folder: Path, text: str) -> Config:
+    file = folder / "serve.toml"
+    file.write_text(text, encoding="utf-8")
+    return read_config(file)
+
+
+def refused(folder: Path, text: str) -> str:
+    with pytest.raises(ServiceError) as caught:
+        read(folder, text)
+    assert str(folder / "serve.toml") in caught.value.problem and caught.value.remedies
+    return caught.value.problem
+
+
+def test_little_needs_to_be_said(tmp_path: Path) -> None:
+    found = read(tmp_path, LEAST)
+    assert found.spool == tmp_path / "spool" and found.bundle[0].path == tmp_path / "lung.mmcaf"
+    assert found.dicom is not None and found.http is not None
+    assert {found.dicom.host, found.http.host} == {"127.0.0.1"}
+    [route] = found.routes
+    assert route.bundle == "lung" and route.match == {}
+
+
+def test_all_that_can_be_said(tmp_path: Path) -> None:
+    found = read(tmp_path, WHOLE)
+    assert found.bundle[1].path == Path("/srv/next.mmcaf") and len(found.routes) == 1
+    assert found.http is not None and found.http.tls is not None
+    assert found.http.tls.key == tmp_path / "key.pem" and found.http.token_file == tmp_path / "token"
+    assert found.dicom is not None and found.dicom.peers[0].priority == "stat"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ('name = "lung"', 'name = "Lung"', "bundle.0.name"),
+        ('name = "lung"', 'name = "lung"\nprecison = "fp16"', "precison"),
+        ('spool = "spool"', "", "spool"),
+        ('spool = "spool"', 'spool = "spool"\n[bundles]', "bundles"),
+        ('name = "next"', 'name = "lung"', "lung is there twice"),
+        ('name = "archive"', 'name = "pacs"', "pacs is there twice"),
+        ('shadow_of = "lung"', 'shadow_of = "other"', "the shadow of other"),
+        ('shadow_of = "lung"', 'shadow_of = "next"', "the shadow of next"),
+        ('[[route]]\nbundle = "lung"', '[[route]]\nbundle = "next"', "leads to next"),
+        ('[[route]]\nbundle = "lung"', '[[route]]\nbundle = "x"', "leads to x"),
+        ('destinations = ["pacs"]', 'destinations = ["disk"]', "disk, which is no destination"),
+        ("Modality =", '"0008,0060" =', "match"),
+        ('ae_title = "PACS"\n', "", "needs ae_title"),
+        ('ae_title = "PACS"', 'ae_title = "A TITLE THAT IS TOO LONG"', "ae_title"),
+        ('ae_title = "PACS"', 'ae_title = "    "', "ae_title"),
+        ("port = 104\ncommitment", "port = 70000\ncommitment", "port"),
+        ('url = "https://archive', 'url = "ftp://archive', "no http or https"),
+        ('url = "https://archive.example/', 'token_file = "t"\nurl = "http://archive.example/', "over https alone"),
+        ('kind = "dicomweb"', 'kind = "dicomweb"\ncommitment = true', "storage commitment"),
+        ('peers = [{ae_title = "CT1", host = "10.0.0.5", quiet_s = 20, priority = "stat"}]', "", "who may send"),
+        ('priority = "stat"', 'priority = "urgent"', "priority"),
+        ('count_from = "pacs"', 'count_from = "other"', "count_from"),
+        ('tls = {certificate = "cert.pem", key = "key.pem"}', "", "needs tls and token_file"),
+        ('token_file = "token"', "", "needs tls and token_file"),
+        ("[completeness]", "[disk]\nreserve_mib = 1\nhard_mib = 2\n[completeness]", "above reserve_mib"),
+        ("[completeness]", "[completeness]\nquiet_s = -1", "quiet_s"),
+        ("[completeness]", "[completeness", "no TOML"),
+    ],
+)
+def test_what_cannot_be_is_named(before: str, after: str, named: str, tmp_path: Path) -> None:
+    assert before in WHOLE
+    assert named in refused(tmp_path, WHOLE.replace(before, after, 1))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    for text in ("spool = 1\x00", "a = 1\na = 2", "#" * 2_000_000):
+        refused(tmp_path, text)
+    with pytest.raises(ServiceError, match="missing"):
+        read_config(tmp_path / "missing.toml")
+
+
+def test_what_is_not_listened_to(tmp_path: Path) -> None:
+    found = read(
+        tmp_path, LEAST.replace('spool = "spool"', 'spool = "spool"\nhttp = false\nfolder = "in"\ndicom = false')
+    )
+    assert found.http is None and found.dicom is None and found.folder == tmp_path / "in"
+    deaf = LEAST.replace('spool = "spool"', 'spool = "spool"\nhttp = false\ndicom = false')
+    assert "nothing is listened to" in refused(tmp_path, deaf)
+    assert "http" in refused(tmp_path, LEAST.replace('spool = "spool"', 'spool = "spool"\nhttp = true'))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.0.1", "::1", "localhost"])
+def test_what_this_machine_alone_reaches(host: str) -> None:
+    assert is_loopback(host) and not is_loopback("0.0.0.0") and not is_loopback("localhost.example")
