@@ -26,7 +26,6 @@ create table study(
     priority integer not null default 1,
     first real not null,
     last real not null,
-    open integer not null default 0,
     expected integer,
     problem text,
     pruned real

@@ -51,7 +51,7 @@ class Receipt:
     """
 
     def __init__(self, spool: Path, reserve: Reserve) -> None:
-        self._spool = spool
+        self.spool = spool
         self._reserve = reserve
         self._waiting: SimpleQueue[tuple[Path, Arrival, Future[Received]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._commit_all, name="receipt")
@@ -71,10 +71,10 @@ class Receipt:
         Raises:
             OSError, sqlite3.Error: it could not be kept, for another reason than a full disk.
         """
-        if self._reserve.room(self._spool, len(instance.content)) != "enough":
+        if self._reserve.room(self.spool, len(instance.content)) != "enough":
             return Received(None, full=True)
         digest = hashlib.sha256(memoryview(instance.content)[instance.body :]).hexdigest()
-        folder = self._spool / INCOMING / folder_of(instance.arrival.study)
+        folder = self.spool / INCOMING / folder_of(instance.arrival.study)
         part = folder / f".{secrets.token_hex(16)}{PART}"
         try:
             make_folder(folder)
@@ -90,7 +90,7 @@ class Receipt:
         return outcome.result()
 
     def _commit_all(self) -> None:
-        connection = open_database(self._spool)
+        connection = open_database(self.spool)
         try:
             ended = False
             while not ended:
@@ -107,7 +107,7 @@ class Receipt:
         """Names first, then rows: a crash between the two leaves a file that its sender sends again."""
         try:
             for part, arrival, _ in group:
-                part.replace(self._spool / arrival.file)
+                part.replace(self.spool / arrival.file)
             for folder in {part.parent for part, _, _ in group}:
                 sync_folder(folder)
             kept = keep(connection, [arrival for _, arrival, _ in group], time.time())
@@ -121,7 +121,7 @@ class Receipt:
             return
         for (_, arrival, outcome), one in zip(group, kept, strict=True):
             if one == "other":
-                (self._spool / arrival.file).unlink(missing_ok=True)
+                (self.spool / arrival.file).unlink(missing_ok=True)
             outcome.set_result(Received(one))
 
 

@@ -1,7 +1,7 @@
 """What has arrived: instances, the studies that they belong to, and when one of those is complete."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -92,19 +92,6 @@ def _reopen(connection: sqlite3.Connection, study: str, generation: int, now: fl
     note(connection, study, None, "received", now, f"further images: generation {generation + 1}")
 
 
-def associated(connection: sqlite3.Connection, studies: Iterable[str], now: float, change: Literal[1, -1]) -> None:
-    """An association begins or ends to send images of these studies; none of them is complete while one is open."""
-    with transaction(connection):
-        for study in studies:
-            connection.execute("update study set open = max(0, open + ?), last = ? where uid = ?", (change, now, study))
-
-
-def forget_associations(connection: sqlite3.Connection) -> None:
-    """None is open: the receiver has just started."""
-    with transaction(connection):
-        connection.execute("update study set open = 0 where open <> 0")
-
-
 def expect(connection: sqlite3.Connection, study: str, instances: int | None) -> None:
     """How many instances an archive says that a study has."""
     with transaction(connection):
@@ -126,14 +113,23 @@ class Quiet:
 
 
 def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Quiet]:
-    """Studies that are not complete, of which nothing came for `least_s` seconds, and which nobody is sending."""
+    """Studies that are not complete, of which nothing came for `least_s` seconds."""
     rows = connection.execute(
         "select study.*, (select count(*) from instance where study = study.uid) as instances from study "
-        "where state = 'received' and open = 0 and last <= ? order by last",
+        "where state = 'received' and last <= ? order by last",
         (now - least_s,),
     ).fetchall()
     names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem")
     return [Quiet(**{name: row[name] for name in names}) for row in rows]
+
+
+def doubt(connection: sqlite3.Connection, study: Quiet, problem: str) -> None:
+    """Why a study is not taken for complete, in words, for whoever looks."""
+    with transaction(connection):
+        connection.execute(
+            "update study set problem = ? where uid = ? and generation = ? and last = ?",
+            (problem, study.uid, study.generation, study.last),
+        )
 
 
 @dataclass(frozen=True)
@@ -155,7 +151,7 @@ def complete(connection: sqlite3.Connection, study: Quiet, wanted: Sequence[Want
     with transaction(connection):
         row = connection.execute(
             "update study set state = 'complete', problem = null "
-            "where uid = ? and generation = ? and state = 'received' and last = ? and open = 0 returning priority",
+            "where uid = ? and generation = ? and state = 'received' and last = ? returning priority",
             (study.uid, study.generation, study.last),
         ).fetchone()
         if row is None:

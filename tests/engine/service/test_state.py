@@ -140,20 +140,16 @@ def test_an_instance_is_new_once_and_other_bytes_are_told(memory: sqlite3.Connec
     assert only_quiet(memory).instances == 2
 
 
-def test_a_study_is_quiet_when_nobody_sends_it_and_nothing_came(memory: sqlite3.Connection) -> None:
+def test_a_study_is_quiet_when_nothing_came(memory: sqlite3.Connection) -> None:
     studies.keep(memory, [arrival("1.2.1")], 10.0)
     assert studies.quiet(memory, 10.5, 1.0) == [] and len(studies.quiet(memory, 11.0, 1.0)) == 1
-    studies.associated(memory, ["1.2"], 10.0, 1)
-    studies.associated(memory, ["1.2"], 10.0, 1)
-    studies.associated(memory, ["1.2"], 12.0, -1)
-    assert studies.quiet(memory, 99.0, 1.0) == []
-    studies.associated(memory, ["1.2"], 20.0, -1)
-    assert studies.quiet(memory, 20.5, 1.0) == [] and only_quiet(memory, 21.0).last == 20.0
-    studies.associated(memory, ["1.2"], 20.0, 1)
-    studies.forget_associations(memory)
-    assert only_quiet(memory, 21.0)
+    studies.keep(memory, [arrival("1.2.1")], 20.0)
+    assert studies.quiet(memory, 20.5, 1.0) == [], "one that is sent again is still being sent"
     studies.expect(memory, "1.2", 7)
-    assert only_quiet(memory).expected == 7
+    studies.doubt(memory, only_quiet(memory), "a slice is missing")
+    assert (only_quiet(memory).expected, only_quiet(memory).problem) == (7, "a slice is missing")
+    studies.keep(memory, [arrival("1.2.2")], 21.0)
+    assert only_quiet(memory).problem is None
 
 
 def test_a_study_is_completed_once_and_only_as_it_was_seen(memory: sqlite3.Connection) -> None:

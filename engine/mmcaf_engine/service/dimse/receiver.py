@@ -1,0 +1,194 @@
+"""The C-STORE provider: images over DICOM's network protocol, each on the disk before its sender hears 0x0000."""
+
+import logging
+import ssl
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from ...errors import ServiceError, StudyError
+from ..config import DicomSettings, Peer
+from ..disk import Reserve
+from ..extra import serve_package
+from ..headers import identify
+from ..receipt import Receipt
+from .contexts import support_images
+
+if TYPE_CHECKING:
+    from pynetdicom.events import Event
+
+log = logging.getLogger(__name__)
+
+SUCCESS = 0x0000
+OUT_OF_RESOURCES = 0xA700
+NO_DATA_SET = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+DUPLICATE = 0x0111
+"""PS3.4 B.2.3 and PS3.7 annex C: the statuses that this provider answers with."""
+REJECTED_TRANSIENT, BY_PRESENTATION, CONGESTED = 0x02, 0x03, 0x01
+REJECTED_PERMANENT, BY_USER, CALLING_UNKNOWN = 0x01, 0x01, 0x03
+"""PS3.8 9.3.4: why an association is not accepted."""
+
+
+class Receiver:
+    """Listens until it is left. busy: studies that associations are sending at this moment.
+
+    Args:
+        settings: where it listens, and to whom.
+        receipt: what keeps the images.
+        key: of the spool.
+
+    Raises:
+        ServiceError: it cannot listen there, or a certificate cannot be read.
+        BackendError: pynetdicom is not installed.
+    """
+
+    def __init__(self, settings: DicomSettings, receipt: Receipt, reserve: Reserve, key: bytes) -> None:
+        self._settings = settings
+        self._receipt = receipt
+        self._reserve = reserve
+        self._key = key
+        self._lock = threading.Lock()
+        self._sending: dict[int, set[str]] = {}
+        self.refused: Counter[str] = Counter()
+        self._server = self._listen()
+
+    def __enter__(self) -> "Receiver":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._server.socket.getsockname()[1])
+
+    def busy(self) -> frozenset[str]:
+        """StudyInstanceUIDs of what open associations have sent."""
+        with self._lock:
+            return frozenset(uid for studies in self._sending.values() for uid in studies)
+
+    def _listen(self) -> Any:
+        serve_package("pynetdicom")
+        from pynetdicom import AE, _config, evt
+
+        _config.UNRESTRICTED_STORAGE_SERVICE = False
+        _config.LOG_HANDLER_LEVEL = "none"  # Its log would hold names of patients.
+        settings = self._settings
+        entity = AE(settings.ae_title)
+        support_images(entity)
+        entity.maximum_associations = settings.most_associations
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.timeout_s
+        entity.require_called_aet = not settings.any_called_title
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._on_request),
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_RELEASED, self._on_end),
+            (evt.EVT_ABORTED, self._on_end),
+            (evt.EVT_CONN_CLOSE, self._on_end),
+        ]
+        context = None if settings.tls is None else server_context(settings)
+        try:
+            return entity.start_server(
+                (settings.host, settings.port), block=False, ssl_context=context, evt_handlers=handlers
+            )
+        except OSError as failure:
+            raise ServiceError(
+                f"No DICOM images can be received at {settings.host} port {settings.port}: {failure.strerror}.",
+                "Choose another port, or end the program that has it.",
+            ) from None
+
+    def _peer(self, event: "Event") -> Peer | None:
+        """Who asks, if it may send. Without any peers everyone may: then this machine alone is listened to."""
+        title = event.assoc.requestor.primitive.calling_ae_title.strip()
+        if not self._settings.peers:
+            return Peer(ae_title=title)
+        for peer in self._settings.peers:
+            same_host = peer.host in (None, event.assoc.requestor.address)
+            if peer.ae_title.strip() == title and same_host and _is_certified(event, peer):
+                return peer
+        return None
+
+    def _on_request(self, event: "Event") -> None:
+        peer = self._peer(event)
+        if peer is None:
+            self.refused["peer not known"] += 1
+            log.warning("association of an unknown peer refused")
+            event.assoc.acse.send_reject(REJECTED_PERMANENT, BY_USER, CALLING_UNKNOWN)
+            event.assoc.kill()
+        elif self._reserve.room(self._receipt.spool) == "none":
+            self.refused["disk full"] += 1
+            log.warning("association refused: the disk is full")
+            event.assoc.acse.send_reject(REJECTED_TRANSIENT, BY_PRESENTATION, CONGESTED)
+            event.assoc.kill()
+
+    def _on_store(self, event: "Event") -> int:
+        """The status of one C-STORE."""
+        peer = self._peer(event)
+        if peer is None:
+            return CANNOT_UNDERSTAND
+        try:
+            content = event.encoded_dataset()
+            instance = identify(content, "The image", peer.ae_title.strip(), self._key, peer.priority)
+        except StudyError as refusal:
+            log.warning("image refused: %s", refusal.problem)
+            return CANNOT_UNDERSTAND
+        arrival = instance.arrival
+        if (arrival.uid, arrival.sop_class) != (
+            str(event.request.AffectedSOPInstanceUID),
+            str(event.request.AffectedSOPClassUID),
+        ):
+            log.warning("image refused: its data set is of another instance than its command")
+            return NO_DATA_SET
+        with self._lock:
+            self._sending.setdefault(id(event.assoc), set()).add(arrival.study)
+        try:
+            received = self._receipt.receive(instance)
+        except Exception:
+            log.exception("an image could not be kept")
+            return OUT_OF_RESOURCES
+        if received.full:
+            self.refused["disk full"] += 1
+            return OUT_OF_RESOURCES
+        if received.kept == "other":
+            self.refused["same UID, other content"] += 1
+            log.warning("image refused: its UID is that of another one that was received before")
+            return DUPLICATE
+        return SUCCESS
+
+    def _on_end(self, event: "Event") -> None:
+        with self._lock:
+            self._sending.pop(id(event.assoc), None)
+
+
+def server_context(settings: DicomSettings) -> ssl.SSLContext:
+    """TLS as BCP 195 has it (PS3.15 B.12): from version 1.2, and with `trusted` only for whom one of those vouches.
+
+    Raises:
+        ServiceError: a certificate or key cannot be read.
+    """
+    tls = settings.tls
+    if tls is None:
+        raise ValueError("there is no TLS")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+        if tls.trusted is not None:
+            context.load_verify_locations(tls.trusted)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ssl.SSLError) as failure:
+        files = ", ".join(str(file) for file in (tls.certificate, tls.key, tls.trusted) if file is not None)
+        raise ServiceError(f"The certificates {files} cannot be used: {failure}.") from None
+    return context
+
+
+def _is_certified(event: "Event", peer: Peer) -> bool:
+    """Whether it showed the certificate that it must, by its common name."""
+    if peer.certificate_name is None:
+        return True
+    connection = event.assoc.dul.socket.socket
+    shown = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    names = [value for part in (shown or {}).get("subject", ()) for key, value in part if key == "commonName"]
+    return peer.certificate_name in names

@@ -1,0 +1,139 @@
+"""What a received DICOM file says of where it belongs: identifiers and the elements that routes look at."""
+
+import struct
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StudyError, printable
+from .answers import Priority
+from .keys import keyed
+from .receipt import Instance
+from .studies import Arrival
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_IDENTIFYING = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "PatientID",
+    "IssuerOfPatientID",
+    "AccessionNumber",
+    "RequestedProcedurePriority",
+)
+_URGENT: dict[str, Priority] = {"STAT": "stat", "HIGH": "stat", "LOW": "batch"}
+"""Requested Procedure Priority (0040,1003), its defined terms; all others are routine."""
+_LONG_FORMS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
+"""Value representations whose length takes four bytes, behind two that are reserved (PS3.5 7.1.2)."""
+
+
+def read_header(content: bytes, name: str, keywords: Iterable[str]) -> tuple["Dataset", int]:
+    """Some elements of a DICOM file, and where its data set begins.
+
+    Raises:
+        StudyError: it is no DICOM file (PS3.10), or a value cannot be read.
+    """
+    from pydicom import config, dcmread
+
+    try:
+        body = _end_of_meta_information(content)
+        with config.disable_value_validation():
+            header = dcmread(BytesIO(content), specific_tags=list(keywords), stop_before_pixels=True)
+    except Exception:  # Whatever pydicom raises of bytes from elsewhere; its words may quote them.
+        raise StudyError(f"{name} is no DICOM file that can be read.", "Send it again.") from None
+    return header, body
+
+
+def _end_of_meta_information(content: bytes) -> int:
+    """Where the data set begins: behind group 2, which is in Explicit VR Little Endian (PS3.10 7.1).
+
+    Raises:
+        ValueError, struct.error: there is no such group, or it does not end.
+    """
+    if content[128:132] != b"DICM":
+        raise ValueError("no DICOM prefix")
+    at = 132
+    while content[at : at + 2] == b"\x02\x00":
+        if content[at + 4 : at + 6] in _LONG_FORMS:
+            at += 12 + struct.unpack_from("<I", content, at + 8)[0]
+        else:
+            at += 8 + struct.unpack_from("<H", content, at + 6)[0]
+    if not 132 < at <= len(content):
+        raise ValueError("no group 2, or not all of it")
+    return at
+
+
+def identify(content: bytes, name: str, source: str, key: bytes, priority: Priority = "routine") -> Instance:
+    """A received file, with what it belongs to.
+
+    Args:
+        name: how messages call it; of no patient.
+        source: who sent it.
+        key: of the spool, with which identifiers become digests.
+        priority: of whoever sent it; a file that says it is urgent is so all the same.
+
+    Raises:
+        StudyError: it is no DICOM file, or lacks a UID.
+    """
+    header, body = read_header(content, name, _IDENTIFYING)
+    uids = {}
+    for keyword in _IDENTIFYING[:4]:
+        uids[keyword] = text_of(header, keyword)
+        if not uids[keyword]:
+            raise StudyError(f"{name} has no {keyword}.", "Send it from a system that writes one.")
+    issuer = text_of(header, "IssuerOfPatientID")
+    said = _URGENT.get(text_of(header, "RequestedProcedurePriority").upper())
+    arrival = Arrival(
+        uid=uids["SOPInstanceUID"],
+        study=uids["StudyInstanceUID"],
+        series=uids["SeriesInstanceUID"],
+        sop_class=uids["SOPClassUID"],
+        sha256="",
+        size=len(content),
+        file="",
+        source=source,
+        patient=keyed(key, "patient", issuer, text_of(header, "PatientID")),
+        accession=keyed(key, "accession", text_of(header, "AccessionNumber")),
+        priority=priority if said is None else said,
+    )
+    return Instance(content, body, arrival)
+
+
+def text_of(header: "Dataset", keyword: str) -> str:
+    """A value as text, without its padding; several as DICOM writes them, with a backslash between."""
+    try:
+        value: Any = header.get(keyword)
+    except Exception:  # A value that cannot be converted is none.
+        return ""
+    if value is None:
+        return ""
+    several = not isinstance(value, str | bytes) and hasattr(value, "__iter__")
+    return "\\".join(map(str, value)) if several else str(value).strip(" \0")
+
+
+def matches(header: "Dataset", patterns: Mapping[str, str]) -> bool:
+    """Whether every element has a value that its pattern fits, * for any characters and ? for one, in either case."""
+    for keyword, pattern in patterns.items():
+        values = text_of(header, keyword).split("\\")
+        if not any(fnmatchcase(value.casefold(), pattern.casefold()) for value in values):
+            return False
+    return True
+
+
+def series_header(file: Path, keywords: Iterable[str]) -> "Dataset":
+    """Of one file of a series, what routes look at.
+
+    Raises:
+        StudyError: it cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(1024 * 1024)
+    except OSError as failure:
+        raise StudyError(f"{printable(file.name, 80)} cannot be read: {failure.strerror}.") from None
+    return read_header(content, "An image of the spool", keywords)[0]
