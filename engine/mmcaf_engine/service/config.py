@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from ..errors import Remedy, ServiceError, printable, program
 from ..files import read_bounded
 from ..manifest import ForeignModel, describe_validation
+from ..study import Duplicates, Gaps, Oblique, Tilt
 from .answers import Priority
 
 MAX_BYTES = 1024 * 1024
@@ -119,6 +120,17 @@ class RecordSettings(Part):
     wait_s: Seconds = Field(default=86400.0, description="So long a study waits for its record.")
 
 
+class AnswerSettings(Part):
+    """How a study is answered: the arguments of `infer` of these names."""
+
+    gaps: Gaps = "refuse"
+    tilt: Tilt = "refuse"
+    duplicates: Duplicates = "refuse"
+    oblique: Oblique | None = None
+    stride: int | None = Field(default=None, ge=1)
+    strict: bool = False
+
+
 class Route(Part):
     """Which studies a bundle answers. match: DICOM keyword -> pattern with * and ?, of every one of which a series must
     have a value that fits. destinations: all, without any.
@@ -126,7 +138,7 @@ class Route(Part):
 
     bundle: Name
     match: dict[Annotated[str, Field(pattern=r"^[A-Z][A-Za-z0-9]{1,63}$")], str] = Field(default_factory=dict)
-    options: dict[str, str | int | bool] = Field(default_factory=dict, description="As of `infer`: gaps, stride, ...")
+    options: AnswerSettings = AnswerSettings()
     record: Literal["required", "optional"] | None = Field(default=None, description="Without: as the bundle needs it.")
     destinations: tuple[Name, ...] | None = None
 

@@ -94,6 +94,8 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         ('[[route]]\nbundle = "lung"', '[[route]]\nbundle = "next"', "leads to next"),
         ('[[route]]\nbundle = "lung"', '[[route]]\nbundle = "x"', "leads to x"),
         ('destinations = ["pacs"]', 'destinations = ["disk"]', "disk, which is no destination"),
+        ('gaps = "interpolate"', 'gaps = "fill"', "route.0.options.gaps"),
+        ('gaps = "interpolate"', "allow_id_mismatch = true", "allow_id_mismatch"),
         ("Modality =", '"0008,0060" =', "match"),
         ('ae_title = "PACS"\n', "", "needs ae_title"),
         ('ae_title = "PACS"', 'ae_title = "A TITLE THAT IS TOO LONG"', "ae_title"),

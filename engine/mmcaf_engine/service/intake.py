@@ -1,0 +1,143 @@
+"""When a study is whole: nobody sends it, the archive's count is reached, and the engine accepts its geometry."""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..errors import BundleError, MmcafError, StudyError
+from ..manifest import Manifest
+from ..study import Oblique, Policies, open_inputs
+from .config import AnswerSettings, Config
+from .routing import Routed, files_of, gathered, route_study
+from .studies import Quiet, Wanted, complete, doubt, expect, quiet
+
+log = logging.getLogger(__name__)
+
+CountInstances = Callable[[str], int | None]
+"""How many instances an archive says that a study has; None where it does not say."""
+FindRecord = Callable[[sqlite3.Connection, str], int | None]
+"""The record that is here for a study; None where there is none."""
+
+
+class Intake:
+    """Looks at what has arrived, from time to time, and queues the answers that are wanted of whole studies.
+
+    Args:
+        manifests: bundle -> its manifest, for its geometry.
+        count: asks the archive, where the configuration names one.
+        find_record: looks for a study's record.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        manifests: dict[str, Manifest],
+        *,
+        count: CountInstances = lambda study: None,
+        find_record: FindRecord = lambda connection, study: None,
+    ) -> None:
+        self._config = config
+        self._manifests = manifests
+        self._count = count
+        self._find_record = find_record
+        peers = () if config.dicom is None else config.dicom.peers
+        self._quiet_s = {peer.ae_title.strip(): peer.quiet_s for peer in peers if peer.quiet_s is not None}
+        self._judged: dict[str, tuple[object, str]] = {}
+
+    def look(self, connection: sqlite3.Connection, busy: Collection[str], now: float) -> int:
+        """Queue what is whole by now; how many studies that were.
+
+        Args:
+            busy: studies that are being sent.
+        """
+        usual = self._config.completeness.quiet_s
+        shortest = min([usual, *self._quiet_s.values()])
+        whole = 0
+        for study in quiet(connection, now, shortest):
+            silence = self._quiet_s.get(study.source, usual)
+            if study.uid not in busy and now - study.last >= silence:
+                whole += self._judge(connection, study, now)
+        return whole
+
+    def _judge(self, connection: sqlite3.Connection, study: Quiet, now: float) -> bool:
+        series = files_of(connection, study.uid, study.generation)
+        late = now - study.last >= self._config.completeness.deadline_s
+        try:
+            routed = route_study(self._config, series)
+            problem = None if late else self._lacks(connection, study, routed, series)
+        except StudyError as refusal:
+            routed, problem = [], None if late else refusal.problem
+        if problem is not None:
+            if study.problem != problem:
+                doubt(connection, study, problem)
+            return False
+        self._judged.pop(study.uid, None)
+        created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return complete(connection, study, self._wanted(connection, study, routed, now), created, now)
+
+    def _lacks(
+        self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]]
+    ) -> str | None:
+        """Why it cannot be whole, in words; nothing is looked at twice unless something came."""
+        state = (study.generation, study.instances, study.last)
+        seen = self._judged.get(study.uid)
+        if seen is not None and seen[0] == state:
+            return seen[1]
+        problem = self._too_few(connection, study) or self._refused(study, routed, series)
+        if problem is not None:
+            self._judged[study.uid] = (state, problem)
+        return problem
+
+    def _too_few(self, connection: sqlite3.Connection, study: Quiet) -> str | None:
+        expected = study.expected
+        if self._config.completeness.count_from is not None:
+            with suppress(MmcafError):  # The archive is down: then silence and geometry decide.
+                expected = self._count(study.uid)
+                expect(connection, study.uid, expected)
+        if expected is None or study.instances >= expected:
+            return None
+        return (
+            f"{study.instances} of {expected} images have come, as {self._config.completeness.count_from} counts them."
+        )
+
+    def _refused(self, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]]) -> str | None:
+        """What the engine says against its headers and geometry."""
+        for one in routed:
+            manifest = self._manifests[one.route.bundle]
+            if manifest.preprocessing is None:
+                continue  # An image has no geometry that others could complete.
+            files = [file for uid in one.series for file in series[uid]]
+            with gathered(self._config.spool, f"intake-{one.route.bundle}", files) as folder:
+                try:
+                    with open_inputs(
+                        folder, manifest, policies=_policies(one.route.options, manifest.preprocessing.oblique)
+                    ):
+                        pass
+                except StudyError as refusal:
+                    return refusal.problem
+                except BundleError as refusal:
+                    log.error("%s", refusal.problem)
+        return None
+
+    def _wanted(
+        self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], now: float
+    ) -> list[Wanted]:
+        record = self._find_record(connection, study.uid)
+        wanted = []
+        for one in routed:
+            manifest = self._manifests[one.route.bundle]
+            reads = manifest.table is not None or manifest.text is not None
+            needs = reads if one.route.record is None else one.route.record == "required"
+            deadline = now + self._config.records.wait_s if needs else None
+            given = record if reads else None
+            wanted.append(Wanted(one.route.bundle, record=given, deadline=deadline))
+            shadows = [bundle.name for bundle in self._config.bundle if bundle.shadow_of == one.route.bundle]
+            wanted += [Wanted(name, shadow=True, record=given, deadline=deadline) for name in shadows]
+        return wanted
+
+
+def _policies(options: AnswerSettings, usual: Oblique) -> Policies:
+    return Policies(options.gaps, options.tilt, options.duplicates, options.oblique or usual)

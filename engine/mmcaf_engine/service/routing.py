@@ -1,0 +1,76 @@
+"""Which bundles answer a study, and with which of its series."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import Config, Route
+from .disk import make_folder
+from .headers import matches, series_header
+
+WORK = "work"
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A bundle that a study is for. series: those that it reads; route: what says so."""
+
+    route: Route
+    series: tuple[str, ...]
+
+
+def files_of(connection: sqlite3.Connection, study: str, generation: int) -> dict[str, list[Path]]:
+    """Series -> files within the spool, of a study as it was in one generation."""
+    rows = connection.execute(
+        "select series, file from instance where study = ? and generation <= ? order by series, uid",
+        (study, generation),
+    )
+    found: dict[str, list[Path]] = {}
+    for row in rows:
+        found.setdefault(row["series"], []).append(Path(row["file"]))
+    return found
+
+
+def route_study(config: Config, series: Mapping[str, Sequence[Path]]) -> list[Routed]:
+    """Every bundle for which a series of the study fits; the first route of each bundle that fits counts.
+
+    Args:
+        series: as `files_of` gives it.
+
+    Raises:
+        StudyError: an image of the spool cannot be read.
+    """
+    keywords = sorted({keyword for route in config.routes for keyword in route.match})
+    headers = (
+        {uid: series_header(config.spool / files[0], keywords) for uid, files in series.items()} if keywords else {}
+    )
+    found: dict[str, Routed] = {}
+    for route in config.routes:
+        fitting = tuple(uid for uid in series if not route.match or matches(headers[uid], route.match))
+        if fitting and route.bundle not in found:
+            found[route.bundle] = Routed(route, fitting)
+    return list(found.values())
+
+
+@contextmanager
+def gathered(spool: Path, name: str, files: Sequence[Path]) -> Iterator[Path]:
+    """A folder that holds these images of the spool and no others, for as long as it is used.
+
+    What arrives meanwhile is not in it: so an answer is of the images that its study had when it was complete.
+
+    Args:
+        name: of the folder; what a process that died has left there is removed.
+    """
+    folder = spool / WORK / name
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    try:
+        for at, file in enumerate(files):
+            os.link(spool / file, folder / f"{at:05d}.dcm")
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
