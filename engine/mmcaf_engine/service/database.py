@@ -47,14 +47,19 @@ create index instance_study on instance(study);
 create table record(
     id integer primary key,
     study text,
-    patient text,
-    accession text,
     sha256 text not null,
     file text not null,
     source text not null,
     author text not null default '',
     arrived real not null
 );
+create table record_key(
+    record integer not null references record(id),
+    kind text not null,
+    value text not null,
+    primary key(record, kind, value)
+);
+create index record_key_value on record_key(kind, value);
 create table answer(
     id integer primary key,
     study text not null references study(uid),

@@ -22,7 +22,6 @@ _IDENTIFYING = (
     "StudyInstanceUID",
     "SeriesInstanceUID",
     "PatientID",
-    "IssuerOfPatientID",
     "AccessionNumber",
     "RequestedProcedurePriority",
 )
@@ -86,7 +85,6 @@ def identify(content: bytes, name: str, source: str, key: bytes, priority: Prior
         uids[keyword] = text_of(header, keyword)
         if not uids[keyword]:
             raise StudyError(f"{name} has no {keyword}.", "Send it from a system that writes one.")
-    issuer = text_of(header, "IssuerOfPatientID")
     said = _URGENT.get(text_of(header, "RequestedProcedurePriority").upper())
     arrival = Arrival(
         uid=uids["SOPInstanceUID"],
@@ -97,7 +95,7 @@ def identify(content: bytes, name: str, source: str, key: bytes, priority: Prior
         size=len(content),
         file="",
         source=source,
-        patient=keyed(key, "patient", issuer, text_of(header, "PatientID")),
+        patient=keyed(key, "patient", text_of(header, "PatientID")),
         accession=keyed(key, "accession", text_of(header, "AccessionNumber")),
         priority=priority if said is None else said,
     )

@@ -34,12 +34,10 @@ def spool_key(spool: Path) -> bytes:
     return found
 
 
-def keyed(key: bytes, kind: str, *parts: str | None) -> str | None:
+def keyed(key: bytes, kind: str, value: str | None) -> str | None:
     """The digest of an identifier, of a kind such as "patient"; None where it is empty. Padding is no part of it."""
-    given = [(part or "").strip() for part in parts]
-    if not given[-1]:
-        return None
-    return hmac.new(key, "\0".join([kind, *given]).encode(), "sha256").hexdigest()
+    given = (value or "").strip(" \0")
+    return hmac.new(key, f"{kind}\0{given}".encode(), "sha256").hexdigest() if given else None
 
 
 def _make(file: Path) -> None:

@@ -72,14 +72,14 @@ def rows(spool: Path) -> list[Any]:
 
 
 def test_an_image_is_kept_as_it_was_sent(receiver: Receiver, spool: Path) -> None:
-    sent = image(PatientID="A-1 ", IssuerOfPatientID="X", AccessionNumber="17", RequestedProcedurePriority="STAT")
+    sent = image(PatientID="A-1 ", AccessionNumber="17", RequestedProcedurePriority="STAT")
     assert send(receiver, sent) == [SUCCESS]
     [row] = rows(spool)
     found = dcmread(spool / row["file"])
     assert [element.tag for element in found] == [element.tag for element in sent]
     assert found.PixelData == sent.PixelData and found.SOPInstanceUID == sent.SOPInstanceUID
     assert (row["study"], row["sop_class"], row["source"], row["priority"]) == ("1.2.3", CTImageStorage, "CT1", 2)
-    assert row["patient"] == keyed(KEY, "patient", "X", "A-1") and row["accession"] == keyed(KEY, "accession", "17")
+    assert row["patient"] == keyed(KEY, "patient", "A-1") and row["accession"] == keyed(KEY, "accession", "17")
 
 
 def test_the_same_image_twice_and_another_of_its_uid(receiver: Receiver, spool: Path) -> None:
