@@ -1,13 +1,14 @@
 """The answers that are wanted of complete studies: a queue by urgency, leases, and every step as one transaction."""
 
+import json
 import sqlite3
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Literal
 
-from ..errors import ServiceError
+from ..errors import Remedy, ServiceError
 from .database import transaction
 from .states import NEXT, AnswerState
 
@@ -20,6 +21,9 @@ MOST_CRASHES = 3
 """Processes that one study may end; then its answer has failed."""
 LEASE_S = 60.0
 """After so long without a sign of life, another process may go on."""
+
+
+_AFTER_CRASHES = Remedy("Try it again after an update; its images are kept")
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def claim(connection: sqlite3.Connection, bundle: str, owner: str, now: float) -
         ).fetchone()
         if row is None:
             return None
-        lease = {"owner": owner, "leased_until": now + LEASE_S, "problem": None, "remedy": None, "exit_code": None}
+        lease = {"owner": owner, "leased_until": now + LEASE_S, "problem": None, "remedies": None, "exit_code": None}
         move(connection, row["id"], "queued", "running", now, lease)
         return Claimed(
             id=row["id"],
@@ -133,8 +137,8 @@ def release_abandoned(connection: sqlite3.Connection, bundle: str, owner: str, n
             move(connection, row["id"], "running", "queued", now, free, detail="its process died")
         else:
             problem = f"{crashes} processes died while they answered this study."
-            remedy = "Try it again after an update; its images are kept."
-            move(connection, row["id"], "running", "failed", now, {**free, "problem": problem, "remedy": remedy})
+            said = {"problem": problem, "remedies": as_json([_AFTER_CRASHES])}
+            move(connection, row["id"], "running", "failed", now, {**free, **said})
 
 
 def renew(connection: sqlite3.Connection, claimed: Claimed, owner: str, now: float) -> bool:
@@ -198,12 +202,18 @@ def give_up(
     state: Literal["refused", "failed", "cancelled", "waiting-record"],
     *,
     problem: str,
-    remedy: str | None,
+    remedies: Sequence[Remedy],
     exit_code: int | None,
 ) -> bool:
     """It cannot be answered as it is; False where it is no longer ours."""
     with transaction(connection):
-        said = {"problem": problem, "remedy": remedy, "exit_code": exit_code, "owner": None, "leased_until": None}
+        said = {
+            "problem": problem,
+            "remedies": as_json(remedies),
+            "exit_code": exit_code,
+            "owner": None,
+            "leased_until": None,
+        }
         return move(connection, claimed.id, "running", state, now, said, held_by=owner, detail=problem)
 
 
@@ -218,7 +228,7 @@ def retry(connection: sqlite3.Connection, answer: int, now: float, until: float)
     """Again, by a person: the delivery where the objects are frozen, else all of it. False where it has not ended."""
     with transaction(connection):
         objects = connection.execute("select count(*) from object where answer = ?", (answer,)).fetchone()[0]
-        fresh = {"problem": None, "remedy": None, "exit_code": None, "crashes": 0}
+        fresh = {"problem": None, "remedies": None, "exit_code": None, "crashes": 0}
         if not objects:
             return move(connection, answer, ("refused", "failed", "cancelled", "expired"), "queued", now, fresh)
         connection.execute(
@@ -227,3 +237,8 @@ def retry(connection: sqlite3.Connection, answer: int, now: float, until: float)
             (now, until, now, answer),
         )
         return move(connection, answer, ("failed", "cancelled", "expired"), "sending", now, fresh)
+
+
+def as_json(remedies: Iterable[Remedy]) -> str:
+    """As the memory keeps them, and HTTP sends them."""
+    return json.dumps([asdict(remedy) for remedy in remedies])

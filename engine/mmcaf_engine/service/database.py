@@ -76,7 +76,7 @@ create table answer(
     leased_until real,
     crashes integer not null default 0,
     problem text,
-    remedy text,
+    remedies text,
     exit_code integer,
     bundle_sha256 text,
     result_sha256 text,

@@ -1,6 +1,7 @@
 """The service's memory: every step happens once, whichever process dies, and nothing is done twice or by two."""
 
 import itertools
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -8,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from mmcaf_engine.errors import ServiceError
+from mmcaf_engine.errors import Remedy, ServiceError
 from mmcaf_engine.service import answers, studies
 from mmcaf_engine.service.answers import LEASE_S, MOST_CRASHES, Claimed, FrozenObject
 from mmcaf_engine.service.database import FILE, MIGRATIONS, back_up, open_database, schema_version, transaction
@@ -264,11 +265,13 @@ def test_a_person_cancels_what_is_not_written_and_tries_again(memory: sqlite3.Co
 def test_a_refusal_is_kept_with_its_reason_and_its_remedy(memory: sqlite3.Connection) -> None:
     queue(memory, "1.2", 10)
     claimed = claim(memory)
-    said = {"problem": "3 slices are missing.", "remedy": "Send them again.", "exit_code": 3}
+    said = {"problem": "3 slices are missing.", "remedies": [Remedy("Send them again")], "exit_code": 3}
     assert not answers.give_up(memory, claimed, "other", 3000.0, "refused", **said)  # type: ignore[arg-type]
     assert answers.give_up(memory, claimed, "runner", 3000.0, "refused", **said)  # type: ignore[arg-type]
-    row = memory.execute("select state, problem, remedy, exit_code, owner from answer").fetchone()
-    assert tuple(row) == ("refused", "3 slices are missing.", "Send them again.", 3, None)
+    row = memory.execute("select state, problem, remedies, exit_code, owner from answer").fetchone()
+    assert tuple(row)[:2] == ("refused", "3 slices are missing.") and tuple(row)[3:] == (3, None)
+    [remedy] = json.loads(row["remedies"])
+    assert remedy == {"text": "Send them again", "option": None, "value": None, "command": None}
     events = [row["state"] for row in memory.execute("select state from event order by id")]
     assert events == ["received", "complete", "queued", "running", "refused"]
 

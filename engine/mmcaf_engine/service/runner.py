@@ -1,0 +1,196 @@
+"""Answers what is queued for one bundle, one study at a time, and freezes the result on the disk."""
+
+import hashlib
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import PurePosixPath
+from typing import Literal
+
+from ..cancel import CancelToken
+from ..errors import CancelledError, MmcafError, RecordError, Remedy, StrictError, StudyError
+from ..pipeline import Answerer
+from ..result.answer import Answer
+from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, renew
+from .config import Config, Route
+from .database import open_database
+from .disk import make_folder, sync_folder, write_synced
+from .headers import read_header, text_of
+from .records import record_content
+from .routing import Routed, files_of, gathered, route_study
+
+log = logging.getLogger(__name__)
+
+RESULTS = "results"
+RESULT, FHIR = "result.json", "fhir.json"
+"""What lies beside the DICOM objects of an answer."""
+DEFAULT_OBJECTS = ("sr", "sc")
+_Ended = Literal["refused", "failed"]
+
+
+class Runner:
+    """Works for one bundle.
+
+    Args:
+        bundle: its name in the configuration.
+        answerer: with its open session.
+        owner: of leases, the same whenever this process is started again.
+    """
+
+    def __init__(
+        self, config: Config, bundle: str, answerer: Answerer, owner: str, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._config = config
+        self._bundle = bundle
+        self._answerer = answerer
+        self._owner = owner
+        self._clock = clock
+        own = next(one for one in config.bundle if one.name == bundle)
+        self._routed_as = own.shadow_of or own.name
+
+    def step(self, connection: sqlite3.Connection) -> bool:
+        """Answer the most urgent study; False where none is queued."""
+        claimed = claim(connection, self._bundle, self._owner, self._clock())
+        if claimed is None:
+            return False
+        started = time.monotonic()
+        try:
+            with self._alive(claimed) as token:
+                self._answer(connection, claimed, token)
+        except CancelledError:
+            log.info("answer %d ended: it is no longer wanted", claimed.id)
+        except MmcafError as refusal:
+            state: _Ended = "refused" if isinstance(refusal, StudyError | RecordError | StrictError) else "failed"
+            self._give_up(connection, claimed, state, refusal.problem, refusal.remedies, refusal.exit_code)
+        except OSError as failure:
+            problem = f"The answer could not be written: {failure.strerror}."
+            self._give_up(connection, claimed, "failed", problem, [Remedy("Free some of the spool's disk")], 9)
+        except Exception as failure:  # A bug of ours ends one answer, not the service; its words may quote the study.
+            log.error("answer %d: a bug: %s", claimed.id, type(failure).__name__)
+            problem = f"A bug of mmcaf-infer ended it: {type(failure).__name__}."
+            self._give_up(connection, claimed, "failed", problem, [Remedy("Report it to its authors")], 1)
+        else:
+            log.info("answer %d written in %.1f s", claimed.id, time.monotonic() - started)
+        return True
+
+    def _give_up(
+        self,
+        connection: sqlite3.Connection,
+        claimed: Claimed,
+        state: _Ended,
+        problem: str,
+        remedies: Sequence[Remedy],
+        exit_code: int,
+    ) -> None:
+        log.warning("answer %d %s: exit code %d", claimed.id, state, exit_code)
+        now = self._clock()
+        give_up(connection, claimed, self._owner, now, state, problem=problem, remedies=remedies, exit_code=exit_code)
+
+    def _answer(self, connection: sqlite3.Connection, claimed: Claimed, token: CancelToken) -> None:
+        routed = self._routed(connection, claimed)
+        options = routed.route.options
+        record = None if claimed.record is None else record_content(connection, self._config.spool, claimed.record)
+        series = files_of(connection, claimed.study, claimed.generation)
+        files = [file for uid in routed.series for file in series[uid]]
+        with gathered(self._config.spool, f"answer-{self._bundle}", files) as folder:
+            answer = self._answerer.answer(
+                folder,
+                record,
+                **options.model_dump(),
+                created=claimed.created,
+                cancel=token,
+            )
+            contents = self._contents(answer, routed.route)
+        objects = self._write(claimed, contents)
+        destinations = [] if claimed.shadow else self._destinations(routed.route)
+        bundle = self._answerer.bundle
+        frozen = freeze(
+            connection,
+            claimed,
+            self._owner,
+            self._clock(),
+            objects,
+            result_sha256=hashlib.sha256(contents[RESULT]).hexdigest(),
+            bundle_sha256=bundle.sha256,
+            destinations=destinations,
+        )
+        if not frozen:
+            raise CancelledError("It is no longer wanted.")
+
+    def _routed(self, connection: sqlite3.Connection, claimed: Claimed) -> Routed:
+        series = files_of(connection, claimed.study, claimed.generation)
+        for routed in route_study(self._config, series):
+            if routed.route.bundle == self._routed_as:
+                return routed
+        raise StudyError(
+            f"No route leads this study to {self._routed_as} any more.", "Correct the routes, or cancel the answer."
+        )
+
+    def _destinations(self, route: Route) -> list[tuple[str, float]]:
+        chosen = [
+            one for one in self._config.destination if route.destinations is None or one.name in route.destinations
+        ]
+        return [(one.name, self._clock() + one.expires_h * 3600) for one in chosen]
+
+    def _contents(self, answer: Answer, route: Route) -> dict[str, bytes]:
+        """Name -> bytes of all that is kept of an answer."""
+        kinds = list(DEFAULT_OBJECTS)
+        for one in self._config.destination:
+            if one.kind != "fhir" and (route.destinations is None or one.name in route.destinations):
+                kinds += [kind for kind in one.objects if kind not in kinds]
+        contents = answer.to_dicom(kinds)
+        contents[FHIR] = json.dumps(answer.to_fhir(), ensure_ascii=False, indent=2).encode()
+        contents[RESULT] = answer.result.to_json(indent=2).encode()
+        return contents
+
+    def _write(self, claimed: Claimed, contents: dict[str, bytes]) -> list[FrozenObject]:
+        """All on the disk, in the answer's folder; what a process that died left there is replaced."""
+        place = PurePosixPath(RESULTS, str(claimed.id))
+        folder = self._config.spool / place
+        make_folder(folder)
+        objects = []
+        for name, content in contents.items():
+            part = folder / f".{name}.part"
+            part.unlink(missing_ok=True)
+            write_synced(part, content)
+            part.replace(folder / name)
+            objects.append(_frozen(place / name, content))
+        sync_folder(folder)
+        return objects
+
+    @contextmanager
+    def _alive(self, claimed: Claimed) -> Iterator[CancelToken]:
+        """Signs of life while the work lasts; the token ends it where the answer is no longer wanted."""
+        token, done = CancelToken(), threading.Event()
+
+        def beat() -> None:
+            with closing(open_database(self._config.spool)) as connection:
+                while not done.wait(min(1.0, LEASE_S / 4)):
+                    try:
+                        wanted = renew(connection, claimed, self._owner, self._clock())
+                    except sqlite3.Error:
+                        log.exception("no sign of life could be written")
+                        continue
+                    if not wanted:
+                        token.cancel()
+                        return
+
+        thread = threading.Thread(target=beat, name="heartbeat")
+        thread.start()
+        try:
+            yield token
+        finally:
+            done.set()
+            thread.join()
+
+
+def _frozen(file: PurePosixPath, content: bytes) -> FrozenObject:
+    digest = hashlib.sha256(content).hexdigest()
+    if file.suffix != ".dcm":
+        return FrozenObject(file.stem, "", f"{file.parent.name}/{file.name}", file, digest)
+    header, _ = read_header(content, file.name, ("SOPClassUID", "SOPInstanceUID"))
+    return FrozenObject(file.stem, text_of(header, "SOPClassUID"), text_of(header, "SOPInstanceUID"), file, digest)
