@@ -131,7 +131,7 @@ def record_content(connection: sqlite3.Connection, spool: Path, record: int) -> 
         OSError: it cannot be read.
     """
     row = connection.execute("select file from record where id = ?", (record,)).fetchone()
-    return (spool / row["file"]).read_bytes()
+    return Path(spool, row["file"]).read_bytes()
 
 
 def _named(document: Mapping[str, Any]) -> set[str]:

@@ -4,7 +4,7 @@ import logging
 import ssl
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import ServiceError, StudyError
 from ..config import DicomSettings, Peer
@@ -14,8 +14,8 @@ from ..headers import identify
 from ..receipt import Receipt
 from .contexts import support_images
 
-if TYPE_CHECKING:
-    from pynetdicom.events import Event
+Event = Any
+"""pynetdicom's, whose fields depend on what happened."""
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Receiver:
                 "Choose another port, or end the program that has it.",
             ) from None
 
-    def _peer(self, event: "Event") -> Peer | None:
+    def _peer(self, event: Event) -> Peer | None:
         """Who asks, if it may send. Without any peers everyone may: then this machine alone is listened to."""
         title = event.assoc.requestor.primitive.calling_ae_title.strip()
         if not self._settings.peers:
@@ -110,7 +110,7 @@ class Receiver:
                 return peer
         return None
 
-    def _on_request(self, event: "Event") -> None:
+    def _on_request(self, event: Event) -> None:
         peer = self._peer(event)
         if peer is None:
             self.refused["peer not known"] += 1
@@ -123,7 +123,7 @@ class Receiver:
             event.assoc.acse.send_reject(REJECTED_TRANSIENT, BY_PRESENTATION, CONGESTED)
             event.assoc.kill()
 
-    def _on_store(self, event: "Event") -> int:
+    def _on_store(self, event: Event) -> int:
         """The status of one C-STORE."""
         peer = self._peer(event)
         if peer is None:
@@ -157,7 +157,7 @@ class Receiver:
             return DUPLICATE
         return SUCCESS
 
-    def _on_end(self, event: "Event") -> None:
+    def _on_end(self, event: Event) -> None:
         with self._lock:
             self._sending.pop(id(event.assoc), None)
 
@@ -184,11 +184,11 @@ def server_context(settings: DicomSettings) -> ssl.SSLContext:
     return context
 
 
-def _is_certified(event: "Event", peer: Peer) -> bool:
+def _is_certified(event: Event, peer: Peer) -> bool:
     """Whether it showed the certificate that it must, by its common name."""
     if peer.certificate_name is None:
         return True
     connection = event.assoc.dul.socket.socket
-    shown = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    shown: Any = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
     names = [value for part in (shown or {}).get("subject", ()) for key, value in part if key == "commonName"]
     return peer.certificate_name in names
