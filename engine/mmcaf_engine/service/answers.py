@@ -151,6 +151,13 @@ def renew(connection: sqlite3.Connection, claimed: Claimed, owner: str, now: flo
     return row is not None
 
 
+def put_back(connection: sqlite3.Connection, claimed: Claimed, owner: str, now: float) -> bool:
+    """The process ends before it is done, and not by a crash: another one is to answer it."""
+    with transaction(connection):
+        free = {"owner": None, "leased_until": None}
+        return move(connection, claimed.id, "running", "queued", now, free, held_by=owner, detail="put back")
+
+
 def freeze(
     connection: sqlite3.Connection,
     claimed: Claimed,

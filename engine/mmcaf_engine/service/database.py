@@ -110,6 +110,13 @@ create table delivery(
     primary key(answer, destination)
 );
 create index delivery_state on delivery(state, due);
+create table process(
+    role text primary key,
+    pid integer not null,
+    since real not null,
+    ready integer not null default 0,
+    seen real not null
+);
 create table event(
     id integer primary key autoincrement,
     at real not null,

@@ -31,7 +31,7 @@ class StowCarrier:
     """
 
     def __init__(self, destination: Destination) -> None:
-        self._caller = _Caller(destination)
+        self._caller = Caller(destination)
 
     def send(self, parcels: Sequence[Parcel]) -> Sent:
         """See `Carrier.send`."""
@@ -51,7 +51,7 @@ class FhirCarrier:
     """Sends the Bundle of a result to a FHIR server, as one transaction."""
 
     def __init__(self, destination: Destination) -> None:
-        self._caller = _Caller(destination)
+        self._caller = Caller(destination)
 
     def send(self, parcels: Sequence[Parcel]) -> Sent:
         """See `Carrier.send`."""
@@ -64,8 +64,12 @@ class FhirCarrier:
         return DELIVERED
 
 
-class _Caller:
-    """One server."""
+class Caller:
+    """One server of the configuration.
+
+    Raises:
+        ServiceError: a certificate or token cannot be read.
+    """
 
     def __init__(self, destination: Destination) -> None:
         self.name = destination.name
@@ -77,9 +81,15 @@ class _Caller:
 
     def post(self, path: str, body: bytes, kind: str) -> tuple[int | None, str]:
         """Status and answer; without a status, why there is none."""
+        return self._call("POST", path, body, {**self._headers, "Content-Type": kind})
+
+    def get(self, path: str) -> tuple[int | None, str]:
+        """As `post`."""
+        return self._call("GET", path, None, self._headers)
+
+    def _call(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int | None, str]:
         url = f"{self._url}/{path}" if path else self._url
-        headers = {**self._headers, "Content-Type": kind}
-        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - the configuration says http(s)
+        request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - http(s) by the settings
         opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=self._context))
         try:
             with opener.open(request, timeout=TIMEOUT_S) as answer:

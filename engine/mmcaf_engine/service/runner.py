@@ -15,7 +15,7 @@ from ..cancel import CancelToken
 from ..errors import CancelledError, MmcafError, RecordError, Remedy, StrictError, StudyError
 from ..pipeline import Answerer
 from ..result.answer import Answer
-from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, renew
+from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, put_back, renew
 from .config import Config, Route
 from .database import open_database
 from .disk import make_folder, sync_folder, write_synced
@@ -39,11 +39,20 @@ class Runner:
         bundle: its name in the configuration.
         answerer: with its open session.
         owner: of leases, the same whenever this process is started again.
+        ended: set where the service stops: the answer under way goes back to the queue.
     """
 
     def __init__(
-        self, config: Config, bundle: str, answerer: Answerer, owner: str, *, clock: Callable[[], float] = time.time
+        self,
+        config: Config,
+        bundle: str,
+        answerer: Answerer,
+        owner: str,
+        *,
+        ended: threading.Event | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        self._ended = ended or threading.Event()
         self._config = config
         self._bundle = bundle
         self._answerer = answerer
@@ -62,7 +71,9 @@ class Runner:
             with self._alive(claimed) as token:
                 self._answer(connection, claimed, token)
         except CancelledError:
-            log.info("answer %d ended: it is no longer wanted", claimed.id)
+            if self._ended.is_set():
+                put_back(connection, claimed, self._owner, self._clock())
+            log.info("answer %d ended: it is no longer wanted, or the service stops", claimed.id)
         except MmcafError as refusal:
             state: _Ended = "refused" if isinstance(refusal, StudyError | RecordError | StrictError) else "failed"
             self._give_up(connection, claimed, state, refusal.problem, refusal.remedies, refusal.exit_code)
@@ -170,6 +181,9 @@ class Runner:
         def beat() -> None:
             with closing(open_database(self._config.spool)) as connection:
                 while not done.wait(min(1.0, LEASE_S / 4)):
+                    if self._ended.is_set():
+                        token.cancel()
+                        return
                     try:
                         wanted = renew(connection, claimed, self._owner, self._clock())
                     except sqlite3.Error:

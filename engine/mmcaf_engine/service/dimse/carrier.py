@@ -8,9 +8,10 @@ from ...errors import ServiceError
 from ..config import Destination
 from ..delivery import DELIVERED, Parcel, Sent
 from ..extra import serve_package
+from .contexts import COMMITMENT, VERIFICATION
 
-COMMITMENT_MODEL, COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1", "1.2.840.10008.1.20.1.1"
-"""Storage Commitment Push Model (PS3.4 J), and its well-known instance."""
+COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
+"""The well-known instance of the Storage Commitment Push Model (PS3.4 J)."""
 ASK = 1
 """PS3.4 J.3.2: the action type of a request for storage commitment."""
 _TAKEN = (0x0000, 0x0001, 0x0107, 0x0111, 0x0116)
@@ -56,7 +57,7 @@ class StoreCarrier:
 
     def echo(self) -> str | None:
         """Why it cannot be reached, in words; None where it answers C-ECHO."""
-        association = self._associate(["1.2.840.10008.1.1"])
+        association = self._associate([VERIFICATION])
         if isinstance(association, Sent):
             return association.reason
         try:
@@ -65,11 +66,31 @@ class StoreCarrier:
             association.release()
         return None if status and status.Status == 0 else "it does not answer C-ECHO"
 
+    def find(self, query: Any, model: str) -> list[Any]:
+        """What it answers to a C-FIND.
+
+        Raises:
+            ServiceError: it cannot be reached, or refuses.
+        """
+        association = self._associate([model])
+        if isinstance(association, Sent):
+            raise ServiceError(f"{self._to.name}: {association.reason}.")
+        try:
+            answers = list(association.send_c_find(query, model))
+        except Exception as failure:
+            raise ServiceError(f"{self._to.name}: the connection ended ({type(failure).__name__}).") from None
+        finally:
+            if association.is_established:
+                association.release()
+        if not answers or not answers[-1][0] or answers[-1][0].Status != 0:
+            raise ServiceError(f"{self._to.name} does not answer C-FIND.")
+        return [found for _, found in answers if found is not None]
+
     def ask_commitment(self, parcels: Sequence[Parcel], transaction: str) -> Sent:
         """Ask for a promise to keep objects; the answer comes as an N-EVENT-REPORT of that transaction."""
         from pydicom.dataset import Dataset
 
-        association = self._associate([COMMITMENT_MODEL])
+        association = self._associate([COMMITMENT])
         if isinstance(association, Sent):
             return association
         request = Dataset()
@@ -80,7 +101,7 @@ class StoreCarrier:
             item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = parcel.sop_class, parcel.uid
             request.ReferencedSOPSequence.append(item)
         try:
-            status, _ = association.send_n_action(request, ASK, COMMITMENT_MODEL, COMMITMENT_INSTANCE)
+            status, _ = association.send_n_action(request, ASK, COMMITMENT, COMMITMENT_INSTANCE)
         except Exception as failure:
             return Sent("failed", f"the connection ended ({type(failure).__name__})", retry=True)
         finally:

@@ -22,13 +22,14 @@ IMAGES = (
     "MultiFrameGrayscaleWordSecondaryCaptureImageStorage",
 )
 """Keywords of SOP classes (PS3.4 B.5)."""
+VERIFICATION, COMMITMENT = "1.2.840.10008.1.1", "1.2.840.10008.1.20.1"
 
 
 def support_images(entity: "ApplicationEntity") -> None:
-    """Take all of them, each in every transfer syntax that is decoded, and C-ECHO."""
+    """Take all of them, each in every transfer syntax that is decoded; C-ECHO; and reports on storage commitments."""
     from pydicom import uid
-    from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
     for keyword in IMAGES:
         entity.add_supported_context(getattr(uid, keyword), list(TRANSFER_SYNTAXES))
-    entity.add_supported_context(Verification)
+    entity.add_supported_context(VERIFICATION)
+    entity.add_supported_context(COMMITMENT, scu_role=True, scp_role=True)  # An archive reports with the roles swapped.

@@ -4,6 +4,7 @@ import logging
 import ssl
 import threading
 from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from ...errors import ServiceError, StudyError
@@ -14,6 +15,7 @@ from ..headers import identify
 from ..receipt import Receipt
 from .contexts import support_images
 
+Report = Callable[[str, int, Sequence[str]], bool]
 Event = Any
 """pynetdicom's, whose fields depend on what happened."""
 
@@ -24,6 +26,7 @@ OUT_OF_RESOURCES = 0xA700
 NO_DATA_SET = 0xA900
 CANNOT_UNDERSTAND = 0xC000
 DUPLICATE = 0x0111
+PROCESSING_FAILURE = 0x0110
 """PS3.4 B.2.3 and PS3.7 annex C: the statuses that this provider answers with."""
 REJECTED_TRANSIENT, BY_PRESENTATION, CONGESTED = 0x02, 0x03, 0x01
 REJECTED_PERMANENT, BY_USER, CALLING_UNKNOWN = 0x01, 0x01, 0x03
@@ -37,13 +40,27 @@ class Receiver:
         settings: where it listens, and to whom.
         receipt: what keeps the images.
         key: of the spool.
+        archives: AE titles that report on storage commitments, and may send nothing else.
+        report: told of each report: its transaction, how many objects are kept, and the UIDs of those that are not;
+            False where nobody asked for it.
 
     Raises:
         ServiceError: it cannot listen there, or a certificate cannot be read.
         BackendError: pynetdicom is not installed.
     """
 
-    def __init__(self, settings: DicomSettings, receipt: Receipt, reserve: Reserve, key: bytes) -> None:
+    def __init__(
+        self,
+        settings: DicomSettings,
+        receipt: Receipt,
+        reserve: Reserve,
+        key: bytes,
+        *,
+        archives: Collection[str] = (),
+        report: Report = lambda transaction, kept, lost: False,
+    ) -> None:
+        self._archives = frozenset(title.strip() for title in archives)
+        self._report = report
         self._settings = settings
         self._receipt = receipt
         self._reserve = reserve
@@ -84,6 +101,7 @@ class Receiver:
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, self._on_request),
             (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_N_EVENT_REPORT, self._on_report),
             (evt.EVT_RELEASED, self._on_end),
             (evt.EVT_ABORTED, self._on_end),
             (evt.EVT_CONN_CLOSE, self._on_end),
@@ -111,8 +129,8 @@ class Receiver:
         return None
 
     def _on_request(self, event: Event) -> None:
-        peer = self._peer(event)
-        if peer is None:
+        archive = event.assoc.requestor.primitive.calling_ae_title.strip() in self._archives
+        if not archive and self._peer(event) is None:
             self.refused["peer not known"] += 1
             log.warning("association of an unknown peer refused")
             event.assoc.acse.send_reject(REJECTED_PERMANENT, BY_USER, CALLING_UNKNOWN)
@@ -156,6 +174,20 @@ class Receiver:
             log.warning("image refused: its UID is that of another one that was received before")
             return DUPLICATE
         return SUCCESS
+
+    def _on_report(self, event: Event) -> tuple[int, None]:
+        """An archive's N-EVENT-REPORT on a storage commitment (PS3.4 J.3.3)."""
+        said = event.event_information
+        kept, lost = list(said.get("ReferencedSOPSequence") or []), list(said.get("FailedSOPSequence") or [])
+        try:
+            uids = [str(item.ReferencedSOPInstanceUID) for item in lost]
+            known = self._report(str(said.TransactionUID), len(kept), uids)
+        except Exception:
+            log.exception("a report on a storage commitment could not be entered")
+            return PROCESSING_FAILURE, None
+        if not known:
+            log.warning("a report on a storage commitment that nobody asked for")
+        return SUCCESS, None
 
     def _on_end(self, event: Event) -> None:
         with self._lock:

@@ -1,0 +1,170 @@
+"""What each process of the service does, from its start until it is told to end."""
+
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+from ..bundle.bundle import Bundle, load_bundle
+from ..errors import ServiceError
+from ..pipeline import Answerer
+from ..session.session import open_session
+from .config import BundleSettings, Config
+from .counts import counter_for
+from .database import open_database, transaction
+from .delivery import commit
+from .dimse.receiver import Receiver
+from .disk import Reserve, make_folder
+from .folder import WatchedFolder
+from .intake import Intake
+from .keys import spool_key
+from .receipt import Receipt
+from .records import find_record
+from .runner import Runner
+from .sender import Sender
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.2
+"""Between two looks at what there is to do."""
+SIGN_OF_LIFE_S = 2.0
+
+Ended = threading.Event
+
+
+def receive(config: Config, ended: Ended) -> None:
+    """Take images, and find out when a study is whole.
+
+    Raises:
+        ServiceError, BundleError: it cannot start.
+    """
+    key, reserve = spool_key(config.spool), reserve_of(config)
+    manifests = {one.name: load_bundle(one.path).manifest for one in config.bundle if one.shadow_of is None}
+    intake = Intake(config, manifests, count=counter_for(config), find_record=find_record)
+    archives = [str(one.ae_title) for one in config.destination if one.commitment]
+
+    def report(transaction_uid: str, kept: int, lost: Sequence[str]) -> bool:
+        with closing(open_database(config.spool)) as connection:
+            return commit(connection, transaction_uid, kept, lost, time.time())
+
+    with ExitStack() as stack:
+        memory = stack.enter_context(closing(open_database(config.spool)))
+        receipt = stack.enter_context(Receipt(config.spool, reserve))
+        receiver = None
+        if config.dicom is not None:
+            receiver = Receiver(config.dicom, receipt, reserve, key, archives=archives, report=report)
+            stack.enter_context(receiver)
+        watched = None if config.folder is None else WatchedFolder(config.folder, receipt, key)
+        with alive(memory, "receiver") as sign:
+            while not ended.wait(IDLE_S):
+                sign()
+                if watched is not None:
+                    watched.look()
+                busy = frozenset() if receiver is None else receiver.busy()
+                intake.look(memory, busy, time.time())
+
+
+def answer(config: Config, bundle: str, ended: Ended) -> None:
+    """Answer what is queued for one bundle.
+
+    Raises:
+        ServiceError: there is no such bundle. BundleError, BackendError: it cannot be opened, or failed its self-test.
+    """
+    settings = next((one for one in config.bundle if one.name == bundle), None)
+    if settings is None:
+        raise ServiceError(f"The configuration has no bundle {bundle}.")
+    owner = f"runner {bundle}"
+    with closing(open_database(config.spool)) as memory, opened(settings) as answerer:
+        runner = Runner(config, bundle, answerer, owner, ended=ended)
+        with alive(memory, owner) as sign:
+            work(lambda: runner.step(memory), sign, ended)
+
+
+def send(config: Config, ended: Ended) -> None:
+    """Take frozen results to their destinations.
+
+    Raises:
+        ServiceError: a certificate or token cannot be read.
+    """
+    with closing(open_database(config.spool)) as memory:
+        sender = Sender(config, "sender")
+        with alive(memory, "sender") as sign:
+            work(lambda: sender.step(memory), sign, ended)
+
+
+@contextmanager
+def opened(settings: BundleSettings) -> Iterator[Answerer]:
+    """A bundle's answerer, once it passed its self-test.
+
+    Raises:
+        BundleError, BackendError: it cannot be opened.
+    """
+    bundle: Bundle = load_bundle(settings.path)
+    if settings.require_signature and bundle.origin.signed_by is None:
+        raise ServiceError(
+            f"{settings.path} has no signature of a trusted key, and the configuration asks for one.",
+            "Sign it, or trust its key.",
+        )
+    with open_session(
+        bundle, backend=settings.backend, precision=settings.precision, threads=settings.threads
+    ) as session:
+        yield Answerer(session)
+
+
+def work(step: Callable[[], bool], sign: Callable[[], None], ended: Ended) -> None:
+    """One step after another while there are any, else a short rest."""
+    while not ended.is_set():
+        sign()
+        if not step():
+            ended.wait(IDLE_S)
+
+
+@contextmanager
+def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]:
+    """A process is ready, and says now and then that it lives, by what this gives."""
+    said = 0.0
+
+    def sign() -> None:
+        nonlocal said
+        now = time.time()
+        if now - said >= SIGN_OF_LIFE_S:
+            said = now
+            memory.execute("update process set seen = ? where role = ?", (now, role))
+
+    now = time.time()
+    with transaction(memory):
+        memory.execute("insert or replace into process values(?, ?, ?, 1, ?)", (role, os.getpid(), now, now))
+    log.info("%s is ready", role)
+    try:
+        yield sign
+    finally:
+        memory.execute("update process set ready = 0 where role = ?", (role,))
+
+
+def reserve_of(config: Config) -> Reserve:
+    """What stays free on the spool's disk."""
+    return Reserve(config.disk.reserve_mib * 2**20, config.disk.hard_mib * 2**20)
+
+
+def make_spool(spool: Path) -> None:
+    """The service's folder, its owner's alone.
+
+    Raises:
+        ServiceError: it cannot be made, or others may read it.
+    """
+    try:
+        made = make_folder(spool)
+        rights = spool.stat().st_mode & 0o077
+    except OSError as failure:
+        raise ServiceError(
+            f"The spool {spool} cannot be made: {failure.strerror}.", "Check the folder's rights."
+        ) from None
+    if not made and rights and any(spool.iterdir()):
+        raise ServiceError(
+            f"Others than its owner may enter the spool {spool}, which holds studies.", f"Run chmod 700 {spool}."
+        )
+    spool.chmod(0o700)

@@ -1,0 +1,184 @@
+"""The whole service, as processes: from a scanner's C-STORE to a result in an archive, with any of them killed."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydicom.uid import (
+    Comprehensive3DSRStorage,
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    SecondaryCaptureImageStorage,
+)
+
+from dicom_factory import ct_series, hounsfield
+from engine.service.test_sender import Archive
+from mmcaf_engine.service.database import FILE, open_database
+from mmcaf_engine.service.keys import spool_key
+from mmcaf_engine.service.processes import make_spool
+from mmcaf_engine.service.records import keep_record, read_given
+from tiny_bundle import make_tiny_bundle
+
+pynetdicom = pytest.importorskip("pynetdicom")
+PATIENT, SLICES = "P-77", 6
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(found: Callable[[], Any], seconds: float = 60.0) -> Any:
+    ended = time.monotonic() + seconds
+    while time.monotonic() < ended:
+        if result := found():
+            return result
+        time.sleep(0.05)
+    raise AssertionError("it did not come in time")
+
+
+class Service:
+    """A running service, its spool, and an archive that it sends to."""
+
+    def __init__(self, folder: Path, archive: Archive) -> None:
+        self.spool, self.port, self.archive = folder / "spool", free_port(), archive
+        self.config = folder / "serve.toml"
+        make_tiny_bundle(folder / "tiny.mmcaf")
+        self.config.write_text(
+            f"""
+            spool = "spool"
+            http = false
+            dicom = {{port = {self.port}}}
+            completeness = {{quiet_s = 0.5}}
+            disk = {{reserve_mib = 1, hard_mib = 0}}
+            bundle = [{{name = "tiny", path = "tiny.mmcaf", backend = "onnxruntime", threads = 1}}]
+            [[destination]]
+            name = "pacs"
+            kind = "dicom"
+            ae_title = "PACS"
+            host = "127.0.0.1"
+            port = {archive.port}
+            """
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        code = "import sys; from pathlib import Path; from mmcaf_engine.service.supervisor import supervise; "
+        self.process = subprocess.Popen([sys.executable, "-c", code + "supervise(Path(sys.argv[1]))", str(self.config)])
+        wait_until(lambda: {"receiver", "runner tiny", "sender"} <= set(self.ready()))
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(60)
+
+    def query(self, statement: str) -> list[sqlite3.Row]:
+        if not (self.spool / FILE).exists():
+            return []
+        with closing(sqlite3.connect(self.spool / FILE)) as memory:
+            memory.row_factory = sqlite3.Row
+            try:
+                return memory.execute(statement).fetchall()
+            except sqlite3.OperationalError:
+                return []
+
+    def ready(self) -> dict[str, int]:
+        return {row["role"]: row["pid"] for row in self.query("select role, pid from process where ready = 1")}
+
+    def send(self, study: str) -> None:
+        """As a scanner does: until everything is acknowledged."""
+        uids = {"StudyInstanceUID": study, "series_uid": f"{study}.1", "PatientID": PATIENT}
+        waiting = ct_series(hounsfield(SLICES), **uids)
+        ended = time.monotonic() + 60
+        while waiting and time.monotonic() < ended:
+            entity = pynetdicom.AE("CT1")
+            entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+            association = entity.associate("127.0.0.1", self.port, ae_title="MMCAF")
+            for image in list(waiting) if association.is_established else []:
+                try:
+                    status = association.send_c_store(image)
+                except Exception:
+                    break
+                if not status or status.Status != 0:
+                    break
+                waiting.remove(image)
+            if association.is_established:
+                association.release()
+            elif waiting:
+                time.sleep(0.1)
+        assert not waiting
+
+    def give_record(self) -> None:
+        content = json.dumps({"patient_id": PATIENT, "sex": "F", "age": 60}).encode()
+        make_spool(self.spool)
+        with closing(open_database(self.spool)) as memory:
+            given = read_given(content, spool_key(self.spool))
+            keep_record(memory, self.spool, given, source="http", now=time.time())
+
+    def state(self, study: str) -> str | None:
+        rows = self.query(f"select state from answer where study = '{study}' order by generation desc limit 1")
+        return str(rows[0]["state"]) if rows else None
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Service]:
+    with Archive(Comprehensive3DSRStorage, SecondaryCaptureImageStorage) as archive:
+        service = Service(folder, archive)
+        service.give_record()
+        service.start()
+        try:
+            yield service
+        finally:
+            if service.process is not None and service.process.poll() is None:
+                service.stop()
+
+
+def test_from_the_scanner_to_the_archive_with_every_process_killed(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        service.send("1.2.3")
+        wait_until(lambda: service.state("1.2.3") == "delivered")
+        assert len(service.archive.got) == 2
+        before = service.ready()
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        service.send("1.2.4")
+        wait_until(lambda: service.state("1.2.4") == "delivered")
+        assert not set(service.ready().values()) & set(before.values())
+        assert {state for (state,) in map(tuple, service.query("select state from study"))} == {"complete"}
+        assert service.stop() == 0
+        wait_until(lambda: not service.ready())
+    assert len({uid for uid, _ in service.archive.got}) == 4 and len(set(service.archive.got)) == 4
+
+
+def test_a_supervisor_that_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        assert service.process is not None
+        pids = list(service.ready().values())
+        service.process.kill()
+        service.process.wait()
+        wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()])
+
+
+def test_a_configuration_that_cannot_be_is_not_taken_over(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        assert service.process is not None
+        before, whole = service.ready(), service.config.read_text()
+        service.config.write_text("nonsense")
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert service.ready() == before
+        service.config.write_text(whole)
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(service.ready()) == 3 and not set(service.ready().values()) & set(before.values()))
