@@ -27,7 +27,7 @@ HEAVY = {
     "PIL",
     "highdicom",
 }
-HEAVY |= {"sklearn", "tokenizers"}
+HEAVY |= {"sklearn", "tokenizers", "pynetdicom"}
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,7 @@ COMMANDS = [
     "studies",
     "record-template",
     "doctor",
+    "serve",
     "demo",
     "version",
     "evaluate",

@@ -365,6 +365,29 @@ def doctor(
     doctor_command(quick_check, bundle, every, Report(json, output, force))
 
 
+@app.command()
+def serve(
+    config: Annotated[
+        Path, typer.Option(metavar="FILE.toml", help="What is listened to, answered and sent: docs/serve.md.")
+    ],
+    check: Annotated[
+        bool, typer.Option("--check", help="Look at ports, disk, bundles and destinations; start nothing.")
+    ] = False,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Receive studies from scanners, answer them, and send the results on (needs the serve extra)."""
+    from .report import Report
+    from .serve import check_command, refuse_report, serve_command
+
+    if check:
+        check_command(config, Report(json, output, force))
+    else:
+        refuse_report(json, output)
+        serve_command(config)
+
+
 @cache.command("list")
 def cache_list(json: Json = False, output: Output = None, force: Force = False) -> None:
     """List kept engines, passed self-tests, tunings, kernel caches, unpacked bundles and measurements."""

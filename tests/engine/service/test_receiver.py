@@ -2,13 +2,14 @@
 
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from counterparts import need
@@ -17,6 +18,8 @@ from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.service import receipt
 from mmcaf_engine.service.config import DicomSettings, Peer
 from mmcaf_engine.service.database import open_database
+from mmcaf_engine.service.dimse.carrier import COMMITMENT_INSTANCE
+from mmcaf_engine.service.dimse.contexts import COMMITMENT
 from mmcaf_engine.service.dimse.receiver import DUPLICATE, NO_DATA_SET, OUT_OF_RESOURCES, SUCCESS, Receiver
 from mmcaf_engine.service.disk import Reserve
 from mmcaf_engine.service.keys import keyed
@@ -169,3 +172,38 @@ def test_dcmtk_sends_to_it(receiver: Receiver, spool: Path, tmp_path: Path) -> N
     called = [storescu, "-aet", "CT1", "-aec", "MMCAF", "127.0.0.1", str(receiver.port), *files]
     subprocess.run(called, check=True, timeout=60)
     assert len(rows(spool)) == 5
+
+
+def test_an_archive_reports_and_may_send_nothing(spool: Path) -> None:
+    """A storage commitment's N-EVENT-REPORT comes over an association of the archive's own (PS3.4 J.3.3)."""
+    reports: list[tuple[str, int, list[str]]] = []
+
+    def report(transaction: str, kept: int, lost: Sequence[str]) -> bool:
+        reports.append((transaction, kept, list(lost)))
+        return True
+
+    settings = DicomSettings(port=1, peers=(Peer(ae_title="CT1"),)).model_copy(update={"port": 0})
+    with (
+        Receipt(spool, PLENTY) as taking,
+        Receiver(settings, taking, PLENTY, KEY, archives=["PACS"], report=report) as receiver,
+    ):
+        entity = pynetdicom.AE("PACS")
+        entity.add_requested_context(COMMITMENT)
+        entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+        role = pynetdicom.build_role(COMMITMENT, scp_role=True)
+        association = entity.associate("127.0.0.1", receiver.port, ae_title="MMCAF", ext_neg=[role])
+        said = Dataset()
+        said.TransactionUID = "1.2.3.9"
+        said.ReferencedSOPSequence = [reference("1.2.3.1"), reference("1.2.3.2")]
+        said.FailedSOPSequence = [reference("1.2.3.3")]
+        status, _ = association.send_n_event_report(said, 2, COMMITMENT, COMMITMENT_INSTANCE)
+        assert status.Status == SUCCESS and reports == [("1.2.3.9", 2, ["1.2.3.3"])]
+        assert association.send_c_store(image()).Status != SUCCESS and rows(spool) == []
+        association.release()
+        assert associate(receiver, "OTHER").is_rejected
+
+
+def reference(uid: str) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CTImageStorage, uid
+    return item

@@ -162,6 +162,7 @@ def test_from_the_scanner_to_the_archive_with_every_process_killed(tmp_path: Pat
     assert len({uid for uid, _ in service.archive.got}) == 4 and len(set(service.archive.got)) == 4
 
 
+@pytest.mark.full
 def test_a_supervisor_that_is_killed_leaves_nobody_behind(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         assert service.process is not None
@@ -171,6 +172,7 @@ def test_a_supervisor_that_is_killed_leaves_nobody_behind(tmp_path: Path) -> Non
         wait_until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()])
 
 
+@pytest.mark.full
 def test_a_configuration_that_cannot_be_is_not_taken_over(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         assert service.process is not None

@@ -1,0 +1,112 @@
+"""Whether the service could run as it is configured: its ports, its spool, its bundles and its destinations."""
+
+import errno
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ..errors import MmcafError, Remedy, ServiceError
+from .config import Config, Destination
+from .counts import counter_for
+from .database import open_database
+from .dimse.carrier import StoreCarrier
+from .dimse.receiver import server_context
+from .http_carriers import Caller
+from .processes import make_spool, opened, reserve_of
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at. detail: what was found, or what is wrong."""
+
+    what: str
+    ok: bool
+    detail: str
+    remedies: tuple[Remedy, ...] = ()
+
+
+def check_service(config: Config) -> Iterator[Finding]:
+    """Look at everything, one after the other; nothing is sent but C-ECHO and questions, and nothing is answered."""
+    yield _found("spool", lambda: _spool(config))
+    if config.dicom is not None:
+        yield _found("dicom", lambda: _dicom(config))
+    for bundle in config.bundle:
+
+        def open_bundle(name: str = bundle.name) -> str:
+            settings = next(one for one in config.bundle if one.name == name)
+            with opened(settings) as answerer:
+                found = answerer.bundle
+                return f"{found.manifest.name}, SHA-256 {found.sha256[:16]}, passed its self-test"
+
+        yield _found(f"bundle {bundle.name}", open_bundle)
+    for destination in config.destination:
+        yield _found(f"destination {destination.name}", lambda to=destination: _destination(config, to))  # type: ignore[misc]
+    if config.completeness.count_from is not None:
+        yield _found("count", lambda: _count(config))
+
+
+def _found(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, look())
+    except MmcafError as refusal:
+        return Finding(what, False, refusal.problem, refusal.remedies)
+
+
+def _spool(config: Config) -> str:
+    make_spool(config.spool)
+    open_database(config.spool).close()
+    room = reserve_of(config).room(config.spool)
+    if room != "enough":
+        raise ServiceError(
+            f"The disk of {config.spool} has less room than disk.reserve_mib asks for.",
+            "Free some, or lower disk.reserve_mib.",
+        )
+    return str(config.spool)
+
+
+def _dicom(config: Config) -> str:
+    settings = config.dicom
+    if settings is None:
+        raise ValueError("there is no DICOM node")
+    if settings.tls is not None:
+        server_context(settings)
+    _refuse_taken(settings.host, settings.port)
+    who = f"{len(settings.peers)} peer(s)" if settings.peers else "anyone on this machine"
+    return f"{settings.ae_title} at {settings.host} port {settings.port}, for {who}"
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    """A port that another program listens at; our own running service is one, too."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as failure:
+            why = "a program listens there" if failure.errno == errno.EADDRINUSE else str(failure.strerror)
+            raise ServiceError(
+                f"{host} port {port} cannot be listened at: {why}.",
+                "Stop it, which may be this service, or take another.",
+            ) from None
+
+
+def _destination(config: Config, destination: Destination) -> str:
+    if destination.kind == "dicom":
+        title = "MMCAF" if config.dicom is None else config.dicom.ae_title
+        why = StoreCarrier(destination, title, timeout_s=10.0).echo()
+        if why is not None:
+            raise ServiceError(
+                f"{destination.name}: {why}.",
+                f"Check its address, and that it knows the AE title {title}.",
+            )
+        return f"{destination.ae_title} at {destination.host} port {destination.port} answers C-ECHO"
+    path = "studies?limit=1" if destination.kind == "dicomweb" else "metadata"
+    status, answer = Caller(destination).get(path)
+    if status is None or status >= 400:
+        why = answer if status is None else f"it answers {status}"
+        raise ServiceError(f"{destination.name}: {why}.", "Check its address and its token.")
+    return f"{destination.url} answers"
+
+
+def _count(config: Config) -> str:
+    counter_for(config)("1.2.826.0.1.3680043.8.498.1")
+    return f"{config.completeness.count_from} says how many images a study has"
