@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from ..errors import Remedy, ServiceError, printable, program
 from ..files import read_bounded
 from ..manifest import ForeignModel, describe_validation
+from ..result.writers.kinds import USUAL, Kind
 from ..study import Duplicates, Gaps, Oblique, Tilt
 from .answers import Priority
 
@@ -155,7 +156,7 @@ class Destination(Part):
     token_file: Path | None = None
     tls: Tls | None = None
     trusted: Path | None = None
-    objects: tuple[str, ...] = ("sr", "sc")
+    objects: tuple[Kind, ...] = Field(default=USUAL, min_length=1, description="As --dicom-objects names them.")
     commitment: bool = Field(default=False, description="Ask for a promise to keep them, by Storage Commitment.")
     expires_h: Hours = Field(default=72.0, description="Delivery is given up after so long.")
 

@@ -8,13 +8,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from ..cancel import CancelToken
 from ..errors import CancelledError, MmcafError, RecordError, Remedy, StrictError, StudyError
 from ..pipeline import Answerer
 from ..result.answer import Answer
+from ..result.writers.dicom import NAMES
+from ..result.writers.kinds import USUAL
 from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, put_back, renew
 from .config import Config, Route
 from .database import open_database
@@ -26,9 +28,8 @@ from .routing import Routed, files_of, gathered, route_study
 log = logging.getLogger(__name__)
 
 RESULTS = "results"
-RESULT, FHIR = "result.json", "fhir.json"
+RESULT, FHIR, PAGE = "result.json", "fhir.json", "answer.html"
 """What lies beside the DICOM objects of an answer."""
-DEFAULT_OBJECTS = ("sr", "sc")
 _Ended = Literal["refused", "failed"]
 
 
@@ -115,7 +116,7 @@ class Runner:
                 created=claimed.created,
                 cancel=token,
             )
-            contents = self._contents(answer, routed.route)
+            contents = self._contents(answer, routed.route, self._report_before(connection, claimed))
         objects = self._write(claimed, contents)
         destinations = [] if claimed.shadow else self._destinations(routed.route)
         bundle = self._answerer.bundle
@@ -147,13 +148,21 @@ class Runner:
         ]
         return [(one.name, self._clock() + one.expires_h * 3600) for one in chosen]
 
-    def _contents(self, answer: Answer, route: Route) -> dict[str, bytes]:
+    def _report_before(self, connection: sqlite3.Connection, claimed: Claimed) -> Path | None:
+        """The structured report that this answer's takes the place of."""
+        row = connection.execute(
+            "select file from object where answer = ? and kind = ?", (claimed.replaces, NAMES["sr"])
+        ).fetchone()
+        return None if row is None else Path(self._config.spool, row["file"])
+
+    def _contents(self, answer: Answer, route: Route, before: Path | None) -> dict[str, bytes]:
         """Name -> bytes of all that is kept of an answer."""
-        kinds = list(DEFAULT_OBJECTS)
+        kinds: list[str] = list(USUAL)
         for one in self._config.destination:
             if one.kind != "fhir" and (route.destinations is None or one.name in route.destinations):
                 kinds += [kind for kind in one.objects if kind not in kinds]
-        contents = answer.to_dicom(kinds)
+        contents = answer.to_dicom(kinds, replaces=before)
+        contents[PAGE] = answer.to_html().encode()
         contents[FHIR] = json.dumps(answer.to_fhir(), ensure_ascii=False, indent=2).encode()
         contents[RESULT] = answer.result.to_json(indent=2).encode()
         return contents

@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from ..result.writers.dicom import NAMES
 from .config import Config, Destination
 from .delivery import Carrier, Due, Parcel, Sent, ask, claim_due, enter
 from .dimse.carrier import StoreCarrier
 from .http_carriers import FhirCarrier, StowCarrier
 
 log = logging.getLogger(__name__)
-
-KINDS = {"sr": "structured-report", "sc": "secondary-capture"}
-"""As `--dicom-objects` names them -> the kind of the frozen object."""
 
 
 class Sender:
@@ -90,8 +88,8 @@ def carrier_for(config: Config, destination: Destination) -> Carrier:
 def _meant_for(destination: Destination, parcels: Sequence[Parcel]) -> list[Parcel]:
     if destination.kind == "fhir":
         return [one for one in parcels if one.kind == "fhir"]
-    kinds = {KINDS.get(kind, kind) for kind in destination.objects}
-    return [one for one in parcels if one.kind in kinds]
+    names = [NAMES[kind] for kind in destination.objects]
+    return [one for one in parcels if any(one.kind == name or one.kind.startswith(f"{name}-") for name in names)]
 
 
 def _is_unchanged(file: Path, sha256: str) -> bool:

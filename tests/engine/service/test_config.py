@@ -101,6 +101,8 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         ('ae_title = "PACS"', 'ae_title = "A TITLE THAT IS TOO LONG"', "ae_title"),
         ('ae_title = "PACS"', 'ae_title = "    "', "ae_title"),
         ("port = 104\ncommitment", "port = 70000\ncommitment", "port"),
+        ('kind = "dicomweb"', 'kind = "dicomweb"\nobjects = ["report"]', "objects"),
+        ('kind = "dicomweb"', 'kind = "dicomweb"\nobjects = []', "objects"),
         ('url = "https://archive', 'url = "ftp://archive', "no http or https"),
         ('url = "https://archive.example/', 'token_file = "t"\nurl = "http://archive.example/', "over https alone"),
         ('kind = "dicomweb"', 'kind = "dicomweb"\ncommitment = true', "storage commitment"),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from dicom_factory import ct_series, hounsfield
 from engine.service.test_intake import KEY, encoded
@@ -90,7 +91,13 @@ def test_a_study_is_answered_and_frozen(bench: Bench) -> None:
     row = bench.row()
     assert row["state"] == "sending" and row["bundle_sha256"] == bench.answerer.bundle.sha256
     contents = bench.contents()
-    assert set(contents) == {"structured-report.dcm", "secondary-capture.dcm", "fhir.json", "result.json"}
+    assert set(contents) == {
+        "structured-report.dcm",
+        "secondary-capture.dcm",
+        "fhir.json",
+        "result.json",
+        "answer.html",
+    }
     result = json.loads(contents["result.json"])
     assert result["created"] == CREATED and result["label"] in ("quiet", "loud")
     for found in bench.memory.execute("select * from object where kind like '%-%'"):
@@ -157,8 +164,23 @@ def test_a_study_that_no_route_is_for_any_more(bench: Bench) -> None:
 def test_a_shadow_answers_and_sends_nothing(bench: Bench) -> None:
     bench.queue("shade")
     assert bench.runner("shade").step(bench.memory)
-    assert bench.row()["state"] == "written" and len(bench.contents()) == 4
+    assert bench.row()["state"] == "written" and len(bench.contents()) == 5
     assert bench.memory.execute("select count(*) from delivery").fetchone()[0] == 0
+
+
+def test_a_later_answer_names_the_report_that_it_replaces(bench: Bench) -> None:
+    bench.queue(skip=SLICES - 1)
+    assert bench.runner().step(bench.memory)
+    bench.queue()
+    assert bench.runner().step(bench.memory)
+    first, second = (
+        dcmread(bench.spool / row["file"])
+        for row in bench.memory.execute("select file from object where kind = 'structured-report' order by answer")
+    )
+    [study] = second.PredecessorDocumentsSequence
+    [series] = study.ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == first.SOPInstanceUID
+    assert "PredecessorDocumentsSequence" not in first
 
 
 def test_a_bug_ends_one_answer_and_quotes_nothing(
