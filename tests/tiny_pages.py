@@ -57,13 +57,13 @@ def ct(slices: int = 26, *, window: int = 1, maps: bool = True, result: Result |
     return answer_page(found, prepared, window, maps=(a_map("image"),) if maps else (), self_test=SELF_TEST)
 
 
-def mr(*, slices: int = 16, size: int = 24, maps: bool = True) -> str:
+def mr(*, slices: int = 16, size: int = 24, maps: bool = True, result: Result | None = None) -> str:
     """An MR of eight phases, each one window."""
     spacing = (3.0, 1.0, 1.0)
     selection = tuple(
         SelectedSeries(name, f"{UID}.{at}", "its description says so", 40, spacing) for at, name in enumerate(PHASES)
     )
-    found = tiny_result()
+    found = result or tiny_result()
     found = replace(found, study=replace(found.study, modality="MR", slices=40, selection=selection))
     prepared = Prepared(tuple(series(name, slices, depth=slices, size=size) for name in PHASES))
     drawn = [a_map("arterial", title="whole", slices=(0, slices)), a_map("dwi", title="upper half", slices=(4, slices))]
@@ -94,7 +94,7 @@ def record_only() -> str:
     return answer_page(replace(without_study(), created=tiny_result().created, windows=()), Prepared(()), 0)
 
 
-def extreme() -> str:
+def long_result() -> Result:
     """All that may be long is long, and there is much of it."""
     long = "a label of very many words that no sheet of paper has the room for, " * 3
     labels = {f"{long[:190]} {at}": 0.9 - 0.04 * at for at in range(20)}
@@ -103,7 +103,7 @@ def extreme() -> str:
         f"warning {at}: {'what is irregular about this series is told here at length. ' * 4}" * 2 for at in range(60)
     )
     found = tiny_result(*sentences, sources=("/a/path/of/a/file/" * 12,))
-    found = replace(
+    return replace(
         found,
         label=next(iter(labels)),
         probability=0.9,
@@ -116,7 +116,6 @@ def extreme() -> str:
         engine=replace(found.engine, processor="processor " * 20, fallback="because it could not be used, " * 9),
         disclaimer="For research. " * 60,
     )
-    return ct(400, result=found, starts=list(range(389)))
 
 
 PAGES: dict[str, Callable[[], str]] = {
@@ -126,5 +125,6 @@ PAGES: dict[str, Callable[[], str]] = {
     "radiograph": radiograph,
     "record only": record_only,
     "deidentified": lambda: ct(result=deidentify(tiny_result("a gap", sources=(f"{UID}.9",)))),
-    "extreme": extreme,
+    "extreme": lambda: ct(400, result=long_result(), starts=list(range(389))),
+    "extreme mr": lambda: mr(slices=32, result=long_result()),
 }

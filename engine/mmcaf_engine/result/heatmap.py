@@ -123,10 +123,6 @@ def _panel(slices: NDArray[np.float32], names: Sequence[str], found: Explanation
     grey = grey_of(slices)[shown]
     height, width = grey.shape[1:]
     factor = -(-TILE // min(height, width))
-    strength = excess(found.values, found.floor)
-    depth, rows, columns = strength.shape
-    strength = strength[:, np.arange(height) * rows // height][:, :, np.arange(width) * columns // width]
-    first, end = found.slices
     across = int(np.ceil(np.sqrt(len(shown))))
     down = -(-len(shown) // across)
     caption = CAPTION if any(names) else 0
@@ -138,7 +134,8 @@ def _panel(slices: NDArray[np.float32], names: Sequence[str], found: Explanation
     write(draw, (MARGIN, MARGIN), found.title, TITLE, within=inner)
     write(draw, (MARGIN, MARGIN + TITLE + 6), f"over {over}, {whose}", BODY, within=inner, ink=DIM)
     for at, (number, plane) in enumerate(zip(shown, grey, strict=True)):
-        part = strength[(number - first) * depth // (end - first)] if first <= number < end else np.zeros(plane.shape)
+        part = over_slice(found, int(number), (height, width))
+        part = np.zeros((height, width)) if part is None else part
         x, y = MARGIN + at % across * wide, TOP + at // across * tall
         paste(picture, (x, y), coloured(_enlarged(plane, factor), _enlarged(part, factor)))
         if caption:
@@ -201,6 +198,21 @@ def excess(values: NDArray[np.float32], floor: float) -> NDArray[np.float64]:
         return np.zeros(values.shape)
     part: NDArray[np.float64] = np.clip((values.astype(np.float64) - floor) / (largest - floor), 0, 1)
     return part
+
+
+def over_slice(found: ExplanationMap, at: int, shape: tuple[int, int]) -> NDArray[np.float64] | None:
+    """How strong a map is over each pixel of a slice of its window, [H, W] from 0 to 1; None where it does not reach.
+
+    Args:
+        at: place of the slice in the window. shape: rows and columns of the slice.
+    """
+    first, end = found.slices
+    if not first <= at < end:
+        return None
+    part = excess(found.values, found.floor)[(at - first) * len(found.values) // (end - first)]
+    rows, columns = (np.arange(size) * count // size for size, count in zip(shape, part.shape, strict=True))
+    over: NDArray[np.float64] = part[rows][:, columns]
+    return over
 
 
 def _padded(panel: Picture, height: int) -> Picture:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..inputs.prepare import Prepared, PreparedImage, PreparedSeries
 from ..volume import SourceImage
 from .explain import ExplanationMap
-from .heatmap import PADDING, excess, slice_names, slice_numbers
+from .heatmap import PADDING, over_slice, slice_names, slice_numbers
 
 MOST = 4
 """Slices of one answer."""
@@ -56,15 +56,13 @@ class KeySlice:
     def strength(self) -> NDArray[np.float64]:
         """Of the heat map's colour over each pixel, [H, W], from 0 to 1 where the map is highest."""
         height, width = self.values.shape
-        if self.part is None or self.drawn is None:
-            return np.zeros((height, width))
-        share = excess(self.drawn.values, self.drawn.floor)[self._plane]
-        rows, columns = np.arange(height) * len(share) // height, np.arange(width) * share.shape[1] // width
-        found: NDArray[np.float64] = share[rows][:, columns]
-        return found
+        over = None if self.drawn is None else over_slice(self.drawn, self.at, (height, width))
+        return np.zeros((height, width)) if over is None else over
 
 
-def key_slices(prepared: Prepared, deciding: int, maps: Sequence[ExplanationMap] = ()) -> tuple[KeySlice, ...]:
+def key_slices(
+    prepared: Prepared, deciding: int, maps: Sequence[ExplanationMap] = (), *, series: int = MOST
+) -> tuple[KeySlice, ...]:
     """The image; slices of the deciding window, evenly spread; or of several series the middle one of each.
 
     Of a series with a heat map that differs from slice to slice, the slice with its highest value takes the place of
@@ -73,12 +71,13 @@ def key_slices(prepared: Prepared, deciding: int, maps: Sequence[ExplanationMap]
     Args:
         deciding: the window that the answer rests on.
         maps: of that window.
+        series: so many at most.
     """
     if prepared.image is not None:
         return (_of_image(prepared.image, maps),)
     found: list[KeySlice] = []
     parts = MOST if len(prepared.series) == 1 else 1
-    for entry in prepared.series[:MOST]:
+    for entry in prepared.series[:series]:
         found += _of_series(entry, deciding, parts, maps)
     return tuple(found)
 

@@ -11,6 +11,7 @@ from mmcaf_engine.inputs.prepare import Prepared, PreparedImage, PreparedSeries
 from mmcaf_engine.inputs.windows import Windows
 from mmcaf_engine.result import card, drawing
 from mmcaf_engine.result.card import HEIGHT, MARGIN, WIDTH, WORDS, draw_card
+from mmcaf_engine.result.explain import ExplanationMap
 from mmcaf_engine.result.key_slices import key_slices
 from mmcaf_engine.result.result import Result
 from mmcaf_engine.volume import PatientHeader, StudyFacts
@@ -126,3 +127,15 @@ def test_the_same_answer_gives_the_same_picture() -> None:
     prepared = Prepared((volume(8, (0, 4), 4),))
     assert (drawn(tiny_result(), prepared, 0) == drawn(tiny_result(), prepared, 0)).all()
     assert (drawn(tiny_result(), prepared, 0) != drawn(tiny_result(), prepared, 1)).any()
+
+
+def test_what_of_a_map_lies_over_a_key_slice() -> None:
+    values = np.arange(12, dtype=np.float32).reshape(3, 2, 2)
+    found = ExplanationMap("gradcam", "a map", "image", 0, "loud", values, (1, 7))
+    keys = key_slices(Prepared((volume(8, (0,), 8),)), 0, [found])
+    assert [key.at for key in keys] == [1, 3, 6, 7]  # 6, where it is largest, in place of 5
+    parts = [None if key.part is None else key.part.tolist() for key in keys]
+    assert parts == [values[0].tolist(), values[1].tolist(), values[2].tolist(), None]
+    assert [key.highest for key in keys] == [3, 7, 11, float("-inf")]
+    assert keys[3].strength.shape == (16, 16) and not keys[3].strength.any()
+    assert keys[2].strength.max() == 1 and keys[2].strength[0, 0] == pytest.approx(8 / 11)

@@ -10,6 +10,9 @@ from ..explain import ExplanationMap
 from ..result import Result
 from .facts import (
     DEIDENTIFIED,
+    PRINTED_FIELDS,
+    PRINTED_REMARKS,
+    PRINTED_WARNINGS,
     again_part,
     checks_part,
     model_part,
@@ -19,11 +22,11 @@ from .facts import (
 )
 from .pictures import MOST_MAPS, draw_pictures
 from .style import answer_style
-from .verdict import LONG, labels_part, verdict
+from .verdict import LONG, PRINTED_LABELS, labels_part, verdict
 from .viewer import pictures_part
 
-MOST_ROWS = 20
-"""Labels, fields, series and lines of warnings, beyond which paper takes smaller letters."""
+MOST_LINES = 20
+"""Of what differs from answer to answer, in one of two columns; beyond, paper takes smaller letters."""
 
 
 def answer_page(
@@ -50,14 +53,18 @@ def answer_page(
     images = None if pictures is None else pictures_part(pictures, drawn, len(maps) - len(drawn))
     read: list[tuple[str, str, Markup | None]] = [
         ("answer", "Answer", labels_part(result)),
-        ("warnings", f"Warnings ({len(result.warnings)})", notes_part(result.warnings)),
+        ("warnings", f"Warnings ({len(result.warnings)})", notes_part(result.warnings, PRINTED_WARNINGS)),
         ("record", "Record", record_part(result.record, prepared.record)),
     ]
     behind: list[tuple[str, str, Markup | None]] = [
         ("checks", "How it was checked", checks_part(result, self_test or {}, maps)),
         ("study", "Study", study_part(result.study)),
         ("model", "Model and engine", model_part(result)),
-        ("remarks", f"Remarks ({len(result.remarks)})", notes_part(result.remarks) if result.remarks else None),
+        (
+            "remarks",
+            f"Remarks ({len(result.remarks)})",
+            notes_part(result.remarks, PRINTED_REMARKS) if result.remarks else None,
+        ),
         ("again", "To make it again", again_part(result)),
     ]
     return document(
@@ -76,11 +83,14 @@ def answer_page(
 
 
 def _much(result: Result) -> bool:
-    """Whether there is more to say than one sheet of paper holds in letters of the usual height."""
+    """Whether there is more to say than one sheet of paper holds in letters of the usual height; in lines, about."""
+    windows = len(result.windows) > 1
     fields = {} if result.record is None else result.record.features
-    notes = len(result.warnings) + len(result.remarks)
-    rows = min(len(result.probabilities), 14) + min(len(fields), 8) + 2 * min(notes, 6) + len(result.study.selection)
-    return rows > MOST_ROWS or len(result.label) > LONG
+    read = min(2 * len(result.probabilities), 2 * PRINTED_LABELS[windows]) + min(len(fields), PRINTED_FIELDS)
+    read += 2 * min(len(result.warnings), PRINTED_WARNINGS) + 5 * windows
+    behind = 2 * len(result.study.uids) + len(result.study.selection) + 2 * min(len(result.remarks), PRINTED_REMARKS)
+    fallback = result.engine.fallback is not None or result.engine.accuracy is not None
+    return max(read, behind + 2 * fallback) > MOST_LINES or len(result.label) > LONG
 
 
 def _section(key: str, head: str, inside: Markup | None) -> Markup | None:

@@ -11,7 +11,7 @@ from ..explain import ExplanationMap
 from ..parts import RecordSummary, StudySummary
 from ..result import WORD_PIECES, Result, in_utc
 
-PRINTED_FIELDS, PRINTED_NOTES = 8, 3
+PRINTED_FIELDS, PRINTED_WARNINGS, PRINTED_REMARKS = 8, 3, 2
 """Rows of the record and sentences that are printed; a screen shows all."""
 _IDENTITY = {
     "matched": "Record and study name the same patient.",
@@ -59,13 +59,13 @@ def _given(value: float | str | None, imputed: bool) -> str:
     return ", ".join(part for part in (own, "imputed" if imputed else "") if part)
 
 
-def notes_part(sentences: Sequence[str]) -> Markup:
-    """Sentences, of which paper shows the first few and how many more there are."""
+def notes_part(sentences: Sequence[str], printed: int) -> Markup:
+    """Sentences, of which paper shows so many and how many more there are."""
     if not sentences:
         return tag("p", "There are none.")
-    more = len(sentences) - PRINTED_NOTES
+    more = len(sentences) - printed
     rows = [
-        tag("li", tag("span", one, class_="clamp"), class_="screen" if at >= PRINTED_NOTES else None)
+        tag("li", tag("span", one, class_="clamp"), class_="screen" if at >= printed else None)
         for at, one in enumerate(sentences)
     ]
     return join(tag("ul", *rows, class_="notes"), on_screen(more) if more > 0 else None)
@@ -123,13 +123,13 @@ def study_part(study: StudySummary) -> Markup:
         ("body part", study.body_part or ""),
         ("slices", "" if several else str(study.slices)),
         ("spacing", "" if several or not spacing else f"{spacing} mm"),
-        *((kind.replace("_", " "), uid) for kind, uid in study.uids.items()),
+        *((kind, uid) for kind, uid in study.uids.items() if kind != "frame_of_reference"),
     ]
     if not several:
         pairs += [("chosen", one.chosen) for one in study.selection]
         return facts(pairs)
     rows = [(one.input, str(one.slices), one.source, one.chosen) for one in study.selection]
-    columns = [Column("input"), Column("slices"), Column("series", "words"), Column("why", "words")]
+    columns = [Column("input"), Column("slices"), Column("series", "words screen"), Column("why", "words")]
     return join(facts(pairs), table("What each input was read from", columns, rows, printed=8))
 
 
@@ -154,7 +154,7 @@ def model_part(result: Result) -> Markup:
 
 def again_part(result: Result) -> Markup:
     """With what the same numbers come out again."""
-    said = "The same study and record, bundle and program give the same numbers with these arguments."
+    said = "The same study, record, bundle and program give the same numbers with these arguments:"
     pairs = list(_arguments(result))
     return join(tag("p", said), tag("dl", *(_pair(name, value) for name, value in pairs), class_="inline"))
 
@@ -164,6 +164,8 @@ def _arguments(result: Result) -> Iterator[tuple[str, str]]:
     for name, value in options.items():
         if isinstance(value, dict):
             yield name, ", ".join(f"{key}={one}" for key, one in value.items())
+        elif isinstance(value, list | tuple):
+            yield name, ", ".join(map(str, value))
         elif value is not None and value is not False:
             yield name, str(value)
     if result.created is not None:

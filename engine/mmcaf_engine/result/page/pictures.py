@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ...inputs.prepare import Prepared, PreparedImage, PreparedSeries
 from ..drawing import grey_of, overlay, png
 from ..explain import ExplanationMap
-from ..heatmap import PADDING, excess, slice_names
+from ..heatmap import PADDING, over_slice, slice_names
+from ..key_slices import key_slices
 
 MOST_PICTURES = 160
 """Slices that a page holds, those of all inputs together."""
@@ -23,8 +24,6 @@ LEAST_FRAMES = 4
 MOST_MAPS = 8
 LARGEST_SIDE = 1024
 """Pixels; what is larger is reduced by a whole number."""
-KEYS = 4
-"""Slices of one series that stand on the sheet that is printed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,8 @@ def draw_pictures(prepared: Prepared, deciding: int, maps: Sequence[ExplanationM
     positions = sorted({at for entry in names for at in entry})
     start, depth = prepared.starts[deciding], prepared.series[0].windows.depth
     window = [at for at in positions if start <= at < start + depth]
-    keys = _keys(prepared.series, window, start, maps)
+    found = key_slices(prepared, deciding, maps, series=len(prepared.series))
+    keys = tuple((start + key.at, key.input) for key in found)
     pixels = sum(_size(*entry.windows.slices.shape[1:]) for entry in prepared.series)
     most = max(min(MOST_PICTURES // len(prepared.series), MOST_PIXELS // pixels), LEAST_FRAMES)
     shown = _chosen(positions, window, {at for at, _ in keys}, most)
@@ -82,8 +82,7 @@ def draw_pictures(prepared: Prepared, deciding: int, maps: Sequence[ExplanationM
     for entry, named in zip(prepared.series, names, strict=True):
         held = [at for at in shown if at in named]
         for at, plane in zip(held, grey_of(entry.windows.slices[held]), strict=True):
-            covering = dict(_parts(maps, entry.input, at - start))
-            frames[at] += (_tile(entry.input, named[at], plane, covering),)
+            frames[at] += (_tile(entry.input, named[at], plane, maps, at - start),)
     left_out = sum(at not in frames for at in window)
     reduced = any(_factor(*entry.windows.slices.shape[1:]) > 1 for entry in prepared.series)
     return Pictures(frames, keys, len(positions), left_out, reduced)
@@ -91,7 +90,7 @@ def draw_pictures(prepared: Prepared, deciding: int, maps: Sequence[ExplanationM
 
 def _of_image(image: PreparedImage, maps: Sequence[ExplanationMap]) -> Pictures:
     plane = image.values[0, 0]
-    tile = _tile(image.input, "", grey_of(plane), dict(_parts(maps, image.input, 0)))
+    tile = _tile(image.input, "", grey_of(plane), maps, 0)
     return Pictures({0: (tile,)}, ((0, image.input),), 1, 0, _factor(*plane.shape) > 1)
 
 
@@ -103,26 +102,6 @@ def _names(entry: PreparedSeries) -> dict[int, str]:
         for at, name in enumerate(slice_names(entry, window))
     }
     return {at: name for at, name in found.items() if name != PADDING}
-
-
-def _keys(
-    series: Sequence[PreparedSeries], window: Sequence[int], start: int, maps: Sequence[ExplanationMap]
-) -> tuple[tuple[int, str], ...]:
-    """Of one series, slices of the window, evenly spread, among them where the first map is largest; else one each."""
-    parts = min(KEYS, len(window)) if len(series) == 1 else 1
-    places = [window[int((part + 0.5) * len(window) / parts)] for part in range(parts)]
-    peaks = (start + _peak(one) for one in maps if len(one.values) > 1)
-    peak = next((at for at in peaks if at in window), places[0])
-    if peak not in places:
-        places[min(range(parts), key=lambda part: abs(places[part] - peak))] = peak
-    return tuple((at, entry.input) for at in places for entry in series)
-
-
-def _peak(one: ExplanationMap) -> int:
-    """The slice of the window in the middle of the part with the largest value."""
-    first, end = one.slices
-    largest = int(one.values.reshape(len(one.values), -1).max(axis=1).argmax())
-    return first + int((largest + 0.5) * (end - first) / len(one.values))
 
 
 def _chosen(positions: Sequence[int], window: Sequence[int], keys: set[int], most: int) -> list[int]:
@@ -139,21 +118,17 @@ def _spread(positions: Sequence[int], count: int) -> Iterator[int]:
     return (positions[int((part + 0.5) * len(positions) / count)] for part in range(count))
 
 
-def _parts(maps: Sequence[ExplanationMap], name: str, at: int) -> Iterator[tuple[int, NDArray[np.float64]]]:
-    """Of each map of an input that covers a slice of its window, its number and what lies over the slice, 0 to 1."""
-    for number, one in enumerate(maps):
-        first, end = one.slices
-        if one.input == name and first <= at < end:
-            yield number, excess(one.values, one.floor)[(at - first) * len(one.values) // (end - first)]
+def _over(maps: Sequence[ExplanationMap], name: str, at: int, shape: tuple[int, int]) -> dict[int, bytes]:
+    """Number of each map of an input that covers a slice of its window -> what lies over the slice, as PNG."""
+    found = {number: over_slice(one, at, shape) for number, one in enumerate(maps) if one.input == name}
+    return {number: png(overlay(strength)) for number, strength in found.items() if strength is not None}
 
 
-def _tile(name: str, title: str, grey: NDArray[np.float64], parts: dict[int, NDArray[np.float64]]) -> Tile:
+def _tile(name: str, title: str, grey: NDArray[np.float64], maps: Sequence[ExplanationMap], at: int) -> Tile:
+    """at: place of the slice in the window that the maps are of."""
     plane = _reduced(grey)
-    maps = {}
-    for number, part in parts.items():
-        rows, columns = (np.arange(size) * count // size for size, count in zip(plane.shape, part.shape, strict=True))
-        maps[number] = png(overlay(part[rows][:, columns]))
-    return Tile(name, title, png(plane), maps)
+    height, width = plane.shape
+    return Tile(name, title, png(plane), _over(maps, name, at, (height, width)))
 
 
 def _factor(height: int, width: int) -> int:

@@ -71,7 +71,7 @@ dl.inline dd{display:inline;margin:0}
 @media(max-width:640px){#answer .gauge{display:none}th,td{padding:7px 6px}.verdict h1,.sure{font-size:32px}}
 @page{margin:10mm}
 @media print{
-body{font-size:7pt;line-height:1.24}
+body{font-size:6.8pt;line-height:1.2}
 header,main,footer{max-width:none;padding:0}
 header{padding-bottom:2mm}
 p{margin-bottom:1mm}
@@ -86,7 +86,8 @@ main.dense{font-size:6pt;line-height:1.18}
 main.dense :is(h2,h3){font-size:7pt;margin-bottom:.3mm}
 main.dense section{padding:.9mm 0 1mm}
 main.dense :is(th,td){padding:.1mm 2mm}
-main.dense .images .keys.pairs{grid-template-columns:repeat(4,27mm)}
+main.dense .images .keys.many{grid-template-columns:repeat(8,19mm);justify-content:space-between}
+main.dense .images .keys.pairs{grid-template-columns:repeat(4,26mm)}
 #slices,.across{grid-column:1/-1}
 .column{gap:0}
 section{background:none;border:0;border-top:.5pt solid var(--line);border-radius:0;padding:1.4mm 0 1.6mm}
@@ -106,7 +107,7 @@ ul.notes li{margin-bottom:.3mm}
 .strip{height:9mm;margin-top:.5mm}
 .images,.images:not(.stacked){display:block}
 .keys,.images .keys:not(.pairs,.many){grid-template-columns:repeat(4,minmax(0,1fr));gap:1.5mm 3mm;margin-bottom:1mm}
-.images .keys.pairs{grid-template-columns:repeat(4,32mm);justify-content:space-between}
+.images .keys.pairs{grid-template-columns:repeat(4,29mm);justify-content:space-between}
 .images .keys.many{grid-template-columns:repeat(8,minmax(0,1fr));gap:1.5mm}
 .keys>div{gap:1mm}
 .keys.single{grid-template-columns:repeat(auto-fill,60mm)}
@@ -115,7 +116,7 @@ a{color:inherit}
 .clamp,dl.facts dd,.verdict h1.long,dl.inline div{display:-webkit-box;-webkit-box-orient:vertical;
 -webkit-line-clamp:2;overflow:hidden}
 .verdict h1.long{-webkit-line-clamp:3}
-th .clamp{-webkit-line-clamp:1}
+main.dense th .clamp{-webkit-line-clamp:1}
 #answer tbody th,#record tbody th{min-width:26mm}
 #record td.words{min-width:14mm}
 .facts+.scroll{margin-top:1mm}

@@ -122,17 +122,17 @@ def _address(png: bytes) -> str:
 
 
 def _legend(maps: Sequence[ExplanationMap], left_out: int) -> Markup:
-    rows = [
-        tag("li", tag("b", one.title), f" ({_METHODS[one.method]} over {one.input}, {_whose(one)}). ", _meaning(one))
-        for one in maps
-    ]
+    rows = [tag("li", tag("b", one.title), f" ({', '.join(_about(one))}). ", _meaning(one)) for one in maps]
     more = [tag("li", f"{left_out} more maps are not on this page.")] if left_out else []
     bar = tag("p", "nothing ", tag("span", class_="colours", aria_hidden="true"), " largest", class_="soft")
     return tag("div", bar, tag("ul", *rows, *more, class_="notes"), class_="meaning")
 
 
-def _whose(one: ExplanationMap) -> str:
-    return "shared by all labels" if one.label is None else f"for {one.label}"
+def _about(one: ExplanationMap) -> Iterator[str]:
+    if _METHODS[one.method].casefold() != one.title.casefold():
+        yield _METHODS[one.method]
+    yield f"over {one.input}"
+    yield "shared by all labels" if one.label is None else f"for {one.label}"
 
 
 def _meaning(one: ExplanationMap) -> str:
