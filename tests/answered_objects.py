@@ -1,9 +1,12 @@
 """Answers of all four kinds of networks, on studies of DICOM images, and all objects that they can be written as."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydicom import FileDataset
 
 from dicom_factory import ct_series, hounsfield, save
 from mmcaf_engine.demo.liver import liver_study
@@ -26,10 +29,7 @@ def answered(network: str, folder: Path) -> Answer:
     """With heat maps, which the network draws itself or which are drawn here at random."""
     match network:
         case "CT and record":
-            study = save(ct_series(hounsfield(8, SIZE, SIZE)), folder / "ct")
-            bundle = make_tiny_bundle(folder / "ct.mmcaf")
-            answer = answer_study(study, {"sex": "F", "age": 63}, bundle=bundle, backend="onnxruntime", created=CREATED)
-            return _explained(answer, (2, 3, 4), (0, SLICES))
+            return answered_of(ct_series(hounsfield(8, SIZE, SIZE)), folder)
         case "MR of three phases":
             write_mr_series(liver_study(3, slices=16, size=16), folder / "mr")
             bundle, drawing = make_tiny_liver(folder / "mr.mmcaf"), folder / "map.png"
@@ -50,6 +50,14 @@ def answered(network: str, folder: Path) -> Answer:
 
 def objects_of(network: str, answer: Answer) -> dict[str, bytes]:
     return answer.to_dicom(OF_IMAGE if network == "radiograph" else OF_VOLUME)
+
+
+def answered_of(images: Iterable[FileDataset], folder: Path, **options: Any) -> Answer:
+    """The first of these networks on other images."""
+    study, bundle = save(images, folder / "images"), make_tiny_bundle(folder / "images.mmcaf")
+    record = {"sex": "F", "age": 63}
+    answer = answer_study(study, record, bundle=bundle, backend="onnxruntime", created=CREATED, **options)
+    return _explained(answer, (2, 3, 4), (0, SLICES))
 
 
 def _explained(answer: Answer, grid: tuple[int, int, int], slices: tuple[int, int]) -> Answer:

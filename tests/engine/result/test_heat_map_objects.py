@@ -1,5 +1,7 @@
 """Heat maps as DICOM lie in the patient where the network saw what they are about, and so do circles."""
 
+import math
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -11,11 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread
 
-from answered_objects import answered
+from answered_objects import answered, answered_of
+from counterparts import need
+from dicom_factory import ct_series, enhanced_ct, hounsfield
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.inputs.extent import Extent
 from mmcaf_engine.inputs.prepare import PreparedSeries
 from mmcaf_engine.result.answer import Answer
+from mmcaf_engine.result.card import MARGIN, WIDTH, WORDS, draw_card
 from mmcaf_engine.result.explain import ExplanationMap
 from mmcaf_engine.result.key_slices import key_slices
 from mmcaf_engine.result.placed_map import PlacedMap, placed_maps, sampled
@@ -23,6 +28,7 @@ from mmcaf_engine.result.writers.kinds import DEFAULT, chosen_kinds
 from mmcaf_engine.result.writers.presentation_state import _circle
 from mmcaf_engine.volume import Placement
 from refusals import refused
+from tiny_bundle import SIZE, SLICES
 from tiny_result import encoded_header
 
 ORIGIN, SPACING = np.array([-30.0, -20.0, -100.0]), np.array([0.8, 0.7, 2.5])
@@ -77,6 +83,65 @@ def test_each_frame_names_the_slice_that_it_lies_over(ct: Answer) -> None:
         assert start <= number < start + 4
 
 
+def test_a_map_of_some_slices_of_the_window_lies_over_these(ct: Answer) -> None:
+    some = replace(ct, maps=(replace(ct.maps[0], slices=(1, 3)),))
+    [data] = some.to_dicom("pm").values()
+    start = ct.prepared.series[0].windows.starts[ct.score.deciding]
+    frames = dcmread(BytesIO(data)).PerFrameFunctionalGroupsSequence
+    found = sorted(float(one.PlanePositionSequence[0].ImagePositionPatient[2]) for one in frames)
+    assert found == [ORIGIN[2] + SPACING[2] * (start + at) for at in (1, 2)]
+
+
+def sources(made: Dataset) -> list[tuple[float, str, str, int | None]]:
+    """Of each frame: z, and class, UID and frame of the one image that it names."""
+    found = []
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        z = float(frame.PlanePositionSequence[0].ImagePositionPatient[2])
+        [one] = frame.DerivationImageSequence[0].SourceImageSequence
+        found.append((z, one.ReferencedSOPClassUID, one.ReferencedSOPInstanceUID, one.get("ReferencedFrameNumber")))
+    return sorted(found)
+
+
+@pytest.mark.parametrize("kind", ["pm", "seg"])
+def test_of_an_image_of_several_frames_each_names_its_own(kind: str, tmp_path: Path) -> None:
+    image = enhanced_ct(hounsfield(8, SIZE, SIZE))
+    answer = answered_of([image], tmp_path)
+    [data] = answer.to_dicom(kind).values()
+    made = dcmread(BytesIO(data))
+    known = [one for one in answer.source_images["image"].images if one is not None and one.position_mm is not None]
+    start = answer.prepared.series[0].windows.starts[answer.score.deciding]
+    assert (
+        sources(made)
+        == [
+            (one.position_mm[2], image.SOPClassUID, image.SOPInstanceUID, one.frame)  # type: ignore[index]
+            for one in known[start : start + SLICES]
+        ]
+    )
+    [series] = made.ReferencedSeriesSequence
+    assert [one.ReferencedSOPInstanceUID for one in series.ReferencedInstanceSequence] == [image.SOPInstanceUID]
+    (tmp_path / "made.dcm").write_bytes(data)
+    call = [need("dciodvfy"), "-new", tmp_path / "made.dcm"]
+    assert "Error" not in subprocess.run(call, capture_output=True, text=True, check=False).stderr
+
+
+def test_a_slice_that_was_interpolated_names_no_image(tmp_path: Path) -> None:
+    """It lies between two that were not, in every object."""
+    holed = [image for at, image in enumerate(ct_series(hounsfield(30, SIZE, SIZE))) if at != 7]
+    answer = answered_of(holed, tmp_path, gaps="interpolate")
+    window = next(at for at, start in enumerate(answer.prepared.starts) if start <= 7 < start + SLICES)
+    answer = replace(
+        answer,
+        score=replace(answer.score, deciding=window),
+        maps=(replace(answer.maps[0], window=window),),
+    )
+    made = {name: dcmread(BytesIO(data)) for name, data in answer.to_dicom("pm,gsps,ko").items()}
+    frames = made["parametric-map.dcm"].PerFrameFunctionalGroupsSequence
+    assert len(frames) == SLICES and sum("DerivationImageSequence" not in one for one in frames) <= 1
+    assert len(made["presentation-state.dcm"].GraphicAnnotationSequence) == SLICES - 1
+    items = made["key-objects.dcm"].ContentSequence
+    assert sum(item.ValueType == "IMAGE" for item in items) == SLICES - 1
+
+
 def test_it_says_what_it_is_not(ct: Answer) -> None:
     [data] = ct.to_dicom("pm").values()
     made = dcmread(BytesIO(data))
@@ -106,6 +171,9 @@ def test_it_is_kept_small_by_whole_numbers_of_pixels(most: int) -> None:
     assert cut.values.nbytes <= most and cut.slices == (2, 3, 4, 5)
     factor = cut.spacing_mm[0] / 0.5
     assert factor == cut.spacing_mm[1] / 0.25 == int(factor) and (factor == 1) == (most == 1 << 20)
+    if factor > 1:
+        larger = 4 * 4 * math.ceil(80 / (factor - 1)) * math.ceil(40 / (factor - 1))
+        assert larger > most, "no larger than it takes"
     for at, (x, y, z) in enumerate(cut.positions_mm):
         assert z == 30 + 5 * cut.slices[at]
         for row in range(cut.values.shape[1]):
@@ -120,6 +188,18 @@ def test_what_reaches_beyond_the_series_is_left_out() -> None:
     """A window that was padded."""
     one = placed(np.ones((1, 2, 2), np.float32), Extent((0, 12), (0, 4), (0, 4)), (3, 4, 4))
     assert sampled(one, 1 << 20).slices == (0, 1, 2)
+
+
+def test_the_picture_shows_the_slices_where_the_map_is_highest_without_and_with_it(ct: Answer) -> None:
+    """In two columns; colour is in the right one alone."""
+    keys = key_slices(ct.prepared, ct.score.deciding, ct.maps)
+    assert [key.highest for key in keys] == [0.25, 0.25, 2.0, 2.0]
+    picture = draw_card(ct.result, keys).astype(int)
+    coloured = np.abs(picture[..., 0] - picture[..., 2]) > 40
+    middle = (WIDTH - MARGIN + 2 * MARGIN + WORDS) // 2
+    assert not coloured[:, 2 * MARGIN + WORDS : middle].any() and coloured[:, middle:].sum() > 1000
+    plain = replace(ct, maps=())
+    assert plain.to_dicom("sc") != ct.to_dicom("sc")
 
 
 # Circles

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,47 @@ def test_dcmjs_reads_the_same_numbers(written: tuple[Answer, Path], tmp_path: Pa
     assert agree(found, numbers(answer))
 
 
-def in_network_of_its_own(*arguments: object) -> dict[str, Any]:
+def apart() -> list[str]:
+    """What runs a command in a network of its own."""
     need("Orthanc"), need("storescu")
-    apart = [need("unshare"), "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode != 0:
+    made = [need("unshare"), "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    if subprocess.run([*made, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this process may not make a network of its own; run the tests as root")
-    found: dict[str, Any] = json.loads(output(*apart, sys.executable, ARCHIVE, *arguments))
+    return made
+
+
+def in_network_of_its_own(*arguments: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(output(*apart(), sys.executable, ARCHIVE, *arguments))
     return found
+
+
+def test_no_archive_is_started_where_others_could_reach_it(tmp_path: Path) -> None:
+    ran = subprocess.run([sys.executable, ARCHIVE, tmp_path, tmp_path], capture_output=True, text=True, check=False)
+    assert ran.returncode == 2 and "other networks" in ran.stderr
+
+
+@pytest.mark.full
+def test_the_archive_ends_with_a_killed_program(tmp_path: Path) -> None:
+    call = [*apart(), sys.executable, str(ARCHIVE), str(tmp_path), str(tmp_path)]
+    running = subprocess.Popen(call, env={**os.environ, "TMPDIR": str(tmp_path)})
+    children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+    deadline = time.monotonic() + 60
+    while not (found := [one for one in children.read_text().split() if program_of(one) == "Orthanc"]):
+        assert time.monotonic() < deadline and running.poll() is None
+        time.sleep(0.02)
+    running.kill()
+    running.wait()
+    while program_of(found[0]) == "Orthanc":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def program_of(process: str) -> str:
+    """Empty of one that has ended."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 @pytest.mark.full
@@ -138,7 +173,7 @@ def test_a_viewer_shows_the_picture_and_lists_the_report(tmp_path: Path) -> None
     capture = dcmread(tmp_path / "objects" / "secondary-capture.dcm")
     picture = tmp_path / "shown.png"
     found = in_network_of_its_own(
-        *(tmp_path / "ct", tmp_path / "objects", "--viewer", viewer, "--picture", picture),
+        *(tmp_path / "images", tmp_path / "objects", "--viewer", viewer, "--picture", picture),
         *("--series", capture.SeriesInstanceUID, "--awaited", "SR", "OT", "PMAP"),
     )
     assert all(word in found["shown"].split() for word in ("SR", "OT", "PMAP")), found["shown"]

@@ -4,11 +4,13 @@ It lies in the patient as the study does, in the study's own slices. It is cropp
 many of the study's as are needed to keep it small: a map has far fewer parts than pixels.
 """
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...volume import SourceImage
 from ..explain import ExplanationMap
 from ..placed_map import PlacedMap, Sampled, sampled
 from .objects import LONGEST, Objects, highdicom
@@ -62,7 +64,7 @@ def parametric_map(objects: Objects, placed: PlacedMap, number: int) -> "Dataset
         **_shared(objects, placed, cut, PARAMETRIC, number),
     )
     made.Laterality = None  # of type 2C, whose condition nobody can tell
-    return _finished(objects, made, PARAMETRIC)
+    return _finished(objects, placed, made, PARAMETRIC)
 
 
 def segmentation(objects: Objects, placed: PlacedMap, number: int) -> "Dataset":
@@ -97,7 +99,7 @@ def segmentation(objects: Objects, placed: PlacedMap, number: int) -> "Dataset":
         content_label="HEAT MAP",
         **_shared(objects, placed, cut, FRACTIONAL, number),
     )
-    return _finished(objects, made, FRACTIONAL)
+    return _finished(objects, placed, made, FRACTIONAL)
 
 
 def _shared(objects: Objects, placed: PlacedMap, cut: Sampled, kind: str, number: int) -> dict[str, Any]:
@@ -125,17 +127,57 @@ def _shared(objects: Objects, placed: PlacedMap, cut: Sampled, kind: str, number
 
 
 def _sources(objects: Objects, placed: PlacedMap, cut: Sampled) -> "list[Dataset]":
-    """The images of the slices that it covers, each as one frame in its place."""
-    images = objects.sources[placed.map.input].images
-    found: dict[str, Dataset] = {}
-    for at in cut.slices:
-        image = images[at]
-        if image is not None and image.sop_instance_uid not in found:
-            one = found[image.sop_instance_uid] = deepcopy(objects.image(image))
+    """The images of the slices that it covers, each in its place.
+
+    highdicom wants all functional groups of an image of several frames; in place of each frame it gets an image of one,
+    which `_finished` names again.
+    """
+    from pydicom.uid import CTImageStorage
+
+    all_images = objects.sources[placed.map.input].images
+    images = [image for at in cut.slices if (image := all_images[at]) is not None]
+    _, rows, columns = placed.placement.direction
+    found = []
+    for image in images or [image for image in all_images if image is not None][:1]:
+        one = deepcopy(objects.image(image))
+        if image.position_mm is not None:
+            one.ImagePositionPatient = list(image.position_mm)
+        if image.frame is not None:
             one.pop("NumberOfFrames", None)
-            if image.position_mm is not None:
-                one.ImagePositionPatient = list(image.position_mm)
-    return list(found.values()) or list(objects.images[placed.map.input].values())[:1]
+            one.SOPClassUID, one.SOPInstanceUID = CTImageStorage, _stand_in(objects, image)
+            one.ImageOrientationPatient = [*columns, *rows]
+            one.SliceThickness, *spacing = placed.placement.spacing_mm
+            one.PixelSpacing = spacing
+        found.append(one)
+    return found
+
+
+def _stand_in(objects: Objects, image: SourceImage) -> str:
+    return objects.uid(f"frame {image.frame} of {image.sop_instance_uid}")
+
+
+def _name_frames(objects: Objects, made: "Dataset", images: Sequence[SourceImage | None]) -> None:
+    """Put frames in the place of what stood for them."""
+    stood = {_stand_in(objects, image): image for image in images if image is not None and image.frame is not None}
+    named = [*made.ReferencedSeriesSequence]
+    for series in named:
+        once = {}
+        for item in series.ReferencedInstanceSequence:
+            _name(item, stood)
+            once[item.ReferencedSOPInstanceUID] = item
+        series.ReferencedInstanceSequence = list(once.values())
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        for derivation in frame.get("DerivationImageSequence") or ():
+            for item in derivation.SourceImageSequence:
+                if (image := _name(item, stood)) is not None:
+                    item.ReferencedFrameNumber = image.frame
+
+
+def _name(item: "Dataset", stood: Mapping[str, SourceImage]) -> SourceImage | None:
+    image = stood.get(item.ReferencedSOPInstanceUID)
+    if image is not None:
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
+    return image
 
 
 def said_of(drawn: ExplanationMap) -> str:
@@ -152,8 +194,9 @@ def _quantity(placed: PlacedMap) -> "Code":
     return found
 
 
-def _finished(objects: Objects, made: "Dataset", kind: str) -> "Dataset":
+def _finished(objects: Objects, placed: PlacedMap, made: "Dataset", kind: str) -> "Dataset":
     """With an identifier of its own dimensions, which highdicom draws at random."""
+    _name_frames(objects, made, objects.sources[placed.map.input].images)
     organisation = objects.uid(f"{kind} dimensions")
     for item in (*made.DimensionOrganizationSequence, *made.DimensionIndexSequence):
         item.DimensionOrganizationUID = organisation
