@@ -54,6 +54,9 @@ def attention_maps(
         weighed = manifest.weighed(spec)
         depth = 1 if axes is None else int(weighed.shape[2 + manifest.of_volumes.slice_axis])
         weights = weight_map(spec, outputs[spec.output][window], axes)
+        first, end = spec.slices or (0, depth)
+        if axes is not None and "I" in axes:  # The input's own slices run to the feet.
+            first, end = depth - end, depth - first
         maps.append(
             ExplanationMap(
                 method="attention",
@@ -62,7 +65,7 @@ def attention_maps(
                 window=window,
                 label=None,
                 values=weights[np.newaxis],
-                slices=spec.slices or (0, depth),
+                slices=(first, end),
                 floor=float(weights.mean()),
             )
         )

@@ -130,7 +130,7 @@ class Explainer:
 
     def _gradcam(self, direction: NDArray[np.float32], label: str) -> tuple[ExplanationMap, ...]:
         window, manifest = self.score.deciding, self.session.bundle.manifest
-        found = self.session.explain(self.prepared.inputs(window, manifest), direction[np.newaxis])
+        found = self.session.explain(self.prepared.inputs(window, manifest), direction[np.newaxis], self.progress)
         return gradcam_maps(manifest, found, window, label)
 
     def _occlusion(self, direction: NDArray[np.float32], label: str) -> tuple[ExplanationMap, ...]:

@@ -48,7 +48,9 @@ class Network(Protocol):
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> Arrays:
         """The outputs by name; see `Session.run`."""
 
-    def explain(self, inputs: Mapping[str, NDArray[Any]], cotangent: NDArray[np.float32]) -> Arrays:
+    def explain(
+        self, inputs: Mapping[str, NDArray[Any]], cotangent: NDArray[np.float32], progress: Progress | None = None
+    ) -> Arrays:
         """The heat maps of one window by name; see `Session.explain`."""
 
 

@@ -92,12 +92,15 @@ class Session:
         """
         return self._backend.infer(inputs, optional=optional)
 
-    def explain(self, inputs: Mapping[str, Input], cotangent: NDArray[np.float32]) -> Arrays:
+    def explain(
+        self, inputs: Mapping[str, Input], cotangent: NDArray[np.float32], progress: Progress | None = None
+    ) -> Arrays:
         """Run the graph of the heat maps, in FP32 by this session's backend; it is opened when it is first asked for.
 
         Args:
             inputs: of one case, as of `run`.
             cotangent: float32 [1, scores]: of which combination of the scores the maps are.
+            progress: told of an engine that must be built first, as of `open_session`.
 
         Returns:
             name -> map, float32 [1, *grid], as the manifest's `explain` lists them.
@@ -113,7 +116,7 @@ class Session:
                 raise BackendError(f"The {self.backend} session is closed.", "Open a new one: open_session(bundle)")
             if self._explaining is None:
                 with opening_within(self._open_timeout if open_timeout() is None else None):
-                    self._explaining = open_explaining(self.bundle, self.choice, self._backend.threads)
+                    self._explaining = open_explaining(self.bundle, self.choice, self._backend.threads, progress)
             graph = self._explaining
         return graph.infer({**inputs, COTANGENT: cotangent})
 

@@ -41,6 +41,17 @@ def test_attention_is_of_the_window_that_was_asked_for_and_of_the_slices_that_it
         assert found.slices == (spec.slices or (0, depth))
 
 
+def test_slices_of_an_input_that_runs_to_the_feet_are_counted_from_there() -> None:
+    fields = tiny_liver_manifest()
+    fields["preprocessing"]["axes"] = "LAI"
+    manifest = Manifest.model_validate({**fields, "files": FILES})
+    fields["attention"][1]["slices"] = [1, 3]
+    lower = Manifest.model_validate({**fields, "files": FILES})
+    outputs = {spec.name: np.full((1, 16), 1 / 16, np.float32) for spec in manifest.outputs[1:]}
+    assert [found.slices for found in attention_maps(manifest, outputs, 0)] == [(0, 8), (0, 4)]
+    assert attention_maps(lower, outputs, 0)[1].slices == (5, 7)
+
+
 def test_a_network_without_attention_has_none() -> None:
     assert attention_maps(Manifest.model_validate({**tiny_manifest(), "files": FILES}), {}, 0) == ()
 

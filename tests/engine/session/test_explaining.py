@@ -127,13 +127,14 @@ def test_the_graph_is_opened_when_it_is_asked_for_once_and_closed_with_its_sessi
 
     def noting(bundle: Any, backend: Backend, **options: Any) -> Any:
         opened.append(backend)
+        assert backend.progress is print
         return real(bundle, backend, **options)
 
     monkeypatch.setattr(session_explaining, "open_backend", noting)
     with open_session(load_bundle(bundles["chest"]), backend="onnxruntime", threads=1) as session:
         Answerer(session).answer(CHEST, RECORD)
         assert not opened
-        first, second = (answered(session, CHEST, RECORD).maps[0] for _ in range(2))
+        first, second = (answered(session, CHEST, RECORD, progress=print).maps[0] for _ in range(2))
         assert first.values.tobytes() == second.values.tobytes() and len(opened) == 1
         (graph,) = opened
         assert graph.is_open and (graph.name, graph.threads, graph.precision) == ("onnxruntime", 1, "fp32")
