@@ -16,10 +16,12 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save, save_zip, write
-from mmcaf_engine import Answerer, infer, load_bundle, open_session
+from mmcaf_engine import Answerer, load_bundle, open_session
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.errors import BackendError, MmcafError, StudyError
+from mmcaf_engine.pipeline import answer_study
 from mmcaf_engine.study.faults import DamagedError, doing
+from pages import without_pictures
 from refusals import refused
 from tiny_report import make_tiny_report
 
@@ -191,8 +193,13 @@ def check(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", append=True)
         try:
-            result = infer(study, path, report=report, bundle=bundle, backend="onnxruntime")
+            answer = answer_study(study, path, report=report, bundle=bundle, backend="onnxruntime")
+            result = answer.result
             text = repr(result).replace(repr(result.study.uids), "")  # whatever they are, the answer carries them
+            page = without_pictures(answer.to_html())
+            for uid in result.study.uids.values():
+                page = page.replace(uid, "")
+            text += page
         except MmcafError as failure:
             outcome = type(failure).__name__
             text = "".join(traceback.format_exception(failure))
