@@ -65,18 +65,21 @@ class Intake:
     def _judge(self, connection: sqlite3.Connection, study: Quiet, now: float) -> bool:
         series = files_of(connection, study.uid, study.generation)
         late = now - study.last >= self._config.completeness.deadline_s
+        missing = None
         try:
             routed = route_study(self._config, series)
-            problem = None if late else self._lacks(connection, study, routed, series)
+            problem = self._too_few(connection, study) if late else self._lacks(connection, study, routed, series)
         except StudyError as refusal:
-            routed, problem = [], None if late else refusal.problem
+            routed, problem = [], refusal.problem
+        if late:
+            missing, problem = problem, None
         if problem is not None:
             if study.problem != problem:
                 doubt(connection, study, problem)
             return False
         self._judged.pop(study.uid, None)
         created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return complete(connection, study, self._wanted(connection, study, routed, now), created, now)
+        return complete(connection, study, self._wanted(connection, study, routed, now, missing), created, now)
 
     def _lacks(
         self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]]
@@ -123,7 +126,7 @@ class Intake:
         return None
 
     def _wanted(
-        self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], now: float
+        self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], now: float, missing: str | None
     ) -> list[Wanted]:
         record = self._find_record(connection, study.uid)
         wanted = []
@@ -133,9 +136,9 @@ class Intake:
             needs = reads if one.route.record is None else one.route.record == "required"
             deadline = now + self._config.records.wait_s if needs else None
             given = record if reads else None
-            wanted.append(Wanted(one.route.bundle, record=given, deadline=deadline))
+            wanted.append(Wanted(one.route.bundle, record=given, deadline=deadline, refused=missing))
             shadows = [bundle.name for bundle in self._config.bundle if bundle.shadow_of == one.route.bundle]
-            wanted += [Wanted(name, shadow=True, record=given, deadline=deadline) for name in shadows]
+            wanted += [Wanted(name, shadow=True, record=given, deadline=deadline, refused=missing) for name in shadows]
         return wanted
 
 

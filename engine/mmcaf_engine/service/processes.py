@@ -24,6 +24,7 @@ from .intake import Intake
 from .keys import spool_key
 from .receipt import Receipt
 from .records import find_record
+from .retention import prune
 from .runner import Runner
 from .sender import Sender
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.2
 """Between two looks at what there is to do."""
 SIGN_OF_LIFE_S = 2.0
+PRUNE_S = 300.0
 
 Ended = threading.Event
 
@@ -60,8 +62,12 @@ def receive(config: Config, ended: Ended) -> None:
             stack.enter_context(receiver)
         watched = None if config.folder is None else WatchedFolder(config.folder, receipt, key)
         with alive(memory, "receiver") as sign:
+            pruned = 0.0
             while not ended.wait(IDLE_S):
                 sign()
+                if time.time() - pruned >= PRUNE_S:
+                    pruned = time.time()
+                    prune(memory, config.spool, config.retention, pruned)
                 if watched is not None:
                     watched.look()
                 busy = frozenset() if receiver is None else receiver.busy()

@@ -120,9 +120,14 @@ class Receipt:
                     outcome.set_exception(failure)
             return
         for (_, arrival, outcome), one in zip(group, kept, strict=True):
-            if one == "other":
+            if one == "other" or (one == "same" and not is_named(connection, arrival.file)):
                 (self.spool / arrival.file).unlink(missing_ok=True)
             outcome.set_result(Received(one))
+
+
+def is_named(connection: sqlite3.Connection, file: str) -> bool:
+    """Whether a row names this file; none does where its image was removed after its answer had arrived."""
+    return connection.execute("select 1 from instance where file = ?", (file,)).fetchone() is not None
 
 
 def folder_of(uid: str) -> str:

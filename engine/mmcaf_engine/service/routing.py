@@ -26,7 +26,7 @@ class Routed:
 def files_of(connection: sqlite3.Connection, study: str, generation: int) -> dict[str, list[Path]]:
     """Series -> files within the spool, of a study as it was in one generation."""
     rows = connection.execute(
-        "select series, file from instance where study = ? and generation <= ? order by series, uid",
+        "select series, file from instance where study = ? and generation <= ? and file <> '' order by series, uid",
         (study, generation),
     )
     found: dict[str, list[Path]] = {}

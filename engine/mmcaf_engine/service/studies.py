@@ -53,7 +53,7 @@ def known(connection: sqlite3.Connection, uid: str) -> str | None:
 
 def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
     digest = known(connection, one.uid)
-    if digest is not None:
+    if digest is not None and not _is_wanted_again(connection, one):
         connection.execute("update study set last = ? where uid = ? and state = 'received'", (now, one.study))
         return "same" if digest == one.sha256 else "other"
     study = connection.execute("select * from study where uid = ?", (one.study,)).fetchone()
@@ -65,6 +65,8 @@ def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
         note(connection, one.study, None, "received", now, f"from {one.source}")
     elif study["state"] == "complete":
         _reopen(connection, one.study, study["generation"], now)
+        if study["pruned"] is not None:
+            _expect_all_again(connection, one)
     connection.execute(
         "update study set last = ?, problem = null, priority = max(priority, ?) where uid = ?",
         (now, NUMBERS[one.priority], one.study),
@@ -75,6 +77,27 @@ def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
         (one.uid, one.study, one.series, one.sop_class, one.sha256, one.size, one.file, one.source, now, one.study),
     )
     return "new"
+
+
+def _is_wanted_again(connection: sqlite3.Connection, one: Arrival) -> bool:
+    """Whether an instance was removed, and its study has been opened again since: then all of it is needed."""
+    row = connection.execute(
+        "select instance.file, study.pruned, instance.sha256 from instance join study on study.uid = instance.study "
+        "where instance.uid = ?",
+        (one.uid,),
+    ).fetchone()
+    if row["file"] or row["pruned"] is not None or row["sha256"] != one.sha256:
+        return False
+    connection.execute("delete from instance where uid = ?", (one.uid,))
+    return True
+
+
+def _expect_all_again(connection: sqlite3.Connection, one: Arrival) -> None:
+    """A new image of a study whose others were removed: it is whole with as many as there were, and this one."""
+    connection.execute(
+        "update study set pruned = null, expected = 1 + (select count(*) from instance where study = ?) where uid = ?",
+        (one.study, one.study),
+    )
 
 
 def _reopen(connection: sqlite3.Connection, study: str, generation: int, now: float) -> None:
@@ -115,8 +138,8 @@ class Quiet:
 def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Quiet]:
     """Studies that are not complete, of which nothing came for `least_s` seconds."""
     rows = connection.execute(
-        "select study.*, (select count(*) from instance where study = study.uid) as instances from study "
-        "where state = 'received' and last <= ? order by last",
+        "select study.*, (select count(*) from instance where study = study.uid and file <> '') as instances "
+        "from study where state = 'received' and last <= ? order by last",
         (now - least_s,),
     ).fetchall()
     names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem")
@@ -134,12 +157,16 @@ def doubt(connection: sqlite3.Connection, study: Quiet, problem: str) -> None:
 
 @dataclass(frozen=True)
 class Wanted:
-    """An answer that routing asks for. deadline: until when a record is waited for; None where it needs none."""
+    """An answer that routing asks for.
+
+    deadline: until when a record is waited for; None where it needs none. refused: why it is not even tried, in words.
+    """
 
     bundle: str
     shadow: bool = False
     record: int | None = None
     deadline: float | None = None
+    refused: str | None = None
 
 
 def complete(connection: sqlite3.Connection, study: Quiet, wanted: Sequence[Wanted], created: str, now: float) -> bool:
@@ -165,12 +192,12 @@ def complete(connection: sqlite3.Connection, study: Quiet, wanted: Sequence[Want
                 "order by generation desc limit 1",
                 (study.uid, one.bundle, study.generation),
             ).fetchone()
-            state = "waiting-record" if waits else "queued"
+            state = "refused" if one.refused is not None else "waiting-record" if waits else "queued"
             answer = connection.execute(
                 "insert into answer(study, generation, bundle, shadow, state, rank, priority, record, created, "
-                "deadline, replaces, changed) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
+                "deadline, problem, replaces, changed) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
                 (study.uid, study.generation, one.bundle, one.shadow, state, now - AHEAD_S[urgency], row["priority"])
-                + (one.record, created, one.deadline, None if before is None else before["id"], now),
+                + (one.record, created, one.deadline, one.refused, None if before is None else before["id"], now),
             ).fetchone()["id"]
             note(connection, study.uid, answer, state, now)
     return True
