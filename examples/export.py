@@ -17,6 +17,15 @@ OWN: dict[str, dict[str, str]] = {
         "description": "DEMONSTRATION: a slim LCA-DB trained on synthetic eight-phase MR studies.",
         "labels": json.dumps(LIVER_LABELS),
         "preprocessing.axes": "LAS",
+        "attention_agreement": json.dumps(
+            {
+                "outputs": ["alpha_image", "alpha_patch"],
+                "bound": 0.52,
+                "percentile": 5,
+                "studies": 200,
+                "data": "synthetic liver studies, seeds 60000 to 60199",
+            }
+        ),
     },
     "cmasg": {
         "name": "cmasg-demo",

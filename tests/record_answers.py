@@ -21,13 +21,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
 from mmcaf_engine import Answerer, load_bundle, open_session
 from mmcaf_engine.bundle.default import demo_bundle
 from mmcaf_engine.bundle.hashing import file_sha256
 from mmcaf_engine.machine.cpu import processor
+from mmcaf_engine.outputs import temporary_folder
 from mmcaf_engine.result.aggregate import sigmoid, softmax
+from mmcaf_export.precision.edit import drop_unused
 from mmcaf_kernels.cpu.library import missing
 
 DATA = Path(__file__).parent / "data"
@@ -88,9 +91,26 @@ def outputs_of(path: Path, backend: str) -> dict[str, dict[str, Any]]:
 
 
 def model_hashes(bundle: Path) -> dict[str, str]:
-    """SHA-256 of every file of an exported bundle."""
+    """SHA-256 of every file of an exported bundle; of its networks, without optional outputs and what they alone need.
+
+    So what an optional output adds must leave every byte of the network as it was.
+    """
+    optional = {spec.name for spec in load_bundle(bundle).manifest.outputs if spec.optional}
     files = sorted(file for file in bundle.rglob("*") if file.is_file())
-    return {file.relative_to(bundle).as_posix(): file_sha256(file) for file in files}
+    return {file.relative_to(bundle).as_posix(): _sha256_without(file, optional) for file in files}
+
+
+def _sha256_without(file: Path, optional: set[str]) -> str:
+    if file.suffix != ".onnx" or not optional:
+        return file_sha256(file)
+    model = ir.load(file)
+    if optional.isdisjoint(str(value.name) for value in model.graph.outputs):
+        return file_sha256(file)
+    model.graph.outputs[:] = [value for value in model.graph.outputs if value.name not in optional]
+    drop_unused(model)
+    with temporary_folder() as folder:
+        ir.save(model, folder / file.name)
+        return file_sha256(folder / file.name)
 
 
 def write_study(example: str, folder: Path) -> dict[str, Path]:

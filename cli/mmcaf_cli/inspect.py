@@ -8,6 +8,7 @@ from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.errors import Remedy, UsageError
 from mmcaf_engine.manifest import (
+    AttentionSpec,
     CategoryField,
     Int8Entry,
     Manifest,
@@ -77,7 +78,7 @@ def _describe(bundle: Bundle) -> list[str]:
         f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
         *(f"  code          {label}: {code.scheme} {code.value}" for label, code in manifest.label_codes.items()),
         f"  study score   {decision_for(manifest).rule()}",
-        *(f"  heat map      {entry.title}: {entry.grid[0]} x {entry.grid[1]} parts" for entry in manifest.attention),
+        *(f"  attention     {entry.title}: {_weighed(manifest, entry)}" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
         *_parts(manifest),
         f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
@@ -136,6 +137,16 @@ def _text(manifest: Manifest) -> list[str]:
         return []
     fields = ", ".join(spec.fields)
     return [f"  text          {fields}: up to {spec.max_tokens} word pieces (if missing: {spec.missing})"]
+
+
+def _weighed(manifest: Manifest, entry: AttentionSpec) -> str:
+    """What an attention output weighs, and what its weights mean, in words."""
+    name = manifest.weighed(entry).name
+    if entry.grid is not None:
+        told = f"{entry.grid[0]} x {entry.grid[1]} parts of {name}"
+    else:
+        told = "each word piece" if manifest.weighed(entry).kind == "tokens" else f"each field of {name}"
+    return f"{told}; {entry.meaning}" if entry.meaning else told
 
 
 def _parts(manifest: Manifest) -> list[str]:

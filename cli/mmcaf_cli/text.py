@@ -9,6 +9,9 @@ MOST_WINDOWS = 3
 MOST_FIELDS, LEAST_CHANGE = 5, 0.001
 """At most so many fields of the record are listed, each of which changed a probability by so much."""
 
+MOST_WEIGHTS = 6
+"""At most so many words, or fields, are listed."""
+
 
 def render(result: Result) -> str:
     """A few lines: the answer, the slices behind it, what was run on what, warnings and remarks, the disclaimer."""
@@ -18,6 +21,7 @@ def render(result: Result) -> str:
         result.wording.headline,
         *(f"  {name:<14}{text}" for name, text in result.wording.rows),
         *_slices(result),
+        *_attention(result),
         f"  study         {_study(result)}",
         *_series(result),
         f"  record        {_record(result)}",
@@ -51,12 +55,29 @@ def _study(result: Result) -> str:
 
 
 def _slices(result: Result) -> list[str]:
-    """The windows with the highest scores of the answer's label, where there are some and they are worth naming."""
+    """The windows with the highest scores of a label, and which, where there are some and they are worth naming."""
     if not (result.windows and result.wording.windows):
         return []
     highest = sorted(result.windows, key=lambda window: -window.probability)[:MOST_WINDOWS]
     slices = ", ".join(f"{_span(window)} ({window.probability:.3f})" for window in highest)
-    return [f"  slices        {slices}, of {result.study.slices}"]
+    return [f"  slices        {slices}, of {result.study.slices}; scores of {result.scored_label}"]
+
+
+def _attention(result: Result) -> list[str]:
+    """The words and fields that weigh most, each list with what a weight means, and how far two outputs agree."""
+    if result.attention is None:
+        return []
+    lines = []
+    for part in result.attention.parts:
+        highest = sorted(part.weights, key=lambda one: -one.weight)[:MOST_WEIGHTS]
+        told = ", ".join(f"{one.name} {one.weight:.3f}" for one in highest) or "not shown"
+        told += "" if part.markers is None else f"; [CLS] and [SEP] {part.markers:.3f}"
+        lines += [f"  {part.of:<14}{told}", f"    {part.title}: {part.meaning or 'weights of the attention'}"]
+    if (agreement := result.attention.agreement) is not None:
+        first, second = agreement.outputs
+        least = f"{100 - agreement.percentile:g} % of {agreement.studies} studies: {agreement.bound:.2f} or more"
+        lines.append(f"  agreement     {agreement.share:.2f} of {first} and {second} ({least})")
+    return lines
 
 
 def _series(result: Result) -> list[str]:

@@ -25,6 +25,7 @@ from .record.slices import Slices
 from .record.tokenizer import Tokenizer, open_tokenizer
 from .result.answer import Answer
 from .result.assemble import assemble
+from .result.attended import agreement_warnings, attended
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
 from .result.explanations import MAPS, Announce, Explainer, asked_for
@@ -295,7 +296,8 @@ class Answerer:
         seconds = (perf_counter() - began) / len(prepared)
         with span("aggregate"):
             score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
-            warnings = self._warnings(session, prepared)
+            attention = attended(manifest, prepared, outputs, score.deciding) if "attention" in asked else None
+            warnings = (*self._warnings(session, prepared), *agreement_warnings(attention))
         if options.get("strict") and warnings:
             raise StrictError(
                 f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
@@ -322,6 +324,7 @@ class Answerer:
             warnings=warnings,
             influence=influence,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
+            attention=attention,
         )
         return Answer(result, self.bundle, prepared, outputs, score, maps, self._self_test)
 

@@ -6,6 +6,7 @@ import pytest
 
 from mmcaf_cli.text import render
 from mmcaf_engine.bundle.accuracy import AccuracySummary
+from mmcaf_engine.result.attended import Agreement, Attended, AttendedParts, Weight
 from mmcaf_engine.result.parts import RecordSummary, Window
 from mmcaf_engine.result.result import Result
 from tiny_result import tiny_result
@@ -26,10 +27,21 @@ def line(result: Result, name: str) -> str:
 
 def test_the_three_highest_windows_are_named_by_their_slices_counted_from_one() -> None:
     shown = line(several(0.1, 0.9, 0.3, 0.7), "slices")
-    assert shown == "11-22 (0.900), 31-42 (0.700), 21-32 (0.300), of 42"
-    assert line(several(0.5), "slices") == "1-12 (0.500), of 12"
+    assert shown == "11-22 (0.900), 31-42 (0.700), 21-32 (0.300), of 42; scores of loud"
+    assert line(several(0.5), "slices") == "1-12 (0.500), of 12; scores of loud"
     old = several(0.5)
-    assert line(replace(old, windows=(replace(old.windows[0], slices=None),)), "slices") == "from 1 (0.500), of 12"
+    assert (
+        line(replace(old, windows=(replace(old.windows[0], slices=None),)), "slices")
+        == "from 1 (0.500), of 12; scores of loud"
+    )
+
+
+def test_windows_are_scores_of_the_label_that_was_given_or_the_most_probable_one() -> None:
+    """A label that speaks against a disease has its own windows, and no window is called more than its score."""
+    quiet = replace(several(0.9, 0.8), label="quiet", probabilities={"quiet": 0.9, "loud": 0.1})
+    assert line(quiet, "slices").endswith("; scores of quiet")
+    both = replace(quiet, label="quiet and loud", probability=None, probabilities={"quiet": 0.6, "loud": 0.7})
+    assert line(both, "slices").endswith("; scores of loud")
 
 
 def test_the_model_is_named_with_its_version() -> None:
@@ -77,3 +89,20 @@ def test_warnings_remarks_and_the_disclaimer_come_last() -> None:
         "remark        old",
         "Research only.",
     ]
+
+
+def test_what_was_attended_to() -> None:
+    weights = tuple(Weight(f"word{at}", 0.1 * at) for at in range(8))
+    words = AttendedParts("w", "words", "share of a word", "words", weights, 0.25)
+    fields = AttendedParts("f", "fields", "", "fields", (Weight("age", 0.75), Weight("sex", 0.25)), None)
+    agreement = Agreement(("a", "b"), 0.4321, 0.5, 5, 120, "phantoms")
+    result = replace(several(0.5), attention=Attended((words, fields), agreement))
+    shown = line(result, "words  ")
+    assert shown.startswith("word7 0.700, word6 0.600,") and "word2" in shown and "word1" not in shown
+    assert shown.endswith("; [CLS] and [SEP] 0.250")
+    assert line(result, "fields  ") == "age 0.750, sex 0.250"
+    assert "words: share of a word" in render(result)
+    assert line(result, "agreement") == "0.43 of a and b (95 % of 120 studies: 0.50 or more)"
+    hidden = replace(words, weights=())
+    assert line(replace(result, attention=Attended((hidden,), None)), "words  ").startswith("not shown")
+    assert "agreement" not in render(replace(result, attention=Attended((), None)))

@@ -118,7 +118,7 @@ def test_every_answer_is_what_the_schema_says(
 
 
 MAY_BE_NULL = {"positive", "record", "probability", "fallback", "accuracy", "signed_by", "version"}
-MAY_BE_NULL |= {"series", "oblique", "stride", "slices", "row"}
+MAY_BE_NULL |= {"series", "oblique", "stride", "slices", "row", "attention"}
 
 
 @every_kind

@@ -280,8 +280,12 @@ def test_the_heat_map_is_of_the_window_that_decides(
     def maps(manifest: Any, outputs: Any, window: int) -> Any:
         return (SimpleNamespace(window=window),)
 
+    def listed(_manifest: Any, _prepared: Any, _outputs: Any, window: int) -> None:
+        drawn.append(window)
+
     monkeypatch.setattr(pipeline, "draw_heatmap", draw)
     monkeypatch.setattr(explanations, "attention_maps", maps)
+    monkeypatch.setattr(pipeline, "attended", listed)
     decision = answerer.decision
 
     def aggregate(starts: Any, logits: Any) -> Any:
@@ -289,4 +293,4 @@ def test_the_heat_map_is_of_the_window_that_decides(
 
     answerer.decision = SimpleNamespace(aggregate=aggregate, wording=decision.wording)  # type: ignore[assignment]
     answer = answerer.answer(phases(), heatmap=tmp_path / "map.png")
-    assert drawn == [5] and [one.window for one in answer.maps] == [5]
+    assert drawn == [5, 5] and [one.window for one in answer.maps] == [5]

@@ -167,7 +167,8 @@ class Backend(Loaded):
         answers = self._infer_all(windows) if every else self._infer_some(windows, wanted)
         with span("copy_out"):
             fault = None if self.kind.origin else self.model.name
-            return joined(answers, batch, wanted, self.kind.title(), fault)
+            length = next((checked[spec.name].shape[1] for spec in self.inputs if "L" in spec.shape), None)
+            return joined(answers, batch, wanted, self.kind.title(), fault, length)
 
     @holds_study
     def _infer_all(self, windows: Sequence[Window]) -> Sequence[Given]:

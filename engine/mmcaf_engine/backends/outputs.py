@@ -16,7 +16,12 @@ Given = Mapping[str, Any]
 
 
 def joined(
-    answers: Sequence[Given], windows: int, specs: Sequence[TensorSpec], called: str, model: str | None = None
+    answers: Sequence[Given],
+    windows: int,
+    specs: Sequence[TensorSpec],
+    called: str,
+    model: str | None = None,
+    length: int | None = None,
 ) -> Arrays:
     """The outputs of several windows, each with N = 1, in one array each.
 
@@ -24,6 +29,7 @@ def joined(
         windows: how many there are.
         called: the backend, in an error.
         model: the name of the network's file, where a wrong output is its fault; None where it is the backend's.
+        length: of the text inputs, and so "L" of outputs; None for any.
 
     Raises:
         BackendError: a window or an output is missing, or an output of the wrong shape or type.
@@ -33,13 +39,13 @@ def joined(
         raise BackendError(f"{called}: expected outputs of {windows} windows, got {len(answers)}.", OTHER_BACKEND)
     for spec in specs:
         for answer in answers:
-            _check(answer, spec, called, model)
+            _check(answer, spec, called, model, length)
     return {spec.name: np.concatenate([answer[spec.name] for answer in answers]) for spec in specs}
 
 
-def _check(answer: Given, spec: TensorSpec, called: str, model: str | None) -> None:
+def _check(answer: Given, spec: TensorSpec, called: str, model: str | None, length: int | None) -> None:
     found: object = answer.get(spec.name)
-    free = {"N": 1}
+    free = {"N": 1} if length is None else {"N": 1, "L": length}
     expected = [free.get(axis, axis) if isinstance(axis, str) else axis for axis in spec.shape]
     if isinstance(found, np.ndarray):
         fits = len(found.shape) == len(expected) and all(

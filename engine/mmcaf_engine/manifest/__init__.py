@@ -1,6 +1,7 @@
 """The manifest: a bundle's declarative contract, as a versioned pydantic model."""
 
 from .activation import Activation
+from .attention import AgreementSpec, AttentionSpec
 from .base import ForeignModel, describe_validation
 from .body_part import BodyPartRule
 from .codes import Code
@@ -42,7 +43,7 @@ from .table import (
     TableField,
     TableSpec,
 )
-from .tensors import PRECISIONS, AttentionSpec, NetworkSpec, Precision, TensorSpec, named_precision
+from .tensors import PRECISIONS, NetworkSpec, Precision, TensorSpec, named_precision
 from .text import TextSpec
 
 __all__ = [
@@ -92,6 +93,7 @@ __all__ = [
     "FhirSource",
     "FhirPatient",
     "FhirObservation",
+    "AgreementSpec",
     "AttentionSpec",
     "Activation",
     "AggregationSpec",

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from unicodedata import normalize
 
 from .activation import OF_THE_FORMAT, provided
+from .attention import PARTS_OF, AgreementSpec, AttentionSpec, weighed_input
 from .explain import ExplainSpec
 from .image import ImageSpec
 from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
 from .series import SeriesSpec
 from .table import TableSpec
-from .tensors import TEXT_KINDS, AttentionSpec, Precision, TensorSpec, weighed_input
+from .tensors import TEXT_KINDS, Precision, TensorSpec
 from .text import TextSpec
 
 _AT_MOST_ONE = ("image", "table", *TEXT_KINDS)
@@ -213,16 +214,22 @@ def check_attention(
     attention: Sequence[AttentionSpec],
     inputs: Sequence[TensorSpec],
     preprocessing: PreprocessingSpec | None,
+    table: TableSpec | None = None,
 ) -> None:
-    """Each attention output is told what it weighs, and weighs parts that are there."""
+    """Each attention output is told what it weighs, and weighs what is there."""
     weights = outputs[1:]
     if [entry.output for entry in attention] != [spec.name for spec in weights]:
         raise ValueError("attention must tell what each attention output weighs, in their order")
     for entry, spec in zip(attention, weights, strict=True):
         weighed = weighed_input(entry, inputs)
         if weighed is None:
-            which = "a volume input" if entry.input is None else f"{entry.input}, a volume or the image"
+            which = "a volume input" if entry.input is None else f"{entry.input}, a volume, image, table or tokens"
             raise ValueError(f"attention weighs parts of {which}, and there is none")
+        if weighed.kind not in PARTS_OF:
+            _check_list(entry, spec, weighed, table)
+            continue
+        if entry.grid is None:
+            raise ValueError(f"attention {entry.output} has no grid; parts of {weighed.name} need one")
         if spec.shape != ("N", entry.grid[0] * entry.grid[1]):
             raise ValueError(f"the output {spec.name} does not have one weight for each of {entry.grid} parts")
         if weighed.kind == "image" or preprocessing is None:
@@ -232,6 +239,30 @@ def check_attention(
         depth = weighed.shape[2 + preprocessing.slice_axis]
         if entry.slices is not None and not entry.slices[0] < entry.slices[1] <= int(depth):
             raise ValueError(f"attention {entry.output}: slices {entry.slices} are not within {depth}")
+
+
+def _check_list(entry: AttentionSpec, spec: TensorSpec, weighed: TensorSpec, table: TableSpec | None) -> None:
+    """Weights of word pieces or fields are one row, one of each."""
+    if entry.grid is not None or entry.slices is not None:
+        raise ValueError(f"attention {entry.output}: grid and slices are of volumes and images, not of {weighed.name}")
+    expected = "L" if weighed.kind == "tokens" else 0 if table is None else len(table.fields)
+    if spec.shape != ("N", expected):
+        each = "word piece" if weighed.kind == "tokens" else "field of the table"
+        raise ValueError(f"the output {spec.name} is {spec.shape}; one weight for each {each} is (N, {expected})")
+
+
+def check_agreement(agreement: AgreementSpec | None, attention: Sequence[AttentionSpec]) -> None:
+    """Two different outputs agree or not, which weigh the same parts of the same input."""
+    if agreement is None:
+        return
+    known = {entry.output: entry for entry in attention if entry.grid is not None}
+    if unknown := sorted(set(agreement.outputs) - known.keys()):
+        raise ValueError(f"attention_agreement: {', '.join(unknown)} is no attention over a grid")
+    first, second = (known[name] for name in agreement.outputs)
+    if first is second:
+        raise ValueError(f"attention_agreement: {first.output} is compared with itself")
+    if (first.grid, first.slices, first.input) != (second.grid, second.slices, second.input):
+        raise ValueError(f"attention_agreement: {first.output} and {second.output} weigh other parts, not the same")
 
 
 def folded(name: str) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from . import consistency
 from .activation import OF_THE_FORMAT, STANDARD_NAMES, Activation
+from .attention import PARTS_OF, AgreementSpec, AttentionSpec, weighed_input
 from .base import Line, ManifestModel, newer_fields
 from .body_part import BodyPartRule
 from .codes import Code
@@ -22,14 +23,12 @@ from .provenance import Provenance
 from .series import SeriesSpec
 from .table import TableSpec
 from .tensors import (
-    AttentionSpec,
     InputKind,
     ModulePath,
     ModuleTitle,
     NetworkSpec,
     Precision,
     TensorSpec,
-    weighed_input,
 )
 from .text import TextSpec
 
@@ -106,6 +105,9 @@ class Manifest(ManifestModel):
     )
     attention: tuple[AttentionSpec, ...] = ()
     explain: ExplainSpec | None = Field(default=None, description="The graph that draws heat maps, if there is one.")
+    attention_agreement: AgreementSpec | None = Field(
+        default=None, description="How far two attention outputs agree on studies, and when an answer warns."
+    )
     accuracy_bounds: dict[Precision, AccuracyBound] = Field(
         default=DEFAULT_ACCURACY_BOUNDS,
         description="Precision other than fp32 -> what it may cost; one that is left out has its default.",
@@ -122,7 +124,10 @@ class Manifest(ManifestModel):
     files: dict[str, FileEntry]
 
     version_2: ClassVar[frozenset[str]] = frozenset(
-        {"release", "version", "body_part", "identity", "label_codes", "module_titles", "explain"}
+        {
+            *("release", "version", "body_part", "identity", "label_codes", "module_titles"),
+            *("attention_agreement", "explain"),
+        }
     )
 
     @field_validator("activation")
@@ -155,7 +160,8 @@ class Manifest(ManifestModel):
         consistency.check_labels(self.activation, self.labels, self.threshold, self.thresholds)
         consistency.check_codes(self.labels, self.label_codes)
         consistency.check_outputs(self.outputs, self.activation, self.labels)
-        consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing)
+        consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing, self.table)
+        consistency.check_agreement(self.attention_agreement, self.attention)
         check_explain(self.explain, self.inputs, self.outputs)
         return self
 
@@ -183,11 +189,16 @@ class Manifest(ManifestModel):
         return None if windows is None else windows.lesion_field
 
     def weighed(self, entry: AttentionSpec) -> TensorSpec:
-        """The input whose parts one of its attention outputs weighs."""
+        """The input that one of its attention outputs weighs."""
         found = weighed_input(entry, self.inputs)
         if found is None:
             raise ValueError(f"{entry.output} weighs none of the inputs")  # Never: such a manifest is refused.
         return found
+
+    @property
+    def mapped(self) -> tuple[AttentionSpec, ...]:
+        """The attention outputs that weigh parts of a volume or of the image, and so can be drawn over it."""
+        return tuple(entry for entry in self.attention if self.weighed(entry).kind in PARTS_OF)
 
     @property
     def parts(self) -> ReportParts | None:

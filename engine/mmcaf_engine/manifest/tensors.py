@@ -40,6 +40,7 @@ class TensorSpec(ManifestModel):
     pieces, and token_mask, 1 where there is one and 0 where there is none, are int64 [N, "L"]; all else is float32.
     Words are what becomes of the tokens within a network that lies in two parts; they may have the axis "L". Of the
     graph of the heat maps, cotangent is the last input and map is each output; no network has them.
+    Attention to word pieces is [N, "L"], other attention [N, weights].
     """
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -64,8 +65,9 @@ class TensorSpec(ManifestModel):
             return self
         if self.dtype != "float32":
             raise ValueError(f"{self.kind} must be float32")
-        if "L" in self.shape and self.kind != "words":
-            raise ValueError('the axis "L" belongs to tokens and token_mask')
+        of_pieces = self.kind == "attention" and self.shape == ("N", "L")
+        if "L" in self.shape and self.kind != "words" and not of_pieces:
+            raise ValueError('the axis "L" belongs to tokens, token_mask, and attention ["N", "L"] to word pieces')
         return self
 
     def fits(self, shape: Sequence[int], longest: int) -> bool:
@@ -88,31 +90,3 @@ ModulePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", 
 """A module of the source network by its attributes, such as image_encoder.bfpu1."""
 
 ModuleTitle = Annotated[Line, Field(min_length=1, max_length=60)]
-
-
-class AttentionSpec(ManifestModel):
-    """What an attention output [N, rows * columns] weighs: parts of the volume inputs, row by row, or of the image.
-
-    The two axes are the image's, or those of the volume input that count no slices, in its own order; the parts are of
-    equal size.
-    """
-
-    output: str
-    title: str = Field(min_length=1, max_length=40, description="As the heat map names it.")
-    grid: tuple[Annotated[int, Field(ge=1, le=1024)], Annotated[int, Field(ge=1, le=1024)]] = Field(
-        description="Rows and columns of parts."
-    )
-    slices: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=1)]] | None = Field(
-        default=None, description="First slice of the input, and one past the last, that the parts cover; all without."
-    )
-    input: str | None = Field(
-        default=None, description="The volume or image input whose parts it weighs; without it, the first volume."
-    )
-
-    version_2: ClassVar[frozenset[str]] = frozenset({"input"})
-
-
-def weighed_input(entry: AttentionSpec, inputs: Sequence[TensorSpec]) -> TensorSpec | None:
-    """The input whose parts an attention output weighs; None where there is no such volume or image."""
-    kinds = ("volume",) if entry.input is None else ("volume", "image")
-    return next((spec for spec in inputs if spec.kind in kinds and entry.input in (None, spec.name)), None)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
-from ..errors import BackendError, BundleError, Remedy
+from ..errors import BackendError, BundleError, Remedy, printable
 from ..files import read_bounded
 from ..machine.installation import install_command
 from ..manifest.text import TextSpec
@@ -28,6 +28,9 @@ CONTINUED = "##"
 LONGEST_WORD = 100
 """A longer word is unknown as a whole, as in BERT's own tokeniser."""
 
+LONGEST_SHOWN = 40
+"""Characters of a word as `TokenisedText.words` has it; of a longer one, so many and three dots."""
+
 MAX_VOCABULARY_BYTES = 16 * 1024 * 1024
 
 
@@ -38,6 +41,8 @@ class TokenisedText:
     ids: numbers of [CLS], the word pieces, [SEP] and [PAD], int64 [1, L]; L is the smallest bucket that holds them.
     mask: 1 where there is one of the report and 0 at [PAD], int64 [1, L].
     kept, cut: word pieces that the network reads, and that were left out at the end. unknown: of those kept, [UNK].
+    words: the words and punctuation marks that the kept pieces are of, as the report has them, in its order.
+    word_of: of each kept piece, the number of its word.
     """
 
     ids: NDArray[np.int64] = field(repr=False)
@@ -45,6 +50,8 @@ class TokenisedText:
     kept: int
     cut: int
     unknown: int = 0
+    words: tuple[str, ...] = field(default=(), repr=False)
+    word_of: tuple[int, ...] = field(default=(), repr=False)
 
 
 class Tokenizer:
@@ -97,15 +104,29 @@ class Tokenizer:
         """[CLS], the first word pieces that max_tokens leaves room for, [SEP], then [PAD]."""
         for marker in self.spec.remove:
             report = report.replace(marker, " ")
-        pieces: list[int] = self._pipeline.encode(report, add_special_tokens=False).ids
-        read = pieces[: self.spec.max_tokens - 2]
+        found = self._pipeline.encode(report, add_special_tokens=False)
+        count = len(found.ids)
+        found.truncate(self.spec.max_tokens - 2)
+        read: list[int] = found.ids
         tokens = [self.numbers[START], *read, self.numbers[END]]
         length = next(bucket for bucket in self.spec.buckets if bucket >= len(tokens))
         ids = np.full((1, length), self.numbers[PADDING], np.int64)
         ids[0, : len(tokens)] = tokens
         mask = np.zeros((1, length), np.int64)
         mask[0, : len(tokens)] = 1
-        return TokenisedText(ids, mask, len(read), len(pieces) - len(read), read.count(self.numbers[UNKNOWN]))
+        unknown = read.count(self.numbers[UNKNOWN])
+        return TokenisedText(ids, mask, len(read), count - len(read), unknown, *_words(report, found))
+
+
+def _words(report: str, found: Any) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The words that pieces are of, each on one line and without control characters, and of each piece which."""
+    spans: dict[int, tuple[int, int]] = {}
+    for word, (start, end) in zip(found.word_ids, found.offsets, strict=True):
+        first, last = spans.get(word, (start, end))
+        spans[word] = min(first, start), max(last, end)
+    number = {word: at for at, word in enumerate(spans)}
+    words = tuple(printable(report[start:end], LONGEST_SHOWN) for start, end in spans.values())
+    return words, tuple(number[word] for word in found.word_ids)
 
 
 def open_tokenizer(bundle: Bundle) -> Tokenizer | None:

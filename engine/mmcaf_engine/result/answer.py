@@ -48,6 +48,16 @@ class Answer:
     self_test: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
+    def words(self) -> tuple[tuple[str, float], ...]:
+        """The report's words that the network read, each with its attention weight, where that was asked for.
+
+        Of several outputs that weigh words, the first's. They are the patient's: log none of them.
+        """
+        found = () if self.result.attention is None else self.result.attention.parts
+        weights = next((part.weights for part in found if part.of == "words"), ())
+        return tuple((one.name, one.weight) for one in weights)
+
+    @property
     def source_images(self) -> Mapping[str, SourceImages]:
         """By input, which images the answer is about, and where they lie."""
         return sources_of(self.prepared)

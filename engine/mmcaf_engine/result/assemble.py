@@ -8,6 +8,7 @@ from ..bundle.bundle import Bundle
 from ..inputs.prepare import Prepared, PreparedSeries
 from ..volume import SourceImage
 from .aggregate import StudyScore
+from .attended import Attended
 from .codes import label_codes
 from .parts import (
     EngineSummary,
@@ -37,6 +38,7 @@ def assemble(
     warnings: tuple[str, ...],
     timing_ms: Mapping[str, float],
     influence: tuple[FieldInfluence, ...] | None = None,
+    attention: Attended | None = None,
 ) -> Result:
     """The result of one study.
 
@@ -65,6 +67,7 @@ def assemble(
         software=SOFTWARE,
         engine=engine,
         options=options,
+        attention=attention,
         timing_ms=dict(timing_ms),
         warnings=warnings,
         disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
 from ..study.dicom.examined import PARTS
+from .attended import Attended
 from .parts import Evidence, Options, RecordSummary, StudySummary
 from .result import Result
 
@@ -27,6 +28,7 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
 
     - UIDs of study, series, images and frame of reference become others (`pseudonym`): the same for the same, so that
       results of one study still belong together, and nobody comes from them to the study who does not have it.
+    - Words of the report are left out, with what each weighs.
     - What the record said is left out, its digest too, which would tell whether a guess at a record is right.
     - When it was answered, and the row of a table of patients, are left out.
     - A part of the body stays where it is a term of DICOM, and not what somebody wrote there.
@@ -51,6 +53,7 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
         evidence=None if evidence is None else tuple(map(_image, evidence)),
         record=None if result.record is None else _record(result.record, hidden(result.record.warnings)),
         options=None if result.options is None else _options(result.options),
+        attention=None if result.attention is None else _attention(result.attention),
         warnings=hidden(result.warnings),
         remarks=hidden(result.remarks),
     )
@@ -91,6 +94,12 @@ def _image(image: Evidence) -> Evidence:
 
 def _record(record: RecordSummary, warnings: tuple[str, ...]) -> RecordSummary:
     return replace(record, features={}, sha256=None, warnings=warnings, influence=None)
+
+
+def _attention(found: Attended) -> Attended:
+    return replace(
+        found, parts=tuple(replace(part, weights=()) if part.of == "words" else part for part in found.parts)
+    )
 
 
 def _options(options: Options) -> Options:

@@ -42,7 +42,7 @@ class ExplanationMap:
 def attention_maps(
     manifest: Manifest, outputs: Mapping[str, NDArray[np.float32]], window: int
 ) -> tuple[ExplanationMap, ...]:
-    """Of every attention output.
+    """Of every attention output over a volume or the image.
 
     Args:
         outputs: of all windows, by name, as `run_windows` gives them with the optional ones.
@@ -50,7 +50,7 @@ def attention_maps(
     """
     axes = None if manifest.preprocessing is None else manifest.preprocessing.axes
     maps = []
-    for spec in manifest.attention:
+    for spec in manifest.mapped:
         weighed = manifest.weighed(spec)
         depth = 1 if axes is None else int(weighed.shape[2 + manifest.of_volumes.slice_axis])
         weights = weight_map(spec, outputs[spec.output][window], axes)
@@ -120,6 +120,8 @@ def weight_map(spec: AttentionSpec, weights: NDArray[np.float32], axes: str | No
     Args:
         axes: of the volume inputs; None of an image.
     """
+    if spec.grid is None:
+        raise ValueError(f"{spec.output} weighs no parts")  # Never: see Manifest.mapped.
     if axes is None:
         return weights.reshape(spec.grid)
     shape = [*spec.grid]

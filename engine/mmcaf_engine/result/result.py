@@ -13,6 +13,7 @@ from ..errors import Remedy, UsageError
 from ..machine.installation import UPDATE
 from ..manifest import describe_validation
 from ..strict_json import MAX_JSON_BYTES, parse_json
+from .attended import Attended
 from .parts import (
     UNKNOWN,
     EngineSummary,
@@ -98,6 +99,12 @@ class Result(Part):
         Options | None,
         Field(description=f"The arguments of infer that the answer depends on, by their names in Python. {UNKNOWN}"),
     ]
+    attention: Annotated[
+        Attended | None,
+        Field(
+            description="Words and fields attended to, and how far outputs agree; null without, or if not asked for."
+        ),
+    ] = None
     timing_ms: Annotated[
         dict[str, float], Field(description="Stage to ms, by all threads together; total is wall time.")
     ]
@@ -115,6 +122,13 @@ class Result(Part):
             return None
         first, last = min(window.start_slice for window in self.windows) + 1, max(ends)
         return None if (first, last) == (1, self.study.slices) else (first, last)
+
+    @property
+    def scored_label(self) -> str:
+        """The label that the windows have the scores of: the answer or, where that is no single one, the likeliest."""
+        if self.label in self.probabilities:
+            return self.label
+        return max(self.probabilities, key=lambda label: self.probabilities[label])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, texts and numbers, in the documented order of keys."""

@@ -163,7 +163,8 @@ def _unpadded(case: Arrays, manifest: Manifest) -> Arrays | None:
     length = next((bucket for bucket in buckets if bucket >= needed), needed)
     if length >= case[mask].shape[1]:
         return None
-    return {**case, tokens: case[tokens][:, :length], mask: case[mask][:, :length]}
+    cut = {tokens, mask, *(spec.name for spec in manifest.outputs if "L" in spec.shape)}
+    return {name: array[:, :length] if name in cut else array for name, array in case.items()}
 
 
 def ensure_self_test(bundle: Bundle, backend: Backend, *, engine: str = "", again: bool = False) -> SelfTest:

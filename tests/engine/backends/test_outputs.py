@@ -43,3 +43,11 @@ def test_other_answers_are_refused(given: Any, got: str) -> None:
 def test_a_window_without_an_answer_is_refused() -> None:
     with refused(BackendError, "other", "2 windows", 1):
         joined([answer()], 2, (LOGIT,), "Backend other")
+
+
+def test_weights_of_word_pieces_are_as_many_as_the_text_has() -> None:
+    weights = TensorSpec(name="words", kind="attention", shape=("N", "L"))
+    given = {"words": np.ones((1, 5), np.float32)}
+    assert joined([given, given], 2, (weights,), "Backend other", length=5)["words"].shape == (2, 5)
+    with refused(BackendError, "other", "words", "float32 [1, 4]", "float32 [1, 5]"):
+        joined([given], 1, (weights,), "Backend other", length=4)

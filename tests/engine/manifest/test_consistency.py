@@ -1,10 +1,11 @@
 """What must agree within a manifest, check by check."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from mmcaf_engine.manifest import (
+    AgreementSpec,
     AttentionSpec,
     ImageSpec,
     Manifest,
@@ -17,6 +18,7 @@ from mmcaf_engine.manifest import (
     consistency,
 )
 from tiny_bundle import tiny_manifest
+from tiny_report import report_manifest
 
 FILE = {"sha256": "0" * 64, "size": 0}
 FILES = {"model.onnx", "golden.npz", "vocabulary.txt"}
@@ -174,7 +176,7 @@ def test_parts_are_a_network_of_the_bundle_in_files_of_their_own() -> None:
         consistency.check_parts(parts(), models, [tokens], outputs)
 
 
-def attention(*slices: int, grid: tuple[int, int] = (2, 3), **more: Any) -> AttentionSpec:
+def attention(*slices: int, grid: tuple[int, int] | None = (2, 3), **more: Any) -> AttentionSpec:
     return AttentionSpec.model_validate(
         {"output": "weights", "title": "Attention", "grid": grid, "slices": slices or None, **more}
     )
@@ -206,6 +208,68 @@ def test_attention_has_a_weight_for_each_part_of_an_input() -> None:
     consistency.check_attention(weights(6), [attention(input="plane")], plane, None)
     with pytest.raises(ValueError, match="weights"):
         consistency.check_attention(weights(6), [attention(0, 1, input="plane")], plane, None)
+
+
+IDS = TensorSpec(name="ids", kind="tokens", dtype="int64", shape=("N", "L"))
+FIELDS = TensorSpec(name="table", kind="table", shape=("N", 3))
+
+
+def of_list(*axes: int | Literal["L"]) -> list[TensorSpec]:
+    return [score(1), TensorSpec(name="weights", kind="attention", shape=("N", *axes))]
+
+
+def record_table() -> TableSpec:
+    """Two fields, of which one has a cut: three features."""
+    return TableSpec.model_validate(report_manifest()["table"])
+
+
+def test_attention_to_word_pieces_and_fields_is_one_weight_each() -> None:
+    table = record_table()
+    assert (len(table.fields), table.width) == (2, 3)
+    consistency.check_attention(of_list("L"), [attention(grid=None, input="ids")], [IDS, FIELDS], None, table)
+    consistency.check_attention(of_list(2), [attention(grid=None, input="table")], [IDS, FIELDS], None, table)
+    for outputs, name, said in (
+        (of_list(12), "ids", "word piece.*L"),
+        (of_list(3), "table", "field of the table.*2"),
+        (of_list("L"), "table", "field of the table.*2"),
+    ):
+        with pytest.raises(ValueError, match=f"weights.*{said}"):
+            consistency.check_attention(outputs, [attention(grid=None, input=name)], [IDS, FIELDS], None, table)
+    for spec in (attention(input="ids"), attention(0, 1, grid=None, input="ids")):
+        with pytest.raises(ValueError, match=r"weights.*grid and slices.*ids"):
+            consistency.check_attention(of_list("L"), [spec], [IDS], None)
+    with pytest.raises(ValueError, match=r"weights has no grid.*plane"):
+        plane = TensorSpec(name="plane", kind="image", shape=("N", 1, 8, 8))
+        consistency.check_attention(weights(6), [attention(grid=None, input="plane")], [plane], None)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "said"),
+    [
+        (("a", "b"), None),
+        (("a", "a"), "a is compared with itself"),
+        (("a", "c"), "c weigh other parts"),
+        (("a", "d"), "d weigh other parts"),
+        (("a", "words"), "words is no attention over a grid"),
+        (("a", "other"), "other is no attention over a grid"),
+    ],
+    ids=str,
+)
+def test_what_agrees_weighs_the_same_parts(outputs: tuple[str, str], said: str | None) -> None:
+    entries = [
+        AttentionSpec(output="a", title="a", grid=(2, 3)),
+        AttentionSpec(output="b", title="b", grid=(2, 3)),
+        AttentionSpec(output="c", title="c", grid=(3, 2)),
+        AttentionSpec(output="d", title="d", grid=(2, 3), slices=(0, 1)),
+        AttentionSpec(output="words", title="words", input="ids"),
+    ]
+    spec = AgreementSpec(outputs=outputs, bound=0.5, percentile=5, studies=100, data="phantoms")
+    consistency.check_agreement(None, entries)
+    if said is None:
+        consistency.check_agreement(spec, entries)
+        return
+    with pytest.raises(ValueError, match=said):
+        consistency.check_agreement(spec, entries)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from mmcaf_engine.manifest import (
     TextSpec,
     Turn,
 )
-from mmcaf_engine.manifest.tensors import AttentionSpec, weighed_input
+from mmcaf_engine.manifest.attention import AttentionSpec, weighed_input
 from tiny_bundle import ORIGIN
 
 AGE: dict[str, Any] = {
@@ -231,6 +231,7 @@ def test_a_range_is_not_empty(lower: float) -> None:
         {"kind": "tokens", "dtype": "int64", "shape": ["N", "L"]},
         {"kind": "words", "shape": ["N", "L", 4]},
         {"kind": "attention", "shape": ["N", 4], "optional": True},
+        {"kind": "attention", "shape": ["N", "L"]},
     ],
     ids=lambda tensor: tensor["kind"],
 )
@@ -250,6 +251,8 @@ def test_a_tensor(tensor: dict[str, Any]) -> None:
         {"kind": "tokens", "dtype": "int64", "shape": ["N", 8]},
         {"kind": "token_mask", "dtype": "int64", "shape": ["N", "L", 1]},
         {"kind": "score", "shape": ["N", 1], "optional": True},
+        {"kind": "score", "shape": ["N", "L"]},
+        {"kind": "attention", "shape": ["N", "L", 4]},
     ],
     ids=str,
 )
@@ -264,19 +267,26 @@ def test_the_input_that_attention_weighs() -> None:
         ("image", "image", (1, 4, 4)),
         ("t1", "volume", (1, 4, 4, 4)),
         ("t2", "volume", (1, 4, 4, 4)),
+        ("ids", "tokens", ("L",)),
+        ("mask", "token_mask", ("L",)),
     )
-    inputs = [TensorSpec(name=name, kind=kind, shape=("N", *shape)) for name, kind, shape in kinds]  # type: ignore[arg-type]
+    inputs = [
+        TensorSpec(name=name, kind=kind, dtype="int64" if "L" in shape else "float32", shape=("N", *shape))  # type: ignore[arg-type]
+        for name, kind, shape in kinds
+    ]
 
     def weighed(name: str | None) -> str | None:
         found = weighed_input(AttentionSpec(output="w", title="W", grid=(2, 2), input=name), inputs)
         return None if found is None else found.name
 
-    assert {name: weighed(name) for name in (None, "t1", "t2", "image", "table", "other")} == {
+    assert {name: weighed(name) for name in (None, "t1", "t2", "image", "table", "ids", "mask", "other")} == {
         None: "t1",
         "t1": "t1",
         "t2": "t2",
         "image": "image",
-        "table": None,
+        "table": "table",
+        "ids": "ids",
+        "mask": None,
         "other": None,
     }
 

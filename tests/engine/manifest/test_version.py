@@ -55,6 +55,22 @@ def with_windows(**changes: Any) -> dict[str, Any]:
     return document
 
 
+def agreeing(**agreement: Any) -> dict[str, Any]:
+    """The tiny liver's two outputs, which weigh the same parts."""
+    told = {"outputs": ["alpha", "upper"], "bound": 0.5, "percentile": 5, "studies": 120, "data": "phantoms"}
+    document = tiny_liver_manifest()
+    attention = [{**document["attention"][0], "output": spec["output"]} for spec in document["attention"]]
+    return {**document, "attention": attention, "attention_agreement": {**told, **agreement}}
+
+
+def reading_words(**attention: Any) -> dict[str, Any]:
+    """A network with an output that weighs the word pieces of its report."""
+    document = report_manifest()
+    words = {"name": "words", "kind": "attention", "shape": ["N", "L"]}
+    spec = {"output": "words", "title": "words", "input": "input_ids", **attention}
+    return {**document, "outputs": [*document["outputs"], words], "attention": [spec]}
+
+
 def optional() -> dict[str, Any]:
     document = attending()
     score, alpha = document["outputs"]
@@ -74,6 +90,9 @@ NEW: dict[str, tuple[dict[str, Any], str]] = {
     "age-limit": (with_field(dicom=None, fhir=WEIGHT_FHIR, max_age_days=90), "table.fields.1.max_age_days"),
     "between": (with_int8(between="fp16"), "provenance.int8.between"),
     "attention-input": (attending(), "attention.0.input"),
+    "attention-meaning": (attending(meaning="share of a part"), "attention.0.meaning"),
+    "attention-to-words": (reading_words(), "attention.0.input"),
+    "agreement": (agreeing(), "attention_agreement"),
     "optional-output": (optional(), "outputs.1.optional"),
 }
 
@@ -100,7 +119,9 @@ def test_version_1_does_not_know_it(document: dict[str, Any], path: str) -> None
         valid(document, format_version=1)
 
 
-@pytest.mark.parametrize("name", ["release", "version", "body_part", "identity", "label_codes", "module_titles"])
+@pytest.mark.parametrize(
+    "name", ["release", "version", "body_part", "identity", "label_codes", "module_titles", "attention_agreement"]
+)
 def test_a_default_is_no_less_a_new_field(name: str) -> None:
     default = Manifest.model_fields[name].get_default(call_default_factory=True)
     with pytest.raises(ValidationError, match=rf"2 .*{name}"):
@@ -182,6 +203,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "optional.*outputs",
     ),
     "attention-on-a-table": (attending(input="table"), "attention.*table"),
+    "attention-on-a-mask": (reading_words(input="attention_mask"), "attention.*attention_mask"),
+    "attention-to-words-in-a-grid": (reading_words(grid=[2, 2]), "attention words.*grid"),
+    "attention-without-a-grid": (attending(grid=None), "attention alpha has no grid"),
+    "meaning-of-two-lines": (attending(meaning="a\nb"), "attention.*\n.*printable"),
+    "agreement-above-1": (agreeing(bound=1.5), "bound\n.* 1 "),
+    "agreement-of-no-studies": (agreeing(studies=0), "studies\n.* 1 "),
+    "agreement-of-one": (agreeing(outputs=["alpha", "alpha"]), "alpha is compared with itself"),
     "attention-on-an-unnamed-image": (attending(input=None), "attention.*volume"),
     "slices-of-an-image": (attending(slices=[0, 1]), "attention alpha.*slices"),
     "unknown-between": (with_int8(between="int4"), "'fp32', 'fp16', 'bf16' or 'int8'"),

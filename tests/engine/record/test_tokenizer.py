@@ -220,3 +220,21 @@ def test_nothing_is_looked_up_in_the_network(made: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     assert Tokenizer(spec(), made).tokenise("lung").kept == 1
+
+
+def test_words_are_as_the_report_has_them(made: Path) -> None:
+    """Pieces of one word belong together; a word is cut where it is long, and holds nothing that steers a terminal."""
+    long = "x" * 300
+    found = Tokenizer(spec(max_tokens=24, buckets=(24,)), made).tokenise(f"Ünknown, no\x1b[31m {long} no")
+    assert len(found.word_of) == found.kept and max(found.word_of) == len(found.words) - 1
+    assert list(found.word_of) == sorted(found.word_of)
+    assert found.words[0] == "Ünknown" and found.words[1] == ","
+    assert all(word.isprintable() and len(word) <= 40 for word in found.words)
+    assert found.words[-2] == f"{'x' * 37}..." and found.words[-1] == "no"
+
+
+def test_words_end_where_the_network_stops_to_read(made: Path) -> None:
+    """Of the last word only what was read: this vocabulary has "no" in two pieces."""
+    found = Tokenizer(spec(max_tokens=5, buckets=(5,)), made).tokenise("no no no no")
+    assert (found.words, found.word_of, found.kept, found.cut) == (("no", "n"), (0, 0, 1), 3, 5)
+    assert repr(found) == "TokenisedText(kept=3, cut=5, unknown=0)"

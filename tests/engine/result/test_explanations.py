@@ -25,6 +25,7 @@ from refusals import refused
 from tiny_bundle import SIZE, make_tiny_bundle, tiny_manifest
 from tiny_image import TABLE, tiny_image_manifest
 from tiny_liver import INPUTS, make_tiny_liver, tiny_liver_manifest
+from tiny_words import words_manifest
 
 FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz", "explain.onnx")}
 RECORD = {"sex": "F", "age": 63}
@@ -33,10 +34,11 @@ PHASES = {name: Volume(hounsfield(8, 12, 10), "rescaled", (3.0, 1.0, 1.0)) for n
 
 
 def manifest_of(fields: dict[str, Any], **changes: Any) -> Manifest:
-    return Manifest.model_validate({**fields, "files": FILES, **changes})
+    return Manifest.model_validate({"files": FILES, **fields, **changes})
 
 
 MAP = {"output": "map", "title": "Grad-CAM", "module": "encoder.last", "input": "image", "grid": [2, 2, 2]}
+WORDS = manifest_of(words_manifest(), files={**FILES, "vocabulary.txt": FILES["model.onnx"]})
 CHEST_ALONE, LIVER = manifest_of(tiny_manifest()), manifest_of(tiny_liver_manifest())
 WITH_GRAPH = manifest_of(tiny_manifest(), explain={"maps": [MAP]})
 RECORD_ALONE = manifest_of(
@@ -66,6 +68,7 @@ LIVER_AND_RECORD = manifest_of(
         (CHEST_ALONE, [], False, ()),
         (RECORD_ALONE, "record", False, ("record",)),
         (LIVER_AND_RECORD, "record", True, ("attention", "record")),
+        (WORDS, "attention", False, ("attention",)),
     ],
     ids=[
         "nothing",
@@ -77,6 +80,7 @@ LIVER_AND_RECORD = manifest_of(
         "empty",
         "record-alone",
         "record-and-drawn",
+        "words",
     ],
 )
 def test_what_is_made(manifest: Manifest, explain: Any, drawn: bool, expected: tuple[str, ...]) -> None:
@@ -88,11 +92,12 @@ def test_what_is_made(manifest: Manifest, explain: Any, drawn: bool, expected: t
     [
         (CHEST_ALONE, None, True, "attention", "occlusion"),
         (CHEST_ALONE, "gradcam", False, "Grad-CAM", "occlusion"),
+        (WORDS, "attention", True, "tiny-words", "occlusion"),
         (CHEST_ALONE, "attention", True, "attention", "occlusion"),
         (CHEST_ALONE, ["occlusion", "saliency"], False, "'saliency'", None),
         (CHEST_ALONE, "", False, "''", None),
     ],
-    ids=["drawn", "no-graph", "no-attention", "unknown-word", "empty-word"],
+    ids=["drawn", "no-graph", "words-alone", "no-attention", "unknown-word", "empty-word"],
 )
 def test_what_a_network_has_not_is_refused(
     manifest: Manifest, explain: Any, drawn: bool, named: str, value: str | None

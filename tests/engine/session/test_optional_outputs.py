@@ -18,6 +18,8 @@ from mmcaf_engine.session.tune import one_window
 from raw_cases import seal, unsealed
 from refusals import refused
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
+from tiny_report import example_arrays
+from tiny_words import expected_weights, make_tiny_words
 
 ON_PROCESSOR = ("openvino", "onnxruntime", "torch")
 
@@ -93,3 +95,24 @@ def test_a_heat_map_asks_for_them(bundle: Path, tmp_path: Path, asked: list[list
     drawn = infer(tmp_path / "dicom", bundle=bundle, backend="onnxruntime", heatmap=tmp_path / "map.png")
     assert asked[-1] == ["logits", "alpha", "upper"] and (tmp_path / "map.png").is_file()
     assert (drawn.label, drawn.probabilities) == (plain.label, plain.probabilities)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_words(tmp_path_factory.mktemp("words") / "words.mmcaf")
+
+
+@pytest.mark.parametrize("backend", ON_PROCESSOR)
+def test_weights_of_word_pieces_are_as_many_as_came(words: Path, backend: str) -> None:
+    """Also where a runtime pads the text, and in the self-test, which runs the stored cases in shorter texts too."""
+    if backend == "torch":
+        pytest.importorskip("torch")
+    with open_session(load_bundle(words), backend=backend) as session:
+        for length in (1, 4, 7, 12):
+            feed = example_arrays(2, length, seed=length)
+            found = session.run(feed, optional=True)
+            assert list(session.run(feed)) == ["logit"]
+            for name, expected in expected_weights(feed).items():
+                assert found[name].shape == expected.shape
+                np.testing.assert_allclose(found[name], expected, atol=1e-6)
+            assert not found["words"][feed["attention_mask"] == 0].any()

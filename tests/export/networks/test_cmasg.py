@@ -217,6 +217,15 @@ def test_bundle(exported: ExportReport) -> None:
         ("attention_mask", "token_mask", ("N", "L")),
     ]
     assert manifest.labels == ("clear", "not clear") and manifest.activation == "softmax"
+    assert [(spec.name, spec.shape, spec.optional) for spec in manifest.outputs[1:]] == [
+        ("word_weights", ("N", "L"), True),
+        ("region_weights", ("N", 4), True),
+    ]
+    assert [(entry.output, entry.input, entry.grid) for entry in manifest.attention] == [
+        ("word_weights", "input_ids", None),
+        ("region_weights", "image", (2, 2)),
+    ]
+    assert [entry.output for entry in manifest.mapped] == ["region_weights"]
     assert manifest.text is not None and manifest.image is not None
     assert manifest.text.fields == ("findings", "impression") and manifest.text.remove == ("XXXX",)
     assert manifest.text.max_tokens == 40 and manifest.text.buckets == (32, 40)
@@ -237,9 +246,12 @@ def test_backends_answer_as_the_source(backend: str, length: int, exported: Expo
     mask = (torch.arange(length) < torch.tensor([[length], [1], [(length + 1) // 2]])).long()
     given |= {"input_ids": words, "attention_mask": mask}
     with torch.inference_mode():
-        expected = filled()(*given.values()).numpy()
+        logits, *weights = (tensor.numpy() for tensor in filled().answer(*given.values()))
+    expected = logits
     with open_session(load_bundle(exported.output), backend=backend) as session:
-        found = session.run({name: tensor.numpy() for name, tensor in given.items()})["logits"]
+        feed = {name: tensor.numpy() for name, tensor in given.items()}
+        found = session.run(feed)["logits"]
+        every = session.run(feed, optional=True)
         narrow = session.run(
             {
                 name: tensor.numpy().astype(np.int32) if name != "image" else tensor.numpy()
@@ -250,6 +262,13 @@ def test_backends_answer_as_the_source(backend: str, length: int, exported: Expo
     log.info("%s, %d word pieces: error %.1e", backend, length, error)
     assert error <= ABSOLUTE
     assert np.array_equal(found, narrow)
+    assert list(every) == ["logits", "word_weights", "region_weights"] and np.array_equal(every["logits"], found)
+    for name, source in zip(list(every)[1:], weights, strict=True):
+        error = float(np.abs(every[name] - source).max())
+        log.info("%s, %d word pieces: error of %s %.1e", backend, length, name, error)
+        assert every[name].shape == source.shape and error <= ABSOLUTE
+        np.testing.assert_allclose(every[name].sum(axis=1), 1, atol=ABSOLUTE)
+    assert not every["word_weights"][mask.numpy() == 0].any()
 
 
 @pytest.mark.parametrize(

@@ -154,8 +154,8 @@ def test_attention_computed_once_is_that_of_two_products() -> None:
     image, text = torch.randn(2, 4, SLIM.features).double(), torch.randn(2, 7, SLIM.features).double()
     real = torch.tensor([[True] * 7, [True] * 3 + [False] * 4])
     with torch.inference_mode():
-        new_image, new_text = fusion(image, text, real)
-        swapped_text, swapped_image = fusion(text, image, torch.ones(2, 4, dtype=torch.bool))  # roles exchanged
+        new_image, new_text, of_pieces, of_regions = fusion(image, text, real)
+        swapped_text, swapped_image, *_ = fusion(text, image, torch.ones(2, 4, dtype=torch.bool))  # roles exchanged
     for case, length in ((0, 7), (1, 3)):
         words = text[case, :length]
         toward = torch.softmax(image[case] @ words.T / SLIM.features**0.5, dim=-1)
@@ -163,5 +163,8 @@ def test_attention_computed_once_is_that_of_two_products() -> None:
         with torch.inference_mode():
             assert torch.allclose(new_image[case], fusion.image_norm(image[case] + toward @ words), atol=1e-12)
             assert torch.allclose(new_text[case, :length], fusion.text_norm(words + back @ image[case]), atol=1e-12)
+        assert torch.allclose(of_pieces[case, :length], toward.mean(dim=0), atol=1e-12)
+        assert not of_pieces[case, length:].any()
+        assert torch.allclose(of_regions[case], back.mean(dim=0), atol=1e-12)
     assert torch.allclose(swapped_text[0], new_text[0], atol=1e-12)  # both norms are fresh, and so alike
     assert torch.allclose(swapped_image[0], new_image[0], atol=1e-12)

@@ -407,6 +407,31 @@ def test_a_single_word_piece_is_enough() -> None:
     assert answer.shape == (1, 1) and bool(torch.isfinite(answer).all())
 
 
+def test_weights_are_the_mean_of_what_tokens_take() -> None:
+    """Recomputed token by token; padding takes part on neither side."""
+    config = CONFIGS["text"]
+    network = filled(config)
+    given = ENTRY.example_inputs(config, 2, seed=4)
+    kept: list[Tensor] = []
+    network.self_attention.register_forward_hook(lambda _m, given, _made: kept.extend(given))
+    with torch.inference_mode():
+        logits, *weights = network.answer_and_weights(network._named(*given.values()))
+        assert torch.equal(logits, network(*given.values()))
+        tokens, real = kept[:2]
+        query, key = network.self_attention.query(tokens), network.self_attention.key(tokens)
+    regions, fields, length = config.grid**2, config.features, given["input_ids"].shape[1]
+    assert [part.shape for part in weights] == [(2, regions), (2, fields), (2, length)]
+    for case in range(2):
+        seen = real[case].nonzero()[:, 0]
+        shares = [((query[case, at] @ key[case, seen].T) / config.width**0.5).softmax(-1) for at in seen]
+        expected = torch.zeros(len(real[case]))
+        expected[seen] = torch.stack(shares).mean(0)
+        found = torch.cat([part[case] for part in weights])
+        assert torch.allclose(found, expected[: len(found)], atol=1e-6)
+        assert not found[regions + fields + int(given["attention_mask"][case].sum()) :].any()
+        assert float(found.max() / found[found > 0].min()) > 1.01
+
+
 def test_without_reports_there_is_nothing_of_text() -> None:
     keys = filled(CONFIGS["slim"]).state_dict()
     assert not [key for key in keys if key.startswith("text_")]

@@ -118,7 +118,19 @@ def test_bundle(exported: Exported) -> None:
     size = exported.report.config["size"]
     assert manifest.network.name == exported.report.network == "medfusionnet"
     assert manifest.activation == "independent" and len(manifest.thresholds) == len(manifest.labels) == config.labels
-    assert [(spec.name, spec.shape) for spec in manifest.outputs] == [("logits", ("N", config.labels))]
+    weights: dict[str, tuple[str, tuple[int | str, ...]]] = {}
+    if config.profile == "full":
+        weights |= {"region_weights": ("image", ("N", config.grid**2))} if config.has("image") else {}
+        weights["field_weights"] = ("metadata", ("N", config.features))
+        weights |= {"word_weights": ("input_ids", ("N", "L"))} if config.has("text") else {}
+    assert [(spec.name, spec.shape, spec.optional) for spec in manifest.outputs] == [
+        ("logits", ("N", config.labels), False),
+        *((name, shape, True) for name, (_, shape) in weights.items()),
+    ]
+    assert [(entry.output, entry.input) for entry in manifest.attention] == [
+        (name, of) for name, (of, _) in weights.items()
+    ]
+    assert all("mean over" in entry.meaning for entry in manifest.attention)
     inputs = {spec.name: (spec.kind, spec.shape) for spec in manifest.inputs}
     wanted: dict[str, Any] = {}
     if config.has("image"):
@@ -132,7 +144,7 @@ def test_bundle(exported: Exported) -> None:
     parameters = sum(tensor.numel() for tensor in filled(config).parameters())
     assert manifest.network.parameters == parameters
     with np.load(exported.bundle / "golden.npz") as golden:
-        assert {name for name in golden.files if not name.startswith("raw.")} == {*inputs, "logits"}
+        assert {name for name in golden.files if not name.startswith("raw.")} == {*inputs, "logits", *weights}
         assert float(np.abs(golden["logits"][0] - golden["logits"][1]).max()) > 1e-3
 
 
@@ -195,12 +207,15 @@ def test_backends_answer_as_the_source(backend: str, exported: Exported) -> None
             if "input_ids" in inputs and length is not None:
                 inputs |= {name: inputs[name][:, :length] for name in ("input_ids", "attention_mask")}
             with torch.inference_mode():
-                expected = network(*inputs.values()).numpy()
-            found = session.run({name: tensor.numpy() for name, tensor in inputs.items()})["logits"]
-            error = float(np.abs(found - expected).max())
-            log.info("%s, %s, seed %d: error %.1e", exported.name, backend, seed, error)
-            assert error <= ABSOLUTE
-            assert float(np.abs(found[0] - found[1]).max()) > 1e-3
+                expected = network.answer_and_weights(network._named(*inputs.values()))
+            feed = {name: tensor.numpy() for name, tensor in inputs.items()}
+            found, alone = session.run(feed, optional=True), session.run(feed)
+            assert list(alone) == ["logits"] and np.array_equal(alone["logits"], found["logits"])
+            for (name, values), source_values in zip(found.items(), expected, strict=True):
+                error = float(np.abs(values - source_values.numpy()).max())
+                log.info("%s, %s, seed %d: error of %s %.1e", exported.name, backend, seed, name, error)
+                assert values.shape == source_values.shape and error <= ABSOLUTE
+            assert float(np.abs(alone["logits"][0] - alone["logits"][1]).max()) > 1e-3
 
 
 def as_record(row: Tensor) -> dict[str, Any]:

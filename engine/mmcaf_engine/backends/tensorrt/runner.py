@@ -50,12 +50,16 @@ class _Tensor:
 
 @dataclass
 class _Slot:
-    """All that one window needs. copied: whether inputs of the last one were copied from the host."""
+    """All that one window needs.
+
+    copied: whether inputs of the last one were copied from the host. length: of its text.
+    """
 
     inputs: list[_Tensor]
     outputs: list[_Tensor]
     events: StageEvents
     copied: bool = False
+    length: int = 0
     graph: Graph | None = None
 
 
@@ -220,7 +224,8 @@ class Runner:
         with span("copy_in"):
             in_place = self._stage(slot, window)
         if self._lengths:
-            self._engine.set_length(next(window[tensor.name].shape[1] for tensor in slot.inputs if tensor.is_text))
+            slot.length = next(window[tensor.name].shape[1] for tensor in slot.inputs if tensor.is_text)
+            self._engine.set_length(slot.length)
         slot.events.begun.record(self._computing.handle)
         if slot.graph is None or in_place:
             self._enqueue(slot, in_place)
@@ -289,7 +294,10 @@ class Runner:
         if clock is not None:
             clock.note(slot.events, copied=slot.copied)
         with span("copy_out"):
-            return {tensor.name: tensor.pinned.array.copy() for tensor in slot.outputs}
+            return {
+                tensor.name: (tensor.pinned.array[:, : slot.length] if tensor.is_text else tensor.pinned.array).copy()
+                for tensor in slot.outputs
+            }
 
     def _wait_quietly(self) -> None:
         for stream in self._streams:

@@ -159,16 +159,20 @@ class TorchBackend(Backend):
 
     def _infer(self, window: Window) -> Arrays:
         arrays = {name: np.asarray(array) for name, array in window.items()}
-        length = 0
+        length = told = 0
         for spec in self.inputs:
             if "L" in spec.shape:
                 given = arrays[spec.name]
+                told = given.shape[1]
                 length = next(one for one in self.lengths if one >= given.shape[1])
                 arrays[spec.name] = np.pad(given, ((0, 0), (0, length - given.shape[1])))
         program = self.program_for(length)
         self.runtime().set_num_threads(self.threads)
         answers = program(arrays)
-        return {spec.name: answers[spec.name] for spec in self.outputs}
+        return {
+            spec.name: answers[spec.name][:, :told] if "L" in spec.shape else answers[spec.name]
+            for spec in self.outputs
+        }
 
     def _close(self) -> None:
         del self._program, self._programs, self._network

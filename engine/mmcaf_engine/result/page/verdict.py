@@ -74,7 +74,6 @@ def _cells(result: Result, row: LabelRow) -> Iterator[Cell]:
 
 def _windows(result: Result) -> Markup:
     """The score of every window along the series, and the highest."""
-    whose = result.label if result.label in result.probabilities else "the most probable label"
     highest = sorted(result.windows, key=lambda window: -window.probability)[:TOP_WINDOWS]
     rows = [(_span(window), f"{window.probability:.3f}", f"{window.logit:.3f}") for window in highest]
     columns = [Column("slices"), Column("probability"), Column("logit")]
@@ -82,7 +81,7 @@ def _windows(result: Result) -> Markup:
         "div",
         tag(
             "h3",
-            f"Along the slices: {len(result.windows)} windows, each with its score of {whose}, 0 to 1",
+            f"Along the slices: {len(result.windows)} windows, each with its score of {result.scored_label}, 0 to 1",
             class_="clamp",
         ),
         _strip(result),

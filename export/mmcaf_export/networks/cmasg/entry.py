@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmcaf_engine.manifest import Code, ImageSpec, TensorSpec, TextSpec
+from mmcaf_engine.manifest import AttentionSpec, Code, ImageSpec, TensorSpec, TextSpec
 
 from ..entry import NetworkEntry
 from .config import CELL, CmasgConfig
 from .names import SIGNATURE, UNREAD, configuration, own_names
-from .network import CmasgNet
+from .network import CmasgNet, ServedCmasgNet
 from .rewrites import REWRITES
 
 LONGEST_TEXT = 128
@@ -67,7 +67,7 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
         return configuration(state, metadata)
 
     def build(self, config: CmasgConfig) -> CmasgNet:
-        return CmasgNet(config).eval()
+        return ServedCmasgNet(config).eval()
 
     def tensors(self, config: CmasgConfig) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         return (
@@ -76,7 +76,7 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
                 TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")),
                 TensorSpec(name="attention_mask", kind="token_mask", dtype="int64", shape=("N", "L")),
             ),
-            (TensorSpec(name="logits", kind="score", shape=("N", config.classes)),),
+            (TensorSpec(name="logits", kind="score", shape=("N", config.classes)), *_weights(config)),
         )
 
     def example_inputs(self, config: CmasgConfig, batch: int, seed: int) -> dict[str, Tensor]:
@@ -120,6 +120,7 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
             else {},
             "activation": "softmax",
             "aggregation": {"method": "mean"},
+            "attention": [spec.model_dump(mode="json") for spec in _attention(config)],
             "licence": "not stated; that of the checkpoint applies",
             "intended_use": "Research only: no decision about a patient may rest on it. It needs the radiologist's "
             "report, which does not exist before somebody has read the image.",
@@ -133,6 +134,38 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
             known = document["label_codes"]
             document["label_codes"] = {label: known[label] for label in document["labels"] if label in known}
         return document
+
+
+def _weights(config: CmasgConfig) -> tuple[TensorSpec, ...]:
+    """Outputs of the cross-attention, in the order of the network's."""
+    if not config.cross_attention:
+        return ()
+    return (
+        TensorSpec(name="word_weights", kind="attention", shape=("N", "L"), optional=True),
+        TensorSpec(name="region_weights", kind="attention", shape=("N", (config.size // CELL) ** 2), optional=True),
+    )
+
+
+def _attention(config: CmasgConfig) -> tuple[AttentionSpec, ...]:
+    if not config.cross_attention:
+        return ()
+    return (
+        AttentionSpec(
+            output="word_weights",
+            title="words that regions take from",
+            input="input_ids",
+            meaning="share of a word piece in what the regions of the image take from the report, mean over the "
+            "regions",
+        ),
+        AttentionSpec(
+            output="region_weights",
+            title="regions that words take from",
+            grid=(config.size // CELL, config.size // CELL),
+            input="image",
+            meaning="share of a region in what the word pieces of the report take from the image, mean over the "
+            "word pieces",
+        ),
+    )
 
 
 def _labels(classes: int) -> list[str]:

@@ -39,21 +39,30 @@ class CmasgNet(nn.Module):
         self.sparse_gate = SparseGate(config) if config.sparse_gate else None
         self.classifier = nn.Linear(config.hidden + config.hidden_reverse, config.classes)
 
-    def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+    def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.answer(image, input_ids, attention_mask)[0]
+
+    def answer(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
+        """The logits and, of a network with cross-attention, `mean_weights`: [N, L] and [N, R]."""
         self._check(image, input_ids, attention_mask)
         real = attention_mask.bool()
         regions = self.image_projection(self.image_encoder(self.grey(image)).flatten(2).transpose(1, 2))
         words = self.text_projection(self.text_encoder(input_ids, attention_mask))
-        return self.classify(regions, words, real)
+        return self._answer(regions, words, real)
 
     def classify(self, regions: Tensor, words: Tensor, real: Tensor) -> Tensor:
         """The logits from projected tokens: regions [N, R, d], words [N, L, d], real [N, L] bool."""
+        return self._answer(regions, words, real)[0]
+
+    def _answer(self, regions: Tensor, words: Tensor, real: Tensor) -> tuple[Tensor, ...]:
+        weights: list[Tensor] = []
         if self.config.cross_attention:
-            regions, words = self.cross_attention(regions, words, real)
+            regions, words, *weights = self.cross_attention(regions, words, real)
         if self.config.modality_softmax:
             regions, words = self.modality_softmax(regions, words, real)
         lengths = real.sum(dim=1) + regions.shape[1]
-        return self.classifier(self.bilstm(torch.cat([regions, words], dim=1), lengths, self.sparse_gate))
+        logits = self.classifier(self.bilstm(torch.cat([regions, words], dim=1), lengths, self.sparse_gate))
+        return logits, *weights
 
     def _check(self, image: Tensor, ids: Tensor, mask: Tensor) -> None:
         size = self.config.size
@@ -61,3 +70,11 @@ class CmasgNet(nn.Module):
             raise ValueError(f"CMASG: image is {list(image.shape)}; expected [N, 1, {size}, {size}] or three channels")
         if ids.ndim != 2 or ids.shape != mask.shape:
             raise ValueError(f"CMASG: input_ids {list(ids.shape)}, attention_mask {list(mask.shape)}; expected [N, L]")
+
+
+class ServedCmasgNet(CmasgNet):
+    """As a bundle runs it: the logits, then the attention's mean weights."""
+
+    def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, ...]:
+        answer = self.answer(image, input_ids, attention_mask)
+        return answer if len(answer) > 1 else answer[0]

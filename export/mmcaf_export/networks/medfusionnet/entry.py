@@ -2,19 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mmcaf_engine.manifest import Code, ImageSpec, TensorSpec, TextSpec
+from mmcaf_engine.manifest import AttentionSpec, Code, ImageSpec, TensorSpec, TextSpec
 
 from ..bert import BertConfig, bert_config, bert_names
 from ..entry import NetworkEntry, whole_number
 from .config import CELL, IMAGE, METADATA, MODALITIES, TEXT, MedFusionConfig
 from .densenet import densenet_names
-from .network import MedFusionNet, ServedMedFusionNet
+from .network import AttendingMedFusionNet, MedFusionNet
 from .rewrites import REWRITES
 from .sidecar import read_side_car
 from .table import table_of_raw_values, table_of_selection
@@ -121,7 +121,7 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
         return MedFusionConfig(modalities="+".join(modalities), **sizes)
 
     def build(self, config: MedFusionConfig) -> MedFusionNet:
-        return ServedMedFusionNet(config).eval()
+        return AttendingMedFusionNet(config).eval()
 
     def tensors(self, config: MedFusionConfig) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
         inputs = []
@@ -132,7 +132,7 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
         if config.has(TEXT):
             inputs.append(TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")))
             inputs.append(TensorSpec(name="attention_mask", kind="token_mask", dtype="int64", shape=("N", "L")))
-        return tuple(inputs), (TensorSpec(name="logits", kind="score", shape=("N", config.labels)),)
+        return tuple(inputs), (TensorSpec(name="logits", kind="score", shape=("N", config.labels)), *_weights(config))
 
     def example_inputs(self, config: MedFusionConfig, batch: int, seed: int) -> dict[str, Tensor]:
         """Grey blocks under coarse noise, of few levels so that they store small; values, thresholds; word pieces."""
@@ -177,6 +177,7 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
             "activation": "independent",
             "thresholds": list(side_car.thresholds),
             "aggregation": {"method": "mean"},
+            "attention": [spec.model_dump(mode="json") for spec in _attention(config)],
             "licence": "not stated; that of the checkpoint applies",
             "intended_use": "Research only: no decision about a patient may rest on it.",
             "demonstration": False,
@@ -199,6 +200,41 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
                 lowercase=True, max_tokens=longest, buckets=(*buckets, longest), fields=("report",)
             ).model_dump(mode="json")
         return document
+
+
+def _weights(config: MedFusionConfig) -> tuple[TensorSpec, ...]:
+    """Outputs of the joint attention, in the order of the network's; the release attends to one token."""
+    if config.profile != "full":
+        return ()
+    weights: dict[str, int | Literal["L"]] = {}
+    if config.has(IMAGE):
+        weights["region_weights"] = config.grid**2
+    if config.has(METADATA):
+        weights["field_weights"] = config.features
+    if config.has(TEXT):
+        weights["word_weights"] = "L"
+    return tuple(
+        TensorSpec(name=name, kind="attention", shape=("N", count), optional=True) for name, count in weights.items()
+    )
+
+
+def _attention(config: MedFusionConfig) -> tuple[AttentionSpec, ...]:
+    of = {
+        "region_weights": ("regions", "image", "a region"),
+        "field_weights": ("clinical values", "metadata", "a clinical value"),
+        "word_weights": ("words", "input_ids", "a word piece"),
+    }
+    return tuple(
+        AttentionSpec(
+            output=spec.name,
+            title=f"joint attention to {of[spec.name][0]}",
+            grid=(config.grid, config.grid) if spec.name == "region_weights" else None,
+            input=of[spec.name][1],
+            meaning=f"share of {of[spec.name][2]} in what a token takes from all tokens, mean over regions, clinical "
+            "values, word pieces and labels alike",
+        )
+        for spec in _weights(config)
+    )
 
 
 def _shape(state: Mapping[str, Tensor], key: str, axes: int = 2) -> torch.Size:

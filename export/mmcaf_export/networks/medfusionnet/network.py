@@ -94,20 +94,26 @@ class MedFusionNet(nn.Module):
 
     def answer(self, given: dict[str, Tensor]) -> Tensor:
         """As `forward`, with the table of z and t [N, 2F] in place of the recorded values."""
+        return self.answer_and_weights(given)[0]
+
+    def answer_and_weights(self, given: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        """The logits; and of the profile full, by modality, `mean_shares` of its tokens, [N, T] each."""
         self._check(given)
         if self.config.profile == "release":
             maps = self.image_encoder(self.grey(given["image"]))
             parts = [self.feature_pyramid(maps[-1]), self.metadata_attention(given["metadata"])]
-            return self._scores(torch.cat(parts, dim=1))
+            return (self._scores(torch.cat(parts, dim=1)),)
         mask = given.get("attention_mask")
         content = self._content(given)
-        outputs = self._attended(content, mask) if self.joint is None else self.joint(content, mask)
+        outputs, weights = self._attended(content, mask) if self.joint is None else self.joint(content, mask)
         means = [
             _masked_mean(part, mask) if modality == TEXT and mask is not None else part.mean(dim=1)
             for modality, part in zip(self.modalities, outputs, strict=False)
         ]
         logits = self._scores(torch.cat(means, dim=1))
-        return logits + self.label_head(outputs[-1]) if self.config.label_tokens else logits
+        if self.config.label_tokens:
+            logits = logits + self.label_head(outputs[-1])
+        return logits, *weights[: len(self.modalities)]
 
     def _content(self, given: dict[str, Tensor]) -> list[Tensor]:
         """The tokens of each modality [N, T, D], still without what is the same for every case."""
@@ -121,8 +127,8 @@ class MedFusionNet(nn.Module):
             content.append(self.text_projection(self.text_encoder(given["input_ids"], given["attention_mask"])))
         return content
 
-    def _attended(self, content: list[Tensor], mask: Tensor | None) -> tuple[Tensor, ...]:
-        """What each modality's tokens become, and after them the labels'."""
+    def _attended(self, content: list[Tensor], mask: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What each modality's tokens become, and after them the labels'; and `mean_shares` of the same."""
         tokens = [part + self.offset(modality) for modality, part in zip(self.modalities, content, strict=True)]
         labels = self.config.labels if self.config.label_tokens else 0
         if labels:
@@ -132,7 +138,8 @@ class MedFusionNet(nn.Module):
         real = None
         if mask is not None:
             real = real_tokens(joined.shape[1] - mask.shape[1] - labels, mask, labels)
-        return self.self_attention_norm(joined + self.self_attention(joined, real)).split(sizes, dim=1)
+        taken, shares = self.self_attention(joined, real)
+        return self.self_attention_norm(joined + taken).split(sizes, dim=1), shares.split(sizes, dim=1)
 
     def offset(self, modality: str) -> Tensor:
         """What is added to every token of a modality: [D], of regions [regions, D]."""
@@ -167,6 +174,16 @@ class ServedMedFusionNet(MedFusionNet):
         self, first: Tensor, second: Tensor | None = None, third: Tensor | None = None, fourth: Tensor | None = None
     ) -> Tensor:
         return self.answer(self._named(first, second, third, fourth))
+
+
+class AttendingMedFusionNet(ServedMedFusionNet):
+    """As a bundle runs it: the logits and, of the profile full, after them the attention's mean weights."""
+
+    def forward(  # type: ignore[override]
+        self, first: Tensor, second: Tensor | None = None, third: Tensor | None = None, fourth: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        answer = self.answer_and_weights(self._named(first, second, third, fourth))
+        return answer if len(answer) > 1 else answer[0]
 
 
 class LabelHead(nn.Module):

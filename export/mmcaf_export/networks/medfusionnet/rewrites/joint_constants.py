@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from mmcaf_export.rewrites.rewrite import Rewrite
 from mmcaf_export.rewrites.weights import frozen
 
-from ..attention import attend, real_tokens
+from ..attention import attend, mean_shares, real_tokens
 from ..network import MedFusionNet
 
 
 class PreparedAttention(nn.Module):
-    """Tokens of each modality, still without what is added to all of them -> what they and the labels' become.
+    """Tokens of each modality, still without what is added to all of them -> as `MedFusionNet._attended`.
 
     Query, key and value are one Linear, the scores' scale in the query's part. The labels' own rows of tokens and of
     query, key and value are stored.
@@ -38,7 +38,7 @@ class PreparedAttention(nn.Module):
             self.label_tokens = frozen(queries[None], like)
             self.label_qkv = frozen((queries @ weight.T + bias)[None], like)
 
-    def forward(self, content: list[Tensor], mask: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(self, content: list[Tensor], mask: Tensor | None) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         parts = [part + offset for part, offset in zip(content, self.offsets, strict=True)]
         tokens = torch.cat(parts, dim=1)
         rows = self.qkv(tokens)
@@ -51,7 +51,8 @@ class PreparedAttention(nn.Module):
             rows = torch.cat([rows, self.label_qkv.expand(tokens.shape[0], -1, -1)], dim=1)
             sizes.append(self.labels)
         query, key, value = rows.chunk(3, dim=-1)
-        return self.norm(tokens + attend(query, key, value, real)).split(sizes, dim=1)
+        outputs = self.norm(tokens + attend(query, key, value, real)).split(sizes, dim=1)
+        return outputs, mean_shares(query, key, real).split(sizes, dim=1)
 
 
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
