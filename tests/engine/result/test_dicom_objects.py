@@ -9,14 +9,14 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.codedict import codes
 
 from answered_objects import NETWORKS, answered, objects_of
 from counterparts import need
 from mmcaf_engine.result.answer import Answer
-from mmcaf_engine.result.codes import PRIVATE_SCHEME
+from mmcaf_engine.result.codes import PRIVATE_SCHEME, private_code
 from mmcaf_engine.result.key_slices import key_slices
 
 SECONDS = 60
@@ -89,6 +89,39 @@ def test_key_objects_name_the_key_slices_and_no_purpose(answer: tuple[str, Answe
     named = [item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in items]
     assert named == [key.image.sop_instance_uid for key in keys if key.image is not None]
     assert not any("ConceptNameCodeSequence" in item for item in items)
+
+
+HOSTILE = "a\\b <script> " + "u" * 180
+"""As long as a manifest's names may be; it holds no line breaks and no control characters."""
+
+
+def test_names_and_labels_of_any_characters(answer: tuple[str, Answer], tmp_path: Path) -> None:
+    """None is two values, or too long."""
+    network, made = answer
+    result = replace(
+        made.result,
+        model=replace(made.result.model, name=HOSTILE, version=HOSTILE),
+        label=HOSTILE,
+        labels={HOSTILE: private_code(HOSTILE)},
+        probabilities={HOSTILE: 0.5},
+        findings=tuple(replace(one, label=HOSTILE) for one in made.result.findings),
+    )
+    maps = tuple(replace(one, title=HOSTILE, label=HOSTILE) for one in made.maps)
+    for name, data in objects_of(network, replace(made, result=result, maps=maps)).items():
+        for element in elements(read(data)):
+            assert element.VR not in ("LO", "ST") or "\\" not in str(element.value), (name, element)
+            assert element.VR != "LO" or element.VM <= 1 or element.keyword == "SoftwareVersions", (name, element)
+        (tmp_path / name).write_bytes(data)
+        assert "Error" not in judged(need("dciodvfy"), tmp_path / name), name
+
+
+def elements(data_set: Dataset) -> Iterator[DataElement]:
+    """At any depth."""
+    for element in data_set:
+        yield element
+        if element.VR == "SQ":
+            for item in element.value:
+                yield from elements(item)
 
 
 # Codes

@@ -13,7 +13,7 @@ import numpy as np
 from ...volume import SourceImage
 from ..explain import ExplanationMap
 from ..placed_map import PlacedMap, Sampled, sampled
-from .objects import LONGEST, Objects, highdicom
+from .objects import Objects, as_name, highdicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -83,7 +83,7 @@ def segmentation(objects: Objects, placed: PlacedMap, number: int) -> "Dataset":
         segmented_property_type=_quantity(placed),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=hd.AlgorithmIdentificationSequence(
-            name=model.name[:LONGEST],
+            name=as_name(model.name),
             family=codes.DCM.ArtificialIntelligence,
             version=objects.version,
         ),
@@ -183,7 +183,7 @@ def _name(item: "Dataset", stood: Mapping[str, SourceImage]) -> SourceImage | No
 def said_of(drawn: ExplanationMap) -> str:
     """What a map is, and what it is not, within 64 characters."""
     whose = "" if drawn.label is None else f" for {drawn.label}"
-    return f"{'Heat map' if drawn.localises else 'Heat map, not a localisation'}: {drawn.title}{whose}"[:LONGEST]
+    return as_name(f"{'Heat map' if drawn.localises else 'Heat map, not a localisation'}: {drawn.title}{whose}")
 
 
 def _quantity(placed: PlacedMap) -> "Code":

@@ -8,7 +8,7 @@ from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
 
-from ...errors import BackendError, Remedy, StudyError
+from ...errors import BackendError, Remedy, StudyError, printable
 from ...machine.installation import install_command
 from ...volume import SourceImage
 from ..result import Result
@@ -96,7 +96,7 @@ class Objects:
     def version(self) -> str:
         """Of the model, or what tells its bundle."""
         model = self.result.model
-        return model.version or f"bundle {model.bundle_sha256[:12]}"
+        return as_name(model.version or "") or f"bundle {model.bundle_sha256[:12]}"
 
     @property
     def serial(self) -> str:
@@ -129,7 +129,7 @@ class Objects:
                 uid=model.device_uid,
                 name=MANUFACTURER,
                 manufacturer_name=MANUFACTURER,
-                model_name=model.name[:LONGEST],
+                model_name=as_name(model.name),
             ),
         )
 
@@ -153,7 +153,7 @@ class Objects:
 
     def finished(self, made: "Dataset", kind: str) -> "Dataset":
         """The object, with the result's date in place of now, and a UID of all that is in it: other bytes, another."""
-        made.SeriesDescription = f"RESEARCH {self.result.model.name}"[:LONGEST]
+        made.SeriesDescription = as_name(f"RESEARCH {self.result.model.name}")
         made.ContentDate = made.InstanceCreationDate = self.date
         made.ContentTime = made.InstanceCreationTime = self.time
         for item in made.ContributingEquipmentSequence:
@@ -174,13 +174,18 @@ class Objects:
         equipment: Dataset = highdicom().ContributingEquipment(
             manufacturer=MANUFACTURER,
             purpose_of_reference=codes.DCM.ProcessingEquipment,
-            manufacturer_model_name=model.name[:LONGEST],
-            software_versions=[version for version in versions if version],
+            manufacturer_model_name=as_name(model.name),
+            software_versions=[as_name(version) for version in versions if version],
             contribution_datetime=self.made,
             contribution_description="RESEARCH: not a medical device",
         )
         equipment.DeviceUID = model.device_uid
         return equipment
+
+
+def as_name(text: str, longest: int = LONGEST) -> str:
+    r"""A text as LO can hold it: on one line, not too long, and without the backslash, which separates values."""
+    return printable(text.replace("\\", "/"), longest)
 
 
 def encoded(made: "Dataset") -> bytes:

@@ -11,7 +11,7 @@ from ..decisions.statements import in_words
 from ..key_slices import KeySlice
 from ..placed_map import PlacedMap
 from .heat_map import said_of
-from .objects import Objects, highdicom
+from .objects import Objects, as_name, highdicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 KIND = "presentation state"
 SERIES_NUMBER = 9005
 LAYER = "MMCAF"
+_LONGEST_TEXT = 1024
+"""Characters of ST."""
 _TEXT_BOX = (0.02, 0.02, 0.98, 0.12)
 """Left, top, right and bottom of the words, as shares of what is displayed."""
 _PLANE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
@@ -88,7 +90,11 @@ def _annotation(
             )
         ]
         words += f" Circle: highest value in this slice of: {said_of(key.drawn)}."
-    text = hd.pr.TextObject(text_value=words, units=hd.pr.AnnotationUnitsValues.DISPLAY, bounding_box=_TEXT_BOX)
+    text = hd.pr.TextObject(
+        text_value=as_name(words, _LONGEST_TEXT),
+        units=hd.pr.AnnotationUnitsValues.DISPLAY,
+        bounding_box=_TEXT_BOX,
+    )
     return hd.pr.GraphicAnnotation(
         referenced_images=[image], graphic_layer=layer, graphic_objects=circles or None, text_objects=[text]
     )

@@ -13,7 +13,7 @@ from ..codes import private_code
 from ..decisions.statements import Statement, answered, in_words, statements
 from ..parts import LabelCode
 from ..result import Result
-from .objects import LONGEST, Objects, highdicom
+from .objects import Objects, as_name, highdicom
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -58,7 +58,7 @@ def _content(objects: Objects) -> Any:
     hd, result, evidence = highdicom(), objects.result, objects.evidence
     model = result.model
     algorithm = {
-        "name": model.name[:LONGEST],
+        "name": as_name(model.name),
         "version": objects.version,
         "parameters": [
             f"bundle={model.bundle_sha256}",
@@ -93,7 +93,7 @@ def _group(
     finding = stated.value if stated.value in findings else stated.about
     group = hd.sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=objects.uid(f"{KIND} group {at}"), identifier=f"{result.model.name} {stated.name}"[:LONGEST]
+            uid=objects.uid(f"{KIND} group {at}"), identifier=as_name(f"{result.model.name} {stated.name}")
         ),
         algorithm_id=algorithm,
         finding_type=_code(finding),
