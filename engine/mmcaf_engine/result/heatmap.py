@@ -152,8 +152,10 @@ def meaning(found: ExplanationMap) -> tuple[tuple[str, str], str]:
     largest = float(found.values.max())
     if found.method == "attention":
         return (f"even {found.floor:.3f}", f"{largest:.3f}"), "share of the attention weight"
-    what = "pull toward" if found.method == "gradcam" else "fall, where a part is hidden, of"
-    return (f"{found.floor:.3g}", f"{largest:.3g}"), f"{what} the score of {found.label}"
+    name = f"how far the score of {found.label} falls without a part"
+    if found.method == "gradcam":
+        name = f"how much a part raises the score of {found.label}, in no unit"
+    return (f"{found.floor:.3g}", f"{largest:.3g}"), name
 
 
 def _caption(draw: "ImageDraw", place: tuple[int, int], width: int, name: str) -> None:

@@ -195,6 +195,12 @@ def slow(stage: str) -> None:
     sleep(0.01 if stage == "explain" else 0)
 
 
+@pytest.mark.parametrize("explain", [5, True, {"occlusion": 1}, [5], b"occlusion"], ids=str)
+def test_what_is_no_word_is_refused(explain: Any, answerers: dict[str, Answerer]) -> None:
+    with refused(UsageError, "explain"):
+        answerers["chest"].answer(Path("missing"), RECORD, explain=explain)
+
+
 # What another package's decision says that a label's score is
 
 
