@@ -13,6 +13,9 @@ from .run import run
 
 app = App()
 
+IN_WORDS = {"attention", "record"}
+"""What the text and the JSON have room for; other methods of --explain make nothing but maps."""
+
 _EPILOG = (
     "Exit codes: 0 answered; 2 wrong usage; 3 study refused; 4 record refused; 5 bundle refused; 6 backend or "
     "precision unavailable; 7 refused by --strict; 124 not done in time; 130 interrupted; 1 a bug. Not a medical "
@@ -173,7 +176,7 @@ def infer(
     wanted = Report(json, one_output(output, out), force)
     if heatmap is None and heatmap_over is not None:
         raise UsageError("--heatmap-over belongs to --heatmap.", Remedy("Add it, or leave both out", option="heatmap"))
-    if set(explain or ()) - {"record"} and heatmap is None and dicom_out is None and html is None:
+    if set(explain or ()) - IN_WORDS and heatmap is None and dicom_out is None and html is None:
         raise UsageError(
             "--explain: nothing is written that shows a map.",
             Remedy("Draw it", option="heatmap", value="FILE.png"),

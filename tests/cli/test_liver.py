@@ -104,6 +104,14 @@ def test_wrong_usage(
     assert not Path("map.png").exists()
 
 
+def test_attention_needs_no_picture(run: Command, study: Path, bundle: Path) -> None:
+    """Since words and figures of it stand in the answer."""
+    given = ("mmcaf-infer", study / "dicom", "--bundle", bundle, "--backend", "onnxruntime", "--json")
+    outcome = run(*given, "--explain", "attention")
+    assert outcome.code == 0 and json.loads(outcome.out)["options"]["explain"] == ["attention"]
+    run(*given, "--explain", "attention", "--explain", "occlusion").refused(2, "--heatmap", "--explain")
+
+
 def test_no_heat_map_of_a_network_without_attention(run: Command, study: Path, tiny_bundle: Path) -> None:
     outcome = run("mmcaf-infer", study / "dicom", "--bundle", tiny_bundle, "--heatmap", "map.png")
     outcome.refused(2, "tiny", "attention", "--explain", "occlusion")
