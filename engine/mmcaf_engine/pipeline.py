@@ -28,7 +28,7 @@ from .result.assemble import assemble
 from .result.attended import agreement_warnings, attended
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
-from .result.explanations import MAPS, Announce, Explainer, asked_for
+from .result.explanations import MAPS, Announce, Explainer, asked_for, draws_map
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.parts import EngineSummary, Explanation, Options
 from .result.result import Result
@@ -275,7 +275,8 @@ class Answerer:
         asked = asked_for(manifest, options.get("explain"), drawn=heatmap is not None)
         kinds: tuple[Kind, ...] = ()
         if (objects := options.get("dicom_objects")) is not None:
-            kinds = chosen_kinds(objects, maps=bool(set(asked) & set(MAPS)), volume=bool(manifest.volumes))
+            mapped = any(draws_map(manifest, method) for method in MAPS if method in asked)
+            kinds = chosen_kinds(objects, maps=mapped, volume=bool(manifest.volumes))
         if heatmap is not None:
             check_heatmap(manifest, over)
             given = (study, record, options.get("report"), *_named_files(options.get("series")))

@@ -47,8 +47,8 @@ def asked_for(
     for method in EXPLANATIONS:
         if method in named and (fault := lacks(manifest, method)) is not None:
             raise UsageError(f"explain: {fault}", *_instead(manifest))
-    if drawn and not any(_draws(manifest, method) for method in MAPS if method in named):
-        usual = [method for method in USUAL if _draws(manifest, method)]
+    if drawn and not any(draws_map(manifest, method) for method in MAPS if method in named):
+        usual = [method for method in USUAL if draws_map(manifest, method)]
         if not usual:
             raise UsageError(
                 f"{manifest.name} has neither attention outputs nor Grad-CAM that a heat map could show.",
@@ -73,7 +73,7 @@ def lacks(manifest: Manifest, method: Explanation) -> str | None:
             return None if manifest.table else f"{manifest.name} reads no fields of a record."
 
 
-def _draws(manifest: Manifest, method: Method) -> bool:
+def draws_map(manifest: Manifest, method: Method) -> bool:
     """Whether a network has a map by this method: attention may weigh words and fields alone."""
     return lacks(manifest, method) is None and (method != "attention" or bool(manifest.mapped))
 

@@ -18,6 +18,7 @@ from mmcaf_engine.volume import Volume
 from refusals import refused
 from tiny_bundle import SIZE
 from tiny_result import REPORT, picture, sources, tiny_result
+from tiny_words import make_tiny_words
 
 RECORD = {"sex": "F", "age": 63}
 
@@ -62,6 +63,14 @@ def test_a_report_of_another_study_to_be_replaced(tiny_bundle: Path, tmp_path: P
     study = save(ct_series(hounsfield(8, SIZE, SIZE)), tmp_path / "study")
     with refused(UsageError, REPORT, "another", option="replaces"):
         answer_study(study, RECORD, bundle=tiny_bundle, dicom_objects="sr", replaces=tmp_path / REPORT)
+
+
+@pytest.mark.usefixtures("no_network")
+def test_a_map_of_a_network_whose_attention_is_to_words_alone(tmp_path: Path) -> None:
+    """Before the study is looked at, which is none."""
+    bundle = make_tiny_words(tmp_path / "words.mmcaf")
+    with refused(UsageError, "pm", option="dicom_objects"):
+        answer_study(tmp_path / "none", RECORD, bundle=bundle, explain="attention", dicom_objects="pm")
 
 
 def test_a_disk_that_has_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
