@@ -159,3 +159,22 @@ def test_evaluates_a_cohort(run: Command, bundle: Path, tmp_path: Path) -> None:
     assert report["accuracy"]["threshold"] is None and sum(report["accuracy"]["cohort"]["per_label"]) == 4
     refused = run("mmcaf", "evaluate", "demo:0-3", "--bundle", bundle, "--roc", tmp_path / "roc.png")
     assert refused.code == 2 and "a ROC curve is of two" in refused.err
+
+
+def test_a_heat_map_is_among_the_dicom_objects(run: Command, study: Path, bundle: Path, tmp_path: Path) -> None:
+    """By default where one is asked for, a file for each of the network's two maps."""
+    call = [
+        "mmcaf-infer",
+        study / "dicom",
+        "--bundle",
+        bundle,
+        "--backend",
+        "onnxruntime",
+        "--dicom-out",
+        tmp_path / "out",
+    ]
+    run(*call, "--dicom-objects", "sr,pm").refused(2, "pm", "--explain=occlusion", "--dicom-objects=sr")
+    assert not (tmp_path / "out").exists()
+    assert run(*call, "--explain", "attention").code == 0
+    names = ["parametric-map-1.dcm", "parametric-map-2.dcm", "secondary-capture.dcm", "structured-report.dcm"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == names
