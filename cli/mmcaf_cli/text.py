@@ -70,14 +70,18 @@ def _attention(result: Result) -> list[str]:
     lines = []
     for part in result.attention.parts:
         highest = sorted(part.weights, key=lambda one: -one.weight)[:MOST_WEIGHTS]
-        told = ", ".join(f"{one.name} {one.weight:.3f}" for one in highest) or "not shown"
-        told += "" if part.markers is None else f"; [CLS] and [SEP] {part.markers:.3f}"
+        told = ", ".join(f"{one.name} {_weight(one.weight)}" for one in highest) or "not shown"
+        told += "" if part.markers is None else f"; [CLS] and [SEP] {_weight(part.markers)}"
         lines += [f"  {part.of:<14}{told}", f"    {part.title}: {part.meaning or 'weights of the attention'}"]
     if (agreement := result.attention.agreement) is not None:
         first, second = agreement.outputs
         least = f"{100 - agreement.percentile:g} % of {agreement.studies} studies: {agreement.bound:.2f} or more"
         lines.append(f"  agreement     {agreement.share:.2f} of {first} and {second} ({least})")
     return lines
+
+
+def _weight(weight: float) -> str:
+    return f"{weight:.3f}" if weight >= 0.0005 else "below 0.001"
 
 
 def _series(result: Result) -> list[str]:

@@ -94,13 +94,13 @@ def test_warnings_remarks_and_the_disclaimer_come_last() -> None:
 def test_what_was_attended_to() -> None:
     weights = tuple(Weight(f"word{at}", 0.1 * at) for at in range(8))
     words = AttendedParts("w", "words", "share of a word", "words", weights, 0.25)
-    fields = AttendedParts("f", "fields", "", "fields", (Weight("age", 0.75), Weight("sex", 0.25)), None)
+    fields = AttendedParts("f", "fields", "", "fields", (Weight("age", 0.75), Weight("sex", 0.0004)), None)
     agreement = Agreement(("a", "b"), 0.4321, 0.5, 5, 120, "phantoms")
     result = replace(several(0.5), attention=Attended((words, fields), agreement))
     shown = line(result, "words  ")
     assert shown.startswith("word7 0.700, word6 0.600,") and "word2" in shown and "word1" not in shown
     assert shown.endswith("; [CLS] and [SEP] 0.250")
-    assert line(result, "fields  ") == "age 0.750, sex 0.250"
+    assert line(result, "fields  ") == "age 0.750, sex below 0.001"
     assert "words: share of a word" in render(result)
     assert line(result, "agreement") == "0.43 of a and b (95 % of 120 studies: 0.50 or more)"
     hidden = replace(words, weights=())

@@ -51,7 +51,7 @@ def asked_for(
         usual = [method for method in USUAL if draws_map(manifest, method)]
         if not usual:
             raise UsageError(
-                f"{manifest.name} has neither attention outputs nor Grad-CAM that a heat map could show.",
+                f"{manifest.name} has neither attention over an image nor Grad-CAM that a heat map could show.",
                 *_instead(manifest),
                 Remedy("Or leave it out", option="heatmap"),
             )

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from dicom_factory import hounsfield
 from mmcaf_engine import Answerer, Result, Volume, load_bundle, open_session
-from mmcaf_engine.errors import BackendError, StrictError
+from mmcaf_engine.errors import BackendError, StrictError, UsageError
 from mmcaf_engine.inputs.prepare import Prepared
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.result.attended import Agreement, Attended, agreement_warnings, attended, common_share
@@ -71,6 +71,11 @@ def test_without_being_asked_there_are_none(answerer: Answerer) -> None:
     asked, plain = answerer.answer(CT, RECORD, explain="attention"), answerer.answer(CT, RECORD)
     assert plain.result.attention is None and plain.words == () and list(plain.outputs) == ["logit"]
     assert plain.result.probabilities == asked.result.probabilities
+
+
+def test_words_make_no_object_of_a_heat_map(answerer: Answerer) -> None:
+    with refused(UsageError, "pm", "heat map", option="dicom_objects"):
+        answerer.answer(CT, RECORD, explain="attention", dicom_objects="sr,pm")
 
 
 def test_words_are_in_no_log_and_no_deidentified_result(answerer: Answerer, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,7 @@ from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.result import heatmap
 from mmcaf_engine.result.decisions import decision_for
 from mmcaf_engine.result.explain import ExplanationMap
-from mmcaf_engine.result.explanations import asked_for, in_words, score_direction
+from mmcaf_engine.result.explanations import asked_for, draws_map, in_words, score_direction
 from mmcaf_engine.result.heatmap import BOTTOM, CAPTION, GAP, MARGIN, NO_PLACE, TOP, draw_heatmap, excess
 from refusals import refused
 from tiny_bundle import SIZE, make_tiny_bundle, tiny_manifest
@@ -104,6 +104,11 @@ def test_what_a_network_has_not_is_refused(
 ) -> None:
     with refused(UsageError, named, option="explain", value=value):
         asked_for(manifest, explain, drawn=drawn)
+
+
+def test_words_and_fields_are_not_drawn() -> None:
+    assert not draws_map(WORDS, "attention")
+    assert draws_map(LIVER, "attention") and draws_map(WORDS, "occlusion") and draws_map(WITH_GRAPH, "gradcam")
 
 
 def test_a_network_without_an_image_has_no_map_at_all() -> None:
