@@ -47,13 +47,17 @@ _PR_SET_PDEATHSIG = 1
 
 
 def isolated() -> bool:
-    """Whether the loopback is the only interface here; it is then brought up."""
-    if [name for _, name in socket.if_nameindex()] != ["lo"]:
-        return False
+    """Whether no interface but the loopback is up here; that is then brought up."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        asked = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sh", b"lo", 0) + b"\0" * 22)
-        flags = struct.unpack_from("16sh", asked)[1] | _IFF_UP
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags) + b"\0" * 22)
+
+        def flags(name: str) -> int:
+            asked = fcntl.ioctl(any_socket, _SIOCGIFFLAGS, struct.pack("16sh", name.encode(), 0) + b"\0" * 22)
+            return int(struct.unpack_from("16sh", asked)[1])
+
+        if any(flags(name) & _IFF_UP for _, name in socket.if_nameindex() if name != "lo"):
+            return False
+        up = struct.pack("16sh", b"lo", flags("lo") | _IFF_UP) + b"\0" * 22
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, up)
     return True
 
 
