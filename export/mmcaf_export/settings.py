@@ -15,8 +15,10 @@ _ABSENT: dict[str, Any] = {
     "identity": "optional",
     "body_part": None,
     "label_codes": {},
+    "attention_agreement": None,
 }
 _ABSENT_IN_FIELD = {"max_age_days": None}
+_ABSENT_IN_ATTENTION = {"meaning": ""}
 _ABSENT_IN_WINDOWS = {"trained_on": "study", "lesion_field": None}
 ConfigT = TypeVar("ConfigT")
 
@@ -59,6 +61,8 @@ def with_absent_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     table = full.get("table")
     if isinstance(table, dict):
         table["fields"] = [{**_ABSENT_IN_FIELD, **field} for field in table["fields"]]
+    if isinstance(attention := full.get("attention"), list):
+        full["attention"] = [{**_ABSENT_IN_ATTENTION, **entry} for entry in attention]
     preprocessing = full.get("preprocessing")
     if isinstance(preprocessing, dict) and isinstance(windows := preprocessing.get("windows"), dict):
         preprocessing["windows"] = {**_ABSENT_IN_WINDOWS, **windows}

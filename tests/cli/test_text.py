@@ -38,7 +38,7 @@ def test_the_three_highest_windows_are_named_by_their_slices_counted_from_one() 
 
 def test_windows_are_scores_of_the_label_that_was_given_or_the_most_probable_one() -> None:
     """A label that speaks against a disease has its own windows, and no window is called more than its score."""
-    quiet = replace(several(0.9, 0.8), label="quiet", probabilities={"quiet": 0.9, "loud": 0.1})
+    quiet = replace(several(0.4, 0.3), label="quiet", probabilities={"quiet": 0.4, "loud": 0.6})  # threshold 0.8
     assert line(quiet, "slices").endswith("; scores of quiet")
     both = replace(quiet, label="quiet and loud", probability=None, probabilities={"quiet": 0.6, "loud": 0.7})
     assert line(both, "slices").endswith("; scores of loud")

@@ -100,6 +100,7 @@ def test_impossible_configuration(name: str, text: str, facts: tuple[Fact, ...])
         ({"table.fields.weight.max_age_days": "90"}, ("table", "fields", 2, "max_age_days"), 90),
         ({"preprocessing.windows.trained_on": "study"}, ("preprocessing", "windows", "trained_on"), "study"),
         ({"preprocessing.windows.lesion_field": "roi"}, ("preprocessing", "windows", "lesion_field"), "roi"),
+        ({"attention_agreement": '{"bound": 0.5}'}, ("attention_agreement", "bound"), 0.5),
         ({"label_codes.adenocarcinoma.value": "1"}, ("label_codes", "adenocarcinoma", "value"), "1"),
     ],
     ids=lambda given: next(iter(given)) if isinstance(given, dict) else None,
@@ -119,6 +120,12 @@ def test_windows_of_any_network_can_be_a_lesions() -> None:
     own = DEFAULT["preprocessing"]["windows"]
     assert (own["trained_on"], own["lesion_field"]) == ("lesion", "lesion_slices")
     assert "preprocessing.windows.trained_on" in MmcafEntry.assumptions
+
+
+def test_what_attention_means_can_be_set() -> None:
+    full = with_absent_fields({"attention": [{"output": "alpha"}, {"output": "beta", "meaning": "a share"}]})
+    found = apply_settings(full, {"attention.0.meaning": "another share"})
+    assert [one["meaning"] for one in found["attention"]] == ["another share", "a share"]
 
 
 def test_absent_fields_change_nothing() -> None:
