@@ -5,6 +5,7 @@ what matches a record to its study is a keyed digest.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -145,7 +146,7 @@ def open_database(spool: Path, *, migrations: Sequence[str] = MIGRATIONS) -> sql
         raise ServiceError(f"{file} cannot be opened: {failure}.", "Check the folder's rights and its disk.") from None
     try:
         connection.row_factory = sqlite3.Row
-        connection.execute("pragma journal_mode = wal")
+        _use_wal(connection)
         connection.execute("pragma synchronous = full")
         connection.execute("pragma foreign_keys = on")
         _migrate(connection, file, migrations)
@@ -192,6 +193,19 @@ def back_up(spool: Path, file: Path) -> None:
 def schema_version(connection: sqlite3.Connection) -> int:
     """How many migrations it has seen; 0 of an empty file."""
     return int(connection.execute("pragma user_version").fetchone()[0])
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Where another process does the same at this moment, SQLite refuses at once instead of waiting."""
+    ends = time.monotonic() + BUSY_S
+    while True:
+        try:
+            connection.execute("pragma journal_mode = wal")
+            return
+        except sqlite3.OperationalError as failure:
+            if getattr(failure, "sqlite_errorname", "") != "SQLITE_BUSY" or time.monotonic() >= ends:
+                raise
+            time.sleep(0.01)
 
 
 def _migrate(connection: sqlite3.Connection, file: Path, migrations: Sequence[str]) -> None:

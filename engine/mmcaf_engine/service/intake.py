@@ -102,9 +102,8 @@ class Intake:
                 expect(connection, study.uid, expected)
         if expected is None or study.instances >= expected:
             return None
-        return (
-            f"{study.instances} of {expected} images have come, as {self._config.completeness.count_from} counts them."
-        )
+        who = self._config.completeness.count_from
+        return f"{study.instances} of {expected} images have come{f', as {who} counts them' if who else ''}."
 
     def _refused(self, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]]) -> str | None:
         """What the engine says against its headers and geometry."""

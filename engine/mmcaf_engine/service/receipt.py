@@ -48,15 +48,20 @@ class Receipt:
         reserve: of its disk.
 
     A context manager: leaving it waits for what is under way.
+
+    Raises:
+        ServiceError: the memory cannot be opened.
     """
 
     def __init__(self, spool: Path, reserve: Reserve) -> None:
         self.spool = spool
         self._reserve = reserve
         self._waiting: SimpleQueue[tuple[Path, Arrival, Future[Received]] | None] = SimpleQueue()
+        self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._commit_all, name="receipt")
         remove_parts(spool)
         self._thread.start()
+        self._opened.result()
 
     def __enter__(self) -> "Receipt":
         return self
@@ -90,7 +95,12 @@ class Receipt:
         return outcome.result()
 
     def _commit_all(self) -> None:
-        connection = open_database(self.spool)
+        try:
+            connection = open_database(self.spool)
+        except BaseException as failure:
+            self._opened.set_exception(failure)
+            return
+        self._opened.set_result(None)
         try:
             ended = False
             while not ended:
@@ -111,7 +121,7 @@ class Receipt:
             for folder in {part.parent for part, _, _ in group}:
                 sync_folder(folder)
             kept = keep(connection, [arrival for _, arrival, _ in group], time.time())
-        except (OSError, sqlite3.Error) as failure:
+        except Exception as failure:  # Whatever it is, every sender waits for an answer.
             for part, _, outcome in group:
                 part.unlink(missing_ok=True)
                 if is_full(failure):

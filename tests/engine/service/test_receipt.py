@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.service import disk, receipt
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.disk import Reserve
@@ -118,6 +120,46 @@ def test_another_fault_is_raised_and_the_next_is_taken(
         with pytest.raises(sqlite3.OperationalError):
             taking.receive(instance("1.2.1"))
     assert taking.receive(instance("1.2.1")).kept == "new" and len(files(tmp_path)) == 1
+
+
+def test_a_fault_that_nobody_thought_of_leaves_no_sender_waiting(
+    taking: Receipt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise TypeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(receipt, "keep", broken)
+        with pytest.raises(TypeError):
+            taking.receive(instance("1.2.1"))
+    assert taking.receive(instance("1.2.1")).kept == "new"
+
+
+def test_a_memory_that_cannot_be_opened_is_told_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "state.db").write_bytes(b"no database" * 500)
+    with pytest.raises(ServiceError, match=r"state\.db"):
+        Receipt(tmp_path, PLENTY)
+
+
+def test_a_new_memory_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """SQLite refuses at once, without waiting, where two make a new file one with a write-ahead log."""
+    faults: list[ServiceError] = []
+
+    def opened(spool: Path) -> None:
+        try:
+            open_database(spool).close()
+        except ServiceError as failure:
+            faults.append(failure)
+
+    for at in range(60):
+        spool = tmp_path / str(at)
+        spool.mkdir()
+        threads = [threading.Thread(target=opened, args=(spool,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not faults
 
 
 def test_what_a_dead_process_had_begun_is_removed(tmp_path: Path) -> None:
