@@ -26,6 +26,6 @@ def export_example(name: str, output: Path) -> ExportReport:
     """Export one of `NAMES` as a bundle."""
     if name == "demo":
         own = script("demo_model/export.py")
-        return export_bundle(own.CHECKPOINT, output, settings=own.SETTINGS)
+        return export_bundle(own.CHECKPOINT, output, settings=own.SETTINGS, explain=False)
     shared = script("export.py")
-    return export_bundle(shared.checkpoint(name), output, settings=shared.settings(name))
+    return export_bundle(shared.checkpoint(name), output, settings=shared.settings(name), explain=False)

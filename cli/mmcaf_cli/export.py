@@ -24,7 +24,9 @@ def export_extra(command: str) -> Iterator[None]:
         ) from None
 
 
-def export_command(checkpoint: Path, output: Path, network: str | None, settings: list[str], report: Report) -> None:
+def export_command(
+    checkpoint: Path, output: Path, network: str | None, settings: list[str], explain: bool, report: Report
+) -> None:
     """Export, and report what was verified on stdout."""
     parsed: dict[str, str] = {}
     for setting in settings:
@@ -35,5 +37,7 @@ def export_command(checkpoint: Path, output: Path, network: str | None, settings
     refuse_stdout(Output("output", output))
     with export_extra("export"):
         from mmcaf_export.export import export_bundle
-    found = export_bundle(checkpoint, output, network=network, settings=parsed, force=report.force, tell=note)
+    found = export_bundle(
+        checkpoint, output, network=network, settings=parsed, force=report.force, explain=explain, tell=note
+    )
     report.give(found.summary, lambda: to_json(found.to_dict()))

@@ -31,6 +31,9 @@ def export(
             "--set", metavar="KEY=VALUE", help="Change a manifest entry, e.g. preprocessing.intensity=stored."
         ),
     ] = None,
+    no_explain: Annotated[
+        bool, typer.Option("--no-explain", help="Leave out the graph of heat maps, nearly as large as the network.")
+    ] = False,
     json: Json = False,
     force: Force = False,
 ) -> None:
@@ -38,7 +41,7 @@ def export(
     from .export import export_command
     from .report import Report
 
-    export_command(checkpoint, output, network, settings or [], Report(json, force=force))
+    export_command(checkpoint, output, network, settings or [], not no_explain, Report(json, force=force))
 
 
 @app.command()

@@ -42,7 +42,7 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     from mmcaf_export.export import export_bundle
 
-    print(export_bundle(CHECKPOINT, demo_bundle(), settings=SETTINGS, force=True).summary())
+    print(export_bundle(CHECKPOINT, demo_bundle(), settings=SETTINGS, force=True, explain=False).summary())
 
 
 if __name__ == "__main__":

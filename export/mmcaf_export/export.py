@@ -17,12 +17,13 @@ from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
 from mmcaf_engine.bundle.sealed import is_signed
 from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
 from mmcaf_engine.errors import BundleError, ExportError, RecordError, Remedy, StudyError, UsageError
-from mmcaf_engine.manifest import Manifest, describe_validation
+from mmcaf_engine.manifest import Manifest, PointingStudy, describe_validation
 from mmcaf_engine.outputs import Output, scratch_beside
 from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.result.decisions import decision_for
 
 from .checkpoint import Checkpoint, load_checkpoint
+from .explain.write import write_explain
 from .golden import CASES, reference, write_golden
 from .match import MatchReport, match_state
 from .networks.entry import NetworkEntry
@@ -48,6 +49,7 @@ def export_bundle(
     network: str | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
+    explain: bool = True,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> ExportReport:
     """Export a trained checkpoint as a bundle, verified against the source network.
@@ -58,6 +60,7 @@ def export_bundle(
         network: the network's name, if it is not to be recognised.
         settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}.
         force: replace what stands at `output`.
+        explain: write the graph of heat maps too, of a network that names feature maps for it.
         tell: called with a line of text at each step.
 
     Raises:
@@ -73,7 +76,7 @@ def export_bundle(
     entry = networks.entry(name)
     with networks.blamed(name):
         checkpoint = dataclasses.replace(checkpoint, state=entry.own_names(checkpoint.state))
-        return _export(entry, config, checkpoint, place, settings, force, tell)
+        return _export(entry, config, checkpoint, place, settings, force, explain, tell)
 
 
 def _export(
@@ -83,12 +86,13 @@ def _export(
     place: Output,
     settings: Mapping[str, str],
     force: bool,
+    explain: bool,
     tell: Callable[[str], None],
 ) -> ExportReport:
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
     source, matched = _fill(entry, config, checkpoint)
-    manifest, checked, vocabulary = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
+    manifest, checked, vocabulary, judged = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
     check_output(place.path, inputs=[vocabulary], force=force)
 
     with scratch_beside(place) as scratch:
@@ -120,8 +124,13 @@ def _export(
         network = Network(folder / MODEL, inputs, outputs, lengths, Parts.of(parts, folder, "fp32"))
         verifications, skipped = verify(network, cases)
         last = cases[len(VERIFIED_BATCHES) - 1]
+        explained = None
+        if explain:
+            tell("writing the graph of heat maps")
+            explained = write_explain(entry, config, source, last.inputs, folder, lengths=lengths, judged=judged)
+        manifest["explain"] = explained and explained.spec.model_dump(mode="json")
         stored = {name: tensor[:CASES].numpy() for name, tensor in (last.inputs | last.outputs).items()}
-        write_golden(folder / GOLDEN_NAME, stored | raw_arrays(raw))
+        write_golden(folder / GOLDEN_NAME, stored | (explained.golden if explained else {}) | raw_arrays(raw))
         tell(f"sealing {place.path}")
         signed = is_signed(place.path)
         bundle = write_bundle(folder, manifest, place.path, force=force)
@@ -134,6 +143,7 @@ def _export(
         ignored=matched.ignored,
         rewrites=applied,
         verifications=verifications,
+        maps=explained.verifications if explained else (),
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
         notes=(*skipped, *_assumed(entry, manifest_settings), *_unsigned(place.path, signed)),
     )
@@ -181,14 +191,16 @@ def _manifest(
     matched: MatchReport,
     network: nn.Module,
     settings: Mapping[str, str],
-) -> tuple[dict[str, Any], Manifest, Path | None]:
-    """The manifest without its files, the same validated before the long work starts, and the vocabulary it names."""
+) -> tuple[dict[str, Any], Manifest, Path | None, PointingStudy | None]:
+    """The manifest without its files, the same validated before the long work starts, the vocabulary it names, and how
+    far its heat maps localise."""
     inputs, outputs = entry.tensors(config)
     try:
         described = entry.describe(config, network, checkpoint.metadata)
     except ValueError as failure:
         raise ExportError(f"{checkpoint.path}: {failure}.", "Correct the file's metadata.") from None
     described = apply_settings(with_absent_fields(described), settings)
+    judged = described.pop("explain")["judged"]
     labels, codes = described.get("labels"), described["label_codes"]
     if "label_codes" not in settings and isinstance(labels, list):  # An entry's own codes are of its own labels.
         described["label_codes"] = {label: code for label, code in codes.items() if label in labels}
@@ -219,6 +231,7 @@ def _manifest(
     try:
         checked = Manifest.model_validate({**document, "files": files})
         decision_for(checked)
+        study = None if judged is None else PointingStudy.model_validate(judged)
     except ValidationError as failure:
         raise ExportError(
             f"The settings do not make a valid manifest: {describe_validation(failure)}.",
@@ -226,7 +239,7 @@ def _manifest(
         ) from None
     except BundleError as failure:
         raise ExportError(failure.problem, Remedy("Correct the settings", option="set")) from None
-    return document, checked, vocabulary
+    return document, checked, vocabulary, study
 
 
 def _rewrites(applied: Sequence[Applied]) -> dict[str, Any]:

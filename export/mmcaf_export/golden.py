@@ -2,7 +2,8 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,21 @@ def reference(network: nn.Module, inputs: Mapping[str, Tensor], names: tuple[str
     Several threads sum in another order; one gives the same bits in every process. The maps of one case are
     large enough.
     """
+    with on_one_thread(), torch.inference_mode():
+        answers = [network(*case) for case in zip(*(tensor.split(1) for tensor in inputs.values()), strict=True)]
+    cases = [answer if isinstance(answer, tuple) else (answer,) for answer in answers]
+    return {name: torch.cat(parts) for name, parts in zip(names, zip(*cases, strict=True), strict=True)}
+
+
+@contextmanager
+def on_one_thread() -> Iterator[None]:
+    """Have torch compute on one thread within the block."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.inference_mode():
-            answers = [network(*case) for case in zip(*(tensor.split(1) for tensor in inputs.values()), strict=True)]
+        yield
     finally:
         torch.set_num_threads(threads)
-    cases = [answer if isinstance(answer, tuple) else (answer,) for answer in answers]
-    return {name: torch.cat(parts) for name, parts in zip(names, zip(*cases, strict=True), strict=True)}
 
 
 def write_golden(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

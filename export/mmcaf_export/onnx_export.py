@@ -55,22 +55,43 @@ def export_onnx(
     examples = tuple(tensor[:1].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in example_inputs.values())
     texts = {*texts, *(name for name, tensor in example_inputs.items() if tensor.dtype == torch.int64)}
     shapes = tuple({0: batch, 1: length} if name in texts else {0: batch} for name in example_inputs)
+    names = (list(example_inputs), list(outputs))
+    return write_onnx(share_copy(network), examples, path, names, shapes, opset, set(network.state_dict()))
+
+
+def write_onnx(
+    network: nn.Module,
+    examples: Sequence[Tensor],
+    path: Path,
+    names: tuple[Sequence[str], Sequence[str]],
+    shapes: Sequence[Mapping[int, torch.export.Dim]],
+    opset: int = OPSET,
+    parameters: Collection[str] = (),
+) -> tuple[Path, ...]:
+    """Write a module that is ready for it; `names` are of its inputs and outputs, `shapes` the axes that are dynamic.
+
+    Args:
+        parameters: names of the network's own weights, which they keep.
+
+    Returns:
+        The files written, the model first.
+    """
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            share_copy(network),
-            examples,
+            network,
+            tuple(examples),
             dynamo=True,
             opset_version=opset,
-            input_names=list(example_inputs),
-            output_names=list(outputs),
-            dynamic_shapes=shapes,
+            input_names=list(names[0]),
+            output_names=list(names[1]),
+            dynamic_shapes=tuple(shapes),
             custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model
-    _rename(model.graph, set(network.state_dict()))
+    _rename(model.graph, set(parameters))
     _anonymise(model)
     return save_model(model, path)
 

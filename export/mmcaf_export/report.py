@@ -6,6 +6,7 @@ from typing import Any
 
 from mmcaf_engine.errors import program
 
+from .explain.write import MapVerification
 from .rewrites.rewrite import Applied
 from .verify import Verification
 
@@ -29,6 +30,7 @@ class ExportReport:
     ignored: checkpoint entries the answer does not depend on.
     rewrites: what made the network cheaper before it was written, in order, with the cost of one window.
     verifications: per runtime, the difference from the source network.
+    maps: per runtime, the difference of heat maps from torch's gradients; empty where there are none.
     sizes: file of the bundle -> bytes.
     notes: assumptions and omissions that a person should know of.
     """
@@ -41,6 +43,7 @@ class ExportReport:
     ignored: tuple[str, ...]
     rewrites: tuple[Applied, ...]
     verifications: tuple[Verification, ...]
+    maps: tuple[MapVerification, ...]
     sizes: dict[str, int]
     notes: tuple[str, ...]
 
@@ -64,6 +67,7 @@ class ExportReport:
                 for done in self.rewrites
             ],
             "verifications": [asdict(done) for done in self.verifications],
+            "maps": [asdict(done) for done in self.maps],
             "sizes": self.sizes,
             "notes": list(self.notes),
         }
@@ -87,5 +91,9 @@ class ExportReport:
                 f"  {done.backend} {done.version}: within {done.max_abs_error:.1e} of the source network's logit "
                 f"(batches of {batches})"
             )
+        lines += [
+            f"  {done.backend} {done.version}: heat maps within {done.max_relative_error:.1e} of their largest value"
+            for done in self.maps
+        ]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)

@@ -16,6 +16,7 @@ _ABSENT: dict[str, Any] = {
     "body_part": None,
     "label_codes": {},
     "attention_agreement": None,
+    "explain": {"judged": None},
 }
 _ABSENT_IN_FIELD = {"max_age_days": None}
 _ABSENT_IN_ATTENTION = {"meaning": ""}

@@ -96,6 +96,6 @@ def slim_export(shared: Shared) -> ExportReport:
 
     def export(folder: Path) -> ExportReport:
         settings = save_slim(folder)
-        return export_bundle(folder / "weights.safetensors", folder / "cmasg.mmcaf", settings=settings)
+        return export_bundle(folder / "weights.safetensors", folder / "cmasg.mmcaf", settings=settings, explain=False)
 
     return shared("slim-cmasg", export)

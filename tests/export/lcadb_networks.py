@@ -30,6 +30,6 @@ def slim_export(shared: Shared) -> ExportReport:
     def export(folder: Path) -> ExportReport:
         torch.save({"epoch": 7, "model": filled(SLIM).state_dict()}, folder / "best.pth")
         settings = {"network.config.size": str(SLIM.size), "labels": json.dumps(LIVER_LABELS)}
-        return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings)
+        return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings, explain=False)
 
     return shared("slim-lcadb", export)

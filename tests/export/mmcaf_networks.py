@@ -56,7 +56,9 @@ def slim_export(shared: Shared) -> Exported:
         told: list[str] = []
         (folder / "bundle").mkdir()
         checkpoint = save_slim(folder / "slim.pth")
-        report = export_bundle(checkpoint, folder / "bundle" / "slim.mmcaf", settings=SLIM_SETTINGS, tell=told.append)
+        report = export_bundle(
+            checkpoint, folder / "bundle" / "slim.mmcaf", settings=SLIM_SETTINGS, explain=False, tell=told.append
+        )
         return report, checkpoint, told
 
     return Exported(*shared("slim-mmcaf", export))

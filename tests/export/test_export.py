@@ -202,7 +202,7 @@ def test_another_process_writes_the_same_bytes_of_a_published_network(
 def test_another_process_writes_the_same_bytes(density_checkpoint: Path, tmp_path: Path) -> None:
     first = export_bundle(density_checkpoint, tmp_path / "first.mmcaf").output
     again = exported_elsewhere(density_checkpoint, {}, tmp_path, str(density_checkpoint.parent))
-    assert {"model.onnx", "golden.npz", "manifest.json"} == again.keys()
+    assert {"model.onnx", "explain.onnx", "golden.npz", "manifest.json"} == again.keys()
     assert [name for name, content in again.items() if content != (first / name).read_bytes()] == []
 
 
@@ -231,7 +231,7 @@ def test_a_wrong_model_is_refused_and_leaves_nothing(
 ) -> None:
     shifted(shift)
     with refused(ExportError, "onnxruntime", 0.0001):
-        export_bundle(density_checkpoint, tmp_path / "wrong.mmcaf")
+        export_bundle(density_checkpoint, tmp_path / "wrong.mmcaf", explain=False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -241,7 +241,7 @@ def test_a_refused_export_spares_what_it_would_have_replaced(
     shifted(1.0)
     before = load_bundle(tiny_bundle).sha256
     with refused(ExportError, "onnxruntime", 0.0001):
-        export_bundle(density_checkpoint, tiny_bundle, force=True)
+        export_bundle(density_checkpoint, tiny_bundle, force=True, explain=False)
     assert load_bundle(tiny_bundle).sha256 == before
 
 
@@ -251,14 +251,14 @@ def test_existing_output_is_replaced_only_by_force(density_checkpoint: Path, tin
     with refused(UsageError, str(tiny_bundle), option="force"):
         export_bundle(density_checkpoint, tiny_bundle)
     assert load_bundle(tiny_bundle).sha256 == before and is_signed(tiny_bundle)
-    report = export_bundle(density_checkpoint, tiny_bundle, force=True)
+    report = export_bundle(density_checkpoint, tiny_bundle, force=True, explain=False)
     assert load_bundle(tiny_bundle).manifest.network.name == "density" and not is_signed(tiny_bundle)
     assert any(f"mmcaf sign {tiny_bundle} --key FILE" in note for note in report.notes)
 
 
 def test_zipped_bundle_in_a_new_folder(density_checkpoint: Path, tmp_path: Path) -> None:
     output = tmp_path / "new" / "density.zip"
-    report = export_bundle(density_checkpoint, output)
+    report = export_bundle(density_checkpoint, output, explain=False)
     assert [path.name for path in output.parent.iterdir()] == ["density.zip"]
     assert load_bundle(output).sha256 == report.sha256
 
@@ -278,7 +278,7 @@ def test_a_runtime_that_is_missing_is_reported_and_onnxruntime_is_required(
 ) -> None:
     missing = classmethod(lambda _cls: Availability(False, "not installed"))
     monkeypatch.setattr(OpenVinoBackend, "availability", missing)
-    report = export_bundle(density_checkpoint, tmp_path / "one.mmcaf")
+    report = export_bundle(density_checkpoint, tmp_path / "one.mmcaf", explain=False)
     assert [done.backend for done in report.verifications] == ["onnxruntime"]
     assert "openvino was not tried: not installed" in report.notes
     monkeypatch.setattr(OnnxRuntimeBackend, "availability", missing)

@@ -92,7 +92,7 @@ def projections(folder: Path) -> ExportReport:
     config = NETWORKS["cmasg, projections"]["config"]
     state = cmasg_networks.filled(config).state_dict()
     save_file(state, folder / "weights.safetensors", cmasg_networks.metadata(config))
-    return export_bundle(folder / "weights.safetensors", folder / "b.mmcaf", settings=settings)
+    return export_bundle(folder / "weights.safetensors", folder / "b.mmcaf", settings=settings, explain=False)
 
 
 @pytest.fixture(

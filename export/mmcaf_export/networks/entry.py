@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmcaf_engine.manifest import TensorSpec
 
 from ..rewrites.rewrite import Rewrite
+from .feature_map import FeatureMap
 
 ConfigT = TypeVar("ConfigT")
 
@@ -29,6 +30,8 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     """Regular expressions of checkpoint keys that the answer does not depend on."""
     rewrites: ClassVar[tuple[Rewrite, ...]] = ()
     """What is applied, in this order, to a copy of the network before it is written as ONNX."""
+    explained_rewrites: ClassVar[tuple[Rewrite, ...] | None] = None
+    """As `rewrites`, for the graph of the heat maps, where operators need a gradient; None: the same."""
     module_titles: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Regular expressions of paths of modules, from their beginning, and what people call what lies there; the first
     that fits counts. The title may refer to groups, as in "stage \\1". The manifest gets the modules that there are."""
@@ -62,6 +65,14 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     @abstractmethod
     def example_inputs(self, config: ConfigT, batch: int, seed: int) -> dict[str, Tensor]:
         """Plausible inputs, the same for the same seed on every machine."""
+
+    def explained(self, config: ConfigT) -> tuple[FeatureMap, ...]:
+        """The feature maps that heat maps (Grad-CAM) are made from; without any, the bundle has no explain.onnx.
+
+        Usually the last map of the image encoder that still has space. Modules are of the network as built and as
+        rewritten; none that is cut off by another on the way to the scores.
+        """
+        return ()
 
     @abstractmethod
     def manifest(self, config: ConfigT) -> dict[str, Any]:

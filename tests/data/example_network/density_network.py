@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.manifest import ClipScaleStep, PreprocessingSpec, ResizeStep, TensorSpec, WindowSpec
 from mmcaf_export.networks.entry import NetworkEntry
+from mmcaf_export.networks.feature_map import FeatureMap
 from mmcaf_export.rewrites.batch_norm import REWRITE as BATCH_NORM
 
 
@@ -60,6 +61,9 @@ class DensityEntry(NetworkEntry[DensityConfig]):
         generator = torch.Generator().manual_seed(seed)
         shape = (batch, 1, config.slices, config.size, config.size)
         return {"image": torch.rand(shape, generator=generator)}
+
+    def explained(self, config: DensityConfig) -> tuple[FeatureMap, ...]:
+        return (FeatureMap("gradcam", "features", "norm", "image"),)
 
     def manifest(self, config: DensityConfig) -> dict[str, Any]:
         preprocessing = PreprocessingSpec(

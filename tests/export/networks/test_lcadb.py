@@ -141,7 +141,7 @@ def exported(request: pytest.FixtureRequest, lcadb_export: ExportReport, shared:
     def export(folder: Path) -> ExportReport:
         torch.save({"epoch": 7, "model": filled(config).state_dict()}, folder / "best.pth")
         settings = {"network.config.size": str(config.size)}
-        return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings)
+        return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings, explain=False)
 
     return shared(f"lcadb-{request.param}", export)
 

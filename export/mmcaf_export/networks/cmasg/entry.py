@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from mmcaf_engine.manifest import AttentionSpec, Code, ImageSpec, TensorSpec, TextSpec
 
 from ..entry import NetworkEntry
+from ..feature_map import FeatureMap
+from . import adjoint as adjoint  # the gradient of an operator
 from .config import CELL, CmasgConfig
 from .names import SIGNATURE, UNREAD, configuration, own_names
 from .network import CmasgNet, ServedCmasgNet
-from .rewrites import REWRITES
+from .rewrites import EXPLAINED, REWRITES
 
 LONGEST_TEXT = 128
 BUCKETS = (32, 64, 96)
@@ -38,6 +40,7 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
     signature = SIGNATURE
     dead = (r".*\.num_batches_tracked", UNREAD)
     rewrites = REWRITES
+    explained_rewrites = EXPLAINED
     module_titles = (
         (r"image_encoder\.(?:conv1|bn1)", "ResNet stem"),
         (r"image_encoder\.layer(\d)", r"ResNet stage \1"),
@@ -78,6 +81,10 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
             ),
             (TensorSpec(name="logits", kind="score", shape=("N", config.classes)), *_weights(config)),
         )
+
+    def explained(self, config: CmasgConfig) -> tuple[FeatureMap, ...]:
+        """The ResNet's last map, whose cells are the image's tokens."""
+        return (FeatureMap("gradcam", "last image features", "image_encoder", "image"),)
 
     def example_inputs(self, config: CmasgConfig, batch: int, seed: int) -> dict[str, Tensor]:
         """Grey blocks under coarse noise, of few levels so that they store small; texts of different lengths."""

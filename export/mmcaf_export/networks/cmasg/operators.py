@@ -66,17 +66,25 @@ def gated_lstm(
     Returns:
         [turns, U, 2, N, H], in the order of `inputs`.
     """
+    return states(inputs, recurrent, shift, gates, holds, misprint, hard)[0]
+
+
+def states(
+    inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
+) -> tuple[Tensor, Tensor]:
+    """As `gated_lstm`, with the cells of every step beside its outputs."""
     hidden = recurrent.shape[1]
     h = c = inputs.new_zeros(2, inputs.shape[3], hidden)
     outputs = inputs.new_empty(*inputs.shape[:4], hidden)
+    cells = torch.empty_like(outputs)
     for step in product(range(inputs.shape[0]), range(inputs.shape[1])):
         parts = list(((inputs[step] + h @ recurrent).tanh() + shift).split(hidden, dim=-1))
-        gate = gates[step] if gates is not None else _inner(parts.pop(), hard)
+        gate = gates[step] if gates is not None else inner(parts.pop(), hard)
         i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
         held = (1 - 2 * gate) * c if holds else 0
-        c = gate * (f * c + i * g) + held
+        cells[step] = c = gate * (f * c + i * g) + held
         outputs[step] = h = gate * (o * c.tanh())
-    return outputs
+    return outputs, cells
 
 
 @gated_lstm.register_fake
@@ -86,12 +94,12 @@ def _(
     return inputs.new_empty(*inputs.shape[:4], recurrent.shape[1])
 
 
-def _inner(read: Tensor, hard: bool) -> Tensor:
+def inner(read: Tensor, hard: bool) -> Tensor:
     return 0.5 * (read > 0).to(read.dtype) if hard else 0.25 * read
 
 
 def _lstm_node(x: ir.Value, weight: ir.Value, recurrent: ir.Value, bias: ir.Value, direction: str) -> ir.Value:
-    hidden = _size(recurrent, 2)
+    hidden = size_of(recurrent, 2)
     return _record("LSTM", [x, weight, recurrent, bias], hidden_size=hidden, direction=direction)[0]
 
 
@@ -104,15 +112,29 @@ def _scan_node(
     misprint: bool,
     hard: bool,
 ) -> ir.Value:
-    """A Scan whose body multiplies both directions by their matrices as a batch of two."""
-    hidden, width, unrolled = _size(recurrent, 1), _size(recurrent, 2), _size(inputs, 1)
-    body = _Body()
+    return scan(inputs, recurrent, shift, gates, holds, misprint, hard)[0]
+
+
+def scan(
+    inputs: ir.Value,
+    recurrent: ir.Value,
+    shift: ir.Value,
+    gates: ir.Value | None,
+    holds: bool,
+    misprint: bool,
+    hard: bool,
+    cells: bool = False,
+) -> Sequence[ir.Value]:
+    """A Scan whose body multiplies both directions by their matrices as a batch of two: outputs, and cells if asked."""
+    hidden, width, unrolled = size_of(recurrent, 1), size_of(recurrent, 2), size_of(inputs, 1)
+    body = Body()
     h, c = (body.input(name, [1, 2, None, hidden]) for name in ("h", "c"))
     scanned = [inputs] if gates is None else [inputs, gates]
     widths = {"inputs": width, "gates": hidden}
     taken = [body.input(name, [unrolled, 2, None, size]) for name, size in list(widths.items())[: len(scanned)]]
     steps = [body.nodes_of("Split", value, outputs=unrolled, axis=0, num_outputs=unrolled) for value in taken]
-    outputs = []
+    outputs: list[ir.Value] = []
+    held: list[ir.Value] = []
     for z, *given in zip(*steps, strict=True):
         t = body.node("Add", body.node("Tanh", body.node("Add", body.node("MatMul", h, recurrent), z)), shift)
         parts = list(body.nodes_of("Split", t, outputs=width // hidden, axis=-1, num_outputs=width // hidden))
@@ -125,12 +147,25 @@ def _scan_node(
         c = cell
         h = body.node("Mul", body.node("Mul", body.node("Tanh", c), o), gate)
         outputs.append(h)
-    graph = body.graph([h, c, body.node("Concat", *outputs, axis=0)])
-    start = _start(inputs, hidden)
-    return _record("Scan", [start, start, *scanned], outputs=3, body=graph, num_scan_inputs=len(scanned))[2]
+        held.append(c)
+    made = [body.node("Concat", *values, axis=0) for values in ((outputs, held) if cells else (outputs,))]
+    return record_scan(body, [h, c], made, [start_of(inputs, hidden)] * 2, scanned)
 
 
-def _start(inputs: ir.Value, hidden: int) -> ir.Value:
+def record_scan(
+    body: "Body",
+    carried: list[ir.Value],
+    made: list[ir.Value],
+    start: Sequence[ir.Value],
+    scanned: Sequence[ir.Value],
+) -> Sequence[ir.Value]:
+    """Add a Scan of this body: what each turn hands to the next, and what of all turns is kept, which is returned."""
+    graph, count = body.graph([*carried, *made]), len(carried) + len(made)
+    found = _record("Scan", [*start, *scanned], outputs=count, body=graph, num_scan_inputs=len(scanned))
+    return found[len(carried) :]
+
+
+def start_of(inputs: ir.Value, hidden: int) -> ir.Value:
     """Zeros [1, 2, N, hidden] for the N of [turns, U, 2, N, ...]."""
     batch = _record("Shape", [inputs], start=3, end=4)[0]
     shape = _record("Concat", [_constant([1, 2]), batch, _constant([hidden])], axis=0)[0]
@@ -154,14 +189,14 @@ def _tensor(value: float | list[int]) -> ir.TensorProtocol:
     return ir.tensor(value, dtype=dtype)
 
 
-def _size(value: ir.Value, axis: int) -> int:
+def size_of(value: ir.Value, axis: int) -> int:
     size = value.shape[axis] if value.shape is not None else None
     if not isinstance(size, int):
         raise ValueError(f"{value.name} has no fixed axis {axis}")
     return size
 
 
-class _Body:
+class Body:
     """The graph of one turn of a Scan, built node by node."""
 
     def __init__(self) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from mmcaf_engine.manifest import AttentionSpec, PreprocessingSpec, ResizeVolumeStep, StandardiseStep, TensorSpec
 
 from ..entry import NetworkEntry, whole_number
-from .network import OUTPUTS, PHASES, LcadbConfig, LcadbNet
+from ..feature_map import FeatureMap
+from .network import GRID_STRIDE, OUTPUTS, PHASES, LcadbConfig, LcadbNet
 from .resnet import BLOCKS, WIDTHS, Bottleneck, block_of
 from .rewrites import REWRITES
 from .series import phases
@@ -69,6 +70,26 @@ class LcadbEntry(NetworkEntry[LcadbConfig]):
                 TensorSpec(name=logits, kind="score", shape=("N", config.classes)),
                 *(TensorSpec(name=name, kind="attention", shape=instances) for name in weights),
             ),
+        )
+
+    def explained(self, config: LcadbConfig) -> tuple[FeatureMap, ...]:
+        """The last map of each branch, over the first phase: all phases share one grid, and are mixed from the stem on.
+
+        Of the image branch's map only the slices that conv5 reads; each sees more than the whole depth.
+        """
+
+        def image(features: Tensor) -> Tensor:
+            read: Tensor = features[:, :, ::GRID_STRIDE]
+            return read.permute(0, 1, 3, 4, 2)
+
+        def patch(features: Tensor) -> Tensor:
+            """[n, C, S, R, C], the cells in rows of the grid -> [1, C, rows, columns, S]."""
+            cells = features.unflatten(0, (config.grid, config.grid)).permute(2, 0, 4, 1, 5, 3)
+            return cells.flatten(3, 4).flatten(1, 2)[None]
+
+        return (
+            FeatureMap("gradcam_image", "whole image", "layer4_compose", PHASES[0], image),
+            FeatureMap("gradcam_patch", "patches", "layer4_patch_com", PHASES[0], patch),
         )
 
     def example_inputs(self, config: LcadbConfig, batch: int, seed: int) -> dict[str, Tensor]:

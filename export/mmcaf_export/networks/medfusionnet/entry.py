@@ -12,6 +12,7 @@ from mmcaf_engine.manifest import AttentionSpec, Code, ImageSpec, TensorSpec, Te
 
 from ..bert import BertConfig, bert_config, bert_names
 from ..entry import NetworkEntry, whole_number
+from ..feature_map import FeatureMap
 from .config import CELL, IMAGE, METADATA, MODALITIES, TEXT, MedFusionConfig
 from .densenet import densenet_names
 from .network import AttendingMedFusionNet, MedFusionNet
@@ -133,6 +134,13 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
             inputs.append(TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")))
             inputs.append(TensorSpec(name="attention_mask", kind="token_mask", dtype="int64", shape=("N", "L")))
         return tuple(inputs), (TensorSpec(name="logits", kind="score", shape=("N", config.labels)), *_weights(config))
+
+    def explained(self, config: MedFusionConfig) -> tuple[FeatureMap, ...]:
+        """The map that sums all levels of the pyramid, or the DenseNet's last where there is one level."""
+        if not config.has(IMAGE):
+            return ()
+        module = "image_encoder.features.denseblock4" if config.profile == "release" else "feature_pyramid"
+        return (FeatureMap("gradcam", "last image features", module, "image"),)
 
     def example_inputs(self, config: MedFusionConfig, batch: int, seed: int) -> dict[str, Tensor]:
         """Grey blocks under coarse noise, of few levels so that they store small; values, thresholds; word pieces."""

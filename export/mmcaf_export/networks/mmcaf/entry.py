@@ -23,6 +23,7 @@ from mmcaf_engine.manifest import (
 )
 
 from ..entry import NetworkEntry, whole_number
+from ..feature_map import FeatureMap
 from .fusion import WIDTHS, Fusion
 from .network import TABLE_VALUES, MmcafConfig, MmcafNet
 from .penet import STEM_CHANNELS
@@ -130,6 +131,10 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
             ),
             (TensorSpec(name="logit", kind="score", shape=("N", 1)),),
         )
+
+    def explained(self, config: MmcafConfig) -> tuple[FeatureMap, ...]:
+        """What the features are the largest values of: the bottom-up path's last map."""
+        return (FeatureMap("gradcam", "last image features", "image_encoder.bfpu2", "image"),)
 
     def example_inputs(self, config: MmcafConfig, batch: int, seed: int) -> dict[str, Tensor]:
         """Blocks of tissue under pixel noise, in sixteen grey levels so that they store small."""

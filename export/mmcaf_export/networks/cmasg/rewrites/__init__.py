@@ -16,3 +16,6 @@ REWRITES = (
     STOCK_LSTM,
     HOISTED_GATES,
 )
+
+EXPLAINED = tuple(rewrite for rewrite in REWRITES if rewrite is not STOCK_LSTM)
+"""For heat maps: the standard LSTM operator has no gradient and tells no cells, the gated one has both."""

@@ -29,13 +29,13 @@ class HoistedBiLstm(nn.Module):
     nothing before a case's first own step of the backward direction, and nothing is read after its last one.
     """
 
-    def __init__(self, bilstm: BiLstm, gate: SparseGate, config: CmasgConfig) -> None:
+    def __init__(self, bilstm: BiLstm, gate: SparseGate | None, config: CmasgConfig) -> None:
         super().__init__()
         self.hidden = config.hidden
         self.holds, self.misprint = bilstm.holds, bilstm.misprint
-        self.hard = gate.hard
+        self.hard = gate is not None and gate.hard
         self.pooling = config.pooling
-        self.inner = config.gate_input == "xh"
+        self.inner = gate is not None and config.gate_input == "xh"
         order = (0, 1, 2) if self.misprint else (0, 1, 3, 2)  # i, f, o, c of torch's i, f, c, o
         like = bilstm.get_parameter("weight_ih_l0")
         scale = torch.full((len(order),), 0.5, dtype=torch.float64)
@@ -46,7 +46,7 @@ class HoistedBiLstm(nn.Module):
             weight = reordered(bilstm, f"weight_ih_l0{ending}", order) * scale[:, None]
             bias = summed_bias(bilstm, ending, order) * scale
             step = reordered(bilstm, f"weight_hh_l0{ending}", order) * scale[:, None]
-            if self.inner:
+            if gate is not None and self.inner:
                 names = (f"weight_l0{ending}", f"bias_l0{ending}", f"hidden_weight_l0{ending}")
                 own, own_bias, own_step = (gate.get_parameter(name).detach().double() / 2 for name in names)
                 weight, bias, step = (torch.cat(parts) for parts in ((weight, own), (bias, own_bias), (step, own_step)))
@@ -58,7 +58,7 @@ class HoistedBiLstm(nn.Module):
         if self.inner:
             shift.append(torch.full((self.hidden,), 0.0 if self.hard else 1.0))
         self.shift = frozen(torch.cat(shift).to(like.device), like)
-        self.read = None if self.inner else gate_weights(gate)
+        self.read = None if gate is None or self.inner else gate_weights(gate)
 
     def forward(self, x: Tensor, lengths: Tensor, gate: None) -> Tensor:
         turns = (x.shape[1] + UNROLLED - 1) // UNROLLED
@@ -68,15 +68,22 @@ class HoistedBiLstm(nn.Module):
         real = torch.stack([real, real.flip(0)], dim=1)  # [n, 2, N, 1]
         inputs = torch.stack([self._inputs(steps, ""), self._inputs(backward, "_reverse")], dim=1)
         gates = None
-        if self.read is None:
+        if self.inner:
             rest, read = inputs.split([inputs.shape[-1] - self.hidden, self.hidden], dim=-1)
             inputs = torch.cat([rest, torch.where(real, read, -CLOSED)], dim=-1)
         else:
-            ahead, behind = (torch.sigmoid(self.read(steps)) / 2).split(self.hidden, dim=-1)
+            ahead, behind = self._halves(steps).split(self.hidden, dim=-1)
             gates = torch.where(real, torch.stack([ahead, behind.flip(0)], dim=1), 0).unflatten(0, (-1, UNROLLED))
         inputs = inputs.unflatten(0, (-1, UNROLLED))
         outputs = gated_lstm(inputs, self.recurrent, self.shift, gates, self.holds, self.misprint, self.hard)
         return self._pooled(outputs.flatten(0, 1), lengths)
+
+    def _halves(self, steps: Tensor) -> Tensor:
+        """Half of the gates of both directions, [n, N, 2 H]; of a plain LSTM they are all open."""
+        if self.read is None:
+            return steps.new_full((*steps.shape[:2], 2 * self.hidden), 0.5)
+        read = self.read(steps)
+        return 0.5 * (read > 0).to(read.dtype) if self.hard else torch.sigmoid(read) / 2
 
     def _inputs(self, steps: Tensor, ending: str) -> Tensor:
         """[n, N, d] -> [n, N, P H], as one product of a flat matrix, to which runtimes add the bias at no cost."""
@@ -93,8 +100,8 @@ class HoistedBiLstm(nn.Module):
 
 
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Replace the gated LSTM, whatever its gates."""
-    if not isinstance(network, CmasgNet) or not isinstance(network.bilstm, BiLstm) or network.sparse_gate is None:
+    """Replace the LSTM, whatever its gates, also where it has none."""
+    if not isinstance(network, CmasgNet) or not isinstance(network.bilstm, BiLstm):
         return False
     network.bilstm = HoistedBiLstm(network.bilstm, network.sparse_gate, network.config).eval()
     network.sparse_gate = None
