@@ -113,6 +113,7 @@ def test_quiet_and_verbose_contradict_each_other(run: Command, name: str) -> Non
     else:
         arguments = ["x" for one in ALL[name].params if one.param_type_name == "argument" and one.required]
         needed = ["-o", "x"] if name in ("mmcaf export", "mmcaf demo") else []
+        needed += ["--config", "x"] if name == "mmcaf serve" else []
         outcome = run(*name.split(), "-q", "-v", *arguments, *needed)
     assert outcome.code == 2 and outcome.out == "" and "contradict each other" in outcome.err
 
