@@ -15,8 +15,6 @@ import numpy as np
 from mmcaf_engine import load_bundle, open_session
 from mmcaf_engine.demo import liver_study
 from mmcaf_engine.result.attended import common_share
-from mmcaf_export.networks.lcadb.network import OUTPUTS, PHASES
-from studies import as_input
 
 FIRST = 60_000
 """Seed of the first study; nothing was trained on it or on those after it."""
@@ -29,6 +27,9 @@ def main() -> None:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--studies", type=int, default=200)
     options = parser.parse_args()
+    from mmcaf_export.networks.lcadb.network import OUTPUTS, PHASES
+    from studies import as_input
+
     shares, right = [], []
     with open_session(load_bundle(options.bundle), backend="onnxruntime", precision="fp32") as session:
         for seed in range(FIRST, FIRST + options.studies):
