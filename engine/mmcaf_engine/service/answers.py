@@ -28,7 +28,10 @@ _AFTER_CRASHES = Remedy("Try it again after an update; its images are kept")
 
 @dataclass(frozen=True)
 class Claimed:
-    """An answer that one process works on until its lease ends. replaces: that of the study's last generation."""
+    """An answer that one process works on until its lease ends.
+
+    attempt: how many processes died over it before. replaces: the answer of the study's last generation.
+    """
 
     id: int
     study: str
@@ -37,6 +40,7 @@ class Claimed:
     shadow: bool
     record: int | None
     created: str
+    attempt: int
     replaces: int | None
 
 
@@ -120,6 +124,7 @@ def claim(connection: sqlite3.Connection, bundle: str, owner: str, now: float) -
             shadow=bool(row["shadow"]),
             record=row["record"],
             created=row["created"],
+            attempt=row["crashes"],
             replaces=row["replaces"],
         )
 

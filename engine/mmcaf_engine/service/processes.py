@@ -16,7 +16,7 @@ from ..session.session import open_session
 from .config import BundleSettings, Config
 from .counts import counter_for
 from .database import open_database, transaction
-from .delivery import commit
+from .delivery import commit, expire
 from .dimse.receiver import Receiver
 from .disk import Reserve, make_folder
 from .folder import WatchedFolder
@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.2
 """Between two looks at what there is to do."""
 SIGN_OF_LIFE_S = 2.0
-PRUNE_S = 300.0
+TIDY_S = 60.0
 
+LOCK = "lock"
 Ended = threading.Event
 
 
@@ -62,12 +63,14 @@ def receive(config: Config, ended: Ended) -> None:
             stack.enter_context(receiver)
         watched = None if config.folder is None else WatchedFolder(config.folder, receipt, key)
         with alive(memory, "receiver") as sign:
-            pruned = 0.0
+            tidied = 0.0
             while not ended.wait(IDLE_S):
                 sign()
-                if time.time() - pruned >= PRUNE_S:
-                    pruned = time.time()
-                    prune(memory, config.spool, config.retention, pruned)
+                if time.time() - tidied >= TIDY_S:
+                    tidied = time.time()
+                    prune(memory, config.spool, config.retention, tidied)
+                    with transaction(memory):
+                        expire(memory, tidied)
                 if watched is not None:
                     watched.look()
                 busy = frozenset() if receiver is None else receiver.busy()
@@ -149,6 +152,26 @@ def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]
         yield sign
     finally:
         memory.execute("update process set ready = 0 where role = ?", (role,))
+
+
+@contextmanager
+def only_service(spool: Path) -> Iterator[None]:
+    """Nobody else runs a service with this spool.
+
+    Raises:
+        ServiceError: somebody does.
+    """
+    import fcntl
+
+    make_spool(spool)
+    with (spool / LOCK).open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ServiceError(
+                f"Another service runs with the spool {spool}.", "Stop it first, or give this one a spool of its own."
+            ) from None
+        yield
 
 
 def reserve_of(config: Config) -> Reserve:

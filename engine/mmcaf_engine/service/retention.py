@@ -62,12 +62,13 @@ def remove_images(connection: sqlite3.Connection, spool: Path, study: str, now: 
 def _remove_result(connection: sqlite3.Connection, spool: Path, answer: int) -> bool:
     with transaction(connection):
         gone = connection.execute("update object set file = '' where answer = ? and file <> ''", (answer,)).rowcount
-    shutil.rmtree(spool / RESULTS / str(answer), ignore_errors=True)
+    for folder in (spool / RESULTS).glob(f"{answer}-*"):
+        shutil.rmtree(folder, ignore_errors=True)
     return gone > 0
 
 
 def _remove_orphans(connection: sqlite3.Connection, spool: Path, now: float) -> int:
-    """Files that no row names: of a crash between name and row, or sent again after they were removed."""
+    """Files that no row names: of a crash before their row, or of an answer that was no longer wanted."""
     removed = 0
     for file in (spool / INCOMING).glob("*/*"):
         if file.name.endswith(PART) or now - file.stat().st_mtime < ORPHAN_S:
@@ -77,6 +78,13 @@ def _remove_orphans(connection: sqlite3.Connection, spool: Path, now: float) -> 
             file.unlink(missing_ok=True)
             removed += 1
             _remove_empty(file.parent)
+    for folder in (spool / RESULTS).glob("*-*"):
+        named = connection.execute(
+            "select 1 from object where file glob ?", (f"{folder.relative_to(spool).as_posix()}/*",)
+        ).fetchone()
+        if named is None and now - folder.stat().st_mtime >= ORPHAN_S:
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
     return removed
 
 

@@ -168,8 +168,8 @@ class Runner:
         return contents
 
     def _write(self, claimed: Claimed, contents: dict[str, bytes]) -> list[FrozenObject]:
-        """All on the disk, in the answer's folder; what a process that died left there is replaced."""
-        place = PurePosixPath(RESULTS, str(claimed.id))
+        """All on the disk, in a folder of this attempt: a process that has lost its lease writes into another."""
+        place = PurePosixPath(RESULTS, f"{claimed.id}-{claimed.attempt}")
         folder = self._config.spool / place
         make_folder(folder)
         objects = []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import MmcafError, ServiceError
 from .config import Config, read_config
+from .processes import only_service
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +67,15 @@ class Supervisor:
         """Until `ended` is set; `reload` reads the configuration again, and keeps the old one where the new cannot be.
 
         Raises:
-            ServiceError: the configuration cannot be.
+            ServiceError: the configuration cannot be, or another service has its spool.
         """
-        self._children = [Child(arguments) for arguments in roles(read_config(self._file))]
+        config = read_config(self._file)
+        with only_service(config.spool):
+            self._run(config)
+
+    def _run(self, config: Config) -> None:
+        self._children = [Child(arguments) for arguments in roles(config)]
+        notify("READY=1")
         try:
             while not self.ended.wait(LOOK_S):
                 if self.reload.is_set():
@@ -159,5 +166,4 @@ def supervise(file: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: supervisor.ended.set())
     signal.signal(signal.SIGINT, lambda *_: supervisor.ended.set())
     signal.signal(signal.SIGHUP, lambda *_: supervisor.reload.set())
-    notify("READY=1")
     supervisor.run()

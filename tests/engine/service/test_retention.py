@@ -38,7 +38,7 @@ def answered(desk: Desk, state: str, *, asked: bool = False) -> int:
     if state in ("delivered", "committed", "sending", "written"):
         claimed = answers.claim(desk.memory, "lung", "runner", desk.now)
         assert claimed is not None
-        place = PurePosixPath("results", str(claimed.id))
+        place = PurePosixPath("results", f"{claimed.id}-0")
         (desk.spool / place).mkdir(parents=True)
         (desk.spool / place / "sr.dcm").write_bytes(b"sr")
         assert answers.freeze(
@@ -93,7 +93,7 @@ def test_a_study_that_comes_or_that_nothing_answers(desk: Desk) -> None:
 
 def test_results_go_long_after(desk: Desk) -> None:
     answer = answered(desk, "committed", asked=True)
-    file = desk.spool / "results" / str(answer) / "sr.dcm"
+    file = desk.spool / "results" / f"{answer}-0" / "sr.dcm"
     assert prune(desk.memory, desk.spool, SETTINGS, desk.now + 9 * HOUR).answers == 0 and file.exists()
     assert prune(desk.memory, desk.spool, SETTINGS, desk.now + 10 * HOUR).answers == 1 and not file.exists()
     assert desk.memory.execute("select uid, sha256 from object").fetchone()[:] == ("1.3", "d")
@@ -136,6 +136,18 @@ def test_a_file_that_no_row_names_goes_after_a_day(desk: Desk) -> None:
     assert prune(desk.memory, desk.spool, SETTINGS, written + ORPHAN_S - 10).orphans == 0
     assert prune(desk.memory, desk.spool, SETTINGS, written + ORPHAN_S + 10).orphans == 1
     assert kept.exists() and not orphan.exists()
+
+
+def test_results_that_no_row_names_go_after_a_day(desk: Desk) -> None:
+    """Of an attempt that died, or of an answer that was no longer wanted when it was written."""
+    answer = answered(desk, "sending")
+    left = desk.spool / "results" / f"{answer}-1"
+    left.mkdir()
+    (left / "sr.dcm").write_bytes(b"sr")
+    made = left.stat().st_mtime
+    assert prune(desk.memory, desk.spool, SETTINGS, made + ORPHAN_S - 10).orphans == 0
+    assert prune(desk.memory, desk.spool, SETTINGS, made + ORPHAN_S + 10).orphans == 1
+    assert [folder.name for folder in (desk.spool / "results").iterdir()] == [f"{answer}-0"]
 
 
 def test_images_are_forgotten_before_they_are_removed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

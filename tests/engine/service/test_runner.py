@@ -74,8 +74,8 @@ class Bench:
         found: sqlite3.Row = self.memory.execute("select * from answer").fetchone()
         return found
 
-    def contents(self) -> dict[str, bytes]:
-        return {file.name: file.read_bytes() for file in sorted((self.spool / RESULTS).rglob("*")) if file.is_file()}
+    def contents(self, folder: str = "1-0") -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in sorted((self.spool / RESULTS / folder).glob("*"))}
 
 
 @pytest.fixture
@@ -121,10 +121,10 @@ def test_after_a_crash_the_same_bytes_are_made(bench: Bench, monkeypatch: pytest
     with monkeypatch.context() as patched, pytest.raises(Died):
         patched.setattr(runner, "freeze", die)
         bench.runner().step(bench.memory)
-    before = bench.contents()
+    before = bench.contents("1-0")
     assert bench.row()["state"] == "running"
     assert bench.runner().step(bench.memory) and bench.row()["state"] == "sending"
-    after = bench.contents()
+    after = bench.contents("1-1")
     for name in ("structured-report.dcm", "secondary-capture.dcm", "fhir.json"):
         assert before[name] == after[name]
     assert bench.row()["crashes"] == 1

@@ -22,14 +22,27 @@ from pydicom.uid import (
 
 from dicom_factory import ct_series, hounsfield
 from engine.service.test_sender import Archive
+from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.service.database import FILE, open_database
 from mmcaf_engine.service.keys import spool_key
-from mmcaf_engine.service.processes import make_spool
+from mmcaf_engine.service.processes import make_spool, only_service
 from mmcaf_engine.service.records import keep_record, read_given
 from tiny_bundle import make_tiny_bundle
 
 pynetdicom = pytest.importorskip("pynetdicom")
-PATIENT, SLICES = "P-77", 6
+PATIENT, SLICES = "SENTINEL-77", 6
+OF_THE_PATIENT = {
+    "PatientID": PATIENT,
+    "PatientName": "SENTINEL^NAME",
+    "AccessionNumber": "SENTINEL-9",
+    "StudyDescription": "SENTINEL STUDY",
+    "SeriesDescription": "SENTINEL SERIES",
+    "ReferringPhysicianName": "SENTINEL^DOCTOR",
+    "InstitutionName": "SENTINEL HOSPITAL",
+    "StudyID": "SENTINEL",
+    "PatientComments": "SENTINEL COMMENT",
+}
+"""What neither the log nor the memory may hold, of images, records and results."""
 
 
 def free_port() -> int:
@@ -54,7 +67,7 @@ class Service:
 
     def __init__(self, folder: Path, archive: Archive) -> None:
         self.spool, self.port, self.archive = folder / "spool", free_port(), archive
-        self.config = folder / "serve.toml"
+        self.config, self.log = folder / "serve.toml", folder / "log"
         make_tiny_bundle(folder / "tiny.mmcaf")
         self.config.write_text(
             f"""
@@ -76,7 +89,9 @@ class Service:
 
     def start(self) -> None:
         code = "import sys; from pathlib import Path; from mmcaf_engine.service.supervisor import supervise; "
-        self.process = subprocess.Popen([sys.executable, "-c", code + "supervise(Path(sys.argv[1]))", str(self.config)])
+        command = [sys.executable, "-c", code + "supervise(Path(sys.argv[1]))", str(self.config)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log)
         wait_until(lambda: {"receiver", "runner tiny", "sender"} <= set(self.ready()))
 
     def stop(self) -> int:
@@ -99,8 +114,7 @@ class Service:
 
     def send(self, study: str) -> None:
         """As a scanner does: until everything is acknowledged."""
-        uids = {"StudyInstanceUID": study, "series_uid": f"{study}.1", "PatientID": PATIENT}
-        waiting = ct_series(hounsfield(SLICES), **uids)
+        waiting = ct_series(hounsfield(SLICES), StudyInstanceUID=study, series_uid=f"{study}.1", **OF_THE_PATIENT)
         ended = time.monotonic() + 60
         while waiting and time.monotonic() < ended:
             entity = pynetdicom.AE("CT1")
@@ -160,6 +174,17 @@ def test_from_the_scanner_to_the_archive_with_every_process_killed(tmp_path: Pat
         assert service.stop() == 0
         wait_until(lambda: not service.ready())
     assert len({uid for uid, _ in service.archive.got}) == 4 and len(set(service.archive.got)) == 4
+    assert b"SENTINEL" in b"".join(content for _, content in service.archive.got)
+    memory = b"".join(file.read_bytes() for file in service.spool.glob(f"{FILE}*"))
+    assert b"SENTINEL" not in memory + service.log.read_bytes() and b"delivered" in memory
+
+
+def test_two_services_do_not_share_a_spool(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    with only_service(spool), pytest.raises(ServiceError, match="spool"), only_service(spool):
+        pass
+    with only_service(spool):
+        assert spool.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.full

@@ -240,7 +240,7 @@ def test_frozen_objects_never_change(memory: sqlite3.Connection) -> None:
 
 def replace_owner(memory: sqlite3.Connection) -> Claimed:
     row = memory.execute("select * from answer order by id").fetchone()
-    return Claimed(row["id"], row["study"], 1, "lung", False, None, row["created"], None)
+    return Claimed(row["id"], row["study"], 1, "lung", False, None, row["created"], 0, None)
 
 
 def test_a_shadow_is_written_and_sent_nowhere(memory: sqlite3.Connection) -> None:
