@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from command import Command
 
 CONFIG = """
 spool = "spool"
-http = false
+http = {{port = {http}}}
 dicom = {{port = {port}}}
 disk = {{reserve_mib = 1, hard_mib = 0}}
 [[bundle]]
@@ -29,19 +28,22 @@ port = {port}
 """
 
 
-@pytest.fixture
-def port() -> Iterator[int]:
+def free_port() -> int:
     """One at which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        found = probe.getsockname()[1]
-    yield found
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture
 def config(port: int, tiny_bundle: Path, tmp_path: Path) -> Path:
     file = tmp_path / "serve.toml"
-    file.write_text(CONFIG.format(port=port, bundle=tiny_bundle))
+    file.write_text(CONFIG.format(port=port, http=free_port(), bundle=tiny_bundle))
     return file
 
 
@@ -49,7 +51,7 @@ def test_a_service_that_could_run(run: Command, config: Path, port: int) -> None
     pytest.importorskip("pynetdicom")
     outcome = run("mmcaf", "serve", "--config", config, "--check")
     assert outcome.code == 0 and "NOT OK" not in outcome.out
-    assert [line.split()[1] for line in outcome.out.splitlines()] == ["spool", "dicom", "bundle"]
+    assert [line.split()[1] for line in outcome.out.splitlines()] == ["spool", "dicom", "http", "bundle"]
     assert str(port) in outcome.out and "self-test" in outcome.out
     assert (config.parent / "spool").stat().st_mode & 0o777 == 0o700
 
@@ -63,7 +65,7 @@ def test_what_is_not_in_order_is_said_and_the_rest_is_looked_at(run: Command, co
         outcome = run("mmcaf", "serve", "--config", config, "--check", "--json")
     assert outcome.code == 9 and "dicom, bundle tiny, destination pacs" in outcome.err
     found = {one["what"]: one for one in json.loads(outcome.out)}
-    assert [what for what, one in found.items() if one["ok"]] == ["spool"]
+    assert [what for what, one in found.items() if one["ok"]] == ["spool", "http"]
     assert str(port) in found["dicom"]["detail"] and all(one["remedies"] for one in found.values() if not one["ok"])
 
 

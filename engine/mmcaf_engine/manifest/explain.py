@@ -11,6 +11,7 @@ from .tensors import ModulePath, TensorSpec
 COTANGENT = "cotangent"
 """The graph's last input, float32 [1, scores]: of which combination of the scores the maps are."""
 
+MORE_OFTEN_THAN_NOT = 0.5
 _Parts = Annotated[int, Field(ge=1, le=1024)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Interval = tuple[_Share, _Share]
@@ -53,8 +54,10 @@ class PointingStudy(ManifestModel):
 
     @property
     def localises(self) -> bool:
-        """Whether a map may be called a localisation: surely above chance, and above what no training gives."""
-        return self.interval[0] > max(self.chance, self.randomised[1])
+        """Whether a map may be called a localisation: surely right more often than not, and more often than by chance
+        and without any training.
+        """
+        return self.interval[0] > max(MORE_OFTEN_THAN_NOT, self.chance, self.randomised[1])
 
 
 class ExplainSpec(ManifestModel):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import MmcafError
 from .config import read_config
-from .processes import answer, make_spool, receive, send
+from .processes import answer, make_spool, receive, send, serve_http
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +34,10 @@ def main(arguments: list[str]) -> int:
             receive(config, ended)
         elif role == "runner":
             answer(config, named[0], ended)
-        else:
+        elif role == "sender":
             send(config, ended)
+        else:
+            serve_http(config, ended)
     except MmcafError as refusal:
         log.error("%s", refusal)
         return refusal.exit_code

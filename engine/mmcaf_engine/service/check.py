@@ -11,7 +11,8 @@ from .counts import counter_for
 from .database import open_database
 from .dimse.carrier import StoreCarrier
 from .dimse.receiver import server_context
-from .http_carriers import Caller
+from .extra import serve_package
+from .http_carriers import Caller, read_token
 from .processes import make_spool, opened, reserve_of
 
 
@@ -30,6 +31,8 @@ def check_service(config: Config) -> Iterator[Finding]:
     yield _found("spool", lambda: _spool(config))
     if config.dicom is not None:
         yield _found("dicom", lambda: _dicom(config))
+    if config.http is not None:
+        yield _found("http", lambda: _http(config))
     for bundle in config.bundle:
 
         def open_bundle(name: str = bundle.name) -> str:
@@ -73,6 +76,19 @@ def _dicom(config: Config) -> str:
     _refuse_taken(settings.host, settings.port)
     who = f"{len(settings.peers)} peer(s)" if settings.peers else "anyone on this machine"
     return f"{settings.ae_title} at {settings.host} port {settings.port}, for {who}"
+
+
+def _http(config: Config) -> str:
+    settings = config.http
+    if settings is None:
+        raise ValueError("there is no HTTP interface")
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        serve_package(package)
+    if settings.token_file is not None:
+        read_token(settings.token_file)
+    _refuse_taken(settings.host, settings.port)
+    scheme = "http" if settings.tls is None else "https"
+    return f"{scheme}://{settings.host}:{settings.port}, {'with a token' if settings.token_file else 'without a token'}"
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -1,8 +1,6 @@
 """What each process of the service does, from its start until it is told to end."""
 
 import logging
-import os
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +17,11 @@ from .database import open_database, transaction
 from .delivery import commit, expire
 from .dimse.receiver import Receiver
 from .disk import Reserve, make_folder
+from .extra import serve_package
 from .folder import WatchedFolder
 from .intake import Intake
 from .keys import spool_key
+from .life import alive
 from .receipt import Receipt
 from .records import find_record
 from .retention import prune
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 IDLE_S = 0.2
 """Between two looks at what there is to do."""
-SIGN_OF_LIFE_S = 2.0
 TIDY_S = 60.0
 
 LOCK = "lock"
@@ -105,6 +104,37 @@ def send(config: Config, ended: Ended) -> None:
             work(lambda: sender.step(memory), sign, ended)
 
 
+def serve_http(config: Config, ended: Ended) -> None:
+    """The HTTP interface.
+
+    Raises:
+        ServiceError: it cannot listen there, or a certificate or token cannot be read. BackendError: a package of the
+            extra is not installed.
+    """
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        serve_package(package)
+    from .web.app import http_server
+    from .web.context import Context
+
+    with closing(open_database(config.spool)) as memory, Receipt(config.spool, reserve_of(config), "web") as receipt:
+        server = http_server(Context.of(config, receipt))
+        thread = threading.Thread(target=server.run, name="http")
+        thread.start()
+        try:
+            with alive(memory, "web") as sign:
+                while not ended.wait(IDLE_S):
+                    sign()
+                    if not thread.is_alive():
+                        http = config.http
+                        where = "" if http is None else f" at {http.host} port {http.port}"
+                        raise ServiceError(
+                            f"HTTP cannot be served{where}.", "Choose another port, or end the program that has it."
+                        )
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join()
+
+
 @contextmanager
 def opened(settings: BundleSettings) -> Iterator[Answerer]:
     """A bundle's answerer, once it passed its self-test.
@@ -130,28 +160,6 @@ def work(step: Callable[[], bool], sign: Callable[[], None], ended: Ended) -> No
         sign()
         if not step():
             ended.wait(IDLE_S)
-
-
-@contextmanager
-def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]:
-    """A process is ready, and says now and then that it lives, by what this gives."""
-    said = 0.0
-
-    def sign() -> None:
-        nonlocal said
-        now = time.time()
-        if now - said >= SIGN_OF_LIFE_S:
-            said = now
-            memory.execute("update process set seen = ? where role = ?", (now, role))
-
-    now = time.time()
-    with transaction(memory):
-        memory.execute("insert or replace into process values(?, ?, ?, 1, ?)", (role, os.getpid(), now, now))
-    log.info("%s is ready", role)
-    try:
-        yield sign
-    finally:
-        memory.execute("update process set ready = 0 where role = ?", (role,))
 
 
 @contextmanager

@@ -46,6 +46,7 @@ class Receipt:
     Args:
         spool: the service's folder.
         reserve: of its disk.
+        owner: the process that it belongs to; what one of this name left half written is removed.
 
     A context manager: leaving it waits for what is under way.
 
@@ -53,13 +54,14 @@ class Receipt:
         ServiceError: the memory cannot be opened.
     """
 
-    def __init__(self, spool: Path, reserve: Reserve) -> None:
+    def __init__(self, spool: Path, reserve: Reserve, owner: str = "receiver") -> None:
         self.spool = spool
         self._reserve = reserve
         self._waiting: SimpleQueue[tuple[Path, Arrival, Future[Received]] | None] = SimpleQueue()
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._commit_all, name="receipt")
-        remove_parts(spool)
+        self._owner = owner
+        remove_parts(spool, owner)
         self._thread.start()
         self._opened.result()
 
@@ -80,7 +82,7 @@ class Receipt:
             return Received(None, full=True)
         digest = hashlib.sha256(memoryview(instance.content)[instance.body :]).hexdigest()
         folder = self.spool / INCOMING / folder_of(instance.arrival.study)
-        part = folder / f".{secrets.token_hex(16)}{PART}"
+        part = folder / f".{self._owner}-{secrets.token_hex(16)}{PART}"
         try:
             make_folder(folder)
             write_synced(part, instance.content)
@@ -155,7 +157,7 @@ def is_full(failure: Exception) -> bool:
     return isinstance(failure, OSError) and failure.errno in (ENOSPC, EDQUOT)
 
 
-def remove_parts(spool: Path) -> None:
-    """What a process that died had begun to write."""
-    for part in (spool / INCOMING).glob(f"*/.*{PART}"):
+def remove_parts(spool: Path, owner: str) -> None:
+    """What a process that died had begun to write; another's may be under way."""
+    for part in (spool / INCOMING).glob(f"*/.{owner}-*{PART}"):
         part.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..errors import MmcafError, ServiceError
 from .config import Config, read_config
+from .life import roles
 from .processes import only_service
 
 log = logging.getLogger(__name__)
@@ -130,15 +131,6 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def roles(config: Config) -> list[tuple[str, ...]]:
-    """The processes of a configuration, the first to take images."""
-    found: list[tuple[str, ...]] = [("receiver",)]
-    found += [("runner", one.name) for one in config.bundle]
-    if config.destination:
-        found.append(("sender",))
-    return found
 
 
 def notify(state: str) -> None:

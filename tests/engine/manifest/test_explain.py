@@ -73,6 +73,7 @@ def test_a_localisation_is_above_chance_and_above_randomised_weights() -> None:
     assert study(150, 0.68, 0.80, 0.07, 0.05, 0.15).localises
     assert not study(150, 0.68, 0.80, 0.70, 0.05, 0.15).localises
     assert not study(150, 0.68, 0.80, 0.07, 0.60, 0.68).localises
+    assert not study(19, 0.06, 0.15, 0.01, 0.00, 0.03).localises, "nine of ten maps point elsewhere"
 
 
 @pytest.mark.parametrize(

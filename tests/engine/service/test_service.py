@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from pydicom.uid import (
@@ -23,14 +25,13 @@ from pydicom.uid import (
 from dicom_factory import ct_series, hounsfield
 from engine.service.test_sender import Archive
 from mmcaf_engine.errors import ServiceError
-from mmcaf_engine.service.database import FILE, open_database
-from mmcaf_engine.service.keys import spool_key
-from mmcaf_engine.service.processes import make_spool, only_service
-from mmcaf_engine.service.records import keep_record, read_given
+from mmcaf_engine.service.database import FILE
+from mmcaf_engine.service.processes import only_service
 from tiny_bundle import make_tiny_bundle
 
 pynetdicom = pytest.importorskip("pynetdicom")
 PATIENT, SLICES = "SENTINEL-77", 6
+ROLES = {"receiver", "runner tiny", "sender", "web"}
 OF_THE_PATIENT = {
     "PatientID": PATIENT,
     "PatientName": "SENTINEL^NAME",
@@ -66,13 +67,14 @@ class Service:
     """A running service, its spool, and an archive that it sends to."""
 
     def __init__(self, folder: Path, archive: Archive) -> None:
-        self.spool, self.port, self.archive = folder / "spool", free_port(), archive
+        self.spool, self.archive = folder / "spool", archive
+        self.port, self.http = free_port(), free_port()
         self.config, self.log = folder / "serve.toml", folder / "log"
         make_tiny_bundle(folder / "tiny.mmcaf")
         self.config.write_text(
             f"""
             spool = "spool"
-            http = false
+            http = {{port = {self.http}}}
             dicom = {{port = {self.port}}}
             completeness = {{quiet_s = 0.5}}
             disk = {{reserve_mib = 1, hard_mib = 0}}
@@ -92,7 +94,7 @@ class Service:
         command = [sys.executable, "-c", code + "supervise(Path(sys.argv[1]))", str(self.config)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
-        wait_until(lambda: {"receiver", "runner tiny", "sender"} <= set(self.ready()))
+        wait_until(lambda: set(self.ready()) >= ROLES)
 
     def stop(self) -> int:
         assert self.process is not None
@@ -134,12 +136,20 @@ class Service:
                 time.sleep(0.1)
         assert not waiting
 
+    def ask(self, path: str, content: bytes | None = None) -> tuple[int, Any]:
+        """Status and JSON of the HTTP interface; 0 where nobody answers."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.http}{path}", content, timeout=10) as answer:
+                return answer.status, json.load(answer)
+        except HTTPError as failure:
+            with failure:
+                return failure.code, json.load(failure)
+        except OSError:
+            return 0, None
+
     def give_record(self) -> None:
-        content = json.dumps({"patient_id": PATIENT, "sex": "F", "age": 60}).encode()
-        make_spool(self.spool)
-        with closing(open_database(self.spool)) as memory:
-            given = read_given(content, spool_key(self.spool))
-            keep_record(memory, self.spool, given, source="http", now=time.time())
+        record = json.dumps({"patient_id": PATIENT, "sex": "F", "age": 60}).encode()
+        wait_until(lambda: self.ask("/api/v1/records", record)[0] == 200)
 
     def state(self, study: str) -> str | None:
         rows = self.query(f"select state from answer where study = '{study}' order by generation desc limit 1")
@@ -150,8 +160,8 @@ class Service:
 def serving(folder: Path) -> Iterator[Service]:
     with Archive(Comprehensive3DSRStorage, SecondaryCaptureImageStorage) as archive:
         service = Service(folder, archive)
-        service.give_record()
         service.start()
+        service.give_record()
         try:
             yield service
         finally:
@@ -169,6 +179,9 @@ def test_from_the_scanner_to_the_archive_with_every_process_killed(tmp_path: Pat
             os.kill(pid, signal.SIGKILL)
         service.send("1.2.4")
         wait_until(lambda: service.state("1.2.4") == "delivered")
+        assert wait_until(lambda: service.ask("/health/ready")[0] == 200)
+        [late, _] = service.ask("/api/v1/studies")[1]
+        assert service.ask(f"/api/v1/answers/{late['answers'][0]['id']}/result")[1]["label"] in ("quiet", "loud")
         assert not set(service.ready().values()) & set(before.values())
         assert {state for (state,) in map(tuple, service.query("select state from study"))} == {"complete"}
         assert service.stop() == 0
@@ -208,4 +221,6 @@ def test_a_configuration_that_cannot_be_is_not_taken_over(tmp_path: Path) -> Non
         assert service.ready() == before
         service.config.write_text(whole)
         service.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(service.ready()) == 3 and not set(service.ready().values()) & set(before.values()))
+        wait_until(
+            lambda: len(service.ready()) == len(ROLES) and not set(service.ready().values()) & set(before.values())
+        )

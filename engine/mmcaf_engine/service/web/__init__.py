@@ -1,0 +1,1 @@
+"""The service over HTTP: its API, DICOMweb, health and metrics."""

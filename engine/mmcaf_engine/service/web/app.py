@@ -1,0 +1,108 @@
+"""The service's HTTP interface as one application, and the process that serves it."""
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import HTTPException, RequestValidationError
+from fastapi.responses import JSONResponse
+
+from ...errors import MmcafError, ServiceError
+from . import api, dicomweb, health
+from .context import Context, refusal, said
+
+if TYPE_CHECKING:
+    import uvicorn
+
+log = logging.getLogger(__name__)
+
+OPEN_TO_ALL = ("/health/live", "/health/ready", "/metrics")
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def application(context: Context) -> FastAPI:
+    """Every route of the service; refusals are JSON with problem, remedies and exit code."""
+    made = FastAPI(title="mmcaf serve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
+    for part in (api, dicomweb, health):
+        made.include_router(part.router(context))
+    most = context.config.http.most_bytes if context.config.http is not None else 0
+
+    @made.middleware("http")
+    async def guard(request: Request, go_on: Next) -> Response:
+        if request.url.path not in OPEN_TO_ALL and not context.may_ask(request.headers.get("authorization")):
+            answer: Response = JSONResponse(said("A token is needed."), 401, {"WWW-Authenticate": "Bearer"})
+        elif _is_too_long(request, most):
+            answer = JSONResponse(said(f"At most {most} bytes are taken at once, and their number must be said."), 413)
+        else:
+            answer = await go_on(request)
+        for name, value in HEADERS.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+    @made.exception_handler(MmcafError)
+    async def refused(_: Request, failure: Exception) -> Response:
+        status, body = refusal(failure) if isinstance(failure, MmcafError) else (500, said("A bug.", 1))
+        return JSONResponse(body, status)
+
+    @made.exception_handler(HTTPException)
+    async def stopped(_: Request, failure: Exception) -> Response:
+        detail: Any = getattr(failure, "detail", "")
+        body = detail if isinstance(detail, dict) else said(str(detail))
+        return JSONResponse(body, getattr(failure, "status_code", 500), getattr(failure, "headers", None))
+
+    @made.exception_handler(RequestValidationError)
+    async def wrong(_: Request, failure: Exception) -> Response:
+        """What was wrong with which argument, without its value, which may be a patient's."""
+        errors = failure.errors() if isinstance(failure, RequestValidationError) else []
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors[:4])
+        return JSONResponse(said(told or "The request cannot be understood."), 422)
+
+    @made.exception_handler(Exception)
+    async def bug(_: Request, failure: Exception) -> Response:
+        log.error("a bug: %s", type(failure).__name__)
+        return JSONResponse(said(f"A bug of mmcaf-infer: {type(failure).__name__}.", 1), 500)
+
+    return made
+
+
+def http_server(context: Context) -> "uvicorn.Server":
+    """What serves the application; `run` it in a thread, and set `should_exit` to end it.
+
+    Raises:
+        ServiceError: a certificate cannot be read.
+    """
+    import uvicorn
+
+    http = context.config.http
+    if http is None:
+        raise ValueError("there is no HTTP interface")
+    tls: dict[str, Any] = {}
+    if http.tls is not None:
+        tls = {"ssl_certfile": str(http.tls.certificate), "ssl_keyfile": str(http.tls.key)}
+        if http.tls.trusted is not None:
+            tls |= {"ssl_ca_certs": str(http.tls.trusted), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    settings = uvicorn.Config(
+        application(context), http.host, http.port, log_config=None, access_log=False, server_header=False, **tls
+    )
+    try:
+        settings.load()
+    except (OSError, ssl.SSLError) as failure:
+        raise ServiceError(f"The certificate of the HTTP interface cannot be used: {failure}.") from None
+    return uvicorn.Server(settings)
+
+
+def _is_too_long(request: Request, most: int) -> bool:
+    """Whether a body is longer than what is taken, or does not say how long it is."""
+    if request.method not in ("POST", "PUT", "PATCH"):
+        return False
+    length = request.headers.get("content-length", "")
+    return not length.isdecimal() or len(length) > 15 or int(length) > most

@@ -1,0 +1,64 @@
+"""What every request needs: the configuration, a connection of its own, and whether its caller may ask."""
+
+import hmac
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...errors import MmcafError, RecordError, ServiceError, StudyError, UsageError
+from ..config import Config
+from ..database import open_database
+from ..http_carriers import read_token
+from ..keys import spool_key
+from ..receipt import Receipt
+
+STATUS: dict[type[MmcafError], int] = {StudyError: 422, RecordError: 422, UsageError: 400, ServiceError: 503}
+"""Of each class of refusal; 500 for others."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Shared by all requests. token: what a caller must show; None where anyone on this machine may ask."""
+
+    config: Config
+    receipt: Receipt
+    key: bytes
+    token: str | None
+
+    @classmethod
+    def of(cls, config: Config, receipt: Receipt) -> "Context":
+        """Of a running service.
+
+        Raises:
+            ServiceError: the token or the spool's key cannot be read.
+        """
+        http = config.http
+        token = None if http is None or http.token_file is None else read_token(http.token_file)
+        return cls(config, receipt, spool_key(config.spool), token)
+
+    @contextmanager
+    def memory(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one request."""
+        with closing(open_database(self.config.spool)) as connection:
+            yield connection
+
+    def may_ask(self, authorization: str | None) -> bool:
+        """Whether a caller shows the token."""
+        if self.token is None:
+            return True
+        scheme, _, shown = (authorization or "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), self.token.encode())
+
+
+def refusal(failure: MmcafError) -> tuple[int, dict[str, Any]]:
+    """Status and body: the problem, its remedies, and the exit code that the command line would end with."""
+    status = next((code for kind, code in STATUS.items() if isinstance(failure, kind)), 500)
+    remedies = [asdict(one) for one in failure.remedies]
+    return status, {"problem": failure.problem, "remedies": remedies, "exit_code": failure.exit_code}
+
+
+def said(problem: str, exit_code: int = 2) -> dict[str, Any]:
+    """The body of a refusal that is no exception."""
+    return {"problem": problem, "remedies": [], "exit_code": exit_code}

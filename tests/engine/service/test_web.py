@@ -1,0 +1,254 @@
+"""The service over HTTP: what may be asked, by whom, and what is answered."""
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from engine.service.test_intake import NO_RECORD, QUIET_S, SLICES, Desk, images
+from mmcaf_engine.service import answers
+from mmcaf_engine.service.answers import FrozenObject
+from mmcaf_engine.service.config import Config
+from mmcaf_engine.service.database import open_database
+from mmcaf_engine.service.disk import Reserve
+from mmcaf_engine.service.life import alive
+from mmcaf_engine.service.receipt import Receipt
+from mmcaf_engine.service.web.uploads import parts_of
+
+pytest.importorskip("fastapi")
+from starlette.testclient import TestClient
+
+from mmcaf_engine.service.web.app import application
+from mmcaf_engine.service.web.context import Context
+
+STUDY = "1.2.3"
+
+
+class Web(Desk):
+    """A spool, and a client of its HTTP interface."""
+
+    def __init__(self, spool: Path, taking: Receipt, memory: Any, **settings: Any) -> None:
+        super().__init__(spool, taking, memory)
+        fields = {"spool": spool, "bundle": [{"name": "lung", "path": "x"}], "destination": [], **settings}
+        self.config = Config.model_validate(fields)
+        self.context = Context.of(self.config, taking)
+        self.client = TestClient(application(self.context), raise_server_exceptions=False)
+
+    def answered(self) -> int:
+        """A whole study with a frozen result."""
+        self.take(*images())
+        assert self.intake(**NO_RECORD).look(self.memory, set(), self.now + QUIET_S) == 1
+        claimed = answers.claim(self.memory, "lung", "runner", self.now)
+        assert claimed is not None
+        place = PurePosixPath("results", f"{claimed.id}-0")
+        (self.spool / place).mkdir(parents=True)
+        objects = []
+        for name, content in {"result.json": b'{"label": "quiet"}', "structured-report.dcm": b"DICM"}.items():
+            (self.spool / place / name).write_bytes(content)
+            objects.append(FrozenObject(Path(name).stem, "1.2", f"{claimed.id}/{name}", place / name, "d"))
+        assert answers.freeze(
+            self.memory, claimed, "runner", self.now, objects, result_sha256="r", bundle_sha256="b", destinations=[]
+        )
+        return claimed.id
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[Web]:
+    with Receipt(tmp_path, Reserve(0, 0)) as taking, closing(open_database(tmp_path)) as memory:
+        yield Web(tmp_path, taking, memory)
+
+
+def zipped(*contents: bytes, **members: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for at, content in enumerate(contents):
+            archive.writestr(f"{at}.dcm", content)
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def related(*contents: bytes, kind: str = "application/dicom") -> tuple[bytes, dict[str, str]]:
+    parts = b"".join(b"\r\n--mark\r\nContent-Type: " + kind.encode() + b"\r\n\r\n" + one for one in contents)
+    return parts + b"\r\n--mark--\r\n", {"Content-Type": 'multipart/related; type="application/dicom"; boundary=mark'}
+
+
+# Who may ask
+
+
+def test_a_token_is_asked_for_where_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret")
+    with Receipt(tmp_path, Reserve(0, 0)) as taking, closing(open_database(tmp_path)) as memory:
+        client = Web(tmp_path, taking, memory, http={"token_file": tmp_path / "token"}).client
+        for shown in (
+            {},
+            {"Authorization": "Bearer other"},
+            {"Authorization": "Basic s3cret"},
+            {"Authorization": "s3cret"},
+            {"Authorization": "Bearer "},
+        ):
+            for path in ("/api/v1/studies", "/dicom-web/studies", "/api/v1/openapi.json", "/nothing"):
+                assert client.get(path, headers=shown).status_code == 401
+        assert client.get("/api/v1/studies", headers={"Authorization": "bearer s3cret"}).json() == []
+        assert client.get("/health/live").status_code == 200
+
+
+def test_every_answer_says_what_a_browser_may_do_with_it(web: Web) -> None:
+    for path in ("/api/v1/studies", "/nothing", "/health/live"):
+        headers = web.client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"] and headers["cache-control"] == "no-store"
+
+
+def test_what_is_too_long_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with Receipt(tmp_path, Reserve(0, 0)) as taking, closing(open_database(tmp_path)) as memory:
+        client = Web(tmp_path, taking, memory, http={"most_bytes": 2**20}).client
+        assert client.post("/api/v1/studies", content=b"x" * (2**20 + 1)).status_code == 413
+        assert client.post("/api/v1/studies", content=iter([b"x"])).status_code == 413
+
+
+# Studies in
+
+
+def test_images_come_alone_or_in_a_zip(web: Web) -> None:
+    files = images()
+    one = web.client.post("/api/v1/studies", content=files[0])
+    assert one.status_code == 200 and one.json() == {"studies": [STUDY], "kept": 1, "refused": []}
+    every = web.client.post("/api/v1/studies", content=zipped(*files, notes=b"no image"))
+    assert every.status_code == 200 and every.json()["kept"] == SLICES and len(every.json()["refused"]) == 1
+    [study] = web.client.get("/api/v1/studies").json()
+    assert (study["uid"], study["instances"], study["state"], study["source"]) == (STUDY, SLICES, "received", "http")
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"PK\x03\x04 no zip", zipped(), zipped(big=b"\0" * 10**7)])
+def test_what_is_no_study_is_refused(content: bytes, web: Web) -> None:
+    answer = web.client.post("/api/v1/studies", content=content)
+    assert answer.status_code == 422 and web.client.get("/api/v1/studies").json() == []
+
+
+def test_a_full_disk_is_said_as_that(tmp_path: Path) -> None:
+    with Receipt(tmp_path, Reserve(2**60, 0)) as taking, closing(open_database(tmp_path)) as memory:
+        web = Web(tmp_path, taking, memory)
+        assert web.client.post("/api/v1/studies", content=images()[0]).status_code == 507
+        body, headers = related(images()[0])
+        answer = web.client.post("/dicom-web/studies", content=body, headers=headers)
+        assert answer.status_code == 409 and answer.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xA700]
+
+
+def test_stow_keeps_and_tells_of_each(web: Web) -> None:
+    files = images()
+    body, headers = related(*files)
+    stored = web.client.post("/dicom-web/studies", content=body, headers=headers)
+    assert stored.status_code == 200 and len(stored.json()["00081199"]["Value"]) == SLICES
+    other = images(PatientID="other")
+    body, headers = related(files[0], other[1], b"no image")
+    some = web.client.post(f"/dicom-web/studies/{STUDY}", content=body, headers=headers)
+    reasons = [item["00081197"]["Value"][0] for item in some.json()["00081198"]["Value"]]
+    assert some.status_code == 202 and reasons == [0x0111, 0xC000]
+    body, headers = related(files[0], kind="text/plain")
+    assert web.client.post("/dicom-web/studies", content=body, headers=headers).status_code == 409
+    for wrong in ({"Content-Type": "application/dicom"}, {"Content-Type": "multipart/related; boundary=other"}):
+        assert web.client.post("/dicom-web/studies", content=body, headers=wrong).status_code == 422
+
+
+def test_what_is_held_comes_back_unchanged(web: Web) -> None:
+    files = images()
+    web.take(*files)
+    [study] = web.client.get("/dicom-web/studies", params={"StudyInstanceUID": STUDY}).json()
+    assert study["0020000D"]["Value"] == [STUDY] and study["00201208"]["Value"] == [SLICES]
+    assert web.client.get("/dicom-web/studies", params={"StudyInstanceUID": "1.9"}).status_code == 204
+    whole = web.client.get(f"/dicom-web/studies/{STUDY}")
+    parts = parts_of(whole.content, whole.headers["content-type"])
+    assert sorted(content for _, content in parts) == sorted(files)
+    item = web.client.get(f"/dicom-web/studies/{STUDY}/instances").json()[2]
+    where = f"/dicom-web/studies/{STUDY}/series/{item['0020000E']['Value'][0]}/instances/{item['00080018']['Value'][0]}"
+    alone = web.client.get(where)
+    [(kind, content)] = parts_of(alone.content, alone.headers["content-type"])
+    assert kind == "application/dicom" and content in files
+    assert web.client.get("/dicom-web/studies/1.9").status_code == 404
+    assert web.client.get("/dicom-web/studies/..%2f..%2fetc").status_code in (404, 422)
+
+
+# Records and answers
+
+
+def test_a_record_frees_its_study(web: Web) -> None:
+    web.take(*images(PatientID="A-1"))
+    assert web.intake().look(web.memory, set(), web.now + QUIET_S) == 1
+    other = web.client.post("/api/v1/records", content=json.dumps({"patient_id": "B", "sex": "F"}))
+    assert other.status_code == 200 and other.json()["queued"] == []
+    given = web.client.post(f"/api/v1/studies/{STUDY}/record", content=b'{"sex": "F"}', params={"author": "reader"})
+    assert given.json()["queued"] == [1] and web.client.get("/api/v1/answers/1").json()["state"] == "queued"
+    assert web.client.post("/api/v1/studies/1.9/record", content=b"{}").status_code == 404
+    refused = web.client.post("/api/v1/records", content=b"no json")
+    assert refused.status_code == 422 and refused.json()["exit_code"] == 4 and refused.json()["problem"]
+
+
+def test_a_result_is_read_and_what_is_missing_is_said(web: Web) -> None:
+    answer = web.answered()
+    assert web.client.get(f"/api/v1/answers/{answer}/result").json() == {"label": "quiet"}
+    report = web.client.get(f"/api/v1/answers/{answer}/structured-report")
+    assert report.content == b"DICM" and report.headers["content-type"] == "application/dicom"
+    study = web.client.get(f"/api/v1/studies/{STUDY}").json()
+    assert [one["kind"] for one in study["answers"][0]["objects"]] == ["result", "structured-report"]
+    for path in ("answers/99", f"answers/{answer}/fhir", "answers/99/result", "studies/1.9"):
+        assert web.client.get(f"/api/v1/{path}").status_code == 404
+    for path in (f"answers/{answer}/..%2f..%2fkey", "answers/0", "answers/x", "studies?limit=0", "studies?state=gone"):
+        assert web.client.get(f"/api/v1/{path}").status_code in (404, 422)
+
+
+def test_a_person_cancels_and_tries_again(web: Web) -> None:
+    web.take(*images())
+    web.intake(**NO_RECORD).look(web.memory, set(), web.now + QUIET_S)
+    cancelled = web.client.post("/api/v1/answers/1/cancel")
+    assert cancelled.json()["state"] == "cancelled"
+    assert web.client.post("/api/v1/answers/1/cancel").status_code == 409
+    assert web.client.post("/api/v1/answers/1/retry", json={"hours": 1}).json()["state"] == "queued"
+    assert web.client.post("/api/v1/answers/1/retry", json={"hours": 1}).status_code == 409
+    assert web.client.post("/api/v1/answers/9/cancel").status_code == 404
+    assert web.client.post("/api/v1/answers/1/retry", json={"hours": -1}).status_code == 422
+    assert [one["state"] for one in web.client.get("/api/v1/studies?state=queued").json()[0]["answers"]] == ["queued"]
+    assert web.client.get("/api/v1/studies?state=failed").json() == []
+
+
+def test_what_is_wrong_is_said_without_the_value(web: Web) -> None:
+    answer = web.client.get("/api/v1/studies", params={"limit": "SENTINEL"})
+    assert answer.status_code == 422 and "limit" in answer.json()["problem"] and "SENTINEL" not in answer.text
+
+
+def test_a_bug_is_said_as_one_and_quotes_nothing(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmcaf_engine.service import views
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("SENTINEL")
+
+    monkeypatch.setattr(views, "list_studies", broken)
+    answer = web.client.get("/api/v1/studies")
+    assert answer.status_code == 500 and answer.json()["exit_code"] == 1 and "SENTINEL" not in answer.text
+
+
+# Health
+
+
+def test_ready_is_when_every_process_is(web: Web) -> None:
+    answer = web.client.get("/health/ready")
+    assert answer.status_code == 503 and answer.json()["missing"] == ["receiver", "runner lung", "web"]
+    with ExitStack() as stack:
+        for role in ("receiver", "runner lung", "web"):
+            stack.enter_context(alive(web.memory, role))
+        assert web.client.get("/health/ready").json() == {"status": "ready", "missing": []}
+        web.memory.execute("update process set seen = ? where role = 'web'", (time.time() - 60,))
+        assert web.client.get("/health/ready").json()["missing"] == ["web"]
+    assert web.client.get("/health/ready").status_code == 503
+
+
+def test_figures_for_prometheus(web: Web) -> None:
+    web.answered()
+    text = web.client.get("/metrics").text
+    assert 'mmcaf_answers{state="written"} 1.0' in text and "mmcaf_studies_received 0.0" in text
+    assert 'mmcaf_stage_seconds_count{stage="queued"} 1.0' in text and "mmcaf_spool_free_bytes" in text
