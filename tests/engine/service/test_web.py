@@ -161,7 +161,8 @@ def test_what_is_held_comes_back_unchanged(web: Web) -> None:
     web.take(*files)
     [study] = web.client.get("/dicom-web/studies", params={"StudyInstanceUID": STUDY}).json()
     assert study["0020000D"]["Value"] == [STUDY] and study["00201208"]["Value"] == [SLICES]
-    assert web.client.get("/dicom-web/studies", params={"StudyInstanceUID": "1.9"}).status_code == 204
+    none = web.client.get("/dicom-web/studies", params={"StudyInstanceUID": "1.9"})
+    assert none.status_code == 204 and none.content == b"" and none.headers.get("content-length", "0") == "0"
     whole = web.client.get(f"/dicom-web/studies/{STUDY}")
     parts = parts_of(whole.content, whole.headers["content-type"])
     assert sorted(content for _, content in parts) == sorted(files)

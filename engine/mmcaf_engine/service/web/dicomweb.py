@@ -140,4 +140,4 @@ def _number(vr: str, value: int) -> dict[str, Any]:
 
 
 def _json(found: list[dict[str, Any]]) -> Response:
-    return Response(json.dumps(found), 200 if found else 204, media_type=JSON_TYPE)
+    return Response(json.dumps(found), media_type=JSON_TYPE) if found else Response(status_code=204)
