@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packages import PROJECT, Package, installed
 
-EXTRAS = ("text", "export", "tensorrt", "kernels", "pycuda", "sign", "dicom", "plot")
+EXTRAS = ("text", "export", "tensorrt", "kernels", "pycuda", "sign", "dicom", "serve", "plot")
 HEAD = """# Third-party software
 
 Written by `make third-party` from what the installed wheels say of themselves; versions are those at hand then.

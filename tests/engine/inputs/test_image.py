@@ -144,7 +144,7 @@ def test_input_is_the_same_plane_for_each_channel(bundle: Path, tmp_path: Path) 
         ({"stride": 2}, ("stride", "tiny image", "2D"), ["stride"]),
         ({"gaps": "interpolate", "tilt": "resample"}, ("gaps", "tilt", "tiny image", "2D"), ["gaps", "tilt"]),
         ({"duplicates": "first"}, ("duplicates", "tiny image", "2D"), ["duplicates"]),
-        ({"heatmap": "map.png"}, ("tiny image", "attention"), ["heatmap"]),
+        ({"heatmap": "map.png"}, ("tiny image", "attention"), ["explain", "heatmap"]),
     ],
     ids=["stride", "gaps-and-tilt", "duplicates", "heatmap"],
 )

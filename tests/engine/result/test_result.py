@@ -8,7 +8,19 @@ import pytest
 from tiny_result import tiny_result
 
 KEYS = ["schema_version", "created", "label", "probability", "probabilities", "positive", "findings", "windows"]
-KEYS += ["study", "evidence", "record", "labels", "model", "remarks", "software", "engine", "options", "timing_ms"]
+KEYS += [
+    "study",
+    "evidence",
+    "record",
+    "labels",
+    "model",
+    "remarks",
+    "software",
+    "engine",
+    "options",
+    "attention",
+    "timing_ms",
+]
 KEYS += ["warnings", "disclaimer"]
 
 
