@@ -39,7 +39,7 @@ EXPORT = f"""
 import json, sys
 from mmcaf_export.export import export_bundle
 {PEAK}
-report = export_bundle(sys.argv[1], sys.argv[2])
+report = export_bundle(sys.argv[1], sys.argv[2], explain=False)
 print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}]))
 """
 INFER = f"""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
-from mmcaf_engine.errors import ExportError, Remedy, program
+from mmcaf_engine.errors import BackendError, ExportError, Remedy, program
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import COTANGENT, ExplainedMap, ExplainSpec, PointingStudy, TensorSpec
 
@@ -144,7 +144,7 @@ def _verify(network: Network, cases: Mapping[str, Tensor], drawn: Sequence[_Map]
     """Draw every map on each runtime that there is.
 
     Raises:
-        ExportError: one differs by more than `TOLERANCE`.
+        ExportError: one differs by more than `TOLERANCE`, or a runtime cannot run the graph.
     """
     feed = {name: np.stack([tensor[one.case].numpy() for one in drawn]) for name, tensor in cases.items()}
     feed[COTANGENT] = np.stack([one.cotangent for one in drawn])
@@ -153,8 +153,14 @@ def _verify(network: Network, cases: Mapping[str, Tensor], drawn: Sequence[_Map]
         runtime = backend_class(name)
         if not runtime.availability().available:
             continue  # As the verification of the network itself says.
-        with make_backend(runtime, network, usable_cores()) as backend:
-            answers = backend.infer(feed)
+        try:
+            with make_backend(runtime, network, usable_cores()) as backend:
+                answers = backend.infer(feed)
+        except BackendError as refusal:
+            raise ExportError(
+                f"The graph of heat maps cannot be run: {refusal.problem} No bundle was written.",
+                Remedy("Leave heat maps out", option="no_explain"),
+            ) from refusal
         worst = 0.0
         for at, spec in enumerate(network.outputs):
             for one, answer in zip(drawn, answers[spec.name], strict=True):

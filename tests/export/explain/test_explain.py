@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mmcaf_engine import load_bundle
-from mmcaf_engine.errors import ExportError
+from mmcaf_engine.errors import BackendError, ExportError
 from mmcaf_export.explain import graph, write
 from mmcaf_export.explain.gradcam import GradCam
 from mmcaf_export.explain.write import write_explain
@@ -160,3 +160,15 @@ def test_no_layer_norm_is_asked_for_its_statistics() -> None:
     assert norms and all(user.args[1] == 0 for norm in norms for user in norm.users)
     other = torch.randn(1, 2, 4), torch.tensor([[1.0, -2.0, 0.5]])
     torch.testing.assert_close(traced(*other), module(*other), rtol=1e-4, atol=1e-6)
+
+
+def test_a_runtime_that_cannot_run_the_graph_is_named_with_what_leaves_it_out(
+    density_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise BackendError("openvino failed while loading explain.onnx.")
+
+    monkeypatch.setattr(write, "make_backend", refuse)
+    with refused(ExportError, "openvino", "explain.onnx", option="no_explain"):
+        export_bundle(density_checkpoint, tmp_path / "density.mmcaf")
+    assert not (tmp_path / "density.mmcaf").exists()

@@ -27,7 +27,7 @@ EXPORT = f"""
 import json, sys
 from mmcaf_export.export import export_bundle
 {PEAK}
-report = export_bundle(sys.argv[1], sys.argv[2], settings={{"text.vocabulary": sys.argv[3]}})
+report = export_bundle(sys.argv[1], sys.argv[2], settings={{"text.vocabulary": sys.argv[3]}}, explain=False)
 print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}]))
 """
 
