@@ -236,12 +236,21 @@ def cancel(connection: sqlite3.Connection, answer: int, now: float) -> bool:
         return move(connection, answer, ("waiting-record", "queued", "running"), "cancelled", now, free)
 
 
-def retry(connection: sqlite3.Connection, answer: int, now: float, until: float) -> bool:
-    """Again, by a person: the delivery where the objects are frozen, else all of it. False where it has not ended."""
+def retry(connection: sqlite3.Connection, answer: int, now: float, until: float, record: int | None = None) -> bool:
+    """Again, by a person: the delivery where the objects are frozen, else all of it.
+
+    False where it has not ended, or where not all images of the study are here: of a part nothing is answered.
+
+    Args:
+        record: the newest of the study, which may be a better one than it was refused for.
+    """
     with transaction(connection):
         objects = connection.execute("select count(*) from object where answer = ?", (answer,)).fetchone()[0]
-        fresh = {"problem": None, "remedies": None, "exit_code": None, "crashes": 0}
+        fresh: dict[str, object] = {"problem": None, "remedies": None, "exit_code": None, "crashes": 0}
         if not objects:
+            if connection.execute(_WHOLE, (answer,)).fetchone() is None:
+                return False
+            fresh |= {} if record is None else {"record": record}
             return move(connection, answer, ("refused", "failed", "cancelled", "expired"), "queued", now, fresh)
         connection.execute(
             "update delivery set state = 'sending', tries = 0, due = ?, until = ?, problem = null, changed = ? "
@@ -254,3 +263,10 @@ def retry(connection: sqlite3.Connection, answer: int, now: float, until: float)
 def as_json(remedies: Iterable[Remedy]) -> str:
     """As the memory keeps them, and HTTP sends them."""
     return json.dumps([asdict(remedy) for remedy in remedies])
+
+
+_WHOLE = """
+    select 1 from answer join study on study.uid = answer.study
+    where answer.id = ? and answer.generation = study.generation and study.state = 'complete'
+        and (select count(*) from instance where study = study.uid and file <> '') >= max(1, coalesce(expected, 1))
+"""

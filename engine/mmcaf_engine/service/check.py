@@ -4,6 +4,7 @@ import errno
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import MmcafError, Remedy, ServiceError
 from .config import Config, Destination
@@ -43,7 +44,7 @@ def check_service(config: Config) -> Iterator[Finding]:
 
         yield _found(f"bundle {bundle.name}", open_bundle)
     for destination in config.destination:
-        yield _found(f"destination {destination.name}", lambda to=destination: _destination(config, to))  # type: ignore[misc]
+        yield _found(f"destination {destination.name}", partial(_destination, config, destination))
     if config.completeness.count_from is not None:
         yield _found("count", lambda: _count(config))
 

@@ -217,6 +217,33 @@ def test_a_person_cancels_and_tries_again(web: Web) -> None:
     assert web.client.get("/api/v1/studies?state=failed").json() == []
 
 
+def test_a_better_record_is_taken_when_it_is_tried_again(web: Web) -> None:
+    web.take(*images(PatientID="A-1"))
+    web.records[STUDY] = web.client.post("/api/v1/records", content=b'{"patient_id": "A-1", "age": 200}').json()[
+        "record"
+    ]
+    assert web.intake().look(web.memory, set(), web.now + QUIET_S) == 1
+    claimed = answers.claim(web.memory, "lung", "runner", web.now)
+    assert claimed is not None and claimed.record == 1
+    why = {"problem": "age", "remedies": [], "exit_code": 4}
+    assert answers.give_up(web.memory, claimed, "runner", web.now, "refused", **why)  # type: ignore[arg-type]
+    web.client.post(f"/api/v1/studies/{STUDY}/record", content=b'{"patient_id": "A-1", "age": 60}')
+    assert web.client.post("/api/v1/answers/1/retry", json={"hours": 1}).json()["record"] == 2
+
+
+def test_of_a_part_nothing_is_answered_though_a_person_asks(web: Web) -> None:
+    files = images()
+    web.take(*files[:-1])
+    web.intake(**NO_RECORD).look(web.memory, set(), web.now + QUIET_S)
+    assert web.client.post("/api/v1/answers/1/cancel").status_code == 200
+    web.memory.execute("update study set expected = ?", (SLICES,))
+    assert web.client.post("/api/v1/answers/1/retry", json={"hours": 1}).status_code == 409
+    web.take(files[-1])
+    assert web.client.post("/api/v1/answers/1/retry", json={"hours": 1}).status_code == 409, "of the last generation"
+    web.intake(**NO_RECORD).look(web.memory, set(), web.now + QUIET_S)
+    assert web.client.get("/api/v1/answers/2").json()["state"] == "queued"
+
+
 def test_what_is_wrong_is_said_without_the_value(web: Web) -> None:
     answer = web.client.get("/api/v1/studies", params={"limit": "SENTINEL"})
     assert answer.status_code == 422 and "limit" in answer.json()["problem"] and "SENTINEL" not in answer.text

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from ...record.document import MAX_RECORD_BYTES
 from .. import answers, views
-from ..records import keep_record, read_given
+from ..records import find_record, keep_record, read_given
 from ..states import AnswerState
 from .context import Context, said
 from .uploads import Uploaded, files_of_zip, take
@@ -108,8 +108,10 @@ def router(context: Context) -> APIRouter:
     def retry(answer: AnswerId, hours: Annotated[float, Body(embed=True, ge=0.01, le=24 * 365)] = 72) -> dict[str, Any]:
         now = time.time()
         with context.memory() as memory:
-            done = answers.retry(memory, answer, now, now + hours * 3600)
-        return _changed(context, answer, done, "It has not ended, or cannot be tried again.")
+            found = views.find_answer(memory, answer)
+            record = None if found is None else find_record(memory, found.study)
+            done = answers.retry(memory, answer, now, now + hours * 3600, record)
+        return _changed(context, answer, done, "It has not ended, or not all images of its study are here.")
 
     @routes.get("/events", summary="What happens, as server-sent events; all after Last-Event-ID")
     async def events(request: Request, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
