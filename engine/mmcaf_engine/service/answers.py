@@ -3,10 +3,10 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import Remedy, ServiceError
 from .database import transaction
@@ -23,6 +23,9 @@ LEASE_S = 60.0
 """After so long without a sign of life, another process may go on."""
 
 
+ENDED_BADLY: tuple[AnswerState, ...] = ("refused", "failed", "cancelled", "expired")
+"""What a person may try again."""
+_FRESH: dict[str, object] = {"problem": None, "remedies": None, "exit_code": None, "crashes": 0}
 _AFTER_CRASHES = Remedy("Try it again after an update; its images are kept")
 
 
@@ -31,6 +34,7 @@ class Claimed:
     """An answer that one process works on until its lease ends.
 
     attempt: how many processes died over it before. replaces: the answer of the study's last generation.
+    options: what is to be done otherwise than its route says.
     """
 
     id: int
@@ -42,6 +46,7 @@ class Claimed:
     created: str
     attempt: int
     replaces: int | None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def claim(connection: sqlite3.Connection, bundle: str, owner: str, now: float) -
             created=row["created"],
             attempt=row["crashes"],
             replaces=row["replaces"],
+            options=json.loads(row["options"] or "{}"),
         )
 
 
@@ -236,28 +242,61 @@ def cancel(connection: sqlite3.Connection, answer: int, now: float) -> bool:
         return move(connection, answer, ("waiting-record", "queued", "running"), "cancelled", now, free)
 
 
-def retry(connection: sqlite3.Connection, answer: int, now: float, until: float, record: int | None = None) -> bool:
+def retry(
+    connection: sqlite3.Connection,
+    answer: int,
+    now: float,
+    until: float,
+    record: int | None = None,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> bool:
     """Again, by a person: the delivery where the objects are frozen, else all of it.
 
-    False where it has not ended, or where not all images of the study are here: of a part nothing is answered.
+    False where it has not ended and no destination is waited for; where not all images of the study are here, as of a
+    part nothing is answered; or where it is to be made otherwise, and is frozen.
 
     Args:
+        until: when a delivery is given up.
         record: the newest of the study, which may be a better one than it was refused for.
+        options: what is to be done otherwise than its route says, besides what was said before.
     """
     with transaction(connection):
-        objects = connection.execute("select count(*) from object where answer = ?", (answer,)).fetchone()[0]
-        fresh: dict[str, object] = {"problem": None, "remedies": None, "exit_code": None, "crashes": 0}
-        if not objects:
-            if connection.execute(_WHOLE, (answer,)).fetchone() is None:
-                return False
-            fresh |= {} if record is None else {"record": record}
-            return move(connection, answer, ("refused", "failed", "cancelled", "expired"), "queued", now, fresh)
-        connection.execute(
-            "update delivery set state = 'sending', tries = 0, due = ?, until = ?, problem = null, changed = ? "
-            "where answer = ? and state in ('failed', 'expired')",
-            (now, until, now, answer),
-        )
-        return move(connection, answer, ("failed", "cancelled", "expired"), "sending", now, fresh)
+        row = connection.execute(
+            "select options, exists(select 1 from object where answer = answer.id) as frozen from answer where id = ?",
+            (answer,),
+        ).fetchone()
+        if row is None or (row["frozen"] and options):
+            return False
+        if row["frozen"]:
+            return _send_again(connection, answer, now, until)
+        if not is_whole(connection, answer):
+            return False
+        fresh: dict[str, object] = {**_FRESH, **({} if record is None else {"record": record})}
+        if options:
+            fresh["options"] = json.dumps({**json.loads(row["options"] or "{}"), **options})
+        said = ", ".join(f"{name}={value}" for name, value in options.items())
+        return move(connection, answer, ENDED_BADLY, "queued", now, fresh, detail=f"by a person {said}".rstrip())
+
+
+def _send_again(connection: sqlite3.Connection, answer: int, now: float, until: float) -> bool:
+    """Within a transaction: what failed once more; what waits for its next try, at once."""
+    again = connection.execute(
+        "update delivery set state = 'sending', tries = 0, due = ?, until = ?, problem = null, changed = ? "
+        "where answer = ? and state in ('failed', 'expired') returning destination",
+        (now, until, now, answer),
+    ).fetchall()
+    sooner = connection.execute(
+        "update delivery set due = ?, tries = 0, until = max(until, ?) "
+        "where answer = ? and state = 'sending' and due > ? and owner is null returning destination",
+        (now, until, answer, now),
+    ).fetchall()
+    moved = move(connection, answer, ("failed", "cancelled", "expired"), "sending", now, _FRESH, detail="by a person")
+    return moved or bool(again) or bool(sooner)
+
+
+def is_whole(connection: sqlite3.Connection, answer: int) -> bool:
+    """Whether all images of the answer's study are here, and it is of all of them."""
+    return connection.execute(_WHOLE, (answer,)).fetchone() is not None
 
 
 def as_json(remedies: Iterable[Remedy]) -> str:

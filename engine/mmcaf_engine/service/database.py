@@ -129,7 +129,10 @@ create table event(
 create index event_study on event(study);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_OPTIONS = "alter table answer add column options text"
+"""JSON: what is to be done otherwise than the answer's route says, as a person accepted it."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS)
 """The statements that make each version of the schema from the one before; the first from nothing."""
 
 

@@ -112,7 +112,7 @@ class Runner:
             answer = self._answerer.answer(
                 folder,
                 record,
-                **options.model_dump(),
+                **(options.model_dump() | claimed.options),
                 created=claimed.created,
                 cancel=token,
             )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .actions import Action, actions_of
+from .answers import ENDED_BADLY, is_whole
 from .database import FILE
 from .states import ANSWER_STATES
 
@@ -37,7 +39,10 @@ class DeliveryView:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """An answer that is wanted of a study. times are seconds since 1970."""
+    """An answer that is wanted of a study. Times are seconds since 1970.
+
+    options: what is done otherwise than its route says. actions: what may be done about it now.
+    """
 
     id: int
     study: str
@@ -54,8 +59,10 @@ class AnswerView:
     exit_code: int | None
     record: int | None
     replaces: int | None
+    options: dict[str, Any] = field(default_factory=dict)
     objects: list[ObjectView] = field(default_factory=list)
     deliveries: list[DeliveryView] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -180,19 +187,25 @@ def _study(connection: sqlite3.Connection, row: sqlite3.Row) -> StudyView:
 def _answer(connection: sqlite3.Connection, row: sqlite3.Row) -> AnswerView:
     objects = connection.execute(
         "select kind, sop_class, uid, sha256 from object where answer = ? order by kind", (row["id"],)
-    )
+    ).fetchall()
     deliveries = connection.execute(
         "select destination, state, tries, due, until, problem from delivery where answer = ? order by destination",
         (row["id"],),
-    )
+    ).fetchall()
     names = ("id", "study", "generation", "bundle", "state", "priority", "created", "changed", "deadline", "problem")
     more = ("exit_code", "record", "replaces")
+    remedies = json.loads(row["remedies"] or "[]")
+    delayed = any(one["state"] != "done" and one["problem"] is not None for one in deliveries)
+    whole = row["state"] in ENDED_BADLY and is_whole(connection, row["id"])
+    actions = actions_of(row["state"], remedies, row["exit_code"], frozen=bool(objects), whole=whole, delayed=delayed)
     return AnswerView(
         **{name: row[name] for name in (*names, *more)},
         shadow=bool(row["shadow"]),
-        remedies=json.loads(row["remedies"] or "[]"),
-        objects=[ObjectView(**dict(one)) for one in objects.fetchall()],
-        deliveries=[DeliveryView(**dict(one)) for one in deliveries.fetchall()],
+        remedies=remedies,
+        options=json.loads(row["options"] or "{}"),
+        objects=[ObjectView(**dict(one)) for one in objects],
+        deliveries=[DeliveryView(**dict(one)) for one in deliveries],
+        actions=list(actions),
     )
 
 

@@ -17,7 +17,7 @@ from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.cancel import CancelToken
 from mmcaf_engine.errors import CancelledError
 from mmcaf_engine.pipeline import Answerer
-from mmcaf_engine.service import answers, runner, studies
+from mmcaf_engine.service import answers, runner, studies, views
 from mmcaf_engine.service.config import Config
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.disk import Reserve
@@ -145,6 +145,29 @@ def test_the_routes_options_are_those_of_the_answer(bench: Bench) -> None:
     assert bench.runner(route=[route]).step(bench.memory)
     assert bench.row()["state"] == "sending"
     assert json.loads(bench.contents()["result.json"])["options"]["gaps"] == "interpolate"
+
+
+def test_what_a_person_accepts_is_done_of_this_answer_alone(bench: Bench) -> None:
+    bench.queue(skip=2)
+    assert bench.runner().step(bench.memory)
+    [view] = [views.find_answer(bench.memory, 1)]
+    assert view is not None and view.options == {}
+    first, again = view.actions
+    assert (first.do, first.options) == ("retry", {"gaps": "interpolate"}) and (again.do, again.options) == (
+        "retry",
+        {},
+    )
+    assert answers.retry(bench.memory, 1, 2001.0, 9e9)
+    assert bench.runner().step(bench.memory) and bench.row()["state"] == "refused"
+    assert answers.retry(bench.memory, 1, 2002.0, 9e9, options=first.options)
+    assert bench.runner().step(bench.memory) and bench.row()["state"] == "sending"
+    assert json.loads(bench.contents()["result.json"])["options"]["gaps"] == "interpolate"
+    assert not answers.retry(bench.memory, 1, 2003.0, 9e9, options={"gaps": "refuse"}), "its bytes are frozen"
+    said = bench.memory.execute("select detail from event where state = 'queued' order by id desc").fetchone()[0]
+    assert said == "by a person gaps=interpolate"
+    bench.queue(skip=2, study="1.2.4")
+    assert bench.runner().step(bench.memory)
+    assert bench.memory.execute("select state from answer where id = 2").fetchone()[0] == "refused"
 
 
 def test_another_patients_record_is_refused(bench: Bench) -> None:

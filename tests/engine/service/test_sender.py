@@ -20,7 +20,7 @@ from counterparts import need
 from dicom_factory import ct_slice, hounsfield
 from engine.service.test_intake import encoded
 from mmcaf_engine.errors import ServiceError
-from mmcaf_engine.service import answers, delivery, studies
+from mmcaf_engine.service import answers, delivery, studies, views
 from mmcaf_engine.service.answers import FrozenObject
 from mmcaf_engine.service.config import Config, Destination
 from mmcaf_engine.service.database import open_database
@@ -366,6 +366,23 @@ def test_what_is_refused_for_good_is_not_tried_again(office: Office) -> None:
     while again.step(office.memory):
         pass
     assert office.state() == "delivered" and (refusing.sent, other.sent) == (2, 0)
+
+
+def test_what_waits_for_its_next_try_is_sent_at_once_where_a_person_asks(office: Office) -> None:
+    office.freeze("a", until=9e9)
+    carrier = Scripted(*[Sent("failed", "down", retry=True)] * 9)
+    sender = office.sender(a=carrier)
+    assert not answers.retry(office.memory, 1, office.now, 9e9), "it is due anyway"
+    while carrier.sent < 9:
+        office.now += 700
+        sender.step(office.memory)
+    assert not sender.step(office.memory) and office.state() == "sending"
+    view = views.find_answer(office.memory, 1)
+    assert view is not None and [one.do for one in view.actions] == ["send"]
+    assert answers.retry(office.memory, 1, office.now, 9e9)
+    assert sender.step(office.memory) and office.state() == "delivered"
+    view = views.find_answer(office.memory, 1)
+    assert view is not None and view.actions == []
 
 
 def test_a_delivery_whose_time_is_over_is_given_up(office: Office) -> None:

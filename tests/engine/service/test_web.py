@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from engine.service.test_intake import NO_RECORD, QUIET_S, SLICES, Desk, images
+from mmcaf_engine.errors import Remedy
 from mmcaf_engine.service import answers
 from mmcaf_engine.service.answers import FrozenObject
 from mmcaf_engine.service.config import Config
@@ -229,6 +230,45 @@ def test_a_better_record_is_taken_when_it_is_tried_again(web: Web) -> None:
     assert answers.give_up(web.memory, claimed, "runner", web.now, "refused", **why)  # type: ignore[arg-type]
     web.client.post(f"/api/v1/studies/{STUDY}/record", content=b'{"patient_id": "A-1", "age": 60}')
     assert web.client.post("/api/v1/answers/1/retry", json={"hours": 1}).json()["record"] == 2
+
+
+def test_what_may_be_done_is_said_and_carries_what_a_remedy_names(web: Web) -> None:
+    web.take(*images())
+    web.intake(**NO_RECORD).look(web.memory, set(), web.now + QUIET_S)
+
+    def asked() -> list[tuple[str, Any]]:
+        return [(one["do"], one["options"]) for one in web.client.get("/api/v1/answers/1").json()["actions"]]
+
+    assert asked() == [("cancel", {})]
+    claimed = answers.claim(web.memory, "lung", "runner", web.now)
+    assert claimed is not None and claimed.options == {}
+    remedies = [
+        Remedy("Accept it", option="gaps", value="interpolate"),
+        Remedy("Keep the first", option="duplicates"),
+        Remedy("Choose one", option="series", value="2"),
+        Remedy("Choose one", option="series", value="t2=3"),
+        Remedy("Leave it out", option="strict"),
+        Remedy("Accept that", option="allow_id_mismatch"),
+        Remedy("Look", command="mmcaf doctor"),
+    ]
+    why = {"problem": "p", "remedies": remedies, "exit_code": 3}
+    assert answers.give_up(web.memory, claimed, "runner", web.now, "refused", **why)  # type: ignore[arg-type]
+    values = {"gaps": "interpolate", "duplicates": "first", "series": "2", "strict": False}
+    options = [{name: value} for name, value in values.items()]
+    options.insert(3, {"series": None})
+    assert asked() == [("retry", one) for one in [*options, {}]]
+    for wrong in ({"gaps": "fill"}, {"series": "../x"}, {"strict": True}, {"allow_id_mismatch": True}):
+        assert web.client.post("/api/v1/answers/1/retry", json={"options": wrong}).status_code == 422
+    changed = web.client.post("/api/v1/answers/1/retry", json={"options": {"gaps": "interpolate"}}).json()
+    assert changed["state"] == "queued" and changed["options"] == {"gaps": "interpolate"}
+    assert asked() == [("cancel", {})]
+    claimed = answers.claim(web.memory, "lung", "runner", web.now)
+    assert claimed is not None and claimed.options == {"gaps": "interpolate"}
+    why["exit_code"] = 4
+    assert answers.give_up(web.memory, claimed, "runner", web.now, "refused", **why)  # type: ignore[arg-type]
+    assert ("record", {}) in asked()
+    changed = web.client.post("/api/v1/answers/1/retry", json={"options": {"tilt": "resample"}}).json()
+    assert changed["options"] == {"gaps": "interpolate", "tilt": "resample"}
 
 
 def test_of_a_part_nothing_is_answered_though_a_person_asks(web: Web) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from ...record.document import MAX_RECORD_BYTES
 from .. import answers, views
+from ..actions import Changes
 from ..records import find_record, keep_record, read_given
 from ..states import AnswerState
 from .context import Context, said
@@ -23,6 +24,8 @@ HEARTBEAT_S = 15.0
 SOURCE = "http"
 MEDIA = {"result": "application/json", "fhir": "application/fhir+json", "answer": "text/html; charset=utf-8"}
 """Kind of a frozen object -> its media type; all others are DICOM."""
+
+WHY_NOT_AGAIN = "It has not ended, not all images of its study are here, or it is written and would change."
 
 StudyUid = Annotated[str, Path(max_length=256, description="StudyInstanceUID (0020,000D).")]
 AnswerId = Annotated[int, Path(ge=1, le=2**53)]
@@ -105,13 +108,13 @@ def router(context: Context) -> APIRouter:
         return _changed(context, answer, done, "It has ended, or is under way to an archive.")
 
     @routes.post("/answers/{answer}/retry", summary="Answer it again, or send it again where it was written")
-    def retry(answer: AnswerId, hours: Annotated[float, Body(embed=True, ge=0.01, le=24 * 365)] = 72) -> dict[str, Any]:
-        now = time.time()
-        with context.memory() as memory:
-            found = views.find_answer(memory, answer)
-            record = None if found is None else find_record(memory, found.study)
-            done = answers.retry(memory, answer, now, now + hours * 3600, record)
-        return _changed(context, answer, done, "It has not ended, or not all images of its study are here.")
+    def retry(
+        answer: AnswerId,
+        hours: Annotated[float, Body(ge=0.01, le=24 * 365)] = 72,
+        options: Annotated[Changes | None, Body()] = None,
+    ) -> dict[str, Any]:
+        changes = {} if options is None else options.given
+        return _changed(context, answer, again(context, answer, changes, hours), WHY_NOT_AGAIN)
 
     @routes.get("/events", summary="What happens, as server-sent events; all after Last-Event-ID")
     async def events(request: Request, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
@@ -121,6 +124,15 @@ def router(context: Context) -> APIRouter:
         return StreamingResponse(_events(context, request, last), media_type="text/event-stream")
 
     return routes
+
+
+def again(context: Context, answer: int, options: Mapping[str, Any], hours: float = 72) -> bool:
+    """What a person asks for: `answers.retry`, with the newest record."""
+    now = time.time()
+    with context.memory() as memory:
+        found = views.find_answer(memory, answer)
+        record = None if found is None else find_record(memory, found.study)
+        return answers.retry(memory, answer, now, now + hours * 3600, record, options)
 
 
 async def _keep_record(context: Context, content: bytes, author: str, study: str | None) -> dict[str, Any]:
