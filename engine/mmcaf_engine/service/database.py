@@ -167,14 +167,19 @@ def open_database(spool: Path, *, migrations: Sequence[str] = MIGRATIONS) -> sql
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All or nothing, on the disk when it ends; no other writer between its statements."""
+    """All or nothing, on the disk when it ends; no other writer between its statements.
+
+    Raises:
+        sqlite3.Error: as it happened, also where the disk is full at the commit; the connection can be used again.
+    """
     connection.execute("begin immediate")
     try:
         yield connection
+        connection.execute("commit")
     except BaseException:
-        connection.execute("rollback")
+        if connection.in_transaction:  # Of some faults SQLite ends it by itself, as of a disk that is full.
+            connection.execute("rollback")
         raise
-    connection.execute("commit")
 
 
 def back_up(spool: Path, file: Path) -> None:

@@ -1,7 +1,9 @@
 """The spool's disk: what is written there is on it before anybody is told, and some of it stays free."""
 
+import errno
 import os
 import shutil
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -34,6 +36,17 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def sync_folders(folder: Path, top: Path) -> None:
+    """Names in a folder are on the disk, and those of the folder and of all up to `top`, whoever made them.
+
+    Somebody else may have made one a moment ago, or died before it was synced.
+    """
+    sync_folder(folder)
+    while folder != top:
+        folder = folder.parent
+        sync_folder(folder)
+
+
 def write_synced(file: Path, content: bytes) -> None:
     """A new file, of which the bytes are on the disk, its name perhaps not; nothing is left where that fails.
 
@@ -49,6 +62,13 @@ def write_synced(file: Path, content: bytes) -> None:
     except BaseException:
         file.unlink(missing_ok=True)
         raise
+
+
+def is_full(failure: BaseException) -> bool:
+    """Whether it says that the disk, or the user's part of it, is full."""
+    if isinstance(failure, sqlite3.Error):
+        return getattr(failure, "sqlite_errorname", "") == "SQLITE_FULL"
+    return isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_folder(folder: Path) -> bool:

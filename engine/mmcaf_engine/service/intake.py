@@ -29,6 +29,7 @@ class Intake:
         manifests: bundle -> its manifest, for its geometry.
         count: asks the archive, where the configuration names one.
         find_record: looks for a study's record.
+        since: when the service began to listen; what was silent before may have found nobody to send to.
     """
 
     def __init__(
@@ -38,11 +39,13 @@ class Intake:
         *,
         count: CountInstances = lambda study: None,
         find_record: FindRecord = lambda connection, study: None,
+        since: float = 0.0,
     ) -> None:
         self._config = config
         self._manifests = manifests
         self._count = count
         self._find_record = find_record
+        self._since = since
         peers = () if config.dicom is None else config.dicom.peers
         self._quiet_s = {peer.ae_title.strip(): peer.quiet_s for peer in peers if peer.quiet_s is not None}
         self._judged: dict[str, tuple[object, str]] = {}
@@ -58,13 +61,13 @@ class Intake:
         whole = 0
         for study in quiet(connection, now, shortest):
             silence = self._quiet_s.get(study.source, usual)
-            if study.uid not in busy and now - study.last >= silence:
+            if study.uid not in busy and now - max(study.last, self._since) >= silence:
                 whole += self._judge(connection, study, now)
         return whole
 
     def _judge(self, connection: sqlite3.Connection, study: Quiet, now: float) -> bool:
         series = files_of(connection, study.uid, study.generation)
-        late = now - study.last >= self._config.completeness.deadline_s
+        late = now - max(study.last, self._since) >= self._config.completeness.deadline_s
         missing = None
         try:
             routed = route_study(self._config, series)

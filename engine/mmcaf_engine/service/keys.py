@@ -23,6 +23,7 @@ def spool_key(spool: Path) -> bytes:
     try:
         if not file.exists():
             _make(file)
+        sync_folder(file.parent)  # Who made it may have died before.
     except OSError as failure:
         raise ServiceError(f"{file} cannot be made: {failure.strerror}.", "Check the folder's rights.") from None
     try:
@@ -53,4 +54,3 @@ def _make(file: Path) -> None:
             os.link(draft, file)
     finally:
         draft.unlink()
-    sync_folder(file.parent)

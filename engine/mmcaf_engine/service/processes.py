@@ -46,7 +46,6 @@ def receive(config: Config, ended: Ended) -> None:
     """
     key, reserve = spool_key(config.spool), reserve_of(config)
     manifests = {one.name: load_bundle(one.path).manifest for one in config.bundle if one.shadow_of is None}
-    intake = Intake(config, manifests, count=counter_for(config), find_record=find_record)
     archives = [str(one.ae_title) for one in config.destination if one.commitment]
 
     def report(transaction_uid: str, kept: int, lost: Sequence[str]) -> bool:
@@ -60,6 +59,7 @@ def receive(config: Config, ended: Ended) -> None:
         if config.dicom is not None:
             receiver = Receiver(config.dicom, receipt, reserve, key, archives=archives, report=report)
             stack.enter_context(receiver)
+        intake = Intake(config, manifests, count=counter_for(config), find_record=find_record, since=time.time())
         watched = None if config.folder is None else WatchedFolder(config.folder, receipt, key)
         with alive(memory, "receiver") as sign:
             tidied = 0.0

@@ -11,13 +11,15 @@ from pathlib import Path, PurePosixPath
 from queue import SimpleQueue
 
 from .database import open_database
-from .disk import Reserve, make_folder, sync_folder, write_synced
-from .studies import Arrival, Kept, keep
+from .disk import Reserve, is_full, make_folder, sync_folder, sync_folders, write_synced
+from .studies import Arrival, Kept, keep, replace_missing
 
 INCOMING = "images"
 PART = ".part"
 MOST_AT_ONCE = 256
 """Instances of one transaction."""
+TRUSTED_S = 3600.0
+"""So long a folder's name is known to be on the disk; an empty folder is removed long after, see `retention`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Receipt:
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._commit_all, name="receipt")
         self._owner = owner
+        self._synced: dict[Path, float] = {}
         remove_parts(spool, owner)
         self._thread.start()
         self._opened.result()
@@ -82,7 +85,8 @@ class Receipt:
             return Received(None, full=True)
         digest = hashlib.sha256(memoryview(instance.content)[instance.body :]).hexdigest()
         folder = self.spool / INCOMING / folder_of(instance.arrival.study)
-        part = folder / f".{self._owner}-{secrets.token_hex(16)}{PART}"
+        token = secrets.token_hex(16)
+        part = folder / f".{self._owner}-{token}{PART}"
         try:
             make_folder(folder)
             write_synced(part, instance.content)
@@ -90,7 +94,7 @@ class Receipt:
             if is_full(failure):
                 return Received(None, full=True)
             raise
-        file = PurePosixPath(INCOMING, folder.name, f"{folder_of(instance.arrival.uid)}.{digest[:16]}.dcm")
+        file = PurePosixPath(INCOMING, folder.name, f"{folder_of(instance.arrival.uid)}.{token[:16]}.dcm")
         arrival = replace(instance.arrival, sha256=digest, size=len(instance.content), file=str(file))
         outcome: Future[Received] = Future()
         self._waiting.put((part, arrival, outcome))
@@ -120,41 +124,43 @@ class Receipt:
         try:
             for part, arrival, _ in group:
                 part.replace(self.spool / arrival.file)
-            for folder in {part.parent for part, _, _ in group}:
-                sync_folder(folder)
+            self._sync({part.parent for part, _, _ in group}, time.monotonic())
             kept = keep(connection, [arrival for _, arrival, _ in group], time.time())
         except Exception as failure:  # Whatever it is, every sender waits for an answer.
-            for part, _, outcome in group:
+            for part, arrival, outcome in group:
                 part.unlink(missing_ok=True)
+                (self.spool / arrival.file).unlink(missing_ok=True)
                 if is_full(failure):
                     outcome.set_result(Received(None, full=True))
                 else:
                     outcome.set_exception(failure)
             return
         for (_, arrival, outcome), one in zip(group, kept, strict=True):
-            if one == "other" or (one == "same" and not is_named(connection, arrival.file)):
-                (self.spool / arrival.file).unlink(missing_ok=True)
-            outcome.set_result(Received(one))
+            try:
+                if one != "new" and not (one == "same" and replace_missing(connection, self.spool, arrival)):
+                    (self.spool / arrival.file).unlink(missing_ok=True)
+            except Exception as failure:
+                outcome.set_exception(failure)
+            else:
+                outcome.set_result(Received(one))
 
+    def _sync(self, folders: set[Path], now: float) -> None:
+        """The names in these folders are on the disk, and those of the folders, whoever made them.
 
-def is_named(connection: sqlite3.Connection, file: str) -> bool:
-    """Whether a row names this file; none does where its image was removed after its answer had arrived."""
-    return connection.execute("select 1 from instance where file = ?", (file,)).fetchone() is not None
+        Another thread or process may have made one, and not synced its name yet, or died before.
+        """
+        for folder in folders:
+            sync_folder(folder)
+        if unknown := {folder for folder in folders if now - self._synced.get(folder, -TRUSTED_S) >= TRUSTED_S}:
+            sync_folders(self.spool / INCOMING, self.spool.parent)
+            self._synced = {folder: at for folder, at in self._synced.items() if now - at < TRUSTED_S}
+            self._synced |= dict.fromkeys(unknown, now)
 
 
 def folder_of(uid: str) -> str:
     """A name that any file system takes for whatever a sender calls a UID; the UID itself where that is a valid one."""
     plain = 0 < len(uid) <= 64 and all(part.isdecimal() and part.isascii() for part in uid.split("."))
     return uid if plain else f"x{hashlib.sha256(uid.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
-
-
-def is_full(failure: Exception) -> bool:
-    """Whether the disk, or the user's part of it, is full."""
-    from errno import EDQUOT, ENOSPC
-
-    if isinstance(failure, sqlite3.Error):
-        return getattr(failure, "sqlite_errorname", "") == "SQLITE_FULL"
-    return isinstance(failure, OSError) and failure.errno in (ENOSPC, EDQUOT)
 
 
 def remove_parts(spool: Path, owner: str) -> None:

@@ -16,7 +16,7 @@ from ..record.notes import Notes
 from ..strict_json import parse_json
 from .answers import move
 from .database import transaction
-from .disk import make_folder, sync_folder, write_synced
+from .disk import make_folder, sync_folders, write_synced
 from .keys import keyed
 
 FOLDER = "records"
@@ -73,7 +73,7 @@ def keep_record(
         part = spool / FOLDER / f".{digest}.{now:.6f}.part"
         write_synced(part, given.content)
         part.replace(spool / file)
-        sync_folder(spool / FOLDER)
+    sync_folders(spool / FOLDER, spool)  # Also of a file that is there: who wrote it may have died before.
     with transaction(connection):
         record = int(
             connection.execute(

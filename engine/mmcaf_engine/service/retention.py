@@ -55,7 +55,6 @@ def remove_images(connection: sqlite3.Connection, spool: Path, study: str, now: 
         note(connection, study, None, "pruned", now, f"{len(rows)} images removed")
     for file in {Path(row["file"]) for row in rows}:
         (spool / file).unlink(missing_ok=True)
-        _remove_empty(spool / file.parent)
     return True
 
 
@@ -77,7 +76,9 @@ def _remove_orphans(connection: sqlite3.Connection, spool: Path, now: float) -> 
         if named is None:
             file.unlink(missing_ok=True)
             removed += 1
-            _remove_empty(file.parent)
+    for folder in (spool / INCOMING).glob("*/"):
+        if now - folder.stat().st_mtime >= ORPHAN_S:  # Not before: who receives images trusts that it is there.
+            _remove_empty(folder)
     for folder in (spool / RESULTS).glob("*-*"):
         named = connection.execute(
             "select 1 from object where file glob ?", (f"{folder.relative_to(spool).as_posix()}/*",)

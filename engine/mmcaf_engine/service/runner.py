@@ -20,7 +20,7 @@ from ..result.writers.kinds import USUAL
 from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, put_back, renew
 from .config import Config, Route
 from .database import open_database
-from .disk import make_folder, sync_folder, write_synced
+from .disk import make_folder, sync_folders, write_synced
 from .headers import read_header, text_of
 from .records import record_content
 from .routing import Routed, files_of, gathered, route_study
@@ -179,7 +179,7 @@ class Runner:
             write_synced(part, content)
             part.replace(folder / name)
             objects.append(_frozen(place / name, content))
-        sync_folder(folder)
+        sync_folders(folder, self._config.spool)
         return objects
 
     @contextmanager

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from .answers import AHEAD_S, NUMBERS, Priority, move, note
@@ -49,6 +50,16 @@ def known(connection: sqlite3.Connection, uid: str) -> str | None:
     """The SHA-256 of an instance that is here already."""
     row = connection.execute("select sha256 from instance where uid = ?", (uid,)).fetchone()
     return None if row is None else str(row["sha256"])
+
+
+def replace_missing(connection: sqlite3.Connection, spool: Path, one: Arrival) -> bool:
+    """Whether the file of an instance that is here already was gone, so that this one of the same bytes is now it."""
+    with transaction(connection):
+        row = connection.execute("select file from instance where uid = ?", (one.uid,)).fetchone()
+        if not row["file"] or (spool / row["file"]).exists():
+            return False
+        connection.execute("update instance set file = ?, size = ? where uid = ?", (one.file, one.size, one.uid))
+    return True
 
 
 def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:

@@ -49,7 +49,7 @@ class Desk:
 
     def __init__(self, spool: Path, taking: Receipt, memory: sqlite3.Connection) -> None:
         self.spool, self.taking, self.memory = spool, taking, memory
-        self.now = 1000.0
+        self.now, self.since = 1000.0, 0.0
         self.told: dict[str, int] = {}
         self.records: dict[str, int] = {}
 
@@ -67,6 +67,7 @@ class Desk:
             manifests,
             count=lambda study: self.told.get(study),
             find_record=lambda _, study: self.records.get(study),
+            since=self.since,
         )
 
     def take(self, *files: bytes, source: str = "CT1") -> None:
@@ -105,6 +106,16 @@ def test_a_study_waits_for_silence_and_for_its_sender(desk: Desk) -> None:
     assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1
     assert desk.sets() == [(1, SLICES, "queued")]
     assert intake.look(desk.memory, set(), desk.now + 100) == 0
+
+
+def test_silence_is_none_while_nobody_listened(desk: Desk) -> None:
+    """A receiver that was started again: whoever was sending has to find it first."""
+    desk.take(*images()[:4])
+    desk.now = desk.since = 1500.0
+    intake = desk.intake(**NO_RECORD)
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S - 0.1) == 0
+    desk.take(*images()[4:])
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1 and desk.sets() == [(1, SLICES, "queued")]
 
 
 def test_a_gap_waits_and_is_refused_by_the_engine_at_last(desk: Desk) -> None:

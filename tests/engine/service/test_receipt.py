@@ -104,7 +104,7 @@ def test_a_full_disk_at_any_step_leaves_no_part_and_no_row(
         else:
             patched.setattr(receipt, "sync_folder", full)
         assert taking.receive(instance("1.2.1")).full
-    assert not [file for file in files(tmp_path) if file.name.endswith(".part")]
+    assert len(files(tmp_path)) == 1, "neither a part nor a whole file that no row names"
     assert [row["uid"] for row in rows(tmp_path)] == ["1.2.0"]
     assert taking.receive(instance("1.2.1")).kept == "new", "it resumes by itself"
 
@@ -171,6 +171,16 @@ def test_what_a_dead_process_had_begun_is_removed(tmp_path: Path) -> None:
         assert [file.name for file in files(tmp_path)] == [".web-abc.part"]
 
 
+def test_a_file_that_is_gone_is_taken_again(taking: Receipt, tmp_path: Path) -> None:
+    """Its row alone is no image: whoever sends it again is not told that it is there."""
+    taking.receive(instance("1.2.1"))
+    files(tmp_path)[0].unlink()
+    assert taking.receive(instance("1.2.1", meta=b"other")).kept == "same"
+    [row], [file] = rows(tmp_path), files(tmp_path)
+    assert file == tmp_path / row["file"] and file.read_bytes() == b"otherpixels" and row["size"] == 11
+    assert taking.receive(instance("1.2.1")).kept == "same" and files(tmp_path) == [file]
+
+
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "", "1.2/3", "1..2", "x" * 300, "1.2\n", "\udcff", "."])
 def test_no_uid_leads_out_of_the_spool(uid: str, taking: Receipt, tmp_path: Path) -> None:
     name = folder_of(uid)
@@ -186,7 +196,7 @@ def test_names_are_synced_before_the_row_and_the_row_before_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    for name in ("write_synced", "sync_folder", "keep"):
+    for name in ("write_synced", "sync_folder", "sync_folders", "keep"):
         was = getattr(receipt, name)
 
         def watched(*given: Any, name: str = name, was: Any = was) -> Any:
@@ -197,4 +207,17 @@ def test_names_are_synced_before_the_row_and_the_row_before_the_answer(
     with Receipt(tmp_path, PLENTY) as taking:
         taking.receive(instance("1.2.1"))
         order.append("answered")
-    assert order == ["write_synced", "sync_folder", "keep", "answered"]
+    assert order == ["write_synced", "sync_folder", "sync_folders", "keep", "answered"]
+
+
+def test_a_folder_that_another_made_is_synced_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its maker may have died, or not have got so far."""
+    synced: list[Path] = []
+    (tmp_path / INCOMING / "1.2").mkdir(parents=True)
+    monkeypatch.setattr(receipt, "sync_folder", synced.append)
+    monkeypatch.setattr(disk, "sync_folder", synced.append)
+    with Receipt(tmp_path, PLENTY) as taking:
+        for uid in ("1.2.1", "1.2.2"):
+            taking.receive(instance(uid))
+    folder = tmp_path / INCOMING / "1.2"
+    assert synced == [folder, folder.parent, tmp_path, tmp_path.parent, folder]

@@ -105,6 +105,30 @@ def test_a_transaction_is_whole_or_nothing(memory: sqlite3.Connection) -> None:
     assert memory.execute("select count(*) from event").fetchone()[0] == 0
 
 
+def test_a_full_disk_at_a_commit_is_told_as_that_and_the_next_one_goes_on(memory: sqlite3.Connection) -> None:
+    """SQLite ends such a transaction by itself, so that there is none to roll back."""
+
+    class Full:
+        in_transaction = False
+
+        def execute(self, statement: str) -> None:
+            if statement == "commit":
+                raise sqlite3.OperationalError("database or disk is full")
+            if statement == "rollback":
+                raise sqlite3.OperationalError("cannot rollback - no transaction is active")
+
+    with pytest.raises(sqlite3.OperationalError, match="full"), transaction(Full()):  # type: ignore[arg-type]
+        pass
+    memory.execute(f"pragma max_page_count = {memory.execute('pragma page_count').fetchone()[0]}")
+    with pytest.raises(sqlite3.OperationalError, match="full"), transaction(memory):
+        for at in range(2000):
+            answers.note(memory, f"1.2.{at}", None, "received", 1.0, "x" * 100)
+    memory.execute("pragma max_page_count = 100000")
+    with transaction(memory):
+        answers.note(memory, "1.2", None, "received", 1.0)
+    assert memory.execute("select count(*) from event").fetchone()[0] == 1
+
+
 def test_a_copy_is_made_while_another_process_writes(memory: sqlite3.Connection, tmp_path: Path) -> None:
     queue(memory, "1.2", 10)
     copy = tmp_path / "copy" / FILE
