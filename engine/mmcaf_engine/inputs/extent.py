@@ -24,9 +24,8 @@ def window_extent(shape: Sequence[int], spec: PreprocessingSpec, windows: Window
     Args:
         shape: slices, rows and columns of the volume.
     """
-    count, rows, columns = shape
-    resized = len(windows.slices) != max(count, windows.depth)
-    thick = count / len(windows.slices) if resized else 1.0
+    _, rows, columns = shape
+    thick = 1.0 if windows.resized_from is None else windows.resized_from / len(windows.slices)
     first = windows.starts[window]
     found: list[Edges] = []
     for axis, whole in enumerate((rows, columns)):

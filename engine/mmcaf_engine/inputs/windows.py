@@ -41,12 +41,14 @@ class Windows:
     starts: first slice of each window, rising, of the part of the series that is scored; (0,) where the whole series
         is one window.
     axes: whither the network wants the three axes to rise, as in the manifest.
+    resized_from: how many slices the whole series had that these were resized from; None where each is one of its own.
     """
 
     slices: NDArray[np.float32]
     depth: int
     starts: tuple[int, ...]
     axes: str = HEAD_BACK_LEFT
+    resized_from: int | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -192,8 +194,9 @@ class Preprocessor:
             padding = np.full((rows, columns), windows.pad_value, np.float32)
             self._slices[count:] = _processed(padding, self._of_slices, Scratch())
         self._slices.setflags(write=False)
-        depth = len(self._slices) if windows is None else windows.slices
-        return Windows(self._slices, depth, self._layout.starts, self._spec.axes)
+        if windows is None:
+            return Windows(self._slices, len(self._slices), self._layout.starts, self._spec.axes, resized_from=count)
+        return Windows(self._slices, windows.slices, self._layout.starts, self._spec.axes)
 
 
 def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = None) -> Windows:

@@ -185,11 +185,11 @@ def slice_names(entry: PreparedSeries, window: int) -> list[str]:
 
 def slice_numbers(entry: PreparedSeries, window: int) -> list[int]:
     """Of each slice of one window, in the study, from 1 at the feet; of what it was padded with, beyond the last."""
-    windows, count = entry.windows, entry.facts.slices
-    first = windows.starts[window]
-    if len(windows.slices) == max(count, windows.depth):  # As they are, or padded at the head.
+    windows = entry.windows
+    first, count = windows.starts[window], windows.resized_from
+    if count is None:  # As they are, or padded at the head.
         return [first + at + 1 for at in range(windows.depth)]
-    # Resized along the series: the slice in whose middle it lies.
+    # The slice in whose middle it lies.
     return [int((first + at + 0.5) * count / len(windows.slices)) + 1 for at in range(windows.depth)]
 
 

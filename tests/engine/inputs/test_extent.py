@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from mmcaf_engine.inputs.extent import part_of, window_extent
+from mmcaf_engine.inputs.prepare import PreparedSeries
 from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import PreprocessingSpec
-from mmcaf_engine.volume import Volume
+from mmcaf_engine.result.heatmap import slice_names
+from mmcaf_engine.volume import PatientHeader, StudyFacts, Volume
 from tiny_bundle import tiny_manifest
 from tiny_liver import tiny_liver_manifest
 
@@ -51,8 +53,16 @@ def test_later_windows_begin_later_and_the_last_one_ends_at_the_last_slice() -> 
     assert found == [(0, 4), (3, 7), (5, 9)]
 
 
-def test_a_volume_that_is_resized_as_a_whole() -> None:
-    spec = PreprocessingSpec.model_validate(tiny_liver_manifest()["preprocessing"])
-    values = np.random.default_rng(0).random((20, 30, 40), dtype=np.float32)
-    extent = window_extent(values.shape, spec, preprocess(Volume(values, spec.intensity, (1.0, 1.0, 1.0)), spec), 0)
+@pytest.mark.parametrize("slices", [20, 8, 5])
+def test_a_volume_that_is_resized_as_a_whole(slices: int) -> None:
+    """To 8 slices, be it from more or from fewer: it reaches from the first to the last, and nothing is padding."""
+    steps = [{"step": "resize_volume", "size": [12, 10, 8]}]
+    spec = PreprocessingSpec.model_validate({**tiny_liver_manifest()["preprocessing"], "axes": "LPS", "steps": steps})
+    values = np.random.default_rng(0).random((slices, 30, 40), dtype=np.float32)
+    windows = preprocess(Volume(values, spec.intensity, (1.0, 1.0, 1.0)), spec)
+    assert windows.slices.shape == (8, 10, 12)
+    extent = window_extent(values.shape, spec, windows, 0)
     assert [extent.slices, extent.rows, extent.columns] == [pytest.approx((0, count)) for count in values.shape]
+    facts = StudyFacts("MR", {}, PatientHeader(), slices, (1.0, 1.0, 1.0))
+    expected = [int((at + 0.5) * slices / 8) + 1 for at in range(8)]
+    assert slice_names(PreparedSeries("t2", facts, windows), 0) == [f"{number} of {slices}" for number in expected]

@@ -27,7 +27,8 @@ def volume(slices: int, starts: tuple[int, ...], depth: int, of: int | None = No
     values = np.zeros((slices, 16, 16), np.float32)
     for at in range(slices):
         values[at, at % 16 :] = 1
-    return PreparedSeries("image", facts(of or slices), Windows(values, depth, starts))
+    resized = of if of is not None and of > slices else None
+    return PreparedSeries("image", facts(of or slices), Windows(values, depth, starts, resized_from=resized))
 
 
 def drawn(result: Result, prepared: Prepared, deciding: int) -> NDArray[np.uint8]:
