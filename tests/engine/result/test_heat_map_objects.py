@@ -278,6 +278,7 @@ def test_an_object_of_a_map_that_there_is_not(maps: bool, option: str) -> None:
     [
         ("sr,pm", "FrameOfReferenceUID (0020,0052)", "sr"),
         ("sr,sc,seg", "FrameOfReferenceUID (0020,0052)", "sr,sc"),
+        ("sr,pm,seg,ko", "FrameOfReferenceUID (0020,0052)", "sr,ko"),
         ("gsps,ko", "RescaleSlope (0028,1053)", "ko"),
         ("sr,ko", "Rows (0028,0010)", "sr"),
     ],

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicom_factory import change, ct_series, enhanced_ct, hounsfield, save, write
@@ -109,6 +111,55 @@ def test_what_cannot_be_read_is_left_out_and_refuses_nothing(tmp_path: Path) -> 
     found = header(folder)
     assert "StudyDescription" not in found and "PatientSize" not in found
     assert found.PatientID == "Q-1"
+
+
+ODD: dict[str, tuple[str, str, str, Any]] = {
+    "no sex of DICOM": ("PatientSex", "CS", "U", None),
+    "a sex in words": ("PatientSex", "CS", "female", None),
+    "a sex": ("PatientSex", "CS", "O", "O"),
+    "no day": ("PatientBirthDate", "DA", "19501399", None),
+    "no day of that month": ("StudyDate", "DA", "20260229", None),
+    "a leap day": ("StudyDate", "DA", "20240229", "20240229"),
+    "zeros": ("PatientBirthDate", "DA", "00000000", None),
+    "a year": ("PatientBirthDate", "DA", "1950", None),
+    "a day before DICOM": ("StudyDate", "DA", "2026.11.30", "20261130"),
+    "no time": ("StudyTime", "TM", "256199", None),
+    "a time before DICOM": ("StudyTime", "TM", "12:30:11", "123011"),
+    "a fraction of a second": ("StudyTime", "TM", "123011.25", "123011.25"),
+    "an age without a unit": ("PatientAge", "AS", "63", None),
+    "a long number": ("PatientWeight", "DS", "70.1250000000000000001", 70.125),
+    "no number": ("PatientSize", "DS", "inf", None),
+    "a code in small letters": ("BodyPartExamined", "CS", "chest", None),
+    "a long text": ("StudyDescription", "LO", "x" * 100, "x" * 64),
+    "two sexes": ("PatientSex", "CS", "M\\F", None),
+    "two names": ("PatientName", "PN", "A^B\\C^D", None),
+    "a zone in letters": ("TimezoneOffsetFromUTC", "SH", "CET", None),
+    "a zone with a colon": ("TimezoneOffsetFromUTC", "SH", "+01:00", None),
+    "no zone on earth": ("TimezoneOffsetFromUTC", "SH", "+9900", None),
+    "a zone": ("TimezoneOffsetFromUTC", "SH", "-0330", "-0330"),
+    "another identifier is another's": ("AccessionNumber", "SH", "A" * 40, "A" * 40),
+    "of patients too": ("PatientID", "LO", "P" * 80, "P" * 80),
+}
+"""Name -> element, its value representation, what was sent, and what is taken over; None is nothing."""
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_no_object_is_made_of_values_that_dicom_does_not_allow(case: str) -> None:
+    """PS3.5 table 6.2-1, PS3.3 C.7.1.1 and C.12.1."""
+    keyword, representation, sent, expected = ODD[case]
+    made, written, tag = images(), sent.encode(), Tag(keyword)
+    for image in made:
+        image._dict[tag] = RawDataElement(tag, representation, len(written), written, 0, False, True)
+    assert header(made).get(keyword) == expected
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "kept"),
+    [(40, 400, True), ([40, 50], [400, 80], True), (40, 0, False), ([40, 50], 400, False), (40, None, False)],
+)
+def test_a_window_of_grey_values_that_shows_nothing_is_none(centre: Any, width: Any, kept: bool) -> None:
+    found = header(images(WindowCenter=centre) if width is None else images(WindowCenter=centre, WindowWidth=width))
+    assert ("WindowCenter" in found, "WindowWidth" in found) == (kept, kept)
 
 
 def test_nothing_else_is_taken_over(tmp_path: Path) -> None:

@@ -222,7 +222,9 @@ class _Writer:
     def _text(self, keyword: str) -> str:
         if self.header is None:
             return ""
-        return " ".join(str(self.header.get(keyword, None) or "").split())
+        value = self.header.get(keyword, None) or ""
+        text = value if isinstance(value, str) else "\\".join(map(str, value))  # several, as DICOM separates them
+        return " ".join(text.split())
 
 
 def _concept(code: LabelCode, text: str = "") -> Resource:

@@ -116,15 +116,17 @@ def _check_source(name: str, source: SourceImages, kinds: Sequence[Kind]) -> Non
     for keyword in _OF_ALL:
         if not header.get(keyword):
             raise _lacking(name, f"the header has no {_named(keyword)}", kinds, kinds)
-    for kind in kinds:
-        rescaled = RESCALE if kind == "gsps" and header.get("Modality") == "CT" else ()
-        for keyword in (*NEEDS[kind].elements, *rescaled):
-            if _absent(header, keyword):
-                raise _lacking(name, f"the header has no {_named(keyword)}", (kind,), kinds)
+    needed = {kind: _elements(kind, header) for kind in kinds}
+    for keyword in dict.fromkeys(keyword for keywords in needed.values() for keyword in keywords):
+        if header.get(keyword) in (None, ""):
+            without = [kind for kind in kinds if keyword in needed[kind]]
+            raise _lacking(name, f"the header has no {_named(keyword)}", without, kinds)
 
 
-def _absent(header: "Dataset", keyword: str) -> bool:
-    return header.get(keyword) in (None, "")
+def _elements(kind: Kind, header: "Dataset") -> tuple[str, ...]:
+    """Of the header, what one kind needs of these images."""
+    rescaled = RESCALE if kind == "gsps" and header.get("Modality") == "CT" else ()
+    return (*NEEDS[kind].elements, *rescaled)
 
 
 def _lacking(name: str, what: str, without: Sequence[Kind], kinds: Sequence[Kind]) -> StudyError:

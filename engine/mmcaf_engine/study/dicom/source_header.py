@@ -13,6 +13,7 @@ from pydicom.tag import BaseTag
 from ...timing import span
 from ...volume import SourceHeader
 from .instance import Instance, read_elements
+from .usable import drop_unusable_window, usable
 
 KEYWORDS = (
     # SOP Common, General Image, Image Plane (PS3.3 C.12.1, C.7.6.1, C.7.6.2)
@@ -23,9 +24,10 @@ KEYWORDS = (
     *("ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices"),
     # How grey values are shown: Image Pixel, Modality LUT, VOI LUT (C.7.6.3, C.11.1, C.11.2)
     *("PhotometricInterpretation", "RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth"),
+    "VOILUTFunction",
     # Patient (C.7.1.1)
     *("PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "PatientBirthDate", "PatientSex"),
-    *("PatientIdentityRemoved", "DeidentificationMethod", "PatientSpeciesDescription"),
+    *("PatientIdentityRemoved", "DeidentificationMethod"),
     # General Study, Patient Study (C.7.2.1, C.7.2.2)
     *("StudyInstanceUID", "StudyDate", "StudyTime", "StudyID", "StudyDescription", "AccessionNumber"),
     *("IssuerOfAccessionNumberSequence", "ReferringPhysicianName", "ProcedureCodeSequence", "ReferencedStudySequence"),
@@ -49,7 +51,10 @@ _UTF_8 = "ISO_IR 192"
 
 
 def read_source_header(instance: Instance) -> SourceHeader | None:
-    """The elements above, as far as they can be read; None of a file that is gone or damaged by now."""
+    """The elements above, as far as they can be read and an object may hold them (`usable`).
+
+    None of a file that is gone or damaged by now.
+    """
     with span("read"):
         return _taken_over(instance)
 
@@ -62,7 +67,9 @@ def _taken_over(instance: Instance) -> SourceHeader | None:
     kept = Dataset()
     kept.SpecificCharacterSet = _UTF_8
     for element in _readable(header):
-        kept.add(element)
+        if (allowed := usable(element)) is not None:
+            kept.add(allowed)
+    drop_unusable_window(kept)
     return SourceHeader(_encoded(kept))
 
 
