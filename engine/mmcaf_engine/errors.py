@@ -89,12 +89,15 @@ class MmcafError(Exception):
     Args:
         problem: one sentence or a few.
         remedies: each a `Remedy`, or a sentence that names neither option nor command.
+        discreet: the same without what a record or a study holds, where the problem quotes that: for logs, and for
+            what is kept longer than they are.
     """
 
     exit_code = 1
 
-    def __init__(self, problem: str, *remedies: Remedy | str) -> None:
+    def __init__(self, problem: str, *remedies: Remedy | str, discreet: str | None = None) -> None:
         self.problem = escaped(problem.rstrip())
+        self.discreet = self.problem if discreet is None else escaped(discreet.rstrip())
         given = (Remedy(one) if isinstance(one, str) else one for one in remedies)
         self.remedies: tuple[Remedy, ...] = tuple(one for one in given if str(one))
         super().__init__(self.problem, *self.remedies)

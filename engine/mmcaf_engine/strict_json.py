@@ -41,12 +41,19 @@ def parse_json(data: bytes, *, name: str, error: type[MmcafError], max_bytes: in
     def finite(token: str) -> float:
         value = float(token)
         if not math.isfinite(value):
-            raise error(f"{name}: the number {token[:40]} is too large.", "Give a finite number or null.")
+            raise error(
+                f"{name}: the number {token[:40]} is too large.",
+                "Give a finite number or null.",
+                discreet=f"{name}: a number is too large.",
+            )
         return value
 
     def bounded(token: str) -> int:
         if len(token) > 20:
-            raise error(f"{name}: the whole number {token[:20]}... has {len(token)} digits; at most 20 are read.")
+            raise error(
+                f"{name}: the whole number {token[:20]}... has {len(token)} digits; at most 20 are read.",
+                discreet=f"{name}: a whole number has {len(token)} digits; at most 20 are read.",
+            )
         return int(token)
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -58,7 +65,11 @@ def parse_json(data: bytes, *, name: str, error: type[MmcafError], max_bytes: in
             if key in seen:
                 break
             seen.add(key)
-        raise error(f'{name}: the key "{key[:80]}" appears twice.', "Keep one of them.")
+        raise error(
+            f'{name}: the key "{key[:80]}" appears twice.',
+            "Keep one of them.",
+            discreet=f"{name}: a key appears twice.",
+        )
 
     try:
         document = json.loads(

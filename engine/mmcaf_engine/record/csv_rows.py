@@ -58,6 +58,36 @@ def read_row(data: bytes, name: str, columns: Columns, choice: Choice) -> tuple[
         RecordError: no table, no known column, rows of other lengths, or no row, or several, for this choice. No
             message quotes a cell.
     """
+    header, rows = open_table(data, name, columns)
+    keys = [field_key(cell) for cell in header]
+    identified = keys.index(PATIENT_ID_KEY) if PATIENT_ID_KEY in keys else None
+    matching: list[tuple[int, list[str]]] = []
+    only: list[str] = []
+    count = 0
+    for line, cells in rows:
+        count += 1
+        if len(cells) != len(header):
+            raise wrong_length(name, line, len(cells), len(header))
+        if _fits(count, cells, identified, choice):
+            matching.append((count, cells))
+            del matching[2:]  # Two are enough to know that there are several.
+        only = only or cells
+    if count == 1 and choice.row is None:
+        matching = [(1, only)]
+    if len(matching) != 1:
+        raise _not_one(name, count, len(matching), identified is not None, choice)
+    number, cells = matching[0]
+    remarks = (f"row {number} of {count} of the record's table was read.",) if count > 1 else ()
+    return _record(header, cells, columns, name), remarks
+
+
+def open_table(data: bytes, name: str, columns: Columns) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """The cells of a table's first line, and (number of its first line, cells) of each row.
+
+    Raises:
+        RecordError: it is no table, or has no known column; while rows are taken: it is no CSV. No message quotes a
+            cell.
+    """
     try:
         text = _without_hint(data.decode("utf-8-sig"))
     except UnicodeDecodeError as failure:
@@ -70,29 +100,15 @@ def read_row(data: bytes, name: str, columns: Columns, choice: Choice) -> tuple[
     _, header = next(rows, (0, []))
     if not columns.known(header):
         raise RecordError(f"{name}: line 1 names no field of this record; a table was expected.", _EXAMPLE)
-    keys = [field_key(cell) for cell in header]
-    identified = keys.index(PATIENT_ID_KEY) if PATIENT_ID_KEY in keys else None
-    matching: list[tuple[int, list[str]]] = []
-    only: list[str] = []
-    count = 0
-    for line, cells in rows:
-        count += 1
-        if len(cells) != len(header):
-            raise RecordError(
-                f"{name}: line {line}: {len(cells)} cells; {len(header)} were expected, as in line 1.",
-                f"Correct the table; its cells are separated by {separator!r}.",
-            )
-        if _fits(count, cells, identified, choice):
-            matching.append((count, cells))
-            del matching[2:]  # Two are enough to know that there are several.
-        only = only or cells
-    if count == 1 and choice.row is None:
-        matching = [(1, only)]
-    if len(matching) != 1:
-        raise _not_one(name, count, len(matching), identified is not None, choice)
-    number, cells = matching[0]
-    remarks = (f"row {number} of {count} of the record's table was read.",) if count > 1 else ()
-    return _record(header, cells, columns, name), remarks
+    return header, rows
+
+
+def wrong_length(name: str, line: int, cells: int, expected: int) -> RecordError:
+    """Why a row cannot be read that has not as many cells as line 1."""
+    return RecordError(
+        f"{name}: line {line}: {cells} cells; {expected} were expected, as in line 1.",
+        "Correct the table; its cells are separated as those of line 1.",
+    )
 
 
 def _fits(number: int, cells: list[str], identified: int | None, choice: Choice) -> bool:
@@ -119,7 +135,11 @@ def _record(header: list[str], cells: list[str], columns: Columns, name: str) ->
     found: dict[str, Any] = {}
     for key, cell in zip(header, cells, strict=True):
         if key in found:
-            raise RecordError(f"{name}: line 1 names the field {key[:40]!r} twice.", "Keep one of the columns.")
+            raise RecordError(
+                f"{name}: line 1 names the field {key[:40]!r} twice.",
+                "Keep one of the columns.",
+                discreet=f"{name}: line 1 names a field twice.",
+            )
         found[key] = _value(key, cell, columns, name)
     return found
 

@@ -12,7 +12,11 @@ PATIENT_ID_KEY = "patient_id"
 
 
 class UnusableValueError(Exception):
-    """One field's value cannot be used; the text is the reason."""
+    """One field's value cannot be used; the text is the reason. discreet: the same without the value."""
+
+    def __init__(self, reason: str, discreet: str | None = None) -> None:
+        super().__init__(reason)
+        self.discreet = reason if discreet is None else discreet
 
 
 def encode(entry: TableField, raw: Any) -> tuple[float | str, float, float]:
@@ -24,7 +28,8 @@ def encode(entry: TableField, raw: Any) -> tuple[float | str, float, float]:
     if isinstance(entry, CategoryField):
         category = find_category(entry, raw)
         if category is None:
-            raise UnusableValueError(f"{str(raw)[:40]!r} is not known ({_accepted(entry)})")
+            known = f"is not known ({_accepted(entry)})"
+            raise UnusableValueError(f"{str(raw)[:40]!r} {known}", f"what came {known}")
         own = entry.categories[category]
         return category, own / entry.divisor, own
     number = _number(entry, raw)
@@ -62,7 +67,8 @@ def _number(entry: NumberField, raw: Any) -> float:
         factor = unit_factor(entry, raw["unit"])
         if factor is None:
             accepted = ", ".join([entry.unit, *entry.units])
-            raise UnusableValueError(f"the unit {str(raw['unit'])[:20]!r} is not known (accepted: {accepted})")
+            known = f"is not known (accepted: {accepted})"
+            raise UnusableValueError(f"the unit {str(raw['unit'])[:20]!r} {known}", f"the unit {known}")
         return _in_range(number * factor, entry, expected)
     return _in_range(_finite(raw, expected), entry, expected)
 
@@ -86,13 +92,13 @@ def _finite(raw: Any, expected: str) -> float:
     except OverflowError:
         raise UnusableValueError(f"a number of more than {sys.float_info.max_10_exp} digits came, {expected}") from None
     if not math.isfinite(number):
-        raise UnusableValueError(f"{number} came, {expected}")
+        raise UnusableValueError(f"{number} came, {expected}", expected)
     return number
 
 
 def _in_range(number: float, entry: NumberField, expected: str) -> float:
     if not entry.minimum <= number <= entry.maximum:
-        raise UnusableValueError(f"{number:g} {entry.unit} came, {expected}")
+        raise UnusableValueError(f"{number:g} {entry.unit} came, {expected}", expected)
     return number
 
 

@@ -64,7 +64,11 @@ def read_bundle(document: Resource, name: str, notes: Notes) -> list[Entry]:
     """
     kind = printable(str(document.get("resourceType")), 40)
     if kind != "Bundle":
-        raise RecordError(f"{name}: a FHIR {kind}; {_EXPECTED}.", _HINTS.get(kind, "Export the record as one Bundle."))
+        raise RecordError(
+            f"{name}: a FHIR {kind}; {_EXPECTED}.",
+            _HINTS.get(kind, "Export the record as one Bundle."),
+            discreet=f"{name}: no FHIR Bundle; {_EXPECTED}.",
+        )
     given = document.get("entry")
     every = given if isinstance(given, list) else []
     entries = [entry for entry in every if isinstance(entry, dict)]
@@ -88,6 +92,7 @@ def read_bundle(document: Resource, name: str, notes: Notes) -> list[Entry]:
             f"{name}: a FHIR Bundle of the type {_text(document.get('type'))[:20] or 'unknown'} that holds Bundles; "
             f"{_EXPECTED}.",
             "Give the Bundle that is within it.",
+            discreet=f"{name}: a FHIR Bundle that holds Bundles; {_EXPECTED}.",
         )
     return _newest(found, entries, history=document.get("type") == "history")
 

@@ -115,15 +115,15 @@ def read_record(
     return replace(_validate(given, fields, name, patient_ids, notes, problems), report=report, lesion=slices)
 
 
-def _lesion(given: dict[str, Any], field: str | None) -> tuple[NamedSlices | None, tuple[str, ...]]:
-    """The slices of the lesion, taken out of the record, and why they cannot be used."""
+def _lesion(given: dict[str, Any], field: str | None) -> tuple[NamedSlices | None, tuple[tuple[str, str], ...]]:
+    """The slices of the lesion, taken out of the record, and why they cannot be used, also without their value."""
     raw = None if field is None else given.pop(fold(field), None)
     if raw is None:
         return None, ()
     try:
         return read_named(raw), ()
     except UnusableValueError as reason:
-        return None, (f"{field}: {reason}",)
+        return None, ((f"{field}: {reason}", f"{field}: {reason.discreet}"),)
 
 
 def _columns(
@@ -157,7 +157,7 @@ def _validate(
     name: str,
     patient_ids: tuple[str, ...],
     notes: Notes,
-    unusable: Sequence[str] = (),
+    unusable: Sequence[tuple[str, str]] = (),
 ) -> Record:
     values: dict[str, float | str] = {}
     features: dict[str, float] = {}
@@ -176,15 +176,17 @@ def _validate(
             if entry.cut is not None:
                 cuts[entry.cut.condition(entry.name)] = entry.cut.indicator(own)
         except UnusableValueError as reason:
-            problems.append(f"{entry.name}: {reason}")
+            problems.append((f"{entry.name}: {reason}", f"{entry.name}: {reason.discreet}"))
     strange = _strange(given)
     warnings += strange
     if problems:
         count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
         why = Notes([*strange, *notes.warnings], notes.remarks).explain()
+        said, discreet = ("; ".join(one) for one in zip(*problems, strict=True))
         raise RecordError(
-            f"{name}: {count} not usable. {'; '.join(problems)}. {why}",
+            f"{name}: {count} not usable. {said}. {why}",
             "Correct the record and run again.",
+            discreet=f"{name}: {count} not usable. {discreet}.",
         )
     return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts, remarks=tuple(notes.remarks))
 
@@ -254,6 +256,10 @@ def _by_folded_key(document: dict[str, Any], name: str) -> dict[str, Any]:
     for key, value in document.items():
         folded = field_key(key)
         if folded in given:
-            raise RecordError(f"{name}: two keys spell the same field: {key!r}.", "Keep one of them.")
+            raise RecordError(
+                f"{name}: two keys spell the same field: {key!r}.",
+                "Keep one of them.",
+                discreet=f"{name}: two keys spell the same field.",
+            )
         given[folded] = value
     return given

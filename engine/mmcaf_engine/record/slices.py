@@ -16,6 +16,7 @@ _SPAN = re.compile(r"\s*(\d{1,9})\s*-\s*(\d{1,9})\s*", re.ASCII)
 _UID = re.compile(r"\d+(?:\.\d+){2,}", re.ASCII)
 _BETWEEN = re.compile(r"[\s,;]+")
 _LONGEST_UID = 64
+_OR_UIDS = "or the SOPInstanceUIDs of the slices"
 _EXPECTED = "the numbers of the first and the last slice were expected, such as 40-52"
 
 
@@ -52,7 +53,7 @@ def read_named(given: object) -> NamedSlices:
     try:
         return read_span(given)
     except UnusableValueError as reason:
-        raise UnusableValueError(f"{reason}; or the SOPInstanceUIDs of the slices") from None
+        raise UnusableValueError(f"{reason}; {_OR_UIDS}", f"{reason.discreet}; {_OR_UIDS}") from None
 
 
 def read_span(given: object) -> SliceSpan:
@@ -64,7 +65,7 @@ def read_span(given: object) -> SliceSpan:
     if isinstance(given, str):
         found = _SPAN.fullmatch(given)
         if found is None:
-            raise UnusableValueError(f"{given[:40]!r} came; {_EXPECTED}")
+            raise UnusableValueError(f"{given[:40]!r} came; {_EXPECTED}", _EXPECTED)
         first, last = int(found[1]), int(found[2])
     elif isinstance(given, Sequence) and len(given) == 2 and all(type(number) is int for number in given):
         first, last = given
@@ -72,8 +73,12 @@ def read_span(given: object) -> SliceSpan:
         what = f"{len(given)} values" if isinstance(given, Sequence) else f"a {json_type(given)}"
         raise UnusableValueError(f"{what} came; {_EXPECTED}")
     if first < 1:
-        raise UnusableValueError(f"{first}-{last} came; slices are numbered from 1 at the feet; {_EXPECTED}")
+        counted = f"slices are numbered from 1 at the feet; {_EXPECTED}"
+        raise UnusableValueError(f"{first}-{last} came; {counted}", counted)
     if last < first:
         meant = f"was {last}-{first} meant?"
-        raise UnusableValueError(f"{first}-{last} came, whose last slice is before its first ({meant}); {_EXPECTED}")
+        raise UnusableValueError(
+            f"{first}-{last} came, whose last slice is before its first ({meant}); {_EXPECTED}",
+            f"the last slice is before the first; {_EXPECTED}",
+        )
     return SliceSpan(first, last)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import MmcafError
 from .config import read_config
-from .processes import answer, make_spool, receive, send, serve_http
+from .processes import answer, find_records, make_spool, receive, send, serve_http
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> int:
             receive(config, ended)
         elif role == "runner":
             answer(config, named[0], ended)
+        elif role == "records":
+            find_records(config, ended)
         elif role == "sender":
             send(config, ended)
         else:

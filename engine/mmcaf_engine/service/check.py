@@ -11,10 +11,12 @@ from .config import Config, Destination
 from .counts import counter_for
 from .database import open_database
 from .dimse.carrier import StoreCarrier
-from .dimse.receiver import server_context
 from .extra import serve_package
+from .fhir_client import FhirClient, SearchError
 from .http_carriers import Caller, read_token
 from .processes import make_spool, opened, reserve_of
+from .record_folder import make_records_folder
+from .tls import server_context
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ def check_service(config: Config) -> Iterator[Finding]:
         yield _found(f"bundle {bundle.name}", open_bundle)
     for destination in config.destination:
         yield _found(f"destination {destination.name}", partial(_destination, config, destination))
+    if config.records.folder is not None or config.records.fhir_url is not None:
+        yield _found("records", lambda: _records(config))
     if config.completeness.count_from is not None:
         yield _found("count", lambda: _count(config))
 
@@ -73,7 +77,7 @@ def _dicom(config: Config) -> str:
     if settings is None:
         raise ValueError("there is no DICOM node")
     if settings.tls is not None:
-        server_context(settings)
+        server_context(settings.tls)
     _refuse_taken(settings.host, settings.port)
     who = f"{len(settings.peers)} peer(s)" if settings.peers else "anyone on this machine"
     return f"{settings.ae_title} at {settings.host} port {settings.port}, for {who}"
@@ -122,6 +126,22 @@ def _destination(config: Config, destination: Destination) -> str:
         why = answer if status is None else f"it answers {status}"
         raise ServiceError(f"{destination.name}: {why}.", "Check its address and its token.")
     return f"{destination.url} answers"
+
+
+def _records(config: Config) -> str:
+    settings, found = config.records, []
+    if settings.folder is not None:
+        make_records_folder(settings.folder)
+        found.append(f"{settings.folder} is watched")
+    if settings.fhir_url is not None:
+        try:
+            FhirClient(settings).metadata()
+        except SearchError as failure:
+            raise ServiceError(
+                f"{settings.fhir_url}: {failure}.", "Check its address, its certificate and its token."
+            ) from None
+        found.append(f"{settings.fhir_url} answers")
+    return ", ".join(found)
 
 
 def _count(config: Config) -> str:

@@ -117,8 +117,16 @@ class RecordSettings(Part):
     folder: Path | None = Field(default=None, description="Watched: JSON, FHIR and CSV files.")
     fhir_url: str | None = Field(default=None, description="A FHIR server that is searched for the study's patient.")
     token_file: Path | None = None
-    trusted: Path | None = None
+    trusted: Path | None = Field(default=None, description="Whose certificate the FHIR server may show.")
     wait_s: Seconds = Field(default=86400.0, description="So long a study waits for its record.")
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.fhir_url is not None:
+            refuse_address("fhir_url", self.fhir_url, with_token=self.token_file is not None)
+        elif self.token_file is not None or self.trusted is not None:
+            raise ValueError("token_file and trusted are for fhir_url, which is missing")
+        return self
 
 
 class AnswerSettings(Part):
@@ -165,10 +173,8 @@ class Destination(Part):
         needs = {"dicom": ("ae_title", "host", "port"), "dicomweb": ("url",), "fhir": ("url",)}[self.kind]
         if missing := [name for name in needs if getattr(self, name) is None]:
             raise ValueError(f"{self.name}, of the kind {self.kind}, needs {', '.join(missing)}")
-        if self.url is not None and not self.url.startswith(("https://", "http://")):
-            raise ValueError(f"{self.name}: {self.url!r} is no http or https address")
-        if self.token_file is not None and self.url is not None and not _may_carry_token(self.url):
-            raise ValueError(f"{self.name}: a token is sent over https alone")
+        if self.url is not None:
+            refuse_address(self.name, self.url, with_token=self.token_file is not None)
         if self.commitment and self.kind != "dicom":
             raise ValueError(f"{self.name}: storage commitment belongs to the kind dicom")
         return self
@@ -272,8 +278,18 @@ def read_config(file: Path) -> Config:
         raise ServiceError(f"{file}: {describe_validation(failure)}.", remedy) from None
 
 
-def _may_carry_token(url: str) -> bool:
+def refuse_address(what: str, url: str, *, with_token: bool) -> None:
+    """Raises ValueError where no server can be asked at an address, or a token would be read on its way there."""
     from urllib.parse import urlsplit
 
-    parts = urlsplit(url)
-    return parts.scheme == "https" or is_loopback(parts.hostname or "")
+    try:
+        parts = urlsplit(url)
+        host, user, _ = parts.hostname, parts.username, parts.port
+    except ValueError:
+        host = user = None
+    if not host or parts.scheme not in ("https", "http"):
+        raise ValueError(f"{what}: {url!r} is no http or https address")
+    if user is not None or parts.query or parts.fragment:
+        raise ValueError(f"{what}: an address has no password, no ? and no #; a token comes from token_file")
+    if with_token and parts.scheme != "https" and not is_loopback(host):
+        raise ValueError(f"{what}: a token is sent over https alone")

@@ -155,10 +155,11 @@ def expire(connection: sqlite3.Connection, now: float) -> None:
     for answer in sorted({row["answer"] for row in rows}):
         settle(connection, answer, now)
     waiting = connection.execute(
-        "select id, deadline from answer where state = 'waiting-record' and deadline <= ?", (now,)
+        "select id, problem from answer where state = 'waiting-record' and deadline <= ?", (now,)
     ).fetchall()
     for row in waiting:
-        said = {"problem": "No record came for this study in time.", "remedies": as_json([_RECORD])}
+        problem = f"No record came for this study in time. {row['problem'] or ''}".rstrip()
+        said = {"problem": problem, "remedies": as_json([_RECORD])}
         move(connection, row["id"], "waiting-record", "expired", now, said)
 
 

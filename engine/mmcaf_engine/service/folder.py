@@ -56,7 +56,7 @@ class WatchedFolder:
             instance = identify(file.read_bytes(), "A file of the watched folder", SOURCE, self._key)
             received = self._receipt.receive(instance)
         except StudyError as refusal:
-            return self._refuse(file, refusal.problem)
+            return self._refuse(file, refusal.discreet)
         except OSError as failure:
             log.warning("a file of the watched folder cannot be read: %s", failure.strerror)
             return False

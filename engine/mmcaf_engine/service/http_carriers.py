@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ServiceError
 from .config import Destination
 from .delivery import DELIVERED, Parcel, Sent
+from .tls import client_context
 
 TIMEOUT_S = 60.0
 MOST_ANSWER = 4 * 1024 * 1024
@@ -77,7 +78,7 @@ class Caller:
         self._headers = {"Accept": "application/json, application/dicom+json, application/fhir+json"}
         if destination.token_file is not None:
             self._headers["Authorization"] = f"Bearer {read_token(destination.token_file)}"
-        self._context = _context(destination)
+        self._context = client_context(destination.name, trusted=destination.trusted, tls=destination.tls)
 
     def post(self, path: str, body: bytes, kind: str) -> tuple[int | None, str]:
         """Status and answer; without a status, why there is none."""
@@ -90,7 +91,7 @@ class Caller:
     def _call(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int | None, str]:
         url = f"{self._url}/{path}" if path else self._url
         request = urllib.request.Request(url, body, dict(headers), method=method)  # noqa: S310 - http(s) by the settings
-        opener = urllib.request.build_opener(_NoRedirect, urllib.request.HTTPSHandler(context=self._context))
+        opener = urllib.request.build_opener(NoRedirect, urllib.request.HTTPSHandler(context=self._context))
         try:
             with opener.open(request, timeout=TIMEOUT_S) as answer:
                 return int(answer.status), answer.read(MOST_ANSWER).decode("utf-8", "replace")
@@ -99,10 +100,12 @@ class Caller:
                 return int(failure.code), failure.read(MOST_ANSWER).decode("utf-8", "replace")
         except (OSError, ValueError) as failure:
             reason = getattr(failure, "reason", failure)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                return None, f"{self.name} is not trusted: {reason.verify_message}"
             return None, f"{self.name} does not answer ({type(reason).__name__})"
 
 
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
+class NoRedirect(urllib.request.HTTPRedirectHandler):
     """A token and a patient's results go to the configured server alone."""
 
     def redirect_request(self, *_: Any, **__: Any) -> None:
@@ -123,17 +126,6 @@ def read_token(file: Path) -> str:
     if not token or not token.isprintable() or " " in token:
         raise ServiceError(f"The token file {file} holds no token of one line.")
     return token
-
-
-def _context(destination: Destination) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=destination.trusted)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if destination.tls is not None:
-            context.load_cert_chain(destination.tls.certificate, destination.tls.key)
-    except (OSError, ssl.SSLError) as failure:
-        raise ServiceError(f"The certificates of {destination.name} cannot be used: {failure}.") from None
-    return context
 
 
 def _of_status(status: int, name: str) -> Sent:

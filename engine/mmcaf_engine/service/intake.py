@@ -73,7 +73,7 @@ class Intake:
             routed = route_study(self._config, series)
             problem = self._too_few(connection, study) if late else self._lacks(connection, study, routed, series)
         except StudyError as refusal:
-            routed, problem = [], refusal.problem
+            routed, problem = [], refusal.discreet
         if late:
             missing, problem = problem, None
         if problem is not None:
@@ -122,9 +122,9 @@ class Intake:
                     ):
                         pass
                 except StudyError as refusal:
-                    return refusal.problem
+                    return refusal.discreet
                 except BundleError as refusal:
-                    log.error("%s", refusal.problem)
+                    log.error("%s", refusal.discreet)
         return None
 
     def _wanted(

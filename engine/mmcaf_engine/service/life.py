@@ -19,6 +19,8 @@ def roles(config: Config) -> list[tuple[str, ...]]:
     """The processes of a configuration, the first to take images."""
     found: list[tuple[str, ...]] = [("receiver",)]
     found += [("runner", one.name) for one in config.bundle]
+    if config.records.folder is not None or config.records.fhir_url is not None:
+        found.append(("records",))
     if config.destination:
         found.append(("sender",))
     if config.http is not None:

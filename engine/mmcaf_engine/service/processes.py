@@ -4,11 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from ..bundle.bundle import Bundle, load_bundle
-from ..errors import ServiceError
+from ..errors import CancelledError, ServiceError
 from ..pipeline import Answerer
 from ..session.session import open_session
 from .config import BundleSettings, Config
@@ -23,6 +23,8 @@ from .intake import Intake
 from .keys import spool_key
 from .life import alive
 from .receipt import Receipt
+from .record_folder import RecordFolder
+from .record_search import RecordSearch
 from .records import find_record
 from .retention import prune
 from .runner import Runner
@@ -90,6 +92,32 @@ def answer(config: Config, bundle: str, ended: Ended) -> None:
         runner = Runner(config, bundle, answerer, owner, ended=ended)
         with alive(memory, owner) as sign:
             work(lambda: runner.step(memory), sign, ended)
+
+
+def find_records(config: Config, ended: Ended) -> None:
+    """Take records from the watched folder, and search for those that studies wait for.
+
+    Raises:
+        ServiceError, BundleError: it cannot start.
+    """
+    key, settings = spool_key(config.spool), config.records
+    manifests = {one.name: load_bundle(one.path).manifest for one in config.bundle}
+    with closing(open_database(config.spool)) as memory, alive(memory, "records") as sign:
+
+        def between() -> None:
+            sign()
+            if ended.is_set():
+                raise CancelledError("The service stops.")
+
+        folder = None if settings.folder is None else RecordFolder(settings.folder, config.spool, key)
+        search = None if settings.fhir_url is None else RecordSearch(config, manifests, key, between=between)
+
+        def step() -> bool:
+            taken = 0 if folder is None else folder.look(memory)
+            return bool(search is not None and search.step(memory)) or taken > 0
+
+        with suppress(CancelledError):
+            work(step, sign, ended)
 
 
 def send(config: Config, ended: Ended) -> None:

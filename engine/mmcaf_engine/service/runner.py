@@ -22,7 +22,7 @@ from .config import Config, Route
 from .database import open_database
 from .disk import make_folder, sync_folders, write_synced
 from .headers import read_header, text_of
-from .records import record_content
+from .records import record_source
 from .routing import Routed, files_of, gathered, route_study
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Runner:
             log.info("answer %d ended: it is no longer wanted, or the service stops", claimed.id)
         except MmcafError as refusal:
             state: _Ended = "refused" if isinstance(refusal, StudyError | RecordError | StrictError) else "failed"
-            self._give_up(connection, claimed, state, refusal.problem, refusal.remedies, refusal.exit_code)
+            self._give_up(connection, claimed, state, refusal.discreet, refusal.remedies, refusal.exit_code)
         except OSError as failure:
             problem = f"The answer could not be written: {failure.strerror}."
             self._give_up(connection, claimed, "failed", problem, [Remedy("Free some of the spool's disk")], 9)
@@ -105,7 +105,7 @@ class Runner:
     def _answer(self, connection: sqlite3.Connection, claimed: Claimed, token: CancelToken) -> None:
         routed = self._routed(connection, claimed)
         options = routed.route.options
-        record = None if claimed.record is None else record_content(connection, self._config.spool, claimed.record)
+        record = None if claimed.record is None else record_source(connection, self._config.spool, claimed.record)
         series = files_of(connection, claimed.study, claimed.generation)
         files = [file for uid in routed.series for file in series[uid]]
         with gathered(self._config.spool, f"answer-{self._bundle}", files) as folder:

@@ -149,6 +149,12 @@ def events_after(connection: sqlite3.Connection, last: int, *, limit: int = 500)
     return [EventView(**dict(row)) for row in rows]
 
 
+def newest_events(connection: sqlite3.Connection, state: str, *, limit: int) -> list[EventView]:
+    """The latest of a kind, the newest first."""
+    rows = connection.execute("select * from event where state = ? order by id desc limit ?", (state, limit)).fetchall()
+    return [EventView(**dict(row)) for row in rows]
+
+
 def last_event(connection: sqlite3.Connection) -> int:
     """The number of the newest event; 0 without any."""
     return int(connection.execute("select coalesce(max(id), 0) from event").fetchone()[0])

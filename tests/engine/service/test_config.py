@@ -114,6 +114,16 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
         ("[completeness]", "[disk]\nreserve_mib = 1\nhard_mib = 2\n[completeness]", "above reserve_mib"),
         ("[completeness]", "[completeness]\nquiet_s = -1", "quiet_s"),
         ("[completeness]", "[completeness", "no TOML"),
+        ("[completeness]", '[records]\nfhir_url = "ehr.example/fhir"\n[completeness]', "no http or https"),
+        ("[completeness]", '[records]\nfhir_url = "https://[x/fhir"\n[completeness]', "no http or https"),
+        ("[completeness]", '[records]\nfhir_url = "https://a:b@ehr.example/fhir"\n[completeness]', "no password"),
+        ("[completeness]", '[records]\nfhir_url = "https://ehr.example/fhir?a=b"\n[completeness]', "no ?"),
+        (
+            "[completeness]",
+            '[records]\nfhir_url = "http://ehr.example/fhir"\ntoken_file = "t"\n[completeness]',
+            "over https alone",
+        ),
+        ("[completeness]", '[records]\ntoken_file = "t"\n[completeness]', "fhir_url, which is missing"),
     ],
 )
 def test_what_cannot_be_is_named(before: str, after: str, named: str, tmp_path: Path) -> None:

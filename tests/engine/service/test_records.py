@@ -13,7 +13,7 @@ from mmcaf_engine.errors import RecordError
 from mmcaf_engine.service import studies
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.keys import keyed
-from mmcaf_engine.service.records import FOLDER, find_record, keep_record, read_given, record_content
+from mmcaf_engine.service.records import FOLDER, find_record, keep_record, read_given, record_source
 from mmcaf_engine.service.studies import Arrival, Wanted
 
 KEY = b"k" * 32
@@ -65,7 +65,7 @@ def test_a_record_frees_the_studies_of_its_patient(content: bytes, memory: sqlit
     assert states(memory) == {"1.2": "queued", "1.3": "waiting-record", "1.4": "waiting-record"}
     [answer] = freed
     row = memory.execute("select study, record from answer where id = ?", (answer,)).fetchone()
-    assert tuple(row) == ("1.2", record) and record_content(memory, tmp_path, record) == content
+    assert tuple(row) == ("1.2", record) and record_source(memory, tmp_path, record) == content
 
 
 def test_a_record_that_was_first_is_found(memory: sqlite3.Connection, tmp_path: Path) -> None:
@@ -131,3 +131,29 @@ def test_two_patients_are_refused() -> None:
     document["entry"] += [{"resource": {"resourceType": "Patient", "id": "q", "identifier": [{"value": "B"}]}}]
     with pytest.raises(RecordError):
         read_given(json.dumps(document).encode(), KEY)
+
+
+def test_a_record_that_is_said_to_be_of_a_study_must_be_of_its_patient(
+    memory: sqlite3.Connection, tmp_path: Path
+) -> None:
+    study(memory, "1.2", "A-1")
+    for other in (flat("B-9"), fhir("B-9"), fhir("B-9", "C")):
+        with pytest.raises(RecordError, match="different patients"):
+            give(memory, tmp_path, other, study="1.2")
+    assert memory.execute("select count(*) from record").fetchone()[0] == 0
+    early, _ = give(memory, tmp_path, flat("B-9"), study="1.3")
+    study(memory, "1.3", "A-1")
+    assert find_record(memory, "1.3") is None and states(memory)["1.3"] == "waiting-record"
+    study(memory, "1.4", None)
+    given, _ = give(memory, tmp_path, flat("B-9"), study="1.4")
+    assert find_record(memory, "1.4") == given != early
+
+
+def test_an_identifier_of_before_is_still_the_patients(memory: sqlite3.Connection, tmp_path: Path) -> None:
+    document = json.loads(fhir("A-2"))
+    document["entry"][0]["resource"]["identifier"] += [{"value": "A-1", "use": "old"}]
+    study(memory, "1.2", "A-1")
+    record, freed = give(memory, tmp_path, json.dumps(document).encode())
+    assert freed == [], "nobody said that it is of this study"
+    record, freed = give(memory, tmp_path, json.dumps(document).encode(), study="1.2")
+    assert freed and find_record(memory, "1.2") == record

@@ -248,3 +248,19 @@ def test_work_ends_when_the_answer_is_no_longer_wanted(bench: Bench, monkeypatch
     monkeypatch.setattr(bench.answerer, "answer", slow)
     assert bench.runner().step(bench.memory)
     assert seen.is_set() and bench.row()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"sex": "SENTINEL"}, {"age": 7777}, {"age": {"value": 7, "unit": "SENTINEL"}}, {"age": 7e77}, {"Sex": "F"}],
+    ids=str,
+)
+def test_what_is_kept_of_a_refused_record_quotes_none_of_it(fields: dict[str, Any], bench: Bench) -> None:
+    given = {"patient_id": PATIENT, "sex": "F", "age": 60, "SENTINEL": "SENTINEL", **fields}
+    bench.queue(record=json.dumps(given).encode())
+    assert bench.runner().step(bench.memory)
+    row = bench.row()
+    assert (row["state"], row["exit_code"]) == ("refused", 4) and row["problem"]
+    kept = " ".join(str(value) for (value,) in bench.memory.execute("select detail from event"))
+    said = row["problem"] + row["remedies"] + kept
+    assert "SENTINEL" not in said and "777" not in said and "7e+77" not in said

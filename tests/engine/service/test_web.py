@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from engine.service.test_intake import NO_RECORD, QUIET_S, SLICES, Desk, images
+from engine.service.test_intake import KEY, NO_RECORD, QUIET_S, SLICES, Desk, images
 from mmcaf_engine.errors import Remedy
 from mmcaf_engine.service import answers
 from mmcaf_engine.service.answers import FrozenObject
@@ -36,6 +36,7 @@ class Web(Desk):
 
     def __init__(self, spool: Path, taking: Receipt, memory: Any, **settings: Any) -> None:
         super().__init__(spool, taking, memory)
+        (spool / "key").write_bytes(KEY)
         fields = {"spool": spool, "bundle": [{"name": "lung", "path": "x"}], "destination": [], **settings}
         self.config = Config.model_validate(fields)
         self.context = Context.of(self.config, taking)
@@ -189,6 +190,19 @@ def test_a_record_frees_its_study(web: Web) -> None:
     assert web.client.post("/api/v1/studies/1.9/record", content=b"{}").status_code == 404
     refused = web.client.post("/api/v1/records", content=b"no json")
     assert refused.status_code == 422 and refused.json()["exit_code"] == 4 and refused.json()["problem"]
+
+
+def test_another_patients_record_is_refused_at_the_door(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+    web.take(*images(PatientID="A-1"))
+    web.intake().look(web.memory, set(), web.now + QUIET_S)
+    other = json.dumps({"patient_id": "SENTINEL", "sex": "F"})
+    refused = web.client.post(f"/api/v1/studies/{STUDY}/record", content=other)
+    assert refused.status_code == 422 and refused.json()["exit_code"] == 4 and refused.json()["remedies"]
+    assert web.client.post("/api/v1/records", content=other).json()["queued"] == []
+    assert web.client.get("/api/v1/answers/1").json()["state"] == "waiting-record"
+    [problem] = web.client.get("/api/v1/problems").json()
+    assert problem["study"] == STUDY and "different patients" in problem["detail"]
+    assert "different patients" in caplog.text and "SENTINEL" not in caplog.text + json.dumps(problem)
 
 
 def test_a_result_is_read_and_what_is_missing_is_said(web: Web) -> None:

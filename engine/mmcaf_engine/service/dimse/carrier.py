@@ -1,6 +1,5 @@
 """Results to another DICOM node by C-STORE, as they were frozen, and the question whether it keeps them."""
 
-import ssl
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +7,7 @@ from ...errors import ServiceError
 from ..config import Destination
 from ..delivery import DELIVERED, Parcel, Sent
 from ..extra import serve_package
+from ..tls import client_context, refused_by_tls
 from .contexts import COMMITMENT, VERIFICATION
 
 COMMITMENT_INSTANCE = "1.2.840.10008.1.20.1.1"
@@ -36,7 +36,11 @@ class StoreCarrier:
         self._to = destination
         self._ae_title = ae_title
         self._timeout_s = timeout_s
-        self._context = _client_context(destination)
+        self._context = (
+            None
+            if destination.tls is None and destination.trusted is None
+            else client_context(destination.name, trusted=destination.trusted, tls=destination.tls)
+        )
 
     def send(self, parcels: Sequence[Parcel]) -> Sent:
         """See `Carrier.send`."""
@@ -136,7 +140,11 @@ class StoreCarrier:
             permanent = answer is not None and answer.result == 1
             why = getattr(answer, "reason_str", "") or "no reason given"
             return Sent("failed", f"{self._to.ae_title} rejects the association: {why}", retry=not permanent)
-        return Sent("failed", f"{self._to.host} port {self._to.port} does not answer", retry=True)
+        where = f"{self._to.host} port {self._to.port}"
+        why = None
+        if self._context is not None:
+            why = refused_by_tls(self._context, str(self._to.host), int(self._to.port or 0), self._timeout_s)
+        return Sent("failed", f"{where}: {why}" if why else f"{where} does not answer", retry=True)
 
     def _store(self, association: Any, parcel: Parcel) -> Sent:
         if not any(context.abstract_syntax == parcel.sop_class for context in association.accepted_contexts):
@@ -156,21 +164,3 @@ def _of_status(code: int, who: str) -> Sent:
     if code >> 8 == 0xA7 or code in (0x0110, 0x0213):
         return Sent("failed", f"{said}, out of resources or not able for now", retry=True)
     return Sent("failed", f"{said}, which sending again does not change")
-
-
-def _client_context(destination: Destination) -> ssl.SSLContext | None:
-    tls, trusted = destination.tls, destination.trusted
-    if tls is None and trusted is None:
-        return None
-    try:
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=trusted)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if tls is not None:
-            context.load_cert_chain(tls.certificate, tls.key)
-            if tls.trusted is not None:
-                context.load_verify_locations(tls.trusted)
-    except (OSError, ssl.SSLError) as failure:
-        raise ServiceError(
-            f"The certificates of the destination {destination.name} cannot be used: {failure}."
-        ) from None
-    return context

@@ -13,6 +13,7 @@ from ..disk import Reserve
 from ..extra import serve_package
 from ..headers import identify
 from ..receipt import Receipt
+from ..tls import server_context
 from .contexts import support_images
 
 Report = Callable[[str, int, Sequence[str]], bool]
@@ -106,7 +107,7 @@ class Receiver:
             (evt.EVT_ABORTED, self._on_end),
             (evt.EVT_CONN_CLOSE, self._on_end),
         ]
-        context = None if settings.tls is None else server_context(settings)
+        context = None if settings.tls is None else server_context(settings.tls)
         try:
             return entity.start_server(
                 (settings.host, settings.port), block=False, ssl_context=context, evt_handlers=handlers
@@ -150,7 +151,7 @@ class Receiver:
             content = event.encoded_dataset()
             instance = identify(content, "The image", peer.ae_title.strip(), self._key, peer.priority)
         except StudyError as refusal:
-            log.warning("image refused: %s", refusal.problem)
+            log.warning("image refused: %s", refusal.discreet)
             return CANNOT_UNDERSTAND
         arrival = instance.arrival
         if (arrival.uid, arrival.sop_class) != (
@@ -192,28 +193,6 @@ class Receiver:
     def _on_end(self, event: Event) -> None:
         with self._lock:
             self._sending.pop(id(event.assoc), None)
-
-
-def server_context(settings: DicomSettings) -> ssl.SSLContext:
-    """TLS as BCP 195 has it (PS3.15 B.12): from version 1.2, and with `trusted` only for whom one of those vouches.
-
-    Raises:
-        ServiceError: a certificate or key cannot be read.
-    """
-    tls = settings.tls
-    if tls is None:
-        raise ValueError("there is no TLS")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-        if tls.trusted is not None:
-            context.load_verify_locations(tls.trusted)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ssl.SSLError) as failure:
-        files = ", ".join(str(file) for file in (tls.certificate, tls.key, tls.trusted) if file is not None)
-        raise ServiceError(f"The certificates {files} cannot be used: {failure}.") from None
-    return context
 
 
 def _is_certified(event: Event, peer: Peer) -> bool:

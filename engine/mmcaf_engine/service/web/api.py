@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from ...errors import RecordError
 from ...record.document import MAX_RECORD_BYTES
 from .. import answers, views
 from ..actions import Changes
-from ..records import find_record, keep_record, read_given
+from ..records import REFUSED, find_record, keep_record, read_given, tell_refused
 from ..states import AnswerState
 from .context import Context, said
 from .uploads import Uploaded, files_of_zip, take
@@ -116,6 +117,11 @@ def router(context: Context) -> APIRouter:
         changes = {} if options is None else options.given
         return _changed(context, answer, again(context, answer, changes, hours), WHY_NOT_AGAIN)
 
+    @routes.get("/problems", summary="The newest records that were refused, and why")
+    def problems(limit: Annotated[int, Query(ge=1, le=views.MOST_LISTED)] = 100) -> list[dict[str, Any]]:
+        with context.memory() as memory:
+            return [asdict(one) for one in views.newest_events(memory, REFUSED, limit=limit)]
+
     @routes.get("/events", summary="What happens, as server-sent events; all after Last-Event-ID")
     async def events(request: Request, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
         with context.memory() as memory:
@@ -145,7 +151,11 @@ async def _keep_record(context: Context, content: bytes, author: str, study: str
             if study is not None and views.find_study(memory, study) is None:
                 raise HTTPException(404, said("No study of this UID has come."))
             spool, now = context.config.spool, time.time()
-            return keep_record(memory, spool, given, source=SOURCE, author=author, study=study, now=now)
+            try:
+                return keep_record(memory, spool, given, source=SOURCE, author=author, study=study, now=now)
+            except RecordError as refusal:
+                tell_refused(memory, refusal.discreet, source=SOURCE, study=study or "", now=now)
+                raise
 
     record, queued = await asyncio.to_thread(keep)
     return {"record": record, "queued": queued}
