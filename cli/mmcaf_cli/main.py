@@ -7,11 +7,13 @@ import typer
 
 from .options import App, Backend, Bundle, BundleOption, Force, Json, OldOutput, Output, Threads
 from .run import run
+from .serve_app import serve
 
 app = App(group=True, help="Make, look at and check bundles. To answer a study: mmcaf-infer.")
 
 cache = App(group=True, completion=False, help="Look at and clear what is kept between runs.")
 app.add_typer(cache, name="cache")
+app.add_typer(serve, name="serve")
 
 
 @app.command()
@@ -366,29 +368,6 @@ def doctor(
     from .report import Report
 
     doctor_command(quick_check, bundle, every, Report(json, output, force))
-
-
-@app.command()
-def serve(
-    config: Annotated[
-        Path, typer.Option(metavar="FILE.toml", help="What is listened to, answered and sent: docs/serve.md.")
-    ],
-    check: Annotated[
-        bool, typer.Option("--check", help="Look at ports, disk, bundles and destinations; start nothing.")
-    ] = False,
-    json: Json = False,
-    output: Output = None,
-    force: Force = False,
-) -> None:
-    """Receive studies from scanners, answer them, and send the results on (needs the serve extra)."""
-    from .report import Report
-    from .serve import check_command, refuse_report, serve_command
-
-    if check:
-        check_command(config, Report(json, output, force))
-    else:
-        refuse_report(json, output)
-        serve_command(config)
 
 
 @cache.command("list")

@@ -66,6 +66,12 @@ class App(typer.Typer):
         if group:
             self.callback(help=help)(_with_common_options(_nothing, light=True))
 
+    def alone(self, function: _Function) -> _Function:
+        """Of a group: what it does without one of its commands; called before each of them too."""
+        decorate = self.callback(help=self.info.help, invoke_without_command=True, no_args_is_help=False)
+        decorate(_with_common_options(function, with_settings=True))
+        return function
+
     def command(
         self, name: str | None = None, *, whatever_is_set: bool = False, light: bool = False, **settings: Any
     ) -> Callable[[_Function], _Function]:

@@ -2,11 +2,15 @@
 
 import json
 import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from command import Command
+from mmcaf_engine.service.database import open_database
 
 CONFIG = """
 spool = "spool"
@@ -84,4 +88,61 @@ def test_what_cannot_be_is_refused_before_anything_runs(run: Command, config: Pa
     run("mmcaf", "serve", "--config", config, "--json").refused(2, "--json", "--check")
     config.write_text("spool = 1")
     run("mmcaf", "serve", "--config", config).refused(9, "serve.toml", "spool", "--check")
-    assert run("mmcaf", "serve").code == 2
+    run("mmcaf", "serve").refused(2, "--config")
+
+
+# Which bundle answers
+
+
+@pytest.fixture
+def memory(config: Path) -> Iterator[sqlite3.Connection]:
+    """Of a service with two bundles, both of which run, that has answered nothing."""
+    shadow = config.read_text().partition("[[bundle]]")[2].replace('"tiny"', '"next"')
+    config.write_text(f'{config.read_text()}[[bundle]]{shadow}shadow_of = "tiny"')
+    spool = config.parent / "spool"
+    spool.mkdir(mode=0o700)
+    with closing(open_database(spool)) as memory:
+        for name in ("tiny", "next"):
+            memory.execute("insert into process values(?, 1, 0, 1, 9e9)", (f"runner {name}",))
+        yield memory
+
+
+def test_a_switch_and_back(run: Command, config: Path, memory: sqlite3.Connection) -> None:
+    pytest.importorskip("pynetdicom")
+    switched = run("mmcaf", "serve", "switch", "next", "--config", config)
+    assert switched.code == 0 and switched.out.startswith("next answers, tiny is its shadow; 0 waiting studies")
+    shown = run("mmcaf", "serve", "--config", config, "--check").out
+    assert "; answers, since a switch at 20" in shown and "; shadow of next, since a switch at 20" in shown
+    run("mmcaf", "serve", "switch", "next", "--config", config).refused(9, "next answers already")
+    back = json.loads(run("mmcaf", "serve", "--config", config, "rollback", "--json").out)
+    assert (back["bundle"], back["before"], back["queued"]) == ("tiny", "next", 0)
+    run("mmcaf", "serve", "rollback", "--config", config).refused(9, "nothing to roll back")
+
+
+def test_a_comparison(run: Command, config: Path, memory: sqlite3.Connection, tmp_path: Path) -> None:
+    assert "nothing to compare" in run("mmcaf", "serve", "compare", "--config", config).out
+    for study, agrees in (("1.2", 1), ("1.3", 0)):
+        memory.execute("insert into study(uid, first, last) values(?, 0, 0)", (study,))
+        for bundle in ("tiny", "next"):
+            memory.execute(
+                "insert into answer(study, generation, bundle, shadow, state, rank, priority, created, changed, "
+                "result_sha256) values(?, 1, ?, ?, 'written', 0, 1, 'c', 0, 'r')",
+                (study, bundle, bundle == "next"),
+            )
+        last = memory.execute("select max(id) from answer").fetchone()[0]
+        memory.execute("insert into comparison values(?, ?, ?, 0.25)", (last, last - 1, agrees))
+    said = run("mmcaf", "serve", "compare", "--config", config, "-o", tmp_path / "compared.json").out
+    assert "1 of 2 studies, 50.0% (95 % interval 9.5% to 90.5%)" in said
+    assert "at most 0.2500" in said and "differs by 0.2500: 1.3, answers 3 and 4" in said and "1.2," not in said
+    [pair] = json.loads((tmp_path / "compared.json").read_text())
+    assert (pair["bundle"], pair["shadow"], pair["compared"], pair["agreeing"]) == ("tiny", "next", 2, 1)
+
+
+@pytest.mark.parametrize("words", [("--check",), ("--json",), ("-o", "x"), ("--force",)])
+def test_what_belongs_behind_a_command(words: tuple[str, ...], run: Command, config: Path) -> None:
+    run("mmcaf", "serve", "--config", config, *words, "compare").refused(2, "Before compare")
+
+
+def test_without_a_service_there_is_nothing_to_switch(run: Command, config: Path) -> None:
+    for command in (("switch", "tiny"), ("rollback",), ("compare",)):
+        run("mmcaf", "serve", *command, "--config", config).refused(9, "no service has run")

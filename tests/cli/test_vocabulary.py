@@ -14,7 +14,7 @@ from mmcaf_cli import infer, main
 from mmcaf_engine import __version__
 
 COMMON = {"-h", "--help", "--version", "-q", "--quiet", "-v", "--verbose"}
-PRINTS_ONLY = {"mmcaf trust", "mmcaf cache clear", "mmcaf version"}
+PRINTS_ONLY = {"mmcaf trust", "mmcaf cache clear", "mmcaf version", "mmcaf serve switch", "mmcaf serve rollback"}
 """Commands that write no file that the caller names."""
 
 ARTEFACTS = {"mmcaf export", "mmcaf quantize", "mmcaf build", "mmcaf demo", "mmcaf record-template"}
@@ -44,7 +44,7 @@ def options(name: str, *, hidden: bool = False) -> dict[str, Any]:
 
 
 def test_all_commands_are_found() -> None:
-    assert {"mmcaf", "mmcaf cache"} == GROUPS and len(LEAVES) >= 17
+    assert {"mmcaf", "mmcaf cache", "mmcaf serve"} == GROUPS and len(LEAVES) >= 17
     assert "mmcaf-infer" in LEAVES and "mmcaf cache list" in LEAVES
 
 
@@ -113,7 +113,7 @@ def test_quiet_and_verbose_contradict_each_other(run: Command, name: str) -> Non
     else:
         arguments = ["x" for one in ALL[name].params if one.param_type_name == "argument" and one.required]
         needed = ["-o", "x"] if name in ("mmcaf export", "mmcaf demo") else []
-        needed += ["--config", "x"] if name == "mmcaf serve" else []
+        needed += ["--config", "x"] if name.startswith("mmcaf serve ") else []
         outcome = run(*name.split(), "-q", "-v", *arguments, *needed)
     assert outcome.code == 2 and outcome.out == "" and "contradict each other" in outcome.err
 

@@ -184,7 +184,8 @@ def freeze(
 
     Args:
         objects: written and synced.
-        destinations: where they go, each with the time at which it is given up; none of a shadow's.
+        destinations: where they go, each with the time at which it is given up; a shadow's go nowhere, and whether it
+            is one is what stands in the memory now: a person may have chosen another bundle meanwhile.
 
     Raises:
         ServiceError: an object's UID is that of an object with other bytes.
@@ -201,15 +202,23 @@ def freeze(
                 "insert into object values(?, ?, ?, ?, ?, ?)",
                 (claimed.id, one.kind, one.sop_class, one.uid, str(one.file), one.sha256),
             )
-        for name, until in destinations:
-            connection.execute(
-                "insert or ignore into delivery(answer, destination, state, due, until, changed) "
-                "values(?, ?, 'sending', ?, ?, ?)",
-                (claimed.id, name, now, until, now),
-            )
-        if destinations:
-            move(connection, claimed.id, "written", "sending", now)
+        if not connection.execute("select shadow from answer where id = ?", (claimed.id,)).fetchone()["shadow"]:
+            dispatch(connection, claimed.id, destinations, now)
     return True
+
+
+def dispatch(
+    connection: sqlite3.Connection, answer: int, destinations: Sequence[tuple[str, float]], now: float
+) -> None:
+    """Within a transaction: what is written goes to these destinations, to each until its time."""
+    for name, until in destinations:
+        connection.execute(
+            "insert or ignore into delivery(answer, destination, state, due, until, changed) "
+            "values(?, ?, 'sending', ?, ?, ?)",
+            (answer, name, now, until, now),
+        )
+    if destinations:
+        move(connection, answer, "written", "sending", now)
 
 
 def give_up(

@@ -3,10 +3,14 @@
 import errno
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from ..errors import MmcafError, Remedy, ServiceError
+from .bundles import opened
+from .choice import lineup_of, read_choices
 from .config import Config, Destination
 from .counts import counter_for
 from .database import open_database
@@ -14,7 +18,7 @@ from .dimse.carrier import StoreCarrier
 from .extra import serve_package
 from .fhir_client import FhirClient, SearchError
 from .http_carriers import Caller, read_token
-from .processes import make_spool, opened, reserve_of
+from .processes import make_spool, reserve_of
 from .record_folder import make_records_folder
 from .tls import server_context
 
@@ -42,7 +46,8 @@ def check_service(config: Config) -> Iterator[Finding]:
             settings = next(one for one in config.bundle if one.name == name)
             with opened(settings) as answerer:
                 found = answerer.bundle
-                return f"{found.manifest.name}, SHA-256 {found.sha256[:16]}, passed its self-test"
+                which = f"{found.manifest.name}, SHA-256 {found.sha256[:16]}, passed its self-test"
+            return f"{which}; {_part(config, name)}"
 
         yield _found(f"bundle {bundle.name}", open_bundle)
     for destination in config.destination:
@@ -70,6 +75,20 @@ def _spool(config: Config) -> str:
             "Free some, or lower disk.reserve_mib.",
         )
     return str(config.spool)
+
+
+def _part(config: Config, name: str) -> str:
+    """What a bundle does in the service, by the configuration or by a person's choice."""
+    with closing(open_database(config.spool)) as memory:
+        line = lineup_of(config, read_choices(memory), name)
+    if line is None:
+        raise ValueError(f"the configuration has no bundle {name}")
+    since = (
+        ""
+        if line.since is None
+        else f", since a switch at {datetime.fromtimestamp(line.since, UTC):%Y-%m-%d %H:%M} UTC"
+    )
+    return f"answers{since}" if name == line.answers else f"shadow of {line.answers}{since}"
 
 
 def _dicom(config: Config) -> str:

@@ -132,7 +132,23 @@ create index event_study on event(study);
 _OPTIONS = "alter table answer add column options text"
 """JSON: what is to be done otherwise than the answer's route says, as a person accepted it."""
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS)
+_SHADOWS = """
+create table choice(
+    place text primary key,
+    bundle text not null,
+    before text,
+    since real not null
+);
+create table comparison(
+    shadow integer primary key references answer(id),
+    answer integer not null references answer(id),
+    agrees integer not null,
+    difference real
+);
+create index comparison_answer on comparison(answer)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS)
 """The statements that make each version of the schema from the one before; the first from nothing."""
 
 
@@ -163,6 +179,17 @@ def open_database(spool: Path, *, migrations: Sequence[str] = MIGRATIONS) -> sql
         connection.close()
         raise
     return connection
+
+
+def open_existing(spool: Path) -> sqlite3.Connection:
+    """As `open_database`, of a service that has run.
+
+    Raises:
+        ServiceError: none has run with this spool.
+    """
+    if not (spool / FILE).is_file():
+        raise ServiceError(f"{spool / FILE} is not there: no service has run with this spool.", "Start the service.")
+    return open_database(spool)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import BundleError, MmcafError, StudyError
 from ..manifest import Manifest
 from ..study import Oblique, Policies, open_inputs
+from .choice import Lineup, lineups, read_choices
 from .config import AnswerSettings, Config
 from .routing import Routed, files_of, gathered, route_study
 from .studies import Quiet, Wanted, complete, doubt, expect, quiet
@@ -69,9 +70,13 @@ class Intake:
         series = files_of(connection, study.uid, study.generation)
         late = now - max(study.last, self._since) >= self._config.completeness.deadline_s
         missing = None
+        choices = read_choices(connection)
+        lines = lineups(self._config, choices)
         try:
             routed = route_study(self._config, series)
-            problem = self._too_few(connection, study) if late else self._lacks(connection, study, routed, series)
+            problem = (
+                self._too_few(connection, study) if late else self._lacks(connection, study, routed, series, lines)
+            )
         except StudyError as refusal:
             routed, problem = [], refusal.discreet
         if late:
@@ -82,17 +87,23 @@ class Intake:
             return False
         self._judged.pop(study.uid, None)
         created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return complete(connection, study, self._wanted(connection, study, routed, now, missing), created, now)
+        wanted = self._wanted(connection, study, routed, lines, now, missing)
+        return complete(connection, study, wanted, created, now, choices=choices)
 
     def _lacks(
-        self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]]
+        self,
+        connection: sqlite3.Connection,
+        study: Quiet,
+        routed: Sequence[Routed],
+        series: dict[str, list[Path]],
+        lines: Mapping[str, Lineup],
     ) -> str | None:
         """Why it cannot be whole, in words; nothing is looked at twice unless something came."""
-        state = (study.generation, study.instances, study.last)
+        state = (study.generation, study.instances, study.last, [lines[one.route.bundle].answers for one in routed])
         seen = self._judged.get(study.uid)
         if seen is not None and seen[0] == state:
             return seen[1]
-        problem = self._too_few(connection, study) or self._refused(study, routed, series)
+        problem = self._too_few(connection, study) or self._refused(study, routed, series, lines)
         if problem is not None:
             self._judged[study.uid] = (state, problem)
         return problem
@@ -108,10 +119,12 @@ class Intake:
         who = self._config.completeness.count_from
         return f"{study.instances} of {expected} images have come{f', as {who} counts them' if who else ''}."
 
-    def _refused(self, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]]) -> str | None:
+    def _refused(
+        self, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]], lines: Mapping[str, Lineup]
+    ) -> str | None:
         """What the engine says against its headers and geometry."""
         for one in routed:
-            manifest = self._manifests[one.route.bundle]
+            manifest = self._manifests[lines[one.route.bundle].answers]
             if manifest.preprocessing is None:
                 continue  # An image has no geometry that others could complete.
             files = [file for uid in one.series for file in series[uid]]
@@ -128,20 +141,40 @@ class Intake:
         return None
 
     def _wanted(
-        self, connection: sqlite3.Connection, study: Quiet, routed: Sequence[Routed], now: float, missing: str | None
+        self,
+        connection: sqlite3.Connection,
+        study: Quiet,
+        routed: Sequence[Routed],
+        lines: Mapping[str, Lineup],
+        now: float,
+        missing: str | None,
     ) -> list[Wanted]:
+        """An answer of each bundle that a route leads to, and of its shadows."""
         record = self._find_record(connection, study.uid)
         wanted = []
         for one in routed:
-            manifest = self._manifests[one.route.bundle]
-            reads = manifest.table is not None or manifest.text is not None
-            needs = reads if one.route.record is None else one.route.record == "required"
-            deadline = now + self._config.records.wait_s if needs else None
-            given = record if reads else None
-            wanted.append(Wanted(one.route.bundle, record=given, deadline=deadline, refused=missing))
-            shadows = [bundle.name for bundle in self._config.bundle if bundle.shadow_of == one.route.bundle]
-            wanted += [Wanted(name, shadow=True, record=given, deadline=deadline, refused=missing) for name in shadows]
+            line = lines[one.route.bundle]
+            for name in line.names:
+                reads = self._reads_record(name, line)
+                needs = reads if one.route.record is None else one.route.record == "required"
+                wanted.append(
+                    Wanted(
+                        name,
+                        beside=tuple(other for other in line.names if other != name),
+                        shadow=name != line.answers,
+                        record=record if reads else None,
+                        deadline=now + self._config.records.wait_s if needs else None,
+                        refused=missing,
+                    )
+                )
         return wanted
+
+    def _reads_record(self, name: str, line: Lineup) -> bool:
+        try:
+            manifest = self._manifests[name]
+        except MmcafError:  # Of a shadow that cannot be loaded: its runner says so.
+            manifest = self._manifests[line.answers]
+        return manifest.table is not None or manifest.text is not None
 
 
 def _policies(options: AnswerSettings, usual: Oblique) -> Policies:

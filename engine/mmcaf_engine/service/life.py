@@ -13,6 +13,8 @@ from .database import transaction
 log = logging.getLogger(__name__)
 
 SIGN_OF_LIFE_S = 2.0
+SILENT_S = 10 * SIGN_OF_LIFE_S
+"""Without a sign of life for so long, a process is taken for dead."""
 
 
 def roles(config: Config) -> list[tuple[str, ...]]:
@@ -26,6 +28,20 @@ def roles(config: Config) -> list[tuple[str, ...]]:
     if config.http is not None:
         found.append(("web",))
     return found
+
+
+def runs(memory: sqlite3.Connection, role: str, now: float) -> bool:
+    """Whether a process lives and is ready; of a runner, that its bundle passed its self-test.
+
+    While it works on one study, or sends one, its lease is its sign of life.
+    """
+    row = memory.execute(
+        "select 1 from process where role = :role and ready and (seen >= :since"
+        " or exists(select 1 from answer where owner = :role and leased_until > :now)"
+        " or exists(select 1 from delivery where owner = :role and leased_until > :now))",
+        {"role": role, "since": now - SILENT_S, "now": now},
+    )
+    return row.fetchone() is not None
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from ..bundle.bundle import Bundle, load_bundle
 from ..errors import CancelledError, ServiceError
-from ..pipeline import Answerer
-from ..session.session import open_session
-from .config import BundleSettings, Config
+from ..manifest import Manifest
+from .bundles import load, opened
+from .choice import lineups, read_choices
+from .config import Config
 from .counts import counter_for
 from .database import open_database, transaction
 from .delivery import commit, expire
@@ -47,7 +47,7 @@ def receive(config: Config, ended: Ended) -> None:
         ServiceError, BundleError: it cannot start.
     """
     key, reserve = spool_key(config.spool), reserve_of(config)
-    manifests = {one.name: load_bundle(one.path).manifest for one in config.bundle if one.shadow_of is None}
+    manifests = Manifests(config)
     archives = [str(one.ae_title) for one in config.destination if one.commitment]
 
     def report(transaction_uid: str, kept: int, lost: Sequence[str]) -> bool:
@@ -56,6 +56,8 @@ def receive(config: Config, ended: Ended) -> None:
 
     with ExitStack() as stack:
         memory = stack.enter_context(closing(open_database(config.spool)))
+        for one in lineups(config, read_choices(memory)).values():
+            manifests[one.answers]  # What cannot be loaded is said before anything is taken.
         receipt = stack.enter_context(Receipt(config.spool, reserve))
         receiver = None
         if config.dicom is not None:
@@ -76,6 +78,22 @@ def receive(config: Config, ended: Ended) -> None:
                     watched.look()
                 busy = frozenset() if receiver is None else receiver.busy()
                 intake.look(memory, busy, time.time())
+
+
+class Manifests(dict[str, Manifest]):
+    """Bundle -> its manifest, loaded when it is first asked for: a shadow's may be broken, and nobody needs it.
+
+    Raises:
+        BundleError, ServiceError: of a bundle that cannot be loaded.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self._settings = {one.name: one for one in config.bundle}
+
+    def __missing__(self, name: str) -> Manifest:
+        self[name] = load(self._settings[name]).manifest
+        return self[name]
 
 
 def answer(config: Config, bundle: str, ended: Ended) -> None:
@@ -101,7 +119,7 @@ def find_records(config: Config, ended: Ended) -> None:
         ServiceError, BundleError: it cannot start.
     """
     key, settings = spool_key(config.spool), config.records
-    manifests = {one.name: load_bundle(one.path).manifest for one in config.bundle}
+    manifests = Manifests(config)
     with closing(open_database(config.spool)) as memory, alive(memory, "records") as sign:
 
         def between() -> None:
@@ -161,25 +179,6 @@ def serve_http(config: Config, ended: Ended) -> None:
         finally:
             server.should_exit = server.force_exit = True
             thread.join()
-
-
-@contextmanager
-def opened(settings: BundleSettings) -> Iterator[Answerer]:
-    """A bundle's answerer, once it passed its self-test.
-
-    Raises:
-        BundleError, BackendError: it cannot be opened.
-    """
-    bundle: Bundle = load_bundle(settings.path)
-    if settings.require_signature and bundle.origin.signed_by is None:
-        raise ServiceError(
-            f"{settings.path} has no signature of a trusted key, and the configuration asks for one.",
-            "Sign it, or trust its key.",
-        )
-    with open_session(
-        bundle, backend=settings.backend, precision=settings.precision, threads=settings.threads
-    ) as session:
-        yield Answerer(session)
 
 
 def work(step: Callable[[], bool], sign: Callable[[], None], ended: Ended) -> None:

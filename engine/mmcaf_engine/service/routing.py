@@ -56,6 +56,12 @@ def route_study(config: Config, series: Mapping[str, Sequence[Path]]) -> list[Ro
     return list(found.values())
 
 
+def destinations_of(config: Config, route: Route, now: float) -> list[tuple[str, float]]:
+    """Where a route's answers go, each with the time at which it is given up."""
+    chosen = [one for one in config.destination if route.destinations is None or one.name in route.destinations]
+    return [(one.name, now + one.expires_h * 3600) for one in chosen]
+
+
 @contextmanager
 def gathered(spool: Path, name: str, files: Sequence[Path]) -> Iterator[Path]:
     """A folder that holds these images of the spool and no others, for as long as it is used.

@@ -18,12 +18,13 @@ from ..result.answer import Answer
 from ..result.writers.dicom import NAMES
 from ..result.writers.kinds import USUAL
 from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, put_back, renew
+from .compare import compare_new
 from .config import Config, Route
 from .database import open_database
 from .disk import make_folder, sync_folders, write_synced
 from .headers import read_header, text_of
 from .records import record_source
-from .routing import Routed, files_of, gathered, route_study
+from .routing import Routed, destinations_of, files_of, gathered, route_study
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,6 @@ class Runner:
             )
             contents = self._contents(answer, routed.route, self._report_before(connection, claimed))
         objects = self._write(claimed, contents)
-        destinations = [] if claimed.shadow else self._destinations(routed.route)
         bundle = self._answerer.bundle
         frozen = freeze(
             connection,
@@ -128,10 +128,11 @@ class Runner:
             objects,
             result_sha256=hashlib.sha256(contents[RESULT]).hexdigest(),
             bundle_sha256=bundle.sha256,
-            destinations=destinations,
+            destinations=destinations_of(self._config, routed.route, self._clock()),
         )
         if not frozen:
             raise CancelledError("It is no longer wanted.")
+        compare_new(connection, self._config, claimed.study)
 
     def _routed(self, connection: sqlite3.Connection, claimed: Claimed) -> Routed:
         series = files_of(connection, claimed.study, claimed.generation)
@@ -141,12 +142,6 @@ class Runner:
         raise StudyError(
             f"No route leads this study to {self._routed_as} any more.", "Correct the routes, or cancel the answer."
         )
-
-    def _destinations(self, route: Route) -> list[tuple[str, float]]:
-        chosen = [
-            one for one in self._config.destination if route.destinations is None or one.name in route.destinations
-        ]
-        return [(one.name, self._clock() + one.expires_h * 3600) for one in chosen]
 
     def _report_before(self, connection: sqlite3.Connection, claimed: Claimed) -> Path | None:
         """The structured report that this answer's takes the place of."""

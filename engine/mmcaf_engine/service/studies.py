@@ -1,12 +1,13 @@
 """What has arrived: instances, the studies that they belong to, and when one of those is complete."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from .answers import AHEAD_S, NUMBERS, Priority, move, note
+from .choice import Chosen, read_choices
 from .database import transaction
 from .states import OPEN
 
@@ -171,22 +172,37 @@ class Wanted:
     """An answer that routing asks for.
 
     deadline: until when a record is waited for; None where it needs none. refused: why it is not even tried, in words.
+    beside: the other bundles of its place, of which one may have answered the study's last generation.
     """
 
     bundle: str
+    beside: tuple[str, ...] = ()
     shadow: bool = False
     record: int | None = None
     deadline: float | None = None
     refused: str | None = None
 
 
-def complete(connection: sqlite3.Connection, study: Quiet, wanted: Sequence[Wanted], created: str, now: float) -> bool:
-    """All of a study is here: queue the answers that are wanted of it. False where more has come meanwhile.
+def complete(
+    connection: sqlite3.Connection,
+    study: Quiet,
+    wanted: Sequence[Wanted],
+    created: str,
+    now: float,
+    *,
+    choices: Mapping[str, Chosen] | None = None,
+) -> bool:
+    """All of a study is here: queue the answers that are wanted of it.
+
+    False where more has come meanwhile, or where another bundle was chosen to answer: then it is looked at again.
 
     Args:
         created: of their results, fixed here, so that each step after it can be made again with the same bytes.
+        choices: those that `wanted` was made with.
     """
     with transaction(connection):
+        if choices is not None and read_choices(connection) != choices:
+            return False
         row = connection.execute(
             "update study set state = 'complete', problem = null "
             "where uid = ? and generation = ? and state = 'received' and last = ? returning priority",
@@ -199,9 +215,9 @@ def complete(connection: sqlite3.Connection, study: Quiet, wanted: Sequence[Want
         for one in wanted:
             waits = one.record is None and one.deadline is not None
             before = connection.execute(
-                "select id from answer where study = ? and bundle = ? and generation < ? and result_sha256 is not null "
-                "order by generation desc limit 1",
-                (study.uid, one.bundle, study.generation),
+                f"select id from answer where study = ? and bundle in ({', '.join('?' * (1 + len(one.beside)))}) "  # noqa: S608
+                "and not shadow and generation < ? and result_sha256 is not null order by generation desc limit 1",
+                (study.uid, one.bundle, *one.beside, study.generation),
             ).fetchone()
             state = "refused" if one.refused is not None else "waiting-record" if waits else "queued"
             answer = connection.execute(

@@ -191,6 +191,13 @@ def test_a_shadow_answers_and_sends_nothing(bench: Bench) -> None:
     assert bench.memory.execute("select count(*) from delivery").fetchone()[0] == 0
 
 
+def test_a_shadow_is_compared_with_the_answer(bench: Bench) -> None:
+    bench.queue("tiny", "shade")
+    assert bench.runner("shade").step(bench.memory) and bench.runner().step(bench.memory)
+    [pair] = bench.memory.execute("select agrees, difference from comparison").fetchall()
+    assert tuple(pair) == (1, 0.0)
+
+
 def test_a_later_answer_names_the_report_that_it_replaces(bench: Bench) -> None:
     bench.queue(skip=SLICES - 1)
     assert bench.runner().step(bench.memory)

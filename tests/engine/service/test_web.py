@@ -81,6 +81,24 @@ def related(*contents: bytes, kind: str = "application/dicom") -> tuple[bytes, d
     return parts + b"\r\n--mark--\r\n", {"Content-Type": 'multipart/related; type="application/dicom"; boundary=mark'}
 
 
+def test_bundles_and_how_they_agree(tmp_path: Path) -> None:
+    bundles = [{"name": "lung", "path": "x"}, {"name": "next", "path": "x", "shadow_of": "lung"}]
+    with Receipt(tmp_path, Reserve(0, 0)) as taking, closing(open_database(tmp_path)) as memory:
+        web = Web(tmp_path, taking, memory, bundle=bundles)
+        web.answered()
+        memory.execute(
+            "insert into answer(id, study, generation, bundle, shadow, state, rank, priority, created, result_sha256, "
+            "changed) select 9, study, generation, 'next', 1, 'written', 0, 1, created, 'r', 0 from answer"
+        )
+        memory.execute("insert into comparison values(9, 1, 1, 0.25)")
+        [lung, shadow] = web.client.get("/api/v1/bundles").json()
+        assert (lung["name"], lung["answers"], lung["ready"], lung["since"]) == ("lung", True, False, None)
+        assert (shadow["shadow_of"], shadow["compared"]["agreeing"], shadow["place"]) == ("lung", 1, "lung")
+        metrics = web.client.get("/metrics").text
+        assert 'mmcaf_compared{agree="yes",bundle="lung",shadow="next"} 1.0' in metrics
+        assert 'mmcaf_compared{agree="no",bundle="lung",shadow="next"} 0.0' in metrics
+
+
 # Who may ask
 
 

@@ -14,6 +14,7 @@ from ...errors import RecordError
 from ...record.document import MAX_RECORD_BYTES
 from .. import answers, views
 from ..actions import Changes
+from ..bundle_views import bundle_views
 from ..records import REFUSED, find_record, keep_record, read_given, tell_refused
 from ..states import AnswerState
 from .context import Context, said
@@ -121,6 +122,11 @@ def router(context: Context) -> APIRouter:
     def problems(limit: Annotated[int, Query(ge=1, le=views.MOST_LISTED)] = 100) -> list[dict[str, Any]]:
         with context.memory() as memory:
             return [asdict(one) for one in views.newest_events(memory, REFUSED, limit=limit)]
+
+    @routes.get("/bundles", summary="Which bundles answer, which are shadows, and how far their answers agree")
+    def bundles() -> list[dict[str, Any]]:
+        with context.memory() as memory:
+            return bundle_views(memory, context.config, time.time())
 
     @routes.get("/events", summary="What happens, as server-sent events; all after Last-Event-ID")
     async def events(request: Request, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:

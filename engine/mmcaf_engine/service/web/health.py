@@ -6,11 +6,10 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from .. import views
-from ..life import SIGN_OF_LIFE_S, roles
+from ..compare import comparisons
+from ..life import roles, runs
 from .context import Context
 
-SILENT_S = 10 * SIGN_OF_LIFE_S
-"""Without a sign of life for so long, a process is taken for dead."""
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -38,13 +37,10 @@ def router(context: Context) -> APIRouter:
 
 def not_ready(context: Context) -> list[str]:
     """Processes that are expected and do not run."""
-    with context.memory() as memory:
-        found = {one.role: one for one in views.processes(memory)}
-    now = time.time()
     expected = [f"runner {role[1]}" if role[0] == "runner" else role[0] for role in roles(context.config)]
-    return [
-        role for role in expected if role not in found or not found[role].ready or now - found[role].seen > SILENT_S
-    ]
+    with context.memory() as memory:
+        now = time.time()
+        return [role for role in expected if not runs(memory, role, now)]
 
 
 def figures(context: Context) -> str:
@@ -62,6 +58,12 @@ def figures(context: Context) -> str:
     coming = Gauge("mmcaf_studies_received", "Studies that are not whole yet.", registry=registry)
     free = Gauge("mmcaf_spool_free_bytes", "Free on the spool's disk.", registry=registry)
     up = Gauge("mmcaf_process_ready", "Whether a process is ready.", ["role"], registry=registry)
+    compared = Gauge(
+        "mmcaf_compared",
+        "Studies that a bundle and its shadow answered, by whether their labels agree.",
+        ["bundle", "shadow", "agree"],
+        registry=registry,
+    )
     stages = Histogram(
         "mmcaf_stage_seconds",
         "From one state of an answer to the next.",
@@ -83,5 +85,8 @@ def figures(context: Context) -> str:
             up.labels(one.role).set(one.ready)
         for stage, seconds in views.stage_times(memory):
             stages.labels(stage).observe(seconds)
+        for pair in comparisons(memory, context.config, listed=0):
+            compared.labels(pair.bundle, pair.shadow, "yes").set(pair.agreeing)
+            compared.labels(pair.bundle, pair.shadow, "no").set(pair.compared - pair.agreeing)
     free.set(shutil.disk_usage(context.config.spool).free)
     return generate_latest(registry).decode()
