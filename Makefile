@@ -58,7 +58,7 @@ unit: .venv-dev/ready
 	$(PYTEST) --durations 20
 
 full: .venv-dev/ready
-	$(PYTEST) --durations 20 -m full
+	$(PYTEST) --durations 60 -m full
 
 # Single-line bugs, each of which the closest tests must find within a minute.
 mutants: .venv-dev/ready

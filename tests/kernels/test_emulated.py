@@ -129,7 +129,7 @@ def test_many_more(built: Built, source: str, check: Check) -> None:
     emulation = EMULATIONS[source]
 
     @settings(
-        max_examples=60 if check == "memory" else 25, deadline=None, derandomize=True, database=None,
+        max_examples=60 if check == "memory" else 12, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(setting=settings_of(emulation), seed=st.integers(0, 2**32 - 1))
