@@ -78,7 +78,7 @@ class Result(Part):
         tuple[Window, ...],
         Field(
             description="Of a volume, in order; each with the score of label, or where that is no single one of "
-            "independent labels, of the most probable."
+            "independent labels, of the most probable of those that are present, else of all."
         ),
     ]
     study: Annotated[StudySummary, Field(description="What was read.")]
@@ -125,10 +125,14 @@ class Result(Part):
 
     @property
     def scored_label(self) -> str:
-        """The label that the windows have the scores of: the answer or, where that is no single one, the likeliest."""
-        if self.label in self.probabilities:
+        """The label that the windows have the scores of: the answer or, where that is no single one, the likeliest.
+
+        Of independent labels the likeliest of those that are present, though another may be likelier and absent.
+        """
+        if not self.findings and self.label in self.probabilities:
             return self.label
-        return max(self.probabilities, key=lambda label: self.probabilities[label])
+        present = [one.label for one in self.findings if one.present]
+        return max(present or self.probabilities, key=lambda label: self.probabilities[label])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dicts, lists, texts and numbers, in the documented order of keys."""

@@ -1,6 +1,6 @@
 """Results of schema version 1 in the terms of version 2."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..bundle.device import device_uid
@@ -32,7 +32,7 @@ def from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
         fields["positive"] = {"label": names[1], "probability": scored, "logit": logit, "threshold": threshold}
         if old["label"] == names[0]:
             windows = [{**one, "logit": -one["logit"], "probability": 1 - one["probability"]} for one in windows]
-    elif single not in (None, _most_probable(old)):
+    elif findings and _most_probable(old, present or names) != _most_probable(old, names):
         windows = []  # They were of another label.
     parts = {name: _with_nulls(old[name], keys) for name, keys in _SAID_LATER.items()}
     study = parts["study"]
@@ -52,9 +52,9 @@ def from_version_1(old: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _most_probable(old: Mapping[str, Any]) -> str:
+def _most_probable(old: Mapping[str, Any], labels: Sequence[str]) -> str:
     probabilities: Mapping[str, float] = old["probabilities"]
-    return old["label"] if not old["findings"] else max(probabilities, key=lambda name: probabilities[name])
+    return max(labels, key=lambda name: probabilities[name])
 
 
 def _with_nulls(part: Mapping[str, Any] | None, keys: tuple[str, ...]) -> Any:

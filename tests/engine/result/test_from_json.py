@@ -87,6 +87,14 @@ def test_windows_of_another_label_than_the_answer_are_left_out() -> None:
         assert [(one.start_slice, one.logit, one.probability) for one in read(document).windows] == given
 
 
+def test_windows_of_an_absent_label_are_left_out_where_several_are_present() -> None:
+    document = old("multilabel_two")
+    absent = {"label": "absent", "probability": 0.99, "logit": 4.6, "threshold": 0.995, "present": False}
+    document["findings"].append(absent)
+    document["probabilities"]["absent"] = 0.99
+    assert read(document).windows == ()
+
+
 def test_what_version_1_did_not_say_from_its_beginning() -> None:
     document = old("binary_loud")
     del document["remarks"], document["study"]["body_part"], document["study"]["series"]

@@ -1,6 +1,7 @@
 """Independent labels: each with its probability and threshold, from windows to the answer, and over a cohort."""
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from mmcaf_engine.result.decisions import BinaryDecision, MulticlassDecision, Mu
 from mmcaf_engine.result.decisions.multilabel import NONE_PRESENT
 from refusals import Fact, refused
 from tiny_report import LABELS, THRESHOLDS, report_manifest
+from tiny_result import tiny_result
 
 FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz", "vocabulary.txt")}
 RUNTIME = Runtime(backend="none", version="1", device="CPU")
@@ -66,11 +68,15 @@ def sigmoid(values: NDArray[np.float32]) -> NDArray[np.float64]:
         ((0.9, 0.1, 0.2), "nodule", 0, True),
         ((0.1, 0.35, 0.79), "effusion", 1, True),
         ((0.9, 0.31, 0.7), "nodule, effusion", 0, False),
+        ((0.51, 0.35, 0.79), "nodule, effusion", 0, False),
         ((0.6, 0.35, 0.85), "nodule, effusion, large heart", 2, False),
         ((0.4, 0.29, 0.79), NONE_PRESENT, 2, False),
         ((0.2, 0.2, 0.2), NONE_PRESENT, 0, False),
     ],
-    ids=["one", "one-though-another-is-more-probable", "two", "all", "none", "equal"],
+    ids=[
+        *("one", "one-though-another-is-more-probable", "two", "two-though-another-is-more-probable"),
+        *("all", "none", "equal"),
+    ],
 )
 def test_what_is_present_is_said(shares: tuple[float, ...], said: str, told: int, alone: bool) -> None:
     """With a probability where it is one label: that label's."""
@@ -83,6 +89,9 @@ def test_what_is_present_is_said(shares: tuple[float, ...], said: str, told: int
     assert [finding.present for finding in score.findings] == [p >= t for p, t in zip(shares, THRESHOLDS, strict=True)]
     assert score.probability == (score.probabilities[told] if alone else None)
     assert (score.windows[0].logit, score.windows[0].probability) == (given[0, told], score.probabilities[told])
+    probabilities = dict(zip(LABELS, score.probabilities, strict=True))
+    result = replace(tiny_result(), label=said, probabilities=probabilities, findings=score.findings)
+    assert result.scored_label == LABELS[told], "whose scores the windows have, as people are told"
 
 
 @pytest.mark.parametrize(("share", "present"), [(0.5, True), (0.49, False)])
