@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
 
-from dicom_factory import ct_series, hounsfield, save
+from dicom_factory import ct_series, enhanced_ct, hounsfield, save
 from mmcaf_engine import Answerer, Result, Volume, load_bundle, open_session
 from mmcaf_engine.errors import StrictError
 from mmcaf_engine.result.card import _said as said_on_card
@@ -109,6 +110,17 @@ def test_a_structured_report_refers_to_what_was_scored(answerer: Answerer, tmp_p
         referred = {one.ReferencedSOPInstanceUID for one in series.ReferencedSOPSequence}
         assert referred == {image.SOPInstanceUID for image in scored}
         assert (b"only 3 to 8 from the feet were scored" in made[REPORT]) == bool(options)
+
+
+@pytest.mark.parametrize(("options", "frames"), [({"slices": "3-8"}, [3, 4, 5, 6, 7, 8]), ({}, None)])
+def test_of_an_image_of_several_frames_it_names_those(
+    options: dict[str, Any], frames: list[int] | None, answerer: Answerer, tmp_path: Path
+) -> None:
+    study = save([enhanced_ct(HU)], tmp_path / "study")
+    report = dcmread(BytesIO(answerer.answer(study, RECORD, **options).to_dicom("sr")[REPORT]))
+    [group] = [one for one in report.ContentSequence if one.ConceptNameCodeSequence[0].CodeValue == "126010"]
+    [source] = [one for one in group.ContentSequence[0].ContentSequence if one.ValueType == "IMAGE"]
+    assert source.ReferencedSOPSequence[0].get("ReferencedFrameNumber") == frames
 
 
 def test_the_record_says_which(answerer: Answerer, reading: Answerer) -> None:

@@ -68,7 +68,12 @@ def _content(objects: Objects) -> Any:
         ],
         "family": codes.DCM.ArtificialIntelligence,
     }
-    images = [hd.sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID) for image in evidence]
+    images = [
+        hd.sr.SourceImageForMeasurementGroup(
+            image.SOPClassUID, image.SOPInstanceUID, _frames(result, image.SOPInstanceUID, image.get("NumberOfFrames"))
+        )
+        for image in evidence
+    ]
     observer = hd.sr.ObservationContext(observer_device_context=objects.observer())
     findings = answered(result)
     groups = [
@@ -81,6 +86,12 @@ def _content(objects: Objects) -> Any:
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
+
+
+def _frames(result: Result, image: str, of: int | None) -> list[int] | None:
+    """Of an image of several frames, those that were scored; None where these are all, and of one of one."""
+    frames = {one.frame for one in result.evidence or () if one.sop_instance_uid == image and one.frame is not None}
+    return None if not frames or len(frames) == of else sorted(frames)
 
 
 def _group(
