@@ -19,6 +19,7 @@ from .drawing import (
     blank,
     coloured,
     draw_on,
+    drawable,
     grey_of,
     lines_of,
     paste,
@@ -38,6 +39,7 @@ HEADLINE, BANNER = 26, (255, 190, 60)
 SHOWN = 4
 """Slices that are drawn, at most."""
 RESEARCH = "RESEARCH, unverified: not for diagnosis or treatment"
+SPELLED_OUT = "\\u and four figures stand for a letter that no picture has: see the report or the JSON."
 MORE = "There is more to say than fits here: see the report or the JSON."
 
 
@@ -109,6 +111,8 @@ def _said(result: Result, keys: Sequence[KeySlice] = ()) -> Iterator[tuple[str, 
     yield f"{engine.backend} {engine.precision} on {engine.device}", BODY, DIM
     if result.created is not None:
         yield in_utc(result.created), BODY, DIM
+    if any("\\u" in drawable(label) for label in result.probabilities):
+        yield SPELLED_OUT, SMALL, DIM
     if uid := study.uids.get("study"):
         yield f"Study {uid}", SMALL, DIM
     for warning in result.warnings:

@@ -1,12 +1,15 @@
 """What every picture of an answer is drawn with: texts, colour bars, tiles with their captions, by Pillow.
 
-Pillow brings a scalable font of its own, so that a picture looks alike wherever it is drawn.
+Pillow brings a scalable font of its own, so that a picture looks alike wherever it is drawn. It has the shapes of few
+letters but those of English; what stands for others is told from anything else, and no empty box.
 """
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining, normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +32,8 @@ GREY_PERCENTILES = (1.0, 99.0)
 """Intensities that become black and white."""
 OPACITY = 0.45
 """Of the colour where it is strongest; what lies under it stays seen."""
+_IN_NO_FONT = "\uffff"
+"""No character: what is drawn for it is drawn for all that a font does not have."""
 OUTLINED = 0.5
 """The part of the strongest from which on a region has an outline."""
 
@@ -58,6 +63,27 @@ def draw_on(picture: "Image") -> "ImageDraw":
     return ImageDraw.Draw(picture)
 
 
+def drawable(text: str) -> str:
+    r"""A text in letters that the font has: others without their accents or, if that is not enough, as `\u80ba`."""
+    return "".join(map(_drawn_as, normalize("NFC", text)))
+
+
+@cache
+def _drawn_as(character: str) -> str:
+    if _has_shape(character):
+        return character
+    plain = "".join(part for part in normalize("NFKD", character) if not combining(part))
+    return plain if plain and all(map(_has_shape, plain)) else json.dumps(character)[1:-1]
+
+
+def _has_shape(character: str) -> bool:
+    return character.isascii() or _shape(character) != _shape(_IN_NO_FONT)
+
+
+def _shape(character: str) -> bytes:
+    return bytes(font(SMALL).getmask(character))
+
+
 def width_of(text: str, size: int) -> int:
     """Of one line, in pixels."""
     return int(np.ceil(font(size).getlength(text)))
@@ -79,6 +105,7 @@ def write(
         place: x and y of what `anchor` says, as Pillow names it: "la" of the upper left corner.
         within: the width that it may take.
     """
+    text = drawable(text)
     while size > LEAST and width_of(text, size) > within:
         size -= 1
     if width_of(text, size) > within:
@@ -91,7 +118,7 @@ def write(
 def lines_of(text: str, size: int, within: int) -> list[str]:
     """A text broken between its words, so that each line fits; a word that is too long has a line of its own."""
     lines: list[str] = []
-    for word in text.split():
+    for word in drawable(text).split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and width_of(longer, size) <= within:
             lines[-1] = longer

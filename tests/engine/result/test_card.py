@@ -13,7 +13,7 @@ from mmcaf_engine.result import card, drawing
 from mmcaf_engine.result.card import HEIGHT, MARGIN, WIDTH, WORDS, draw_card
 from mmcaf_engine.result.explain import ExplanationMap
 from mmcaf_engine.result.key_slices import key_slices
-from mmcaf_engine.result.result import Result
+from mmcaf_engine.result.result import Result, Wording
 from mmcaf_engine.volume import PatientHeader, StudyFacts
 from tiny_result import tiny_result
 
@@ -68,6 +68,23 @@ def test_it_says_the_answer_and_what_it_is_not_for(said: list[str]) -> None:
     ):
         assert text in words
     assert "2026-11-30T09:08:48Z" in words and "fp32 on CPU" in words
+
+
+def labelled(label: str) -> Result:
+    return replace(
+        tiny_result(), label=label, probabilities={label: 0.7}, wording=Wording(f"{label} 0.7", (), windows=False)
+    )
+
+
+def test_labels_in_letters_that_the_font_lacks_are_told_from_each_other(said: list[str]) -> None:
+    """Not each letter as the same empty box."""
+    prepared = Prepared((volume(4, (0,), 4),))
+    malignant, benign = (drawn(labelled(label), prepared, 0) for label in ("悪性", "良性"))
+    assert (malignant != benign).any()
+    assert "\\u60aa\\u6027 0.7" in said and card.SPELLED_OUT.split(":")[0] in " ".join(said)
+    said.clear()
+    drawn(labelled("lésion ± 0"), prepared, 0)
+    assert "lesion ± 0 0.7" in said and card.SPELLED_OUT.split(":")[0] not in " ".join(said)
 
 
 def test_the_slices_are_those_of_the_deciding_window_by_their_numbers_in_the_study(said: list[str]) -> None:
