@@ -18,7 +18,7 @@ from ..record.document import MAX_RECORD_BYTES
 from ..strict_json import parse_json
 from .config import RecordSettings
 from .http_carriers import NoRedirect, read_token
-from .tls import client_context
+from .tls import client_context, why_no_tls
 
 Resource = dict[str, Any]
 
@@ -119,12 +119,10 @@ class FhirClient:
         except urllib.error.HTTPError as failure:
             with failure:
                 raise self._refused(failure, ends) from None
-        except ssl.SSLCertVerificationError as failure:
-            raise SearchError(f"its certificate is not accepted: {failure.verify_message}", down=True) from None
         except urllib.error.URLError as failure:
             reason = failure.reason
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                raise SearchError(f"its certificate is not accepted: {reason.verify_message}", down=True) from None
+            if isinstance(reason, ssl.SSLError):
+                raise SearchError(why_no_tls(reason), down=True) from None
             raise SearchError(f"it does not answer ({type(reason).__name__})", down=True) from None
         except (OSError, http.client.HTTPException, ValueError) as failure:
             raise SearchError(f"it does not answer ({type(failure).__name__})", down=True) from None

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ServiceError
 from .config import Destination
 from .delivery import DELIVERED, Parcel, Sent
-from .tls import client_context
+from .tls import client_context, why_no_tls
 
 TIMEOUT_S = 60.0
 MOST_ANSWER = 4 * 1024 * 1024
@@ -100,8 +100,8 @@ class Caller:
                 return int(failure.code), failure.read(MOST_ANSWER).decode("utf-8", "replace")
         except (OSError, ValueError) as failure:
             reason = getattr(failure, "reason", failure)
-            if isinstance(reason, ssl.SSLCertVerificationError):
-                return None, f"{self.name} is not trusted: {reason.verify_message}"
+            if isinstance(reason, ssl.SSLError):
+                return None, f"{self.name}: {why_no_tls(reason)}"
             return None, f"{self.name} does not answer ({type(reason).__name__})"
 
 

@@ -58,12 +58,18 @@ def refused_by_tls(context: ssl.SSLContext, host: str, port: int, timeout_s: flo
             context.wrap_socket(plain, server_hostname=host),
         ):
             return None
-    except ssl.SSLCertVerificationError as failure:
-        return f"its certificate is not accepted: {failure.verify_message}"
     except ssl.SSLError as failure:
-        return f"no TLS connection comes about ({failure.reason or type(failure).__name__})"
+        return why_no_tls(failure)
     except OSError:
         return None  # Not reached at all: that is said elsewhere.
+
+
+def why_no_tls(failure: OSError) -> str:
+    """What ended a handshake, in words of nobody."""
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {failure.verify_message}"
+    reason = getattr(failure, "reason", None) or type(failure).__name__
+    return f"no TLS connection comes about ({reason})"
 
 
 def _harden(context: ssl.SSLContext) -> None:

@@ -15,6 +15,7 @@ from ..headers import identify
 from ..receipt import Receipt
 from ..tls import server_context
 from .contexts import support_images
+from .listener import start_listening
 
 Report = Callable[[str, int, Sequence[str]], bool]
 Event = Any
@@ -109,14 +110,15 @@ class Receiver:
         ]
         context = None if settings.tls is None else server_context(settings.tls)
         try:
-            return entity.start_server(
-                (settings.host, settings.port), block=False, ssl_context=context, evt_handlers=handlers
-            )
+            return start_listening(entity, (settings.host, settings.port), handlers, context, self._on_no_tls)
         except OSError as failure:
             raise ServiceError(
                 f"No DICOM images can be received at {settings.host} port {settings.port}: {failure.strerror}.",
                 "Choose another port, or end the program that has it.",
             ) from None
+
+    def _on_no_tls(self) -> None:
+        self.refused["no TLS"] += 1
 
     def _peer(self, event: Event) -> Peer | None:
         """Who asks, if it may send. Without any peers everyone may: then this machine alone is listened to."""
@@ -199,7 +201,7 @@ def _is_certified(event: Event, peer: Peer) -> bool:
     """Whether it showed the certificate that it must, by its common name."""
     if peer.certificate_name is None:
         return True
-    connection = event.assoc.dul.socket.socket
+    connection = getattr(event.assoc.dul.socket, "socket", None)
     shown: Any = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
     names = [value for part in (shown or {}).get("subject", ()) for key, value in part if key == "commonName"]
     return peer.certificate_name in names

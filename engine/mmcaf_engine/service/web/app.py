@@ -1,7 +1,6 @@
 """The service's HTTP interface as one application, and the process that serves it."""
 
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ...errors import MmcafError, ServiceError
+from ...errors import MmcafError
+from ..tls import server_context
 from . import api, dicomweb, health
 from .context import Context, refusal, said
 
@@ -85,18 +85,12 @@ def http_server(context: Context) -> "uvicorn.Server":
     http = context.config.http
     if http is None:
         raise ValueError("there is no HTTP interface")
-    tls: dict[str, Any] = {}
-    if http.tls is not None:
-        tls = {"ssl_certfile": str(http.tls.certificate), "ssl_keyfile": str(http.tls.key)}
-        if http.tls.trusted is not None:
-            tls |= {"ssl_ca_certs": str(http.tls.trusted), "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    secured = None if http.tls is None else server_context(http.tls)
     settings = uvicorn.Config(
-        application(context), http.host, http.port, log_config=None, access_log=False, server_header=False, **tls
+        application(context), http.host, http.port, log_config=None, access_log=False, server_header=False
     )
-    try:
-        settings.load()
-    except (OSError, ssl.SSLError) as failure:
-        raise ServiceError(f"The certificate of the HTTP interface cannot be used: {failure}.") from None
+    settings.load()
+    settings.ssl = secured  # Uvicorn's own would take suites that BCP 195 does not.
     return uvicorn.Server(settings)
 
 
