@@ -14,6 +14,7 @@ import ctypes
 import fcntl
 import hashlib
 import json
+import os
 import signal
 import socket
 import struct
@@ -24,10 +25,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -67,9 +69,16 @@ def end_with_parent() -> None:
 
 
 @contextlib.contextmanager
-def archive() -> Iterator[None]:
-    """An empty Orthanc, gone with all that it stored after the block."""
-    with tempfile.TemporaryDirectory() as folder:
+def archive(
+    environment: Mapping[str, str] = MappingProxyType({}), kept: Path | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """An empty Orthanc, gone with all that it stored after the block.
+
+    Args:
+        environment: variables besides ours.
+        kept: a folder for what it stores, which stays.
+    """
+    with tempfile.TemporaryDirectory() if kept is None else contextlib.nullcontext(str(kept)) as folder:
         settings = {
             "Name": "Orthanc",
             "StorageDirectory": folder,
@@ -87,7 +96,11 @@ def archive() -> Iterator[None]:
         if program is None or not PLUGIN.exists():
             sys.exit("orthanc or orthanc-dicomweb is not installed")
         running = subprocess.Popen(
-            [program, str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=end_with_parent
+            [program, str(file)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=end_with_parent,
+            env={**os.environ, **environment},
         )
         try:
             deadline = time.monotonic() + SECONDS
@@ -96,7 +109,7 @@ def archive() -> Iterator[None]:
                     fetch("/system")
                     break
                 time.sleep(0.05)
-            yield
+            yield running
         finally:
             running.terminate()
             running.wait()
