@@ -157,7 +157,8 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
         to = f'name = "pacs"\nkind = "dicom"\nae_title = "ORTHANC"\nhost = "127.0.0.1"\nport = {archive}\n'
         self._config.write_text(
-            f'spool = "spool"\nhttp = {{port = {HTTP}}}\ndicom = {{port = {PORT}, timeout_s = {timeout_s}}}\n{settings}\n'
+            f'spool = "spool"\nhttp = {{port = {HTTP}}}\n'
+            f"dicom = {{port = {PORT}, timeout_s = {timeout_s}}}\n{settings}\n"
             f'[[bundle]]\nname = "demo"\npath = {json.dumps(str(demo_bundle()))}\n'
             + (f"[[destination]]\n{to}" if archive is not None else "")
         )
