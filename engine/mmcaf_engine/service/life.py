@@ -54,7 +54,7 @@ def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]
         now = time.time()
         if now - said >= SIGN_OF_LIFE_S:
             said = now
-            memory.execute("update process set seen = ? where role = ?", (now, role))
+            memory.execute("update process set seen = ? where role = ? and pid = ?", (now, role, os.getpid()))
 
     now = time.time()
     with transaction(memory):
@@ -63,4 +63,4 @@ def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]
     try:
         yield sign
     finally:
-        memory.execute("update process set ready = 0 where role = ?", (role,))
+        memory.execute("update process set ready = 0 where role = ? and pid = ?", (role, os.getpid()))

@@ -87,7 +87,13 @@ def http_server(context: Context) -> "uvicorn.Server":
         raise ValueError("there is no HTTP interface")
     secured = None if http.tls is None else server_context(http.tls)
     settings = uvicorn.Config(
-        application(context), http.host, http.port, log_config=None, access_log=False, server_header=False
+        application(context),
+        http.host,
+        http.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
     )
     settings.load()
     settings.ssl = secured  # Uvicorn's own would take suites that BCP 195 does not.
