@@ -33,7 +33,7 @@ from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.parts import EngineSummary, Explanation, Options
 from .result.result import Result
 from .result.sources import sources_of
-from .result.writers.kinds import Kind, Kinds, check_sources, chosen_kinds
+from .result.writers.kinds import Kind, Kinds, check_replacing, check_sources, chosen_kinds
 from .result.writers.predecessor import predecessor
 from .session.background import BackgroundSession
 from .session.run import run_windows
@@ -277,6 +277,7 @@ class Answerer:
         if (objects := options.get("dicom_objects")) is not None:
             mapped = any(draws_map(manifest, method) for method in MAPS if method in asked)
             kinds = chosen_kinds(objects, maps=mapped, volume=bool(manifest.volumes))
+            check_replacing(kinds, options.get("replaces"))
         if heatmap is not None:
             check_heatmap(manifest, over)
             given = (study, record, options.get("report"), *_named_files(options.get("series")))

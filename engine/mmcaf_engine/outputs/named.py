@@ -64,12 +64,7 @@ def check_writable(outputs: Sequence[Output], *, inputs: Iterable[str | Path | N
             _check_place(output, force)
             _check_inputs(output, read)
             _probe(output)
-        for other in outputs[:index]:
-            if real_path(other.path) == real_path(output.path):
-                raise UsageError(
-                    f"{output.path}: named twice, by {other.option} and by {output.option}.",
-                    Remedy("Give each a path of its own", option=output.option),
-                )
+        _refuse_second(output, outputs[:index])
 
 
 @contextmanager
@@ -108,11 +103,14 @@ def write_all(contents: Sequence[tuple[Output, str | bytes]], *, force: bool = F
         force: replace existing files; as it was given to `check_writable`.
 
     Raises:
-        UsageError: one cannot be written; then none was replaced, unless a move fails, which it hardly can.
+        UsageError: one cannot be written, or two are one, as of files within a folder only now is known; then none was
+            replaced, unless a move fails, which it hardly can.
     """
+    named = [output for output, _ in contents]
     with ExitStack() as undo:
         staged = []
-        for output, content in contents:
+        for index, (output, content) in enumerate(contents):
+            _refuse_second(output, named[:index])
             with refused(output):
                 _check_place(output, force)
                 file = StagedFile(output.path, replace=force)
@@ -134,6 +132,17 @@ def within(folder: Output, files: Mapping[str, bytes]) -> list[tuple[Output, byt
     with refused(folder):
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return [(Output(folder.option, folder.path / name), content) for name, content in files.items()]
+
+
+def _refuse_second(output: Output, others: Sequence[Output]) -> None:
+    """Refuse a path that another output has, too."""
+    place = real_path(output.path)
+    for other in others:
+        if real_path(other.path) == place:
+            raise UsageError(
+                f"{output.path}: named twice, by {other.option} and by {output.option}.",
+                Remedy("Give each a path of its own", option=output.option),
+            )
 
 
 def _check_place(output: Output, force: bool) -> None:

@@ -15,6 +15,7 @@ from mmcaf_engine.outputs import (
     commit_folder,
     scratch_folder,
     staged_file,
+    within,
     write_all,
     write_file,
 )
@@ -220,6 +221,14 @@ def test_no_path_is_named_twice(place: Path) -> None:
     twice = [Output("json", place / "file"), Output("html", place / ".." / "place" / "file")]
     with refused(UsageError, "twice", "json", "html"):
         check_writable(twice)
+
+
+def test_a_file_does_not_take_the_place_of_one_within_a_folder(place: Path) -> None:
+    """Whose names are known when they are written; nothing is, then."""
+    files = [*within(Output("objects", place, kind="folder"), {"a.dcm": b"a"}), (Output("page", place / "a.dcm"), "b")]
+    with refused(UsageError, "a.dcm", "twice", "objects", "page", option="page"):
+        write_all(files, force=True)
+    assert not any(place.iterdir())
 
 
 def test_all_are_written_or_none(place: Path) -> None:

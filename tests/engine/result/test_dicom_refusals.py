@@ -66,6 +66,15 @@ def test_a_report_of_another_study_to_be_replaced(tiny_bundle: Path, tmp_path: P
 
 
 @pytest.mark.usefixtures("no_network")
+def test_a_report_to_be_replaced_by_none(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Before study and report are looked at, which are none."""
+    with refused(UsageError, "replaces", "none is among", option="dicom_objects", value="sr,sc,ko"):
+        answer_study(
+            tmp_path / "none", RECORD, bundle=tiny_bundle, dicom_objects="ko,sc", replaces=tmp_path / REPORT
+        )  # fmt: skip
+
+
+@pytest.mark.usefixtures("no_network")
 def test_a_map_of_a_network_whose_attention_is_to_words_alone(tmp_path: Path) -> None:
     """Before the study is looked at, which is none."""
     bundle = make_tiny_words(tmp_path / "words.mmcaf")

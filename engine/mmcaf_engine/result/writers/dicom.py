@@ -11,7 +11,7 @@ from ..result import Result
 from ..sources import SourceImages
 from .heat_map import parametric_map, segmentation
 from .key_objects import key_objects
-from .kinds import DEFAULT, Kind, Kinds, chosen_kinds
+from .kinds import DEFAULT, Kind, Kinds, check_replacing, chosen_kinds
 from .objects import Objects, encoded
 from .predecessor import predecessor
 from .presentation_state import presentation_states
@@ -54,11 +54,13 @@ def dicom_files(
         replaces: the file of a structured report that the new one takes the place of.
 
     Raises:
-        UsageError: an object of another name, or of a heat map that there is not; or as `predecessor`.
+        UsageError: an object of another name, or of a heat map that there is not; or as `check_replacing` and
+            `predecessor`.
         BackendError: highdicom is not installed.
         StudyError: as `Objects.of`.
     """
     wanted = chosen_kinds(kinds, maps=bool(maps) if drawn is None else drawn, volume=bool(maps))
+    check_replacing(wanted, replaces)
     objects = Objects.of(result, sources, wanted)
     previous = None if replaces is None else predecessor(replaces, sources)
 

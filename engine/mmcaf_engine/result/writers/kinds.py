@@ -77,6 +77,23 @@ def chosen_kinds(wanted: Kinds, *, maps: bool, volume: bool) -> tuple[Kind, ...]
     return found
 
 
+def check_replacing(kinds: Sequence[Kind], replaces: object) -> None:
+    """Refuse an earlier report where there is no new one that could name it.
+
+    Args:
+        replaces: the file of the earlier report; None without.
+
+    Raises:
+        UsageError: no structured report is among the objects.
+    """
+    if replaces is not None and "sr" not in kinds:
+        raise UsageError(
+            "replaces: a report would take the place of another, and none is among the objects.",
+            Remedy("Write one, too", option="dicom_objects", value=",".join(("sr", *kinds))),
+            Remedy("Or leave it out", option="replaces"),
+        )
+
+
 def room_for(kinds: Sequence[Kind]) -> int:
     """Bytes that the files of these objects take at most."""
     return sum(NEEDS[kind].size for kind in kinds)
