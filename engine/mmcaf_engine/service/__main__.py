@@ -3,13 +3,17 @@
 import logging
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 from ..errors import MmcafError
 from .config import read_config
+from .database import open_database
+from .life import tell_refused_to_start
 from .processes import answer, find_records, make_spool, receive, send, serve_http
 
 log = logging.getLogger(__name__)
@@ -27,13 +31,19 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Of the whole group: the supervisor tells us.
     threading.Thread(target=_end_with, args=(os.getppid(), ended), daemon=True, name="parent").start()
+    return run(role, named[0] if named else "", Path(file), ended)
+
+
+def run(role: str, bundle: str, file: Path, ended: threading.Event) -> int:
+    """One process until it is told to end; its exit code. Why it cannot start is in the log, and kept."""
+    config = None
     try:
-        config = read_config(Path(file))
+        config = read_config(file)
         make_spool(config.spool)
         if role == "receiver":
             receive(config, ended)
         elif role == "runner":
-            answer(config, named[0], ended)
+            answer(config, bundle, ended)
         elif role == "records":
             find_records(config, ended)
         elif role == "sender":
@@ -42,6 +52,9 @@ def main(arguments: list[str]) -> int:
             serve_http(config, ended)
     except MmcafError as refusal:
         log.error("%s", refusal)
+        if config is not None:
+            with suppress(MmcafError, sqlite3.Error, OSError), closing(open_database(config.spool)) as memory:
+                tell_refused_to_start(memory, f"{role} {bundle}".strip(), refusal.discreet, time.time())
         return refusal.exit_code
     return 0
 

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from .answers import note
 from .config import Config
 from .database import transaction
 
 log = logging.getLogger(__name__)
 
+NOT_STARTED = "not-started"
+"""The event that says why a process cannot start."""
 SIGN_OF_LIFE_S = 2.0
 SILENT_S = 10 * SIGN_OF_LIFE_S
 """Without a sign of life for so long, a process is taken for dead."""
@@ -42,6 +45,19 @@ def runs(memory: sqlite3.Connection, role: str, now: float) -> bool:
         {"role": role, "since": now - SILENT_S, "now": now},
     )
     return row.fetchone() is not None
+
+
+def tell_refused_to_start(memory: sqlite3.Connection, role: str, problem: str, now: float) -> None:
+    """A process cannot start: kept for whoever looks, once until it has run."""
+    detail = f"{role}: {problem}"
+    with transaction(memory):
+        told = memory.execute(
+            "select 1 from event where state = ? and detail = ? and at >= "
+            "coalesce((select since from process where role = ?), 0)",
+            (NOT_STARTED, detail, role),
+        ).fetchone()
+        if told is None:
+            note(memory, "", None, NOT_STARTED, now, detail)
 
 
 @contextmanager

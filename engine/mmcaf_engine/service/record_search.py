@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
-from ..errors import RecordError, Remedy, ServiceError, StudyError
+from ..errors import CancelledError, MmcafError, RecordError, Remedy, ServiceError, StudyError
 from ..manifest import Manifest
 from ..record.record import read_record
 from .answers import as_json
@@ -73,7 +73,9 @@ class RecordSearch:
         try:
             content = self._find(connection, study)
             self._server = _Asked()
-        except (SearchError, RecordError, StudyError, ServiceError) as failure:
+        except CancelledError:
+            raise
+        except (SearchError, MmcafError) as failure:
             down = isinstance(failure, ServiceError) or (isinstance(failure, SearchError) and failure.down)
             why = failure.discreet if not isinstance(failure, SearchError) else f"{failure}."
             _wait(self._server if down else self._asked[study], now)

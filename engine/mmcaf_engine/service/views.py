@@ -149,9 +149,13 @@ def events_after(connection: sqlite3.Connection, last: int, *, limit: int = 500)
     return [EventView(**dict(row)) for row in rows]
 
 
-def newest_events(connection: sqlite3.Connection, state: str, *, limit: int) -> list[EventView]:
-    """The latest of a kind, the newest first."""
-    rows = connection.execute("select * from event where state = ? order by id desc limit ?", (state, limit)).fetchall()
+def newest_events(connection: sqlite3.Connection, *states: str, limit: int) -> list[EventView]:
+    """The latest of these kinds, the newest first."""
+    marks = ", ".join("?" * len(states))
+    rows = connection.execute(
+        f"select * from event where state in ({marks}) order by id desc limit ?",  # noqa: S608 - marks alone
+        (*states, limit),
+    ).fetchall()
     return [EventView(**dict(row)) for row in rows]
 
 

@@ -15,6 +15,7 @@ from ...record.document import MAX_RECORD_BYTES
 from .. import answers, views
 from ..actions import Changes
 from ..bundle_views import bundle_views
+from ..life import NOT_STARTED
 from ..records import REFUSED, find_record, keep_record, read_given, tell_refused
 from ..states import AnswerState
 from .context import Context, said
@@ -118,10 +119,10 @@ def router(context: Context) -> APIRouter:
         changes = {} if options is None else options.given
         return _changed(context, answer, again(context, answer, changes, hours), WHY_NOT_AGAIN)
 
-    @routes.get("/problems", summary="The newest records that were refused, and why")
+    @routes.get("/problems", summary="The newest records that were refused, and processes that cannot start, and why")
     def problems(limit: Annotated[int, Query(ge=1, le=views.MOST_LISTED)] = 100) -> list[dict[str, Any]]:
         with context.memory() as memory:
-            return [asdict(one) for one in views.newest_events(memory, REFUSED, limit=limit)]
+            return [asdict(one) for one in views.newest_events(memory, REFUSED, NOT_STARTED, limit=limit)]
 
     @routes.get("/bundles", summary="Which bundles answer, which are shadows, and how far their answers agree")
     def bundles() -> list[dict[str, Any]]:
