@@ -114,7 +114,11 @@ def hurry(created: str) -> None:
     supervisor.LOOK_S = processes.IDLE_S = process.PARENT_S = PAUSE_S
     delivery.FIRST_WAIT_S, delivery.LONGEST_WAIT_S = 0.1, 0.5
     queue = intake.complete
-    intake.complete = lambda memory, study, wanted, _, now: queue(memory, study, wanted, created, now)
+
+    def queued(memory: Any, study: Any, wanted: Any, _: str, now: float, **more: Any) -> bool:
+        return queue(memory, study, wanted, created, now, **more)
+
+    intake.complete = queued
 
 
 def break_it(control: str) -> None:

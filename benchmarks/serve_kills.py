@@ -223,9 +223,10 @@ def undisturbed(house: House, lab: Path, oracle: Oracle) -> Verdict:
     studies = make_studies(lab / "images", "1.2.3.9", TEMPLATES)
     fill(studies)
     service = Service(house, lab / "undisturbed", lab / BUNDLE, 11112, 8099)
+    service.ready()
     for study in studies:
         if by_storescu(study, service.dicom).wait(60) != 0:
-            raise RuntimeError("storescu could not send a study")
+            raise RuntimeError(f"storescu could not send a study: {service.log.read_text()[-2000:]}")
     for _ in until():
         if {service.state(study) for study in studies} == {"delivered"}:
             break
@@ -260,7 +261,7 @@ def main() -> int:
     asked.add_argument("--processes", nargs="+", choices=PROCESSES, default=PROCESSES)
     asked.add_argument("--control", choices=CONTROLS, help="with a fault that must be found out")
     asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--minutes", type=usage.seconds, help="begin no further round after so long")
+    asked.add_argument("--minutes", type=usage.seconds, help="begin no further round after so long, shared")
     asked.add_argument("--keep", type=usage.path, help="copy here what a round leaves that does not end")
     usage.add_outputs(asked, "--output", required=False)
     given = asked.parse_args()
@@ -281,8 +282,10 @@ def main() -> int:
         with Oracle(lab / BUNDLE) as oracle, House(given.control) as house:
             if not given.control and undisturbed(house, lab, oracle) != Verdict([], [], []):
                 raise RuntimeError("wrong before any kill")
-            for name in given.processes:
-                tally = trials(house, lab, name, given, oracle, budget)
+            for at, name in enumerate(given.processes):
+                left = budget.left()
+                share = Budget(None if left is None else left / (len(given.processes) - at))
+                tally = trials(house, lab, name, given, oracle, share)
                 bad += len(tally.lost) + len(tally.wrong) + len(tally.twice)
                 tell(name, tally)
                 if rows is not None:
