@@ -73,3 +73,51 @@ def compare(config: Config, json: Json = False, output: Output = None, force: Fo
     from .serve_bundles import compare_command
 
     compare_command(config, Report(json, output, force))
+
+
+@serve.command()
+def backup(
+    config: Config,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.tar", help="The archive to write.")],
+    images: Annotated[
+        bool, typer.Option("--images", help="With the images; without, studies in work are sent again after a restore.")
+    ] = False,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Copy states, records and results to one archive, while the service runs; it holds patients' data."""
+    from .report import Report
+    from .serve_care import backup_command
+
+    backup_command(config, output, images, Report(json, force=force))
+
+
+@serve.command()
+def restore(
+    archive: Annotated[Path, typer.Argument(metavar="FILE.tar", help="What mmcaf serve backup wrote.")],
+    config: Config,
+    json: Json = False,
+) -> None:
+    """Bring a backup back, here or on another machine; what the spool holds is moved aside, and no service may run."""
+    from .report import Report
+    from .serve_care import restore_command
+
+    restore_command(config, archive, Report(json))
+
+
+@serve.command()
+def purge(
+    config: Config,
+    study: Annotated[
+        str | None, typer.Option(metavar="UID", help="Remove this study instead, and all that there is of it.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="With --study: also one that has not arrived everywhere.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Remove now what retention would remove by itself, or one study for good."""
+    from .report import Report
+    from .serve_care import purge_command
+
+    purge_command(config, study, force, Report(json))

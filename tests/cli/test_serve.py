@@ -11,6 +11,8 @@ import pytest
 
 from command import Command
 from mmcaf_engine.service.database import open_database
+from mmcaf_engine.service.keys import spool_key
+from mmcaf_engine.service.processes import only_service
 
 CONFIG = """
 spool = "spool"
@@ -144,5 +146,42 @@ def test_what_belongs_behind_a_command(words: tuple[str, ...], run: Command, con
 
 
 def test_without_a_service_there_is_nothing_to_switch(run: Command, config: Path) -> None:
-    for command in (("switch", "tiny"), ("rollback",), ("compare",)):
+    for command in (("switch", "tiny"), ("rollback",), ("compare",), ("purge",), ("backup", "-o", config.parent / "x")):
         run("mmcaf", "serve", *command, "--config", config).refused(9, "no service has run")
+
+
+# What is kept
+
+
+def test_a_backup_and_its_restore(run: Command, config: Path, memory: sqlite3.Connection, tmp_path: Path) -> None:
+    pytest.importorskip("pynetdicom")
+    spool, archive = tmp_path / "spool", tmp_path / "kept.tar"
+    spool_key(spool)
+    memory.execute("insert into study(uid, state, first, last) values('1.2', 'complete', 0, 0)")
+    made = run("mmcaf", "serve", "backup", "--config", config, "-o", archive)
+    assert made.code == 0 and "2 files without images" in made.out and archive.stat().st_mode & 0o777 == 0o600
+    run("mmcaf", "serve", "backup", "--config", config, "-o", archive).refused(2, "exists already", "--force")
+    run("mmcaf", "serve", "backup", "--config", config, "-o", spool / "x.tar").refused(2, "within the input")
+    again = run("mmcaf", "serve", "backup", "--config", config, "-o", archive, "--force", "--images", "--json")
+    assert json.loads(again.out)["images"] and json.loads(again.out)["missing"] == []
+    memory.execute("delete from study")
+    memory.close()
+    back = run("mmcaf", "serve", "restore", archive, "--config", config)
+    assert back.code == 0 and ": 1 studies, 0 answers" in back.out and "its folder before-restore-" in back.out
+    with closing(open_database(spool)) as restored:
+        assert restored.execute("select uid from study").fetchall()[0]["uid"] == "1.2"
+    with only_service(spool):
+        run("mmcaf", "serve", "restore", archive, "--config", config).refused(9, "Another service runs")
+    run("mmcaf", "serve", "restore", config, "--config", config).refused(9, "no archive")
+
+
+def test_a_purge(run: Command, config: Path, memory: sqlite3.Connection) -> None:
+    memory.execute("insert into study(uid, state, first, last) values('1.2', 'received', 0, 0)")
+    purge = ("mmcaf", "serve", "purge", "--config", config)
+    assert json.loads(run(*purge, "--json").out) == {"studies": 0, "answers": 0, "orphans": 0}
+    assert "the images of 0 studies" in run(*purge).out
+    run(*purge, "--force").refused(2, "--study")
+    run(*purge, "--study", "1.2").refused(9, "still coming", "--force")
+    removed = json.loads(run(*purge, "--study", "1.2", "--force", "--json").out)
+    assert removed == {"images": 0, "answers": 0, "results": 0, "records": 0}
+    run(*purge, "--study", "1.2").refused(9, "No study")

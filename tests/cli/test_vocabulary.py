@@ -14,10 +14,20 @@ from mmcaf_cli import infer, main
 from mmcaf_engine import __version__
 
 COMMON = {"-h", "--help", "--version", "-q", "--quiet", "-v", "--verbose"}
-PRINTS_ONLY = {"mmcaf trust", "mmcaf cache clear", "mmcaf version", "mmcaf serve switch", "mmcaf serve rollback"}
+PRINTS_ONLY = {
+    *("mmcaf trust", "mmcaf cache clear", "mmcaf version"),
+    *(f"mmcaf serve {name}" for name in ("switch", "rollback", "restore", "purge")),
+}
 """Commands that write no file that the caller names."""
 
-ARTEFACTS = {"mmcaf export", "mmcaf quantize", "mmcaf build", "mmcaf demo", "mmcaf record-template"}
+ARTEFACTS = {
+    "mmcaf export",
+    "mmcaf quantize",
+    "mmcaf build",
+    "mmcaf demo",
+    "mmcaf record-template",
+    "mmcaf serve backup",
+}
 """Commands whose --output is what they make; all others write to it the JSON that --json prints."""
 
 
@@ -81,7 +91,8 @@ def test_what_writes_has_output_and_force(name: str) -> None:
     found = options(name)
     if name in PRINTS_ONLY:
         assert not {"-o", "--output"} & set(found)
-        assert ("--force" in found) is (name == "mmcaf trust"), "which replaces what is in the cache"
+        forces = {"mmcaf trust": "replaces what is in the cache", "mmcaf serve purge": "removes what has not arrived"}
+        assert ("--force" in found) is (name in forces)
         return
     assert found["-o"] is found["--output"] and not found["-o"].is_flag
     assert found["--force"].is_flag
@@ -112,7 +123,7 @@ def test_quiet_and_verbose_contradict_each_other(run: Command, name: str) -> Non
         outcome = run(*name.split(), "-q", "-v", next(iter(ALL[name].commands)))
     else:
         arguments = ["x" for one in ALL[name].params if one.param_type_name == "argument" and one.required]
-        needed = ["-o", "x"] if name in ("mmcaf export", "mmcaf demo") else []
+        needed = ["-o", "x"] if name in ("mmcaf export", "mmcaf demo", "mmcaf serve backup") else []
         needed += ["--config", "x"] if name.startswith("mmcaf serve ") else []
         outcome = run(*name.split(), "-q", "-v", *arguments, *needed)
     assert outcome.code == 2 and outcome.out == "" and "contradict each other" in outcome.err

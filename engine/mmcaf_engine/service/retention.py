@@ -9,6 +9,7 @@ from .answers import note
 from .config import RetentionSettings
 from .database import transaction
 from .receipt import INCOMING, PART
+from .records import FOLDER
 from .runner import RESULTS
 
 ORPHAN_S = 24 * 3600.0
@@ -86,6 +87,11 @@ def _remove_orphans(connection: sqlite3.Connection, spool: Path, now: float) -> 
         if named is None and now - folder.stat().st_mtime >= ORPHAN_S:
             shutil.rmtree(folder, ignore_errors=True)
             removed += 1
+    for file in (spool / FOLDER).glob("*"):
+        named = connection.execute("select 1 from record where file = ?", (f"{FOLDER}/{file.name}",)).fetchone()
+        if named is None and now - file.stat().st_mtime >= ORPHAN_S:
+            file.unlink(missing_ok=True)
+            removed += 1
     return removed
 
 
@@ -96,19 +102,20 @@ def _remove_empty(folder: Path) -> None:
         return  # Others lie in it.
 
 
-_ARRIVED = """
+ARRIVED = """
     answer.state = 'committed'
     or (answer.state = 'delivered'
         and not exists(select 1 from delivery where answer = answer.id and commitment is not null))
     or (answer.shadow and answer.state in ('written', 'refused', 'failed'))
     or answer.state in ('superseded', 'cancelled')
 """
+"""Of an answer: it is where it belongs, or nobody wants it."""
 _FINISHED = f"""
     select uid from study
     where state = 'complete' and pruned is null and last <= ?
-        and not exists(select 1 from answer where study = study.uid and (not ({_ARRIVED}) or changed > ?))
+        and not exists(select 1 from answer where study = study.uid and (not ({ARRIVED}) or changed > ?))
 """  # noqa: S608 - a constant
 _OLD_RESULTS = f"""
     select distinct answer.id from answer join object on object.answer = answer.id
-    where object.file <> '' and ({_ARRIVED}) and answer.changed <= ?
+    where object.file <> '' and ({ARRIVED}) and answer.changed <= ?
 """  # noqa: S608 - a constant

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import StudyError
 from .config import Config, Route
 from .disk import make_folder
 from .headers import matches, series_header
@@ -54,6 +55,15 @@ def route_study(config: Config, series: Mapping[str, Sequence[Path]]) -> list[Ro
         if fitting and route.bundle not in found:
             found[route.bundle] = Routed(route, fitting)
     return list(found.values())
+
+
+def route_of(config: Config, connection: sqlite3.Connection, study: str, generation: int, place: str) -> Route | None:
+    """What leads a study, as it was once, to a place; None where nothing does, or its images cannot be read."""
+    try:
+        routed = route_study(config, files_of(connection, study, generation))
+    except StudyError:
+        return None
+    return next((one.route for one in routed if one.route.bundle == place), None)
 
 
 def destinations_of(config: Config, route: Route, now: float) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 import sqlite3
 import threading
 import time
@@ -166,14 +167,14 @@ class Runner:
         """All on the disk, in a folder of this attempt: a process that has lost its lease writes into another."""
         place = PurePosixPath(RESULTS, f"{claimed.id}-{claimed.attempt}")
         folder = self._config.spool / place
+        shutil.rmtree(folder, ignore_errors=True)  # Of an attempt that was put back, or a study that was purged.
         make_folder(folder)
         objects = []
         for name, content in contents.items():
             part = folder / f".{name}.part"
-            part.unlink(missing_ok=True)
             write_synced(part, content)
             part.replace(folder / name)
-            objects.append(_frozen(place / name, content))
+            objects.append(frozen_object(place / name, content))
         sync_folders(folder, self._config.spool)
         return objects
 
@@ -206,7 +207,8 @@ class Runner:
             thread.join()
 
 
-def _frozen(file: PurePosixPath, content: bytes) -> FrozenObject:
+def frozen_object(file: PurePosixPath, content: bytes) -> FrozenObject:
+    """A file of an answer, as the memory knows it."""
     digest = hashlib.sha256(content).hexdigest()
     if file.suffix != ".dcm":
         return FrozenObject(file.stem, "", f"{file.parent.name}/{file.name}", file, digest)

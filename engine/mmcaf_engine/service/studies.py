@@ -151,7 +151,7 @@ def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Qu
     """Studies that are not complete, of which nothing came for `least_s` seconds."""
     rows = connection.execute(
         "select study.*, (select count(*) from instance where study = study.uid and file <> '') as instances "
-        "from study where state = 'received' and last <= ? order by last",
+        "from study where state = 'received' and last <= ? and instances > 0 order by last",
         (now - least_s,),
     ).fetchall()
     names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem")

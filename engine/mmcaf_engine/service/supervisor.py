@@ -16,6 +16,7 @@ from ..errors import MmcafError, ServiceError
 from .config import Config, read_config
 from .life import roles
 from .processes import only_service
+from .restore import finish_restore
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Supervisor:
         """
         config = read_config(self._file)
         with only_service(config.spool):
+            finish_restore(config.spool)
             self._run(config)
 
     def _run(self, config: Config) -> None:

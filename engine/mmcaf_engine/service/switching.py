@@ -8,14 +8,14 @@ study has one answer that is sent, of one bundle or the other.
 import sqlite3
 from dataclasses import dataclass
 
-from ..errors import Remedy, ServiceError, StudyError, program
+from ..errors import Remedy, ServiceError, program
 from .answers import dispatch, move, note
 from .bundles import load
 from .choice import Lineup, lineup_of, lineups, read_choices
 from .config import Config
 from .database import transaction
 from .life import runs
-from .routing import destinations_of, files_of, route_study
+from .routing import destinations_of, route_of
 from .states import AnswerState
 
 
@@ -108,31 +108,20 @@ def _hand_over(connection: sqlite3.Connection, config: Config, line: Lineup, nam
             (row["study"], row["generation"], name),
         ).fetchone()
         written = other is not None and other["state"] == "written"
-        destinations = _destinations(connection, config, line.place, row, now) if written else []
-        if destinations is None:
-            continue  # No route leads it anywhere any more: the bundle from before says so.
+        route = route_of(config, connection, row["study"], row["generation"], line.place)
+        if written and route is None:
+            continue  # Nothing leads it anywhere any more: the bundle from before says so.
         connection.execute("update answer set shadow = 1 where id = ?", (row["id"],))
         if other is None:
             other = _copy(connection, row, name, now)
         connection.execute("update answer set shadow = 0 where id = ?", (other["id"],))
-        if written:
-            dispatch(connection, other["id"], destinations, now)
+        if written and route is not None:
+            dispatch(connection, other["id"], destinations_of(config, route, now), now)
         else:
             _begin_again(connection, other, row, now)
         note(connection, row["study"], other["id"], "switched", now, f"{name} answers instead of {line.answers}")
         queued, sent = queued + 1, sent + written
     return queued, sent
-
-
-def _destinations(
-    connection: sqlite3.Connection, config: Config, place: str, row: sqlite3.Row, now: float
-) -> list[tuple[str, float]] | None:
-    try:
-        routed = route_study(config, files_of(connection, row["study"], row["generation"]))
-    except StudyError:
-        return None
-    route = next((one.route for one in routed if one.route.bundle == place), None)
-    return None if route is None else destinations_of(config, route, now)
 
 
 def _copy(connection: sqlite3.Connection, row: sqlite3.Row, name: str, now: float) -> sqlite3.Row:

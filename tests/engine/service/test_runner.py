@@ -130,6 +130,15 @@ def test_after_a_crash_the_same_bytes_are_made(bench: Bench, monkeypatch: pytest
     assert bench.row()["crashes"] == 1
 
 
+def test_what_another_study_left_under_its_number_is_no_part_of_an_answer(bench: Bench) -> None:
+    """Numbers of answers that were purged are given again."""
+    left = bench.spool / RESULTS / "1-0" / "heatmap.dcm"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"of another patient")
+    bench.queue()
+    assert bench.runner().step(bench.memory) and "result.json" in bench.contents() and not left.exists()
+
+
 def test_what_is_refused_says_why_and_what_to_do(bench: Bench) -> None:
     bench.queue(skip=2)
     assert bench.runner().step(bench.memory)
