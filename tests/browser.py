@@ -24,6 +24,9 @@ from counterparts import find
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 """What the browser is called."""
 
+KEYS = {"Tab": (9, ""), "Enter": (13, "\r"), " ": (32, " "), "ArrowDown": (40, ""), "Escape": (27, "")}
+"""Name of a key -> its number, and what it writes."""
+
 WIDTH = 1120
 SECONDS = 60.0
 _FLAGS = (
@@ -73,6 +76,21 @@ class Page:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def press(self, key: str) -> None:
+        """One key, down and up: a letter or digit, or one of KEYS by its name."""
+        code, text = KEYS.get(key, (ord(key.upper()[0]), key))
+        more = {"key": key, "windowsVirtualKeyCode": code, "nativeVirtualKeyCode": code}
+        self._call("Input.dispatchKeyEvent", type="keyDown" if text else "rawKeyDown", text=text, **more)
+        self._call("Input.dispatchKeyEvent", type="keyUp", **more)
+
+    def write(self, text: str) -> None:
+        """What is typed where the focus is."""
+        self._call("Input.insertText", text=text)
+
+    def block(self, *addresses: str) -> None:
+        """No page gets an answer from these, * for anything, until others are named."""
+        self._call("Network.setBlockedURLs", urls=list(addresses))
 
     def evaluate(self, expression: str, *, wait: bool = False) -> Any:
         """The value of a JavaScript expression in the page; the debugger may, the page's policy does not apply.

@@ -11,7 +11,7 @@ from mmcaf_engine.errors import Remedy, UsageError
 from .report import Report
 
 if TYPE_CHECKING:
-    from mmcaf_engine.service.check import Finding
+    from mmcaf_engine.service.probe import Finding
 
 
 def alone_command(config: Path | None, check: bool, report: Report) -> None:

@@ -161,9 +161,23 @@ class StudyError(MmcafError):
 
 
 class RecordError(MmcafError):
-    """The clinical record cannot be read, is incomplete or contradicts the study's patient."""
+    """The clinical record cannot be read, is incomplete or contradicts the study's patient.
+
+    Args:
+        fields: what is wrong with which field, where it is known; a part of `problem`.
+    """
 
     exit_code = 4
+
+    def __init__(
+        self,
+        problem: str,
+        *remedies: Remedy | str,
+        discreet: str | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(problem, *remedies, discreet=discreet)
+        self.fields = {escaped(name): escaped(reason) for name, reason in (fields or {}).items()}
 
 
 class BundleError(MmcafError):

@@ -1,9 +1,10 @@
 """The clinical record: JSON or a report in, validated and scaled features and the report's text out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -115,15 +116,15 @@ def read_record(
     return replace(_validate(given, fields, name, patient_ids, notes, problems), report=report, lesion=slices)
 
 
-def _lesion(given: dict[str, Any], field: str | None) -> tuple[NamedSlices | None, tuple[tuple[str, str], ...]]:
-    """The slices of the lesion, taken out of the record, and why they cannot be used, also without their value."""
+def _lesion(given: dict[str, Any], field: str | None) -> tuple[NamedSlices | None, dict[str, UnusableValueError]]:
+    """The slices of the lesion, taken out of the record, and why they cannot be used."""
     raw = None if field is None else given.pop(fold(field), None)
-    if raw is None:
-        return None, ()
+    if field is None or raw is None:
+        return None, {}
     try:
-        return read_named(raw), ()
+        return read_named(raw), {}
     except UnusableValueError as reason:
-        return None, ((f"{field}: {reason}", f"{field}: {reason.discreet}"),)
+        return None, {field: reason}
 
 
 def _columns(
@@ -157,14 +158,14 @@ def _validate(
     name: str,
     patient_ids: tuple[str, ...],
     notes: Notes,
-    unusable: Sequence[tuple[str, str]] = (),
+    unusable: Mapping[str, UnusableValueError] = MappingProxyType({}),
 ) -> Record:
     values: dict[str, float | str] = {}
     features: dict[str, float] = {}
     cuts: dict[str, float] = {}
     missing: list[str] = []
     warnings = list(notes.warnings)
-    problems = list(unusable)
+    problems = dict(unusable)
     for entry in fields:
         raw = given.pop(fold(entry.name), None)
         try:
@@ -176,17 +177,19 @@ def _validate(
             if entry.cut is not None:
                 cuts[entry.cut.condition(entry.name)] = entry.cut.indicator(own)
         except UnusableValueError as reason:
-            problems.append((f"{entry.name}: {reason}", f"{entry.name}: {reason.discreet}"))
+            problems[entry.name] = reason
     strange = _strange(given)
     warnings += strange
     if problems:
         count = "one field is" if len(problems) == 1 else f"{len(problems)} fields are"
         why = Notes([*strange, *notes.warnings], notes.remarks).explain()
-        said, discreet = ("; ".join(one) for one in zip(*problems, strict=True))
+        said = "; ".join(f"{field}: {reason}" for field, reason in problems.items())
+        discreet = "; ".join(f"{field}: {reason.discreet}" for field, reason in problems.items())
         raise RecordError(
             f"{name}: {count} not usable. {said}. {why}",
             "Correct the record and run again.",
             discreet=f"{name}: {count} not usable. {discreet}.",
+            fields={field: str(reason) for field, reason in problems.items()},
         )
     return Record(values, features, tuple(missing), tuple(warnings), patient_ids, cuts, remarks=tuple(notes.remarks))
 

@@ -288,19 +288,22 @@ def retry(
 
 
 def _send_again(connection: sqlite3.Connection, answer: int, now: float, until: float) -> bool:
-    """Within a transaction: what failed once more; what waits for its next try, at once."""
-    again = connection.execute(
+    """Within a transaction: what failed once more, what waits at once. False where all has arrived."""
+    connection.execute(
         "update delivery set state = 'sending', tries = 0, due = ?, until = ?, problem = null, changed = ? "
-        "where answer = ? and state in ('failed', 'expired') returning destination",
+        "where answer = ? and state in ('failed', 'expired')",
         (now, until, now, answer),
-    ).fetchall()
-    sooner = connection.execute(
+    )
+    connection.execute(
         "update delivery set due = ?, tries = 0, until = max(until, ?) "
-        "where answer = ? and state = 'sending' and due > ? and owner is null returning destination",
+        "where answer = ? and state = 'sending' and due > ? and owner is null",
         (now, until, answer, now),
-    ).fetchall()
+    )
     moved = move(connection, answer, ("failed", "cancelled", "expired"), "sending", now, _FRESH, detail="by a person")
-    return moved or bool(again) or bool(sooner)
+    under_way = connection.execute(
+        "select 1 from delivery where answer = ? and state = 'sending'", (answer,)
+    ).fetchone()
+    return moved or under_way is not None
 
 
 def is_whole(connection: sqlite3.Connection, answer: int) -> bool:

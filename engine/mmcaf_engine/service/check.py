@@ -2,67 +2,48 @@
 
 import errno
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 
-from ..errors import MmcafError, Remedy, ServiceError
+from ..errors import ServiceError
 from .bundles import opened
 from .choice import lineup_of, read_choices
-from .config import Config, Destination
+from .config import Config
 from .counts import counter_for
 from .database import open_database
-from .dimse.carrier import StoreCarrier
 from .extra import serve_package
 from .fhir_client import FhirClient, SearchError
-from .http_carriers import Caller, read_token
+from .http_carriers import read_token
+from .probe import Finding, check_destination, found
 from .processes import make_spool, reserve_of
 from .record_folder import make_records_folder
 from .tls import server_context
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at. detail: what was found, or what is wrong."""
-
-    what: str
-    ok: bool
-    detail: str
-    remedies: tuple[Remedy, ...] = ()
-
-
 def check_service(config: Config) -> Iterator[Finding]:
     """Look at everything, one after the other; nothing is sent but C-ECHO and questions, and nothing is answered."""
-    yield _found("spool", lambda: _spool(config))
+    yield found("spool", lambda: _spool(config))
     if config.dicom is not None:
-        yield _found("dicom", lambda: _dicom(config))
+        yield found("dicom", lambda: _dicom(config))
     if config.http is not None:
-        yield _found("http", lambda: _http(config))
+        yield found("http", lambda: _http(config))
     for bundle in config.bundle:
 
         def open_bundle(name: str = bundle.name) -> str:
             settings = next(one for one in config.bundle if one.name == name)
             with opened(settings) as answerer:
-                found = answerer.bundle
-                which = f"{found.manifest.name}, SHA-256 {found.sha256[:16]}, passed its self-test"
+                own = answerer.bundle
+                which = f"{own.manifest.name}, SHA-256 {own.sha256[:16]}, passed its self-test"
             return f"{which}; {_part(config, name)}"
 
-        yield _found(f"bundle {bundle.name}", open_bundle)
+        yield found(f"bundle {bundle.name}", open_bundle)
     for destination in config.destination:
-        yield _found(f"destination {destination.name}", partial(_destination, config, destination))
+        yield check_destination(config, destination)
     if config.records.folder is not None or config.records.fhir_url is not None:
-        yield _found("records", lambda: _records(config))
+        yield found("records", lambda: _records(config))
     if config.completeness.count_from is not None:
-        yield _found("count", lambda: _count(config))
-
-
-def _found(what: str, look: Callable[[], str]) -> Finding:
-    try:
-        return Finding(what, True, look())
-    except MmcafError as refusal:
-        return Finding(what, False, refusal.problem, refusal.remedies)
+        yield found("count", lambda: _count(config))
 
 
 def _spool(config: Config) -> str:
@@ -127,24 +108,6 @@ def _refuse_taken(host: str, port: int) -> None:
                 f"{host} port {port} cannot be listened at: {why}.",
                 "Stop it, which may be this service, or take another.",
             ) from None
-
-
-def _destination(config: Config, destination: Destination) -> str:
-    if destination.kind == "dicom":
-        title = "MMCAF" if config.dicom is None else config.dicom.ae_title
-        why = StoreCarrier(destination, title, timeout_s=10.0).echo()
-        if why is not None:
-            raise ServiceError(
-                f"{destination.name}: {why}.",
-                f"Check its address, and that it knows the AE title {title}.",
-            )
-        return f"{destination.ae_title} at {destination.host} port {destination.port} answers C-ECHO"
-    path = "studies?limit=1" if destination.kind == "dicomweb" else "metadata"
-    status, answer = Caller(destination).get(path)
-    if status is None or status >= 400:
-        why = answer if status is None else f"it answers {status}"
-        raise ServiceError(f"{destination.name}: {why}.", "Check its address and its token.")
-    return f"{destination.url} answers"
 
 
 def _records(config: Config) -> str:

@@ -148,7 +148,9 @@ create table comparison(
 create index comparison_answer on comparison(answer)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS)
+_BY_TIME = "create index event_at on event(at)"
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS, _BY_TIME)
 """The statements that make each version of the schema from the one before; the first from nothing."""
 
 

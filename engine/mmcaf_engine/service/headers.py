@@ -1,7 +1,7 @@
 """What a received DICOM file says of where it belongs: identifiers and the elements that routes look at."""
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableSequence
 from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path
@@ -110,7 +110,7 @@ def text_of(header: "Dataset", keyword: str) -> str:
         return ""
     if value is None:
         return ""
-    several = not isinstance(value, str | bytes) and hasattr(value, "__iter__")
+    several = isinstance(value, list | tuple | MutableSequence)  # A PersonName can be iterated, and is one value.
     return "\\".join(map(str, value)) if several else str(value).strip(" \0")
 
 

@@ -12,7 +12,7 @@ from ..manifest import Manifest
 from ..study import Oblique, Policies, open_inputs
 from .choice import Lineup, lineups, read_choices
 from .config import AnswerSettings, Config
-from .routing import Routed, files_of, gathered, route_study
+from .routing import Routed, files_of, gathered, in_words, route_study
 from .studies import Quiet, Wanted, complete, doubt, expect, quiet
 
 log = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Intake:
                     ):
                         pass
                 except StudyError as refusal:
-                    return refusal.discreet
+                    return in_words(refusal.discreet, self._config.spool)
                 except BundleError as refusal:
                     log.error("%s", refusal.discreet)
         return None

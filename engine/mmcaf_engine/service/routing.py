@@ -1,6 +1,7 @@
 """Which bundles answer a study, and with which of its series."""
 
 import os
+import re
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -70,6 +71,12 @@ def destinations_of(config: Config, route: Route, now: float) -> list[tuple[str,
     """Where a route's answers go, each with the time at which it is given up."""
     chosen = [one for one in config.destination if route.destinations is None or one.name in route.destinations]
     return [(one.name, now + one.expires_h * 3600) for one in chosen]
+
+
+def in_words(problem: str, spool: Path) -> str:
+    """What the engine says of a folder of `gathered`, without the folder, which nobody else knows."""
+    place = re.escape(str(spool / WORK))
+    return re.sub(rf"{place}/[a-z0-9-]+(/?)", lambda found: "" if found[1] else "The study", problem)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from .database import open_database
 from .disk import make_folder, sync_folders, write_synced
 from .headers import read_header, text_of
 from .records import record_source
-from .routing import Routed, destinations_of, files_of, gathered, route_study
+from .routing import Routed, destinations_of, files_of, gathered, in_words, route_study
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +101,8 @@ class Runner:
         exit_code: int,
     ) -> None:
         log.warning("answer %d %s: exit code %d", claimed.id, state, exit_code)
-        now = self._clock()
-        give_up(connection, claimed, self._owner, now, state, problem=problem, remedies=remedies, exit_code=exit_code)
+        now, said = self._clock(), in_words(problem, self._config.spool)
+        give_up(connection, claimed, self._owner, now, state, problem=said, remedies=remedies, exit_code=exit_code)
 
     def _answer(self, connection: sqlite3.Connection, claimed: Claimed, token: CancelToken) -> None:
         routed = self._routed(connection, claimed)

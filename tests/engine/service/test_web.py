@@ -40,7 +40,9 @@ class Web(Desk):
         fields = {"spool": spool, "bundle": [{"name": "lung", "path": "x"}], "destination": [], **settings}
         self.config = Config.model_validate(fields)
         self.context = Context.of(self.config, taking)
-        self.client = TestClient(application(self.context), raise_server_exceptions=False)
+        self.client = TestClient(
+            application(self.context), "http://localhost", raise_server_exceptions=False, follow_redirects=False
+        )
 
     def answered(self) -> int:
         """A whole study with a frozen result."""

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request
 from fastapi.responses import StreamingResponse
 
 from ...errors import RecordError
+from ...page.document import policy_of
 from ...record.document import MAX_RECORD_BYTES
 from .. import answers, views
 from ..actions import Changes
@@ -25,7 +26,8 @@ EVENTS_S = 0.5
 """Between two looks for new events."""
 HEARTBEAT_S = 15.0
 SOURCE = "http"
-MEDIA = {"result": "application/json", "fhir": "application/fhir+json", "answer": "text/html; charset=utf-8"}
+PAGE = "answer"
+MEDIA = {"result": "application/json", "fhir": "application/fhir+json", PAGE: "text/html; charset=utf-8"}
 """Kind of a frozen object -> its media type; all others are DICOM."""
 
 WHY_NOT_AGAIN = "It has not ended, not all images of its study are here, or it is written and would change."
@@ -102,7 +104,12 @@ def router(context: Context) -> APIRouter:
             file = views.object_file(memory, context.config.spool, answer, kind)
         if file is None or not file.is_file():
             raise HTTPException(404, said("The answer has no such object, or it was removed."))
-        return Response(file.read_bytes(), media_type=MEDIA.get(kind, "application/dicom"))
+        content = file.read_bytes()
+        headers = {}
+        if kind == PAGE:
+            rules = policy_of(content.decode("utf-8", "replace"))
+            headers["Content-Security-Policy"] = f"{rules}; frame-ancestors 'none'; sandbox"
+        return Response(content, media_type=MEDIA.get(kind, "application/dicom"), headers=headers)
 
     @routes.post("/answers/{answer}/cancel", summary="Do not answer it")
     def cancel(answer: AnswerId) -> dict[str, Any]:

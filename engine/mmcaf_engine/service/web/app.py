@@ -10,20 +10,22 @@ from fastapi.responses import JSONResponse
 
 from ...errors import MmcafError
 from ..tls import server_context
-from . import api, dicomweb, health
+from . import api, dicomweb, health, site
 from .context import Context, refusal, said
+from .door import turned_away
 
 if TYPE_CHECKING:
     import uvicorn
 
 log = logging.getLogger(__name__)
 
-OPEN_TO_ALL = ("/health/live", "/health/ready", "/metrics")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 Next = Callable[[Request], Awaitable[Response]]
@@ -32,17 +34,16 @@ Next = Callable[[Request], Awaitable[Response]]
 def application(context: Context) -> FastAPI:
     """Every route of the service; refusals are JSON with problem, remedies and exit code."""
     made = FastAPI(title="mmcaf serve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-    for part in (api, dicomweb, health):
+    for part in (api, dicomweb, health, site):
         made.include_router(part.router(context))
     most = context.config.http.most_bytes if context.config.http is not None else 0
 
     @made.middleware("http")
     async def guard(request: Request, go_on: Next) -> Response:
-        if request.url.path not in OPEN_TO_ALL and not context.may_ask(request.headers.get("authorization")):
-            answer: Response = JSONResponse(said("A token is needed."), 401, {"WWW-Authenticate": "Bearer"})
-        elif _is_too_long(request, most):
+        answer = turned_away(context, request)
+        if answer is None and _is_too_long(request, most):
             answer = JSONResponse(said(f"At most {most} bytes are taken at once, and their number must be said."), 413)
-        else:
+        if answer is None:
             answer = await go_on(request)
         for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)

@@ -4,8 +4,10 @@ import hmac
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from fastapi import Request
 
 from ...errors import MmcafError, RecordError, ServiceError, StudyError, UsageError
 from ..config import Config
@@ -13,6 +15,8 @@ from ..database import open_database
 from ..http_carriers import read_token
 from ..keys import spool_key
 from ..receipt import Receipt
+from .bundles import Bundles
+from .sessions import Attempts, Sessions, cookie_name
 
 STATUS: dict[type[MmcafError], int] = {StudyError: 422, RecordError: 422, UsageError: 400, ServiceError: 503}
 """Of each class of refusal; 500 for others."""
@@ -26,6 +30,9 @@ class Context:
     receipt: Receipt
     key: bytes
     token: str | None
+    bundles: Bundles
+    sessions: Sessions = field(default_factory=Sessions)
+    attempts: Attempts = field(default_factory=Attempts)
 
     @classmethod
     def of(cls, config: Config, receipt: Receipt) -> "Context":
@@ -36,7 +43,7 @@ class Context:
         """
         http = config.http
         token = None if http is None or http.token_file is None else read_token(http.token_file)
-        return cls(config, receipt, spool_key(config.spool), token)
+        return cls(config, receipt, spool_key(config.spool), token, Bundles(config))
 
     @contextmanager
     def memory(self) -> Iterator[sqlite3.Connection]:
@@ -44,12 +51,22 @@ class Context:
         with closing(open_database(self.config.spool)) as connection:
             yield connection
 
-    def may_ask(self, authorization: str | None) -> bool:
-        """Whether a caller shows the token."""
-        if self.token is None:
-            return True
-        scheme, _, shown = (authorization or "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), self.token.encode())
+    def is_token(self, shown: str) -> bool:
+        """Whether it is the token; anything where there is none."""
+        return self.token is None or hmac.compare_digest(shown.strip().encode(), self.token.encode())
+
+    def shows_token(self, request: Request) -> bool:
+        """Whether a program shows the token."""
+        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and self.token is not None and self.is_token(shown)
+
+    def is_logged_in(self, request: Request) -> bool:
+        """Whether a browser has shown it."""
+        return self.sessions.holds(request.cookies.get(cookie_name(self.config)))
+
+    def may_ask(self, request: Request) -> bool:
+        """Whether its caller has shown the token, in either way, or needs none."""
+        return self.token is None or self.shows_token(request) or self.is_logged_in(request)
 
 
 def refusal(failure: MmcafError) -> tuple[int, dict[str, Any]]:

@@ -1,13 +1,12 @@
 """Whether the service lives and is ready, and its figures for Prometheus."""
 
-import time
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from .. import views
 from ..compare import comparisons
-from ..life import roles, runs
+from ..condition import processes_of
 from .context import Context
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -37,10 +36,8 @@ def router(context: Context) -> APIRouter:
 
 def not_ready(context: Context) -> list[str]:
     """Processes that are expected and do not run."""
-    expected = [f"runner {role[1]}" if role[0] == "runner" else role[0] for role in roles(context.config)]
     with context.memory() as memory:
-        now = time.time()
-        return [role for role in expected if not runs(memory, role, now)]
+        return [one.role for one in processes_of(memory, context.config) if not one.ready]
 
 
 def figures(context: Context) -> str:

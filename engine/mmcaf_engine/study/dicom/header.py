@@ -20,12 +20,16 @@ _DATE = re.compile(r"(\d{4})(\.?)(\d{2})\2(\d{2})", re.ASCII)
 
 
 def read_patient(instance: Instance) -> PatientHeader:
+    """Of an image; see `patient_of`."""
+    return patient_of(instance.tags)
+
+
+def patient_of(tags: Tags) -> PatientHeader:
     """Read the patient's identifier, sex, age and weight, and the study's date (PS3.3 C.7.1.1, C.7.2).
 
     The age is PatientAge, else the years from PatientBirthDate to StudyDate. What is absent,
     unreadable or implausible is None: the values only serve to check a record.
     """
-    tags = instance.tags
     said = {keyword: tags.text_or(keyword, "") for keyword in _COMPARED}
     studied, born = _date(said["StudyDate"]), _date(said["PatientBirthDate"])
     found: dict[str, object] = {
