@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..errors import Remedy, program
-from .answers import LEASE_S, as_json, move
+from .answers import as_json, move
 from .database import transaction
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 600.0
 """Between tries: doubled each time, up to the longest."""
 ASK_AGAIN_S = 3600.0
 """After so long without a report on its commitment, an archive is asked again."""
+
+HELD_S = 1800.0
+"""So long a delivery is its sender's, who may have a slow connection; one that is started again goes on at once."""
+_ANY_DUE = """
+    select 1 where
+        exists(select 1 from delivery where state in ('sending', 'delivered') and (due <= :now or until <= :now))
+        or exists(select 1 from answer where state = 'waiting-record' and deadline <= :now)
+"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ def claim_due(
 ) -> Due | None:
     """The delivery that has been due for longest; None where there is none. What has expired is given up first."""
     marks = ", ".join("?" * len(destinations))
+    if connection.execute(_ANY_DUE, {"now": now}).fetchone() is None:
+        return None  # Without keeping those who write waiting.
     with transaction(connection):
         expire(connection, now)
         row = connection.execute(
@@ -75,7 +85,7 @@ def claim_due(
             return None
         connection.execute(
             "update delivery set owner = ?, leased_until = ? where answer = ? and destination = ?",
-            (owner, now + LEASE_S, row["answer"], row["destination"]),
+            (owner, now + HELD_S, row["answer"], row["destination"]),
         )
         objects = connection.execute("select * from object where answer = ? order by kind", (row["answer"],)).fetchall()
     parcels = tuple(

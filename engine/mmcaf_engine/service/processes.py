@@ -4,7 +4,9 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from ..errors import CancelledError, ServiceError
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.2
 """Between two looks at what there is to do."""
 TIDY_S = 60.0
+AT_ONCE = 4
+"""Deliveries to one destination: one that stalls keeps no other answer, and no other destination, waiting."""
 
 LOCK = "lock"
 Ended = threading.Event
@@ -144,10 +148,15 @@ def send(config: Config, ended: Ended) -> None:
     Raises:
         ServiceError: a certificate or token cannot be read.
     """
+    owners = [(one.name, f"sender {one.name} {at}") for one in config.destination for at in range(AT_ONCE)]
+    senders = [Sender(config, owner, to=name) for name, owner in owners]
+    with closing(open_database(config.spool)) as memory, alive(memory, "sender") as sign:
+        side_by_side([partial(_send, config, sender) for sender in senders], sign, ended)
+
+
+def _send(config: Config, sender: Sender, ended: Ended) -> None:
     with closing(open_database(config.spool)) as memory:
-        sender = Sender(config, "sender")
-        with alive(memory, "sender") as sign:
-            work(lambda: sender.step(memory), sign, ended)
+        work(lambda: sender.step(memory), lambda: None, ended)
 
 
 def serve_http(config: Config, ended: Ended) -> None:
@@ -187,6 +196,25 @@ def work(step: Callable[[], bool], sign: Callable[[], None], ended: Ended) -> No
         sign()
         if not step():
             ended.wait(IDLE_S)
+
+
+def side_by_side(tasks: Sequence[Callable[[Ended], None]], sign: Callable[[], None], ended: Ended) -> None:
+    """Each task in a thread of its own, until told to end or one fails: then all end, and its fault is raised."""
+    over = threading.Event()
+
+    def run(task: Callable[[Ended], None]) -> None:
+        try:
+            task(over)
+        finally:
+            over.set()
+
+    with ThreadPoolExecutor(max(1, len(tasks))) as pool:
+        running = [pool.submit(run, task) for task in tasks]
+        while not (over.is_set() or ended.wait(IDLE_S)):
+            sign()
+        over.set()
+    for one in running:
+        one.result()
 
 
 @contextmanager

@@ -17,10 +17,11 @@ log = logging.getLogger(__name__)
 
 
 class Sender:
-    """Sends to every destination of the configuration.
+    """Sends to every destination of the configuration, or to one of them.
 
     Args:
         owner: of leases, the same whenever this process is started again.
+        to: a destination's name.
         carriers: by destination, instead of those of its kind.
 
     Raises:
@@ -32,14 +33,15 @@ class Sender:
         config: Config,
         owner: str,
         *,
+        to: str | None = None,
         carriers: Mapping[str, Carrier] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config
         self._owner = owner
         self._clock = clock
-        self._to = {one.name: one for one in config.destination}
-        self._carriers = dict(carriers or {one.name: carrier_for(config, one) for one in config.destination})
+        self._to = {one.name: one for one in config.destination if to in (None, one.name)}
+        self._carriers = dict(carriers or {name: carrier_for(config, one) for name, one in self._to.items()})
 
     def step(self, connection: sqlite3.Connection) -> bool:
         """One delivery that is due; False where none is."""

@@ -1,10 +1,13 @@
 """Images over DICOM's network protocol: who may send them, what is answered, and what is then on the disk."""
 
+import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.service import receipt
 from mmcaf_engine.service.config import DicomSettings, Peer
 from mmcaf_engine.service.database import open_database
+from mmcaf_engine.service.dimse import prompt
 from mmcaf_engine.service.dimse.carrier import COMMITMENT_INSTANCE
 from mmcaf_engine.service.dimse.contexts import COMMITMENT
 from mmcaf_engine.service.dimse.receiver import DUPLICATE, NO_DATA_SET, OUT_OF_RESOURCES, SUCCESS, Receiver
@@ -207,3 +211,33 @@ def reference(uid: str) -> Dataset:
     item = Dataset()
     item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = CTImageStorage, uid
     return item
+
+
+def test_an_open_association_that_sends_nothing_is_left_alone(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    association = associate(receiver)
+    looks: list[float] = []
+    select = prompt.select.select
+
+    def counted(*given: Any) -> Any:
+        looks.append(time.monotonic())
+        return select(*given)
+
+    monkeypatch.setattr(prompt, "select", SimpleNamespace(select=counted))
+    time.sleep(0.3)
+    association.release()
+    assert 1 <= len(looks) < 60, "pynetdicom's own would have looked three hundred times"
+
+
+def test_a_pdu_that_claims_to_be_longer_than_any_is_not_waited_for(receiver: Receiver, spool: Path) -> None:
+    for claimed, kept in ((prompt.LONGEST_PDU + 1, False), (prompt.LONGEST_PDU, True)):
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=5) as connection:
+            connection.sendall(struct.pack(">BBL", 1, 0, claimed) + b"x" * 100)
+            connection.settimeout(1)
+            if kept:
+                with pytest.raises(TimeoutError):
+                    connection.recv(1)
+            else:
+                assert connection.recv(1) == b""
+    assert send(receiver, image()) == [SUCCESS]

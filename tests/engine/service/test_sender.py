@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import json
+import socket
 import sqlite3
 import subprocess
 import threading
@@ -24,9 +25,20 @@ from mmcaf_engine.service import answers, delivery, studies, views
 from mmcaf_engine.service.answers import FrozenObject
 from mmcaf_engine.service.config import Config, Destination
 from mmcaf_engine.service.database import open_database
-from mmcaf_engine.service.delivery import DELIVERED, LONGEST_WAIT_S, Parcel, Sent, claim_due, commit, enter, wait_s
+from mmcaf_engine.service.delivery import (
+    DELIVERED,
+    HELD_S,
+    LONGEST_WAIT_S,
+    Parcel,
+    Sent,
+    claim_due,
+    commit,
+    enter,
+    wait_s,
+)
 from mmcaf_engine.service.dimse.carrier import StoreCarrier
 from mmcaf_engine.service.http_carriers import FhirCarrier, StowCarrier
+from mmcaf_engine.service.processes import AT_ONCE, send, side_by_side
 from mmcaf_engine.service.sender import Sender
 from mmcaf_engine.service.studies import Arrival, Wanted
 
@@ -266,6 +278,18 @@ def test_what_is_no_token_is_refused(token: str | None, tmp_path: Path) -> None:
         FhirCarrier(web("fhir", "http://127.0.0.1", token_file=tmp_path / "token"))
 
 
+def test_a_connection_that_ends_is_noticed_at_once(tmp_path: Path) -> None:
+    def leave(event: Any) -> int:
+        event.assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+        return 0
+
+    with Archive() as archive:
+        archive.server.bind(pynetdicom.evt.EVT_C_STORE, leave)
+        began = time.monotonic()
+        sent = StoreCarrier(archive.destination(), "MMCAF", timeout_s=15).send(parcels(tmp_path))
+    assert sent.state == "failed" and sent.retry and time.monotonic() - began < 5
+
+
 # Which delivery is due, and what becomes of its answer
 
 
@@ -400,7 +424,7 @@ def test_a_sender_that_died_is_gone_on_from_and_nobody_sends_beside_it(office: O
     assert claim_due(office.memory, office.spool, ["a"], "two", NOW) is None
     again = claim_due(office.memory, office.spool, ["a"], "one", NOW)
     assert again is not None
-    office.now += answers.LEASE_S + 1
+    office.now += HELD_S + 1
     other = claim_due(office.memory, office.spool, ["a"], "two", office.now)
     assert other is not None
     enter(office.memory, again, "one", Sent("failed", "late"), office.now, committing=False)
@@ -451,3 +475,45 @@ def test_a_record_that_does_not_come_ends_the_waiting(tmp_path: Path) -> None:
         memory.execute("update answer set state = 'waiting-record', deadline = ?", (NOW,))
         claim_due(memory, tmp_path, ["a"], "sender", NOW)
         assert office.state() == "expired" and "record" in office.problem()
+
+
+def test_a_destination_that_says_nothing_keeps_no_other_waiting(office: Office) -> None:
+    office.freeze("mute", "pacs", until=9e12)
+    ended, connections = threading.Event(), []
+    with Archive() as archive, socket.create_server(("127.0.0.1", 0)) as mute:
+        mute_one = {"name": "mute", "port": mute.getsockname()[1]}
+        fields = {
+            "spool": office.spool,
+            "bundle": [{"name": "lung", "path": "x"}],
+            "destination": [archive.destination(**one).model_dump() for one in (mute_one, {})],
+        }
+        thread = threading.Thread(target=send, args=(Config.model_validate(fields), ended))
+        thread.start()
+        connections.append(mute.accept()[0])
+        until = time.monotonic() + 10
+        while len(archive.got) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(archive.got) == 2 and len(connections) <= AT_ONCE
+        ended.set()
+        for one in connections:
+            one.close()
+        thread.join(10)
+        assert not thread.is_alive() and office.state() == "sending"
+
+
+def test_tasks_side_by_side_end_together_and_a_fault_is_raised() -> None:
+    def broken(ended: threading.Event) -> None:
+        raise ServiceError("broken")
+
+    other = threading.Event()
+
+    def patient(ended: threading.Event) -> None:
+        assert ended.wait(10)
+        other.set()
+
+    with pytest.raises(ServiceError, match="broken"):
+        side_by_side([patient, broken], lambda: None, threading.Event())
+    assert other.is_set()
+    over = threading.Event()
+    over.set()
+    side_by_side([patient], lambda: None, over)

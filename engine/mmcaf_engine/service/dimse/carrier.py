@@ -117,7 +117,7 @@ class StoreCarrier:
 
     def _associate(self, classes: Sequence[str]) -> Any:
         """An association, or why there is none."""
-        from pynetdicom import AE, _config
+        from pynetdicom import AE, _config, evt
 
         _config.LOG_HANDLER_LEVEL = "none"
         _config.STORE_SEND_CHUNKED_DATASET = True  # The bytes of the file, not its data set encoded again.
@@ -131,6 +131,7 @@ class StoreCarrier:
             str(self._to.host),
             int(self._to.port or 0),
             ae_title=str(self._to.ae_title),
+            evt_handlers=[(evt.EVT_CONN_CLOSE, _tell_who_waits)],
             tls_args=tls,  # type: ignore[arg-type]
         )
         if association.is_established:
@@ -154,6 +155,11 @@ class StoreCarrier:
         if code is None:
             return Sent("failed", "the connection ended before the answer", retry=True)
         return _of_status(int(code), str(self._to.ae_title))
+
+
+def _tell_who_waits(event: Any) -> None:
+    """The connection is over: pynetdicom would go on waiting for an answer until its time is up."""
+    event.assoc.dimse.msg_queue.put((None, None))
 
 
 def _of_status(code: int, who: str) -> Sent:

@@ -37,6 +37,8 @@ def start_listening(
     serve_package("pynetdicom")
     from pynetdicom.transport import ThreadedAssociationServer
 
+    from .prompt import MOST_PDU_BYTES, PromptHandler
+
     class Server(ThreadedAssociationServer):
         """Accepts at once, and shakes hands in the thread of each connection."""
 
@@ -60,7 +62,8 @@ def start_listening(
                     return
             super().process_request_thread(request, client_address)
 
-    server = entity.make_server(address, evt_handlers=handlers, server_class=Server)
+    entity.maximum_pdu_size = MOST_PDU_BYTES
+    server = entity.make_server(address, evt_handlers=handlers, server_class=Server, request_handler=PromptHandler)
     entity._servers.append(server)  # As its start_server does: shutdown takes it from there.
     threading.Thread(target=server.serve_forever, args=(POLL_S,), daemon=True, name="listener").start()
     return server

@@ -1,0 +1,118 @@
+"""Associations that wait for what comes: pynetdicom's own look for it every millisecond, and read in pieces of 4 KiB.
+
+Of its parts the socket and the two queues between its threads are replaced; the protocol stays its own.
+"""
+
+import queue
+import select
+import socket
+import ssl
+import threading
+from typing import TYPE_CHECKING, Any, cast
+
+from pynetdicom.transport import AssociationSocket, RequestHandler
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+TICK_S = 0.02
+"""How long a thread waits before it looks whether something else than what it waits for has happened."""
+PAUSE_S = 0.001
+MOST_PDU_BYTES = 1024 * 1024
+"""What a sender may give at once, in a PDU; dcmtk gives 128 KiB at most."""
+LONGEST_PDU = MOST_PDU_BYTES + 64 * 1024
+"""A PDU of any kind that claims to be longer ends its association, before anything is held for it."""
+
+
+class _Messages(queue.Queue[Any]):
+    """Requests on their way to the thread that serves them. Taking one waits, also where it is asked not to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.served = threading.Event()
+        self.served.set()
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """See `queue.Queue.put`. Until it is answered, its sender is listened to only now and then."""
+        self.served.clear()
+        super().put(item, block, timeout)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """See `queue.Queue.get`."""
+        return super().get(True, timeout if block else TICK_S)
+
+
+class _Answers(queue.Queue[Any]):
+    """What is on its way to the thread that sends it."""
+
+    def __init__(self, messages: _Messages) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """See `queue.Queue.put`."""
+        super().put(item, block, timeout)
+        self._messages.served.set()
+
+
+class PromptSocket(AssociationSocket):
+    """Waits in `ready` until there is something to read, or an answer to send."""
+
+    def __init__(self, association: "Association", connection: socket.socket, messages: _Messages) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().__init__(association, client_socket=connection)
+        self._messages = messages
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read; False after a tick, and once there is something else to do."""
+        connection = self.socket
+        if connection is None or not self._is_connected:
+            threading.Event().wait(PAUSE_S)
+            return False
+        wait_s = TICK_S
+        if not self.event_queue.empty() or not self.provider_queue.empty():
+            wait_s = 0.0
+        elif not self._messages.served.is_set():
+            self._messages.served.wait(TICK_S)
+            wait_s = 0.0
+        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+            return True
+        try:
+            return bool(select.select([connection], [], [], wait_s)[0])
+        except (OSError, ValueError):
+            self.event_queue.put("Evt17")
+            return False
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """So many bytes, or fewer where the connection ends before.
+
+        Raises:
+            OSError: it is broken, nothing came for too long, or more is announced than is taken.
+        """
+        if nr_bytes > LONGEST_PDU:
+            raise OSError("a PDU is too long")
+        connection = cast("socket.socket", self.socket)
+        content = bytearray(nr_bytes)
+        there = 0
+        with memoryview(content) as view:
+            while there < nr_bytes:
+                came = connection.recv_into(view[there:])
+                if not came:
+                    break
+                there += came
+        return content if there == nr_bytes else content[:there]
+
+
+class PromptHandler(RequestHandler):
+    """Makes an association of a connection."""
+
+    def _create_association(self) -> "Association":
+        association = super()._create_association()
+        provider, messages = association.dul, _Messages()
+        association.dimse.msg_queue = messages
+        provider.to_provider_queue = _Answers(messages)
+        provider.event_queue.get_nowait()  # That a connection came: the socket below says so again.
+        provider.socket = PromptSocket(association, cast("socket.socket", self.request), messages)
+        provider._run_loop_delay = 0
+        return association
