@@ -12,6 +12,7 @@ extra serve.
 
 import argparse
 import hashlib
+import itertools
 import os
 import random
 import shutil
@@ -19,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +33,11 @@ from serve_patients import (
     TEMPLATES,
     TESTS,
     Oracle,
+    Posting,
     Study,
     Verdict,
     archive,
     by_storescu,
-    by_stow,
     fill,
     judge,
     make_studies,
@@ -49,7 +50,9 @@ SEEN = 0.85
 PROCESSES = (*SINGLE, "supervisor", "all")
 PACKAGES = ("pynetdicom", "pydicom", "onnxruntime", "fastapi")
 BUNDLE = "tiny.mmcaf"
-ROUND_S = 60.0
+ROUND_S, BATCH = 60.0, 20
+PER_STUDY = {"receiver": 4, "runner": 2, "sender": 3, "web": 4, "supervisor": 2, "all": 2}
+"""Kills while one study comes, is answered and delivered; after three of a runner the study would have failed."""
 MOST_S = 0.4
 """After it is seen to work, so long at most."""
 
@@ -91,60 +94,45 @@ class Rounds:
 
     def _round(self, study: Study) -> None:
         service, name = self._service, self._name
-        service.ready()
-        at_work = self._at_work(study)
-        pause = self._draw.random() * MOST_S
-        began, killed = time.monotonic(), False
-        running: subprocess.Popen[bytes] | None = None
+        before = service.ready()
+        left, at_work = PER_STUDY[name], self._at_work(study)
+        sending: Posting | subprocess.Popen[bytes] | None = None
         sent = False
-        for _ in until(ROUND_S, 0.001):
-            if not killed and (at_work() if at_work else time.monotonic() - began >= 2 * pause):
-                time.sleep(self._short(pause) if at_work else 0.0)
+        for _ in until(ROUND_S):
+            if left and at_work is None and self._is_back(before):
+                before, at_work = service.running(), self._at_work(study)
+            if at_work is not None and at_work():
+                time.sleep(self._pause)
                 self.killed.append((study, service.kill(name)))
-                killed = True
-            if not sent and name == "web":
-                sent = self._stow(study, at_work, pause)
-                killed = killed or bool(self.killed and self.killed[-1][0] is study)
-            elif not sent:
-                if running is not None and running.poll() is not None:
-                    sent, running = running.returncode == 0, None
-                elif running is None:
-                    running = by_storescu(study, service.dicom)
-            elif killed and (service.state(study) in ("delivered", "failed")):
-                return
+                left, at_work = left - 1, None
+            if sent:
+                if service.state(study) in ("delivered", "failed"):
+                    return
+            elif sending is None:
+                sending = Posting(study, service.http) if name == "web" else by_storescu(study, service.dicom)
+            elif sending.poll() is not None:
+                sent, sending = sending.returncode == 0, None
 
-    def _short(self, pause: float) -> float:
-        """Receiving and sending take a few milliseconds, answering more."""
-        return pause if self._stage == "runner" else pause / 20
+    def _is_back(self, before: dict[str, int]) -> bool:
+        """Whether what was killed runs again."""
+        found = self._service.running()
+        name = self._name if self._name in SINGLE else "receiver"
+        return len(found) == len(SINGLE) and found[name] != before[name]
 
-    def _at_work(self, study: Study) -> Callable[[], bool] | None:
+    def _at_work(self, study: Study) -> Callable[[], bool]:
+        """Tells when the moment has come; after it, `_pause` is waited for: milliseconds, but for an answer."""
         service, draw = self._service, self._draw
-        self._stage = self._name if self._name in SINGLE else draw.choice(("receiver", "runner", "sender"))
+        stage = self._name if self._name in SINGLE else draw.choice(("receiver", "runner", "sender"))
+        self._pause = draw.random() * (MOST_S if stage == "runner" else MOST_S / 20)
         if draw.random() > SEEN:
-            return None
-        if self._stage == "runner":
+            due = time.monotonic() + draw.random() * 2 * MOST_S
+            return lambda: time.monotonic() >= due
+        if stage == "runner":
             return lambda: service.state(study) in ("running", "sending", "delivered")
-        if self._stage == "sender":
+        if stage == "sender":
             return lambda: service.is_sending(study) or service.state(study) == "delivered"
-        number = draw.randrange(1, SLICES)
+        number = draw.randrange(min(service.received(study) + 1, SLICES - 1), SLICES)
         return lambda: service.received(study) >= number
-
-    def _stow(self, study: Study, at_work: Callable[[], bool] | None, pause: float) -> bool:
-        """In a thread, while this one kills."""
-        from threading import Thread
-
-        answers: list[bool] = []
-        thread = Thread(target=lambda: answers.append(by_stow(study, self._service.http)))
-        thread.start()
-        done = bool(self.killed and self.killed[-1][0] is study)
-        while thread.is_alive():
-            if not done and at_work is not None and at_work():
-                time.sleep(self._short(pause))
-                self.killed.append((study, self._service.kill(self._name)))
-                done = True
-            time.sleep(0.0005)
-        thread.join()
-        return answers == [True]
 
     def between(self) -> int:
         """Kills at which the process had begun on the study and was not done with it."""
@@ -164,10 +152,18 @@ class Rounds:
         return begun is not None and done is not None and begun <= at <= done
 
 
-def images_lost(service: Service, studies: Sequence[Study]) -> list[str]:
+def studies(folder: Path, root: str) -> Iterator[Study]:
+    """Without end, each also in the archive before it comes."""
+    for batch in itertools.count():
+        made = make_studies(folder / str(batch), f"{root}.{batch}", BATCH)
+        fill(made)
+        yield from made
+
+
+def images_lost(service: Service, sent: Sequence[Study]) -> list[str]:
     """Acknowledged images that the service does not hold as they were sent."""
     lost = []
-    for study in studies:
+    for study in sent:
         rows = service.ask("select file, sha256 from instance where study = ?", study.uid)
         whole = sum(
             Path(service.spool, file).is_file()
@@ -190,13 +186,11 @@ def _body(content: bytes) -> bytes:
 def trials(house: House, lab: Path, name: str, given: argparse.Namespace, oracle: Oracle, budget: Budget) -> Tally:
     """Kill one process so often, or until the time is spent."""
     began, at = time.monotonic(), PROCESSES.index(name)
-    studies = make_studies(lab / f"{name} images", f"1.2.3.{at + 1}", given.kills)
-    fill(studies)
     service = Service(house, lab / name, lab / BUNDLE, 11113 + at, 8100 + at)
-    rounds, sent = Rounds(service, name, given.seed), []
+    rounds, sent = Rounds(service, name, given.seed), list[Study]()
     stuck = []
-    for study in studies:
-        if budget.spent():
+    for study in studies(lab / f"{name} images", f"1.2.3.{at + 1}"):
+        if budget.spent() or len(rounds.killed) >= given.kills:
             break
         sent.append(study)
         if not rounds.round(study):

@@ -1,8 +1,10 @@
 """What is sent to a service that is killed, by whom, and what must come of it in an archive of others."""
 
+import http.client
 import json
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -71,12 +73,24 @@ def by_storescu(study: Study, port: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([*words, *map(str, study.files)], **silent)
 
 
-def by_stow(study: Study, port: int) -> bool:
-    """All instances in one STOW-RS request; whether all were stored."""
-    parts = [b"--part\r\nContent-Type: application/dicom\r\n\r\n" + file.read_bytes() for file in study.files]
-    body = b"\r\n".join(parts) + b"\r\n--part--"
-    kind = 'multipart/related; type="application/dicom"; boundary=part'
-    return post(f"http://127.0.0.1:{port}/dicom-web/studies", body, kind) == 200
+class Posting:
+    """All instances in one STOW-RS request, once, in a thread; it looks as a process does: 0 where all were stored."""
+
+    def __init__(self, study: Study, port: int) -> None:
+        parts = [b"--part\r\nContent-Type: application/dicom\r\n\r\n" + file.read_bytes() for file in study.files]
+        self._body = b"\r\n".join(parts) + b"\r\n--part--"
+        self._url = f"http://127.0.0.1:{port}/dicom-web/studies"
+        self.returncode: int | None = None
+        self._thread = threading.Thread(target=self._post)
+        self._thread.start()
+
+    def poll(self) -> int | None:
+        """Its return code, once it has one."""
+        return self.returncode
+
+    def _post(self) -> None:
+        kind = 'multipart/related; type="application/dicom"; boundary=part'
+        self.returncode = int(post(self._url, self._body, kind) != 200)
 
 
 def post(url: str, body: bytes, kind: str) -> int:
@@ -87,7 +101,7 @@ def post(url: str, body: bytes, kind: str) -> int:
     except urllib.error.HTTPError as failure:
         failure.close()
         return int(failure.code)
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return 0
 
 
