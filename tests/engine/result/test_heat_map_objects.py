@@ -202,6 +202,30 @@ def test_the_picture_shows_the_slices_where_the_map_is_highest_without_and_with_
     assert plain.to_dicom("sc") != ct.to_dicom("sc")
 
 
+@pytest.mark.parametrize(
+    ("elements", "spacing", "ratio"),
+    [
+        ({"PixelSpacing": [0.7, 0.8], "ImagerPixelSpacing": [0.2, 0.1]}, [0.7, 0.8], None),
+        ({"ImagerPixelSpacing": [0.143, 0.139]}, None, [143, 139]),
+        ({"PixelAspectRatio": [2, 1]}, None, [2, 1]),
+        ({}, None, [1, 1]),
+    ],
+)
+def test_pixels_are_shown_as_high_and_wide_as_they_are(
+    ct: Answer, elements: dict[str, Any], spacing: list[float] | None, ratio: list[int] | None
+) -> None:
+    """In a Presentation State, which has one of both (PS3.3 C.10.4)."""
+
+    def edit(header: Dataset) -> None:
+        del header.PixelSpacing
+        for keyword, value in elements.items():
+            setattr(header, keyword, value)
+
+    [data] = edited(ct, edit).to_dicom("gsps").values()
+    [area] = dcmread(BytesIO(data)).DisplayedAreaSelectionSequence
+    assert (area.get("PresentationPixelSpacing"), area.get("PresentationPixelAspectRatio")) == (spacing, ratio)
+
+
 # Circles
 
 

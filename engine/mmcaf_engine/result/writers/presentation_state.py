@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,9 +70,22 @@ def _state(
         device_serial_number=objects.serial,
         **objects.arguments(KIND, SERIES_NUMBER) | {"instance_number": number},
     )
+    _shape_pixels(made, next(iter(images.values())))
     made.Laterality = None  # of type 2C, whose condition nobody can tell
     made.PresentationCreationDate, made.PresentationCreationTime = objects.date, objects.time
     return objects.finished(made, KIND)
+
+
+def _shape_pixels(made: "Dataset", image: "Dataset") -> None:
+    """Pixels are shown as high and wide as the image has them (PS3.3 C.10.4); highdicom says that they are square."""
+    at_detector = image.get("ImagerPixelSpacing") or image.get("PixelAspectRatio")
+    for area in made.DisplayedAreaSelectionSequence:
+        if spacing := image.get("PixelSpacing"):
+            del area.PresentationPixelAspectRatio
+            area.PresentationPixelSpacing = list(spacing)
+        elif at_detector and min(map(float, at_detector)) > 0:
+            high, wide = (Fraction(str(one)) for one in at_detector)
+            area.PresentationPixelAspectRatio = [*(high / wide).limit_denominator(1000).as_integer_ratio()]
 
 
 def _annotation(

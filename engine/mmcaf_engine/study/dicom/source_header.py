@@ -20,7 +20,8 @@ KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "TimezoneOffsetFromUTC", "ImageType", "InstanceNumber", "PatientOrientation"),
     *("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "ContentDate", "ContentTime", "AcquisitionNumber"),
     *("ImageLaterality", "ViewPosition", "AnatomicRegionSequence", "BurnedInAnnotation", "LossyImageCompression"),
-    *("Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing", "ImageOrientationPatient"),
+    *("Rows", "Columns", "NumberOfFrames", "PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"),
+    "ImageOrientationPatient",
     *("ImagePositionPatient", "SliceThickness", "SpacingBetweenSlices"),
     # How grey values are shown: Image Pixel, Modality LUT, VOI LUT (C.7.6.3, C.11.1, C.11.2)
     *("PhotometricInterpretation", "RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth"),
