@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import NAMESPACE_OID, uuid5
 
+from ..errors import printable
 from ..study.dicom.examined import PARTS
 from .attended import Attended
 from .parts import Evidence, Options, RecordSummary, StudySummary
 from .result import Result
 
-HIDDEN, CUT = "[file]", "[header]"
+HIDDEN, CUT, OF_RECORD = "[file]", "[header]", "[record]"
+_LONGEST = (128, 160, 512)
+"""Characters of a name that messages show: of files of a study, of a record, and of the study."""
 
 _UID = re.compile(r"\d+(?:\.\d+)+")
 _WITHIN = re.compile(r"(?<![\w.])\d+(?:\.\d+){4,}(?![\w.])")
@@ -21,6 +24,16 @@ _ELEMENT = re.compile(r"(\([0-9A-F]{4},[0-9A-F]{4}\) \w+) .*", re.DOTALL)
 """An element of the header, and what a sentence says of it, which may quote it."""
 _OTHERS = re.compile(r"(; left out)\b.*", re.DOTALL)
 """Other series of the study, each with what tells it apart."""
+_QUOTING = (
+    (_ELEMENT, rf"\1 {CUT}"),
+    (_OTHERS, rf"\1 {CUT}"),
+    (re.compile(r"\b(says?) .*", re.DOTALL), rf"\1 {OF_RECORD}"),
+    (re.compile(r"(: ).* was read as .*", re.DOTALL), rf"\1{OF_RECORD}"),
+    (re.compile(r"(Patient\.gender is) [^,]*"), rf"\1 {OF_RECORD}"),
+    (re.compile(r"\b\d+ days? (before|after) the study"), rf"{OF_RECORD} \1 the study"),
+    (re.compile(r"\brow \d+ of \d+ of the record's table"), f"{OF_RECORD} of the record's table"),
+)
+"""What a sentence quotes of header and record, and what stands for it; see the messages of `study` and `record`."""
 
 
 def deidentify(result: Result, *sources: str | Path) -> Result:
@@ -34,13 +47,15 @@ def deidentify(result: Result, *sources: str | Path) -> Result:
     - A part of the body stays where it is a term of DICOM, and not what somebody wrote there.
     - Names of files and folders, which are often named after patients, become [file] wherever a sentence, the selection
       or an option has one.
-    - A sentence ends where it would say what stands in an element of the header, or list other series: [header].
+    - A sentence ends where it would say what stands in an element of the header, or list other series: [header]; and
+      where it would say what the record says: [record], which also stands for a row of a table and for days.
 
     Args:
         result: the answer.
         sources: the paths that it was made from, as they were given; directories and zips are listed for names.
     """
-    names = sorted({name for source in sources for name in _names(Path(source)) if name}, key=len, reverse=True)
+    given = {name for source in sources for name in _names(Path(source))}
+    names = sorted({shown for name in given for shown in _shown(name) if shown}, key=len, reverse=True)
 
     def hidden(sentences: Iterable[str]) -> tuple[str, ...]:
         return tuple(_without(sentence, names) for sentence in sentences)
@@ -67,8 +82,8 @@ def pseudonym(uid: str) -> str:
 def _without(sentence: str, names: Iterable[str]) -> str:
     for name in names:
         sentence = sentence.replace(name, HIDDEN)
-    for quoting in (_ELEMENT, _OTHERS):
-        sentence = quoting.sub(rf"\1 {CUT}", sentence)
+    for quoting, instead in _QUOTING:
+        sentence = quoting.sub(instead, sentence)
     return _WITHIN.sub(lambda found: pseudonym(found[0]), sentence)
 
 
@@ -107,6 +122,12 @@ def _options(options: Options) -> Options:
     return replace(
         options, series=None if series is None else {name: _source(value) for name, value in series.items()}, row=None
     )
+
+
+def _shown(name: str) -> Iterator[str]:
+    """A name as it is, and as messages may show it: on one line, and cut."""
+    yield name
+    yield from (printable(name, longest) for longest in (len(name), *_LONGEST))
 
 
 def _names(source: Path) -> Iterator[str]:

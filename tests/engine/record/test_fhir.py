@@ -9,9 +9,11 @@ import pytest
 from mmcaf_engine.errors import RecordError
 from mmcaf_engine.manifest import TableSpec
 from mmcaf_engine.record.record import read_record
+from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from refusals import Fact, refused
+from tiny_result import tiny_result
 
 SPEC = TableSpec.model_validate(MmcafEntry().manifest(MmcafConfig())["table"])
 STUDY_DATE = date(2024, 5, 17)
@@ -245,3 +247,15 @@ def test_the_age_of_an_observation_needs_a_study_date() -> None:
     document = limited(90).model_dump(mode="json")
     fields = [field for field in document["fields"] if field["name"] != "age"]
     assert read_record(old, TableSpec.model_validate({"fields": fields}), study_date=None).warnings == ()
+
+
+def test_a_deidentified_result_quotes_no_record() -> None:
+    """Where the notes of a record do: what it holds, and how long before the study."""
+    never = coded("72166-2", concept("266919005", SNOMED), effectiveDateTime="2024-04-01")
+    old = coded("29463-7", {"valueQuantity": {"value": 70, "unit": "kg", "code": "kg"}}, effectiveDateTime="2010-03-01")
+    tumour = coded("21905-5", concept("cT1mi"))
+    record = read_record(bundle(never, old, tumour, without=("29463-7", "21905-5")), SPEC, study_date=STUDY_DATE)
+    said = " ".join((*record.warnings, *record.remarks))
+    assert "T1mi" in said and "says never" in said and "5191 days before the study" in said
+    hidden = " ".join(deidentify(tiny_result(*record.warnings, *record.remarks)).warnings)
+    assert not any(quoted in hidden for quoted in ("T1mi", "never", "5191")) and hidden.count("[record]") == 3

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcaf_engine.errors import printable
 from mmcaf_engine.result.deidentify import HIDDEN, deidentify, pseudonym
 from mmcaf_engine.result.parts import Evidence, RecordSummary
 from mmcaf_engine.result.result import Result
@@ -31,6 +32,13 @@ def test_a_name_that_holds_another_one_is_hidden_whole(tmp_path: Path) -> None:
     for name in ("doe", "doe-jane"):
         (tmp_path / name).touch()
     assert said(deidentify(result("doe-jane is short"), tmp_path)) == {(f"{HIDDEN} is short",)}
+
+
+@pytest.mark.parametrize("name", ["Doe  Jane", "Doe\tJane", "Doe Jane " + "x" * 150], ids=["blanks", "tab", "long"])
+def test_a_name_is_hidden_as_messages_show_it(name: str, tmp_path: Path) -> None:
+    """On one line, with one blank between words, and cut."""
+    (tmp_path / name).touch()
+    assert said(deidentify(result(f"{printable(name, 128)}: a gap"), tmp_path)) == {(f"{HIDDEN}: a gap",)}
 
 
 def test_names_within_an_archive_are_hidden_without_their_folders(tmp_path: Path) -> None:
@@ -91,6 +99,35 @@ def test_a_uid_within_a_sentence_is_replaced_and_other_numbers_stay() -> None:
     ids=["element", "no-value", "others", "words"],
 )
 def test_a_sentence_does_not_say_what_stands_in_the_header(given: str, shown: str) -> None:
+    assert said(deidentify(result(given))) == {(shown,)}
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("row 17 of 30 of the record's table was read.", "[record] of the record's table was read."),
+        ("t_stage: T1mi was read as T1, of which it is part.", "t_stage: [record]"),
+        (
+            "smoking_history: the latest observation (LOINC 72166-2) says never; an older one contradicts that.",
+            "smoking_history: the latest observation (LOINC 72166-2) says [record]",
+        ),
+        (
+            "2 observation(s) of t_stage say TX, which means that it could not be assessed, and were passed over.",
+            "2 observation(s) of t_stage say [record]",
+        ),
+        ("the record's Patient died 12 days before the study.", "the record's Patient died [record] before the study."),
+        (
+            "weight was observed 1 day after the study (LOINC 1-8); none is of before.",
+            "weight was observed [record] after the study (LOINC 1-8); none is of before.",
+        ),
+        (
+            "the record's Patient.gender is other, which counts as missing.",
+            "the record's Patient.gender is [record], which counts as missing.",
+        ),
+    ],
+    ids=["row", "part", "latest", "unknown", "died", "observed", "gender"],
+)
+def test_a_sentence_does_not_say_what_stands_in_the_record(given: str, shown: str) -> None:
     assert said(deidentify(result(given))) == {(shown,)}
 
 
