@@ -3,11 +3,13 @@
 import struct
 from collections.abc import Iterable, Mapping, MutableSequence
 from fnmatch import fnmatchcase
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StudyError, printable
+from ..study.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
 from .answers import Priority
 from .keys import keyed
 from .receipt import Instance
@@ -15,6 +17,7 @@ from .studies import Arrival
 
 if TYPE_CHECKING:
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
 _IDENTIFYING = (
     "SOPClassUID",
@@ -27,6 +30,9 @@ _IDENTIFYING = (
 )
 _URGENT: dict[str, Priority] = {"STAT": "stat", "HIGH": "stat", "LOW": "batch"}
 """Requested Procedure Priority (0040,1003), its defined terms; all others are routine."""
+_IMPLICIT = "1.2.840.10008.1.2"
+_PLAIN = frozenset(TRANSFER_SYNTAXES) - {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
+"""Transfer syntaxes in which a data set is little endian, and not deflated as a whole."""
 _LONG_FORMS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
 """Value representations whose length takes four bytes, behind two that are reserved (PS3.5 7.1.2)."""
 
@@ -38,33 +44,57 @@ def read_header(content: bytes, name: str, keywords: Iterable[str]) -> tuple["Da
         StudyError: it is no DICOM file (PS3.10), or a value cannot be read.
     """
     from pydicom import config, dcmread
+    from pydicom.filereader import read_dataset
 
     try:
-        body = _end_of_meta_information(content)
+        body, syntax = _meta_information(content)
         with config.disable_value_validation():
-            header = dcmread(BytesIO(content), specific_tags=list(keywords), stop_before_pixels=True)
+            if syntax not in _PLAIN:
+                return dcmread(BytesIO(content), specific_tags=list(keywords), stop_before_pixels=True), body
+            wanted, last = _tags(tuple(keywords))
+            stream = BytesIO(content)  # Shares the bytes, without a copy of them.
+            stream.seek(body)
+            header = read_dataset(
+                stream,
+                is_implicit_VR=syntax == _IMPLICIT,
+                is_little_endian=True,
+                stop_when=lambda tag, vr, length: tag > last,
+                specific_tags=list(wanted),
+            )
     except Exception:  # Whatever pydicom raises of bytes from elsewhere; its words may quote them.
         raise StudyError(f"{name} is no DICOM file that can be read.", "Send it again.") from None
     return header, body
 
 
-def _end_of_meta_information(content: bytes) -> int:
-    """Where the data set begins: behind group 2, which is in Explicit VR Little Endian (PS3.10 7.1).
+@cache
+def _tags(keywords: tuple[str, ...]) -> "tuple[tuple[BaseTag, ...], int]":
+    """Tags of keywords, and the last that need be looked at: what stands behind it, pixels and all, is not."""
+    from pydicom.tag import Tag
+
+    tags = tuple(map(Tag, keywords))
+    return tags, max([*tags, 0x00080005])
+
+
+def _meta_information(content: bytes) -> tuple[int, str]:
+    """Where the data set begins, behind group 2, which is in Explicit VR Little Endian (PS3.10 7.1); and in what it is.
 
     Raises:
         ValueError, struct.error: there is no such group, or it does not end.
     """
     if content[128:132] != b"DICM":
         raise ValueError("no DICOM prefix")
-    at = 132
+    at, syntax = 132, b""
     while content[at : at + 2] == b"\x02\x00":
         if content[at + 4 : at + 6] in _LONG_FORMS:
             at += 12 + struct.unpack_from("<I", content, at + 8)[0]
         else:
-            at += 8 + struct.unpack_from("<H", content, at + 6)[0]
+            begin = at + 8
+            is_syntax = content[at + 2 : at + 4] == b"\x10\x00"
+            at = begin + struct.unpack_from("<H", content, at + 6)[0]
+            syntax = content[begin:at] if is_syntax else syntax
     if not 132 < at <= len(content):
         raise ValueError("no group 2, or not all of it")
-    return at
+    return at, syntax.strip(b"\0 ").decode("ascii", "replace")
 
 
 def identify(content: bytes, name: str, source: str, key: bytes, priority: Priority = "routine") -> Instance:

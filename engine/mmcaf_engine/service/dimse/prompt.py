@@ -1,6 +1,7 @@
 """Associations that wait for what comes: pynetdicom's own look for it every millisecond, and read in pieces of 4 KiB.
 
-Of its parts the socket and the two queues between its threads are replaced; the protocol stays its own.
+Of its parts the socket, the queues between its threads and the answer to C-STORE are replaced; the protocol stays its
+own.
 """
 
 import queue
@@ -10,7 +11,11 @@ import ssl
 import threading
 from typing import TYPE_CHECKING, Any, cast
 
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler
+
+from .encoding import store_answer
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -20,6 +25,8 @@ TICK_S = 0.02
 PAUSE_S = 0.001
 MOST_PDU_BYTES = 1024 * 1024
 """What a sender may give at once, in a PDU; dcmtk gives 128 KiB at most."""
+LEAST_PDU_BYTES = 1024
+"""Whoever takes less at once is answered in pieces, by pynetdicom."""
 LONGEST_PDU = MOST_PDU_BYTES + 64 * 1024
 """A PDU of any kind that claims to be longer ends its association, before anything is held for it."""
 
@@ -115,4 +122,33 @@ class PromptHandler(RequestHandler):
         provider.event_queue.get_nowait()  # That a connection came: the socket below says so again.
         provider.socket = PromptSocket(association, cast("socket.socket", self.request), messages)
         provider._run_loop_delay = 0
+        _answer_promptly(association)
         return association
+
+
+def _answer_promptly(association: "Association") -> None:
+    """Answers to C-STORE are put together here, all others by pynetdicom."""
+    dimse = association.dimse
+    usual = dimse.send_msg
+
+    def send(primitive: Any, context_id: int) -> None:
+        plain = (
+            isinstance(primitive, C_STORE)
+            and primitive.MessageIDBeingRespondedTo is not None
+            and (primitive.ErrorComment, primitive.OffendingElement) == (None, None)
+            and dimse.maximum_pdu_size not in range(1, LEAST_PDU_BYTES)
+        )
+        if not plain:
+            usual(primitive, context_id)
+            return
+        answer = store_answer(
+            str(primitive.AffectedSOPClassUID or ""),
+            str(primitive.AffectedSOPInstanceUID or ""),
+            int(primitive.MessageIDBeingRespondedTo),
+            int(primitive.Status),
+        )
+        data = P_DATA()
+        data.presentation_data_value_list.append((context_id, answer))
+        association.dul.send_pdu(data)
+
+    dimse.send_msg = send  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from ..headers import identify
 from ..receipt import Receipt
 from ..tls import server_context
 from .contexts import support_images
+from .encoding import meta_information
 from .listener import start_listening
 
 Report = Callable[[str, int, Sequence[str]], bool]
@@ -150,7 +151,7 @@ class Receiver:
         if peer is None:
             return CANNOT_UNDERSTAND
         try:
-            content = event.encoded_dataset()
+            content = _file_of(event)
             instance = identify(content, "The image", peer.ae_title.strip(), self._key, peer.priority)
         except StudyError as refusal:
             log.warning("image refused: %s", refusal.discreet)
@@ -205,3 +206,21 @@ def _is_certified(event: Event, peer: Peer) -> bool:
     shown: Any = connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
     names = [value for part in (shown or {}).get("subject", ()) for key, value in part if key == "commonName"]
     return peer.certificate_name in names
+
+
+def _file_of(event: Event) -> bytes:
+    """The data set as it was sent, with meta information of ours before it.
+
+    Raises:
+        StudyError: it has none, or its UIDs are no text of DICOM's.
+    """
+    from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
+
+    request = event.request
+    uids = (request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, event.context.transfer_syntax)
+    ours = (PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION)
+    try:
+        meta = meta_information(*map(str, (*uids, *ours)))
+    except UnicodeEncodeError:
+        raise StudyError("The image's UIDs are no UIDs.", "Send it from a system that writes them.") from None
+    return b"".join((meta, request.DataSet.getbuffer()))
