@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ..errors import Remedy, ServiceError, program
+from .disk import is_full
 
 FILE = "state.db"
 BUSY_S = 30.0
@@ -173,6 +174,8 @@ def open_database(spool: Path, *, migrations: Sequence[str] = MIGRATIONS) -> sql
         _migrate(connection, file, migrations)
     except sqlite3.Error as failure:
         connection.close()
+        if is_full(failure):
+            raise ServiceError(f"{file} cannot be opened: its disk is full.", "Free some of it.") from None
         raise ServiceError(
             f"{file} cannot be read: {failure}.",
             Remedy("Bring back a copy", command=program("serve", "restore", "BACKUP")),

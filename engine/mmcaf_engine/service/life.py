@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .answers import note
 from .config import Config
@@ -79,4 +79,5 @@ def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]
     try:
         yield sign
     finally:
-        memory.execute("update process set ready = 0 where role = ? and pid = ?", (role, os.getpid()))
+        with suppress(sqlite3.Error):  # Of a full disk; who looks sees that it says nothing more.
+            memory.execute("update process set ready = 0 where role = ? and pid = ?", (role, os.getpid()))

@@ -1,6 +1,7 @@
 """What each process of the service does, from its start until it is told to end."""
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from .counts import counter_for
 from .database import open_database, transaction
 from .delivery import commit, expire
 from .dimse.receiver import Receiver
-from .disk import Reserve, make_folder
+from .disk import Reserve, is_full, make_folder
 from .extra import serve_package
 from .folder import WatchedFolder
 from .intake import Intake
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 IDLE_S = 0.2
 """Between two looks at what there is to do."""
 TIDY_S = 60.0
+FULL_S = 2.0
+"""Until the next try where the disk is full."""
 AT_ONCE = 4
 """Deliveries to one destination: one that stalls keeps no other answer, and no other destination, waiting."""
 
@@ -71,7 +74,9 @@ def receive(config: Config, ended: Ended) -> None:
         watched = None if config.folder is None else WatchedFolder(config.folder, receipt, key)
         with alive(memory, "receiver") as sign:
             tidied = 0.0
-            while not ended.wait(IDLE_S):
+
+            def look() -> None:
+                nonlocal tidied
                 sign()
                 if time.time() - tidied >= TIDY_S:
                     tidied = time.time()
@@ -82,6 +87,9 @@ def receive(config: Config, ended: Ended) -> None:
                     watched.look()
                 busy = frozenset() if receiver is None else receiver.busy()
                 intake.look(memory, busy, time.time())
+
+            while not ended.wait(IDLE_S):
+                bear_full_disk(look, ended)
 
 
 class Manifests(dict[str, Manifest]):
@@ -178,7 +186,7 @@ def serve_http(config: Config, ended: Ended) -> None:
         try:
             with alive(memory, "web") as sign:
                 while not ended.wait(IDLE_S):
-                    sign()
+                    bear_full_disk(sign, ended)
                     if not thread.is_alive():
                         http = config.http
                         where = "" if http is None else f" at {http.host} port {http.port}"
@@ -192,10 +200,26 @@ def serve_http(config: Config, ended: Ended) -> None:
 
 def work(step: Callable[[], bool], sign: Callable[[], None], ended: Ended) -> None:
     """One step after another while there are any, else a short rest."""
-    while not ended.is_set():
+
+    def signed() -> bool:
         sign()
-        if not step():
+        return step()
+
+    while not ended.is_set():
+        if not bear_full_disk(signed, ended):
             ended.wait(IDLE_S)
+
+
+def bear_full_disk(step: Callable[[], bool | None], ended: Ended) -> bool:
+    """Whether a step did something; where the disk is full, nothing is lost, and after a while it is tried again."""
+    try:
+        return bool(step())
+    except (OSError, sqlite3.Error) as failure:
+        if not is_full(failure):
+            raise
+        log.warning("the spool's disk is full; it is tried again in %g s", FULL_S)
+        ended.wait(FULL_S)
+        return False
 
 
 def side_by_side(tasks: Sequence[Callable[[Ended], None]], sign: Callable[[], None], ended: Ended) -> None:

@@ -22,7 +22,7 @@ from .answers import LEASE_S, Claimed, FrozenObject, claim, freeze, give_up, put
 from .compare import compare_new
 from .config import Config, Route
 from .database import open_database
-from .disk import make_folder, sync_folders, write_synced
+from .disk import is_full, make_folder, sync_folders, write_synced
 from .headers import read_header, text_of
 from .records import record_source
 from .routing import Routed, destinations_of, files_of, gathered, in_words, route_study
@@ -61,11 +61,19 @@ class Runner:
         self._answerer = answerer
         self._owner = owner
         self._clock = clock
+        self._interrupted: Claimed | None = None
         own = next(one for one in config.bundle if one.name == bundle)
         self._routed_as = own.shadow_of or own.name
 
     def step(self, connection: sqlite3.Connection) -> bool:
-        """Answer the most urgent study; False where none is queued."""
+        """Answer the most urgent study; False where none is queued.
+
+        Raises:
+            OSError, sqlite3.Error: the disk is full; the answer goes back to the queue, now or with the next step.
+        """
+        if self._interrupted is not None:
+            put_back(connection, self._interrupted, self._owner, self._clock())
+            self._interrupted = None
         claimed = claim(connection, self._bundle, self._owner, self._clock())
         if claimed is None:
             return False
@@ -80,16 +88,24 @@ class Runner:
         except MmcafError as refusal:
             state: _Ended = "refused" if isinstance(refusal, StudyError | RecordError | StrictError) else "failed"
             self._give_up(connection, claimed, state, refusal.discreet, refusal.remedies, refusal.exit_code)
-        except OSError as failure:
-            problem = f"The answer could not be written: {failure.strerror}."
-            self._give_up(connection, claimed, "failed", problem, [Remedy("Free some of the spool's disk")], 9)
-        except Exception as failure:  # A bug of ours ends one answer, not the service; its words may quote the study.
-            log.error("answer %d: a bug: %s", claimed.id, type(failure).__name__)
-            problem = f"A bug of mmcaf-infer ended it: {type(failure).__name__}."
-            self._give_up(connection, claimed, "failed", problem, [Remedy("Report it to its authors")], 1)
+        except Exception as failure:
+            if is_full(failure):
+                self._interrupted = claimed
+                raise
+            self._fail(connection, claimed, failure)
         else:
             log.info("answer %d written in %.1f s", claimed.id, time.monotonic() - started)
         return True
+
+    def _fail(self, connection: sqlite3.Connection, claimed: Claimed, failure: Exception) -> None:
+        """Its words may quote the study."""
+        if isinstance(failure, OSError):
+            problem = f"The answer could not be written: {failure.strerror}."
+            self._give_up(connection, claimed, "failed", problem, [Remedy("Look at the spool's disk")], 9)
+        else:  # A bug of ours ends one answer, not the service.
+            log.error("answer %d: a bug: %s", claimed.id, type(failure).__name__)
+            problem = f"A bug of mmcaf-infer ended it: {type(failure).__name__}."
+            self._give_up(connection, claimed, "failed", problem, [Remedy("Report it to its authors")], 1)
 
     def _give_up(
         self,

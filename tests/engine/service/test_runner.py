@@ -236,14 +236,37 @@ def test_a_bug_ends_one_answer_and_quotes_nothing(
     assert PATIENT not in row["problem"] + caplog.text
 
 
-def test_a_full_disk_ends_it_with_a_remedy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> None:
+@pytest.mark.parametrize("step", ["write_synced", "make_folder", "freeze", "gathered"])
+def test_a_full_disk_puts_it_back_until_there_is_room(step: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where not even that can be entered; and no process died over it."""
+
+    def full(*_: Any, **__: Any) -> Any:
         raise OSError(28, "No space left on device")
 
     bench.queue()
-    monkeypatch.setattr(runner, "write_synced", full)
+    working = bench.runner()
+    for _ in range(answers.MOST_CRASHES + 1):
+        with monkeypatch.context() as patched:
+            patched.setattr(runner, step, full)
+            with pytest.raises(OSError, match="No space"):
+                working.step(bench.memory)
+        with monkeypatch.context() as patched:
+            patched.setattr(runner, "put_back", full)
+            with pytest.raises(OSError, match="No space"):
+                working.step(bench.memory)
+    assert working.step(bench.memory)
+    row = bench.row()
+    assert (row["state"], row["crashes"], row["problem"]) == ("sending", 0, None) and len(bench.contents()) == 5
+
+
+def test_another_fault_of_the_disk_ends_it_with_a_remedy(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    bench.queue()
+    monkeypatch.setattr(runner, "write_synced", broken)
     assert bench.runner().step(bench.memory)
-    assert bench.row()["state"] == "failed" and "No space" in bench.row()["problem"]
+    assert bench.row()["state"] == "failed" and "Input/output" in bench.row()["problem"]
 
 
 def test_work_ends_when_the_answer_is_no_longer_wanted(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

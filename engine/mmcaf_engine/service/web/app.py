@@ -1,6 +1,7 @@
 """The service's HTTP interface as one application, and the process that serves it."""
 
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +9,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 
-from ...errors import MmcafError
+from ...errors import MmcafError, ServiceError
+from ..disk import is_full
 from ..tls import server_context
 from . import api, dicomweb, health, site
 from .context import Context, refusal, said
@@ -66,6 +68,14 @@ def application(context: Context) -> FastAPI:
         errors = failure.errors() if isinstance(failure, RequestValidationError) else []
         told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in errors[:4])
         return JSONResponse(said(told or "The request cannot be understood."), 422)
+
+    @made.exception_handler(OSError)
+    @made.exception_handler(sqlite3.Error)
+    async def full(request: Request, failure: Exception) -> Response:
+        if not is_full(failure):
+            return await bug(request, failure)
+        log.warning("a request was refused: the disk is full")
+        return JSONResponse(said("The service's disk is full.", ServiceError.exit_code), 507)
 
     @made.exception_handler(Exception)
     async def bug(_: Request, failure: Exception) -> Response:
