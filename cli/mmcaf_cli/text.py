@@ -107,8 +107,9 @@ def _record(result: Result) -> str:
         parts.append(f"a report of {features[WORD_PIECES]:g} word pieces" if features[WORD_PIECES] else "no report")
         missing = [name for name in missing if name != "report"]
     fields = sum(name != WORD_PIECES and not _is_cut(name) for name in features)
-    if fields or not parts:
-        parts = [f"{fields} fields", f"imputed: {', '.join(missing)}" if missing else "none missing", *parts]
+    if fields or not parts:  # Of a deidentified result neither is known.
+        held = f"{fields} fields" if fields else "not shown"
+        parts = [held, f"imputed: {', '.join(missing)}" if missing else "none missing", *parts]
     return ", ".join(parts)
 
 
@@ -120,12 +121,14 @@ def _moved(result: Result) -> list[str]:
     moved = [field for field in by_size if abs(field.change) >= LEAST_CHANGE][:MOST_FIELDS]
     if not moved:
         return [f"  moved         by no field of the record by {LEAST_CHANGE:g} or more"]
-    return [f"  moved         {_against(field, result.label)}" for field in moved]
+    return [f"  moved         {_against(field, result)}" for field in moved]
 
 
-def _against(field: FieldInfluence, label: str) -> str:
-    other = "" if field.label == label else f", else {field.label}"
-    return f"{field.change:+.3f} by {field.field} {_value(field.value)}, not {_value(field.reference)}{other}"
+def _against(field: FieldInfluence, result: Result) -> str:
+    """The change, of which label where the answer is no single one, and by what; and the answer that would be else."""
+    whose = "" if result.label == result.scored_label else f" of {result.scored_label}"
+    other = "" if field.label == result.label else f", else {field.label}"
+    return f"{field.change:+.3f}{whose} by {field.field} {_value(field.value)}, not {_value(field.reference)}{other}"
 
 
 def _value(value: float | str) -> str:

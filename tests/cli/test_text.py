@@ -7,9 +7,10 @@ import pytest
 from mmcaf_cli.text import render
 from mmcaf_engine.bundle.accuracy import AccuracySummary
 from mmcaf_engine.result.attended import Agreement, Attended, AttendedParts, Weight
-from mmcaf_engine.result.parts import RecordSummary, Window
+from mmcaf_engine.result.deidentify import deidentify
+from mmcaf_engine.result.parts import FieldInfluence, RecordSummary, Window
 from mmcaf_engine.result.result import Result
-from tiny_result import tiny_result
+from tiny_result import multilabel, tiny_result
 
 
 def several(*probabilities: float) -> Result:
@@ -68,6 +69,24 @@ def test_the_time_is_in_seconds() -> None:
 def test_what_was_read_of_the_record(features: dict[str, float], missing: tuple[str, ...], shown: str) -> None:
     assert line(replace(several(0.5), record=RecordSummary(features, missing, None, None, ())), "record") == shown
     assert line(replace(several(0.5), record=None), "record") == "none needed"
+
+
+def test_of_a_deidentified_record_nothing_is_counted() -> None:
+    assert line(deidentify(tiny_result()), "record").startswith("not shown, imputed: weight")
+
+
+def test_a_change_names_its_label_where_the_answer_is_no_single_one() -> None:
+    moved = FieldInfluence("age", 63.0, 50.0, "mean", "quiet", 0.2, 0.5)
+    for result, said in ((tiny_result(), "+0.500 by age"), (several_present(), "+0.500 of mass by age")):
+        assert result.record is not None
+        assert line(replace(result, record=replace(result.record, influence=(moved,))), "moved").startswith(said)
+
+
+def several_present() -> Result:
+    """Mass and effusion, of which mass is likelier."""
+    one = multilabel()
+    findings = tuple(replace(finding, present=True) for finding in one.findings)
+    return replace(one, label="mass, effusion", probability=None, findings=findings)
 
 
 @pytest.mark.parametrize(("auroc", "shown"), [(-0.0123, "-0.0123"), (0.01, "+0.0100"), (None, "not measured")])
