@@ -9,6 +9,7 @@ from mmcaf_engine.inputs.prepare import Prepared, PreparedImage, PreparedSeries
 from mmcaf_engine.inputs.windows import Windows
 from mmcaf_engine.record.clinical import Clinical
 from mmcaf_engine.record.record import Record
+from mmcaf_engine.result.attended import Agreement, Attended, AttendedParts, Weight
 from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_engine.result.explain import ExplanationMap
 from mmcaf_engine.result.page.answer_page import answer_page
@@ -37,6 +38,42 @@ def series(
     values = (0.2 + inside + 0.02 * np.sin(rows * columns)).astype(np.float32)
     begun = tuple(starts if starts is not None else range(0, max(slices - depth, 0) + 1, max(depth // 2, 1)))
     return PreparedSeries(name, facts(slices), Windows(values, depth, begun))
+
+
+REPORT = [
+    "There",
+    "is",
+    "a",
+    "small",
+    "effusion",
+    "on",
+    "the",
+    "left",
+    ".",
+    "No",
+    "other",
+    "change",
+    "since",
+    "then",
+    ".",
+]
+
+
+def attended(words: Sequence[str] = REPORT, fields: int = 3, parts: int = 2) -> Attended:
+    """Of words, of which one weighs most and another half of it, and of fields in turn."""
+    of_words = tuple(Weight(word, {4: 0.4, 7: 0.2}.get(at, 0.001)) for at, word in enumerate(words))
+    of_fields = tuple(Weight(f"field {at}", 0.1 + at / 100) for at in range(fields))
+    found = [
+        AttendedParts(
+            f"w{at}",
+            "words that regions take from",
+            "share of a word",
+            *(("words", of_words), ("fields", of_fields))[at % 2],
+            0.01 if at % 2 == 0 else None,
+        )
+        for at in range(parts)
+    ]
+    return Attended(tuple(found), Agreement(("w0", "w1"), 0.8, 0.52, 5, 200, "synthetic"))
 
 
 def a_map(name: str, *, title: str = "heat map", window: int = 0, slices: tuple[int, int] = (0, 12)) -> ExplanationMap:
@@ -83,7 +120,7 @@ def radiograph(size: int = 48) -> str:
         findings=findings,
         windows=(),
     )
-    found = replace(found, study=replace(found.study, modality="DX"))
+    found = replace(found, study=replace(found.study, modality="DX"), attention=attended())
     values = series("radiograph", 1, size=size).windows.slices[np.newaxis, :1]
     drawn = replace(a_map("radiograph", slices=(0, 1)), values=a_map("").values[1:2])
     image = PreparedImage("radiograph", facts(1), values)
@@ -115,6 +152,7 @@ def long_result() -> Result:
         model=replace(found.model, name="m" * 200, version="9" * 64, signed_by={"name": "k" * 64, "id": "A" * 16}),
         engine=replace(found.engine, processor="processor " * 20, fallback="because it could not be used, " * 9),
         disclaimer="For research. " * 60,
+        attention=attended([f"word-that-does-not-end-{at}" * 3 for at in range(500)], fields=40, parts=5),
     )
 
 

@@ -24,7 +24,7 @@ from mmcaf_engine.result.page.answer_page import answer_page
 from mmcaf_engine.result.page.pictures import Pictures, draw_pictures
 from mmcaf_engine.result.parts import RecordSummary, SelectedSeries, Window
 from pages import HOSTILE, Reader, faults, opened, overflowing, refuse_any_request, sheets, without_pictures
-from tiny_pages import FINDINGS, PAGES, PHASES, SELF_TEST, a_map, ct, mr, radiograph, series
+from tiny_pages import FINDINGS, PAGES, PHASES, REPORT, SELF_TEST, a_map, attended, ct, mr, radiograph, series
 from tiny_result import UID, multiclass, tiny_result
 
 
@@ -119,6 +119,25 @@ def test_the_record_is_shown_as_it_was_given_and_as_the_network_saw_it() -> None
     assert "Record" not in Reader(ct(result=replace(tiny_result(), record=None))).texts
 
 
+def test_what_was_attended_to_is_listed_and_shaded() -> None:
+    page = radiograph()
+    rows = table_of(page, "words")
+    assert len(rows) == 8 and [[row[0], row[2]] for row in rows[:2]] == [["effusion", "0.400"], ["left", "0.200"]]
+    assert [row[0] for row in table_of(page, "fields")] == ["field 2", "field 1", "field 0"]
+    [shaded] = re.findall(r'<p class="attended">(.*?)</p>', page)
+    assert shaded.split() == " ".join(REPORT).replace("effusion", '<span class="w4">effusion</span>').replace(
+        "left", '<span class="w2">left</span>'
+    ).split()  # fmt: skip
+    said = text_of(page)
+    assert "no words: 0.010" in said and "w0 and w1 agree to 0.80; on 95 % of 200 measured studies" in said
+    assert "Attention" not in Reader(ct()).texts
+
+
+def test_a_deidentified_page_shows_no_word_of_the_report() -> None:
+    page = ct(result=deidentify(replace(tiny_result(), attention=attended())))
+    assert "The words are not shown." in page and "effusion" not in page and "field 2" in page
+
+
 def test_what_vouches_for_it_is_said() -> None:
     said = text_of(ct())
     assert "passed: 4 stored cases of the source network repeated within 3.8e-06" in said
@@ -181,6 +200,7 @@ def test_whatever_text_others_gave_stays_text() -> None:
         model=replace(found.model, name=HOSTILE, version=HOSTILE, signed_by={"name": HOSTILE, "id": HOSTILE}),
         engine=replace(found.engine, device=HOSTILE, processor=HOSTILE, fallback=HOSTILE, kernels={HOSTILE: 1}),
         options=replace(found.options, series={HOSTILE: HOSTILE}),  # type: ignore[type-var]
+        attention=attended([HOSTILE, HOSTILE, HOSTILE, HOSTILE, HOSTILE]),
         disclaimer=HOSTILE,
     )
     clinical = Clinical(Record({HOSTILE: HOSTILE}, {HOSTILE: 0.5}))

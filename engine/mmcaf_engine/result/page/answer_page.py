@@ -8,6 +8,7 @@ from ...page.document import document
 from ...page.markup import Markup, tag
 from ..explain import ExplanationMap
 from ..result import Result
+from .attention import attention_part
 from .facts import (
     DEIDENTIFIED,
     PRINTED_FIELDS,
@@ -55,6 +56,7 @@ def answer_page(
         ("answer", "Answer", labels_part(result)),
         ("warnings", f"Warnings ({len(result.warnings)})", notes_part(result.warnings, PRINTED_WARNINGS)),
         ("record", "Record", record_part(result.record, prepared.record)),
+        ("attention", "Attention", attention_part(result.attention)),
     ]
     behind: list[tuple[str, str, Markup | None]] = [
         ("checks", "How it was checked", checks_part(result, self_test or {}, maps)),
@@ -88,6 +90,7 @@ def _much(result: Result) -> bool:
     fields = {} if result.record is None else result.record.features
     read = min(2 * len(result.probabilities), 2 * PRINTED_LABELS[windows]) + min(len(fields), PRINTED_FIELDS)
     read += 2 * min(len(result.warnings), PRINTED_WARNINGS) + 5 * windows
+    read += 0 if result.attention is None else 3
     behind = 2 * len(result.study.uids) + len(result.study.selection) + 2 * min(len(result.remarks), PRINTED_REMARKS)
     fallback = result.engine.fallback is not None or result.engine.accuracy is not None
     return max(read, behind + 2 * fallback) > MOST_LINES or len(result.label) > LONG

@@ -2,6 +2,7 @@
 
 from ...page.style import stylesheet
 from ..drawing import HIGH, LOW
+from .attention import SHADES
 from .pictures import MOST_MAPS
 
 _RULES = """
@@ -22,7 +23,7 @@ td small,th small{display:block;font-weight:400;color:var(--soft);font-size:12.5
 #answer tbody th,#record tbody th{white-space:normal;overflow-wrap:anywhere;min-width:8em}
 #answer td.gauge{min-width:48px}
 #record td.words{min-width:5em}
-#study td.words{min-width:7em}
+#study td.words,#attention td.words{min-width:7em}
 .facts+.scroll{margin-top:14px}
 .images{display:grid;grid-template-columns:minmax(0,1fr);gap:24px 32px;align-items:start}
 figure{margin:0;display:grid;grid-template-columns:minmax(0,1fr);align-content:start;min-width:0}
@@ -56,6 +57,8 @@ figcaption{font-size:12.5px;color:var(--soft);text-align:center;padding-top:4px}
 .score{fill:none;stroke:var(--accent);stroke-width:2;vector-effect:non-scaling-stroke}
 .strip .grid{stroke:var(--line);stroke-width:1;vector-effect:non-scaling-stroke}
 .ends{display:flex;justify-content:space-between;font-size:12.5px}
+.attended{margin:10px 0 0;font-size:14px;overflow-wrap:anywhere}
+.attended span{border-radius:3px;padding:0 2px}
 dl.inline{display:flex;flex-wrap:wrap;gap:4px 20px;margin:0;font-size:14px}
 dl.inline div{overflow-wrap:anywhere}
 dl.inline dt{display:inline;white-space:nowrap;color:var(--soft);margin-right:6px}
@@ -129,4 +132,10 @@ def answer_style() -> str:
     """The page's whole CSS."""
     low, high = (f"rgb({','.join(f'{value:.0f}' for value in colour)})" for colour in (LOW, HIGH))
     chosen = ",".join(f"#map-{number}:checked~.film .map-{number}" for number in range(MOST_MAPS))
-    return stylesheet(_RULES, f".colours{{background:linear-gradient(90deg,{low},{high})}}{chosen}{{display:block}}")
+    shades = "".join(
+        f".w{shade}{{background:color-mix(in srgb,var(--accent) {40 * shade // SHADES}%,transparent)}}"
+        for shade in range(1, SHADES + 1)
+    )
+    return stylesheet(
+        _RULES, shades, f".colours{{background:linear-gradient(90deg,{low},{high})}}{chosen}{{display:block}}"
+    )
