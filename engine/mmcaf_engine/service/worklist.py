@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from . import views
+from .keys import keyed
 from .states import ANSWER_STATES
 from .views import AnswerView, StudyView
 
@@ -20,6 +21,7 @@ ORDERS: dict[Order, str] = {
 TODO = "todo"
 """Somebody should look: a record is missing, or an answer was refused, has failed, expired or cannot be sent."""
 ON_A_PAGE = 25
+MOST_FOUND = 100
 
 _CURRENT = "select 1 from answer where study = study.uid and generation = study.generation"
 _DELAYED = "exists(select 1 from delivery where answer = answer.id and problem is not null and state = 'sending')"
@@ -58,6 +60,17 @@ def worklist(
     ]
     found = [view for uid in uids if (view := views.find_study(connection, uid)) is not None]
     return Listed(found, number, _counts(connection))
+
+
+def of_patient(connection: sqlite3.Connection, key: bytes, identifier: str) -> Listed:
+    """The newest studies of a patient's ID or of an accession number, which are known here by their digests alone."""
+    digests = keyed(key, "patient", identifier), keyed(key, "accession", identifier)
+    rows = connection.execute(
+        "select uid from study where patient = ? or accession = ? order by last desc, uid limit ?",
+        (*digests, MOST_FOUND),
+    ).fetchall()
+    found = [view for row in rows if (view := views.find_study(connection, row["uid"])) is not None]
+    return Listed(found, len(found), {})
 
 
 def summary(study: StudyView) -> list[str]:

@@ -17,7 +17,7 @@ from counterparts import need
 from engine.service.test_sender import Archive
 from engine.service.test_service import free_port
 from engine.service.test_site import answerer, given, stack
-from engine.service.ward import Ward
+from engine.service.ward import ENOUGH, Ward
 from mmcaf_engine.pipeline import Answerer
 from mmcaf_engine.service.life import alive
 from pages import HOSTILE, faults, overflowing
@@ -150,7 +150,7 @@ def test_three_failures_are_seen_and_mended(tmp_path: Path, stack: ExitStack, an
     person.sees("delivered")
     assert "Send again" not in person.said()
 
-    ward.take("1.2.4", without=3)
+    ward.take("1.2.4", without=3, slices=ENOUGH)
     given(ward)
     ward.whole(9e3)
     assert ward.answer() and ward.states() == ["delivered", "refused"]

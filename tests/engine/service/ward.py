@@ -27,7 +27,9 @@ from mmcaf_engine.service.web.app import application, http_server
 from mmcaf_engine.service.web.context import Context
 
 PATIENT = {"PatientID": "P-77", "PatientName": "Muster^Anna Maria", "PatientSex": "F", "PatientAge": "060Y"}
-SLICES = 12
+SLICES = 5
+ENOUGH = 12
+"""Slices of which one may be interpolated."""
 
 
 class Ward:
@@ -67,10 +69,10 @@ class Ward:
             "values('1.2.3', 1, 'tiny', 'waiting-record', 0, 1, '', 1)"
         )
 
-    def take(self, study: str = "1.2.3", *, without: int | None = None, **elements: Any) -> None:
+    def take(self, study: str = "1.2.3", *, without: int | None = None, slices: int = SLICES, **elements: Any) -> None:
         """A study comes, whole or without one slice."""
         uids = {"StudyInstanceUID": study, "series_uid": f"{study}.1", **PATIENT, **elements}
-        for at, image in enumerate(ct_series(hounsfield(SLICES), **uids)):
+        for at, image in enumerate(ct_series(hounsfield(slices), **uids)):
             if at != without:
                 self.taking.receive(identify(encoded(image), "image", "CT1", self.context.key))
 

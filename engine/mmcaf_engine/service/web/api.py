@@ -186,9 +186,9 @@ def _changed(context: Context, answer: int, done: bool, why_not: str) -> dict[st
 
 
 async def _events(context: Context, request: Request, last: int) -> AsyncIterator[str]:
-    """As they happen, until the caller leaves; a comment now and then shows that the line holds."""
+    """As they happen, until the caller leaves or its session ends; a comment now and then shows that the line holds."""
     told = time.monotonic()
-    while not await request.is_disconnected():
+    while not await request.is_disconnected() and context.may_ask(request):
         with context.memory() as memory:
             found = views.events_after(memory, last)
         for one in found:

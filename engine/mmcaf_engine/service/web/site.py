@@ -11,23 +11,28 @@ from ...errors import MmcafError, printable
 from .. import answers, views
 from ..actions import Changes
 from ..choice import lineups, read_choices
+from ..compare import comparisons
 from ..condition import deliveries_to, disk_of, processes_of
 from ..figures import figures_of
+from ..life import NOT_STARTED
 from ..patients import person_of
 from ..probe import check_destination
+from ..records import REFUSED
 from ..states import AnswerState
-from ..worklist import Order, worklist
+from ..worklist import Order, of_patient, worklist
 from .api import WHY_NOT_AGAIN, AnswerId, StudyUid, again
 from .context import Context
 from .desk import Desk
 from .forms import read_form
 from .pages.figures import figures_page
 from .pages.frame import study_address
-from .pages.health import BundleCondition, health_page
+from .pages.health import BundleCondition, Condition, health_page
 from .pages.login import login_page
 from .pages.study import missing_page
-from .pages.worklist import worklist_page
+from .pages.worklist import found_page, worklist_page
 from .sessions import cookie_name, is_secure
+
+SHOWN_PROBLEMS = 20
 
 Form = Annotated[dict[str, str], Depends(read_form)]
 Listed = Literal["todo", "received", "complete"] | AnswerState
@@ -50,6 +55,17 @@ def router(context: Context) -> APIRouter:
             people = {one.uid: person_of(memory, context.config.spool, one.uid) for one in found.studies}
         leave = context.is_logged_in(request)
         return worklist_page(found, people, state=state, order=order, at=page, leave=leave)
+
+    @routes.get("/find")
+    def find_again() -> Response:
+        return RedirectResponse("/", 303)
+
+    @routes.post("/find")
+    def find(form: Form, request: Request) -> Response:
+        with context.memory() as memory:
+            found = of_patient(memory, context.key, form.get("identifier", ""))
+            people = {one.uid: person_of(memory, context.config.spool, one.uid) for one in found.studies}
+        return found_page(found, people, leave=context.is_logged_in(request))
 
     @routes.get("/studies/{uid}")
     def study(uid: StudyUid, request: Request) -> Response:
@@ -164,12 +180,16 @@ def _health(context: Context, asked: str | None, leave: bool) -> Response:
             shadow: line.answers for line in lineups(config, read_choices(memory)).values() for shadow in line.shadows
         }
         processes, destinations = processes_of(memory, config), deliveries_to(memory, config)
+        told = views.newest_events(memory, REFUSED, NOT_STARTED, limit=SHOWN_PROBLEMS)
+        compared = comparisons(memory, config, listed=0)
     ready = {one.role for one in processes if one.ready}
     names = [one.name for one in config.bundle]
     bundles = [
         BundleCondition(name, shadows.get(name), f"runner {name}" in ready, _what(context, name)) for name in names
     ]
-    return health_page(processes, bundles, disk_of(config), destinations, leave=leave, findings=findings)
+    return health_page(
+        Condition(processes, bundles, disk_of(config), destinations, told, compared), leave=leave, findings=findings
+    )
 
 
 def _what(context: Context, bundle: str) -> str:

@@ -9,6 +9,8 @@ from fastapi.responses import HTMLResponse
 from ....page.document import document, policy
 from ....page.markup import Child, Markup, join, tag
 from ....result.result import NOT_A_MEDICAL_DEVICE
+from ...life import NOT_STARTED
+from ...records import REFUSED
 from ...states import ANSWER_STATES
 from .script import SCRIPT
 from .style import page_style
@@ -16,7 +18,7 @@ from .style import page_style
 PLACES = {"/": "Worklist", "/figures": "Throughput", "/health": "Health"}
 AGAIN_S = 30
 """Without scripts, a page that follows the service is loaded again after so long."""
-EVENTS = " ".join(["received", "complete", "pruned", *ANSWER_STATES])
+EVENTS = " ".join(["received", "complete", "pruned", REFUSED, NOT_STARTED, *ANSWER_STATES])
 
 
 def page(
@@ -86,12 +88,13 @@ def button(action: str, label: str, *, fields: dict[str, str] | None = None, mai
     )
 
 
-def moment(seconds: float | None, *, day: bool = True) -> Markup:
-    """A time as this machine's clock shows it; the page's source has it in UTC."""
+def moment(seconds: float | None) -> Markup:
+    """A time by this machine's clock, with its day where that is not today; the source of the page has it in UTC."""
     if seconds is None:
         return join("")
     at = datetime.fromtimestamp(seconds, UTC)
-    shown = at.astimezone().strftime("%Y-%m-%d %H:%M:%S" if day else "%H:%M:%S")
+    local, now = at.astimezone(), datetime.now(UTC).astimezone()
+    shown = local.strftime("%H:%M:%S" if local.date() == now.date() else "%Y-%m-%d %H:%M:%S")
     return tag("time", shown, datetime=at.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
@@ -128,7 +131,7 @@ def notice(head: str, *lines: Child, alert: bool = True) -> Markup:
 
 _LOOKS = {
     **dict.fromkeys(("delivered", "committed", "ready", "done", "complete"), "good"),
-    **dict.fromkeys(("refused", "failed", "expired", "not ready"), "bad"),
+    **dict.fromkeys(("refused", "failed", "expired", "not ready", REFUSED), "bad"),
     **dict.fromkeys(("waiting-record", "delayed"), "wait"),
     **dict.fromkeys(("received", "queued", "running", "written", "sending"), "move"),
 }
@@ -138,6 +141,7 @@ _WORDS = {
     "written": "answered",
     "delayed": "sending delayed",
     "superseded": "replaced",
+    REFUSED: "record refused",
 }
 
 

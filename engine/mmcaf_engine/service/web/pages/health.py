@@ -7,8 +7,10 @@ from fastapi import Response
 
 from ....page.markup import Markup, join, tag
 from ....page.tables import Cell, Column, facts, table
+from ...compare import Comparison
 from ...condition import DestinationCondition, DiskCondition, ProcessCondition
 from ...probe import Finding
+from ...views import EventView
 from .frame import badge, button, live, moment, notice, page
 
 
@@ -22,32 +24,37 @@ class BundleCondition:
     detail: str
 
 
-def health_page(
-    processes: Sequence[ProcessCondition],
-    bundles: Sequence[BundleCondition],
-    disk: DiskCondition,
-    destinations: Sequence[DestinationCondition],
-    *,
-    leave: bool,
-    findings: Mapping[str, Finding] | None = None,
-) -> Response:
+@dataclass(frozen=True)
+class Condition:
+    """Of the whole service. told: records that were refused, and processes that cannot start, the newest first."""
+
+    processes: Sequence[ProcessCondition]
+    bundles: Sequence[BundleCondition]
+    disk: DiskCondition
+    destinations: Sequence[DestinationCondition]
+    told: Sequence[EventView] = ()
+    compared: Sequence[Comparison] = ()
+
+
+def health_page(found: Condition, *, leave: bool, findings: Mapping[str, Finding] | None = None) -> Response:
     """The page.
 
     Args:
         findings: by name, of destinations that were just looked at.
     """
     checked = findings or {}
-    bad = [one.role for one in processes if not one.ready]
+    bad = [one.role for one in found.processes if not one.ready]
     return page(
         "Health",
         live("ready", _summary(bad)),
         *(_finding(one) for one in checked.values()),
         live(
             "health",
-            tag("section", tag("h2", "Processes"), _processes(processes)),
-            tag("section", tag("h2", "Bundles"), _bundles(bundles)),
-            tag("section", tag("h2", "Disk"), _disk(disk)),
-            tag("section", tag("h2", "Destinations"), *_destinations(destinations)),
+            tag("section", tag("h2", "Processes"), _processes(found.processes)),
+            tag("section", tag("h2", "Bundles"), _bundles(found.bundles), *_compared(found.compared)),
+            tag("section", tag("h2", "Disk"), _disk(found.disk)),
+            tag("section", tag("h2", "Destinations"), *_destinations(found.destinations)),
+            _told(found.told),
         ),
         here="/health",
         leave=leave,
@@ -85,6 +92,35 @@ def _bundles(bundles: Sequence[BundleCondition]) -> Markup:
         name = one.name if one.shadow_of is None else f"{one.name}, the shadow of {one.shadow_of}"
         rows.append([name, badge("ready", "passed") if one.ready else badge("not ready", "not passed"), one.detail])
     return table("Nothing is answered before the self-test", columns, rows)
+
+
+def _compared(compared: Sequence[Comparison]) -> list[Markup]:
+    """What shadows answered beside those that answer."""
+    rows: list[list[Cell]] = [
+        [
+            f"{one.shadow} beside {one.bundle}",
+            f"{one.agreeing} of {one.compared}",
+            "" if one.largest_difference is None else f"{one.largest_difference:.3f}",
+            f"{one.bundle_alone}",
+            f"{one.shadow_alone}",
+        ]
+        for one in compared
+    ]
+    columns = [Column("Compared", "words"), Column("The same label"), Column("Largest difference of a probability")]
+    columns += [Column("Not by the shadow"), Column("By the shadow alone")]
+    return [table("Shadows", columns, rows)] if rows else []
+
+
+def _told(told: Sequence[EventView]) -> Markup | None:
+    if not told:
+        return None
+    rows: list[list[Cell]] = [[moment(one.at), one.state.replace("-", " "), one.detail] for one in told]
+    columns = [Column("When"), Column("What", "words"), Column("Why", "words")]
+    return tag(
+        "section",
+        tag("h2", "Of late"),
+        table("Records that were refused, and processes that could not start", columns, rows),
+    )
 
 
 def _disk(disk: DiskCondition) -> Markup:

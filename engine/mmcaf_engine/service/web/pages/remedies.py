@@ -8,6 +8,7 @@ from ...actions import Action
 from ...views import AnswerView
 from .frame import button
 
+NO_RECORD = "Its record has not come: this network does not answer without one."
 _ACCEPT = {
     ("gaps", "interpolate"): "Accept interpolated slices",
     ("tilt", "resample"): "Accept slices resampled from the tilted ones",
@@ -24,7 +25,7 @@ def remedies_part(answer: AnswerView) -> Markup | None:
     delayed = [f"{one.destination}: {one.problem}" for one in answer.deliveries if one.problem]
     problem = answer.problem or " ".join(delayed)
     if not problem and answer.state == "waiting-record":
-        problem = "Its record has not come: this network does not answer without one."
+        problem = NO_RECORD
     lines = [_words(one) for one in answer.remedies]
     if answer.state == "sending" and delayed:
         lines.append(tag("li", "It is sent again by itself, and at once where you say so."))

@@ -39,6 +39,8 @@ font-weight:600;white-space:nowrap}
 .list time{white-space:nowrap}
 .list .states>span+span{margin-left:4px}
 .list p{margin:0 0 3px}
+.find{display:flex;flex-wrap:wrap;gap:6px 10px;align-items:center;margin:0 0 14px;font-size:14px}
+section>details:only-child{border-top:0;padding:0}
 .pager{display:flex;gap:18px;margin:6px 0 0}
 .acts{display:flex;flex-wrap:wrap;gap:10px;margin:12px 0 4px;align-items:end}
 .acts form{margin:0;display:flex;gap:8px;align-items:end;flex-wrap:wrap}

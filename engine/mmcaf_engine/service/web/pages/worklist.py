@@ -10,6 +10,7 @@ from ...patients import Person
 from ...views import StudyView
 from ...worklist import ON_A_PAGE, TODO, Listed, Order, summary
 from .frame import age, live, moment, page, states_of, study_address, words_of
+from .remedies import NO_RECORD
 
 _URGENCY = {2: "urgent", 0: "low"}
 _HEADS: tuple[tuple[str, str, Order | None], ...] = (
@@ -38,30 +39,26 @@ def worklist_page(
     heads = [_head(head, kind, own, order, state) for head, kind, own in _HEADS]
     rows = [_row(study, people[study.uid]) for study in listed.studies]
     caption = f"{_number(listed.number)}{f', {_named(state)}' if state else ''}; page {at} of {pages}"
-    listing = tag(
-        "div",
-        tag(
-            "table",
-            tag("caption", caption),
-            tag("thead", tag("tr", *heads)),
-            tag("tbody", *rows),
-            class_="list",
-        ),
-        class_="scroll",
-        tabindex=0,
-        role="region",
-        aria_label="Studies",
-        id="studies",
-    )
     empty = tag("p", "Nothing here. Studies appear when their first image comes.", class_="soft")
-    inside = listing if rows else empty
+    inside = _listing(caption, heads, rows) if rows else empty
     return page(
         "Worklist",
+        _find(),
         live("list", _filters(listed, state, order), tag("section", inside, _pager(at, pages, state, order))),
         here="/",
         leave=leave,
         wide=True,
     )
+
+
+def found_page(listed: Listed, people: dict[str, Person], *, leave: bool) -> Response:
+    """What was found of one patient or order; it is no address, so that no identifier is part of one."""
+    heads = [tag("th", head, scope="col", class_=kind or None) for head, kind, _ in _HEADS]
+    rows = [_row(study, people[study.uid]) for study in listed.studies]
+    said = f"{_number(listed.number)} of this patient or order, the newest first"
+    inside = _listing(said, heads, rows) if rows else tag("p", "No study of this patient ID or accession number.")
+    back = tag("p", tag("a", "To the whole worklist", href="/", id="back"))
+    return page("Worklist", _find(), tag("section", inside, back), here="/", leave=leave, wide=True, follows=False)
 
 
 def address(state: str | None, order: Order, at: int = 1) -> str:
@@ -71,12 +68,37 @@ def address(state: str | None, order: Order, at: int = 1) -> str:
     return f"/?{said}" if said else "/"
 
 
+def _listing(caption: str, heads: list[Markup], rows: list[Markup]) -> Markup:
+    return tag(
+        "div",
+        tag("table", tag("caption", caption), tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="list"),
+        class_="scroll",
+        tabindex=0,
+        role="region",
+        aria_label="Studies",
+        id="studies",
+    )
+
+
+def _find() -> Markup:
+    return tag(
+        "form",
+        tag("label", "Patient ID or accession number", for_="find"),
+        tag("input", type="text", name="identifier", id="find", required=True, maxlength=128, autocomplete="off"),
+        tag("button", "Find", id="find-it"),
+        method="post",
+        action="/find",
+        role="search",
+        class_="find",
+    )
+
+
 def _row(study: StudyView, person: Person) -> Markup:
     came = f"{study.instances}" if study.expected is None else f"{study.instances} of {study.expected}"
     lines = [study.problem] if study.state == "received" else []
     for one in study.answers:
         if one.generation == study.generation and not one.shadow:
-            lines += [one.problem] if one.problem else []
+            lines += [one.problem or NO_RECORD] if one.problem or one.state == "waiting-record" else []
             lines += [f"{to.destination}: {to.problem}" for to in one.deliveries if to.problem and not one.problem]
     now = max([study.last, *(one.changed for one in study.answers if one.generation == study.generation)])
     return tag(
