@@ -174,6 +174,8 @@ def test_from_the_scanner_to_the_archive_with_every_process_killed(tmp_path: Pat
         service.send("1.2.3")
         wait_until(lambda: service.state("1.2.3") == "delivered")
         assert len(service.archive.got) == 2
+        with urlopen(f"http://127.0.0.1:{service.http}/", timeout=10) as page:
+            assert b"SENTINEL, NAME" in page.read(), "the page names the patient; log and memory do not, as seen below"
         before = service.ready()
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
