@@ -63,7 +63,7 @@ class House:
     def seen(self) -> tuple[Any, Any, Any]:
         """Whether it is ready, the study's state, and the problems, over HTTP."""
         with Receipt(self.spool, Reserve(0, 0), "web") as taking:
-            client = TestClient(application(Context.of(read_config(self.file), taking)))
+            client = TestClient(application(Context.of(read_config(self.file), taking)), "http://localhost")
             [study] = client.get("/api/v1/studies").json()
             ready = client.get("/health/ready")
             return ready.json()["missing"], study["answers"][0]["state"], client.get("/api/v1/problems").json()
