@@ -307,7 +307,7 @@ def test_a_child_has_the_same_environment_but_for_its_cache(tmp_path: Path, monk
 OTHERS = {
     "mmcaf_engine/settings.py": "ours",
     "mmcaf_engine/backends/onnxruntime/backend.py": "switches ONNX Runtime's telemetry off before its import",
-    "mmcaf_engine/service/supervisor.py": "asks where systemd wants to be told",
+    "mmcaf_engine/service/notify.py": "asks where systemd wants to be told",
     "mmcaf_kernels/launch.py": "asks whether Triton interprets its kernels",
 }
 """Files that may touch the environment, and why."""

@@ -63,11 +63,11 @@ class ManifestModel(ForeignModel):
         }
 
 
-def describe_validation(failure: ValidationError) -> str:
-    """The first few validation errors as 'where: what', in one line."""
+def describe_validation(failure: ValidationError, whole: str = "manifest") -> str:
+    """The first few validation errors as 'where: what', in one line; `whole` is where an error of no field is."""
     errors = failure.errors(include_url=False, include_input=False)
     lines = [
-        f"{printable('.'.join(map(str, error['loc'])), 160) or 'manifest'}: {printable(error['msg'], 400)}"
+        f"{printable('.'.join(map(str, error['loc'])), 160) or whole}: {printable(error['msg'], 400)}"
         for error in errors[:4]
     ]
     return "; ".join(lines) + (f"; and {len(errors) - 4} more" if len(errors) > 4 else "")

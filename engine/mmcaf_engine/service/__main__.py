@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from ..errors import MmcafError
-from .config import read_config
+from .accepted import read_accepted
 from .database import open_database
 from .life import tell_refused_to_start
 from .processes import answer, find_records, make_spool, receive, send, serve_http
@@ -38,7 +38,7 @@ def run(role: str, bundle: str, file: Path, ended: threading.Event) -> int:
     """One process until it is told to end; its exit code. Why it cannot start is in the log, and kept."""
     config = None
     try:
-        config = read_config(file)
+        config = read_accepted(file)
         make_spool(config.spool)
         if role == "receiver":
             receive(config, ended)

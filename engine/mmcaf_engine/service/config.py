@@ -275,7 +275,7 @@ def read_config(file: Path) -> Config:
     try:
         return Config.model_validate(document, context={"folder": file.resolve().parent})
     except ValidationError as failure:
-        raise ServiceError(f"{file}: {describe_validation(failure)}.", remedy) from None
+        raise ServiceError(f"{file}: {describe_validation(failure, 'configuration')}.", remedy) from None
 
 
 def refuse_address(what: str, url: str, *, with_token: bool) -> None:

@@ -33,6 +33,17 @@ def roles(config: Config) -> list[tuple[str, ...]]:
     return found
 
 
+def missing(memory: sqlite3.Connection, config: Config, now: float, *, since: float = 0.0) -> list[str]:
+    """Processes of a configuration that do not run.
+
+    Args:
+        since: only those count that were ready at this time or later.
+    """
+    expected = [" ".join(role) for role in roles(config)]
+    fresh = {row["role"] for row in memory.execute("select role from process where since >= ?", (since,)).fetchall()}
+    return [role for role in expected if role not in fresh or not runs(memory, role, now)]
+
+
 def runs(memory: sqlite3.Connection, role: str, now: float) -> bool:
     """Whether a process lives and is ready; of a runner, that its bundle passed its self-test.
 

@@ -1,20 +1,23 @@
 """One command, several processes: each is started again when it dies, and all end together."""
 
 import logging
-import os
 import signal
-import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import MmcafError, ServiceError
+from .accepted import keep_accepted
 from .config import Config, read_config
-from .life import roles
+from .database import FILE, open_database
+from .life import missing, roles, tell_refused_to_start
+from .notify import ALIVE, READY, STOPPING, notify, reloading, status, watchdog_s
 from .processes import only_service
 from .restore import finish_restore
 
@@ -26,6 +29,9 @@ LIVED_S = 60.0
 LOOK_S = 0.1
 STOP_S = 30.0
 """So long processes have to end by themselves."""
+TELL_S = 1.0
+REFUSED_S = 60.0
+"""So long systemd shows why a configuration was not taken over."""
 
 
 @dataclass
@@ -62,6 +68,7 @@ class Supervisor:
         self._command = command
         self._clock = clock
         self._children: list[Child] = []
+        self._ready, self._began, self._said, self._alive = False, 0.0, 0.0, 0.0
         self.ended = threading.Event()
         self.reload = threading.Event()
 
@@ -77,17 +84,46 @@ class Supervisor:
             self._run(config)
 
     def _run(self, config: Config) -> None:
+        self._config, self._accepted = config, keep_accepted(config)
         self._children = [Child(arguments) for arguments in roles(config)]
-        notify("READY=1")
+        self._began = time.time()
         try:
             while not self.ended.wait(LOOK_S):
                 if self.reload.is_set():
                     self.reload.clear()
                     self._reload()
                 self.look()
+                self._tell()
         finally:
-            notify("STOPPING=1")
+            notify(STOPPING)
             self._stop(self._children)
+
+    def _tell(self) -> None:
+        """systemd that the service is ready once it takes images, then what it lacks, and that it lives."""
+        now = self._clock()
+        if now - self._said >= TELL_S:
+            self._said = now
+            lacking = self._lacking()
+            if not self._ready and "receiver" not in lacking:
+                self._ready = True
+                notify(READY)
+                log.info("the service takes images")
+            notify(
+                status(f"waiting for {', '.join(lacking)}" if lacking else f"all {len(self._children)} processes run")
+            )
+        every = watchdog_s()
+        if every is not None and now - self._alive >= every:
+            self._alive = now
+            notify(ALIVE)
+
+    def _lacking(self) -> list[str]:
+        if not (self._config.spool / FILE).exists():
+            return [child.name for child in self._children]
+        try:
+            with closing(open_database(self._config.spool)) as memory:
+                return missing(memory, self._config, time.time(), since=self._began)
+        except (MmcafError, sqlite3.Error):  # Of a disk that is full, say; whoever needs it says so.
+            return [child.name for child in self._children]
 
     def look(self) -> None:
         """Start what is not running and is due."""
@@ -100,7 +136,7 @@ class Supervisor:
 
     def _start(self, child: Child, now: float) -> None:
         child.started = now
-        words = [*self._command, *child.arguments, str(self._file)]
+        words = [*self._command, *child.arguments, str(self._accepted)]
         child.process = subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - this program's own
         log.info("%s started", child.name)
 
@@ -113,13 +149,22 @@ class Supervisor:
         child.pause_s = min(child.pause_s * 2, LONGEST_PAUSE_S)
 
     def _reload(self) -> None:
+        notify(reloading())
         try:
             config = read_config(self._file)
+            if config.spool != self._config.spool:
+                raise ServiceError(f"The spool is another one, {config.spool}: that needs a restart.")
         except MmcafError as refusal:
             log.error("the configuration stays as it was: %s", refusal.problem)
+            notify(READY, status(f"the configuration stays as it was: {refusal.problem}"))
+            self._said = self._clock() + REFUSED_S
+            with suppress(MmcafError, sqlite3.Error), closing(open_database(self._config.spool)) as memory:
+                tell_refused_to_start(memory, "configuration", refusal.problem, time.time())
             return
         self._stop(self._children)
+        self._config, self._accepted = config, keep_accepted(config)
         self._children = [Child(arguments) for arguments in roles(config)]
+        self._began, self._ready = time.time(), False
         log.info("the configuration was read again")
 
     def _stop(self, children: list[Child]) -> None:
@@ -133,19 +178,6 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-
-
-def notify(state: str) -> None:
-    """Tell systemd, where it asked to be told (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
-        try:
-            link.connect("\0" + address[1:] if address.startswith("@") else address)
-            link.sendall(state.encode())
-        except OSError:
-            log.warning("systemd could not be told %s", state)
 
 
 def supervise(file: Path) -> None:

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,8 +26,12 @@ from pydicom.uid import (
 from dicom_factory import ct_series, hounsfield
 from engine.service.test_sender import Archive
 from mmcaf_engine.errors import ServiceError
-from mmcaf_engine.service.database import FILE
+from mmcaf_engine.service.backup import write_backup
+from mmcaf_engine.service.config import read_config
+from mmcaf_engine.service.database import FILE, open_database
 from mmcaf_engine.service.processes import only_service
+from mmcaf_engine.service.restore import restore
+from mmcaf_engine.service.switching import roll_back, switch
 from tiny_bundle import make_tiny_bundle
 
 pynetdicom = pytest.importorskip("pynetdicom")
@@ -226,3 +231,46 @@ def test_a_configuration_that_cannot_be_is_not_taken_over(tmp_path: Path) -> Non
         wait_until(
             lambda: len(service.ready()) == len(ROLES) and not set(service.ready().values()) & set(before.values())
         )
+
+
+@pytest.mark.full
+def test_a_switch_under_load_sends_each_study_once(tmp_path: Path) -> None:
+    """There and back while studies come, with a backup in between: by the one bundle or the other, and none twice."""
+    with Archive(Comprehensive3DSRStorage, SecondaryCaptureImageStorage) as archive:
+        service = Service(tmp_path, archive)
+        make_tiny_bundle(tmp_path / "next.mmcaf", threshold=0.25)
+        shadow = '{name = "next", path = "next.mmcaf", backend = "onnxruntime", threads = 1, shadow_of = "tiny"}'
+        text = service.config.read_text().replace("threads = 1}]", f"threads = 1}}, {shadow}]")
+        service.config.write_text(text)
+        service.start()
+        try:
+            service.give_record()
+            wait_until(lambda: "runner next" in service.ready())
+            config, studies = read_config(service.config), [f"1.2.{number}" for number in range(9)]
+            sender = threading.Thread(target=lambda: [service.send(study) for study in studies])
+            sender.start()
+            with closing(open_database(service.spool)) as memory:
+                for change in (
+                    lambda: switch(memory, config, "next", time.time()),
+                    lambda: roll_back(memory, config, None, time.time()),
+                ):
+                    came = len(service.query("select uid from study"))
+                    wait_until(lambda came=came: len(service.query("select uid from study")) >= came + 3)
+                    change()
+                    with (tmp_path / "backup.tar").open("wb") as stream:
+                        contents = write_backup(service.spool, stream, images=True, now=time.time())
+            sender.join()
+            done = "select study, bundle from answer where not shadow and state = 'delivered' order by study"
+            wait_until(lambda: len(service.query(done)) == len(studies))
+            wait_until(lambda: len(service.query("select * from comparison")) == len(studies))
+            assert [row["study"] for row in service.query(done)] == studies
+            assert {row["bundle"] for row in service.query(done)} == {"tiny", "next"}
+            assert len(archive.got) == len({uid for uid, _ in archive.got}) == 2 * len(studies)
+            assert service.stop() == 0
+        finally:
+            if service.process is not None and service.process.poll() is None:
+                service.stop()
+    assert contents.missing == []
+    elsewhere = config.model_copy(update={"spool": tmp_path / "elsewhere"})
+    done_there = restore(elsewhere, tmp_path / "backup.tar", time.time())
+    assert done_there.studies >= 6 and done_there.reconciled.waiting == 0
