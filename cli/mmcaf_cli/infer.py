@@ -164,6 +164,7 @@ def infer(
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.outputs import Output, scratch_beside, within
     from mmcaf_engine.pipeline import answer_study
+    from mmcaf_engine.result.writers.dicom import is_named_so
     from mmcaf_engine.result.writers.kinds import DEFAULT, chosen_kinds, room_for
     from mmcaf_engine.result.writers.objects import highdicom
 
@@ -243,7 +244,7 @@ def infer(
         result = deidentify(result, *(path for path in read if path is not None))
         fhir = partial(to_fhir, result)
     for folder in objects:
-        others += within(folder, answer.to_dicom(dicom_objects, replaces=replaces))
+        others += within(folder, answer.to_dicom(dicom_objects, replaces=replaces), belong=is_named_so)
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
     others += [(page, replace(answer, result=result).to_html()) for page in pages]
     if wanted.json_on_stdout:

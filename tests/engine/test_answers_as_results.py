@@ -293,8 +293,13 @@ def test_without_that_it_is_now(answerers: dict[str, Answerer]) -> None:
         datetime(2026, 11, 30),
         3,
         "0001-01-01T00:00:00+14:00",
+        "0999-05-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
     ],
-    ids=["word", "empty", "month-13", "no-zone", "date", "naive", "number", "before-all"],
+    ids=[
+        *("word", "empty", "month-13", "no-zone", "date", "naive", "number", "before-all", "of-three-figures"),
+        "after-all-elsewhere",
+    ],
 )
 def test_what_is_no_moment_is_refused_before_the_work(created: Any, answerers: dict[str, Answerer]) -> None:
     with refused(UsageError, "created"):

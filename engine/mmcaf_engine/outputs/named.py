@@ -123,14 +123,23 @@ def write_all(contents: Sequence[tuple[Output, str | bytes]], *, force: bool = F
                 file.commit()
 
 
-def within(folder: Output, files: Mapping[str, bytes]) -> list[tuple[Output, bytes]]:
+def within(
+    folder: Output, files: Mapping[str, bytes], *, belong: Callable[[str], bool] = lambda _name: False
+) -> list[tuple[Output, bytes]]:
     """For `write_all`: files of a folder that somebody named, by their names; the folder is made if it is missing.
 
+    Args:
+        belong: whether a file of such a name would be taken for one of these.
+
     Raises:
-        UsageError: it cannot be made.
+        UsageError: it cannot be made, or holds another file that would be taken for one of these.
     """
     with refused(folder):
         folder.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        left = sorted(path.name for path in folder.path.iterdir() if belong(path.name) and path.name not in files)
+    if left:
+        more = f" and {len(left) - 1} more" if len(left) > 1 else ""
+        raise _refusal(folder, f"holds {left[0]}{more} of another answer, which would be taken for this one's")
     return [(Output(folder.option, folder.path / name), content) for name, content in files.items()]
 
 

@@ -18,7 +18,7 @@ from .page.answer_page import answer_page
 from .placed_map import placed_maps
 from .result import Result
 from .sources import SourceImages, sources_of
-from .writers.dicom import dicom_files
+from .writers.dicom import dicom_files, is_named_so
 from .writers.fhir import to_fhir
 from .writers.kinds import DEFAULT, Kinds
 
@@ -120,11 +120,12 @@ class Answer:
 
         Raises:
             BackendError, StudyError: as `to_dicom`.
-            UsageError: as `to_dicom`, or the folder is none, is not empty, or cannot be written to.
+            UsageError: as `to_dicom`, or the folder is none, is not empty, cannot be written to, or holds an object of
+                another answer in whose place none is written.
         """
         place = Output("dicom_out", Path(folder), kind="folder")
         check_writable([place], force=force)
-        contents = within(place, self.to_dicom(objects, replaces=replaces))
+        contents = within(place, self.to_dicom(objects, replaces=replaces), belong=is_named_so)
         write_all(contents, force=force)
         return tuple(output.path for output, _ in contents)
 

@@ -7,6 +7,7 @@ from ..errors import Remedy, UsageError
 Moment = datetime | str
 """A moment with its time zone; as a text in ISO 8601."""
 
+FIRST_YEAR, END = 1900, 9999
 _EXAMPLE = Remedy("For example", option="created", value="2026-11-30T09:08:48Z")
 
 
@@ -14,7 +15,7 @@ def creation_time(created: Moment | None) -> datetime:
     """The moment in UTC; without one, now in whole seconds.
 
     Raises:
-        UsageError: no moment, or one without a time zone.
+        UsageError: no moment, one without a time zone, or of a year that is none of this or the next thousands.
     """
     if created is None:
         return datetime.now(UTC).replace(microsecond=0)
@@ -25,4 +26,10 @@ def creation_time(created: Moment | None) -> datetime:
         raise UsageError(f"created: expected a date and time in ISO 8601, got {created!s:.60}.", _EXAMPLE) from None
     if moment.utcoffset() is None:
         raise UsageError(f"created: {created!s:.60} has no time zone; UTC, or an offset from it, is needed.", _EXAMPLE)
+    if not FIRST_YEAR <= found.year < END:
+        raise UsageError(
+            f"created: the year {found.year} came; {FIRST_YEAR} to {END - 1} were expected, which every form of an "
+            "answer can say in any time zone.",
+            _EXAMPLE,
+        )
     return found

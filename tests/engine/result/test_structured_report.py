@@ -286,5 +286,12 @@ def test_an_answer_writes_it_into_a_folder(tiny_bundle: Path, tmp_path: Path) ->
     with refused(UsageError, "objects", "not empty", option="force"):
         answer.write_dicom(file.parent)
     assert answer.write_dicom(file.parent, force=True) == (file, capture)
+    (file.parent / "notes.txt").touch()
+    with refused(UsageError, "objects", "secondary-capture.dcm of another answer", option="dicom_out"):
+        answer.write_dicom(file.parent, objects="sr", force=True)
+    (file.parent / "parametric-map-2.dcm").touch()
+    with refused(UsageError, "objects", "parametric-map-2.dcm of another answer", option="dicom_out"):
+        answer.write_dicom(file.parent, force=True)
+    assert sorted(path.name for path in file.parent.iterdir())[0] == "notes.txt"
     with refused(UsageError, "structured-report.dcm", option="dicom_out"):
         answer.write_dicom(file, force=True)

@@ -1,5 +1,6 @@
 """A result as DICOM objects, each a file of its own."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ NAMES: Mapping[Kind, str] = {
     "ko": "key-objects",
 }
 """Of the files; of several objects of a kind numbered."""
+_ANY_NAME = re.compile(f"({'|'.join(NAMES.values())})(-[0-9]+)?\\.dcm")
 
 
 def dicom_files(
@@ -80,6 +82,11 @@ def dicom_files(
                 yield key_objects(objects, keys)
 
     return dict(file for kind in wanted for file in _named(NAMES[kind], list(made(kind))))
+
+
+def is_named_so(name: str) -> bool:
+    """Whether a file of such a name is taken for an object of an answer."""
+    return _ANY_NAME.fullmatch(name) is not None
 
 
 def _named(name: str, made: "Sequence[Dataset]") -> Iterator[tuple[str, bytes]]:
