@@ -100,8 +100,8 @@ class Service:
 
     def kill(self, name: str) -> float:
         """When it was."""
-        found = self.running()
-        pids = [found[name]] if name in found else [self.supervisor, *(found.values() if name == "all" else ())]
+        found = self.ready() if name in SINGLE else self.running()
+        pids = [found[name]] if name in SINGLE else [self.supervisor, *(found.values() if name == "all" else ())]
         at = time.time()
         for pid in pids:
             try:
