@@ -4,6 +4,7 @@ import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -168,6 +169,11 @@ class Destination(Part):
     commitment: bool = Field(default=False, description="Ask for a promise to keep them, by Storage Commitment.")
     expires_h: Hours = Field(default=72.0, description="Delivery is given up after so long.")
 
+    @property
+    def machine(self) -> str | None:
+        """The name or address of the computer that it is."""
+        return self.host if self.url is None else urlsplit(self.url).hostname
+
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         needs = {"dicom": ("ae_title", "host", "port"), "dicomweb": ("url",), "fhir": ("url",)}[self.kind]
@@ -280,8 +286,6 @@ def read_config(file: Path) -> Config:
 
 def refuse_address(what: str, url: str, *, with_token: bool) -> None:
     """Raises ValueError where no server can be asked at an address, or a token would be read on its way there."""
-    from urllib.parse import urlsplit
-
     try:
         parts = urlsplit(url)
         host, user, _ = parts.hostname, parts.username, parts.port

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ..errors import Remedy, program
+from ..result.writers.dicom import NAMES
 from .answers import as_json, move
+from .config import Destination
 from .database import transaction
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 600.0
@@ -46,6 +48,12 @@ class Parcel:
     uid: str
     file: Path
     sha256: str
+
+
+def takes(destination: Destination, kind: str) -> bool:
+    """Whether it is sent objects of a kind, as `FrozenObject` has it."""
+    names = ["fhir"] if destination.kind == "fhir" else [NAMES[one] for one in destination.objects]
+    return any(kind == name or kind.startswith(f"{name}-") for name in names)
 
 
 class Carrier(Protocol):

@@ -12,6 +12,7 @@ from ..manifest import Manifest
 from ..study import Oblique, Policies, open_inputs
 from .choice import Lineup, lineups, read_choices
 from .config import AnswerSettings, Config
+from .delivery import takes
 from .routing import Routed, files_of, gathered, in_words, route_study
 from .studies import Quiet, Wanted, complete, doubt, expect, quiet
 
@@ -113,11 +114,23 @@ class Intake:
         if self._config.completeness.count_from is not None:
             with suppress(MmcafError):  # The archive is down: then silence and geometry decide.
                 expected = self._count(study.uid)
+                if expected is not None:
+                    expected -= self._own(connection, study.uid)
                 expect(connection, study.uid, expected)
         if expected is None or study.instances >= expected:
             return None
         who = self._config.completeness.count_from
         return f"{study.instances} of {expected} images have come{f', as {who} counts them' if who else ''}."
+
+    def _own(self, connection: sqlite3.Connection, study: str) -> int:
+        """Of what the archive counts, so many are results of ours, which it was sent with the generation before."""
+        archive = next(one for one in self._config.destination if one.name == self._config.completeness.count_from)
+        there = [one for one in self._config.destination if one.name == archive.name or one.machine == archive.machine]
+        found = set[str]()
+        for one in there:
+            rows = connection.execute(_DELIVERED, (study, one.name)).fetchall()
+            found |= {str(row["uid"]) for row in rows if takes(one, row["kind"])}
+        return len(found)
 
     def _refused(
         self, study: Quiet, routed: Sequence[Routed], series: dict[str, list[Path]], lines: Mapping[str, Lineup]
@@ -179,3 +192,10 @@ class Intake:
 
 def _policies(options: AnswerSettings, usual: Oblique) -> Policies:
     return Policies(options.gaps, options.tilt, options.duplicates, options.oblique or usual)
+
+
+_DELIVERED = """
+    select object.uid, object.kind from object join answer on answer.id = object.answer
+        join delivery on delivery.answer = answer.id
+    where answer.study = ? and delivery.destination = ? and delivery.state in ('delivered', 'done')
+"""

@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..result.writers.dicom import NAMES
 from .config import Config, Destination
-from .delivery import Carrier, Due, Parcel, Sent, ask, claim_due, enter
+from .delivery import Carrier, Due, Parcel, Sent, ask, claim_due, enter, takes
 from .dimse.carrier import StoreCarrier
 from .http_carriers import FhirCarrier, StowCarrier
 
@@ -88,10 +87,7 @@ def carrier_for(config: Config, destination: Destination) -> Carrier:
 
 
 def _meant_for(destination: Destination, parcels: Sequence[Parcel]) -> list[Parcel]:
-    if destination.kind == "fhir":
-        return [one for one in parcels if one.kind == "fhir"]
-    names = [NAMES[kind] for kind in destination.objects]
-    return [one for one in parcels if any(one.kind == name or one.kind.startswith(f"{name}-") for name in names)]
+    return [one for one in parcels if takes(destination, one.kind)]
 
 
 def _is_unchanged(file: Path, sha256: str) -> bool:

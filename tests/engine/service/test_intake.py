@@ -227,9 +227,9 @@ def test_an_answer_is_of_the_images_that_its_study_had(desk: Desk) -> None:
     assert not folder.exists() and all((desk.spool / file).is_file() for file in files)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(3))
 def test_one_answer_of_each_whole_set_and_none_of_a_part(seed: int, desk: Desk) -> None:
-    """Two studies interleaved, cut into associations, late, repeated and aborted, against what must come of it."""
+    """Two studies interleaved, cut, late and repeated, through the receipt; many more without it in test_arrivals."""
     chance = random.Random(seed)
     pacs = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}
     counted = chance.random() < 0.5
