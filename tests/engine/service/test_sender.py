@@ -1,10 +1,12 @@
 """Frozen results reach real receivers, once each, whatever these answer; and what they answer is understood."""
 
+import gc
 import hashlib
 import http.server
 import json
 import socket
 import sqlite3
+import struct
 import subprocess
 import threading
 import time
@@ -288,6 +290,35 @@ def test_a_connection_that_ends_is_noticed_at_once(tmp_path: Path) -> None:
         began = time.monotonic()
         sent = StoreCarrier(archive.destination(), "MMCAF", timeout_s=15).send(parcels(tmp_path))
     assert sent.state == "failed" and sent.retry and time.monotonic() - began < 5
+
+
+def connections_open() -> int:
+    return sum(
+        str(link.readlink()).startswith("socket:") for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+    )
+
+
+def test_no_connection_stays_open_however_it_ends(tmp_path: Path) -> None:
+    def reset(event: Any) -> int:
+        connection = event.assoc.dul.socket.socket
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        return 0
+
+    gc.disable()  # It would find them, some time.
+    try:
+        with Archive() as archive:
+            to = StoreCarrier(archive.destination(), "MMCAF", timeout_s=15)
+            assert to.send(parcels(tmp_path)) is DELIVERED
+            before = connections_open()
+            archive.server.bind(pynetdicom.evt.EVT_C_STORE, reset)
+            assert [to.send(parcels(tmp_path)).state for _ in range(3)] == ["failed"] * 3
+            until = time.monotonic() + 5
+            while connections_open() > before and time.monotonic() < until:
+                time.sleep(0.05)
+            assert connections_open() <= before
+    finally:
+        gc.enable()
 
 
 # Which delivery is due, and what becomes of its answer

@@ -55,8 +55,7 @@ class StoreCarrier:
         except Exception as failure:  # pynetdicom raises of many kinds when a peer leaves.
             return Sent("failed", f"the connection ended ({type(failure).__name__})", retry=True)
         finally:
-            if association.is_established:
-                association.release()
+            _leave(association)
         return DELIVERED
 
     def echo(self) -> str | None:
@@ -67,7 +66,7 @@ class StoreCarrier:
         try:
             status = association.send_c_echo()
         finally:
-            association.release()
+            _leave(association)
         return None if status and status.Status == 0 else "it does not answer C-ECHO"
 
     def find(self, query: Any, model: str) -> list[Any]:
@@ -84,8 +83,7 @@ class StoreCarrier:
         except Exception as failure:
             raise ServiceError(f"{self._to.name}: the connection ended ({type(failure).__name__}).") from None
         finally:
-            if association.is_established:
-                association.release()
+            _leave(association)
         if not answers or not answers[-1][0] or answers[-1][0].Status != 0:
             raise ServiceError(f"{self._to.name} does not answer C-FIND.")
         return [found for _, found in answers if found is not None]
@@ -109,8 +107,7 @@ class StoreCarrier:
         except Exception as failure:
             return Sent("failed", f"the connection ended ({type(failure).__name__})", retry=True)
         finally:
-            if association.is_established:
-                association.release()
+            _leave(association)
         if status and status.Status == 0:
             return DELIVERED
         return Sent("failed", "it takes no request for storage commitment", retry=True)
@@ -131,11 +128,12 @@ class StoreCarrier:
             str(self._to.host),
             int(self._to.port or 0),
             ae_title=str(self._to.ae_title),
-            evt_handlers=[(evt.EVT_CONN_CLOSE, _tell_who_waits)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _remember), (evt.EVT_CONN_CLOSE, _tell_who_waits)],
             tls_args=tls,  # type: ignore[arg-type]
         )
         if association.is_established:
             return association
+        _leave(association)
         if association.is_rejected:
             answer: Any = association.acceptor.primitive
             permanent = answer is not None and answer.result == 1
@@ -155,6 +153,19 @@ class StoreCarrier:
         if code is None:
             return Sent("failed", "the connection ended before the answer", retry=True)
         return _of_status(int(code), str(self._to.ae_title))
+
+
+def _remember(event: Any) -> None:
+    """The connection, which pynetdicom forgets where it is broken, without closing it."""
+    event.assoc.connection = event.assoc.dul.socket.socket
+
+
+def _leave(association: Any) -> None:
+    """End an association, and its connection for good."""
+    if association.is_established:
+        association.release()
+    if (connection := getattr(association, "connection", None)) is not None:
+        connection.close()
 
 
 def _tell_who_waits(event: Any) -> None:

@@ -9,6 +9,7 @@ import select
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from pynetdicom.dimse_primitives import C_STORE
@@ -109,6 +110,13 @@ class PromptSocket(AssociationSocket):
                     break
                 there += came
         return content if there == nr_bytes else content[:there]
+
+    def _shutdown_socket(self) -> None:
+        """Close it also where the other side has left before: pynetdicom's own leaves that to Python."""
+        if (connection := self.socket) is not None:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
 
 class PromptHandler(RequestHandler):
