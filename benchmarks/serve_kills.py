@@ -53,7 +53,7 @@ BUNDLE = "tiny.mmcaf"
 ROUND_S, BATCH = 60.0, 20
 PER_STUDY = {"receiver": 4, "runner": 2, "sender": 3, "web": 4, "supervisor": 2, "all": 2}
 """Kills while one study comes, is answered and delivered; after three of a runner the study would have failed."""
-MOST_S = 0.4
+MOST_S = {"receiver": 0.02, "runner": 0.4, "sender": 0.15, "web": 0.02}
 """After it is seen to work, so long at most."""
 
 
@@ -120,12 +120,12 @@ class Rounds:
         return len(found) == len(SINGLE) and found[name] != before[name]
 
     def _at_work(self, study: Study) -> Callable[[], bool]:
-        """Tells when the moment has come; after it, `_pause` is waited for: milliseconds, but for an answer."""
+        """Tells when the moment has come; after it, `_pause` is waited for."""
         service, draw = self._service, self._draw
         stage = self._name if self._name in SINGLE else draw.choice(("receiver", "runner", "sender"))
-        self._pause = draw.random() * (MOST_S if stage == "runner" else MOST_S / 20)
+        self._pause = draw.random() * MOST_S[stage]
         if draw.random() > SEEN:
-            due = time.monotonic() + draw.random() * 2 * MOST_S
+            due = time.monotonic() + draw.random() * 2 * MOST_S["runner"]
             return lambda: time.monotonic() >= due
         if stage == "runner":
             return lambda: service.state(study) in ("running", "sending", "delivered")
