@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from ..bundle.default import demo_bundle
 from ..errors import Remedy, ServiceError, printable, program
 from ..files import read_bounded
 from ..manifest import ForeignModel, describe_validation
@@ -16,6 +17,8 @@ from ..study import Duplicates, Gaps, Oblique, Tilt
 from .answers import Priority
 
 MAX_BYTES = 1024 * 1024
+DEMO = "builtin:demo"
+"""A path that is none."""
 
 AeTitle = Annotated[str, Field(pattern=r"^ *[!-\[\]-~][ -\[\]-~]*$", max_length=16)]
 """DICOM PS3.5 6.2, AE: not of spaces alone, and without a backslash."""
@@ -104,12 +107,17 @@ class BundleSettings(Part):
     """A bundle, opened once by a process of its own. shadow: its answers are kept and compared, never sent."""
 
     name: Name
-    path: Path
+    path: Path = Field(description=f"Of a bundle; {DEMO} is the demonstration.")
     backend: str = "auto"
     precision: str = "auto"
     threads: int | None = Field(default=None, ge=1)
     shadow_of: Name | None = None
     require_signature: bool = False
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _built_in(cls, value: Any) -> Any:
+        return demo_bundle() if value == DEMO else value
 
 
 class RecordSettings(Part):

@@ -72,6 +72,12 @@ def test_little_needs_to_be_said(tmp_path: Path) -> None:
     assert route.bundle == "lung" and route.match == {}
 
 
+def test_the_demonstration_must_be_named(tmp_path: Path) -> None:
+    [bundle] = read(tmp_path, LEAST.replace("lung.mmcaf", "builtin:demo")).bundle
+    assert (bundle.path / "manifest.json").is_file()
+    assert "bundle.0.path" in refused(tmp_path, LEAST.replace('path = "lung.mmcaf"', ""))
+
+
 def test_all_that_can_be_said(tmp_path: Path) -> None:
     found = read(tmp_path, WHOLE)
     assert found.bundle[1].path == Path("/srv/next.mmcaf") and len(found.routes) == 1

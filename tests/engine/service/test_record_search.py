@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from engine.service.test_intake import FILES, KEY, Desk, images
+from dicom_factory import ct_slice, hounsfield
+from engine.service.test_intake import FILES, KEY, Desk, encoded
 from mmcaf_engine.errors import CancelledError
 from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.service import fhir_client
@@ -29,6 +30,7 @@ from tiny_bundle import tiny_manifest
 
 SENTINEL, ACCESSION = "SENT|INEL,7", "ORDER$9"
 STUDY, DEADLINE_S = "1.2.3", 5000.0
+PLANE = hounsfield(1, 4, 4)[0]
 Answer = tuple[int, bytes, dict[str, str]]
 
 
@@ -135,7 +137,7 @@ class Hospital(Desk):
 
     def wait_for_record(self, study: str = STUDY, **elements: Any) -> None:
         said = {"PatientID": SENTINEL, "AccessionNumber": ACCESSION, "StudyDate": "20200102", **elements}
-        self.take(*images(study, **said)[:1])
+        self.take(encoded(ct_slice(PLANE, StudyInstanceUID=study, SOPInstanceUID=f"{study}.1", **said)))
         row = "insert into answer(study, generation, bundle, state, rank, priority, created, deadline, changed) "
         values = (study, self.now, self.now + DEADLINE_S, self.now)
         self.memory.execute(row + "values(?, 1, 'lung', 'waiting-record', ?, 1, '', ?, ?)", values)

@@ -27,7 +27,7 @@ from mmcaf_engine.service.headers import text_of
 from mmcaf_engine.service.life import alive, tell_refused_to_start
 from mmcaf_engine.service.records import keep_record, read_given
 from mmcaf_engine.service.retention import remove_images
-from mmcaf_engine.service.web import api, sessions
+from mmcaf_engine.service.web import events, sessions
 from mmcaf_engine.service.web.sessions import Attempts, Sessions
 from mmcaf_engine.service.worklist import ON_A_PAGE, ORDERS, worklist
 from mmcaf_engine.session.session import open_session
@@ -119,7 +119,7 @@ def test_a_browser_shows_the_token_once_and_leaves_for_good(guarded: Ward) -> No
 
 
 def test_the_stream_ends_with_its_session(guarded: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "EVENTS_S", 0.01)
+    monkeypatch.setattr(events, "LOOK_S", 0.01)
     client = logged_in(guarded)
     asked = iter([True, True, True, False])
     monkeypatch.setattr(Sessions, "holds", lambda *_: next(asked))

@@ -131,6 +131,7 @@ def weak(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("change", [old, weak])
 def test_a_server_without_these_rules_would_let_them_in(change: Any, papers: Papers) -> None:
     """Else the two refusals above could be the client's own."""

@@ -1,14 +1,12 @@
 """`/api/v1`: studies and records in, states and results out, and what a person may do about them."""
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from ...errors import RecordError
 from ...page.document import policy_of
@@ -22,9 +20,6 @@ from ..states import AnswerState
 from .context import Context, said
 from .uploads import Uploaded, files_of_zip, take
 
-EVENTS_S = 0.5
-"""Between two looks for new events."""
-HEARTBEAT_S = 15.0
 SOURCE = "http"
 PAGE = "answer"
 MEDIA = {"result": "application/json", "fhir": "application/fhir+json", PAGE: "text/html; charset=utf-8"}
@@ -136,13 +131,6 @@ def router(context: Context) -> APIRouter:
         with context.memory() as memory:
             return bundle_views(memory, context.config, time.time())
 
-    @routes.get("/events", summary="What happens, as server-sent events; all after Last-Event-ID")
-    async def events(request: Request, last_event_id: Annotated[str | None, Header()] = None) -> StreamingResponse:
-        with context.memory() as memory:
-            known = last_event_id is not None and last_event_id.isdecimal() and len(last_event_id) < 16
-            last = int(last_event_id or 0) if known else views.last_event(memory)
-        return StreamingResponse(_events(context, request, last), media_type="text/event-stream")
-
     return routes
 
 
@@ -183,20 +171,3 @@ def _changed(context: Context, answer: int, done: bool, why_not: str) -> dict[st
     if not done:
         raise HTTPException(409, said(f"The answer is {found.state}. {why_not}"))
     return asdict(found)
-
-
-async def _events(context: Context, request: Request, last: int) -> AsyncIterator[str]:
-    """As they happen, until the caller leaves or its session ends; a comment now and then shows that the line holds."""
-    told = time.monotonic()
-    while not await request.is_disconnected() and context.may_ask(request):
-        with context.memory() as memory:
-            found = views.events_after(memory, last)
-        for one in found:
-            last = one.id
-            yield f"id: {one.id}\nevent: {one.state}\ndata: {json.dumps(asdict(one))}\n\n"
-        if found:
-            told = time.monotonic()
-        elif time.monotonic() - told >= HEARTBEAT_S:
-            told = time.monotonic()
-            yield ": here\n\n"
-        await asyncio.sleep(EVENTS_S)

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from ...errors import MmcafError, ServiceError
 from ..disk import is_full
 from ..tls import server_context
-from . import api, dicomweb, health, site
+from . import api, dicomweb, events, health, site
 from .context import Context, refusal, said
 from .door import turned_away
 
@@ -36,7 +36,7 @@ Next = Callable[[Request], Awaitable[Response]]
 def application(context: Context) -> FastAPI:
     """Every route of the service; refusals are JSON with problem, remedies and exit code."""
     made = FastAPI(title="mmcaf serve", docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json")
-    for part in (api, dicomweb, health, site):
+    for part in (api, events, dicomweb, health, site):
         made.include_router(part.router(context))
     most = context.config.http.most_bytes if context.config.http is not None else 0
 
