@@ -65,6 +65,18 @@ def logit_of(probability: float) -> float:
     return math.log(max(probability, tiny)) - math.log(max(1.0 - probability, tiny))
 
 
+def in_figures(probability: float, limit: float | None = None) -> str:
+    """A probability for people: three decimals, or as many as it takes to be on its side of a limit.
+
+    Args:
+        limit: from which on another thing is said; 0.49996 is not 0.500 where that is 0.5.
+    """
+    texts = (f"{probability:.{decimals}f}" for decimals in range(3, 17))
+    return next(
+        (text for text in texts if limit is None or (float(text) >= limit) == (probability >= limit)), repr(probability)
+    )
+
+
 def refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> None:
     """Never an answer from what is no number.
 

@@ -129,7 +129,7 @@ class Result(Part):
 
         Of independent labels the likeliest of those that are present, though another may be likelier and absent.
         """
-        if not self.findings and self.label in self.probabilities:
+        if self.label in self.probabilities:
             return self.label
         present = [one.label for one in self.findings if one.present]
         return max(present or self.probabilities, key=lambda label: self.probabilities[label])

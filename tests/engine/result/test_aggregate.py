@@ -7,8 +7,8 @@ import pytest
 
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.manifest import AggregationSpec, Manifest
-from mmcaf_engine.result.aggregate import StudyScore, sigmoid, softmax
-from mmcaf_engine.result.decisions import decision_for
+from mmcaf_engine.result.aggregate import StudyScore, in_figures, sigmoid, softmax
+from mmcaf_engine.result.decisions import BinaryDecision, MultilabelDecision, decision_for
 from refusals import refused
 from tiny_bundle import tiny_manifest
 from tiny_liver import tiny_liver_manifest
@@ -94,3 +94,33 @@ def test_non_finite_logit_is_an_error(bad: float) -> None:
         scored(0.0, bad)
     with refused(BackendError, "slice 12", str(bad), option="precision", value="fp32"):
         scored(SURE, [*SHY[:6], bad])
+
+
+@pytest.mark.parametrize(
+    ("probability", "limit", "shown"),
+    [
+        (0.49996, 0.5, "0.49996"),
+        (0.4996, 0.5, "0.4996"),
+        (0.5, 0.5, "0.500"),
+        (0.50004, 0.5, "0.500"),
+        (0.4994, 0.5, "0.499"),
+        (0.35289, 0.3529, "0.35289"),
+        (0.3529, 0.3529, "0.353"),
+        (1 / 3, 1 / 3, "0.3333333333333333"),
+        (0.49996, None, "0.500"),
+        (1.0, 0.5, "1.000"),
+        (0.0, 0.5, "0.000"),
+    ],
+)
+def test_a_probability_is_shown_on_its_side_of_a_limit(probability: float, limit: float | None, shown: str) -> None:
+    assert in_figures(probability, limit) == shown
+
+
+def test_what_is_answered_and_what_is_shown_agree_near_a_threshold() -> None:
+    logit = np.log(0.49996 / 0.50004)
+    binary = BinaryDecision(("benign", "malignant"), 0.5)
+    said = binary.wording(binary.aggregate((0,), np.array([[logit]], np.float32)))
+    assert said.headline.startswith("benign   0.500 ") and "malignant 0.49996" in said.rows[0][1]
+    several = MultilabelDecision(("mass",), (0.5,))
+    [(absent, row)] = several.wording(several.aggregate((0,), np.array([[logit]], np.float32))).rows
+    assert absent == "absent" and "0.49996" in row

@@ -17,12 +17,13 @@ from counterparts import need
 from mmcaf_engine.inputs.prepare import Prepared
 from mmcaf_engine.record.clinical import Clinical
 from mmcaf_engine.record.record import Record
+from mmcaf_engine.result.decisions.statements import in_words
 from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_engine.result.drawing import coloured, grey_of, overlay
 from mmcaf_engine.result.page import pictures
 from mmcaf_engine.result.page.answer_page import answer_page
 from mmcaf_engine.result.page.pictures import Pictures, draw_pictures
-from mmcaf_engine.result.parts import RecordSummary, SelectedSeries, Window
+from mmcaf_engine.result.parts import Positive, RecordSummary, SelectedSeries, Window
 from pages import HOSTILE, Reader, faults, opened, overflowing, refuse_any_request, sheets, without_pictures
 from tiny_pages import FINDINGS, PAGES, PHASES, REPORT, SELF_TEST, a_map, attended, ct, mr, radiograph, series
 from tiny_result import UID, multiclass, tiny_result
@@ -79,6 +80,20 @@ def test_label_and_probability_come_first() -> None:
     assert read.texts.index("loud") < read.texts.index("0.700") < read.texts.index("Slices")
     assert table_of(page, "label") == [["loud", "", "0.700", "0.5", "answer"], ["quiet", "", "0.300", "", ""]]
     assert "<title>loud: answer of tiny</title>" in page and "2026-11-30T09:08:48Z" in page
+
+
+def test_a_probability_just_below_its_threshold_is_not_shown_as_that() -> None:
+    near = replace(
+        tiny_result(),
+        label="quiet",
+        probability=0.50004,
+        probabilities={"quiet": 0.50004, "loud": 0.49996},
+        positive=Positive("loud", 0.49996, -0.0, 0.5),
+    )
+    assert [row[2:4] for row in table_of(ct(result=near), "label")] == [["0.500", ""], ["0.49996", "0.5"]]
+    assert in_words(near) == "quiet, probability 0.500."
+    other = replace(near, label="loud", probability=0.49996, positive=replace(near.positive, threshold=0.4))  # type: ignore[type-var]
+    assert in_words(other) == "loud, probability 0.500."
 
 
 def test_of_many_labels_the_most_probable_is_first() -> None:

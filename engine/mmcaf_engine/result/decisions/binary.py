@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary, Flips
 from ...manifest import Manifest
-from ..aggregate import StudyScore, WindowScore, logit_of, sigmoid
+from ..aggregate import StudyScore, WindowScore, in_figures, logit_of, sigmoid
 from ..parts import Positive
 from ..result import Wording
 from .base import Decision, Label, Method
@@ -63,10 +63,16 @@ class BinaryDecision(Decision):
 
     def wording(self, score: StudyScore) -> Wording:
         """The verdict with its probability and label 1's threshold, both probabilities, and always the windows."""
-        shares = zip(self.labels, score.probabilities, strict=True)
+        absent, present = score.probabilities
+        shares = in_figures(absent), in_figures(present, self.threshold)
         return Wording(
-            f"{score.verdict}   {score.probability:.3f}   ({self.labels[1]} from {self.threshold:g})",
-            (("probability", "   ".join(f"{label} {probability:.3f}" for label, probability in shares)),),
+            f"{score.verdict}   {shares[score.label]}   ({self.labels[1]} from {self.threshold:g})",
+            (
+                (
+                    "probability",
+                    "   ".join(f"{label} {share}" for label, share in zip(self.labels, shares, strict=True)),
+                ),
+            ),
             windows=True,
         )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary
 from ...manifest import Manifest
-from ..aggregate import StudyScore, WindowScore, logit_of, sigmoid
+from ..aggregate import StudyScore, WindowScore, in_figures, logit_of, sigmoid
 from ..parts import Finding
 from ..result import Wording
 from .base import Decision, Label, Method
@@ -80,7 +80,8 @@ class MultilabelDecision(Decision):
         rows = tuple(
             (
                 "present" if finding.present else "absent",
-                f"{finding.label:<{width}}   {finding.probability:.3f}   (threshold {finding.threshold:g})",
+                f"{finding.label:<{width}}   {in_figures(finding.probability, finding.threshold)}   "
+                f"(threshold {finding.threshold:g})",
             )
             for finding in ordered
         )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..aggregate import in_figures
 from ..codes import private_code
 from ..parts import LabelCode
 from ..result import Result
@@ -91,10 +92,19 @@ def in_words(result: Result) -> str:
     """The answer as one sentence, and as another that it is of some slices only, where it is."""
     part = "" if result.scored is None else f" Of {result.study.slices} slices, {scored_in_words(result)}."
     if result.findings:
-        said = [f"{finding.label} {finding.probability:.3f}" for finding in result.findings if finding.present]
+        present = [finding for finding in result.findings if finding.present]
+        said = [f"{finding.label} {in_figures(finding.probability, finding.threshold)}" for finding in present]
         return (f"Present: {', '.join(said)}." if said else "No finding reaches its threshold.") + part
-    sure = "" if result.probability is None else f", probability {result.probability:.3f}"
+    sure = "" if result.probability is None else f", probability {figures_of(result, result.label, result.probability)}"
     return f"{result.label}{sure}.{part}"
+
+
+def figures_of(result: Result, label: str, probability: float) -> str:
+    """Of a label, for people: on its side of its threshold, where it has one."""
+    limits = {one.label: one.threshold for one in result.findings}
+    if result.positive is not None:
+        limits[result.positive.label] = result.positive.threshold
+    return in_figures(probability, limits.get(label))
 
 
 def scored_in_words(result: Result) -> str:

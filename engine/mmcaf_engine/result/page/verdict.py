@@ -6,7 +6,7 @@ from ...page.markup import Markup, join, tag
 from ...page.tables import Cell, Column, bar, table
 from ..card import RESEARCH
 from ..codes import PRIVATE_SCHEME
-from ..decisions.statements import LabelRow, label_rows, scored_in_words
+from ..decisions.statements import LabelRow, figures_of, label_rows, scored_in_words
 from ..parts import Window
 from ..result import Result, in_utc
 
@@ -41,7 +41,8 @@ def verdict(result: Result) -> Markup:
 
 def _sure(result: Result) -> Iterator[Markup]:
     if result.probability is not None:
-        yield tag("p", f"{result.probability:.3f}", tag("small", "probability"), class_="sure")
+        shown = figures_of(result, result.label, result.probability)
+        yield tag("p", shown, tag("small", "probability"), class_="sure")
 
 
 def _warned(count: int) -> str:
@@ -67,7 +68,7 @@ def _cells(result: Result, row: LabelRow) -> Iterator[Cell]:
     known = None if code is None or code.scheme == PRIVATE_SCHEME else tag("small", f"{code.scheme} {code.value}")
     yield join(tag("span", row.label, class_="clamp"), known)
     yield bar(row.probability)
-    yield f"{row.probability:.3f}"
+    yield figures_of(result, row.label, row.probability)
     yield row.limit
     yield tag("b", row.said) if row.holds else row.said
 
