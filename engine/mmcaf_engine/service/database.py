@@ -151,7 +151,16 @@ create index comparison_answer on comparison(answer)
 
 _BY_TIME = "create index event_at on event(at)"
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS, _BY_TIME)
+_OWED = """
+create table owed(
+    uid text primary key,
+    study text not null,
+    since real not null
+);
+create index owed_study on owed(study)
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS, _BY_TIME, _OWED)
 """The statements that make each version of the schema from the one before; the first from nothing."""
 
 

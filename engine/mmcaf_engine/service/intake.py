@@ -100,7 +100,13 @@ class Intake:
         lines: Mapping[str, Lineup],
     ) -> str | None:
         """Why it cannot be whole, in words; nothing is looked at twice unless something came."""
-        state = (study.generation, study.instances, study.last, [lines[one.route.bundle].answers for one in routed])
+        state = (
+            study.generation,
+            study.instances,
+            study.last,
+            study.owed,
+            [lines[one.route.bundle].answers for one in routed],
+        )
         seen = self._judged.get(study.uid)
         if seen is not None and seen[0] == state:
             return seen[1]
@@ -110,6 +116,8 @@ class Intake:
         return problem
 
     def _too_few(self, connection: sqlite3.Connection, study: Quiet) -> str | None:
+        if study.owed:
+            return f"{study.owed} images were refused since the disk had no room, and have not come again."
         expected = study.expected
         if self._config.completeness.count_from is not None:
             with suppress(MmcafError):  # The archive is down: then silence and geometry decide.

@@ -6,18 +6,22 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from .database import open_database
 from .disk import Reserve, is_full, make_folder, sync_folder, sync_folders, write_synced
+from .owed import owe
 from .studies import Arrival, Kept, keep, replace_missing
 
 INCOMING = "images"
 PART = ".part"
 MOST_AT_ONCE = 256
 """Instances of one transaction."""
+OWED_S = 0.5
+"""Between two tries to enter what was refused."""
 TRUSTED_S = 3600.0
 """So long a folder's name is known to be on the disk; an empty folder is removed long after, see `retention`."""
 
@@ -59,7 +63,8 @@ class Receipt:
     def __init__(self, spool: Path, reserve: Reserve, owner: str = "receiver") -> None:
         self.spool = spool
         self._reserve = reserve
-        self._waiting: SimpleQueue[tuple[Path, Arrival, Future[Received]] | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Path, Arrival, Future[Received]] | Arrival | None] = SimpleQueue()
+        self._owed: dict[str, Arrival] = {}
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._commit_all, name="receipt")
         self._owner = owner
@@ -82,6 +87,7 @@ class Receipt:
             OSError, sqlite3.Error: it could not be kept, for another reason than a full disk.
         """
         if self._reserve.room(self.spool, len(instance.content)) != "enough":
+            self._waiting.put(instance.arrival)
             return Received(None, full=True)
         digest = hashlib.sha256(memoryview(instance.content)[instance.body :]).hexdigest()
         folder = self.spool / INCOMING / folder_of(instance.arrival.study)
@@ -92,6 +98,7 @@ class Receipt:
             write_synced(part, instance.content)
         except OSError as failure:
             if is_full(failure):
+                self._waiting.put(instance.arrival)
                 return Received(None, full=True)
             raise
         file = PurePosixPath(INCOMING, folder.name, f"{folder_of(instance.arrival.uid)}.{token[:16]}.dcm")
@@ -110,14 +117,31 @@ class Receipt:
         try:
             ended = False
             while not ended:
-                group = [self._waiting.get()]
-                while not self._waiting.empty() and len(group) < MOST_AT_ONCE:
-                    group.append(self._waiting.get())
+                group = self._gathered()
                 ended = None in group
-                if mine := [one for one in group if one is not None]:
+                self._owe(connection, [one for one in group if isinstance(one, Arrival)])
+                if mine := [one for one in group if isinstance(one, tuple)]:
                     self._commit(connection, mine)
         finally:
             connection.close()
+
+    def _gathered(self) -> list[tuple[Path, Arrival, Future[Received]] | Arrival | None]:
+        """What waits, at most so much as makes one transaction; nothing where what is owed is to be entered again."""
+        try:
+            group = [self._waiting.get(timeout=OWED_S if self._owed else None)]
+        except Empty:
+            return []
+        while not self._waiting.empty() and len(group) < MOST_AT_ONCE:
+            group.append(self._waiting.get())
+        return group
+
+    def _owe(self, connection: sqlite3.Connection, refused: list[Arrival]) -> None:
+        """Enter what was refused since the disk is full, or later, where it is too full even for that."""
+        self._owed |= {one.uid: one for one in refused}
+        if self._owed:
+            with suppress(sqlite3.Error):
+                owe(connection, self._owed.values(), time.time())
+                self._owed.clear()
 
     def _commit(self, connection: sqlite3.Connection, group: list[tuple[Path, Arrival, Future[Received]]]) -> None:
         """Names first, then rows: a crash between the two leaves a file that its sender sends again."""
@@ -131,6 +155,7 @@ class Receipt:
                 part.unlink(missing_ok=True)
                 (self.spool / arrival.file).unlink(missing_ok=True)
                 if is_full(failure):
+                    self._owed[arrival.uid] = arrival
                     outcome.set_result(Received(None, full=True))
                 else:
                     outcome.set_exception(failure)

@@ -44,6 +44,7 @@ def keep(connection: sqlite3.Connection, arrivals: Sequence[Arrival], now: float
     with transaction(connection):
         for one in arrivals:
             kept.append(_keep(connection, one, now))
+            connection.execute("delete from owed where uid = ?", (one.uid,))
     return kept
 
 
@@ -135,7 +136,10 @@ def expect(connection: sqlite3.Connection, study: str, instances: int | None) ->
 
 @dataclass(frozen=True)
 class Quiet:
-    """A study of which nothing came for a while. instances: that are here; expected: by an archive, if one said it."""
+    """A study of which nothing came for a while.
+
+    instances: that are here; expected: by an archive, if one said it; owed: that were refused for want of room.
+    """
 
     uid: str
     generation: int
@@ -145,16 +149,18 @@ class Quiet:
     instances: int
     expected: int | None
     problem: str | None
+    owed: int = 0
 
 
 def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Quiet]:
     """Studies that are not complete, of which nothing came for `least_s` seconds."""
     rows = connection.execute(
-        "select study.*, (select count(*) from instance where study = study.uid and file <> '') as instances "
+        "select study.*, (select count(*) from instance where study = study.uid and file <> '') as instances, "
+        "(select count(*) from owed where owed.study = study.uid) as owed "
         "from study where state = 'received' and last <= ? and instances > 0 order by last",
         (now - least_s,),
     ).fetchall()
-    names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem")
+    names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem", "owed")
     return [Quiet(**{name: row[name] for name in names}) for row in rows]
 
 
@@ -210,6 +216,7 @@ def complete(
         ).fetchone()
         if row is None:
             return False
+        connection.execute("delete from owed where study = ?", (study.uid,))
         note(connection, study.uid, None, "complete", now, f"{study.instances} instances")
         urgency: Priority = next(name for name, number in NUMBERS.items() if number == row["priority"])
         for one in wanted:

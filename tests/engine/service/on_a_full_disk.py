@@ -87,7 +87,9 @@ def receive(folder: Path, spool: Path) -> dict[str, Any]:
             if uid not in taken:
                 wrong.append(f"{pages} pages: not taken when there was room, {status:04X}")
         association.release()
-    return {"statuses": statuses, "wrong": wrong}
+    with closing(open_database(spool)) as memory:
+        owed = memory.execute("select count(*) from owed").fetchone()[0]
+    return {"statuses": statuses, "wrong": wrong, "owed": owed}
 
 
 def listen(folder: Path, spool: Path) -> list[bool]:

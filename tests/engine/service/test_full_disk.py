@@ -81,6 +81,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_images_are_taken_whole_or_refused_and_taken_later(found: dict[str, Any]) -> None:
     assert set(found["received"]["statuses"]) == {"A700", "0000"}
     assert found["received"]["statuses"]["A700"] > 3 and found["received"]["wrong"] == []
+    assert found["received"]["owed"] == 0
     assert found["listens"] == [True, False, True]
 
 

@@ -20,6 +20,7 @@ from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.disk import Reserve
 from mmcaf_engine.service.headers import identify
 from mmcaf_engine.service.intake import Intake
+from mmcaf_engine.service.owed import owe
 from mmcaf_engine.service.receipt import Receipt
 from mmcaf_engine.service.routing import WORK, files_of, gathered
 from mmcaf_engine.service.studies import keep
@@ -145,6 +146,34 @@ def test_a_gap_is_looked_at_once_until_something_comes(desk: Desk, monkeypatch: 
     for second in range(5):
         intake.look(desk.memory, set(), desk.now + QUIET_S + second)
     assert len(looked) == 1
+
+
+def test_what_was_refused_for_want_of_room_is_waited_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part without a gap is no study: who was told that the disk is full comes again, perhaps much later."""
+    intake, files = desk.intake(**NO_RECORD), images()
+    desk.take(*files[:4])
+    for _ in range(2):
+        with monkeypatch.context() as patched:
+            patched.setattr(Reserve, "room", lambda *_: "low")
+            for content in files[3:]:  # One of them is here already.
+                assert desk.taking.receive(identify(content, "image", "CT1", KEY)).full
+    desk.taking._waiting.put(None)
+    desk.taking._thread.join()
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 0
+    assert desk.problem() == "2 images were refused since the disk had no room, and have not come again."
+    with Receipt(desk.spool, Reserve(0, 0)) as desk.taking:
+        desk.take(files[4])
+        assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 0
+        desk.take(files[5])
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1 and desk.sets() == [(1, SLICES, "queued")]
+
+
+def test_what_was_refused_and_never_comes_again_is_no_answer(desk: Desk) -> None:
+    intake, files = desk.intake(**NO_RECORD), images()
+    desk.take(*files[:4])
+    owe(desk.memory, [identify(files[4], "image", "CT1", KEY).arrival], desk.now)
+    assert intake.look(desk.memory, set(), desk.now + DEADLINE_S) == 1 and desk.sets() == [(1, 4, "refused")]
+    assert desk.memory.execute("select count(*) from owed").fetchone()[0] == 0
 
 
 def test_the_archives_count_is_waited_for(desk: Desk) -> None:

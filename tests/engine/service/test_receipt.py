@@ -4,6 +4,7 @@ import errno
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -107,6 +108,41 @@ def test_a_full_disk_at_any_step_leaves_no_part_and_no_row(
     assert len(files(tmp_path)) == 1, "neither a part nor a whole file that no row names"
     assert [row["uid"] for row in rows(tmp_path)] == ["1.2.0"]
     assert taking.receive(instance("1.2.1")).kept == "new", "it resumes by itself"
+
+
+def test_what_was_refused_is_owed_until_it_comes_also_where_that_finds_no_room_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+    owe = receipt.owe
+
+    def full_at_first(*given: Any) -> None:
+        tried.append(1)
+        if len(tried) < 3:
+            raise sqlite3.OperationalError("database or disk is full")
+        owe(*given)
+
+    def owed() -> list[str]:
+        with closing(open_database(tmp_path)) as memory:
+            return [row["uid"] for row in memory.execute("select uid from owed order by uid")]
+
+    monkeypatch.setattr(receipt, "owe", full_at_first)
+    monkeypatch.setattr(receipt, "OWED_S", 0.01)
+    with Receipt(tmp_path, PLENTY) as taking:
+        for step in ("write_synced", "sync_folder"):
+            with monkeypatch.context() as patched:
+                patched.setattr(receipt, step, _full)
+                assert taking.receive(instance(f"1.2.{step}")).full
+        ends = time.monotonic() + 10
+        while len(owed()) < 2 and time.monotonic() < ends:
+            time.sleep(0.01)
+        assert owed() == ["1.2.sync_folder", "1.2.write_synced"] and len(tried) >= 3
+        taking.receive(instance("1.2.write_synced"))
+    assert owed() == ["1.2.sync_folder"]
+
+
+def _full(*_: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def test_another_fault_is_raised_and_the_next_is_taken(
