@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mmcaf_engine.errors import Remedy, UsageError
-from mmcaf_engine.outputs import Output, StagedFile, refused
+from mmcaf_engine.outputs import Output, StagedFile, refused, scratch_beside
 from mmcaf_engine.service.backup import write_backup
 from mmcaf_engine.service.config import read_config
 from mmcaf_engine.service.database import open_existing
@@ -22,10 +22,10 @@ def backup_command(file: Path, output: Path, images: bool, report: Report) -> No
     """Write the archive."""
     config, target = read_config(file), Output("output", output)
     report.check(target, inputs=[file, config.spool])
-    with refused(target):
+    with scratch_beside(target) as scratch, refused(target):
         staged = StagedFile(output, replace=report.force)
         try:
-            contents = write_backup(config.spool, staged.stream, images=images, now=time.time())
+            contents = write_backup(config.spool, staged.stream, scratch, images=images, now=time.time())
             staged.commit()
         finally:
             staged.discard()

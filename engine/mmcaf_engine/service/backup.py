@@ -14,18 +14,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 from .database import FILE, back_up, schema_version
-from .disk import make_folder
 from .keys import FILE as KEY
-from .routing import WORK
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MOST_TRIES = 3
-_BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -46,45 +42,44 @@ class _GoneError(Exception):
     """A file that the copy of the memory names was removed meanwhile."""
 
 
-def write_backup(spool: Path, stream: BinaryIO, *, images: bool, now: float) -> Contents:
+def write_backup(spool: Path, stream: BinaryIO, scratch: Path, *, images: bool, now: float) -> Contents:
     """Write the archive to a stream that can be wound back.
 
     Args:
+        scratch: a folder for the copy of the memory, which the caller removes.
         images: with the images, too; without, studies that are not answered must be sent again after a restore.
 
     Raises:
         ServiceError: no service has run with this spool. OSError: it cannot be written.
     """
     for tries in range(MOST_TRIES):
+        copy = scratch / f"{FILE}.{tries}"
         stream.seek(0)
         stream.truncate()
         try:
-            return _write(spool, stream, images=images, now=now, whole=tries < MOST_TRIES - 1)
+            return _write(spool, stream, copy, images=images, now=now, whole=tries < MOST_TRIES - 1)
         except _GoneError:
             continue
     raise AssertionError("the last try takes what is there")
 
 
-def _write(spool: Path, stream: BinaryIO, *, images: bool, now: float, whole: bool) -> Contents:
-    make_folder(spool / WORK)
-    with TemporaryDirectory(dir=spool / WORK, prefix="backup-") as folder:
-        copy = Path(folder, FILE)
-        back_up(spool, copy)
-        with closing(sqlite3.connect(copy)) as memory:
-            memory.execute("pragma journal_mode = delete")
-            made = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            contents = Contents(made, schema_version(memory), images)
-            names = list(_named(memory, images=images))
-        with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            contents.files[FILE] = _add(archive, FILE, copy)
-            for name in [KEY, *names]:
-                try:
-                    contents.files[name] = _add(archive, name, spool / name)
-                except FileNotFoundError:
-                    if whole:
-                        raise _GoneError from None
-                    contents.missing.append(name)
-            _add_bytes(archive, MANIFEST, json.dumps(asdict(contents), indent=1).encode())
+def _write(spool: Path, stream: BinaryIO, copy: Path, *, images: bool, now: float, whole: bool) -> Contents:
+    back_up(spool, copy)
+    with closing(sqlite3.connect(copy)) as memory:
+        memory.execute("pragma journal_mode = delete")
+        made = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        contents = Contents(made, schema_version(memory), images)
+        names = list(_named(memory, images=images))
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        contents.files[FILE] = _add(archive, FILE, copy)
+        for name in [KEY, *names]:
+            try:
+                contents.files[name] = _add(archive, name, spool / name)
+            except FileNotFoundError:
+                if whole:
+                    raise _GoneError from None
+                contents.missing.append(name)
+        _add_bytes(archive, MANIFEST, json.dumps(asdict(contents), indent=1).encode())
     return contents
 
 

@@ -5,6 +5,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -94,7 +95,11 @@ class RecordSearch:
         rows = connection.execute(
             "select distinct bundle from answer where study = ? and state = 'waiting-record'", (study,)
         ).fetchall()
-        _refuse_unusable(content, [self._manifests[row["bundle"]] for row in rows], made)
+        manifests = []
+        for row in rows:
+            with suppress(KeyError, MmcafError):  # Of one that is no longer there, or a shadow that cannot be loaded.
+                manifests.append(self._manifests[row["bundle"]])
+        _refuse_unusable(content, manifests, made)
         return content
 
     def _sought(self, connection: sqlite3.Connection, study: str) -> tuple[Sought, date | None]:

@@ -5,13 +5,14 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
-from .answers import note
+from .answers import move, note
 from .config import RetentionSettings
 from .database import transaction
 from .receipt import INCOMING, PART
 from .records import FOLDER
 from .runner import RESULTS
 
+_TOO_LATE = "The study's images were removed before its shadow answered."
 ORPHAN_S = 24 * 3600.0
 """A file of the spool that no row names for so long is removed: its sender was told that it was not stored."""
 
@@ -30,7 +31,7 @@ def prune(connection: sqlite3.Connection, spool: Path, settings: RetentionSettin
 
     Images go `images_h` after the last answer of their study was committed, or delivered where no promise was asked
     for; never while an answer waits, runs, is being sent, was refused or has failed. A study that nothing answers goes
-    `images_h` after it was complete.
+    `images_h` after it was complete. A shadow, which may not even run, holds no images for longer.
     """
     before = now - settings.images_h * 3600
     studies = 0
@@ -53,6 +54,8 @@ def remove_images(connection: sqlite3.Connection, spool: Path, study: str, now: 
             return False
         connection.execute("update instance set file = '' where study = ?", (study,))
         connection.execute("update study set pruned = ? where uid = ?", (now, study))
+        for row in connection.execute("select id from answer where study = ? and shadow", (study,)).fetchall():
+            move(connection, row["id"], ("waiting-record", "queued"), "cancelled", now, {"problem": _TOO_LATE})
         note(connection, study, None, "pruned", now, f"{len(rows)} images removed")
     for file in {Path(row["file"]) for row in rows}:
         (spool / file).unlink(missing_ok=True)
@@ -106,7 +109,7 @@ ARRIVED = """
     answer.state = 'committed'
     or (answer.state = 'delivered'
         and not exists(select 1 from delivery where answer = answer.id and commitment is not null))
-    or (answer.shadow and answer.state in ('written', 'refused', 'failed'))
+    or (answer.shadow and answer.state <> 'running')
     or answer.state in ('superseded', 'cancelled')
 """
 """Of an answer: it is where it belongs, or nobody wants it."""

@@ -84,7 +84,7 @@ class Supervisor:
             self._run(config)
 
     def _run(self, config: Config) -> None:
-        self._config, self._accepted = config, keep_accepted(config)
+        self._config, self._accepted = config, self._accept(config)
         self._children = [Child(arguments) for arguments in roles(config)]
         self._began = time.time()
         try:
@@ -148,6 +148,14 @@ class Supervisor:
         child.process, child.due = None, now + child.pause_s
         child.pause_s = min(child.pause_s * 2, LONGEST_PAUSE_S)
 
+    def _accept(self, config: Config) -> Path:
+        """What processes read: a copy; where the disk is full, which must end no service, the file itself."""
+        try:
+            return keep_accepted(config)
+        except OSError as failure:
+            log.warning("no copy of the configuration could be kept: %s", failure.strerror)
+            return self._file
+
     def _reload(self) -> None:
         notify(reloading())
         try:
@@ -162,7 +170,7 @@ class Supervisor:
                 tell_refused_to_start(memory, "configuration", refusal.problem, time.time())
             return
         self._stop(self._children)
-        self._config, self._accepted = config, keep_accepted(config)
+        self._config, self._accepted = config, self._accept(config)
         self._children = [Child(arguments) for arguments in roles(config)]
         self._began, self._ready = time.time(), False
         log.info("the configuration was read again")

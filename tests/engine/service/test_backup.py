@@ -82,7 +82,9 @@ class Clinic(Desk):
 
     def back_up(self, archive: Path, *, with_images: bool = False) -> backup.Contents:
         with archive.open("wb") as stream:
-            return write_backup(self.spool, stream, images=with_images, now=NOW)
+            scratch = archive.with_name(f"{archive.name}.scratch")
+            scratch.mkdir()
+            return write_backup(self.spool, stream, scratch, images=with_images, now=NOW)
 
 
 @contextmanager

@@ -346,6 +346,16 @@ def test_one_without_its_data_does_not_keep_others_waiting(hospital: Hospital) -
     assert "no patient of" in hospital.state("1.2.2")[1] and "no PatientID" in hospital.state("1.2.4")[1]
 
 
+def test_a_shadow_that_is_gone_keeps_no_other_bundle_waiting(hospital: Hospital) -> None:
+    """It was taken out of the configuration while its answer waited, or cannot be loaded."""
+    hospital.wait_for_record()
+    hospital.memory.execute(
+        "insert into answer(study, generation, bundle, shadow, state, rank, priority, created, changed) "
+        "select study, 1, 'gone', 1, state, rank, 1, '', changed from answer"
+    )
+    assert hospital.step() and hospital.state()[0] == "queued"
+
+
 def test_what_the_network_needs_is_waited_for(hospital: Hospital) -> None:
     """A value that is not entered yet is no reason to refuse the study for good."""
     hospital.server.held[0].pop("gender")

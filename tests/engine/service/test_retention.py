@@ -83,6 +83,24 @@ def test_images_go_after_their_answer_arrived_and_never_before(state: str, asked
     assert prune(desk.memory, desk.spool, SETTINGS, desk.now + 2 * HOUR).studies == 0
 
 
+@pytest.mark.parametrize(
+    ("state", "goes", "then"),
+    [("queued", True, "cancelled"), ("waiting-record", True, "cancelled"), ("running", False, "running")],
+)
+def test_a_shadow_that_does_not_run_holds_no_images_for_ever(state: str, goes: bool, then: str, desk: Desk) -> None:
+    """It has as long as images are kept; then it is given up, and never answers of what is left."""
+    answered(desk, "delivered")
+    desk.memory.execute(
+        "insert into answer(study, generation, bundle, shadow, state, rank, priority, created, changed) "
+        "select study, generation, 'next', 1, ?, rank, 1, created, ? from answer",
+        (state, desk.now + 10),
+    )
+    assert prune(desk.memory, desk.spool, SETTINGS, desk.now + HOUR).studies == 0 and stored(desk) == SLICES
+    assert prune(desk.memory, desk.spool, SETTINGS, desk.now + HOUR + 10).studies == goes
+    row = desk.memory.execute("select state, problem from answer where shadow").fetchone()
+    assert row["state"] == then and ("removed before" in str(row["problem"])) is goes
+
+
 def test_a_study_that_comes_or_that_nothing_answers(desk: Desk) -> None:
     desk.take(*images())
     assert prune(desk.memory, desk.spool, SETTINGS, desk.now + 9 * HOUR).studies == 0

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def new_folder(parent: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=parent))
 
 
 def wait_until(found: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -258,7 +263,9 @@ def test_a_switch_under_load_sends_each_study_once(tmp_path: Path) -> None:
                     wait_until(lambda came=came: len(service.query("select uid from study")) >= came + 3)
                     change()
                     with (tmp_path / "backup.tar").open("wb") as stream:
-                        contents = write_backup(service.spool, stream, images=True, now=time.time())
+                        contents = write_backup(
+                            service.spool, stream, new_folder(tmp_path), images=True, now=time.time()
+                        )
             sender.join()
             done = "select study, bundle from answer where not shadow and state = 'delivered' order by study"
             wait_until(lambda: len(service.query(done)) == len(studies))

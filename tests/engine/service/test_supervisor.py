@@ -299,6 +299,25 @@ def test_what_was_accepted_is_what_processes_get(tmp_path: Path) -> None:
         read_accepted(file)
 
 
+def test_a_full_disk_keeps_no_service_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be what makes room again. Then its processes read what its owner wrote."""
+
+    def full(_: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(supervisor, "keep_accepted", full)
+    made = []
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda words, **_: made.append(words) or (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    house = House(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        house.supervisor.run()
+    assert "No space left" in caplog.text and made[0][-2:] == ["receiver", str(house.file)]
+
+
 def test_a_service_finishes_what_a_restore_left(tmp_path: Path) -> None:
     (tmp_path / "spool" / STAGED).mkdir(parents=True, mode=0o700)
     (tmp_path / "spool").chmod(0o700)
