@@ -112,6 +112,8 @@ def claim(connection: sqlite3.Connection, bundle: str, owner: str, now: float) -
 
     One that a dead process left behind is queued again first, or has failed where it ended too many.
     """
+    if connection.execute(_ANY_QUEUED, {"bundle": bundle, "owner": owner, "now": now}).fetchone() is None:
+        return None  # Without keeping those who write waiting.
     with transaction(connection):
         release_abandoned(connection, bundle, owner, now)
         row = connection.execute(
@@ -320,4 +322,8 @@ _WHOLE = """
     select 1 from answer join study on study.uid = answer.study
     where answer.id = ? and answer.generation = study.generation and study.state = 'complete'
         and (select count(*) from instance where study = study.uid and file <> '') >= max(1, coalesce(expected, 1))
+"""
+_ANY_QUEUED = """
+    select 1 from answer where bundle = :bundle
+        and (state = 'queued' or (state = 'running' and (owner = :owner or leased_until < :now))) limit 1
 """

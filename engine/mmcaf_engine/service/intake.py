@@ -18,6 +18,8 @@ from .studies import Quiet, Wanted, complete, doubt, expect, quiet
 
 log = logging.getLogger(__name__)
 
+AHEAD_S = 3.0
+"""So long before a study's silence is over, its geometry is looked at."""
 CountInstances = Callable[[str], int | None]
 """How many instances an archive says that a study has; None where it does not say."""
 FindRecord = Callable[[sqlite3.Connection, str], int | None]
@@ -51,6 +53,7 @@ class Intake:
         peers = () if config.dicom is None else config.dicom.peers
         self._quiet_s = {peer.ae_title.strip(): peer.quiet_s for peer in peers if peer.quiet_s is not None}
         self._judged: dict[str, tuple[object, str]] = {}
+        self._geometry: dict[str, tuple[object, str | None]] = {}
 
     def look(self, connection: sqlite3.Connection, busy: Collection[str], now: float) -> int:
         """Queue what is whole by now; how many studies that were.
@@ -61,11 +64,32 @@ class Intake:
         usual = self._config.completeness.quiet_s
         shortest = min([usual, *self._quiet_s.values()])
         whole = 0
-        for study in quiet(connection, now, shortest):
-            silence = self._quiet_s.get(study.source, usual)
-            if study.uid not in busy and now - max(study.last, self._since) >= silence:
+        soon: list[Quiet] = []
+        for study in quiet(connection, now, max(0.0, shortest - AHEAD_S)):
+            left = self._quiet_s.get(study.source, usual) - (now - max(study.last, self._since))
+            if study.uid in busy or left > AHEAD_S:
+                continue
+            if left <= 0:
                 whole += self._judge(connection, study, now)
+            else:
+                soon.append(study)
+        if soon and not whole:
+            self._look_ahead(connection, soon)
         return whole
+
+    def _look_ahead(self, connection: sqlite3.Connection, studies: Sequence[Quiet]) -> None:
+        """The geometry of one that is whole soon, so that nothing but its silence is waited for then."""
+        lines = lineups(self._config, read_choices(connection))
+        for study in studies:
+            series = files_of(connection, study.uid, study.generation)
+            try:
+                routed = route_study(self._config, series)
+            except StudyError:
+                continue
+            state = _state(study, routed, lines)
+            if self._geometry.get(study.uid, (None, None))[0] != state:
+                self._geometry[study.uid] = state, self._refused(study, routed, series, lines)
+                return
 
     def _judge(self, connection: sqlite3.Connection, study: Quiet, now: float) -> bool:
         series = files_of(connection, study.uid, study.generation)
@@ -87,6 +111,7 @@ class Intake:
                 doubt(connection, study, problem)
             return False
         self._judged.pop(study.uid, None)
+        self._geometry.pop(study.uid, None)
         created = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         wanted = self._wanted(connection, study, routed, lines, now, missing)
         return complete(connection, study, wanted, created, now, choices=choices)
@@ -100,17 +125,14 @@ class Intake:
         lines: Mapping[str, Lineup],
     ) -> str | None:
         """Why it cannot be whole, in words; nothing is looked at twice unless something came."""
-        state = (
-            study.generation,
-            study.instances,
-            study.last,
-            study.owed,
-            [lines[one.route.bundle].answers for one in routed],
-        )
+        state = _state(study, routed, lines)
         seen = self._judged.get(study.uid)
         if seen is not None and seen[0] == state:
             return seen[1]
-        problem = self._too_few(connection, study) or self._refused(study, routed, series, lines)
+        problem = self._too_few(connection, study)
+        if problem is None:
+            before, found = self._geometry.get(study.uid, (None, None))
+            problem = found if before == state else self._refused(study, routed, series, lines)
         if problem is not None:
             self._judged[study.uid] = (state, problem)
         return problem
@@ -196,6 +218,12 @@ class Intake:
         except MmcafError:  # Of a shadow that cannot be loaded: its runner says so.
             manifest = self._manifests[line.answers]
         return manifest.table is not None or manifest.text is not None
+
+
+def _state(study: Quiet, routed: Sequence[Routed], lines: Mapping[str, Lineup]) -> object:
+    """What a verdict is of: another image, another route or another bundle needs another one."""
+    answers = [(one.series, one.route, lines[one.route.bundle].answers) for one in routed]
+    return study.generation, study.instances, study.last, study.owed, answers
 
 
 def _policies(options: AnswerSettings, usual: Oblique) -> Policies:

@@ -35,6 +35,8 @@ from .sender import Sender
 
 log = logging.getLogger(__name__)
 
+STEP_S = 0.05
+"""Between two looks whether there is something to do, which cost little."""
 IDLE_S = 0.2
 """Between two looks at what there is to do."""
 TIDY_S = 60.0
@@ -207,7 +209,7 @@ def work(step: Callable[[], bool], sign: Callable[[], None], ended: Ended) -> No
 
     while not ended.is_set():
         if not bear_full_disk(signed, ended):
-            ended.wait(IDLE_S)
+            ended.wait(STEP_S)
 
 
 def bear_full_disk(step: Callable[[], bool | None], ended: Ended) -> bool:

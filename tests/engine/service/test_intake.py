@@ -176,6 +176,25 @@ def test_what_was_refused_and_never_comes_again_is_no_answer(desk: Desk) -> None
     assert desk.memory.execute("select count(*) from owed").fetchone()[0] == 0
 
 
+def test_geometry_is_looked_at_before_the_silence_is_over_and_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmcaf_engine.service import intake as module
+
+    looked: list[int] = []
+    was = module.open_inputs
+    monkeypatch.setattr(module, "open_inputs", lambda *a, **k: looked.append(1) or was(*a, **k))
+    files = images()
+    intake = desk.intake(**NO_RECORD)
+    desk.take(*files[:-1])
+    assert not intake.look(desk.memory, {"1.2.3"}, desk.now + QUIET_S - 1) and not looked, "it is being sent"
+    assert not intake.look(desk.memory, set(), desk.now + QUIET_S - module.AHEAD_S - 1) and not looked
+    for _ in range(2):
+        assert not intake.look(desk.memory, set(), desk.now + QUIET_S - 1) and len(looked) == 1
+    desk.take(files[-1])
+    assert not intake.look(desk.memory, set(), desk.now + QUIET_S - 1) and len(looked) == 2, "another image came"
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1 and len(looked) == 2
+    assert not intake._geometry
+
+
 def test_the_archives_count_is_waited_for(desk: Desk) -> None:
     pacs = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}
     times = {"quiet_s": QUIET_S, "deadline_s": DEADLINE_S, "count_from": "pacs"}
