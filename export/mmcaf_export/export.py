@@ -1,6 +1,7 @@
 """From a checkpoint to a verified bundle, or to nothing at all."""
 
 import dataclasses
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -109,6 +110,7 @@ def _export(
         manifest["provenance"] |= _rewrites(applied)
         export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
         del lean
+        gc.collect()  # torch's programs are full of cycles, which hold its weights
         manifest["module_titles"] = module_titles(entry.module_titles, folder / MODEL)
         parts = write_parts({"fp32": folder / MODEL}, inputs) if text else None
         if text and parts:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from .onnx_bodies import fold_read_by_bodies
 from .onnx_files import save_model
 from .onnx_operators import TRANSLATIONS
 from .rewrites.copies import share_copy
@@ -91,6 +92,7 @@ def write_onnx(
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
     model = program.model
+    fold_read_by_bodies(model)
     _rename(model.graph, set(parameters))
     _anonymise(model)
     return save_model(model, path)

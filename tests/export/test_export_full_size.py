@@ -16,12 +16,14 @@ from export.fill import image, table
 from export.test_export import TOLERANCE, import_path
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.session.session import open_session
+from mmcaf_export.explain import write
 from mmcaf_export.networks.mmcaf import MmcafNet
 from shared import Shared
 
 EXPORT_BYTES = 3.0e9  # peak resident memory of an export, verification included
 INFERENCE_BYTES = 1.2e9  # of one window in FP32
 SHAPE = (1, 12, 192, 192)
+Exported = tuple[Path, int, dict[str, float], dict[str, float]]
 log = logging.getLogger(__name__)
 
 pytestmark = [
@@ -38,8 +40,9 @@ EXPORT = f"""
 import json, sys
 from mmcaf_export.export import export_bundle
 {PEAK}
-report = export_bundle(sys.argv[1], sys.argv[2], explain=False)
-print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}]))
+report = export_bundle(sys.argv[1], sys.argv[2])
+maps = {{done.backend: done.max_relative_error for done in report.maps}}
+print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}, maps]))
 """
 INFER = f"""
 import json, sys
@@ -57,10 +60,10 @@ print(json.dumps(peak()))
 
 
 @pytest.fixture(scope="module")
-def exported(full_network: MmcafNet, shared: Shared) -> tuple[Path, int, dict[str, float]]:
-    """The bundle, the peak memory of its export, and each backend's error: once for all processes of the run."""
+def exported(full_network: MmcafNet, shared: Shared) -> Exported:
+    """The bundle, the peak memory of its export, and each backend's error, of maps too: once for all processes."""
 
-    def export(folder: Path) -> tuple[Path, int, dict[str, float]]:
+    def export(folder: Path) -> Exported:
         save_file(full_network.state_dict(), folder / "full.safetensors", {"network": "mmcaf"})
         told = fresh(EXPORT, folder / "full.safetensors", folder / "full.mmcaf")
         (folder / "full.safetensors").unlink()  # 0.3 GB that nobody needs to keep
@@ -70,7 +73,7 @@ def exported(full_network: MmcafNet, shared: Shared) -> tuple[Path, int, dict[st
 
 
 @pytest.fixture(scope="module")
-def bundle(exported: tuple[Path, int, dict[str, float]]) -> Path:
+def bundle(exported: Exported) -> Path:
     return exported[0]
 
 
@@ -86,9 +89,10 @@ def fresh(code: str, *arguments: object) -> list:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_the_export_is_exact_and_fits_in_memory(exported: tuple[Path, int, dict[str, float]]) -> None:
-    _, peak, errors = exported
-    log.info("export: peak %.2f GB; errors %s", peak / 1e9, errors)
+def test_the_export_is_exact_and_fits_in_memory(exported: Exported) -> None:
+    _, peak, errors, maps = exported
+    log.info("export: peak %.2f GB; errors %s, of heat maps %s", peak / 1e9, errors, maps)
+    assert maps.keys() == {"onnxruntime", "openvino"} and max(maps.values()) <= write.TOLERANCE
     assert errors.keys() == {"onnxruntime", "openvino"}
     assert max(errors.values()) <= TOLERANCE
     assert peak <= EXPORT_BYTES
@@ -96,7 +100,8 @@ def test_the_export_is_exact_and_fits_in_memory(exported: tuple[Path, int, dict[
 
 def test_weights_lie_beside_the_model(bundle: Path) -> None:
     files = load_bundle(bundle).manifest.files
-    assert set(files) == {"golden.npz", "model.onnx", "model.onnx.data"}
+    maps = {"explain.onnx", "explain.onnx.data"}
+    assert set(files) == {"golden.npz", "model.onnx", "model.onnx.data"} | maps
     assert files["model.onnx"].size < 1_000_000
     assert files["golden.npz"].size < 1_000_000
     assert 315e6 < files["model.onnx.data"].size < 325e6

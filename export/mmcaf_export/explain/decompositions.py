@@ -30,6 +30,7 @@ def decompositions() -> Decompositions:
         _aten.avg_pool3d_backward.default: _mean_of_windows,
         _aten._adaptive_avg_pool2d_backward.default: _adaptive_mean,
         _aten._adaptive_avg_pool3d_backward.default: _adaptive_mean,
+        _aten.slice_backward.default: _part,
         _aten.max_pool2d_with_indices_backward.default: _maximum,
         _aten.max_pool3d_with_indices_backward.default: _maximum,
         _aten.upsample_nearest1d_backward.default: _nearest,
@@ -155,6 +156,15 @@ def _transposed(grad: Tensor, sizes: Sequence[int], along: Sequence[Callable[[Te
         if not nothing_to_do:
             grad = torch.matmul(grad.transpose(2 + at, -1), matrix).transpose(2 + at, -1)
     return grad
+
+
+def _part(grad: Tensor, input_sizes: Sequence[int], dim: int, start: int, end: int, step: int) -> Tensor:
+    """Of a part of an axis: with zeros around it, one operator where core PyTorch would scatter it into zeros."""
+    if step != 1:
+        return _aten.slice_scatter(grad.new_zeros(input_sizes), grad, dim, start, end, step)
+    size, dim = input_sizes[dim], dim % grad.ndim
+    before = max(start + size if start < 0 else start, 0)
+    return F.pad(grad, [0, 0] * (grad.ndim - 1 - dim) + [before, size - before - grad.shape[dim]])
 
 
 def _maximum(

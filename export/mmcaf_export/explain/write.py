@@ -1,5 +1,6 @@
 """explain.onnx of a bundle: written, held against torch's own gradients, and what manifest and golden.npz say of it."""
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,7 @@ def write_explain(
     lean = rewritten(source, rewrites, example)
     export_explain(lean, example, scores, maps, folder / spec_file, longest=max(lengths, default=None))
     del lean
+    gc.collect()  # Two copies of the weights go, before runtimes hold some of their own.
     drawn = _drawn(source, maps, cases, scores)
     grids = [one.shape for one in drawn[0].signed]
     spec = ExplainSpec(

@@ -32,6 +32,7 @@ OPERATORS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
         (1, 2, 3, 4, 5),
         lambda x: F.interpolate(x, (2, 7, 5), mode="trilinear", align_corners=True),
     ),
+    "parts of axes": ((2, 5, 6), lambda x: x[:, 1:4, -3:] * x[:, -4:-1, :3] + x[:1, :3, 3:99] + x[:, ::2, 1::2]),
     "norms and softmax": ((2, 4, 3, 3), lambda x: F.gelu(F.group_norm(F.layer_norm(x, (3,)), 2)).softmax(dim=-1)),
     "smaller maxima too": ((1, 4, 3, 3), lambda x: x.amax(dim=(2, 3)) + F.relu6(x).mean(dim=(2, 3))),
 }

@@ -37,8 +37,9 @@ def test_the_gradient_is_that_of_the_plain_loop(name: str) -> None:
 
 def test_the_loop_forgets_nothing_of_the_steps_behind() -> None:
     slopes = torch.zeros(1, 2, 2, 1, 1)
-    slopes[0, 0] = 1.0  # of the last step alone
-    factor = torch.full((1, 2, 2, 1, 1), 0.5)
-    parts = adjoint.lstm_adjoint(slopes, factor, factor, factor, factor, torch.full((2, 1, 1), 2.0))
-    # Last: h 1, c 0.5, parts 0.75; handed on: h 1.5, c 0.25. Before: h 1.5, c 1, parts 1.25.
-    assert parts[0, :, 0, 0, 0].tolist() == [0.75, 1.25]
+    slopes[0, 1] = 1.0  # of the last step alone
+    half = torch.full((1, 2, 2, 1, 1), 0.5)
+    factors = torch.tensor([0.5, 0.25]).expand(1, 2, 2, 1, 2)
+    w = adjoint.lstm_adjoint(slopes, factors, half, half, torch.full((2, 2, 1), 2.0), "ch")
+    # Last: h 1, c 0.5; handed on: h (0.25 + 0.25) 2 = 1, c 0.25. Before: h 1, c 0.75.
+    assert w[0, :, 0, 0].tolist() == [[0.75, 1.0], [0.5, 1.0]]

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from export.cmasg_networks import vocabulary
 from export.test_export_full_size import PEAK, fresh
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_export.explain.write import TOLERANCE
 from mmcaf_export.networks.cmasg import CmasgNet
 
 EXPORT_BYTES = 4.5e9  # peak resident memory of an export, verification included
@@ -27,8 +28,9 @@ EXPORT = f"""
 import json, sys
 from mmcaf_export.export import export_bundle
 {PEAK}
-report = export_bundle(sys.argv[1], sys.argv[2], settings={{"text.vocabulary": sys.argv[3]}}, explain=False)
-print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}]))
+report = export_bundle(sys.argv[1], sys.argv[2], settings={{"text.vocabulary": sys.argv[3]}})
+maps = {{done.backend: done.max_relative_error for done in report.maps}}
+print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}, maps]))
 """
 
 
@@ -36,7 +38,7 @@ print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cmasg-full")
     yield folder
-    shutil.rmtree(folder)  # 1.1 GB that nobody needs to keep
+    shutil.rmtree(folder)  # 1.6 GB that nobody needs to keep
 
 
 def test_export(folder: Path) -> None:
@@ -50,8 +52,9 @@ def test_export(folder: Path) -> None:
         network.get_buffer(f"sparse_gate.keep_l0{ending}")[:154] = False
     save_file(network.state_dict(), folder / "full.safetensors")
     (folder / "vocab.txt").write_text(vocabulary(30_522), encoding="utf-8")
-    peak, errors = fresh(EXPORT, folder / "full.safetensors", folder / "full.mmcaf", folder / "vocab.txt")
-    log.info("export: peak %.2f GB; errors %s", peak / 1e9, json.dumps(errors))
+    peak, errors, maps = fresh(EXPORT, folder / "full.safetensors", folder / "full.mmcaf", folder / "vocab.txt")
+    log.info("export: peak %.2f GB; errors %s, of heat maps %s", peak / 1e9, json.dumps(errors), json.dumps(maps))
+    assert maps.keys() == {"onnxruntime", "openvino"} and max(maps.values()) <= TOLERANCE
     assert errors.keys() == {"onnxruntime", "openvino"} and max(errors.values()) <= ABSOLUTE
     assert peak <= EXPORT_BYTES
     manifest = load_bundle(folder / "full.mmcaf").manifest

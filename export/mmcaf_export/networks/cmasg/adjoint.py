@@ -1,9 +1,10 @@
 """The gradient of the gated LSTM: what a step's outputs cost, carried back from the last step to the first.
 
-All that a step's own values decide is computed for all steps at once; the loop, a second Scan, holds only what one step
-hands to the one before it.
+All that a step's own values decide is computed for all steps at once; the loop, a second Scan that runs backwards,
+holds only what one step hands to the one before it.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import onnx_ir as ir
@@ -32,37 +33,34 @@ def _(
 
 
 @torch.library.custom_op("mmcaf_export::lstm_adjoint", mutates_args=())
-def lstm_adjoint(
-    slopes: Tensor, of_cell: Tensor, of_output: Tensor, along: Tensor, kept: Tensor, recurrent: Tensor
-) -> Tensor:
-    """What each step's parts cost: steps in reverse order, the last one first.
+def lstm_adjoint(slopes: Tensor, factors: Tensor, along: Tensor, kept: Tensor, back: Tensor, of: str) -> Tensor:
+    """What each step's output and cell cost, from the last step to the first.
 
-    With h the cost of a step's output, its own slope and what the next step handed back, and c that of its cell,
-    c + along h: the parts cost of_cell c + of_output h, each of them so many times; to the step before go
-    parts @ recurrent and kept c.
+    With h the cost of a step's output, its own slope and what the next step handed back, and c that of its cell, what
+    the next step left of it and along h: to the step before go (w factors) @ back and kept c, where w is one h or c
+    for each letter of `of`.
 
     Args:
-        slopes, along, kept: [turns, U, 2, N, H]. of_cell, of_output: [turns, U, 2, N, P H]. recurrent: [2, P H, H].
+        slopes, along, kept: [turns, U, 2, N, H]. factors: [turns, U, 2, N, T H]. back: [2, T H, H]. of: T letters.
 
     Returns:
-        [turns, U, 2, N, P H].
+        The w of every step, [turns, U, 2, N, T H].
     """
     h = c = torch.zeros_like(slopes[0, 0])
-    parts = torch.empty_like(of_cell)
-    times = of_cell.shape[-1] // slopes.shape[-1]
-    for turn in range(slopes.shape[0]):
-        for step in range(slopes.shape[1]):
+    made = torch.empty_like(factors)
+    for turn in reversed(range(slopes.shape[0])):
+        for step in reversed(range(slopes.shape[1])):
             at = (turn, step)
             h = h + slopes[at]
             c = c + along[at] * h
-            parts[at] = of_cell[at] * c.repeat(1, 1, times) + of_output[at] * h.repeat(1, 1, times)
-            h, c = parts[at] @ recurrent, kept[at] * c
-    return parts
+            made[at] = torch.cat([{"h": h, "c": c}[letter] for letter in of], dim=-1)
+            h, c = (made[at] * factors[at]) @ back, kept[at] * c
+    return made
 
 
 @lstm_adjoint.register_fake
-def _(slopes: Tensor, of_cell: Tensor, of_output: Tensor, along: Tensor, kept: Tensor, recurrent: Tensor) -> Tensor:
-    return torch.empty_like(of_cell)
+def _(slopes: Tensor, factors: Tensor, along: Tensor, kept: Tensor, back: Tensor, of: str) -> Tensor:
+    return torch.empty_like(factors)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -75,42 +73,54 @@ def _backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
     gates = rest[0] if rest else None
     holds, misprint, hard = ctx.options
     outputs, cells = gated_lstm_states(inputs, recurrent, shift, gates, holds, misprint, hard)
-    before = _earlier(cells)
-    read = (inputs.flatten(0, 1) + _earlier(outputs).flatten(0, 1) @ recurrent).unflatten(0, inputs.shape[:2])
-    curves = read.tanh()
-    parts = list((curves + shift).split(recurrent.shape[1], dim=-1))
-    own = gates is None
+    hidden, before = recurrent.shape[1], _earlier(cells)
+    curves = (inputs + _products(_earlier(outputs), recurrent)).tanh()
+    parts = list((curves + shift).split(hidden, dim=-1))
     gate = inner(parts.pop(), hard) if gates is None else gates
     i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
     peak = cells.tanh()
-    zero = torch.zeros_like(cells)
     cell_of_gate = f * before + i * g - (2 * before if holds else 0)
     output_of_gate = o * peak
-    if own:  # Of the part that is the gate; a hard one is flat.
-        cell_of_gate, output_of_gate = (zero, zero) if hard else (0.25 * cell_of_gate, 0.25 * output_of_gate)
-    of_cell = [gate * g, gate * before, gate * i] if misprint else [gate * g, gate * before, zero, gate * i]
-    of_output = [gate * peak, zero, zero] if misprint else [zero, zero, gate * peak, zero]
-    slope = 1 - curves * curves
-    back = recurrent
-    if not own:  # Its cost is given back beside the parts', and handed to no step.
-        back = torch.cat([recurrent, torch.zeros_like(recurrent[:, :, : recurrent.shape[1]])], dim=-1)
-        slope = torch.cat([slope, torch.ones_like(zero)], dim=-1)
-    costs = lstm_adjoint(
-        _reversed(slopes),
-        _reversed(torch.cat([*of_cell, cell_of_gate], dim=-1) * slope),
-        _reversed(torch.cat([*of_output, output_of_gate], dim=-1) * slope),
-        _reversed(gate * o * (1 - peak * peak)),
-        _reversed(gate * f + (1 - 2 * gate if holds else 0)),
-        back.mT,
-    )
-    costs = _reversed(costs)
-    width = inputs.shape[-1]
-    return costs[..., :width], None, None, None if own else costs[..., width:], None, None, None
+    # What a part costs is so many times what the step's cell or its output costs: part, which of both, how many times.
+    terms = [(0, "c", g), (1, "c", before), (0 if misprint else 2, "h", peak), (2 if misprint else 3, "c", i)]
+    factors = torch.cat([value for _, _, value in terms], dim=-1).unflatten(-1, (len(terms), hidden))
+    factors = (factors * gate.unsqueeze(-2)).flatten(-2)
+    if gates is None and not hard:  # Of the part that is the gate; a hard one is flat.
+        terms += [(len(parts), "c", cell_of_gate), (len(parts), "h", output_of_gate)]
+        factors = torch.cat([factors, 0.25 * cell_of_gate, 0.25 * output_of_gate], dim=-1)
+    order = [part for part, _, _ in terms]
+    factors = factors * _arranged(1 - curves * curves, order, hidden)
+    back = _arranged(recurrent, order, hidden).mT
+    of = "".join(letter for _, letter, _ in terms)
+    kept = gate * f + (1 - 2 * gate if holds else 0)
+    made = lstm_adjoint(slopes, factors, gate * o * (1 - peak * peak), kept, back, of)
+    costs = made * factors
+    if order != list(range(curves.shape[-1] // hidden)):
+        found = costs.split(hidden, dim=-1)
+        sums = [
+            sum((cost for part, cost in zip(order, found, strict=True) if part == wanted), torch.zeros_like(gate))
+            for wanted in range(curves.shape[-1] // hidden)
+        ]
+        costs = torch.cat(sums, dim=-1)
+    of_gates = None
+    if gates is not None:
+        c, h = (made.narrow(-1, of.index(letter) * hidden, hidden) for letter in "ch")
+        of_gates = c * cell_of_gate + h * output_of_gate
+    return costs, None, None, of_gates, None, None, None
 
 
-def _reversed(values: Tensor) -> Tensor:
-    """Steps [turns, U, ...] in the other order."""
-    return values.flip(0, 1)
+def _arranged(values: Tensor, order: Sequence[int], hidden: int) -> Tensor:
+    """Parts [..., P H] in an order, in which they may come more than once, or not at all."""
+    if list(order) == list(range(values.shape[-1] // hidden)):
+        return values
+    return torch.cat([values.narrow(-1, part * hidden, hidden) for part in order], dim=-1)
+
+
+def _products(steps: Tensor, recurrent: Tensor) -> Tensor:
+    """Each step [turns, U, 2, N, H] times its direction's matrix [2, H, P H], as one product of each direction."""
+    turns, unrolled, _both, cases, _ = steps.shape
+    found = torch.bmm(steps.permute(2, 0, 1, 3, 4).flatten(1, 3), recurrent)
+    return found.unflatten(1, (turns, unrolled, cases)).permute(1, 2, 0, 3, 4)
 
 
 def _earlier(values: Tensor) -> Tensor:
@@ -135,31 +145,23 @@ def _states_nodes(
 
 
 def _adjoint_node(
-    slopes: ir.Value, of_cell: ir.Value, of_output: ir.Value, along: ir.Value, kept: ir.Value, recurrent: ir.Value
+    slopes: ir.Value, factors: ir.Value, along: ir.Value, kept: ir.Value, back: ir.Value, of: str
 ) -> ir.Value:
-    hidden, width, unrolled = size_of(recurrent, 2), size_of(recurrent, 1), size_of(slopes, 1)
+    hidden, width, unrolled = size_of(back, 2), size_of(back, 1), size_of(slopes, 1)
     body = Body()
     h, c = (body.input(name, [1, 2, None, hidden]) for name in ("h", "c"))
-    scanned = [slopes, of_cell, of_output, along, kept]
-    sizes = (hidden, width, width, hidden, hidden)
-    names = ("slopes", "of_cell", "of_output", "along", "kept")
-    taken = [body.input(name, [unrolled, 2, None, size]) for name, size in zip(names, sizes, strict=True)]
+    scanned = [slopes, factors, along, kept]
+    sizes = {"slopes": hidden, "factors": width, "along": hidden, "kept": hidden}
+    taken = [body.input(name, [unrolled, 2, None, size]) for name, size in sizes.items()]
     split = [body.nodes_of("Split", value, outputs=unrolled, axis=0, num_outputs=unrolled) for value in taken]
     made = []
-    times = width // hidden
-    for steps in zip(*split, strict=True):
-        slope, cell, output, through, share = steps
+    for slope, factor, through, share in reversed(list(zip(*split, strict=True))):
         h = body.node("Add", h, slope)
         c = body.node("Add", c, body.node("Mul", through, h))
-        costs = [
-            body.node("Mul", factor, body.node("Concat", *[value] * times, axis=-1))
-            for factor, value in ((cell, c), (output, h))
-        ]
-        parts = body.node("Add", *costs)
-        made.append(parts)
-        h, c = body.node("MatMul", parts, recurrent), body.node("Mul", share, c)
-    kept_of_all = body.node("Concat", *made, axis=0)
-    return record_scan(body, [h, c], [kept_of_all], [start_of(slopes, hidden)] * 2, scanned)[0]
+        made.append(body.node("Concat", *({"h": h, "c": c}[letter] for letter in of), axis=-1))
+        h, c = body.node("MatMul", body.node("Mul", made[-1], factor), back), body.node("Mul", share, c)
+    of_all = body.node("Concat", *reversed(made), axis=0)
+    return record_scan(body, [h, c], [of_all], [start_of(slopes, hidden)] * 2, scanned, backwards=True)[0]
 
 
 TRANSLATIONS[torch.ops.mmcaf_export.gated_lstm_states.default] = _states_nodes

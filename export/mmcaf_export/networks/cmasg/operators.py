@@ -158,10 +158,15 @@ def record_scan(
     made: list[ir.Value],
     start: Sequence[ir.Value],
     scanned: Sequence[ir.Value],
+    backwards: bool = False,
 ) -> Sequence[ir.Value]:
-    """Add a Scan of this body: what each turn hands to the next, and what of all turns is kept, which is returned."""
+    """Add a Scan of this body: what each turn hands to the next, and what of all turns is kept, which is returned.
+
+    Backwards, the last turn comes first, and what is kept lies as the turns do.
+    """
     graph, count = body.graph([*carried, *made]), len(carried) + len(made)
-    found = _record("Scan", [*start, *scanned], outputs=count, body=graph, num_scan_inputs=len(scanned))
+    ways = {"scan_input_directions": [1] * len(scanned), "scan_output_directions": [1] * len(made)} if backwards else {}
+    found = _record("Scan", [*start, *scanned], outputs=count, body=graph, num_scan_inputs=len(scanned), **ways)
     return found[len(carried) :]
 
 
