@@ -30,6 +30,7 @@ def decompositions() -> Decompositions:
         _aten.avg_pool3d_backward.default: _mean_of_windows,
         _aten._adaptive_avg_pool2d_backward.default: _adaptive_mean,
         _aten._adaptive_avg_pool3d_backward.default: _adaptive_mean,
+        _aten.native_layer_norm_backward.default: _norm,
         _aten.slice_backward.default: _part,
         _aten.max_pool2d_with_indices_backward.default: _maximum,
         _aten.max_pool3d_with_indices_backward.default: _maximum,
@@ -156,6 +157,26 @@ def _transposed(grad: Tensor, sizes: Sequence[int], along: Sequence[Callable[[Te
         if not nothing_to_do:
             grad = torch.matmul(grad.transpose(2 + at, -1), matrix).transpose(2 + at, -1)
     return grad
+
+
+def _norm(
+    grad: Tensor,
+    given: Tensor,
+    shape: Sequence[int],
+    mean: Tensor,
+    scale: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    wanted: Sequence[bool],
+) -> tuple[Tensor, None, None]:
+    """Of a layer norm's input, in fewer operators than core PyTorch's, which divides by the number of values last."""
+    if list(wanted)[1:] != [False, False]:
+        raise NotImplementedError("the gradient of a layer norm's weights")
+    axes = list(range(-len(shape), 0))
+    normed = (given - mean) * scale
+    slopes = grad if weight is None else grad * weight
+    rest = slopes - slopes.mean(axes, keepdim=True) - normed * (slopes * normed).mean(axes, keepdim=True)
+    return rest * scale, None, None
 
 
 def _part(grad: Tensor, input_sizes: Sequence[int], dim: int, start: int, end: int, step: int) -> Tensor:

@@ -20,16 +20,16 @@ from .operators import Body, gated_lstm, inner, record_scan, scan, size_of, star
 def gated_lstm_states(
     inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
 ) -> tuple[Tensor, Tensor]:
-    """As `gated_lstm`, with the cells of every step beside its outputs."""
-    return states(inputs, recurrent, shift, gates, holds, misprint, hard)
+    """What a step of `gated_lstm` makes on the way to its output: its cells, and tanh of what it reads."""
+    _outputs, cells, curves = states(inputs, recurrent, shift, gates, holds, misprint, hard)
+    return cells, curves
 
 
 @gated_lstm_states.register_fake
 def _(
     inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
 ) -> tuple[Tensor, Tensor]:
-    made = inputs.new_empty(*inputs.shape[:4], recurrent.shape[1])
-    return made, torch.empty_like(made)
+    return inputs.new_empty(*inputs.shape[:4], recurrent.shape[1]), torch.empty_like(inputs)
 
 
 @torch.library.custom_op("mmcaf_export::lstm_adjoint", mutates_args=())
@@ -72,9 +72,8 @@ def _backward(ctx: Any, slopes: Tensor) -> tuple[Tensor | None, ...]:
     inputs, recurrent, shift, *rest = ctx.saved_tensors
     gates = rest[0] if rest else None
     holds, misprint, hard = ctx.options
-    outputs, cells = gated_lstm_states(inputs, recurrent, shift, gates, holds, misprint, hard)
+    cells, curves = gated_lstm_states(inputs, recurrent, shift, gates, holds, misprint, hard)
     hidden, before = recurrent.shape[1], _earlier(cells)
-    curves = (inputs + _products(_earlier(outputs), recurrent)).tanh()
     parts = list((curves + shift).split(hidden, dim=-1))
     gate = inner(parts.pop(), hard) if gates is None else gates
     i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
@@ -116,13 +115,6 @@ def _arranged(values: Tensor, order: Sequence[int], hidden: int) -> Tensor:
     return torch.cat([values.narrow(-1, part * hidden, hidden) for part in order], dim=-1)
 
 
-def _products(steps: Tensor, recurrent: Tensor) -> Tensor:
-    """Each step [turns, U, 2, N, H] times its direction's matrix [2, H, P H], as one product of each direction."""
-    turns, unrolled, _both, cases, _ = steps.shape
-    found = torch.bmm(steps.permute(2, 0, 1, 3, 4).flatten(1, 3), recurrent)
-    return found.unflatten(1, (turns, unrolled, cases)).permute(1, 2, 0, 3, 4)
-
-
 def _earlier(values: Tensor) -> Tensor:
     """What the step before each had, zeros before the first: [turns, U, ...]."""
     flat = values.flatten(0, 1)
@@ -141,7 +133,7 @@ def _states_nodes(
     misprint: bool,
     hard: bool,
 ) -> tuple[ir.Value, ...]:
-    return tuple(scan(inputs, recurrent, shift, gates, holds, misprint, hard, cells=True))
+    return tuple(scan(inputs, recurrent, shift, gates, holds, misprint, hard, cells_and_curves=True))
 
 
 def _adjoint_node(

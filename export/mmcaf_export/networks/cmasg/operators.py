@@ -71,20 +71,21 @@ def gated_lstm(
 
 def states(
     inputs: Tensor, recurrent: Tensor, shift: Tensor, gates: Tensor | None, holds: bool, misprint: bool, hard: bool
-) -> tuple[Tensor, Tensor]:
-    """As `gated_lstm`, with the cells of every step beside its outputs."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `gated_lstm`; beside the outputs, the cells of every step, and tanh of what it reads, t without the shift."""
     hidden = recurrent.shape[1]
     h = c = inputs.new_zeros(2, inputs.shape[3], hidden)
     outputs = inputs.new_empty(*inputs.shape[:4], hidden)
-    cells = torch.empty_like(outputs)
+    cells, curves = torch.empty_like(outputs), torch.empty_like(inputs)
     for step in product(range(inputs.shape[0]), range(inputs.shape[1])):
-        parts = list(((inputs[step] + h @ recurrent).tanh() + shift).split(hidden, dim=-1))
+        curves[step] = (inputs[step] + h @ recurrent).tanh()
+        parts = list((curves[step] + shift).split(hidden, dim=-1))
         gate = gates[step] if gates is not None else inner(parts.pop(), hard)
         i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
         held = (1 - 2 * gate) * c if holds else 0
         cells[step] = c = gate * (f * c + i * g) + held
         outputs[step] = h = gate * (o * c.tanh())
-    return outputs, cells
+    return outputs, cells, curves
 
 
 @gated_lstm.register_fake
@@ -123,9 +124,12 @@ def scan(
     holds: bool,
     misprint: bool,
     hard: bool,
-    cells: bool = False,
+    cells_and_curves: bool = False,
 ) -> Sequence[ir.Value]:
-    """A Scan whose body multiplies both directions by their matrices as a batch of two: outputs, and cells if asked."""
+    """A Scan whose body multiplies both directions by their matrices as a batch of two.
+
+    Its values are the outputs; if asked, in their place, the cells and tanh of what a step reads.
+    """
     hidden, width, unrolled = size_of(recurrent, 1), size_of(recurrent, 2), size_of(inputs, 1)
     body = Body()
     h, c = (body.input(name, [1, 2, None, hidden]) for name in ("h", "c"))
@@ -134,9 +138,11 @@ def scan(
     taken = [body.input(name, [unrolled, 2, None, size]) for name, size in list(widths.items())[: len(scanned)]]
     steps = [body.nodes_of("Split", value, outputs=unrolled, axis=0, num_outputs=unrolled) for value in taken]
     outputs: list[ir.Value] = []
-    held: list[ir.Value] = []
+    cells: list[ir.Value] = []
+    curves: list[ir.Value] = []
     for z, *given in zip(*steps, strict=True):
-        t = body.node("Add", body.node("Tanh", body.node("Add", body.node("MatMul", h, recurrent), z)), shift)
+        curves.append(body.node("Tanh", body.node("Add", body.node("MatMul", h, recurrent), z)))
+        t = body.node("Add", curves[-1], shift)
         parts = list(body.nodes_of("Split", t, outputs=width // hidden, axis=-1, num_outputs=width // hidden))
         gate = given[0] if given else body.inner(parts.pop(), hard)
         i, f, o, g = parts if not misprint else (parts[0], parts[1], parts[0], parts[2])
@@ -147,8 +153,8 @@ def scan(
         c = cell
         h = body.node("Mul", body.node("Mul", body.node("Tanh", c), o), gate)
         outputs.append(h)
-        held.append(c)
-    made = [body.node("Concat", *values, axis=0) for values in ((outputs, held) if cells else (outputs,))]
+        cells.append(c)
+    made = [body.node("Concat", *values, axis=0) for values in ((cells, curves) if cells_and_curves else (outputs,))]
     return record_scan(body, [h, c], made, [start_of(inputs, hidden)] * 2, scanned)
 
 
