@@ -67,10 +67,22 @@ void advance(const float *__restrict input, const float *__restrict sums, const 
     }
 }
 
+// As `advance`, and tanh of what the step reads is kept, [4 hidden].
+void advance_telling(const float *__restrict input, const float *__restrict sums, const float *__restrict gates,
+                     float *__restrict cell, float *__restrict output, float *__restrict curves, int64_t hidden) {
+    for (int64_t column = 0; column < 4 * hidden; ++column) curves[column] = tangent(input[column] + sums[column]);
+    for (int64_t unit = 0; unit < hidden; ++unit) {
+        const float i = curves[unit] + 1.0f, f = curves[hidden + unit] + 1.0f, o = curves[2 * hidden + unit] + 1.0f;
+        cell[unit] = gates[unit] * (f * cell[unit] + i * curves[3 * hidden + unit]);
+        output[unit] = gates[unit] * (o * tangent(cell[unit]));
+    }
+}
+
 struct Sequence {
     int64_t steps, cases, hidden, blocks;
     const float *inputs, *gates, *hidden_start, *cell_start, *weights;
-    float *outputs;
+    float *outputs;          // of every step, or null where the next two are wanted in their place
+    float *cells, *curves;  // of every step, or null
 };
 
 // One case in one direction.
@@ -79,12 +91,19 @@ void run(const Sequence &all, int64_t direction, int64_t at) {
     const float *weights = all.weights + direction * all.blocks * hidden * BLOCK;
     std::vector<float> sums(all.blocks * BLOCK);
     std::vector<float> cell(all.cell_start + place * hidden, all.cell_start + (place + 1) * hidden);
+    std::vector<float> own(all.outputs ? 0 : hidden);
     const float *last = all.hidden_start + place * hidden;
     for (int64_t step = 0; step < all.steps; ++step) {
         const int64_t now = 2 * all.cases * step + place;
-        float *output = all.outputs + now * hidden;
+        const float *input = all.inputs + now * 4 * hidden, *gates = all.gates + now * hidden;
+        float *output = all.outputs ? all.outputs + now * hidden : own.data();
         multiply(last, weights, sums.data(), hidden, all.blocks);
-        advance(all.inputs + now * 4 * hidden, sums.data(), all.gates + now * hidden, cell.data(), output, hidden);
+        if (all.outputs) {
+            advance(input, sums.data(), gates, cell.data(), output, hidden);
+        } else {
+            advance_telling(input, sums.data(), gates, cell.data(), output, all.curves + now * 4 * hidden, hidden);
+            std::memcpy(all.cells + now * hidden, cell.data(), hidden * sizeof(float));
+        }
         last = output;
     }
 }
@@ -113,6 +132,29 @@ void send_elsewhere(std::thread &thread) {
 #endif
 }
 
+void run_both(const Sequence &all, int64_t threads) {
+    const auto direction = [&all](int64_t which) {
+        for (int64_t at = 0; at < all.cases; ++at) run(all, which, at);
+    };
+    std::thread other;
+    if (threads > 1 && all.steps * all.cases * 4 * all.hidden * all.hidden >= WORTH_A_THREAD) {
+        try {
+            other = std::thread(direction, 1);
+            send_elsewhere(other);
+        } catch (const std::system_error &) {
+            // The system has no thread to give: one direction after the other.
+        }
+    }
+    direction(0);
+    if (other.joinable()) {
+        other.join();
+    } else {
+        direction(1);
+    }
+}
+
+int64_t blocks_of(int64_t hidden) { return (4 * hidden + BLOCK - 1) / BLOCK; }
+
 }  // namespace
 
 // Whether the processor has the instructions that this library is made of. To be called first, and the rest only if so;
@@ -136,24 +178,17 @@ extern "C" int mmcaf_runs_here() {
 extern "C" void mmcaf_gated_lstm(const float *inputs, const float *gates, const float *hidden_start,
                                  const float *cell_start, const float *weights, float *outputs, int64_t steps,
                                  int64_t cases, int64_t hidden, int64_t threads) {
-    const int64_t blocks = (4 * hidden + BLOCK - 1) / BLOCK;
-    const Sequence all{steps, cases, hidden, blocks, inputs, gates, hidden_start, cell_start, weights, outputs};
-    const auto direction = [&all](int64_t which) {
-        for (int64_t at = 0; at < all.cases; ++at) run(all, which, at);
-    };
-    std::thread other;
-    if (threads > 1 && steps * cases * 4 * hidden * hidden >= WORTH_A_THREAD) {
-        try {
-            other = std::thread(direction, 1);
-            send_elsewhere(other);
-        } catch (const std::system_error &) {
-            // The system has no thread to give: one direction after the other.
-        }
-    }
-    direction(0);
-    if (other.joinable()) {
-        other.join();
-    } else {
-        direction(1);
-    }
+    run_both({steps, cases, hidden, blocks_of(hidden), inputs, gates, hidden_start, cell_start, weights, outputs, nullptr,
+              nullptr},
+             threads);
+}
+
+// The same, of which are told, in the place of the outputs, cell [steps, 2, cases, hidden] and t [steps, 2, cases,
+// 4 hidden] of every step: what its gradient is made from.
+extern "C" void mmcaf_gated_lstm_states(const float *inputs, const float *gates, const float *hidden_start,
+                                        const float *cell_start, const float *weights, float *cells, float *curves,
+                                        int64_t steps, int64_t cases, int64_t hidden, int64_t threads) {
+    run_both({steps, cases, hidden, blocks_of(hidden), inputs, gates, hidden_start, cell_start, weights, nullptr, cells,
+              curves},
+             threads);
 }

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmcaf_kernels.cpu import library as libraries
-from mmcaf_kernels.cpu.gated_lstm import gated_lstm, packed
+from mmcaf_kernels.cpu.gated_lstm import gated_lstm, gated_lstm_states, packed
 from mmcaf_kernels.cpu.library import KernelsMissingError, fingerprint, library, missing
 
 TOLERANCE = 1e-6
@@ -30,13 +30,19 @@ def case(steps: int, cases: int, hidden: int, spread: float = 1.0) -> tuple[Arra
 
 
 def exact(arrays: Arrays, recurrent: NDArray[np.float32]) -> NDArray[np.float64]:
+    return exact_steps(arrays, recurrent)[0]
+
+
+def exact_steps(arrays: Arrays, recurrent: NDArray[np.float32]) -> list[NDArray[np.float64]]:
+    """Outputs, cells and curves of every step."""
     inputs, gates, output, cell = (arrays[name].astype(np.float64) for name in ("inputs", "gates", "output", "cell"))
-    outputs = np.empty(gates.shape)
+    outputs, cells, curves = (np.empty(like.shape) for like in (gates, gates, inputs))
     for step, (added, half) in enumerate(zip(inputs, gates, strict=True)):
-        i, f, o, c = np.split(np.tanh(added + output @ recurrent.astype(np.float64)), 4, axis=-1)
-        cell = 2 * half * ((1 + f) / 2 * cell + (1 + i) / 2 * c)
+        curves[step] = np.tanh(added + output @ recurrent.astype(np.float64))
+        i, f, o, c = np.split(curves[step], 4, axis=-1)
+        cells[step] = cell = 2 * half * ((1 + f) / 2 * cell + (1 + i) / 2 * c)
         outputs[step] = output = 2 * half * (1 + o) / 2 * np.tanh(cell)
-    return outputs
+    return [outputs, cells, curves]
 
 
 @needs_kernels
@@ -47,6 +53,27 @@ def test_answers_as_float64(steps: int, cases: int, hidden: int) -> None:
     found = gated_lstm(**arrays, weights=packed(recurrent))
     assert found.shape == arrays["gates"].shape
     assert float(np.abs(found - exact(arrays, recurrent)).max()) <= TOLERANCE
+
+
+@needs_kernels
+@pytest.mark.parametrize("hidden", [1, 7, 24, 104])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_cells_and_curves_as_float64(hidden: int, threads: int) -> None:
+    arrays, recurrent = case(150, 2, hidden)
+    found = gated_lstm_states(**arrays, weights=packed(recurrent), threads=threads)
+    for made, right in zip(found, exact_steps(arrays, recurrent)[1:], strict=True):
+        assert made.shape == right.shape and float(np.abs(made - right).max()) <= TOLERANCE
+
+
+@needs_kernels
+def test_cells_and_curves_are_written_where_it_is_told() -> None:
+    arrays, recurrent = case(4, 1, 8)
+    out = np.full(arrays["gates"].shape, 7, np.float32), np.full(arrays["inputs"].shape, 7, np.float32)
+    assert gated_lstm_states(**arrays, weights=packed(recurrent), out=out) == out
+    assert float(np.abs(out[1]).max()) < 1
+    for wrong in ((out[0], out[0]), (out[1], out[1])):
+        with pytest.raises(ValueError, match=r"c(ells|urves) is float32.*is expected"):
+            gated_lstm_states(**arrays, weights=packed(recurrent), out=wrong)
 
 
 @needs_kernels
@@ -122,6 +149,19 @@ def test_packed_lies_in_the_order_of_reading() -> None:
     np.testing.assert_array_equal(weights[1, 0], recurrent[1, :, :64])
     np.testing.assert_array_equal(weights[0, 1, :, :32], recurrent[0, :, 64:])
     assert not weights[:, 1, :, 32:].any()
+
+
+@needs_kernels
+def test_a_library_of_older_sources_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libraries, "FUNCTIONS", (*libraries.FUNCTIONS, "mmcaf_newer"))
+    for cached in (library, fingerprint):
+        cached.cache_clear()
+    try:
+        assert "no mmcaf_newer: it was built from older sources" in str(missing())
+        assert fingerprint() == "none"
+    finally:
+        for cached in (library, fingerprint):
+            cached.cache_clear()
 
 
 def test_an_installation_without_the_library_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """All steps of a gated LSTM, both directions at once."""
 
 import ctypes
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,26 +61,62 @@ def gated_lstm(
         KernelsMissingError: no library of processor kernels runs here.
         ValueError: an array is not float32, not contiguous, or of another shape.
     """
-    steps, _, cases, hidden = gates.shape
     out = np.empty(gates.shape, np.float32) if out is None else out
-    state = (2, cases, hidden)
-    expected = {
-        "inputs": (inputs, (steps, 2, cases, 4 * hidden)),
-        "gates": (gates, (steps, 2, cases, hidden)),
-        "output": (output, state),
-        "cell": (cell, state),
-        "weights": (weights, (2, _blocks(hidden), hidden, BLOCK)),
-        "out": (out, gates.shape),
+    given = {"inputs": inputs, "gates": gates, "output": output, "cell": cell, "weights": weights}
+    _run("mmcaf_gated_lstm", given, {"out": out}, threads)
+    return out
+
+
+def gated_lstm_states(
+    inputs: Floats,
+    gates: Floats,
+    output: Floats,
+    cell: Floats,
+    weights: Floats,
+    threads: int = 1,
+    out: tuple[Floats, Floats] | None = None,
+) -> tuple[Floats, Floats]:
+    """What a step of `gated_lstm` makes on the way to its output, from which its gradient is made.
+
+    Args:
+        as `gated_lstm`; out: written to if given, [n, 2, N, H] and [n, 2, N, 4 H].
+
+    Returns:
+        The cells [n, 2, N, H], and t [n, 2, N, 4 H], in the order of `inputs`.
+
+    Raises:
+        KernelsMissingError, ValueError: as `gated_lstm`.
+    """
+    cells, curves = (np.empty(like.shape, np.float32) for like in (gates, inputs)) if out is None else out
+    given = {"inputs": inputs, "gates": gates, "output": output, "cell": cell, "weights": weights}
+    _run("mmcaf_gated_lstm_states", given, {"cells": cells, "curves": curves}, threads)
+    return cells, curves
+
+
+def _run(function: str, given: Mapping[str, Floats], out: Mapping[str, Floats], threads: int) -> None:
+    """Call a function of the library with its arrays in order, each checked first.
+
+    Raises:
+        ValueError: one is not float32, not contiguous, or of another shape.
+    """
+    steps, _, cases, hidden = given["gates"].shape
+    wide, own = (steps, 2, cases, 4 * hidden), (steps, 2, cases, hidden)
+    shapes = {
+        "inputs": wide,
+        "curves": wide,
+        "output": own[1:],
+        "cell": own[1:],
+        "weights": (2, _blocks(hidden), hidden, BLOCK),
     }
-    for name, (array, shape) in expected.items():
+    for name, array in (arrays := {**given, **out}).items():
+        shape = shapes.get(name, own)
         if array.shape != shape or array.dtype != np.float32 or not array.flags.c_contiguous:
             raise ValueError(
                 f"{name} is {array.dtype} {list(array.shape)}; contiguous float32 {list(shape)} is expected"
             )
-    addresses = (array.ctypes.data_as(ctypes.c_void_p) for array in (inputs, gates, output, cell, weights, out))
+    addresses = (array.ctypes.data_as(ctypes.c_void_p) for array in arrays.values())
     sizes = (ctypes.c_int64(number) for number in (steps, cases, hidden, threads))
-    library().mmcaf_gated_lstm(*addresses, *sizes)
-    return out
+    getattr(library(), function)(*addresses, *sizes)
 
 
 def _blocks(hidden: int) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 from . import __path__ as folders
 
 NAME = "libmmcaf_cpu"
+FUNCTIONS = ("mmcaf_gated_lstm", "mmcaf_gated_lstm_states")
+"""What it must have besides `mmcaf_runs_here`."""
 
 
 class KernelsMissingError(RuntimeError):
@@ -19,7 +21,8 @@ def library() -> ctypes.CDLL:
     """The library, loaded once.
 
     Raises:
-        KernelsMissingError: it was not built, cannot be loaded, or is made of instructions that the processor lacks.
+        KernelsMissingError: it was not built, or from older sources, cannot be loaded, or is made of instructions that
+            the processor lacks.
     """
     file = built()
     if file is None:
@@ -30,6 +33,8 @@ def library() -> ctypes.CDLL:
         loaded = ctypes.CDLL(str(file))
     except OSError as failure:
         raise KernelsMissingError(f"{file} cannot be loaded: {failure}") from failure
+    if lacking := [name for name in FUNCTIONS if not hasattr(loaded, name)]:
+        raise KernelsMissingError(f"{file} has no {lacking[0]}: it was built from older sources than are installed")
     if not loaded.mmcaf_runs_here():
         raise KernelsMissingError("this processor has no AVX2 and FMA")
     return loaded

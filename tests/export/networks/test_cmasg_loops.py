@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from export.cmasg_networks import filled, variant
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.openvino.loops import add_operators, kernels_in, replace_loops
 from mmcaf_engine.backends.tensorrt.builder import build_engine
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
 from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.networks.cmasg import CmasgNet
+from mmcaf_export.networks.cmasg.adjoint import gated_lstm_states
 from mmcaf_export.networks.cmasg.entry import CmasgEntry
 from mmcaf_export.networks.cmasg.rewrites import HOISTED_GATES, PRUNED_UNITS, STOCK_LSTM
 from mmcaf_export.onnx_export import export_onnx
@@ -142,6 +144,39 @@ def test_only_the_published_loop_is_the_kernel_in_openvino(name: str, written: C
                 expected = source(*feed.values()).numpy()
             found = backend.infer({key: value.numpy() for key, value in feed.items()})["logits"]
             assert float(np.abs(found - expected).max()) <= TOLERANCE
+
+
+class Told(nn.Module):
+    """The loop of the graph of heat maps: x [N, n, 4 H] -> the cells and curves of every step."""
+
+    def __init__(self, hidden: int, *, holds: bool) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(1)
+        self.recurrent = nn.Parameter(torch.randn(2, hidden, 4 * hidden, generator=draw) / 4, requires_grad=False)
+        self.register_buffer("shift", torch.tensor([1.0, 1, 1, 0]).repeat_interleave(hidden))
+        self.holds = holds
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        steps = torch.stack([x, x.flip(1)]).permute(2, 0, 1, 3).unflatten(0, (-1, 4))
+        gates = steps[..., : self.recurrent.shape[1]].sigmoid() / 2
+        return gated_lstm_states(steps, self.recurrent, self.shift, gates, self.holds, False, False)
+
+
+@needs_kernels
+@pytest.mark.parametrize("holds", [False, True])
+def test_the_loop_that_tells_its_states_is_the_kernel_too(holds: bool, tmp_path: Path) -> None:
+    network, x = Told(12, holds=holds), torch.randn(1, 24, 48, generator=torch.Generator().manual_seed(2))
+    export_onnx(network.eval(), {"x": x}, tmp_path / "told.onnx", outputs=("cells", "curves"))
+    core = openvino.Core()
+    add_operators(core)
+    model = core.read_model(tmp_path / "told.onnx")
+    model.reshape({"x": list(x.shape)})
+    replace_loops(core, model, 2)
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert kernels_in(compiled) == ({} if holds else {"gated_lstm": 1})
+    found = compiled({"x": x.numpy()})
+    for name, expected in zip(("cells", "curves"), network(x), strict=True):
+        assert float(np.abs(found[name] - expected.numpy()).max()) <= TOLERANCE
 
 
 @needs_kernels

@@ -34,13 +34,15 @@ def kernels_fingerprint() -> str:
 
 def add_operators(core: Any) -> None:
     """Let a core of OpenVINO read and run engines that hold kernels, which `replace_loops` puts there."""
-    core.add_extension(_operator())
+    for operator in _operators():
+        core.add_extension(operator)
 
 
 def replace_loops(core: Any, network: Any, threads: int) -> None:
     """Put the kernel in the place of every loop of a network that is a gated LSTM; others stay.
 
-    A loop is one if its ports are, and if a turn of it gives what the kernel gives, on random numbers.
+    A loop is one if its ports are, and if a turn of it gives what the kernel gives, on random numbers: its outputs, or
+    in the graph of heat maps the cells and the curves.
 
     Args:
         core: with `add_operators`. network: an openvino.Model of a fixed batch size, changed in place.
@@ -56,9 +58,10 @@ def replace_loops(core: Any, network: Any, threads: int) -> None:
         if not _is_gated_lstm(core, loop, weights):
             continue
         constant = import_module("openvino").opset13.constant(weights).output(0)
-        call = _operator()([*loop.input_values(), constant], threads)
+        call = _operators()[_tells_states(loop)]([*loop.input_values(), constant], threads)
         call.set_friendly_name("/".join([*loop.get_friendly_name().split("/")[:-1], _KERNEL]))
-        loop.output(2).replace(call.output(0))
+        for at, made in enumerate(call.outputs()):
+            loop.output(2 + at).replace(made)
 
 
 def kernels_in(compiled: Any) -> dict[str, int]:
@@ -70,18 +73,20 @@ def kernels_in(compiled: Any) -> dict[str, int]:
 def _recurrent_weights(loop: Any) -> np.ndarray[Any, Any] | None:
     """[2, H, 4 H], if the loop's ports are those of a gated LSTM; else None.
 
-    They are: inputs and gates, a turn of several steps after the other; last output and cell; all outputs.
+    They are: inputs and gates, a turn of several steps after the other; last output and cell; all outputs, or all cells
+    and curves.
     """
     takes, gives = loop.get_input_descriptions(), loop.get_output_descriptions()
     kinds = [type(port).__name__ for port in (*takes, *gives)]
-    if kinds != ["SliceInputDescription"] * 2 + ["MergedInputDescription"] * 2 + ["BodyOutputDescription"] * 2 + [
-        "ConcatOutputDescription"
-    ]:
+    expected = ["SliceInputDescription"] * 2 + ["MergedInputDescription"] * 2 + ["BodyOutputDescription"] * 2
+    if kinds not in [expected + ["ConcatOutputDescription"] * told for told in (1, 2)]:
         return None
-    ports = [takes[0], takes[1], gives[2]]
+    ports = [*takes[:2], *gives[2:]]
     if any((port.axis, port.start, port.end, port.stride, port.part_size) != (0, 0, -1, 1, 1) for port in ports):
         return None
-    if [port.input_index for port in takes] != [0, 1, 2, 3] or [port.output_index for port in gives] != [0, 1, 2]:
+    if [port.input_index for port in takes] != [0, 1, 2, 3]:
+        return None
+    if [port.output_index for port in gives] != list(range(len(gives))):
         return None
     if any(loop.output(final).get_target_inputs() for final in (0, 1)):
         return None
@@ -96,9 +101,14 @@ def _recurrent_weights(loop: Any) -> np.ndarray[Any, Any] | None:
     return recurrent if recurrent.dtype == np.float32 and recurrent.shape == (2, hidden, 4 * hidden) else None
 
 
+def _tells_states(loop: Any) -> bool:
+    """Whether cells and curves are what all turns make, not outputs."""
+    return len(loop.get_output_descriptions()) == 4
+
+
 def _is_gated_lstm(core: Any, loop: Any, weights: np.ndarray[Any, Any]) -> bool:
     """Whether a turn of the loop gives what the kernel gives, on random numbers."""
-    from mmcaf_kernels.cpu.gated_lstm import gated_lstm
+    from mmcaf_kernels.cpu.gated_lstm import gated_lstm, gated_lstm_states
 
     body, hidden = loop.get_function(), weights.shape[2]
     order = [port.body_parameter_index for port in loop.get_input_descriptions()]
@@ -112,17 +122,24 @@ def _is_gated_lstm(core: Any, loop: Any, weights: np.ndarray[Any, Any]) -> bool:
     inputs, gates, output, cell = given = [random.uniform(-1, 1, shape).astype(np.float32) for shape in shapes]
     turn = core.compile_model(body, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
     answers = turn(dict(zip(order, given, strict=True)))
-    found = answers[loop.get_output_descriptions()[2].body_value_index][0]
-    expected = gated_lstm(inputs[0], gates[0], output[0], cell[0], weights)
-    return found.shape == expected.shape and bool(np.abs(found - expected).max() <= _CLOSE)
+    found = [answers[port.body_value_index][0] for port in loop.get_output_descriptions()[2:]]
+    one = inputs[0], gates[0], output[0], cell[0], weights
+    expected = gated_lstm_states(*one) if _tells_states(loop) else (gated_lstm(*one),)
+    return all(
+        made.shape == right.shape and bool(np.abs(made - right).max() <= _CLOSE)
+        for made, right in zip(found, expected, strict=True)
+    )
 
 
 @cache
-def _operator() -> Any:
-    """The kernel as an operator: turns of inputs and gates, output, cell, packed weights -> turns of outputs."""
+def _operators() -> tuple[Any, Any]:
+    """The kernels as operators: turns of inputs and gates, output, cell, packed weights -> turns of what they make."""
     base: Any = import_module("openvino").Op
 
     class GatedLstm(base):  # type: ignore[misc]
+        like: tuple[int, ...] = (1,)
+        """Which inputs the outputs are shaped like."""
+
         def __init__(self, inputs: Any = None, threads: int = 1) -> None:
             super().__init__(self, inputs)
             self._attributes = {"threads": threads}
@@ -130,10 +147,11 @@ def _operator() -> Any:
                 self.constructor_validate_and_infer_types()
 
         def validate_and_infer_types(self) -> None:
-            self.set_output_type(0, self.get_input_element_type(1), self.get_input_partial_shape(1))
+            for at, given in enumerate(self.like):
+                self.set_output_type(at, self.get_input_element_type(given), self.get_input_partial_shape(given))
 
         def clone_with_new_inputs(self, new_inputs: Any) -> Any:
-            return GatedLstm(new_inputs, self._attributes["threads"])
+            return type(self)(new_inputs, self._attributes["threads"])
 
         def visit_attributes(self, visitor: Any) -> bool:
             visitor.on_attributes(self._attributes)
@@ -143,19 +161,22 @@ def _operator() -> Any:
             return True
 
         def evaluate(self, outputs: Any, inputs: Any) -> bool:
-            from mmcaf_kernels.cpu.gated_lstm import gated_lstm
-
             turns, gates, output, cell, weights = (tensor.data for tensor in inputs)
-            flat = (gates.shape[0] * gates.shape[1], *gates.shape[2:])
-            gated_lstm(
-                turns.reshape(*flat[:-1], -1),
-                gates.reshape(flat),
-                output[0],
-                cell[0],
-                weights,
-                self._attributes["threads"],
-                outputs[0].data.reshape(flat),
-            )
+            flat = [array.reshape(-1, *array.shape[2:]) for array in (turns, gates, *(made.data for made in outputs))]
+            self.run((flat[0], flat[1], output[0], cell[0], weights), self._attributes["threads"], flat[2:])
             return True
 
-    return GatedLstm
+        def run(self, given: tuple[Any, Any, Any, Any, Any], threads: int, out: list[Any]) -> None:
+            from mmcaf_kernels.cpu.gated_lstm import gated_lstm
+
+            gated_lstm(*given, threads, out[0])
+
+    class GatedLstmStates(GatedLstm):
+        like = (1, 0)
+
+        def run(self, given: tuple[Any, Any, Any, Any, Any], threads: int, out: list[Any]) -> None:
+            from mmcaf_kernels.cpu.gated_lstm import gated_lstm_states
+
+            gated_lstm_states(*given, threads, (out[0], out[1]))
+
+    return GatedLstm, GatedLstmStates
