@@ -1,5 +1,6 @@
 """benchmarks/serve_kills.py: it finds what a kill loses, and finds nothing lost today."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -24,13 +25,15 @@ def kills(*options: object) -> "subprocess.CompletedProcess[str]":
 
 
 def test_nothing_is_lost(tmp_path: Path) -> None:
-    ended = kills("--kills", 2, "--processes", "receiver", "sender", "all", "--output", tmp_path / "rows.csv")
+    ended = kills("--kills", 2, "--processes", "receiver", "all", "--output", tmp_path / "rows.csv")
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("; 0 lost, 0 wrong, 0 twice; ") == 3 and "receiver: 2 kills" in ended.stdout
-    first, *rows = (tmp_path / "rows.csv").read_text(encoding="utf-8").splitlines()
-    assert first.startswith("commit,date,cpu,cores") and len(rows) == 3
+    assert ended.stdout.count("; 0 lost, 0 wrong, 0 twice; ") == 2
+    with (tmp_path / "rows.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["process"] for row in rows] == ["receiver", "all"]
+    assert all(2 <= int(row["kills"]) <= 5 for row in rows)
 
 
 def test_a_sender_that_calls_it_delivered_first_loses_answers() -> None:
-    ended = kills("--kills", 2, "--processes", "sender", "--control", "delivered-first")
+    ended = kills("--kills", 1, "--processes", "sender", "--control", "delivered-first")
     assert ended.returncode == 1 and "is not in the archive" in ended.stdout, ended.stdout + ended.stderr
