@@ -3,16 +3,16 @@
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import StudyError
 from .headers import identify
 from .receipt import Receipt
+from .settling import SETTLED_S, Settling
 
 log = logging.getLogger(__name__)
 
-SETTLED_S = 2.0
-"""A file that nobody has changed for so long is whole."""
 MOST_BYTES = 4 * 2**30
 REFUSED = "refused"
 SOURCE = "folder"
@@ -24,19 +24,28 @@ class WatchedFolder:
     Args:
         folder: is made where it is missing.
         key: of the spool.
+        clock: only its differences count.
     """
 
-    def __init__(self, folder: Path, receipt: Receipt, key: bytes) -> None:
+    def __init__(
+        self, folder: Path, receipt: Receipt, key: bytes, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._folder = folder
         self._receipt = receipt
         self._key = key
+        self._settling = Settling(clock)
         folder.mkdir(parents=True, exist_ok=True)
 
     def look(self) -> int:
         """Take every file that is whole; how many that were."""
-        taken = 0
-        for file in sorted(self._files()):
-            taken += self._take(file)
+        files, taken = sorted(self._files()), 0
+        self._settling.forget_all_but(files)
+        for file in files:
+            try:
+                taken += self._take(file)
+            except OSError as failure:
+                if self._settling.is_new_trouble(file):
+                    log.warning("a file of the watched folder cannot be taken: %s", failure.strerror)
         return taken
 
     def _files(self) -> list[Path]:
@@ -48,18 +57,15 @@ class WatchedFolder:
 
     def _take(self, file: Path) -> bool:
         try:
-            facts = file.lstat()
-            if time.time() - facts.st_mtime < SETTLED_S:
+            if self._settling.unchanged_s(file) < SETTLED_S:
                 return False
+            facts = file.lstat()
             if file.is_symlink() or not file.is_file() or facts.st_size > MOST_BYTES:
                 return self._refuse(file, "it is no file, or too large")
             instance = identify(file.read_bytes(), "A file of the watched folder", SOURCE, self._key)
             received = self._receipt.receive(instance)
         except StudyError as refusal:
             return self._refuse(file, refusal.discreet)
-        except OSError as failure:
-            log.warning("a file of the watched folder cannot be read: %s", failure.strerror)
-            return False
         if received.full:
             return False
         if received.kept == "other":

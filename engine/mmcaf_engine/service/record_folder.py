@@ -6,7 +6,6 @@ import sqlite3
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import RecordError, ServiceError
@@ -15,11 +14,10 @@ from .keys import keyed
 from .receipt import folder_of
 from .record_tables import split_table
 from .records import REPORT, Given, keep_record, read_given, refuse_other_patient, tell_refused
+from .settling import SETTLED_S, Settling
 
 log = logging.getLogger(__name__)
 
-SETTLED_S = 2.0
-"""A file that has not changed for so long, while it was looked at, is whole."""
 PATIENCE_S = 30.0
 """A file that seems cut is waited for so long without a change before it is refused."""
 ASIDE = "refused"
@@ -27,16 +25,6 @@ SOURCE = "the records folder"
 _TABLES = (".csv", ".tsv")
 _JSON = (".json", ".fhir")
 _NAME = "The file"
-
-
-@dataclass
-class _Seen:
-    """How a file was when it last changed, and when that was noticed. stuck: it can be neither taken nor moved."""
-
-    size: int
-    changed: int
-    at: float
-    stuck: bool = False
 
 
 class RecordFolder:
@@ -53,22 +41,21 @@ class RecordFolder:
     """
 
     def __init__(self, folder: Path, spool: Path, key: bytes, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._folder, self._spool, self._key, self._clock = folder, spool, key, clock
-        self._seen: dict[Path, _Seen] = {}
+        self._folder, self._spool, self._key = folder, spool, key
+        self._settling = Settling(clock)
         make_records_folder(folder)
 
     def look(self, connection: sqlite3.Connection) -> int:
         """Take every file that is whole; how many that were."""
         files = sorted(self._files())
-        self._seen = {file: seen for file, seen in self._seen.items() if file in set(files)}
+        self._settling.forget_all_but(files)
         taken = 0
         for file in files:
             try:
                 taken += self._take(connection, file)
             except OSError as failure:
-                if file in self._seen:
-                    self._seen[file].stuck = True
-                log.warning("a file of the records folder cannot be taken: %s", failure.strerror)
+                if self._settling.is_new_trouble(file):
+                    log.warning("a file of the records folder cannot be taken: %s", failure.strerror)
         return taken
 
     def _files(self) -> Iterator[Path]:
@@ -78,8 +65,8 @@ class RecordFolder:
 
     def _take(self, connection: sqlite3.Connection, file: Path) -> bool:
         try:
-            unchanged_s = self._unchanged_s(file)
-            if unchanged_s < SETTLED_S or self._seen[file].stuck:
+            unchanged_s = self._settling.unchanged_s(file)
+            if unchanged_s < SETTLED_S:
                 return False
             content = _read(file)
             if _seems_cut(file, content) and unchanged_s < PATIENCE_S:
@@ -90,14 +77,6 @@ class RecordFolder:
             return self._refuse(connection, file, refusal.discreet)
         file.unlink(missing_ok=True)
         return True
-
-    def _unchanged_s(self, file: Path) -> float:
-        """Since when it is as it is now; by our own clock, since a server of files has another."""
-        facts, now = file.lstat(), self._clock()
-        seen = self._seen.get(file)
-        if seen is None or (seen.size, seen.changed) != (facts.st_size, facts.st_mtime_ns):
-            seen = self._seen[file] = _Seen(facts.st_size, facts.st_mtime_ns, now)
-        return now - seen.at
 
     def _given(self, file: Path, content: bytes) -> tuple[str | None, list[tuple[str | None, Given]]]:
         """The study that the file's name says, and what it holds: each record with the study that it says itself."""

@@ -13,8 +13,9 @@ import pytest
 from engine.service.test_records import KEY, fhir, flat, states, study
 from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.service.database import open_database
-from mmcaf_engine.service.record_folder import ASIDE, PATIENCE_S, SETTLED_S, RecordFolder
+from mmcaf_engine.service.record_folder import ASIDE, PATIENCE_S, RecordFolder
 from mmcaf_engine.service.records import FOLDER, REFUSED, find_record, record_source
+from mmcaf_engine.service.settling import SETTLED_S
 from mmcaf_engine.service.views import newest_events
 
 TABLE = "patient_id;sex;age\nA-1;F;60\nA-2;M;70\n"

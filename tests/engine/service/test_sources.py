@@ -14,20 +14,33 @@ from engine.service.test_receiver import KEY, PLENTY, Reserve, rows
 from mmcaf_engine.errors import ServiceError, StudyError
 from mmcaf_engine.service.config import Config
 from mmcaf_engine.service.counts import counter_for
-from mmcaf_engine.service.folder import REFUSED, SETTLED_S, WatchedFolder
+from mmcaf_engine.service.folder import REFUSED, WatchedFolder
 from mmcaf_engine.service.headers import identify, matches, read_header
 from mmcaf_engine.service.receipt import Receipt
+from mmcaf_engine.service.settling import AGAIN_S, SETTLED_S
 
 pynetdicom = pytest.importorskip("pynetdicom")
 VALUES = hounsfield(1, 8, 8)[0]
 
 
-def put(folder: Path, name: str, content: bytes, *, age_s: float = SETTLED_S + 1) -> Path:
+class Watched:
+    """A watched folder, with a clock that the test moves."""
+
+    def __init__(self, folder: Path, taking: Receipt) -> None:
+        self.folder, self.now = folder, 100.0
+        self.watched = WatchedFolder(folder, taking, KEY, clock=lambda: self.now)
+
+    def look(self, later_s: float = SETTLED_S) -> int:
+        """Before and after so much time."""
+        taken = self.watched.look()
+        self.now += later_s
+        return taken + self.watched.look()
+
+
+def put(folder: Path, name: str, content: bytes) -> Path:
     file = folder / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(content)
-    when = file.stat().st_mtime - age_s
-    os.utime(file, (when, when))
     return file
 
 
@@ -39,26 +52,55 @@ def spool(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def watched(spool: Path, tmp_path: Path) -> Iterator[WatchedFolder]:
+def watched(spool: Path, tmp_path: Path) -> Iterator[Watched]:
     with Receipt(spool, PLENTY) as taking:
-        yield WatchedFolder(tmp_path / "in", taking, KEY)
+        yield Watched(tmp_path / "in", taking)
 
 
-def test_files_are_taken_when_they_are_whole(watched: WatchedFolder, spool: Path, tmp_path: Path) -> None:
+def test_files_are_taken_when_they_are_whole(watched: Watched, spool: Path, tmp_path: Path) -> None:
     one = put(tmp_path / "in", "a/b/1.dcm", encoded(ct_slice(VALUES)))
-    written = put(tmp_path / "in", "2.dcm", encoded(ct_slice(VALUES, 1)), age_s=0)
     hidden = put(tmp_path / "in", ".3.dcm", encoded(ct_slice(VALUES, 2)))
-    assert watched.look() == 1 and not one.exists() and written.exists() and hidden.exists()
+    assert watched.look(SETTLED_S / 2) == 0
+    whole = encoded(ct_slice(VALUES, 1))
+    written = put(tmp_path / "in", "2.dcm", whole[:-9])
+    assert watched.look(SETTLED_S / 2) == 1 and not one.exists() and written.exists() and hidden.exists()
     assert [row["source"] for row in rows(spool)] == ["folder"]
+    put(tmp_path / "in", "2.dcm", whole)
+    assert watched.look(SETTLED_S - 0.1) == 0 and watched.look() == 1 and len(rows(spool)) == 2
 
 
-def test_what_cannot_be_taken_is_moved_aside(watched: WatchedFolder, spool: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("clock_s", [-9e6, 9e6], ids=["behind", "ahead"])
+def test_the_clock_of_a_server_of_files_does_not_matter(clock_s: float, watched: Watched, tmp_path: Path) -> None:
+    file = put(tmp_path / "in", "1.dcm", encoded(ct_slice(VALUES)))
+    when = file.stat().st_mtime + clock_s
+    os.utime(file, (when, when))
+    assert watched.look(SETTLED_S - 0.1) == 0 and watched.look(0.2) == 1
+
+
+def test_what_cannot_be_moved_is_said_once_and_ends_nothing(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    put(tmp_path / "in", "notes.txt", b"no image")
+    put(tmp_path / "in", "one.dcm", encoded(ct_slice(VALUES)))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", broken)
+        assert watched.look() == 0 and watched.look() == 0
+        assert watched.look(AGAIN_S) == 0
+    assert caplog.text.count("cannot be taken: Permission denied") == 2, "of each file once"
+    put(tmp_path / "in", "two.dcm", encoded(ct_slice(VALUES, 1)))
+    assert watched.look() == 1 and watched.look(AGAIN_S) == 1
+    assert [file.name.partition("-")[2] for file in (tmp_path / "in" / REFUSED).iterdir()] == ["notes.txt"]
+
+
+def test_what_cannot_be_taken_is_moved_aside(watched: Watched, spool: Path, tmp_path: Path) -> None:
     put(tmp_path / "in", "notes.txt", b"no image")
     put(tmp_path / "in", "1.dcm", encoded(ct_slice(VALUES)))
     assert watched.look() == 1
     put(tmp_path / "in", "other.dcm", encoded(ct_slice(VALUES + 1)))
     (tmp_path / "in" / "link").symlink_to("/etc/hostname")
-    os.utime(tmp_path / "in" / "link", (1, 1), follow_symlinks=False)
     assert watched.look() == 0
     names = sorted(file.name.partition("-")[2] for file in (tmp_path / "in" / REFUSED).iterdir())
     assert names == ["link", "notes.txt", "other.dcm"] and watched.look() == 0
@@ -68,7 +110,7 @@ def test_what_cannot_be_taken_is_moved_aside(watched: WatchedFolder, spool: Path
 def test_a_full_disk_leaves_the_file_where_it_is(spool: Path, tmp_path: Path) -> None:
     with Receipt(spool, Reserve(2**60, 0)) as taking:
         file = put(tmp_path / "in", "1.dcm", encoded(ct_slice(VALUES)))
-        assert WatchedFolder(tmp_path / "in", taking, KEY).look() == 0 and file.exists()
+        assert Watched(tmp_path / "in", taking).look() == 0 and file.exists()
 
 
 # What a file says
