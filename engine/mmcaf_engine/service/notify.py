@@ -10,12 +10,17 @@ log = logging.getLogger(__name__)
 READY, STOPPING, ALIVE = "READY=1", "STOPPING=1", "WATCHDOG=1"
 
 
+PATIENCE_S = 1.0
+"""Where nobody takes what is told, the service goes on all the same."""
+
+
 def notify(*said: str) -> None:
     """Send it to the socket that systemd named, a path or an abstract one; nothing where there is none."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as link:
+        link.settimeout(PATIENCE_S)
         try:
             link.connect("\0" + address[1:] if address.startswith("@") else address)
             link.sendall("\n".join(said).encode())

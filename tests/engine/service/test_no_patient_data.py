@@ -98,6 +98,15 @@ class Hospital(Service):
             return (found + answer.readline() + answer.readline()).decode()
 
 
+def hear(systemd: socket.socket, told: list[bytes]) -> None:
+    """Until the socket is closed: what nobody takes would keep the service waiting."""
+    while True:
+        try:
+            told.append(systemd.recv(65536))
+        except OSError:
+            return
+
+
 @contextmanager
 def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hospital, list[bytes]]]:
     Elsewhere.heads = []
@@ -109,7 +118,7 @@ def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hos
         Archive(Comprehensive3DSRStorage, SecondaryCaptureImageStorage) as archive,
     ):
         heard.bind(str(folder / "notify"))
-        heard.setblocking(False)
+        threading.Thread(target=hear, args=(heard, told), daemon=True).start()
         monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
         service = Hospital(folder, archive, server.server_port)
         service.start()
@@ -117,11 +126,6 @@ def running(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Hos
             yield service, told
         finally:
             service.stop()
-            while True:
-                try:
-                    told.append(heard.recv(65536))
-                except BlockingIOError:
-                    break
             server.shutdown()
             server.server_close()
 

@@ -341,3 +341,15 @@ def test_the_unit_is_one_and_is_hardened(tmp_path: Path) -> None:
     assert outcome.returncode == 0, outcome.stdout
     unit.write_text(re.sub("(?m)^(NoNew|Protect|SystemCall).*$", "", unit.read_text()))
     assert subprocess.run(rated, capture_output=True).returncode != 0
+
+
+def test_a_manager_that_takes_nothing_keeps_the_service_going(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel holds a few words for it (net.unix.max_dgram_qlen), and lets whoever says more wait."""
+    monkeypatch.setattr(notify, "PATIENCE_S", 0.001)
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(tmp_path / "notify"))
+        told = threading.Thread(target=lambda: [notify.notify(notify.ALIVE) for _ in range(1000)], daemon=True)
+        told.start()
+        told.join(20)
+        assert not told.is_alive()
