@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import views
 from .config import Config
-from .life import roles, runs
+from .life import missing, roles
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class DiskCondition:
 def processes_of(connection: sqlite3.Connection, config: Config) -> list[ProcessCondition]:
     """Every process that is expected, and whether it is ready, as a runner is once its bundle passed its self-test."""
     found = {one.role: one for one in views.processes(connection)}
-    now = time.time()
+    lacking = missing(connection, config, time.time())
     conditions = []
     for role in (" ".join(role) for role in roles(config)):
         one = found.get(role)
         since, seen = (None, None) if one is None else (one.since, one.seen)
-        conditions.append(ProcessCondition(role, runs(connection, role, now), since, seen))
+        conditions.append(ProcessCondition(role, role not in lacking, since, seen))
     return conditions
 
 

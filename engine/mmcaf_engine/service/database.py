@@ -160,7 +160,10 @@ create table owed(
 create index owed_study on owed(study)
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS, _BY_TIME, _OWED)
+_CLOSED = "alter table study add column closed real"
+"""When a person said that nothing more comes."""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _OPTIONS, _SHADOWS, _BY_TIME, _OWED, _CLOSED)
 """The statements that make each version of the schema from the one before; the first from nothing."""
 
 

@@ -93,7 +93,8 @@ class Intake:
 
     def _judge(self, connection: sqlite3.Connection, study: Quiet, now: float) -> bool:
         series = files_of(connection, study.uid, study.generation)
-        late = now - max(study.last, self._since) >= self._config.completeness.deadline_s
+        waited = now - max(study.last, self._since)
+        late = study.closed is not None or waited >= self._config.completeness.deadline_s
         missing = None
         choices = read_choices(connection)
         lines = lineups(self._config, choices)

@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from .answers import AHEAD_S, NUMBERS, Priority, move, note
+from ..errors import Remedy
+from .answers import AHEAD_S, NUMBERS, Priority, as_json, move, note
 from .choice import Chosen, read_choices
 from .database import transaction
 from .states import OPEN
 
 Kept = Literal["new", "same", "other"]
 """Of an instance that arrives: not known before; known with the same bytes; known with others, so it is refused."""
+
+
+_SEND_THE_REST = Remedy("Send the images that are missing: the study is then looked at again by itself")
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
         if study["pruned"] is not None:
             _expect_all_again(connection, one)
     connection.execute(
-        "update study set last = ?, problem = null, priority = max(priority, ?) where uid = ?",
+        "update study set last = ?, problem = null, closed = null, priority = max(priority, ?) where uid = ?",
         (now, NUMBERS[one.priority], one.study),
     )
     connection.execute(
@@ -138,7 +142,8 @@ def expect(connection: sqlite3.Connection, study: str, instances: int | None) ->
 class Quiet:
     """A study of which nothing came for a while.
 
-    instances: that are here; expected: by an archive, if one said it; owed: that were refused for want of room.
+    instances: that are here; expected: by an archive, if one said it; owed: that were refused for want of room; closed:
+    when a person said that nothing more comes.
     """
 
     uid: str
@@ -150,6 +155,7 @@ class Quiet:
     expected: int | None
     problem: str | None
     owed: int = 0
+    closed: float | None = None
 
 
 def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Quiet]:
@@ -160,7 +166,7 @@ def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Qu
         "from study where state = 'received' and last <= ? and instances > 0 order by last",
         (now - least_s,),
     ).fetchall()
-    names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem", "owed")
+    names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem", "owed", "closed")
     return [Quiet(**{name: row[name] for name in names}) for row in rows]
 
 
@@ -171,6 +177,22 @@ def doubt(connection: sqlite3.Connection, study: Quiet, problem: str) -> None:
             "update study set problem = ? where uid = ? and generation = ? and last = ?",
             (problem, study.uid, study.generation, study.last),
         )
+
+
+def close(connection: sqlite3.Connection, study: str, now: float) -> bool:
+    """Nothing more comes, by a person: what is missing is waited for no longer. False where nothing was waited for.
+
+    What comes all the same opens the study again.
+    """
+    with transaction(connection):
+        row = connection.execute(
+            "update study set closed = ? where uid = ? and state = 'received' and problem is not null "
+            "and closed is null returning uid",
+            (now, study),
+        ).fetchone()
+        if row is not None:
+            note(connection, study, None, "received", now, "a person waits for nothing more")
+    return row is not None
 
 
 @dataclass(frozen=True)
@@ -227,11 +249,14 @@ def complete(
                 (study.uid, one.bundle, *one.beside, study.generation),
             ).fetchone()
             state = "refused" if one.refused is not None else "waiting-record" if waits else "queued"
+            remedies = None if one.refused is None else as_json([_SEND_THE_REST])
             answer = connection.execute(
                 "insert into answer(study, generation, bundle, shadow, state, rank, priority, record, created, "
-                "deadline, problem, replaces, changed) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
+                "deadline, problem, remedies, replaces, changed) "
+                "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning id",
                 (study.uid, study.generation, one.bundle, one.shadow, state, now - AHEAD_S[urgency], row["priority"])
-                + (one.record, created, one.deadline, one.refused, None if before is None else before["id"], now),
+                + (one.record, created, one.deadline, one.refused, remedies)
+                + (None if before is None else before["id"], now),
             ).fetchone()["id"]
             note(connection, study.uid, answer, state, now)
     return True

@@ -67,7 +67,7 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study. problem: why it is not taken for whole."""
+    """A study. problem: why it is not taken for whole. closed: when a person said that nothing more comes."""
 
     uid: str
     generation: int
@@ -80,6 +80,7 @@ class StudyView:
     expected: int | None
     problem: str | None
     pruned: float | None
+    closed: float | None
     answers: list[AnswerView] = field(default_factory=list)
 
 
@@ -114,9 +115,9 @@ def list_studies(
         state: only studies in this state, or with an answer in it.
         before: only those whose last image came before this time.
     """
-    rows = connection.execute(
+    rows = connection.execute(  # A plus keeps SQLite from the index by state: it would pass all answers for each study.
         f"select study.*, {_COUNT} from study where (? is null or state = ? or exists("  # noqa: S608 - a constant
-        "select 1 from answer where study = study.uid and generation = study.generation and state = ?)) "
+        "select 1 from answer where study = study.uid and generation = study.generation and +state = ?)) "
         "and (? is null or last < ?) order by last desc, uid limit ?",
         (state, state, state, before, before, min(limit, MOST_LISTED)),
     )
@@ -190,6 +191,7 @@ def _study(connection: sqlite3.Connection, row: sqlite3.Row) -> StudyView:
         **{name: row[name] for name in names},
         problem=row["problem"],
         pruned=row["pruned"],
+        closed=row["closed"],
         answers=[_answer(connection, one) for one in answers],
     )
 

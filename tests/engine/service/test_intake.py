@@ -14,7 +14,7 @@ from pydicom import dcmwrite
 from dicom_factory import ct_series, hounsfield
 from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.manifest import Manifest
-from mmcaf_engine.service import answers
+from mmcaf_engine.service import answers, studies, views
 from mmcaf_engine.service.config import Config
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.disk import Reserve
@@ -117,6 +117,35 @@ def test_silence_is_none_while_nobody_listened(desk: Desk) -> None:
     assert intake.look(desk.memory, set(), desk.now + QUIET_S - 0.1) == 0
     desk.take(*images()[4:])
     assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1 and desk.sets() == [(1, SLICES, "queued")]
+
+
+def test_a_person_ends_the_waiting_and_what_comes_all_the_same_counts(desk: Desk) -> None:
+    files, intake = images(), desk.intake(**NO_RECORD)
+    desk.take(*files[:2], *files[4:])
+    assert not studies.close(desk.memory, "1.2.3", desk.now), "nothing is missing yet, as far as is known"
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 0
+    assert studies.close(desk.memory, "1.2.3", desk.now) and not studies.close(desk.memory, "1.2.3", desk.now)
+    desk.take(files[2])
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 0, "one more came: the rest is waited for again"
+    assert studies.close(desk.memory, "1.2.3", desk.now)
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1
+    assert desk.sets() == [(1, SLICES - 1, "queued")], "the runner says what is wrong with it"
+    assert not studies.close(desk.memory, "1.2.3", desk.now)
+    desk.take(files[3])
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1 and desk.sets()[-1] == (2, SLICES, "queued")
+
+
+def test_of_fewer_images_than_are_known_of_nothing_is_answered_though_nobody_waits(desk: Desk) -> None:
+    desk.told["1.2.3"] = SLICES
+    pacs = {"name": "pacs", "kind": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": 104}
+    intake = desk.intake(**NO_RECORD, destination=[pacs], completeness={"quiet_s": QUIET_S, "count_from": "pacs"})
+    desk.take(*images()[:-1])
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 0
+    assert studies.close(desk.memory, "1.2.3", desk.now)
+    assert intake.look(desk.memory, set(), desk.now + QUIET_S) == 1 and desk.sets() == [(1, SLICES - 1, "refused")]
+    view = views.find_answer(desk.memory, 1)
+    assert view is not None and "5 of 6 images" in str(view.problem) and view.actions == []
+    assert "Send the images" in view.remedies[0]["text"]
 
 
 def test_a_gap_waits_and_is_refused_by_the_engine_at_last(desk: Desk) -> None:

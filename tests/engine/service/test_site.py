@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from starlette.testclient import TestClient
 from engine.service.ward import ENOUGH, PATIENT, SLICES, Ward
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.pipeline import Answerer
-from mmcaf_engine.service import answers
-from mmcaf_engine.service.database import FILE
+from mmcaf_engine.service import answers, views
+from mmcaf_engine.service.database import FILE, open_database
 from mmcaf_engine.service.delivery import DELIVERED, Sent
 from mmcaf_engine.service.figures import figures_of, percentile
 from mmcaf_engine.service.headers import text_of
@@ -344,6 +344,28 @@ def test_a_patient_is_found_without_being_part_of_an_address(ward: Ward) -> None
     assert client.get("/find").headers["location"] == "/"
 
 
+@pytest.mark.parametrize("state", [None, "todo", "delivered", "failed", "listed"])
+def test_twice_as_many_studies_are_twice_the_work(state: str | None, tmp_path: Path) -> None:
+    steps = []
+    with closing(open_database(tmp_path)) as memory:
+        for at in range(800):
+            memory.execute("insert into study(uid, state, first, last) values(?, 'complete', 1, 1)", (f"1.{at}",))
+            memory.execute(
+                "insert into answer(study, generation, bundle, state, rank, priority, created, changed) "
+                "values(?, 1, 'tiny', 'delivered', 0, 1, '', 0)",
+                (f"1.{at}",),
+            )
+            if at in (399, 799):
+                steps.append(0)
+                memory.set_progress_handler(lambda: steps.append(steps.pop() + 1), 100)
+                if state == "listed":
+                    views.list_studies(memory, state="failed")
+                else:
+                    worklist(memory, state=state, order="last", page=1)
+                memory.set_progress_handler(None, 0)
+    assert steps[1] < 3 * steps[0]
+
+
 # What went wrong, and what mends it
 
 
@@ -407,8 +429,13 @@ def test_a_refused_geometry_is_accepted(ward: Ward) -> None:
     assert ward.whole() == 0
     page = text_of_page(ward.client().get("/studies/1.2.3").text)
     assert "The study: 1 slice missing" in page and "is waited for until" in page and str(ward.spool) not in page
-    assert ward.whole(9e3) == 1 and ward.answer() and ward.states() == ["refused"]
     client = ward.client()
+    assert "Wait no longer" in page and client.post("/studies/1.2.3/close").headers["location"] == "/studies/1.2.3"
+    assert "Nothing more is waited for." in client.get("/studies/1.2.3").text
+    again = client.post("/studies/1.2.3/close")
+    assert again.status_code == 409 and "Nothing is waited for" in again.text
+    assert client.post("/studies/9.9/close").status_code == 404
+    assert ward.whole() == 1 and ward.answer() and ward.states() == ["refused"]
     page = client.get("/studies/1.2.3").text
     assert "Accept interpolated slices" in page and str(ward.spool) not in page and "The study: 1 slice missing" in page
     assert client.post("/answers/1/retry", data={"gaps": "fill"}).status_code == 422

@@ -152,11 +152,14 @@ def test_three_failures_are_seen_and_mended(tmp_path: Path, stack: ExitStack, an
 
     ward.take("1.2.4", without=3, slices=ENOUGH)
     given(ward)
-    ward.whole(9e3)
-    assert ward.answer() and ward.states() == ["delivered", "refused"]
+    ward.whole()
     person.open("/?state=todo")
     person.press("s-1.2.4")
     person.sees("1 slice missing")
+    person.press("close")
+    person.sees("Nothing more is waited for")
+    assert ward.whole() == 1 and ward.answer() and ward.states() == ["delivered", "refused"]
+    person.sees("or accept interpolation")
     person.looks("geometry-refused")
     person.press("do-2-0")
     wait_for(lambda: ward.states() == ["delivered", "queued"])

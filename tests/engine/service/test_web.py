@@ -197,6 +197,16 @@ def test_what_is_held_comes_back_unchanged(web: Web) -> None:
     assert web.client.get("/dicom-web/studies/..%2f..%2fetc").status_code in (404, 422)
 
 
+def test_what_is_missing_is_waited_for_no_longer(web: Web) -> None:
+    files = images()
+    web.take(*files[:2], *files[3:])
+    assert web.client.post(f"/api/v1/studies/{STUDY}/close").status_code == 409
+    assert web.intake(**NO_RECORD).look(web.memory, set(), web.now + QUIET_S) == 0
+    assert web.client.post(f"/api/v1/studies/{STUDY}/close").json()["closed"] is not None
+    assert web.client.post(f"/api/v1/studies/{STUDY}/close").status_code == 409
+    assert web.client.post("/api/v1/studies/1.9/close").status_code == 404
+
+
 # Records and answers
 
 

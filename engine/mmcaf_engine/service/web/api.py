@@ -11,7 +11,7 @@ from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request
 from ...errors import RecordError
 from ...page.document import policy_of
 from ...record.document import MAX_RECORD_BYTES
-from .. import answers, views
+from .. import answers, studies, views
 from ..actions import Changes
 from ..bundle_views import bundle_views
 from ..life import NOT_STARTED
@@ -26,6 +26,7 @@ MEDIA = {"result": "application/json", "fhir": "application/fhir+json", PAGE: "t
 """Kind of a frozen object -> its media type; all others are DICOM."""
 
 WHY_NOT_AGAIN = "It has not ended, not all images of its study are here, or it is written and would change."
+WHY_NOT_CLOSED = "Nothing is waited for: it is whole, or its images are still coming in."
 
 StudyUid = Annotated[str, Path(max_length=256, description="StudyInstanceUID (0020,000D).")]
 AnswerId = Annotated[int, Path(ge=1, le=2**53)]
@@ -82,6 +83,17 @@ def router(context: Context) -> APIRouter:
         uid: StudyUid, request: Request, author: Annotated[str, Query(max_length=200)] = ""
     ) -> dict[str, Any]:
         return await _keep_record(context, await request.body(), author, uid)
+
+    @routes.post("/studies/{uid}/close", summary="Nothing more comes of it: do not wait for what is missing")
+    def close(uid: StudyUid) -> dict[str, Any]:
+        with context.memory() as memory:
+            done = studies.close(memory, uid, time.time())
+            found = views.find_study(memory, uid)
+        if found is None:
+            raise HTTPException(404, said("No study of this UID has come."))
+        if not done:
+            raise HTTPException(409, said(WHY_NOT_CLOSED))
+        return asdict(found)
 
     @routes.get("/answers/{answer}", summary="One answer")
     def one_answer(answer: AnswerId) -> dict[str, Any]:

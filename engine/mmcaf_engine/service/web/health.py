@@ -1,12 +1,13 @@
 """Whether the service lives and is ready, and its figures for Prometheus."""
 
+import time
 from typing import Any
 
 from fastapi import APIRouter, Response
 
 from .. import views
 from ..compare import comparisons
-from ..condition import processes_of
+from ..life import missing
 from .context import Context
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,10 +23,10 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/health/ready", summary="Every process runs, and every bundle passed its self-test")
     def ready(response: Response) -> dict[str, Any]:
-        missing = not_ready(context)
-        if missing:
+        lacking = not_ready(context)
+        if lacking:
             response.status_code = 503
-        return {"status": "not ready" if missing else "ready", "missing": missing}
+        return {"status": "not ready" if lacking else "ready", "missing": lacking}
 
     @routes.get("/metrics", summary="For Prometheus")
     def metrics() -> Response:
@@ -37,7 +38,7 @@ def router(context: Context) -> APIRouter:
 def not_ready(context: Context) -> list[str]:
     """Processes that are expected and do not run."""
     with context.memory() as memory:
-        return [one.role for one in processes_of(memory, context.config) if not one.ready]
+        return missing(memory, context.config, time.time())
 
 
 def figures(context: Context) -> str:

@@ -8,7 +8,7 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 
 from ...errors import MmcafError, printable
-from .. import answers, views
+from .. import answers, studies, views
 from ..actions import Changes
 from ..choice import lineups, read_choices
 from ..compare import comparisons
@@ -20,7 +20,7 @@ from ..probe import check_destination
 from ..records import REFUSED
 from ..states import AnswerState
 from ..worklist import Order, of_patient, worklist
-from .api import WHY_NOT_AGAIN, AnswerId, StudyUid, again
+from .api import WHY_NOT_AGAIN, WHY_NOT_CLOSED, AnswerId, StudyUid, again
 from .context import Context
 from .desk import Desk
 from .forms import read_form
@@ -71,9 +71,17 @@ def router(context: Context) -> APIRouter:
     def study(uid: StudyUid, request: Request) -> Response:
         return desk.show(uid, leave=context.is_logged_in(request))
 
-    @routes.get("/studies/{uid}/record")
-    def form_again(uid: StudyUid) -> Response:
-        """The address of a form that was refused, loaded again."""
+    @routes.post("/studies/{uid}/close")
+    def close(uid: StudyUid, request: Request) -> Response:
+        with context.memory() as memory:
+            done = studies.close(memory, uid, time.time())
+        if done:
+            return RedirectResponse(study_address(uid), 303)
+        return desk.show(uid, leave=context.is_logged_in(request), said=WHY_NOT_CLOSED, status=409)
+
+    @routes.get("/studies/{uid}/{done}")
+    def study_again(uid: StudyUid, done: Literal["record", "close"]) -> Response:
+        """The address of what was not done, loaded again."""
         return RedirectResponse(study_address(uid), 303)
 
     @routes.post("/studies/{uid}/record")

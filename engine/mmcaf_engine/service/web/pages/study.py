@@ -12,7 +12,7 @@ from ...history import RecordView
 from ...patients import Person
 from ...views import AnswerView, EventView, StudyView
 from ...worklist import state_of
-from .frame import badge, live, moment, notice, page, states_of, words_of
+from .frame import badge, button, live, moment, notice, page, states_of, study_address, words_of
 from .remedies import remedies_part
 
 _SOURCES = {"page": "typed on this page", "http": "posted", "folder": "from the folder", "fhir": "from the FHIR server"}
@@ -95,9 +95,15 @@ def _waiting(study: StudyView, deadline: float | None) -> Markup | None:
     head = tag("div", tag("h2", "Images are coming in"), badge("received"), class_="heading")
     if study.problem is None:
         return tag("section", head, tag("p", "It is answered once nothing more comes for a while."))
+    if study.closed is not None:
+        return tag("section", head, tag("p", study.problem, class_="problem"), tag("p", "Nothing more is waited for."))
     until = join("What is missing is waited for until ", moment(deadline), "; then its answer says what can be done.")
     return tag(
-        "section", head, tag("p", study.problem, class_="problem"), tag("p", until) if deadline is not None else None
+        "section",
+        head,
+        tag("p", study.problem, class_="problem"),
+        tag("p", until) if deadline is not None else None,
+        tag("div", button(study_address(study.uid, "close"), "Wait no longer", name="close"), class_="acts"),
     )
 
 
