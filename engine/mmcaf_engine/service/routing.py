@@ -86,10 +86,13 @@ def gathered(spool: Path, name: str, files: Sequence[Path]) -> Iterator[Path]:
     What arrives meanwhile is not in it: so an answer is of the images that its study had when it was complete.
 
     Args:
-        name: of the folder; what a process that died has left there is removed.
+        name: of the folder, behind which the process is told, since one that is to end may still read in its own; what
+            processes that died have left is removed.
     """
-    folder = spool / WORK / name
-    shutil.rmtree(folder, ignore_errors=True)
+    for left in (spool / WORK).glob(f"{name}-*"):
+        if _is_left(left.name.removeprefix(f"{name}-")):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = spool / WORK / f"{name}-{os.getpid()}"
     make_folder(folder)
     try:
         for at, file in enumerate(files):
@@ -97,3 +100,16 @@ def gathered(spool: Path, name: str, files: Sequence[Path]) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(process: str) -> bool:
+    """Whether the process of this number is this one, which has begun anew, or lives no more."""
+    if not process.isdecimal() or int(process) == os.getpid():
+        return process.isdecimal()
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False  # It lives, and is somebody else's.
+    return False

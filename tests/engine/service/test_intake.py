@@ -1,7 +1,10 @@
 """When a study is whole, over every order in which its images may come; and which bundle answers it with what."""
 
+import os
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
@@ -295,12 +298,18 @@ def test_an_answer_is_of_the_images_that_its_study_had(desk: Desk) -> None:
     desk.take(*images()[:4])
     keep(desk.memory, [], desk.now)
     files = [file for series in files_of(desk.memory, "1.2.3", 1).values() for file in series]
-    left = desk.spool / WORK / "runner" / "left"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = desk.spool / WORK / f"runner-{dead.pid}" / "left"
+    others = [desk.spool / WORK / name for name in (f"runner-{os.getppid()}", f"runner-2-{dead.pid}")]
+    for other in others:
+        other.mkdir(parents=True)
     left.parent.mkdir(parents=True)
     left.write_bytes(b"of a process that died")
     with gathered(desk.spool, "runner", files) as folder:
         desk.take(*images()[4:])
         assert len(list(folder.iterdir())) == 4
+    assert not left.parent.exists() and all(other.is_dir() for other in others), "of who may still read there"
     assert not folder.exists() and all((desk.spool / file).is_file() for file in files)
 
 
