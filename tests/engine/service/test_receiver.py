@@ -241,3 +241,14 @@ def test_a_pdu_that_claims_to_be_longer_than_any_is_not_waited_for(receiver: Rec
             else:
                 assert connection.recv(1) == b""
     assert send(receiver, image()) == [SUCCESS]
+
+
+def test_who_falls_silent_in_the_middle_of_a_pdu_is_not_waited_for(spool: Path) -> None:
+    for receiver in listening(spool, timeout_s=0.5):
+        association = associate(receiver)
+        association.dul.socket.socket.sendall(struct.pack(">BBL", 4, 0, 1000) + b"x" * 100)
+        until = time.monotonic() + 6
+        while association.is_established and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not association.is_established
+        assert send(receiver, image()) == [SUCCESS]

@@ -68,6 +68,7 @@ class PromptSocket(AssociationSocket):
 
     def __init__(self, association: "Association", connection: socket.socket, messages: _Messages) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(association.network_timeout)  # Else who leaves within a PDU is waited for for ever.
         super().__init__(association, client_socket=connection)
         self._messages = messages
 
