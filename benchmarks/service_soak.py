@@ -192,24 +192,29 @@ def soaked(scratch: Path, studies: int, seconds: float, seed: int) -> list[dict[
 def send_all(slices: Slices, scratch: Path, studies: int, seconds: float, began: float) -> int:
     """Every study until it is acknowledged, spread over the time; how many times storescu ran."""
     tries = 0
-    lock = threading.Lock()
+    lock, over = threading.Lock(), threading.Event()
 
     def send(number: int) -> None:
         nonlocal tries
-        time.sleep(max(0.0, began + number * seconds / studies - time.monotonic()))
+        over.wait(max(0.0, began + number * seconds / studies - time.monotonic()))
         study = slices.write(scratch / f"sender-{number % SENDERS}", number + 1)
-        while True:
+        while not over.is_set():
             with lock:
                 tries += 1
             try:
                 store(f"CT{number % SENDERS}", TITLE, NEAR, study.files, timeout_s=6)
                 return
             except RuntimeError:
-                time.sleep(0.5)
+                over.wait(0.5)
 
     pools = [ThreadPoolExecutor(1) for _ in range(SENDERS)]
-    for one in [pools[at % SENDERS].submit(send, at) for at in range(studies)]:
-        one.result()
+    try:
+        for one in [pools[at % SENDERS].submit(send, at) for at in range(studies)]:
+            one.result()
+    finally:  # Also where a signal ends it: else the senders would go on.
+        over.set()
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
     return tries
 
 
