@@ -79,7 +79,7 @@ class House(supervisor.Supervisor):
 
     def _start(self, child: supervisor.Child, now: float) -> None:
         child.started, child.pause_s = now, PAUSE_S
-        words = [*child.arguments, str(self._file)]
+        words = [*child.arguments, str(self._file), str(os.getpid())]
         child.process = Forked(lambda: process.main(words), self._log)  # type: ignore[assignment]
 
 

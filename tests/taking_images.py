@@ -12,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 from mmcaf_engine.service import database, receipt
+from mmcaf_engine.service.alone import make_spool
 from mmcaf_engine.service.config import Config, read_config
 from mmcaf_engine.service.database import open_database
-from mmcaf_engine.service.processes import make_spool, receive, serve_http
+from mmcaf_engine.service.processes import receive, serve_http
 from mmcaf_engine.service.receipt import Instance, Receipt, Received
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from command import Command
+from mmcaf_engine.service.alone import only_service
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.keys import spool_key
-from mmcaf_engine.service.processes import only_service
 
 CONFIG = """
 spool = "spool"

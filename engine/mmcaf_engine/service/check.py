@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from ..errors import ServiceError
+from .alone import make_spool
 from .bundles import opened
 from .choice import lineup_of, read_choices
 from .config import Config
@@ -16,7 +17,7 @@ from .extra import serve_package
 from .fhir_client import FhirClient, SearchError
 from .http_carriers import read_token
 from .probe import Finding, check_destination, found
-from .processes import make_spool, reserve_of
+from .processes import reserve_of
 from .record_folder import make_records_folder
 from .tls import server_context
 

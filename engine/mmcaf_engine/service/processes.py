@@ -4,11 +4,10 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
-from pathlib import Path
 
 from ..errors import CancelledError, ServiceError
 from ..manifest import Manifest
@@ -19,7 +18,7 @@ from .counts import counter_for
 from .database import open_database, transaction
 from .delivery import commit, expire
 from .dimse.receiver import Receiver
-from .disk import Reserve, is_full, make_folder
+from .disk import Reserve, is_full
 from .extra import serve_package
 from .folder import WatchedFolder
 from .intake import Intake
@@ -45,7 +44,6 @@ FULL_S = 2.0
 AT_ONCE = 4
 """Deliveries to one destination: one that stalls keeps no other answer, and no other destination, waiting."""
 
-LOCK = "lock"
 Ended = threading.Event
 
 
@@ -243,46 +241,6 @@ def side_by_side(tasks: Sequence[Callable[[Ended], None]], sign: Callable[[], No
         one.result()
 
 
-@contextmanager
-def only_service(spool: Path) -> Iterator[None]:
-    """Nobody else runs a service with this spool.
-
-    Raises:
-        ServiceError: somebody does.
-    """
-    import fcntl
-
-    make_spool(spool)
-    with (spool / LOCK).open("w") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ServiceError(
-                f"Another service runs with the spool {spool}.", "Stop it first, or give this one a spool of its own."
-            ) from None
-        yield
-
-
 def reserve_of(config: Config) -> Reserve:
     """What stays free on the spool's disk."""
     return Reserve(config.disk.reserve_mib * 2**20, config.disk.hard_mib * 2**20)
-
-
-def make_spool(spool: Path) -> None:
-    """The service's folder, its owner's alone.
-
-    Raises:
-        ServiceError: it cannot be made, or others may read it.
-    """
-    try:
-        made = make_folder(spool)
-        rights = spool.stat().st_mode & 0o077
-    except OSError as failure:
-        raise ServiceError(
-            f"The spool {spool} cannot be made: {failure.strerror}.", "Check the folder's rights."
-        ) from None
-    if not made and rights and any(spool.iterdir()):
-        raise ServiceError(
-            f"Others than its owner may enter the spool {spool}, which holds studies.", f"Run chmod 700 {spool}."
-        )
-    spool.chmod(0o700)

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import Remedy, ServiceError
+from .alone import only_service
 from .config import Config
 from .database import FILE, open_database
 from .disk import make_folder, sync_folder, write_synced
 from .keys import FILE as KEY
 from .keys import spool_key
 from .newer import Reconciled, reconcile
-from .processes import only_service
 from .unpack import KEPT, unpack
 
 STAGED, READY = ".restore", "ready"

@@ -1,6 +1,7 @@
 """One command, several processes: each is started again when it dies, and all end together."""
 
 import logging
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,11 +15,11 @@ from pathlib import Path
 
 from ..errors import MmcafError, ServiceError
 from .accepted import keep_accepted
+from .alone import only_service
 from .config import Config, read_config
 from .database import FILE, open_database
 from .life import missing, roles, tell_refused_to_start
 from .notify import ALIVE, READY, STOPPING, notify, reloading, status, watchdog_s
-from .processes import only_service
 from .restore import finish_restore
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class Supervisor:
 
     def _start(self, child: Child, now: float) -> None:
         child.started = now
-        words = [*self._command, *child.arguments, str(self._accepted)]
+        words = [*self._command, *child.arguments, str(self._accepted), str(os.getpid())]
         child.process = subprocess.Popen(words, stdin=subprocess.DEVNULL)  # noqa: S603 - this program's own
         log.info("%s started", child.name)
 

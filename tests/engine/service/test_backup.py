@@ -16,13 +16,13 @@ import pytest
 from engine.service.test_intake import DEADLINE_S, KEY, NO_RECORD, QUIET_S, SLICES, Desk, images
 from mmcaf_engine.errors import ServiceError
 from mmcaf_engine.service import answers, backup, restore
+from mmcaf_engine.service.alone import only_service
 from mmcaf_engine.service.backup import MANIFEST, write_backup
 from mmcaf_engine.service.config import Config
 from mmcaf_engine.service.database import FILE, open_database
 from mmcaf_engine.service.delivery import claim_due
 from mmcaf_engine.service.disk import Reserve
 from mmcaf_engine.service.keys import FILE as KEY_FILE
-from mmcaf_engine.service.processes import only_service
 from mmcaf_engine.service.receipt import INCOMING, Receipt
 from mmcaf_engine.service.records import FOLDER, keep_record, read_given
 from mmcaf_engine.service.restore import STAGED, finish_restore

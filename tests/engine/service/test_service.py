@@ -27,10 +27,10 @@ from pydicom.uid import (
 from dicom_factory import ct_series, hounsfield
 from engine.service.test_sender import Archive
 from mmcaf_engine.errors import ServiceError
+from mmcaf_engine.service.alone import only_service
 from mmcaf_engine.service.backup import write_backup
 from mmcaf_engine.service.config import read_config
 from mmcaf_engine.service.database import FILE, open_database
-from mmcaf_engine.service.processes import only_service
 from mmcaf_engine.service.restore import restore
 from mmcaf_engine.service.switching import roll_back, switch
 from tiny_bundle import make_tiny_bundle

@@ -28,7 +28,7 @@ from mmcaf_engine.service.supervisor import Supervisor
 
 CHILD = """
 import json, os, signal, sqlite3, sys, time
-*role, file = sys.argv[1:]
+*role, file, parent = sys.argv[1:]
 config = json.load(open(file))
 memory = sqlite3.connect(config["spool"] + "/state.db", timeout=30)
 now = time.time()
@@ -315,7 +315,7 @@ def test_a_full_disk_keeps_no_service_from_starting(
     house = House(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         house.supervisor.run()
-    assert "No space left" in caplog.text and made[0][-2:] == ["receiver", str(house.file)]
+    assert "No space left" in caplog.text and made[0][-3:-1] == ["receiver", str(house.file)]
 
 
 def test_a_service_finishes_what_a_restore_left(tmp_path: Path) -> None:
