@@ -1,11 +1,9 @@
 """The service as processes that are forked from one that has imported everything: started in a moment, killed in one.
 
-    python benchmarks/serve_house.py PARENT CREATED [CONTROL]
-
-Each line on stdin, a configuration and a log with a tab between, starts a supervisor in place of the last one, and its
-process id comes back on stdout; the end of stdin ends all. Supervisor
-and processes are those of `mmcaf serve`; they differ in how they begin, and in shorter pauses, so that a round takes a
-second or two.
+`main` has the arguments PARENT CREATED [CONTROL]. Each line on stdin, a configuration and a log with a tab between,
+starts a supervisor in place of the last one, and its process id comes back on stdout; the end of stdin ends all.
+Supervisor and processes are those of `mmcaf serve`; they differ in how they begin, and in shorter pauses, so that a
+round takes a second or two.
 """
 
 import os
@@ -189,7 +187,3 @@ def main() -> None:
     if running is not None:
         running.terminate()
         running.wait()
-
-
-if __name__ == "__main__":
-    main()

@@ -12,7 +12,7 @@ from typing import Any
 from serve_patients import CREATED, RECORD, Study, archive, post, until
 
 SINGLE = ("receiver", "runner", "sender", "web")
-HOUSE = Path(__file__).with_name("serve_house.py")
+HOUSE = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import serve_house; serve_house.main()"
 
 
 CONFIG = """
@@ -38,7 +38,7 @@ class House:
     """
 
     def __init__(self, control: str | None = None) -> None:
-        words = [sys.executable, str(HOUSE), str(os.getpid()), CREATED, *([control] if control else [])]
+        words = [sys.executable, "-c", HOUSE, str(os.getpid()), CREATED, *([control] if control else [])]
         self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> "House":

@@ -34,15 +34,15 @@ def test_words_and_fields_are_shown(run: Command, given: list[Any]) -> None:
     assert plain.code == 0 and SECRET not in plain.out and "[CLS]" not in plain.out
 
 
-def test_only_the_json_that_is_about_the_patient_holds_words(run: Command, given: list[Any], tmp_path: Path) -> None:
+def test_only_what_is_about_the_patient_holds_words(run: Command, given: list[Any], tmp_path: Path) -> None:
     asked = (*given, "--explain", "attention", "--json")
     fhir, page = tmp_path / "answer.fhir.json", tmp_path / "page.html"
     outcome = run("mmcaf-infer", *asked, "--fhir-out", fhir, "--html", page)
-    assert outcome.code == 0 and SECRET not in fhir.read_text() + page.read_text()
+    assert outcome.code == 0 and SECRET not in fhir.read_text() and SECRET in page.read_text()
     words = json.loads(outcome.out)["attention"]["parts"][0]
     assert [one["name"] for one in words["weights"]] == ["New", "nodule", ",", SECRET, "."]
-    hidden = run("mmcaf-infer", *asked, "--deidentify")
-    assert hidden.code == 0 and SECRET not in hidden.out + hidden.err
+    hidden = run("mmcaf-infer", *asked, "--deidentify", "--html", page, "--force")
+    assert hidden.code == 0 and SECRET not in hidden.out + hidden.err + page.read_text()
     assert json.loads(hidden.out)["attention"]["parts"][0]["weights"] == []
 
 

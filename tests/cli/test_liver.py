@@ -78,7 +78,7 @@ def test_a_deidentified_answer_names_no_file(run: Command, study: Path, bundle: 
     answer = json.loads(outcome.out)
     series = answer["study"]["selection"]
     assert series[0]["source"] == "[file]"
-    assert [warning for warning in answer["warnings"] if "t2 ([file])" in warning]
+    assert [warning for warning in answer["warnings"] if "t2 ([file])" in warning], answer["warnings"]
     assert "DOE" not in outcome.out + outcome.err
     assert all(set(entry["source"]) <= set("0123456789.") for entry in series[1:])
 

@@ -27,7 +27,7 @@ _OTHERS = re.compile(r"(; left out)\b.*", re.DOTALL)
 _QUOTING = (
     (_ELEMENT, rf"\1 {CUT}"),
     (_OTHERS, rf"\1 {CUT}"),
-    (re.compile(r"\b(says?) .*", re.DOTALL), rf"\1 {OF_RECORD}"),
+    (re.compile(r"(\bobservation\b.* says?) .*", re.DOTALL), rf"\1 {OF_RECORD}"),
     (re.compile(r"(: ).* was read as .*", re.DOTALL), rf"\1{OF_RECORD}"),
     (re.compile(r"(Patient\.gender is) [^,]*"), rf"\1 {OF_RECORD}"),
     (re.compile(r"\b\d+ days? (before|after) the study"), rf"{OF_RECORD} \1 the study"),
