@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from command import Command
+from mmcaf_engine.service import probe
 from mmcaf_engine.service.alone import only_service
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.keys import spool_key
@@ -62,8 +63,11 @@ def test_a_service_that_could_run(run: Command, config: Path, port: int) -> None
     assert (config.parent / "spool").stat().st_mode & 0o777 == 0o700
 
 
-def test_what_is_not_in_order_is_said_and_the_rest_is_looked_at(run: Command, config: Path, port: int) -> None:
+def test_what_is_not_in_order_is_said_and_the_rest_is_looked_at(
+    run: Command, config: Path, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pynetdicom")
+    monkeypatch.setattr(probe, "ANSWERS_S", 0.3)  # somebody listens there and says nothing
     config.write_text(config.read_text().replace('path = "', 'path = "/missing') + ARCHIVE.format(port=port))
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))

@@ -8,6 +8,9 @@ from .config import Config, Destination
 from .dimse.carrier import StoreCarrier
 from .http_carriers import Caller
 
+ANSWERS_S = 10.0
+"""A DICOM node that takes longer for one step counts as silent."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,7 +38,7 @@ def found(what: str, look: Callable[[], str]) -> Finding:
 def _destination(config: Config, destination: Destination) -> str:
     if destination.kind == "dicom":
         title = "MMCAF" if config.dicom is None else config.dicom.ae_title
-        why = StoreCarrier(destination, title, timeout_s=10.0).echo()
+        why = StoreCarrier(destination, title, timeout_s=ANSWERS_S).echo()
         if why is not None:
             raise ServiceError(
                 f"{destination.name}: {why}.",

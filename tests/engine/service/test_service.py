@@ -179,6 +179,7 @@ def serving(folder: Path) -> Iterator[Service]:
                 service.stop()
 
 
+@pytest.mark.full
 def test_from_the_scanner_to_the_archive_with_every_process_killed(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         service.send("1.2.3")
