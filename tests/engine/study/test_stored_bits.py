@@ -135,7 +135,7 @@ def test_bits_that_are_the_images(drawn: tuple[Words, UID, int, int, bool]) -> N
 
 
 @pytest.mark.full
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(samples())
 def test_bits_that_are_the_images_at_length(drawn: tuple[Words, UID, int, int, bool]) -> None:
     agrees(drawn)
