@@ -1,7 +1,6 @@
 """What every DICOM object of one result shares: patient, study and evidence, identifiers, dates, and what made it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -198,20 +197,31 @@ def encoded(made: "Dataset") -> bytes:
 def _images_of(source: SourceImages, scored: Collection[str]) -> "dict[str, Dataset]":
     """A data set for each image, with the patient, study and series of the header; of several frames one.
 
+    They share the header's elements, which are to be read, not changed.
+
     Args:
         scored: the images that were scored, by their UIDs, where these are not all of them; else empty.
     """
-    header = None if source.header is None else source.header.dataset()
+    from pydicom import Dataset
+
     found: dict[str, Dataset] = {}
+    if source.header is None:
+        return found
+    shared = source.header.dataset()
+    for keyword in _MAY_LACK:
+        if keyword not in shared:
+            setattr(shared, keyword, None)
+    for keyword in ("SOPClassUID", "SOPInstanceUID"):
+        shared.pop(keyword, None)
+    for _ in shared.iterall():
+        pass  # decodes each element once, by the header's character set
     for image in source.images:
-        if header is None or image is None or (scored and image.sop_instance_uid not in scored):
+        if image is None or (scored and image.sop_instance_uid not in scored):
             continue
         if image.sop_instance_uid not in found:
-            one = found[image.sop_instance_uid] = deepcopy(header)
+            one = found[image.sop_instance_uid] = Dataset()
+            one.update(shared)
             one.SOPClassUID, one.SOPInstanceUID = image.sop_class_uid, image.sop_instance_uid
-            for keyword in _MAY_LACK:
-                if keyword not in one:
-                    setattr(one, keyword, None)
     return found
 
 
