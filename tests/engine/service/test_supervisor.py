@@ -30,11 +30,14 @@ CHILD = """
 import json, os, signal, sqlite3, sys, time
 *role, file, parent = sys.argv[1:]
 config = json.load(open(file))
+told = config["spool"] + "/told " + " ".join(role)
+with open(told + ".part", "w") as stream:
+    stream.write(json.dumps(config))
+os.replace(told + ".part", told)
 memory = sqlite3.connect(config["spool"] + "/state.db", timeout=30)
 now = time.time()
 memory.execute("insert or replace into process values(?, ?, ?, 1, ?)", (" ".join(role), os.getpid(), now, now))
 memory.commit()
-open(config["spool"] + "/told " + " ".join(role), "w").write(json.dumps(config))
 signal.pause()
 """
 """A process that is ready at once, keeps what configuration it got, and ends when it is told to."""
