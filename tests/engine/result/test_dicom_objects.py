@@ -72,6 +72,13 @@ def test_each_object_has_a_uid_of_its_own_and_each_kind_a_series(objects: dict[s
         assert any("DeviceUID" in item for item in one.ContributingEquipmentSequence)
 
 
+def test_a_file_is_that_of_its_elements(objects: dict[str, bytes]) -> None:
+    for name, data in objects.items():
+        again = BytesIO()
+        read(data).save_as(again)
+        assert again.getvalue() == data, name
+
+
 def test_another_map_gives_other_objects(answer: tuple[str, Answer], objects: dict[str, bytes]) -> None:
     """Of the same result: what shows the map has another UID, what does not is the same."""
     network, made = answer

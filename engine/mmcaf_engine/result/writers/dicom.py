@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..drawing import Picture
 from ..key_slices import KeySlice
@@ -13,14 +12,11 @@ from ..sources import SourceImages
 from .heat_map import parametric_map, segmentation
 from .key_objects import key_objects
 from .kinds import DEFAULT, Kind, Kinds, check_replacing, chosen_kinds
-from .objects import Objects, encoded
+from .objects import Objects
 from .predecessor import predecessor
 from .presentation_state import presentation_states
 from .secondary_capture import secondary_capture
 from .structured_report import structured_report
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 NAMES: Mapping[Kind, str] = {
     "sr": "structured-report",
@@ -66,7 +62,7 @@ def dicom_files(
     objects = Objects.of(result, sources, wanted)
     previous = None if replaces is None else predecessor(replaces, sources)
 
-    def made(kind: Kind) -> "Iterator[Dataset]":
+    def made(kind: Kind) -> Iterator[bytes]:
         match kind:
             case "sr":
                 yield structured_report(objects, previous)
@@ -89,6 +85,6 @@ def is_named_so(name: str) -> bool:
     return _ANY_NAME.fullmatch(name) is not None
 
 
-def _named(name: str, made: "Sequence[Dataset]") -> Iterator[tuple[str, bytes]]:
+def _named(name: str, made: Sequence[bytes]) -> Iterator[tuple[str, bytes]]:
     for at, one in enumerate(made, 1):
-        yield f"{name}.dcm" if len(made) == 1 else f"{name}-{at}.dcm", encoded(one)
+        yield f"{name}.dcm" if len(made) == 1 else f"{name}-{at}.dcm", one

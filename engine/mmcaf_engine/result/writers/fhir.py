@@ -16,7 +16,7 @@ from ..codes import private_code
 from ..decisions.statements import Statement, answered, in_words, statements
 from ..parts import Evidence, LabelCode
 from ..result import Result, in_utc
-from .identity import object_uuid
+from .identity import object_uuid, result_digest
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -63,9 +63,13 @@ class _Writer:
     result: Result
     header: "Dataset | None"
 
+    @cached_property
+    def _digest(self) -> str:
+        return result_digest(self.result)
+
     def url(self, kind: str) -> str:
         """What another resource refers to this one by."""
-        return f"urn:uuid:{object_uuid(self.result, f'FHIR {kind}')}"
+        return f"urn:uuid:{object_uuid(self._digest, f'FHIR {kind}')}"
 
     def resources(self) -> Iterator[tuple[str, Resource]]:
         """Each with its kind, the report first."""

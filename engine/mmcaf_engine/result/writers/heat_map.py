@@ -26,7 +26,7 @@ MOST_BYTES = 4 << 20
 _LEAST = 1e-6
 
 
-def parametric_map(objects: Objects, placed: PlacedMap, number: int) -> "Dataset":
+def parametric_map(objects: Objects, placed: PlacedMap, number: int) -> bytes:
     """The values as they are, ready to be saved.
 
     Args:
@@ -67,7 +67,7 @@ def parametric_map(objects: Objects, placed: PlacedMap, number: int) -> "Dataset
     return _finished(objects, placed, made, PARAMETRIC)
 
 
-def segmentation(objects: Objects, placed: PlacedMap, number: int) -> "Dataset":
+def segmentation(objects: Objects, placed: PlacedMap, number: int) -> bytes:
     """From the floor, 0, to the highest value, 255: a strength, and no probability of anything.
 
     Args, Raises: as `parametric_map`.
@@ -194,7 +194,7 @@ def _quantity(placed: PlacedMap) -> "Code":
     return found
 
 
-def _finished(objects: Objects, placed: PlacedMap, made: "Dataset", kind: str) -> "Dataset":
+def _finished(objects: Objects, placed: PlacedMap, made: "Dataset", kind: str) -> bytes:
     """With an identifier of its own dimensions, which highdicom draws at random."""
     _name_frames(objects, made, objects.sources[placed.map.input].images)
     organisation = objects.uid(f"{kind} dimensions")

@@ -14,7 +14,7 @@ KIND = "key objects"
 SERIES_NUMBER = 9006
 
 
-def key_objects(objects: Objects, keys: Sequence[KeySlice]) -> "Dataset":
+def key_objects(objects: Objects, keys: Sequence[KeySlice]) -> bytes:
     """The selection, ready to be saved.
 
     highdicom names the purpose of each reference, which TID 2010 does not have; it is taken out.

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from hashlib import sha256
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +13,7 @@ from ...machine.installation import install_command
 from ...volume import SourceImage
 from ..result import Result
 from ..sources import SourceImages
-from .identity import object_uuid
+from .identity import object_uuid, result_digest
 from .kinds import Kind, check_sources
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 MANUFACTURER = "mmcaf-infer"
 LONGEST = 64
 """Characters of LO, the value representation of a name."""
+_BEHIND_UID = 0x00080019
+"""The first tag behind SOPInstanceUID's."""
 _MAY_LACK = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "AccessionNumber"),
     *("StudyID", "ReferringPhysicianName"),
@@ -134,7 +137,7 @@ class Objects:
 
     def uid(self, kind: str) -> str:
         """A UID that is derived from a UUID (PS3.5 B.2): another result or another kind, another UID."""
-        return f"2.25.{object_uuid(self.result, kind).int}"
+        return f"2.25.{object_uuid(self._digest, kind).int}"
 
     def arguments(self, kind: str, series_number: int) -> dict[str, Any]:
         """Of highdicom's classes: identifiers, and what made the object."""
@@ -150,8 +153,12 @@ class Objects:
             "contributing_equipment": [self._equipment()],
         }
 
-    def finished(self, made: "Dataset", kind: str) -> "Dataset":
-        """The object, with the result's date in place of now, and a UID of all that is in it: other bytes, another."""
+    @cached_property
+    def _digest(self) -> str:
+        return result_digest(self.result)
+
+    def finished(self, made: "Dataset", kind: str) -> bytes:
+        """The object's file, with the result's date in place of now, and a UID of all in it: other bytes, another."""
         made.SeriesDescription = as_name(f"RESEARCH {self.result.model.name}")
         made.ContentDate = made.InstanceCreationDate = self.date
         made.ContentTime = made.InstanceCreationTime = self.time
@@ -160,9 +167,10 @@ class Objects:
                 item.ContributionDateTime = self.made.strftime("%Y%m%d%H%M%S%z")
         if zone := self.evidence[0].get("TimezoneOffsetFromUTC"):
             made.TimezoneOffsetFromUTC = zone
-        made.SOPInstanceUID = self.uid(f"{kind} {sha256(encoded(made)).hexdigest()}")
+        file, before = _encoded(made), _up_to_its_uid(made)
+        made.SOPInstanceUID = self.uid(f"{kind} {sha256(file).hexdigest()}")
         made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-        return made
+        return _up_to_its_uid(made) + file.removeprefix(before)
 
     def _equipment(self) -> "Dataset":
         """The bundle as what contributed (PS3.3 C.12.1.1.5), with the Device UID that AIR wants."""
@@ -187,11 +195,18 @@ def as_name(text: str, longest: int = LONGEST) -> str:
     return printable(text.replace("\\", "/"), longest)
 
 
-def encoded(made: "Dataset") -> bytes:
+def _encoded(made: "Dataset") -> bytes:
     """An object as its file."""
     stream = BytesIO()
     made.save_as(stream)
     return stream.getvalue()
+
+
+def _up_to_its_uid(made: "Dataset") -> bytes:
+    """The file's beginning, with the SOP instance UID: all that changes with it."""
+    head: Any = made[:_BEHIND_UID]
+    head.file_meta, head.preamble = made.file_meta, made.preamble
+    return _encoded(head)
 
 
 def _images_of(source: SourceImages, scored: Collection[str]) -> "dict[str, Dataset]":

@@ -27,7 +27,7 @@ _TEXT_BOX = (0.02, 0.02, 0.98, 0.12)
 _PLANE = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 
-def presentation_states(objects: Objects, keys: Sequence[KeySlice], maps: Sequence[PlacedMap]) -> "list[Dataset]":
+def presentation_states(objects: Objects, keys: Sequence[KeySlice], maps: Sequence[PlacedMap]) -> list[bytes]:
     """One for each input, ready to be saved: grey values are shown as the header of its first image says.
 
     The circle is around the part with the highest value of the heat map in that slice, where there is one.
@@ -47,7 +47,7 @@ def presentation_states(objects: Objects, keys: Sequence[KeySlice], maps: Sequen
 
 def _state(
     objects: Objects, shown: Sequence[tuple[KeySlice, SourceImage]], maps: Sequence[PlacedMap], number: int
-) -> "Dataset":
+) -> bytes:
     hd = highdicom()
     layer = hd.pr.GraphicLayer(layer_name=LAYER, order=1, description="RESEARCH, unverified")
     images: dict[str, Dataset] = {}

@@ -14,7 +14,7 @@ _TAKEN_OVER = ("IssuerOfPatientID", "StudyDescription", "PatientAge", "PatientWe
 """Of patient and study, beside what every object has."""
 
 
-def secondary_capture(objects: Objects, picture: Picture) -> "Dataset":
+def secondary_capture(objects: Objects, picture: Picture) -> bytes:
     """The picture as an object of the study, ready to be saved.
 
     It is no image of the patient in any frame of reference: it has no orientation, spacing or laterality.

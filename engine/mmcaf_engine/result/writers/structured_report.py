@@ -30,7 +30,7 @@ _ANY_PROCEDURE = LabelCode("SCT", "363679005", "Imaging procedure")
 """Of the others: radiographs have a code in CID 100 that validators of 2022 do not know."""
 
 
-def structured_report(objects: Objects, previous: "Dataset | None" = None) -> "Dataset":
+def structured_report(objects: Objects, previous: "Dataset | None" = None) -> bytes:
     """The report, ready to be saved.
 
     Args:
