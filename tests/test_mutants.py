@@ -41,21 +41,26 @@ def test_every_room_has_its_mutants() -> None:
         assert {room_of(one.file) for one in listed} == {room}
 
 
-parsed = cache(ast.parse)
+@cache
+def statements(file: str) -> tuple[str, dict[range, str]]:
+    """A file, and where its statements of the outermost level lie: lines, counted from 1 -> what they say."""
+    source = (ROOT / file).read_text(encoding="utf-8")
+    return source, {lines_of(one): ast.dump(one) for one in ast.parse(source).body}
 
 
-def said(module: ast.Module, line: int) -> list[str]:
-    """What its statements say that lie on a line."""
-    return [ast.dump(one) for one in module.body if one.lineno <= line <= (one.end_lineno or 0)]
+def lines_of(statement: ast.stmt) -> range:
+    first = min([statement.lineno, *(one.lineno for one in getattr(statement, "decorator_list", ()))])
+    return range(first, (statement.end_lineno or first) + 1)
 
 
 @pytest.mark.parametrize("mutant", EVERY)
 def test_a_mutant_fits_the_code(mutant: Mutant) -> None:
-    source = (ROOT / mutant.file).read_text(encoding="utf-8")
-    other = changed(source, mutant.line, mutant.becomes)
-    lines = zip(source.splitlines(), other.splitlines(), strict=True)
-    (at,) = (number for number, (now, then) in enumerate(lines, start=1) if now != then)
-    assert said(ast.parse(other), at) != said(parsed(source), at)
+    source, known = statements(mutant.file)
+    other = changed(source, mutant.line, mutant.becomes).splitlines()
+    (at,) = (number for number, (now, then) in enumerate(zip(source.splitlines(), other, strict=True), 1) if now != then)
+    [(lines, before)] = [(lines, says) for lines, says in known.items() if at in lines]
+    [after] = ast.parse("\n".join(other[lines.start - 1 : lines.stop - 1])).body
+    assert ast.dump(after) != before
     assert mutant.equivalent or mutant.tests
     for test in mutant.tests:
         file, _, named = test.partition("::")
