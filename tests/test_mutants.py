@@ -57,7 +57,8 @@ def lines_of(statement: ast.stmt) -> range:
 def test_a_mutant_fits_the_code(mutant: Mutant) -> None:
     source, known = statements(mutant.file)
     other = changed(source, mutant.line, mutant.becomes).splitlines()
-    (at,) = (number for number, (now, then) in enumerate(zip(source.splitlines(), other, strict=True), 1) if now != then)
+    pairs = zip(source.splitlines(), other, strict=True)
+    (at,) = (number for number, (now, then) in enumerate(pairs, start=1) if now != then)
     [(lines, before)] = [(lines, says) for lines, says in known.items() if at in lines]
     [after] = ast.parse("\n".join(other[lines.start - 1 : lines.stop - 1])).body
     assert ast.dump(after) != before
