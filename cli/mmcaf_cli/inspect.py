@@ -83,6 +83,7 @@ def _describe(bundle: Bundle) -> list[str]:
         *_parts(manifest),
         f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
         f"  exported by   {origin.exporter}, {origin.framework}, ONNX opset {origin.opset}",
+        *(f"  repaired      {one.name}: {one.description}" for one in origin.repairs),
         *_rewrites(origin),
         *_lowered(origin),
         f"  licence       {manifest.licence}",

@@ -29,8 +29,10 @@ from .golden import CASES, reference, write_golden
 from .match import MatchReport, match_state
 from .networks.entry import NetworkEntry
 from .networks.registry import Networks
+from .networks.repair import Repair
 from .onnx_export import OPSET, export_onnx
 from .raw_case import draw_study
+from .repairs import SETTING, chosen_repairs, in_provenance, notes
 from .report import UNSIGNED, ExportReport, sign_again
 from .rewrites.rewrite import Applied, rewritten_with_costs
 from .settings import apply_settings, configure, split_settings, with_absent_fields
@@ -59,7 +61,8 @@ def export_bundle(
         checkpoint_path: .pth, .pt or .safetensors; see `load_checkpoint`.
         output: the bundle directory, or a path ending in .zip.
         network: the network's name, if it is not to be recognised.
-        settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}.
+        settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}; and
+            "repair": the names of `NetworkEntry.repairs` to make.
         force: replace what stands at `output`.
         explain: write the graph of heat maps too, of a network that names feature maps for it.
         tell: called with a line of text at each step.
@@ -73,11 +76,15 @@ def export_bundle(
     tell(f"reading {checkpoint_path}")
     checkpoint = load_checkpoint(checkpoint_path)
     networks = Networks()
-    name, config = networks.recognise(checkpoint.state, checkpoint.metadata, network)
+    name = networks.identify(checkpoint.state, checkpoint.metadata, network)
     entry = networks.entry(name)
+    asked, settings = settings.get(SETTING), {path: value for path, value in settings.items() if path != SETTING}
+    with networks.blamed(name):
+        repairs = chosen_repairs(entry, checkpoint.state, asked)
+    config = networks.configure(name, checkpoint.state, checkpoint.metadata)
     with networks.blamed(name):
         checkpoint = dataclasses.replace(checkpoint, state=entry.own_names(checkpoint.state))
-        return _export(entry, config, checkpoint, place, settings, force, explain, tell)
+        return _export(entry, config, checkpoint, place, settings, repairs, force, explain, tell)
 
 
 def _export(
@@ -86,6 +93,7 @@ def _export(
     checkpoint: Checkpoint,
     place: Output,
     settings: Mapping[str, str],
+    repairs: Sequence[Repair],
     force: bool,
     explain: bool,
     tell: Callable[[str], None],
@@ -107,7 +115,7 @@ def _export(
             copy_vocabulary(vocabulary, folder)
         example = entry.example_inputs(config, 1, seed=0)
         lean, applied = rewritten_with_costs(source, entry.rewrites, example)
-        manifest["provenance"] |= _rewrites(applied)
+        manifest["provenance"] |= _rewrites(applied) | in_provenance(repairs)
         export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
         del lean
         gc.collect()  # torch's programs are full of cycles, which hold its weights
@@ -147,7 +155,7 @@ def _export(
         verifications=verifications,
         maps=explained.verifications if explained else (),
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
-        notes=(*skipped, *_assumed(entry, manifest_settings), *_unsigned(place.path, signed)),
+        notes=(*skipped, *notes(repairs), *_assumed(entry, settings), *_unsigned(place.path, signed)),
     )
 
 

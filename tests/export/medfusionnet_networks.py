@@ -24,6 +24,14 @@ SELECTION: Mapping[str, list[float]] = MappingProxyType(
         "direction": [1.0, -1.0, 1.0, 1.0],
     }
 )
+AUTHORS = {
+    "image_encoder.": "densenet.",
+    "metadata_attention.": "self_attention.",
+    "fusion.": "fc_fusion.",
+    "head.hidden.": "fc1.",
+    "head.output.": "fc2.",
+}
+"""Our names' beginnings, and those of the class that the authors published."""
 _BACKBONE: dict[str, Any] = {"stem": 8, "growth": 4, "bottleneck": 2, "blocks": "2-3-2-3", "size": 64}
 _SLIM: dict[str, Any] = {**_BACKBONE, "width": 16, "hidden": 12, "head": 8, "labels": 5, "features": 4}
 _TEXT: dict[str, Any] = {
@@ -49,6 +57,11 @@ CONFIGS: Mapping[str, MedFusionConfig] = MappingProxyType(
         "release": MedFusionConfig(
             **_SLIM | {"profile": "release", "features": 3, "attention": 6, "normalisation": "half"}
         ),
+        "release of three levels": MedFusionConfig(
+            **_SLIM
+            | {"profile": "release", "features": 3, "attention": 6, "normalisation": "half"}
+            | {"fpn_taps": "transitions", "blocks": "2-3-4"}
+        ),
     }
 )
 """Every switch at least once."""
@@ -65,6 +78,19 @@ def filled(config: MedFusionConfig, *, served: bool = True) -> MedFusionNet:
 def weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A tensor for each entry; those of the selection are plausible for patients."""
     return {key: _value(key, tensor) for key, tensor in state.items()}
+
+
+def as_the_authors(state: Mapping[str, Tensor], levels: int) -> dict[str, Tensor]:
+    """Our names of the profile release as the authors' class has them, its pyramid's levels from coarse to fine."""
+    renamed = {}
+    for key, tensor in state.items():
+        if key.startswith("feature_pyramid.lateral."):
+            _, _, level, kind = key.split(".")
+            renamed[f"fpn.fpn_layers.{levels - 1 - int(level)}.{kind}"] = tensor
+        else:
+            ours = next(prefix for prefix in AUTHORS if key.startswith(prefix))
+            renamed[AUTHORS[ours] + key.removeprefix(ours)] = tensor
+    return renamed
 
 
 def recorded(batch: int, seed: int = 0) -> Tensor:

@@ -31,7 +31,7 @@ def answer(
     maps = None if grey is None else backbone(state, channels(grey, normalisation))
     if "metadata_attention.value.weight" in state:
         assert maps is not None and recorded is not None
-        logits = head(state, released(state, maps["norm5"], recorded))
+        logits = head(state, released(state, maps, recorded))
         return logits, logits
     groups: list[Tensor] = []
     sizes: list[str] = []
@@ -155,11 +155,19 @@ def joint(state: State, groups: list[Tensor], mask: Tensor | None, names: list[s
     return [torch.stack(output) for output in outputs]
 
 
-def released(state: State, coarse: Tensor, values: Tensor) -> Tensor:
-    """The fused vector of the profile release; its attention is over one token."""
-    weight, bias = (state[f"feature_pyramid.lateral.0.{kind}"] for kind in ("weight", "bias"))
-    image = F.conv2d(coarse, weight, bias).mean((2, 3))
-    return torch.cat([image, linear(state, "metadata_attention.value", values)], 1)
+def released(state: State, maps: Mapping[str, Tensor], values: Tensor) -> Tensor:
+    """The fused vector of the profile release; its attention is over one token.
+
+    Without the last block it has three levels: the coarser enlarged, one value becoming a square of four, and added.
+    """
+    levels = ["transition1", "transition2", "transition3"] if "norm5" not in maps else ["norm5"]
+    summed = torch.zeros(())
+    for index, name in reversed(list(enumerate(levels))):
+        weight, bias = (state[f"feature_pyramid.lateral.{index}.{kind}"] for kind in ("weight", "bias"))
+        if summed.ndim:
+            summed = summed.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        summed = summed + F.conv2d(maps[name], weight, bias)
+    return torch.cat([summed.mean((2, 3)), linear(state, "metadata_attention.value", values)], 1)
 
 
 def head(state: State, fused: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """The manifest's provenance: which checkpoint the weights came from and what was done to them."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import ManifestModel
+from .base import Line, ManifestModel
 from .tensors import Precision
 
 
@@ -15,6 +15,13 @@ class RewriteEntry(ManifestModel):
     description: str
     flops_saved: int = Field(description="Per window, 2 per multiply-add; negative if it costs some.")
     parameters_saved: int = Field(description="Stored values; negative if it needs more.")
+
+
+class RepairEntry(ManifestModel):
+    """A change of the network without which its published code answers nothing; made because it was asked for."""
+
+    name: Annotated[Line, Field(min_length=1, max_length=60)]
+    description: Annotated[Line, Field(min_length=1, max_length=1000)] = Field(description="What is changed.")
 
 
 class Int8Entry(ManifestModel):
@@ -52,7 +59,19 @@ class Provenance(ManifestModel):
     fp16: SparedEntry | None = Field(default=None, description="Absent where every map of the network is in FP16.")
     bf16: SparedEntry | None = Field(default=None, description="Absent where no layer was left out of BF16.")
 
+    repairs: tuple[RepairEntry, ...] = Field(
+        default=(),
+        max_length=20,
+        description="Without which the published code answers nothing; each answer says so.",
+    )
+
     sparse: ClassVar[frozenset[str]] = frozenset({"fp16", "bf16"})
+    version_2: ClassVar[frozenset[str]] = frozenset({"repairs"})
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """That the network is not as published, for every answer."""
+        return tuple(f"The network is repaired ({one.name}): {one.description}." for one in self.repairs)
 
     def spared(self) -> dict[Precision, tuple[str, ...]]:
         """FP16 and BF16 -> the layers that they leave in FP32, where some are."""

@@ -63,7 +63,7 @@ def assemble(
         record=_record(prepared, influence),
         labels=label_codes(manifest),
         model=bundle.summary,
-        remarks=(*prepared.remarks, *without, *bundle.origin.remarks),
+        remarks=(*prepared.remarks, *without, *manifest.provenance.remarks, *bundle.origin.remarks),
         software=SOFTWARE,
         engine=engine,
         options=options,

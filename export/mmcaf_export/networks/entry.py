@@ -11,6 +11,7 @@ from mmcaf_engine.manifest import TensorSpec
 
 from ..rewrites.rewrite import Rewrite
 from .feature_map import FeatureMap
+from .repair import Repair
 
 ConfigT = TypeVar("ConfigT")
 
@@ -37,6 +38,17 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     that fits counts. The title may refer to groups, as in "stage \\1". The manifest gets the modules that there are."""
     assumptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Setting -> what the default manifest assumes about it that no checkpoint tells."""
+
+    repairs: ClassVar[tuple[Repair, ...]] = ()
+    """Changes without which the published code answers nothing; one is made only if it is asked for by its name."""
+
+    def needed_repairs(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """Names of the declared repairs without which the published code has no answer for this checkpoint.
+
+        Args:
+            state: under the names that the checkpoint stores, in which it was recognised as this network.
+        """
+        return ()
 
     def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """A checkpoint's tensors under the names that this network gives them; by default as they are.

@@ -74,18 +74,20 @@ class Networks:
     def recognise(
         self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None
     ) -> tuple[str, Any]:
-        """Tell which network a checkpoint holds and how it is configured.
+        """Tell which network a checkpoint holds and how it is configured: see `identify` and `configure`."""
+        name = self.identify(state, metadata, network)
+        return name, self.configure(name, state, metadata)
+
+    def identify(self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None) -> str:
+        """The name of the network that a checkpoint holds.
 
         Args:
             state: parameter names -> tensors; only names and shapes are looked at.
             metadata: what the file says of itself: network, slices, size.
             network: insist on this one instead of looking.
 
-        Returns:
-            The network's name and its configuration, of the type that its entry builds from.
-
         Raises:
-            ExportError: no known network, several, not the one asked for, or no possible configuration.
+            ExportError: no known network, several, or not the one asked for.
         """
         wanted = network or metadata.get("network")
         candidates = [self.entry(wanted)] if wanted else list(self.entries.values())
@@ -102,10 +104,21 @@ class Networks:
                 f"The checkpoint fits several networks: {names}.",
                 Remedy("Choose one", option="network", value=fitting[0].name),
             )
-        entry = fitting[0]
-        with self.blamed(entry.name):
+        return fitting[0].name
+
+    def configure(self, name: str, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Any:
+        """How the network of this name is configured, of the type that its entry builds from.
+
+        Args:
+            state, metadata: of a checkpoint in which it was identified.
+
+        Raises:
+            ExportError: no possible configuration.
+        """
+        entry = self.entry(name)
+        with self.blamed(name):
             try:
-                return entry.name, entry.configure(states[entry.name], metadata)
+                return entry.configure(entry.own_names(state), metadata)
             except ValueError as failure:
                 raise ExportError(
                     f"The checkpoint looks like {entry.title} but cannot be one: {failure}.",

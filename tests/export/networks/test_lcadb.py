@@ -140,7 +140,7 @@ def exported(request: pytest.FixtureRequest, lcadb_export: ExportReport, shared:
 
     def export(folder: Path) -> ExportReport:
         torch.save({"epoch": 7, "model": filled(config).state_dict()}, folder / "best.pth")
-        settings = {"network.config.size": str(config.size)}
+        settings = {"network.config.size": str(config.size)} | ({"repair": "patch_conv4"} if config.depth >= 50 else {})
         return export_bundle(folder / "best.pth", folder / "lcadb.mmcaf", settings=settings, explain=False)
 
     return shared(f"lcadb-{request.param}", export)
@@ -163,6 +163,8 @@ def test_bundle(exported: ExportReport) -> None:
     if config.depth != 10:
         assert manifest.labels == tuple(f"lesion class {number}" for number in range(7))
         assert any(note.startswith("assumed that the lesion classes have no names") for note in exported.notes)
+    repaired = ("patch_conv4",) if config.depth >= 50 else ()
+    assert tuple(one.name for one in manifest.provenance.repairs) == repaired
     done = {entry.name for entry in manifest.provenance.rewrites}
     assert done >= {"batch_norm", "unread_slices", "padding_taps"}
 

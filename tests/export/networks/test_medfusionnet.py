@@ -1,6 +1,7 @@
 """MedFusionNet against an independent calculation, its parameter names, and what it must not depend on."""
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from export import medfusionnet_oracle
 from export.fill import fill
-from export.medfusionnet_networks import COLUMNS, CONFIGS, filled, recorded, weights
+from export.medfusionnet_networks import COLUMNS, CONFIGS, as_the_authors, filled, recorded, weights
 from mmcaf_engine.errors import ExportError
 from mmcaf_export.networks.medfusionnet import MedFusionConfig, MedFusionNet
 from mmcaf_export.networks.medfusionnet.densenet import densenet_names
@@ -187,7 +188,7 @@ RELEASED = {
 
 
 def as_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our names as the published repair of the authors' class has them."""
+    """Our names as an independent repair has them: Sweta-Das/ChestXrayMultilabelClassification."""
     renamed = {}
     for key, tensor in state.items():
         ours = next(prefix for prefix in RELEASED if key.startswith(prefix))
@@ -195,7 +196,7 @@ def as_released(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def test_released_names_become_ours() -> None:
+def test_the_independent_repairs_names_become_ours() -> None:
     network = filled(CONFIGS["release"])
     theirs = as_released(dict(network.state_dict()))
     assert "classifier.3.weight" in theirs and "backbone.features.norm5.bias" in theirs
@@ -205,6 +206,34 @@ def test_released_names_become_ours() -> None:
         torch.equal(found[key], tensor) for key, tensor in network.state_dict().items()
     )
     assert Networks().recognise(theirs, {"size": "64"}) == ("medfusionnet", CONFIGS["release"])
+
+
+@pytest.mark.parametrize(("name", "levels"), [("release", 1), ("release of three levels", 3)])
+def test_the_authors_names_become_ours(name: str, levels: int) -> None:
+    network = filled(CONFIGS[name])
+    state = dict(network.state_dict())
+    theirs = as_the_authors(state, levels)
+    assert {"densenet.features.conv0.weight", "fpn.fpn_layers.0.bias", "self_attention.key.bias", "fc2.bias"} < set(
+        theirs
+    )
+    found = ENTRY.own_names(theirs)
+    assert found.keys() == state.keys() and all(torch.equal(found[key], state[key]) for key in state)
+    assert Networks().recognise(theirs, {"size": "64"}) == ("medfusionnet", CONFIGS[name])
+    assert ENTRY.needed_repairs(theirs) == ("release",)
+    assert (
+        ENTRY.needed_repairs(state)
+        == ENTRY.needed_repairs(as_released(dict(filled(CONFIGS["release"]).state_dict())))
+        == ()
+    )
+
+
+def test_levels_that_the_authors_loop_never_reaches_are_left_out() -> None:
+    state = dict(filled(CONFIGS["release"]).state_dict())
+    theirs = as_the_authors(state, 1) | {"fpn.fpn_layers.1.weight": torch.zeros(16, 9, 1, 1)}
+    found = ENTRY.own_names(theirs)
+    assert found.keys() == state.keys() | {"fpn.fpn_layers.1.weight"}
+    assert re.fullmatch("|".join(ENTRY.dead), "fpn.fpn_layers.1.weight")
+    assert not re.fullmatch("|".join(ENTRY.dead), "fpn.fpn_layers.0.weight")
 
 
 def test_other_spellings_within_a_whole_checkpoint() -> None:
@@ -311,7 +340,7 @@ def test_refused_inputs(inputs: list[tuple[int, ...]], message: str) -> None:
         network(*(torch.zeros(shape) for shape in inputs))
 
 
-@pytest.mark.parametrize("name", ["slim", "text", "release"])
+@pytest.mark.parametrize("name", ["slim", "text", "release", "release of three levels"])
 def test_slim_network_trains(name: str) -> None:
     config = CONFIGS[name]
     torch.manual_seed(0)

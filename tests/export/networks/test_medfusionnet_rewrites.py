@@ -40,7 +40,7 @@ def applying(name: str) -> set[str]:
     config = CONFIGS[name]
     found = set(OF_IMAGES) if config.has("image") else set()
     if config.profile == "release":
-        return found | {"one_token"}
+        return found | {"one_token" if config.fpn_taps == "stages" else "pooled_pyramid"}
     if config.has("image") and not config.fpn_smoothing:
         found.add("pooled_pyramid")
     if config.has("text"):

@@ -12,6 +12,7 @@ from mmcaf_engine.manifest import AttentionSpec, PreprocessingSpec, ResizeVolume
 
 from ..entry import NetworkEntry, whole_number
 from ..feature_map import FeatureMap
+from ..repair import Repair
 from .network import GRID_STRIDE, OUTPUTS, PHASES, LcadbConfig, LcadbNet
 from .resnet import BLOCKS, WIDTHS, Bottleneck, block_of
 from .rewrites import REWRITES
@@ -19,6 +20,7 @@ from .series import phases
 
 _STEM = "conv1_patch_com.weight"
 _HEAD = "bag_classifier.bias"
+_BOTTLENECK = "layer1_patch_com.0.conv3.weight"
 _BLOCK = re.compile(r"layer([1-4])_patch_com\.(\d+)\.conv1\.weight")
 
 
@@ -44,6 +46,19 @@ class LcadbEntry(NetworkEntry[LcadbConfig]):
         "preprocessing.axes": "the volumes lay as axial NIfTI files usually do, first axis to the left, second to "
         "the front, slices last; training on other files needs, for example, --set preprocessing.axes=RAS",
     }
+
+    repairs = (
+        Repair(
+            "patch_conv4",
+            "at depth 50 and deeper the published code raises: its patch branch ends with four times as many channels "
+            "as its linear2 reads, and conv4, which narrows them, is the image branch's alone",
+            "the last map of the patch branch goes through conv4 and bn4 too, which the published network applies to "
+            "the image branch alone",
+        ),
+    )
+
+    def needed_repairs(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+        return ("patch_conv4",) if "conv4.weight" in state or _BOTTLENECK in state else ()
 
     def configure(self, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> LcadbConfig:
         channels, phases = state[_STEM].shape[:2]
@@ -137,7 +152,7 @@ def _depth(state: Mapping[str, Tensor]) -> int:
     for key in state:
         if found := _BLOCK.fullmatch(key):
             counts[int(found.group(1)) - 1] += 1
-    bottlenecks = "layer1_patch_com.0.conv3.weight" in state
+    bottlenecks = _BOTTLENECK in state
     for depth, blocks in BLOCKS.items():
         if tuple(counts) == blocks and (block_of(depth) is Bottleneck) == bottlenecks:
             return depth

@@ -15,6 +15,7 @@ from ..entry import NetworkEntry, whole_number
 from ..feature_map import FeatureMap
 from .config import CELL, IMAGE, METADATA, MODALITIES, TEXT, MedFusionConfig
 from .densenet import densenet_names
+from .names import INDEPENDENT, REPAIR, TRANSITIONS, UNREACHED, has_authors_names, plain_names, taps
 from .network import AttendingMedFusionNet, MedFusionNet
 from .rewrites import REWRITES
 from .sidecar import read_side_car
@@ -38,18 +39,9 @@ _HEAD = ("fusion.weight", "head.hidden.weight", "head.output.weight")
 _STEM = "image_encoder.features.conv0.weight"
 _FIRST = "image_encoder.features.denseblock1.denselayer1."
 _LAYER = re.compile(r"image_encoder\.features\.denseblock([1-4])\.denselayer(\d+)\.conv1\.weight")
-_LATERAL = "feature_pyramid.lateral.0.weight"
 _POSITIONS = "region_position"
 _TOKENS = "metadata_tokenizer.value_weight"
 _UNREAD = re.compile(r"image_encoder\.features\.(?:denseblock4|norm5)\..*")
-_RELEASED = {  # names of the class that the authors released
-    "backbone.": "image_encoder.",
-    "fpn.lateral.": "feature_pyramid.lateral.0.",
-    "attention.": "metadata_attention.",
-    "fc_fusion.": "fusion.",
-    "classifier.1.": "head.hidden.",
-    "classifier.3.": "head.output.",
-}
 _LONGEST_TEXT = 512
 _WORD = 5  # word pieces of the example text start here; those before it are markers in small vocabularies too
 
@@ -60,7 +52,8 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
     name = "medfusionnet"
     title = "MedFusionNet"
     signature = _HEAD
-    dead = (r".*\.num_batches_tracked",)
+    dead = (r".*\.num_batches_tracked", UNREACHED)
+    repairs = (REPAIR,)
     rewrites = REWRITES
     module_titles = (
         (r"image_encoder\.features\.(?:conv0|norm0)", "DenseNet stem"),
@@ -82,18 +75,23 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
         "Give the order of training with --set 'labels=[\"...\", ...]'",
         "table.fields": "unless the file's metadata names the clinical columns, they are those of the same data set, "
         "with sex M 1, F 0 and view PA 0, AP 1",
+        "network.config.normalisation": "unless the file's metadata says otherwise, the profile full got images with "
+        "ImageNet's mean and deviation, and release with mean and deviation 0.5, as the independent repair "
+        f"({INDEPENDENT}) was trained; the authors' script feeds random numbers. Set another "
+        "with --set network.config.normalisation=imagenet",
         "thresholds": "unless the file's metadata gives thresholds, a finding is present from a probability of 0.5 on",
     }
 
+    def needed_repairs(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+        return (REPAIR.name,) if has_authors_names(state) else ()
+
     def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Names of the released class, of older DenseNet files and of BERT files become this network's own."""
-        renamed = dict(state)
-        if "fc_fusion.weight" in state:
-            renamed = {_own(key): tensor for key, tensor in state.items()}
+        """Names of the authors' class, its independent repair, older DenseNet files and BERT files become ours."""
+        renamed = plain_names(state)
         if not all(key in renamed for key in _HEAD):
             return dict(state)
         renamed = bert_names(densenet_names(renamed), "text_encoder.")
-        if _taps(renamed) == "transitions":
+        if taps(renamed) == TRANSITIONS:
             renamed = {key: tensor for key, tensor in renamed.items() if not _UNREAD.fullmatch(key)}
         return renamed
 
@@ -136,10 +134,11 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
         return tuple(inputs), (TensorSpec(name="logits", kind="score", shape=("N", config.labels)), *_weights(config))
 
     def explained(self, config: MedFusionConfig) -> tuple[FeatureMap, ...]:
-        """The map that sums all levels of the pyramid, or the DenseNet's last where there is one level."""
+        """The map that sums all levels of the pyramid; of the profile release DenseNet's last that is read."""
         if not config.has(IMAGE):
             return ()
-        module = "image_encoder.features.denseblock4" if config.profile == "release" else "feature_pyramid"
+        last = f"image_encoder.features.denseblock{len(config.layers)}"
+        module = last if config.profile == "release" else "feature_pyramid"
         return (FeatureMap("gradcam", "last image features", module, "image"),)
 
     def example_inputs(self, config: MedFusionConfig, batch: int, seed: int) -> dict[str, Tensor]:
@@ -252,21 +251,6 @@ def _shape(state: Mapping[str, Tensor], key: str, axes: int = 2) -> torch.Size:
     return shape
 
 
-def _own(key: str) -> str:
-    for theirs, ours in _RELEASED.items():
-        if key.startswith(theirs):
-            return ours + key.removeprefix(theirs)
-    return key
-
-
-def _taps(state: Mapping[str, Tensor]) -> str:
-    """Where the pyramid reads the backbone, told from the channels of its finest map and of the second stage's."""
-    lateral, stage = state.get(_LATERAL), state.get("image_encoder.features.transition1.conv.weight")
-    if lateral is None or stage is None or "feature_pyramid.lateral.2.weight" not in state:
-        return "stages"
-    return "transitions" if lateral.shape[1:2] == stage.shape[:1] else "stages"
-
-
 def _backbone(state: Mapping[str, Tensor]) -> dict[str, Any]:
     counts = [0, 0, 0, 0]
     for key in state:
@@ -282,7 +266,7 @@ def _backbone(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "growth": growth,
         "bottleneck": _shape(state, f"{_FIRST}conv1.weight", 4)[0] // max(1, growth),
         "blocks": "-".join(str(count) for count in counts if count),
-        "fpn_taps": _taps(state),
+        "fpn_taps": taps(state),
         "fpn_smoothing": "feature_pyramid.smooth.0.weight" in state,
     }
 

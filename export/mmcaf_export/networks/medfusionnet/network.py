@@ -14,7 +14,7 @@ from .attention import SelfAttention, real_tokens
 from .config import IMAGE, METADATA, MODALITIES, TEXT, MedFusionConfig
 from .densenet import ImageEncoder
 from .metadata import MetadataAttention, MetadataSelection, MetadataTokenizer
-from .pyramid import FeaturePyramid, LastLevel
+from .pyramid import FeaturePyramid, release_pyramid
 
 ARGUMENTS = {IMAGE: ("image",), METADATA: ("metadata",), TEXT: ("input_ids", "attention_mask")}
 """Modality -> the inputs that it takes, in the order of the network's arguments."""
@@ -36,7 +36,7 @@ class MedFusionNet(nn.Module):
             self.grey = GreyChannels(config.channels)
             self.image_encoder = ImageEncoder(config)
         if config.profile == "release":
-            self.feature_pyramid: nn.Module = LastLevel(config)
+            self.feature_pyramid: nn.Module = release_pyramid(config)
             self.metadata_attention = MetadataAttention(config)
             fused = config.width + config.attention
         else:
@@ -101,7 +101,7 @@ class MedFusionNet(nn.Module):
         self._check(given)
         if self.config.profile == "release":
             maps = self.image_encoder(self.grey(given["image"]))
-            parts = [self.feature_pyramid(maps[-1]), self.metadata_attention(given["metadata"])]
+            parts = [self.feature_pyramid(*maps), self.metadata_attention(given["metadata"])]
             return (self._scores(torch.cat(parts, dim=1)),)
         mask = given.get("attention_mask")
         content = self._content(given)

@@ -15,7 +15,7 @@ from ..pyramid import LastLevel
 class ChannelMeans(nn.Module):
     """[N, C, H, W] -> [N, C]."""
 
-    def forward(self, coarse: Tensor) -> Tensor:
+    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         return coarse.mean(dim=(2, 3))
 
 

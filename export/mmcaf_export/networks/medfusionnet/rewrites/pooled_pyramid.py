@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mmcaf_export.rewrites.rewrite import Rewrite
 from mmcaf_export.rewrites.weights import bias_of, frozen
 
-from ..pyramid import REGION, FeaturePyramid
+from ..pyramid import REGION, FeaturePyramid, MeanPyramid
 
 
 class PooledPyramid(nn.Module):
@@ -29,12 +29,27 @@ class PooledPyramid(nn.Module):
         return self.lateral(torch.cat(maps, dim=1))
 
 
+class PooledMeans(nn.Module):
+    """As `MeanPyramid`, by one Linear over the means of the channels of all three maps."""
+
+    def __init__(self, laterals: list[nn.Conv2d]) -> None:
+        super().__init__()
+        conv = PooledPyramid(laterals).lateral
+        with torch.device("meta"):
+            self.lateral = nn.Linear(conv.in_channels, conv.out_channels)
+        self.lateral.weight, self.lateral.bias = nn.Parameter(conv.weight.flatten(1), requires_grad=False), conv.bias
+
+    def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
+        return self.lateral(torch.cat([level.mean(dim=(2, 3)) for level in (fine, middle, coarse)], dim=1))
+
+
 def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
     """Replace the pyramid, unless it smooths its finest map."""
     pyramid = getattr(network, "feature_pyramid", None)
-    if not isinstance(pyramid, FeaturePyramid) or hasattr(pyramid, "smooth"):
+    if not isinstance(pyramid, FeaturePyramid | MeanPyramid) or hasattr(pyramid, "smooth"):
         return False
-    network.set_submodule("feature_pyramid", PooledPyramid([_conv(lateral) for lateral in pyramid.lateral]))
+    pooled = PooledMeans if isinstance(pyramid, MeanPyramid) else PooledPyramid
+    network.set_submodule("feature_pyramid", pooled([_conv(lateral) for lateral in pyramid.lateral]))
     return True
 
 
