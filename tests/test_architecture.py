@@ -134,6 +134,7 @@ def modules_after(code: str) -> set[str]:
 COMMANDS = [
     "",
     "export",
+    "new-network",
     "inspect",
     "build",
     "trust",

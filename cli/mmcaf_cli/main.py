@@ -46,6 +46,28 @@ def export(
     export_command(checkpoint, output, network, settings or [], not no_explain, Report(json, force=force))
 
 
+@app.command("new-network")
+def new_network(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the network and its package, such as lung-airway.")],
+    kind: Annotated[
+        Literal["volume", "image", "table"],
+        typer.Option(
+            help="What it reads: volume: CT and a record; image: a radiograph and a record; table: a record alone."
+        ),
+    ] = "volume",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to. Default: NAME.")
+    ] = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Write a package with a network of your own to begin with (needs the export extra)."""
+    from .new_network import new_network_command
+    from .report import Report
+
+    new_network_command(name, kind, output, Report(json, force=force))
+
+
 @app.command()
 def quantize(
     bundle: Bundle,

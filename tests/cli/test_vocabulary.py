@@ -22,6 +22,7 @@ PRINTS_ONLY = {
 
 ARTEFACTS = {
     "mmcaf export",
+    "mmcaf new-network",
     "mmcaf quantize",
     "mmcaf build",
     "mmcaf demo",

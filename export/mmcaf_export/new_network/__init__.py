@@ -1,0 +1,1 @@
+"""A package with a network of its own, written to begin with: `mmcaf new-network`."""
