@@ -16,6 +16,7 @@ from mmcaf_engine.result.deidentify import deidentify
 from mmcaf_engine.result.drawing import Picture
 from mmcaf_engine.result.parts import (
     EngineSummary,
+    Ensemble,
     Evidence,
     Finding,
     LabelCode,
@@ -135,6 +136,10 @@ RESULTS: dict[str, Callable[[], Result]] = {
         multilabel(), label="none", findings=tuple(replace(one, present=False) for one in multilabel().findings)
     ),
     "no study": without_study,
+    "ensemble": lambda: replace(
+        tiny_result(),
+        ensemble=Ensemble(2, {"quiet": (0.5, 0.1), "loud": (0.5, 0.9)}, {"quiet": 0.2, "loud": 0.2}, 0.1),
+    ),
     "deidentified": lambda: deidentify(tiny_result("a gap", sources=(f"{UID}.9",))),
 }
 """Of every kind of output, with and without a study."""

@@ -25,7 +25,7 @@ def export_extra(command: str) -> Iterator[None]:
 
 
 def export_command(
-    checkpoint: Path, output: Path, network: str | None, settings: list[str], explain: bool, report: Report
+    checkpoints: list[Path], output: Path, network: str | None, settings: list[str], explain: bool, report: Report
 ) -> None:
     """Export, and report what was verified on stdout."""
     parsed: dict[str, str] = {}
@@ -38,6 +38,6 @@ def export_command(
     with export_extra("export"):
         from mmcaf_export.export import export_bundle
     found = export_bundle(
-        checkpoint, output, network=network, settings=parsed, force=report.force, explain=explain, tell=note
+        checkpoints, output, network=network, settings=parsed, force=report.force, explain=explain, tell=note
     )
     report.give(found.summary, lambda: to_json(found.to_dict()))

@@ -78,6 +78,7 @@ def _describe(bundle: Bundle) -> list[str]:
         f"  labels        {', '.join(f'{number} {name}' for number, name in enumerate(manifest.labels))}",
         *(f"  code          {label}: {code.scheme} {code.value}" for label, code in manifest.label_codes.items()),
         f"  study score   {decision_for(manifest).rule()}",
+        *_ensemble(manifest),
         *(f"  attention     {entry.title}: {_weighed(manifest, entry)}" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
         *_parts(manifest),
@@ -90,6 +91,17 @@ def _describe(bundle: Bundle) -> list[str]:
         f"  intended use  {manifest.intended_use}",
     ]
     lines += [f"  file          {name}, {entry.size:,} bytes, hash matches" for name, entry in manifest.files.items()]
+    return lines
+
+
+def _ensemble(manifest: Manifest) -> list[str]:
+    spec = manifest.ensemble
+    if spec is None:
+        return []
+    bound = "never warns" if spec.spread_bound is None else f"warns above a spread of {spec.spread_bound:g}"
+    lines = [f"  ensemble      {len(spec.members)} networks, the mean of their study scores; {bound}"]
+    for number, member in enumerate(spec.members, start=1):
+        lines.append(f"    member {number:<3}  {member.checkpoint_format}, SHA-256 {member.checkpoint_sha256[:16]}")
     return lines
 
 

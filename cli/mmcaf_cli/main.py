@@ -18,8 +18,12 @@ app.add_typer(serve, name="serve")
 
 @app.command()
 def export(
-    checkpoint: Annotated[
-        Path, typer.Argument(metavar="CHECKPOINT", help="PyTorch checkpoint (.pth, .pth.tar) or .safetensors.")
+    checkpoints: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="PyTorch checkpoint (.pth, .pth.tar) or .safetensors; several of one network become an ensemble.",
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="BUNDLE", help="The bundle to write: NAME.mmcaf, or a .zip.")
@@ -39,11 +43,11 @@ def export(
     json: Json = False,
     force: Force = False,
 ) -> None:
-    """Turn a checkpoint into a verified bundle (needs the export extra)."""
+    """Turn a checkpoint, or several as an ensemble, into a verified bundle (needs the export extra)."""
     from .export import export_command
     from .report import Report
 
-    export_command(checkpoint, output, network, settings or [], not no_explain, Report(json, force=force))
+    export_command(checkpoints, output, network, settings or [], not no_explain, Report(json, force=force))
 
 
 @app.command("new-network")

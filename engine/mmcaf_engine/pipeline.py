@@ -28,6 +28,7 @@ from .result.assemble import assemble
 from .result.attended import agreement_warnings, attended
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
+from .result.ensemble import ensemble_of, ensemble_warnings
 from .result.explanations import MAPS, Announce, Explainer, asked_for, draws_map
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
 from .result.parts import EngineSummary, Explanation, Options
@@ -299,7 +300,9 @@ class Answerer:
         with span("aggregate"):
             score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
             attention = attended(manifest, prepared, outputs, score.deciding) if "attention" in asked else None
+            ensemble = ensemble_of(manifest, score)
             warnings = (*self._warnings(session, prepared), *agreement_warnings(attention))
+            warnings = (*warnings, *ensemble_warnings(ensemble))
         if options.get("strict") and warnings:
             raise StrictError(
                 f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}",
@@ -327,6 +330,7 @@ class Answerer:
             influence=influence,
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
             attention=attention,
+            ensemble=ensemble,
         )
         return Answer(result, self.bundle, prepared, outputs, score, maps, self._self_test)
 

@@ -27,15 +27,24 @@ from .checkpoint import Checkpoint, load_checkpoint
 from .explain.write import write_explain
 from .golden import CASES, reference, write_golden
 from .match import MatchReport, match_state
+from .members import (
+    check_different,
+    described_alike,
+    joint_sha256,
+    members_in_manifest,
+    read_all,
+    recognised,
+)
+from .networks.ensemble import Ensemble, EnsembleEntry
 from .networks.entry import NetworkEntry
 from .networks.registry import Networks
 from .networks.repair import Repair
 from .onnx_export import OPSET, export_onnx
 from .raw_case import draw_study
-from .repairs import SETTING, chosen_repairs, in_provenance, notes
+from .repairs import SETTING, in_provenance, notes
 from .report import UNSIGNED, ExportReport, sign_again
 from .rewrites.rewrite import Applied, rewritten_with_costs
-from .settings import apply_settings, configure, split_settings, with_absent_fields
+from .settings import configure, split_settings
 from .text_parts import write_parts
 from .titles import module_titles
 from .verify import Case, verify
@@ -46,7 +55,7 @@ VERIFIED_BATCHES = (1, 3)  # the golden cases come from the last
 
 
 def export_bundle(
-    checkpoint_path: str | Path,
+    checkpoint_path: str | Path | Sequence[str | Path],
     output: str | Path,
     *,
     network: str | None = None,
@@ -58,7 +67,8 @@ def export_bundle(
     """Export a trained checkpoint as a bundle, verified against the source network.
 
     Args:
-        checkpoint_path: .pth, .pt or .safetensors; see `load_checkpoint`.
+        checkpoint_path: .pth, .pt or .safetensors; see `load_checkpoint`. Several, of one network with one
+            configuration, become an ensemble.
         output: the bundle directory, or a path ending in .zip.
         network: the network's name, if it is not to be recognised.
         settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}; and
@@ -72,25 +82,29 @@ def export_bundle(
         UsageError: nothing may be written at `output`; see `check_output`.
     """
     output = Path(output)
-    place = check_output(output, inputs=[checkpoint_path], force=force)
-    tell(f"reading {checkpoint_path}")
-    checkpoint = load_checkpoint(checkpoint_path)
+    paths = [checkpoint_path] if isinstance(checkpoint_path, str | Path) else list(checkpoint_path)
+    place = check_output(output, inputs=paths, force=force)
+
+    def read(path: Path) -> Checkpoint:
+        tell(f"reading {path}")
+        return load_checkpoint(path)
+
+    checkpoints = read_all([Path(path) for path in paths], read)
     networks = Networks()
-    name = networks.identify(checkpoint.state, checkpoint.metadata, network)
-    entry = networks.entry(name)
     asked, settings = settings.get(SETTING), {path: value for path, value in settings.items() if path != SETTING}
+    name, config, repairs = recognised(networks, checkpoints, network, asked)
+    entry = networks.entry(name)
     with networks.blamed(name):
-        repairs = chosen_repairs(entry, checkpoint.state, asked)
-    config = networks.configure(name, checkpoint.state, checkpoint.metadata)
-    with networks.blamed(name):
-        checkpoint = dataclasses.replace(checkpoint, state=entry.own_names(checkpoint.state))
-        return _export(entry, config, checkpoint, place, settings, repairs, force, explain, tell)
+        checkpoints = tuple(dataclasses.replace(one, state=entry.own_names(one.state)) for one in checkpoints)
+        if len(checkpoints) > 1:
+            entry = EnsembleEntry(entry, len(checkpoints))
+        return _export(entry, config, checkpoints, place, settings, repairs, force, explain, tell)
 
 
 def _export(
     entry: NetworkEntry[Any],
     config: Any,
-    checkpoint: Checkpoint,
+    checkpoints: Sequence[Checkpoint],
     place: Output,
     settings: Mapping[str, str],
     repairs: Sequence[Repair],
@@ -100,8 +114,8 @@ def _export(
 ) -> ExportReport:
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
-    source, matched = _fill(entry, config, checkpoint)
-    manifest, checked, vocabulary, judged = _manifest(entry, config, checkpoint, matched, source, manifest_settings)
+    source, ignored = _fill(entry, config, checkpoints)
+    manifest, checked, vocabulary, judged = _manifest(entry, config, checkpoints, ignored, source, manifest_settings)
     check_output(place.path, inputs=[vocabulary], force=force)
 
     with scratch_beside(place) as scratch:
@@ -150,7 +164,7 @@ def _export(
         network=entry.name,
         config=dict(bundle.manifest.network.config),
         parameters=bundle.manifest.network.parameters,
-        ignored=matched.ignored,
+        ignored=ignored,
         rewrites=applied,
         verifications=verifications,
         maps=explained.verifications if explained else (),
@@ -164,8 +178,19 @@ def _unsigned(output: Path, before: bool) -> list[str]:
     return [f"{UNSIGNED}: {sign_again(output)}"] if before and not is_signed(output) else []
 
 
-def _fill(entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint) -> tuple[nn.Module, MatchReport]:
-    """The source network, its weights still those of the checkpoint's file and not a copy."""
+def _fill(
+    entry: NetworkEntry[Any], config: Any, checkpoints: Sequence[Checkpoint]
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The source network, its weights still those of the checkpoints' files and not copies; and what was left out."""
+    member = entry.member if isinstance(entry, EnsembleEntry) else entry
+    filled = [_filled(member, config, one) for one in checkpoints]
+    check_different(checkpoints, [matched.state for _, matched in filled])
+    networks = [network for network, _ in filled]
+    source = Ensemble(networks).eval() if isinstance(entry, EnsembleEntry) else networks[0]
+    return source, tuple(key for _, matched in filled for key in matched.ignored)
+
+
+def _filled(entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint) -> tuple[nn.Module, MatchReport]:
     with torch.device("meta"):
         network = entry.build(config)
     matched = match_state(network.state_dict(), checkpoint, entry.dead)
@@ -197,19 +222,17 @@ def _raw_case(source: nn.Module, manifest: Manifest, folder: Path) -> tuple[RawC
 def _manifest(
     entry: NetworkEntry[Any],
     config: Any,
-    checkpoint: Checkpoint,
-    matched: MatchReport,
+    checkpoints: Sequence[Checkpoint],
+    ignored: Sequence[str],
     network: nn.Module,
     settings: Mapping[str, str],
 ) -> tuple[dict[str, Any], Manifest, Path | None, PointingStudy | None]:
     """The manifest without its files, the same validated before the long work starts, the vocabulary it names, and how
     far its heat maps localise."""
     inputs, outputs = entry.tensors(config)
-    try:
-        described = entry.describe(config, network, checkpoint.metadata)
-    except ValueError as failure:
-        raise ExportError(f"{checkpoint.path}: {failure}.", "Correct the file's metadata.") from None
-    described = apply_settings(with_absent_fields(described), settings)
+    described = described_alike(entry, config, checkpoints, network, settings)
+    if isinstance(entry, EnsembleEntry):
+        described["ensemble"] |= {"members": members_in_manifest(checkpoints)}
     judged = described.pop("explain")["judged"]
     labels, codes = described.get("labels"), described["label_codes"]
     if "label_codes" not in settings and isinstance(labels, list):  # An entry's own codes are of its own labels.
@@ -228,9 +251,9 @@ def _manifest(
         "outputs": [spec.model_dump(mode="json") for spec in outputs],
         "models": {"fp32": MODEL},
         "provenance": {
-            "checkpoint_sha256": checkpoint.sha256,
-            "checkpoint_format": checkpoint.kind,
-            "dead_keys_ignored": len(matched.ignored),
+            "checkpoint_sha256": joint_sha256(checkpoints),
+            "checkpoint_format": ", ".join(dict.fromkeys(one.kind for one in checkpoints)),
+            "dead_keys_ignored": len(ignored),
             "exporter": f"mmcaf-infer {__version__}",
             "framework": f"torch {torch.__version__}",
             "opset": OPSET,

@@ -1,12 +1,14 @@
 """A torch network written as ONNX: dynamic batch, readable names, the same bytes every time."""
 
 import ast
+import inspect
 import logging
 import warnings
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import onnx_ir as ir
 import torch
@@ -85,7 +87,7 @@ def write_onnx(
             opset_version=opset,
             input_names=list(names[0]),
             output_names=list(names[1]),
-            dynamic_shapes=tuple(shapes),
+            dynamic_shapes=_as_arguments(network, shapes),
             custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
@@ -96,6 +98,15 @@ def write_onnx(
     _rename(model.graph, set(parameters))
     _anonymise(model)
     return save_model(model, path)
+
+
+def _as_arguments(network: nn.Module, shapes: Sequence[Mapping[int, torch.export.Dim]]) -> tuple[Any, ...]:
+    """One of each argument of the module, as torch wants them: what a `*inputs` takes is one tuple."""
+    kinds = [parameter.kind for parameter in inspect.signature(network.forward).parameters.values()]
+    if inspect.Parameter.VAR_POSITIONAL not in kinds:
+        return tuple(shapes)
+    named = kinds.index(inspect.Parameter.VAR_POSITIONAL)
+    return *shapes[:named], tuple(shapes[named:])
 
 
 def _rename(graph: ir.Graph, parameters: set[str]) -> None:

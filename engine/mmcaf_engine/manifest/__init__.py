@@ -5,6 +5,7 @@ from .attention import AgreementSpec, AttentionSpec
 from .base import ForeignModel, describe_validation
 from .body_part import BodyPartRule
 from .codes import Code
+from .ensemble import FEWEST_MEMBERS, MOST_MEMBERS, EnsembleMember, EnsembleSpec, score_shape
 from .explain import COTANGENT, ExplainedMap, ExplainSpec, PointingStudy
 from .image import ImageSpec, View
 from .manifest import (
@@ -76,6 +77,11 @@ __all__ = [
     "ImageSpec",
     "View",
     "ExplainSpec",
+    "EnsembleMember",
+    "EnsembleSpec",
+    "FEWEST_MEMBERS",
+    "MOST_MEMBERS",
+    "score_shape",
     "ExplainedMap",
     "PointingStudy",
     "COTANGENT",

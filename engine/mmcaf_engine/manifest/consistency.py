@@ -5,6 +5,7 @@ from unicodedata import normalize
 
 from .activation import OF_THE_FORMAT, provided
 from .attention import PARTS_OF, AgreementSpec, AttentionSpec, weighed_input
+from .ensemble import EnsembleSpec, score_shape
 from .explain import ExplainSpec
 from .image import ImageSpec
 from .parts import ReportParts
@@ -195,18 +196,25 @@ def check_codes(labels: Collection[str], codes: Collection[str]) -> None:
         raise ValueError(f"label_codes names {', '.join(unknown)}, which is no label")
 
 
-def check_outputs(outputs: Sequence[TensorSpec], activation: str, labels: Sequence[str]) -> None:
-    """One score of the right width comes first, and attention after it."""
+def check_outputs(
+    outputs: Sequence[TensorSpec], activation: str, labels: Sequence[str], ensemble: EnsembleSpec | None = None
+) -> None:
+    """One score of the right width comes first, of an ensemble one of each member, and attention after it."""
     score, attention = outputs[0], outputs[1:]
     if [spec.kind for spec in outputs] != ["score"] + ["attention"] * len(attention):
         raise ValueError("outputs must hold one score, and attention after it")
     if activation not in OF_THE_FORMAT:
-        if len(score.shape) != 2:
-            raise ValueError(f"the output {score.name} must be [N, scores]")
+        if score.shape != (wanted := score_shape(ensemble, score.shape[-1:])):
+            raise ValueError(f"the output {score.name} must be {_in_words((*wanted[:-1], 'scores'))}")
         return
     scores = 1 if activation == "sigmoid" else len(labels)
-    if score.shape != ("N", scores):
-        raise ValueError(f"the output {score.name} must be [N, {scores}] for these labels")
+    if score.shape != (wanted := score_shape(ensemble, [scores])):
+        of = "" if ensemble is None else " and members"
+        raise ValueError(f"the output {score.name} must be {_in_words(wanted)} for these labels{of}")
+
+
+def _in_words(shape: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, shape))}]"
 
 
 def check_attention(

@@ -15,6 +15,7 @@ from .attention import PARTS_OF, AgreementSpec, AttentionSpec, weighed_input
 from .base import Line, ManifestModel, newer_fields
 from .body_part import BodyPartRule
 from .codes import Code
+from .ensemble import EnsembleSpec
 from .explain import ExplainSpec, check_explain
 from .image import ImageSpec
 from .parts import ReportParts
@@ -104,6 +105,9 @@ class Manifest(ManifestModel):
         default=(), description="For independent: each label is present from its probability on."
     )
     attention: tuple[AttentionSpec, ...] = ()
+    ensemble: EnsembleSpec | None = Field(
+        default=None, description="Where the network is several checkpoints of one, which answer together."
+    )
     explain: ExplainSpec | None = Field(default=None, description="The graph that draws heat maps, if there is one.")
     attention_agreement: AgreementSpec | None = Field(
         default=None, description="How far two attention outputs agree on studies, and when an answer warns."
@@ -126,7 +130,7 @@ class Manifest(ManifestModel):
     version_2: ClassVar[frozenset[str]] = frozenset(
         {
             *("release", "version", "body_part", "identity", "label_codes", "module_titles"),
-            *("attention_agreement", "explain"),
+            *("attention_agreement", "explain", "ensemble"),
         }
     )
 
@@ -159,7 +163,7 @@ class Manifest(ManifestModel):
         consistency.check_shapes(self.inputs, self.image, self.table)
         consistency.check_labels(self.activation, self.labels, self.threshold, self.thresholds)
         consistency.check_codes(self.labels, self.label_codes)
-        consistency.check_outputs(self.outputs, self.activation, self.labels)
+        consistency.check_outputs(self.outputs, self.activation, self.labels, self.ensemble)
         consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing, self.table)
         consistency.check_agreement(self.attention_agreement, self.attention)
         check_explain(self.explain, self.inputs, self.outputs)

@@ -32,6 +32,7 @@ class StudyScore:
     deciding: the window that the answer rests on most.
     positive: label 1, where a threshold tells two labels apart.
     findings: each label's, where any number may hold.
+    members: of an ensemble, each member's probabilities of every label; `probabilities` is their mean.
     """
 
     label: int
@@ -43,6 +44,7 @@ class StudyScore:
     deciding: int
     positive: Positive | None = None
     findings: tuple[Finding, ...] = ()
+    members: tuple[tuple[float, ...], ...] = ()
 
 
 def sigmoid(logit: float) -> float:
@@ -82,15 +84,16 @@ def refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> N
 
     Args:
         starts: first slice of each window, length N.
-        logits: float32 [N, scores].
+        logits: float32 [N, scores], of an ensemble [N, members, scores].
 
     Raises:
         BackendError: a logit is not finite.
     """
-    broken = ~np.isfinite(logits).all(axis=1)
+    of_windows = logits.reshape(len(logits), -1)
+    broken = ~np.isfinite(of_windows).all(axis=1)
     if broken.any():
         window = int(np.flatnonzero(broken)[0])
-        value = next(value for value in logits[window] if not np.isfinite(value))
+        value = next(value for value in of_windows[window] if not np.isfinite(value))
         raise BackendError(
             f"The network's answer for the window at slice {starts[window]} is {value}, no number.",
             Remedy("Try another precision", option="precision", value="fp32"),

@@ -1,6 +1,7 @@
 """A result, put together from what each stage has left."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from .. import __version__
@@ -10,8 +11,10 @@ from ..volume import SourceImage
 from .aggregate import StudyScore
 from .attended import Attended
 from .codes import label_codes
+from .ensemble import ensemble_rows
 from .parts import (
     EngineSummary,
+    Ensemble,
     Evidence,
     FieldInfluence,
     Options,
@@ -39,6 +42,7 @@ def assemble(
     timing_ms: Mapping[str, float],
     influence: tuple[FieldInfluence, ...] | None = None,
     attention: Attended | None = None,
+    ensemble: Ensemble | None = None,
 ) -> Result:
     """The result of one study.
 
@@ -46,6 +50,7 @@ def assemble(
         score: of its windows, as the bundle's decision has it, and `wording` in words.
         engine: what ran them. options: what the answer depends on. warnings: all of them, in their order.
         influence: of the record's fields, where that was asked for.
+        ensemble: what its members gave, of an ensemble.
     """
     manifest = bundle.manifest
     windows = manifest.preprocessing.windows if manifest.preprocessing is not None else None
@@ -68,10 +73,11 @@ def assemble(
         engine=engine,
         options=options,
         attention=attention,
+        ensemble=ensemble,
         timing_ms=dict(timing_ms),
         warnings=warnings,
         disclaimer=f"{manifest.intended_use} {NOT_A_MEDICAL_DEVICE}".strip(),
-        wording=wording,
+        wording=replace(wording, rows=(*wording.rows, *ensemble_rows(ensemble, score.verdict))),
     )
 
 

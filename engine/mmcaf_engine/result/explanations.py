@@ -158,17 +158,20 @@ def in_words(seconds: float) -> str:
 
 
 def score_direction(decision: Decision, label: int, manifest: Manifest) -> NDArray[np.float32]:
-    """`Decision.cotangent`, which another package may have written.
+    """`Decision.cotangent`, which another package may have written; of an ensemble, that of the mean of its members.
 
     Raises:
         BackendError: it is not one finite number for each score, or none of them counts.
     """
     found = np.asarray(decision.cotangent(label), np.float32)
-    expected = tuple(manifest.score.shape[1:])
+    expected = tuple(manifest.score.shape[-1:])
     if found.shape != expected or not np.isfinite(found).all() or not found.any():
         raise BackendError(
             f"{called(decision.names[0], decision.origin)} does not say what the score of {manifest.labels[label]} is: "
             f"expected {expected[0]} finite numbers that are not all 0, got {list(found.shape)}.",
             "Update or remove the package that the decision comes from, or explain nothing.",
         )
-    return found
+    if manifest.ensemble is None:
+        return found
+    members = len(manifest.ensemble.members)
+    return np.tile(found / np.float32(members), (members, 1))

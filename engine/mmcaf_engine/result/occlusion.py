@@ -122,8 +122,8 @@ class Occlusion:
         """A map for each input; the same input, the same bits.
 
         Args:
-            logits: float32 [N, K], of all windows, as the session gave them.
-            direction: float32 [K], the combination of them that is the label's score.
+            logits: float32 [N, K], of all windows, as the session gave them; of an ensemble [N, members, K].
+            direction: float32 of the shape of one window's, the combination of them that is the label's score.
             progress: told of the stage "explain", in windows.
 
         Raises:
@@ -142,7 +142,7 @@ class Occlusion:
             batch = {name: np.concatenate([one[name] for one in windows]) for name in whole}
             after = session.run(batch)[manifest.score.name]
             refuse_not_finite((prepared.starts[self.window],) * count, after)
-            falls += ((before - after) @ direction).tolist()
+            falls += ((before - after).reshape(count, -1) @ direction.ravel()).tolist()
             if progress is not None:
                 progress("explain", len(falls), len(self))
         maps, found = [], iter(falls)

@@ -50,6 +50,24 @@ class Finding(Part):
 
 
 @dataclass(frozen=True)
+class Ensemble(Part):
+    """What the members of an ensemble gave, of which the result's probabilities are the mean."""
+
+    members: Annotated[int, Field(ge=2, description="How many there are.")]
+    probabilities: Annotated[
+        dict[str, tuple[Annotated[float, Field(ge=0, le=1)], ...]],
+        Field(description="Of every label: each member's, in the manifest's order of members."),
+    ]
+    spread: Annotated[
+        dict[str, Annotated[float, Field(ge=0, le=0.5)]],
+        Field(description="Of every label: the standard deviation of the members' probabilities about their mean."),
+    ]
+    bound: Annotated[
+        float | None, Field(description="The spread above which an answer warns, as the manifest has it; null: never.")
+    ]
+
+
+@dataclass(frozen=True)
 class Window(Part):
     """One window of the volume, and what its score says of the label that is the answer."""
 

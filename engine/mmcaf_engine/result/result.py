@@ -14,9 +14,11 @@ from ..machine.installation import UPDATE
 from ..manifest import describe_validation
 from ..strict_json import MAX_JSON_BYTES, parse_json
 from .attended import Attended
+from .ensemble import ensemble_rows
 from .parts import (
     UNKNOWN,
     EngineSummary,
+    Ensemble,
     Evidence,
     Finding,
     LabelCode,
@@ -36,6 +38,9 @@ _CHECK = Remedy("Give the JSON that an answer was written to")
 
 WORD_PIECES = "word_pieces"
 """Under this name `RecordSummary.features` says how much of a report the network read; of its text it holds nothing."""
+
+OFTEN_ABSENT = ("ensemble",)
+"""Fields that are left out of the JSON object where they are None: those that came after the first of version 2."""
 
 NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
 
@@ -105,6 +110,9 @@ class Result(Part):
             description="Words and fields attended to, and how far outputs agree; null without, or if not asked for."
         ),
     ] = None
+    ensemble: Annotated[
+        Ensemble | None, Field(description="Of an ensemble of networks: what each gave; absent of a single one.")
+    ] = None
     timing_ms: Annotated[
         dict[str, float], Field(description="Stage to ms, by all threads together; total is wall time.")
     ]
@@ -138,6 +146,9 @@ class Result(Part):
         """Plain dicts, lists, texts and numbers, in the documented order of keys."""
         fields = asdict(self)
         del fields["wording"]
+        for name in OFTEN_ABSENT:
+            if fields[name] is None:
+                del fields[name]
         if self.created is not None:
             fields["created"] = in_utc(self.created)
         return fields
@@ -185,7 +196,8 @@ def _plain_wording(result: Result) -> Wording:
     """A result in words, without what the network's decision would have said of it."""
     sure = "" if result.probability is None else f"   {result.probability:.3f}"
     shares = "   ".join(f"{label} {probability:.3f}" for label, probability in result.probabilities.items())
-    return Wording(f"{result.label}{sure}", (("probability", shares),), windows=len(result.windows) > 1)
+    rows = (("probability", shares), *ensemble_rows(result.ensemble, result.label))
+    return Wording(f"{result.label}{sure}", rows, windows=len(result.windows) > 1)
 
 
 def in_utc(moment: datetime) -> str:

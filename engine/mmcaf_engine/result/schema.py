@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from .result import Result
+from .result import OFTEN_ABSENT, Result
 
 _SINCE_1 = {
     *("schema_version", "label", "probabilities", "findings", "windows", "study", "record", "model", "remarks"),
@@ -30,8 +30,10 @@ _UNTIL_1 = {
 
 
 def result_schema() -> dict[str, Any]:
-    """What `Result.to_dict` gives: every field is there, in any result."""
-    return TypeAdapter(Result).json_schema(mode="serialization")
+    """What `Result.to_dict` gives: every field is there, in any result, but those of `OFTEN_ABSENT`."""
+    schema = TypeAdapter(Result).json_schema(mode="serialization")
+    schema["required"] = [name for name in schema["required"] if name not in OFTEN_ABSENT]
+    return schema
 
 
 def result_table() -> list[str]:

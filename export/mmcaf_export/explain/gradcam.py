@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.errors import ExportError
 
+from ..networks.ensemble import Ensemble
 from ..networks.feature_map import FeatureMap
 
 
@@ -15,7 +16,8 @@ class GradCam(nn.Module):
     """A network's inputs of one case and a cotangent [1, K] -> a map [1, *grid] of each feature map.
 
     The cotangent says of which combination of the K scores the gradient is. The network runs once: what lies before
-    a feature map keeps no gradient.
+    a feature map keeps no gradient. Of an ensemble the cotangent is [1, members, K], and each map the sum of those of
+    its members before what is below 0 is cut off: with 1 / members of a label's score, their mean.
     """
 
     def __init__(self, network: nn.Module, maps: Sequence[FeatureMap]) -> None:
@@ -33,11 +35,18 @@ class GradCam(nn.Module):
         Raises:
             ExportError: a feature map is none, or no score depends on it.
         """
+        if not isinstance(self.network, Ensemble):
+            return self._of_one(self.network, inputs, cotangent)
+        members = enumerate(self.network.members)
+        each = [self._of_one(member, inputs, cotangent[:, at]) for at, member in members]
+        return [torch.stack(maps).sum(dim=0) for maps in zip(*each, strict=True)]
+
+    def _of_one(self, network: nn.Module, inputs: Sequence[Tensor], cotangent: Tensor) -> list[Tensor]:
         held: dict[str, Tensor] = {}
-        hooks = [_module(self.network, spec).register_forward_hook(_keeper(held, spec)) for spec in self.maps]
+        hooks = [_module(network, spec).register_forward_hook(_keeper(held, spec)) for spec in self.maps]
         try:
             with torch.enable_grad():
-                answer = self.network(*inputs)
+                answer = network(*inputs)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -20,7 +20,7 @@ from .gradcam import GradCam
 def export_explain(
     network: nn.Module,
     inputs: Mapping[str, Tensor],
-    scores: int,
+    scores: Sequence[int],
     maps: Sequence[FeatureMap],
     path: Path,
     *,
@@ -28,11 +28,12 @@ def export_explain(
 ) -> tuple[Path, ...]:
     """Write the network's Grad-CAM to `path`; the network is left as it is.
 
-    Its inputs are the network's, of one case, and the cotangent, float32 [1, scores]; its outputs the maps, float32
+    Its inputs are the network's, of one case, and the cotangent, float32 [1, *scores]; its outputs the maps, float32
     [1, *grid]. The second axis of every int64 input is the text's length, dynamic and called "L".
 
     Args:
         inputs: input name -> tensor of one case; texts of at least two word pieces.
+        scores: the shape of one case's: [K], of an ensemble [members, K].
         longest: largest L, of a network with a text input.
 
     Returns:
@@ -43,7 +44,7 @@ def export_explain(
     """
     length = torch.export.Dim("L", min=1, max=longest)
     shapes = [{1: length} if tensor.dtype == torch.int64 else {} for tensor in inputs.values()]
-    examples = (*inputs.values(), torch.ones(1, scores))
+    examples = (*inputs.values(), torch.ones(1, *scores))
     traced = _traced(GradCam(network, maps), examples, any(shapes))
     names = [*inputs, COTANGENT], [spec.output for spec in maps]
     return write_onnx(traced, examples, path, names, [*shapes, {}])

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class _Map:
-    """A map of one case: before what is below 0 is cut off [*grid], of which combination of the scores, [K]."""
+    """A map of one case: before what is below 0 is cut off [*grid], of which combination of the scores."""
 
     case: int
     cotangent: NDArray[np.float32]
@@ -88,7 +89,7 @@ def write_explain(
     if not maps:
         return None
     inputs, outputs = entry.tensors(config)
-    scores = int(outputs[0].shape[1])
+    scores = [int(size) for size in outputs[0].shape[1:]]
     example = entry.example_inputs(config, 1, seed=0)
     rewrites = entry.rewrites if entry.explained_rewrites is None else entry.explained_rewrites
     spec_file = ExplainSpec.model_fields["file"].default
@@ -110,22 +111,24 @@ def write_explain(
     )
     network = Network(
         folder / spec_file,
-        (*inputs, TensorSpec(name=COTANGENT, kind="cotangent", shape=("N", scores))),
+        (*inputs, TensorSpec(name=COTANGENT, kind="cotangent", shape=("N", *scores))),
         tuple(TensorSpec(name=of.output, kind="map", shape=("N", *grid)) for of, grid in zip(maps, grids, strict=True)),
         tuple(lengths),
     )
     return Explained(spec, _golden(maps, drawn), _verify(network, cases, drawn))
 
 
-def _drawn(source: nn.Module, maps: Sequence[FeatureMap], cases: Mapping[str, Tensor], scores: int) -> list[_Map]:
-    """Maps by torch itself, for and against each score, case by case."""
+def _drawn(
+    source: nn.Module, maps: Sequence[FeatureMap], cases: Mapping[str, Tensor], scores: Sequence[int]
+) -> list[_Map]:
+    """Maps by torch itself, for and against each score, case by case; of an ensemble of the mean of its members'."""
     module, found = GradCam(source, maps), []
     with on_one_thread():
         for case in range(min(CASES, len(next(iter(cases.values()))))):
             given = [tensor[case : case + 1] for tensor in cases.values()]
-            for score in range(min(scores, TRIED_SCORES)):
-                cotangent = torch.zeros(1, scores)
-                cotangent[0, score] = 1
+            for score in range(min(scores[-1], TRIED_SCORES)):
+                cotangent = torch.zeros(1, *scores)
+                cotangent[..., score] = 1 / prod(scores[:-1])
                 signed = [one[0].numpy() for one in module.signed(given, cotangent)]
                 found.append(_Map(case, cotangent[0].numpy(), tuple(signed)))
                 found.append(_Map(case, -cotangent[0].numpy(), tuple(-one for one in signed)))

@@ -309,3 +309,54 @@ def test_mean_and_std_are_for_each_channel(mean: tuple[float, ...], std: tuple[f
     ImageSpec(size=(8, 8), channels=3, mean=(0.5,) * 3, std=(1,) * 3)
     with pytest.raises(ValueError, match="channels"):
         ImageSpec(size=(8, 8), channels=3, mean=mean, std=std)
+
+
+def ensemble(members: int = 3, **fields: Any) -> dict[str, Any]:
+    each = [{"checkpoint_sha256": f"{at:064x}", "checkpoint_format": "none"} for at in range(members)]
+    return {"members": each, **fields}
+
+
+def of_members(count: int = 3, shape: tuple[Any, ...] = ("N", 3, 1), **fields: Any) -> Manifest:
+    files = dict.fromkeys(("model.onnx", "golden.npz"), FILE)
+    outputs = [{"name": "logit", "kind": "score", "shape": shape}]
+    return Manifest.model_validate(
+        {**tiny_manifest(), "files": files, "outputs": outputs, "ensemble": ensemble(count) | fields}
+    )
+
+
+def test_an_ensembles_score_has_an_axis_for_its_members() -> None:
+    found = of_members()
+    assert found.ensemble is not None and found.ensemble.spread_bound is None
+    assert of_members(32, ("N", 32, 1)).score.shape == ("N", 32, 1)
+    for members, shape in ((3, ("N", 1)), (3, ("N", 2, 1)), (2, ("N", 3, 1)), (3, ("N", 3, 2)), (3, ("N", 1, 3))):
+        with pytest.raises(ValueError, match=r"must be \[N, [23], 1\] for these labels and members"):
+            of_members(members, shape)
+    with pytest.raises(ValueError, match=r"must be \[N, 1\] for these labels$"):
+        consistency.check_outputs([TensorSpec(name="s", kind="score", shape=("N", 3, 1))], "sigmoid", ("a", "b"))
+
+
+@pytest.mark.parametrize("members", [0, 1, 33])
+def test_an_ensemble_has_two_members_to_32(members: int) -> None:
+    with pytest.raises(ValueError, match=r"ensemble\.members"):
+        of_members(members, ("N", max(members, 1), 1))
+
+
+def test_no_two_members_are_of_one_checkpoint() -> None:
+    twice = ensemble(2)["members"] * 2
+    with pytest.raises(ValueError, match="same checkpoint, SHA-256 0000000000000000"):
+        of_members(4, ("N", 4, 1), members=twice)
+
+
+@pytest.mark.parametrize("bound", [0, -0.1, 0.51])
+def test_a_bound_is_a_spread_that_can_be(bound: float) -> None:
+    assert of_members(spread_bound=0.5).ensemble is not None
+    with pytest.raises(ValueError, match="spread_bound"):
+        of_members(spread_bound=bound)
+
+
+def test_ensembles_came_with_version_2() -> None:
+    with pytest.raises(ValueError, match="version 2 added ensemble"):
+        Manifest.model_validate({**of_members().model_dump(mode="json"), "format_version": 1, "ensemble": ensemble()})
+    assert "ensemble" not in Manifest.model_validate(
+        {**tiny_manifest(), "files": dict.fromkeys(("model.onnx", "golden.npz"), FILE)}
+    ).model_dump(mode="json")

@@ -1,7 +1,9 @@
 """What every kind of output decision does: from scores to an answer, to a cohort's figures, and into words."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -33,6 +35,7 @@ class Decision(ABC):
     names: what a manifest's `activation` may call it.
     one_question: the answer is that to a single question by yes or no, label 1 or label 0, which has a ROC curve.
     alone: each label is a question of its own, with a threshold of its own.
+    joins: whether it can answer for an ensemble, by `shares` and `_joined`.
     origin: the package that it comes from, with version, where that is another one; set by the registry.
     labels: the manifest's.
     threshold, thresholds: as reports repeat them; None where the answer follows from none.
@@ -45,6 +48,7 @@ class Decision(ABC):
     origin: ClassVar[str] = ""
     one_question: ClassVar[bool] = False
     alone: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
 
     labels: tuple[str, ...]
     threshold: float | None = None
@@ -65,21 +69,44 @@ class Decision(ABC):
     def aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
         """The study's answer from its windows.
 
+        Each member of an ensemble answers by itself, from all windows; then the mean of their probabilities counts.
+        With "max" it may be above the mean of every window, since members may rest on different ones.
+
         Args:
             starts: first slice of each window, length N.
-            logits: float32 [N, scores].
+            logits: float32 [N, scores], of an ensemble [N, members, scores].
 
         Raises:
             BackendError: a logit is not finite, or the answer is impossible.
         """
         refuse_not_finite(starts, logits)
-        score = self._aggregate(starts, logits)
+        score = self._of_members(starts, logits) if logits.ndim == 3 else self._aggregate(starts, logits)
         refuse_impossible(score, len(self.labels), len(starts), called(self.names[0], self.origin))
         return score
+
+    def _of_members(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
+        count = logits.shape[1]
+        each = [np.ascontiguousarray(logits[:, member]) for member in range(count)]
+        members = tuple(self.aggregate(starts, own).probabilities for own in each)
+        mean = np.array([math.fsum(column) / count for column in zip(*members, strict=True)])
+        of_windows: NDArray[np.float64] = np.mean([self.shares(own) for own in each], axis=0)
+        return replace(self._joined(mean, of_windows), members=members)
 
     @abstractmethod
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
         """As `aggregate`, of finite logits."""
+
+    def shares(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Each window's probability of every label, [N, K], from finite logits [N, scores]; of those that `joins`."""
+        raise NotImplementedError
+
+    def _joined(self, probabilities: NDArray[np.float64], shares: NDArray[np.float64]) -> StudyScore:
+        """What follows from the means over an ensemble's members; of those that `joins`.
+
+        Args:
+            probabilities: of every label of the study, [K]. shares: of every window, [N, K].
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def wording(self, score: StudyScore) -> Wording:

@@ -27,6 +27,7 @@ class BinaryDecision(Decision):
 
     names: ClassVar[tuple[str, ...]] = ("sigmoid",)
     one_question: ClassVar[bool] = True
+    joins: ClassVar[bool] = True
 
     labels: tuple[str, ...]
     threshold: float
@@ -46,6 +47,20 @@ class BinaryDecision(Decision):
         if self.method == "mean":
             probability = math.fsum(window.probability for window in windows) / len(windows)
             logit = logit_of(probability)
+        return self._answer(probability, logit, windows, deciding)
+
+    def shares(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """See `Decision.shares`."""
+        present = np.array([sigmoid(logit) for logit in map(float, logits[:, 0])])
+        return np.stack([1.0 - present, present], axis=1)
+
+    def _joined(self, probabilities: NDArray[np.float64], shares: NDArray[np.float64]) -> StudyScore:
+        windows = [WindowScore(logit_of(share), share) for share in shares[:, 1].tolist()]
+        probability = float(probabilities[1])
+        return self._answer(probability, logit_of(probability), windows, int(shares[:, 1].argmax()))
+
+    def _answer(self, probability: float, logit: float, windows: list[WindowScore], deciding: int) -> StudyScore:
+        """All of label 1."""
         label = int(probability >= self.threshold)
         if label == 0:
             windows = [WindowScore(-window.logit, 1.0 - window.probability) for window in windows]

@@ -23,6 +23,7 @@ class MulticlassDecision(Decision):
     """
 
     names: ClassVar[tuple[str, ...]] = ("softmax",)
+    joins: ClassVar[bool] = True
 
     labels: tuple[str, ...]
     method: Method = "max"
@@ -53,6 +54,23 @@ class MulticlassDecision(Decision):
             logits=tuple(map(float, chosen)),
             windows=tuple(map(WindowScore, exact[:, label].tolist(), shares[:, label].tolist())),
             deciding=deciding,
+        )
+
+    def shares(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """See `Decision.shares`."""
+        return softmax(logits.astype(np.float64))
+
+    def _joined(self, probabilities: NDArray[np.float64], shares: NDArray[np.float64]) -> StudyScore:
+        label = int(probabilities.argmax())
+        chosen, of_windows = (np.log(np.maximum(each, np.finfo(np.float64).tiny)) for each in (probabilities, shares))
+        return StudyScore(
+            label=label,
+            verdict=self.labels[label],
+            probability=float(probabilities[label]),
+            probabilities=tuple(probabilities.tolist()),
+            logits=tuple(chosen.tolist()),
+            windows=tuple(map(WindowScore, of_windows[:, label].tolist(), shares[:, label].tolist())),
+            deciding=int(shares[:, label].argmax()),
         )
 
     def wording(self, score: StudyScore) -> Wording:

@@ -34,6 +34,7 @@ class MultilabelDecision(Decision):
 
     names: ClassVar[tuple[str, ...]] = ("independent",)
     alone: ClassVar[bool] = True
+    joins: ClassVar[bool] = True
     table_title: ClassVar[str] = "each label by itself"
     mean_title: ClassVar[str] = "mean over labels"
 
@@ -54,6 +55,25 @@ class MultilabelDecision(Decision):
         if self.method == "mean" and len(starts) > 1:
             probabilities = [math.fsum(column) / len(starts) for column in zip(*of_windows, strict=True)]
             of_study = [logit_of(probability) for probability in probabilities]
+        return self._answer(probabilities, of_study, exact, np.array(of_windows))
+
+    def shares(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+        """See `Decision.shares`."""
+        return np.array([[sigmoid(float(logit)) for logit in row] for row in logits])
+
+    def _joined(self, probabilities: NDArray[np.float64], shares: NDArray[np.float64]) -> StudyScore:
+        of_windows = np.array([[logit_of(share) for share in row] for row in shares.tolist()])
+        shared = probabilities.tolist()
+        return self._answer(shared, [logit_of(share) for share in shared], of_windows, shares)
+
+    def _answer(
+        self,
+        probabilities: Sequence[float],
+        of_study: Sequence[float],
+        exact: NDArray[np.float64],
+        of_windows: NDArray[np.float64],
+    ) -> StudyScore:
+        """Of every label: probability and logit of the study [K], and logits and probabilities of windows [N, K]."""
         findings = tuple(
             Finding(label, probability, logit, threshold, probability >= threshold)
             for label, probability, logit, threshold in zip(
@@ -68,7 +88,7 @@ class MultilabelDecision(Decision):
             probability=probabilities[label] if len(present) == 1 else None,
             probabilities=tuple(probabilities),
             logits=tuple(of_study),
-            windows=tuple(WindowScore(float(exact[at, label]), of_windows[at][label]) for at in range(len(starts))),
+            windows=tuple(map(WindowScore, exact[:, label].tolist(), of_windows[:, label].tolist())),
             deciding=int(exact[:, label].argmax()),
             findings=findings,
         )

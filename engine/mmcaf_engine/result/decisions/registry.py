@@ -26,6 +26,12 @@ def decision_for(manifest: Manifest) -> Decision:
         BackendError: another package's fails at making it.
     """
     kind = _kind(manifest.activation)
+    if manifest.ensemble is not None and not kind.joins:
+        raise BundleError(
+            f"{manifest.name}: {called(kind.names[0], kind.origin)} does not say what follows from the mean of several "
+            "networks' probabilities, and this bundle is an ensemble.",
+            "Export its members one by one, or update the package that the decision comes from.",
+        )
     try:
         return kind.of(manifest)
     except ValueError as reason:

@@ -7,7 +7,7 @@ from ...page.tables import Cell, Column, bar, table
 from ..card import RESEARCH
 from ..codes import PRIVATE_SCHEME
 from ..decisions.statements import LabelRow, figures_of, label_rows, scored_in_words
-from ..parts import Window
+from ..parts import Ensemble, Window
 from ..result import Result, in_utc
 
 LONG = 60
@@ -59,7 +59,24 @@ def labels_part(result: Result) -> Markup:
     rows = [[cell for at, cell in enumerate(_cells(result, row)) if thresholds or at != 3] for row in found]
     return join(
         table("What the network gives each label", columns, rows, printed=PRINTED_LABELS[several]),
+        None if result.ensemble is None else _members(result, result.ensemble),
         _windows(result) if several else None,
+    )
+
+
+def _members(result: Result, ensemble: Ensemble) -> Markup:
+    """How far the members of an ensemble agree, on every label in the order of the table above."""
+    columns = [Column("label"), Column("lowest"), Column("highest"), Column("spread")]
+    rows = []
+    for row in label_rows(result):
+        each = ensemble.probabilities[row.label]
+        figures = (min(each), max(each), ensemble.spread[row.label])
+        rows.append((tag("span", row.label, class_="clamp"), *(f"{figure:.3f}" for figure in figures)))
+    bound = "" if ensemble.bound is None else f"; above {ensemble.bound:g} the answer warns"
+    return join(
+        tag("h3", f"An ensemble: the mean of {ensemble.members} networks", class_="clamp"),
+        table("How far their probabilities lie apart", columns, rows, printed=PRINTED_LABELS[1]),
+        tag("p", f"The spread is the standard deviation of their probabilities{bound}.", class_="soft"),
     )
 
 

@@ -1,0 +1,100 @@
+"""Several checkpoints of one network as one network: its members side by side, with the same inputs."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmcaf_engine.manifest import TensorSpec
+
+from ..rewrites.rewrite import Rewrite
+from .entry import NetworkEntry
+from .feature_map import FeatureMap
+
+
+class Ensemble(nn.Module):
+    """The members' scores [N, K] as one [N, members, K], in their order; every other output is the members' mean."""
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        answers = [member(*inputs) for member in self.members]
+        if isinstance(answers[0], Tensor):
+            return torch.stack(answers, dim=1)
+        scores, *others = zip(*answers, strict=True)
+        return torch.stack(scores, dim=1), *(torch.stack(each).mean(dim=0) for each in others)
+
+
+class EnsembleEntry(NetworkEntry[Any]):
+    """What the exporter knows of a network, of so many of it: each rewrite is of every member.
+
+    Checkpoints are recognised, named and filled into one member each, by `member`.
+    """
+
+    def __init__(self, member: NetworkEntry[Any], count: int) -> None:
+        self.member = member
+        self.count = count
+        own = {name: getattr(member, name) for name in NetworkEntry.__annotations__}
+        explained = member.explained_rewrites
+        own["title"] = f"{count} of {member.title}"
+        own["rewrites"] = tuple(map(_of_each, member.rewrites))
+        own["explained_rewrites"] = None if explained is None else tuple(map(_of_each, explained))
+        # One title for all members: a profile adds up what they take.
+        own["module_titles"] = tuple((rf"members\.\d+\.(?:{path})", title) for path, title in member.module_titles)
+        vars(self).update(own)
+
+    def needed_repairs(self, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+        """See `NetworkEntry.needed_repairs`; of one member."""
+        return self.member.needed_repairs(state)
+
+    def own_names(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `NetworkEntry.own_names`; of one member."""
+        return self.member.own_names(state)
+
+    def configure(self, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Any:
+        """See `NetworkEntry.configure`; of one member."""
+        return self.member.configure(state, metadata)
+
+    def build(self, config: Any) -> nn.Module:
+        """See `NetworkEntry.build`."""
+        return Ensemble([self.member.build(config) for _ in range(self.count)]).eval()
+
+    def tensors(self, config: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+        """A member's, but for the score, which has an axis for them."""
+        inputs, (score, *others) = self.member.tensors(config)
+        batch, *scores = score.shape
+        return inputs, (score.model_copy(update={"shape": (batch, self.count, *scores)}), *others)
+
+    def example_inputs(self, config: Any, batch: int, seed: int) -> dict[str, Tensor]:
+        """See `NetworkEntry.example_inputs`."""
+        return self.member.example_inputs(config, batch, seed)
+
+    def explained(self, config: Any) -> tuple[FeatureMap, ...]:
+        """Feature maps of a member: a heat map is made of every member's."""
+        return self.member.explained(config)
+
+    def manifest(self, config: Any) -> dict[str, Any]:
+        """See `NetworkEntry.manifest`."""
+        return self.member.manifest(config)
+
+    def describe(self, config: Any, network: nn.Module, metadata: Mapping[str, str]) -> dict[str, Any]:
+        """A member's, which all must have, of the first."""
+        first = network.members[0] if isinstance(network, Ensemble) else network
+        return self.member.describe(config, first, metadata)
+
+
+def _of_each(rewrite: Rewrite) -> Rewrite:
+    """The same change of every member."""
+
+    def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
+        if not isinstance(network, Ensemble):
+            raise TypeError(f"an ensemble is expected, got {type(network).__name__}")
+        own: Callable[[nn.Module, Mapping[str, Tensor]], bool] = rewrite.apply
+        changed = [own(member, inputs) for member in network.members]
+        return any(changed)
+
+    return dataclasses.replace(rewrite, apply=apply)
