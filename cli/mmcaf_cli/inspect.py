@@ -15,7 +15,6 @@ from mmcaf_engine.manifest import (
     PreprocessingSpec,
     Provenance,
     TableField,
-    WindowSpec,
 )
 from mmcaf_engine.result.decisions import decision_for
 
@@ -135,7 +134,7 @@ def _volumes(manifest: Manifest, spec: PreprocessingSpec | None) -> list[str]:
     if spec is None:
         return []
     lines = [
-        f"  study         {spec.modality}, {spec.intensity} intensity, {_windows(spec.windows)}",
+        f"  study         {spec.modality}, {spec.intensity} intensity, {_windows(spec)}",
         *(f"  series        {entry.input}: {entry.description}" for entry in manifest.series),
     ]
     for step in spec.steps:
@@ -174,11 +173,12 @@ def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def _windows(windows: WindowSpec | None) -> str:
+def _windows(spec: PreprocessingSpec) -> str:
+    windows = spec.windows
     if windows is None:
         return "each series as a whole"
     trained = ", trained on those at a lesion" if windows.trained_on == "lesion" else ""
-    padded = f"short studies padded with {windows.pad_value:g}"
+    padded = f"short studies padded with {windows.pad_value:g}{' at the feet' if spec.from_head else ''}"
     return f"windows of {windows.slices} slices every {windows.stride}{trained}, {padded}"
 
 

@@ -19,14 +19,14 @@ class Extent:
 
 
 def window_extent(shape: Sequence[int], spec: PreprocessingSpec, windows: Windows, window: int) -> Extent:
-    """Of one window; where it was padded, it ends behind the last slice.
+    """Of one window; where it was padded, it ends behind the last slice, or begins before the first.
 
     Args:
         shape: slices, rows and columns of the volume.
     """
     _, rows, columns = shape
     thick = 1.0 if windows.resized_from is None else windows.resized_from / len(windows.slices)
-    first = windows.starts[window]
+    first = windows.starts[window] - windows.before
     found: list[Edges] = []
     for axis, whole in enumerate((rows, columns)):
         low, high, size = 0.0, float(whole), whole

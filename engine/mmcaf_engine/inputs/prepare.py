@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ..cancel import Progress
 from ..errors import Remedy, UsageError
 from ..image import open_image
-from ..manifest import ImageSpec, Manifest
+from ..manifest import REGRESSION, ImageSpec, Manifest
 from ..record.clinical import Clinical, expect_clinical, read_clinical
 from ..record.document import RecordSource
 from ..record.record import Record
@@ -175,6 +175,7 @@ def prepare(
         if accepted is not None:
             accepted()
         return alone
+    _refuse_other_stride(manifest, stride)
     with open_inputs(_given(study, manifest), manifest, series=series, policies=policies, progress=progress) as opened:
         clinical = clinical_of(_patient(opened))
         if lesion is None and clinical.record is not None:
@@ -229,6 +230,17 @@ def _refuse_options_of_volumes(
         raise UsageError(
             f"{', '.join(given)}: for networks that read volumes; {manifest.name} reads {read}.",
             *(Remedy("Leave it out", option=name) for name in given),
+        )
+
+
+def _refuse_other_stride(manifest: Manifest, stride: int | None) -> None:
+    """A regression that counts windows is of as many as it was fitted with."""
+    windows = manifest.of_volumes.windows
+    if manifest.aggregation.method == REGRESSION and windows is not None and stride not in (None, windows.stride):
+        raise UsageError(
+            f"stride: {stride} slices came; {manifest.name} counts windows every {windows.stride} slices, and the "
+            "coefficients of its logistic regression are of as many.",
+            Remedy("Leave it out", option="stride"),
         )
 
 

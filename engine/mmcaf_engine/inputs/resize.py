@@ -13,13 +13,18 @@ from ..workers import Scratch
 MAX_SIDE = 4096
 """Rows or columns of an image before or after the resize, pixels."""
 
+LARGEST_FACTOR = 16
+"""Rows or columns of a block whose sum of whole values is exact in single precision."""
+
 MIN_PERIODS = 12
 """Repeats of the weights along an axis from which one operation on all of them is worth its call."""
 
 Plain = NDArray[np.float32] | NDArray[np.int16]
 
 
-def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None = None) -> NDArray[np.float32]:
+def resize_area(
+    image: Plain, rows: int, columns: int, scratch: Scratch | None = None, *, columns_first: bool = False
+) -> NDArray[np.float32]:
     """Resize one slice or a few slices in-plane.
 
     When no axis grows, every output pixel is the mean of the input area that it covers, pixels
@@ -33,6 +38,7 @@ def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None =
         rows: wanted H.
         columns: wanted W.
         scratch: memory to work in and to return the result in, until it is used again.
+        columns_first: average along the columns and then along the rows, which rounds otherwise and takes longer.
 
     Returns:
         float32 [rows, columns] or [S, rows, columns]; never the image itself.
@@ -43,10 +49,7 @@ def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None =
     if image.ndim not in (2, 3):
         raise UsageError(f"resize: an array of {image.ndim} axes came; [H, W] or [S, H, W] was expected.")
     height, width = image.shape[-2:]
-    if not all(1 <= side <= MAX_SIDE for side in (height, width, rows, columns)):
-        raise UsageError(
-            f"resize: {height} x {width} to {rows} x {columns} pixels; sides of 1 to {MAX_SIDE} are resized."
-        )
+    _check_sides(height, width, rows, columns)
     scratch = scratch or Scratch()
     stack = image if image.ndim == 3 else image[np.newaxis]
     resized = scratch.array("resized", (len(stack), rows, columns), np.float32)
@@ -54,10 +57,53 @@ def resize_area(image: Plain, rows: int, columns: int, scratch: Scratch | None =
         resized[...] = stack
     else:
         grows = rows > height or columns > width
-        fewer_rows = scratch.array("fewer rows", (len(stack), rows, width), np.float32)
-        _weighted_sums(stack, fewer_rows, 1, _sums(height, rows, grows), scratch)
-        _weighted_sums(fewer_rows, resized, 2, _sums(width, columns, grows), scratch)
+        of_axis = {1: _sums(height, rows, grows), 2: _sums(width, columns, grows)}
+        first, then = (2, 1) if columns_first else (1, 2)
+        shape = (len(stack), height, columns) if columns_first else (len(stack), rows, width)
+        between = scratch.array("fewer rows", shape, np.float32)
+        _weighted_sums(stack, between, first, of_axis[first], scratch)
+        _weighted_sums(between, resized, then, of_axis[then], scratch)
     return resized if image.ndim == 3 else resized[0]
+
+
+def resize_area_whole(image: Plain, rows: int, columns: int, scratch: Scratch | None = None) -> NDArray[np.float32]:
+    """Resize one slice of whole values to whole values, to the bit as OpenCV's INTER_AREA does integer pixels.
+
+    Means are rounded to the nearest value. A mean that lies in the middle of two, as far as single precision tells, is
+    rounded to the even one; where rows and columns are both halved, up. OpenCV averages along the columns first, and
+    divides the plain sum of a block where both axes shrink by whole factors.
+
+    Args:
+        image: [H, W], finite whole values below 2^16.
+        rows, columns, scratch: as for `resize_area`.
+
+    Returns:
+        float32 [rows, columns] of whole values; never the image itself.
+
+    Raises:
+        UsageError: as `resize_area`.
+    """
+    height, width = image.shape
+    _check_sides(height, width, rows, columns)
+    scratch = scratch or Scratch()
+    (down, down_left), (across, across_left) = divmod(height, rows), divmod(width, columns)
+    if down_left or across_left or max(down, across) > LARGEST_FACTOR or (rows, columns) == (height, width):
+        averaged = resize_area(image, rows, columns, scratch, columns_first=True)
+        np.rint(averaged, out=averaged)
+        return averaged
+    total = scratch.array("resized", (rows, columns), np.float32)
+    total[...] = 0
+    for row in range(down):
+        for column in range(across):
+            np.add(total, image[row::down, column::across], out=total)
+    if down == across == 2:
+        total += np.float32(2)
+        total *= np.float32(0.25)
+        np.floor(total, out=total)
+    else:
+        total *= np.float32(1 / (down * across))
+        np.rint(total, out=total)
+    return total
 
 
 def resize_bilinear(image: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.float32]:
@@ -84,6 +130,13 @@ def resize_bilinear(image: NDArray[np.float32], rows: int, columns: int) -> NDAr
     _weighted_sums(fewer_rows, resized, 2, (_of_lists(*_triangles(width, columns), width),), scratch)
     plane: NDArray[np.float32] = resized[0]
     return plane
+
+
+def _check_sides(height: int, width: int, rows: int, columns: int) -> None:
+    if not all(1 <= side <= MAX_SIDE for side in (height, width, rows, columns)):
+        raise UsageError(
+            f"resize: {height} x {width} to {rows} x {columns} pixels; sides of 1 to {MAX_SIDE} are resized."
+        )
 
 
 class _Sum(NamedTuple):

@@ -25,7 +25,7 @@ from ..study.extremes import Extremes
 from ..volume import Volume
 from ..workers import Scratch, each_slice
 from .pooling import pool_area
-from .resize import resize_area
+from .resize import resize_area, resize_area_whole
 
 Values = NDArray[np.int16] | NDArray[np.float32]
 Number = TypeVar("Number", bound=np.generic)
@@ -37,6 +37,7 @@ class Windows:
 
     slices: float32 [S, H, W], read-only, toward head, back and left; S is the series' slice count, or `depth` where
         it was padded, or what the whole volume was resized to.
+    before: slices of padding in front of the series' first, at the feet; behind its last lies all other padding.
     depth: slices per window, D.
     starts: first slice of each window, rising, of the part of the series that is scored; (0,) where the whole series
         is one window.
@@ -49,6 +50,7 @@ class Windows:
     starts: tuple[int, ...]
     axes: str = HEAD_BACK_LEFT
     resized_from: int | None = None
+    before: int = 0
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -71,10 +73,12 @@ class Windows:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a study's windows will be: shape [S, H, W] of the processed slices, and each window's first slice."""
+    """What a study's windows will be: shape [S, H, W] of the processed slices, each window's first slice, and how many
+    slices of padding come before the series' own."""
 
     shape: tuple[int, int, int]
     starts: tuple[int, ...]
+    before: int = 0
 
 
 def lay_out(
@@ -85,6 +89,7 @@ def lay_out(
     Windows start at 0, stride, 2 stride ...; the last one is moved back to end at the last slice. Without windows the
     whole series, resized, is the only one. A part that is shorter than a window is in one that has the part's middle
     slice as its own, as MMCAF-Net's authors centred windows on a lesion, but that does not reach beyond the series.
+    All of this is counted from the feet, or from the head where the manifest says so.
 
     Args:
         shape: slices, rows and columns of the volume.
@@ -126,22 +131,34 @@ def lay_out(
             f"Choose a stride of {depth} or less.",
         )
     padded = max(count, depth)
-    last = padded - depth
+    if not spec.from_head:
+        return Layout((padded, rows, columns), _starts(padded, depth, stride, span))
+    if span is not None:
+        span = SliceSpan(count + 1 - span.last, count + 1 - span.first)
+    from_head = _starts(padded, depth, stride, span)
+    starts = tuple(padded - depth - start for start in reversed(from_head))
+    return Layout((padded, rows, columns), starts, before=padded - count)
+
+
+def _starts(count: int, depth: int, stride: int, span: SliceSpan | None) -> tuple[int, ...]:
+    """Each window's first slice, rising, of at least a window's slices, counted from where windows are laid from."""
+    last = count - depth
     if span is None:
-        return Layout((padded, rows, columns), (*range(0, last, stride), last))
+        return (*range(0, last, stride), last)
     first, end = span.first - 1, span.last
     if end - first < depth:
         centred = (first + end - 1) // 2 - depth // 2
-        return Layout((padded, rows, columns), (min(max(centred, 0), last),))
-    return Layout((padded, rows, columns), (*range(first, end - depth, stride), end - depth))
+        return (min(max(centred, 0), last),)
+    return (*range(first, end - depth, stride), end - depth)
 
 
 class Preprocessor:
     """Takes the slices of one series in any order, from any thread, and gives the windows once it has them all.
 
     A series shorter than a window is padded after its last slice with `spec.windows.pad_value`, an intensity, before
-    the steps. The steps run slice by slice in float32, until one needs the whole volume. A resize of the whole volume
-    averages each slice in-plane as it comes, so that no more than that is held.
+    the steps; before its first one, where windows are laid from the head. The steps run slice by slice in float32,
+    until one needs the whole volume. A resize of the whole volume averages each slice in-plane as it comes, so that no
+    more than that is held.
     """
 
     def __init__(
@@ -182,21 +199,23 @@ class Preprocessor:
         processed = _processed(values, self._of_slices, scratch)
         if self._of_volume and isinstance(self._of_volume[0], ResizeVolumeStep):
             processed = pool_area(processed, self._layout.shape[1:])
-        self._slices[index] = processed
+        self._slices[self._layout.before + index] = processed
 
     def windows(self) -> Windows:
         """The windows over all slices, each of which was put once."""
         count, rows, columns = self._shape
-        windows = self._spec.windows
+        windows, before = self._spec.windows, self._layout.before
         if windows is None:
             self._slices = _of_whole_volume(self._slices, self._of_volume, self._layout.shape)
         elif count < len(self._slices):
             padding = np.full((rows, columns), windows.pad_value, np.float32)
-            self._slices[count:] = _processed(padding, self._of_slices, Scratch())
+            processed = _processed(padding, self._of_slices, Scratch())
+            self._slices[:before] = processed
+            self._slices[before + count :] = processed
         self._slices.setflags(write=False)
         if windows is None:
             return Windows(self._slices, len(self._slices), self._layout.starts, self._spec.axes, resized_from=count)
-        return Windows(self._slices, windows.slices, self._layout.starts, self._spec.axes)
+        return Windows(self._slices, windows.slices, self._layout.starts, self._spec.axes, before=before)
 
 
 def preprocess(volume: Volume, spec: PreprocessingSpec, *, stride: int | None = None) -> Windows:
@@ -273,6 +292,9 @@ def _processed(values: Values, steps: tuple[Step, ...], scratch: Scratch) -> Val
     for step in steps:
         match step:
             case ResizeStep():
+                if step.rounding == "opencv":
+                    values = resize_area_whole(values, step.rows, step.columns, scratch)
+                    continue
                 values = resize_area(values, step.rows, step.columns, scratch)
                 if step.rounding == "half_even":
                     np.rint(values, out=values)

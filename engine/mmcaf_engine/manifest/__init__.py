@@ -1,6 +1,7 @@
 """The manifest: a bundle's declarative contract, as a versioned pydantic model."""
 
 from .activation import Activation
+from .aggregation import REGRESSION, AggregationSpec
 from .attention import AgreementSpec, AttentionSpec
 from .base import ForeignModel, describe_validation
 from .body_part import BodyPartRule
@@ -12,7 +13,6 @@ from .manifest import (
     DEFAULT_ACCURACY_BOUNDS,
     FORMAT_VERSION,
     AccuracyBound,
-    AggregationSpec,
     FileEntry,
     Manifest,
     written_version,
@@ -103,6 +103,7 @@ __all__ = [
     "AttentionSpec",
     "Activation",
     "AggregationSpec",
+    "REGRESSION",
     "AccuracyBound",
     "DEFAULT_ACCURACY_BOUNDS",
     "RewriteEntry",

@@ -1,6 +1,7 @@
 """What every part of the manifest is: frozen, strict about what it does not know, and written without what it lacks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -45,6 +46,8 @@ class ManifestModel(ForeignModel):
 
     version_2: ClassVar[frozenset[str]] = frozenset()
     """Fields that format version 2 added."""
+    version_2_values: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
+    """Field -> values of it that format version 2 added."""
     sparse: ClassVar[frozenset[str]] = frozenset()
     """Further fields that are left out where they hold their default."""
 
@@ -74,11 +77,13 @@ def describe_validation(failure: ValidationError, whole: str = "manifest") -> st
 
 
 def newer_fields(part: object, where: str = "") -> Iterator[str]:
-    """Dotted paths of the fields within a manifest, or a part of one, that were given and that version 2 added."""
+    """Dotted paths of what version 2 added within a manifest, or a part of one: fields that were given, and values."""
     if isinstance(part, ManifestModel):
         for name in type(part).model_fields:
             if name in part.version_2 and name in part.model_fields_set:
                 yield f"{where}{name}"
+            elif getattr(part, name) in part.version_2_values.get(name, ()):
+                yield f"{where}{name} {getattr(part, name)}"
             else:
                 yield from newer_fields(getattr(part, name), f"{where}{name}.")
     elif isinstance(part, dict):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from unicodedata import normalize
 
 from .activation import OF_THE_FORMAT, provided
+from .aggregation import REGRESSION, AggregationSpec
 from .attention import PARTS_OF, AgreementSpec, AttentionSpec, weighed_input
 from .ensemble import EnsembleSpec, score_shape
 from .explain import ExplainSpec
@@ -188,6 +189,16 @@ def check_labels(activation: str, labels: Sequence[str], threshold: float | None
         )
     if len(thresholds) != (len(labels) if activation == "independent" else 0):
         raise ValueError("thresholds belongs to activation independent, which needs one for each label")
+
+
+def check_aggregation(spec: AggregationSpec, activation: str, preprocessing: PreprocessingSpec | None) -> None:
+    """A regression over windows' scores has one score of each of several windows."""
+    if spec.method != REGRESSION:
+        return
+    if activation != "sigmoid":
+        raise ValueError(f"aggregation {REGRESSION} is of one logit, activation sigmoid, and not of {activation}")
+    if preprocessing is None or preprocessing.windows is None:
+        raise ValueError(f"aggregation {REGRESSION} is over the windows of a study; this network takes none")
 
 
 def check_codes(labels: Collection[str], codes: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from . import consistency
 from .activation import OF_THE_FORMAT, STANDARD_NAMES, Activation
+from .aggregation import AggregationSpec
 from .attention import PARTS_OF, AgreementSpec, AttentionSpec, weighed_input
 from .base import Line, ManifestModel, newer_fields
 from .body_part import BodyPartRule
@@ -44,12 +45,6 @@ class FileEntry(ManifestModel):
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
-
-
-class AggregationSpec(ManifestModel):
-    """How the windows' probabilities become the study's."""
-
-    method: Literal["max", "mean"]
 
 
 class AccuracyBound(ManifestModel):
@@ -162,6 +157,7 @@ class Manifest(ManifestModel):
         consistency.check_volumes(self.volumes, self.series, self.preprocessing)
         consistency.check_shapes(self.inputs, self.image, self.table)
         consistency.check_labels(self.activation, self.labels, self.threshold, self.thresholds)
+        consistency.check_aggregation(self.aggregation, self.activation, self.preprocessing)
         consistency.check_codes(self.labels, self.label_codes)
         consistency.check_outputs(self.outputs, self.activation, self.labels, self.ensemble)
         consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing, self.table)

@@ -1,5 +1,6 @@
 """The manifest's preprocessing: which steps lead from a study to the network's volume inputs, in which order."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -16,9 +17,13 @@ class ResizeStep(ManifestModel):
     method: Literal["area"] = "area"
     rows: int = Field(ge=1, le=4096)
     columns: int = Field(ge=1, le=4096)
-    rounding: Literal["none", "half_even"] = Field(
-        description="half_even: round to whole intensities afterwards, as a resize of integer pixels does."
+    rounding: Literal["none", "half_even", "opencv"] = Field(
+        description="Whole intensities afterwards, as of a resize of integer pixels. half_even: means in the middle of "
+        "two become the even one; opencv: to the bit as OpenCV's INTER_AREA, which does so too, but rounds up where "
+        "rows and columns are both halved, and tells such means by single-precision sums in an order of its own."
     )
+
+    version_2_values: ClassVar[Mapping[str, frozenset[str]]] = {"rounding": frozenset({"opencv"})}
 
 
 class CenterCropStep(ManifestModel):
@@ -106,7 +111,13 @@ class WindowSpec(ManifestModel):
         description="Field of the record that may name the slices of the lesion; windows over these alone are scored.",
     )
 
-    version_2: ClassVar[frozenset[str]] = frozenset({"trained_on", "lesion_field"})
+    order: Literal["head", "axes"] = Field(
+        default="head",
+        description="Which slice is the first when windows are laid, centred on a lesion and padded: the lowest of the "
+        "patient, or the first along `axes`, so that a short study whose slices run to the feet is padded at the feet.",
+    )
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"trained_on", "lesion_field", "order"})
 
     @model_validator(mode="after")
     def _meant(self) -> "WindowSpec":
@@ -167,6 +178,11 @@ class PreprocessingSpec(ManifestModel):
     def slice_axis(self) -> int:
         """Which of the volume's three axes counts slices, 0 to 2."""
         return next(at for at, letter in enumerate(self.axes) if letter in "SI")
+
+    @property
+    def from_head(self) -> bool:
+        """Whether windows are laid and padded from the patient's head to the feet."""
+        return self.windows is not None and self.windows.order == "axes" and "I" in self.axes
 
     @property
     def size(self) -> tuple[int, int, int] | None:

@@ -180,15 +180,16 @@ def _names(prepared: Prepared, name: str, window: int) -> list[str]:
 def slice_names(entry: PreparedSeries, window: int) -> list[str]:
     """Of each slice of one window, in the study's own numbers."""
     count = entry.facts.slices
-    return [f"{number} of {count}" if number <= count else PADDING for number in slice_numbers(entry, window)]
+    return [f"{number} of {count}" if 1 <= number <= count else PADDING for number in slice_numbers(entry, window)]
 
 
 def slice_numbers(entry: PreparedSeries, window: int) -> list[int]:
-    """Of each slice of one window, in the study, from 1 at the feet; of what it was padded with, beyond the last."""
+    """Of each slice of one window, in the study, from 1 at the feet; of what it was padded with, beyond the last or
+    before the first."""
     windows = entry.windows
     first, count = windows.starts[window], windows.resized_from
-    if count is None:  # As they are, or padded at the head.
-        return [first + at + 1 for at in range(windows.depth)]
+    if count is None:  # As they are, or padded at the head or the feet.
+        return [first - windows.before + at + 1 for at in range(windows.depth)]
     # The slice in whose middle it lies.
     return [int((first + at + 0.5) * count / len(windows.slices)) + 1 for at in range(windows.depth)]
 

@@ -93,11 +93,11 @@ def _of_series(entry: PreparedSeries, deciding: int, parts: int, maps: Sequence[
     start = windows.starts[deciding]
     numbers = slice_numbers(entry, deciding)
     names = slice_names(entry, deciding)
-    shown = sum(name != PADDING for name in names)  # what a short study was padded with comes last
-    parts = min(parts, shown)
-    places = [int((part + 0.5) * shown / parts) for part in range(parts)]
+    own = [at for at, name in enumerate(names) if name != PADDING]  # without what a short study was padded with
+    parts = min(parts, len(own))
+    places = [own[int((part + 0.5) * len(own) / parts)] for part in range(parts)]
     drawn = next((one for one in maps if one.input == entry.input), None)
-    if drawn is not None and (peak := min(_peak(drawn), shown - 1)) not in places and len(drawn.values) > 1:
+    if drawn is not None and (peak := min(max(_peak(drawn), own[0]), own[-1])) not in places and len(drawn.values) > 1:
         places[int(np.argmin([abs(place - peak) for place in places]))] = peak
     images = entry.facts.images
     for at in places:

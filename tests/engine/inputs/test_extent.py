@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from mmcaf_engine.inputs.extent import part_of, window_extent
-from mmcaf_engine.inputs.prepare import PreparedSeries
+from mmcaf_engine.inputs.prepare import Prepared, PreparedSeries
 from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import PreprocessingSpec
-from mmcaf_engine.result.heatmap import slice_names
+from mmcaf_engine.orientation import canonical
+from mmcaf_engine.result.heatmap import PADDING, slice_names
+from mmcaf_engine.result.key_slices import key_slices
 from mmcaf_engine.volume import PatientHeader, StudyFacts, Volume
 from tiny_bundle import tiny_manifest
 from tiny_liver import tiny_liver_manifest
@@ -44,6 +46,29 @@ def test_a_bright_box_is_where_its_extent_says(case: str) -> None:
         share = float((along * (np.arange(len(along)) + 0.5)).sum() / along.sum())
         low, high = part_of(edges, share, share, len(along))
         assert low == high == pytest.approx(middle, abs=0.01)
+
+
+def test_a_short_study_that_is_padded_at_the_feet() -> None:
+    """Its box is where its extent says, its slices have their own names, and key slices are none of the padding."""
+    values = np.zeros((3, 104, 78), np.float32)
+    values[1:3, 40:52, 30:42] = 1000
+    said = {**tiny_manifest()["preprocessing"], "windows": {**WINDOWS, "slices": 5, "order": "axes"}, "steps": [SCALE]}
+    spec = PreprocessingSpec.model_validate({**said, "axes": "IPL"})
+    windows = preprocess(Volume(values, "hounsfield", (1.0, 1.0, 1.0)), spec)
+    assert windows.before == 2 and windows.starts == (0,)
+    seen = windows.window(0)[0, 0].max(axis=(1, 2))
+    assert seen.tolist() == [1, 1, 0, 0, 0]
+    along = canonical(windows.window(0)[0, 0], "IPL").sum(axis=(1, 2), dtype=np.float64)
+    share = float((along * (np.arange(5) + 0.5)).sum() / along.sum())
+    extent = window_extent(values.shape, spec, windows, 0)
+    assert part_of(extent.slices, share, share, 5) == pytest.approx((2.0, 2.0))
+    facts = StudyFacts("CT", {}, PatientHeader(), 3, (1.0, 1.0, 1.0))
+    entry = PreparedSeries("image", facts, windows)
+    assert slice_names(entry, 0) == [PADDING, PADDING, "1 of 3", "2 of 3", "3 of 3"]
+    keys = key_slices(Prepared((entry,)), 0, ())
+    assert {key.name for key in keys} <= {"1 of 3", "2 of 3", "3 of 3"}
+    assert [(key.at, key.number) for key in keys] == [(at, at - 2) for at in (key.at for key in keys)]
+    assert all(np.array_equal(key.values, windows.slices[key.at]) for key in keys)
 
 
 def test_later_windows_begin_later_and_the_last_one_ends_at_the_last_slice() -> None:

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from mmcaf_engine.errors import StudyError, UsageError
 from mmcaf_engine.inputs.windows import Layout, lay_out, preprocess
-from mmcaf_engine.manifest import PreprocessingSpec
+from mmcaf_engine.manifest import Manifest, PreprocessingSpec, written_version
 from mmcaf_engine.record.slices import SliceSpan
 from mmcaf_engine.volume import Volume
 from refusals import Fact, refused
+from tiny_bundle import tiny_manifest
 
 GOLDEN = np.load(Path(__file__).parents[2] / "data" / "preproc.npz")
+FILES = {name: {"sha256": "0" * 64, "size": 1} for name in ("model.onnx", "golden.npz")}
 SAMPLE_TOLERANCE = 1e-6
 """float32 on values of about 1; measured 0."""
 
@@ -24,14 +27,20 @@ SCALE = {"step": "clip_scale", "lower": -100, "upper": 900}
 
 
 def make_spec(
-    *steps: dict[str, Any], slices: int = 12, stride: int = 12, pad_value: float = -1000
+    *steps: dict[str, Any],
+    slices: int = 12,
+    stride: int = 12,
+    pad_value: float = -1000,
+    axes: str = "SPL",
+    order: str = "head",
 ) -> PreprocessingSpec:
     return PreprocessingSpec.model_validate(
         {
             "modality": "CT",
             "intensity": "hounsfield",
-            "windows": {"slices": slices, "stride": stride, "pad_value": pad_value},
+            "windows": {"slices": slices, "stride": stride, "pad_value": pad_value, "order": order},
             "steps": steps,
+            "axes": axes,
         }
     )
 
@@ -57,6 +66,11 @@ GOLDEN_CASES = {
     "ct12_int16": (drawn(0, 12), make_spec(*TRAINED)),
     "ct12_float32": (drawn(0, 12).astype(np.float32), make_spec(resize(192, "none"), SCALE, MEAN)),
     "ct12_short7_int16": (drawn(0, 12)[:7], make_spec(*TRAINED)),
+    "ct12_short7_int16, stored from the head": (
+        drawn(0, 12)[:7][::-1],
+        make_spec(*TRAINED, axes="IPL", order="axes"),
+    ),
+    "ct12_int16, as OpenCV": (drawn(0, 12), make_spec(resize(192, "opencv"), SCALE, MEAN)),
     "ct12_long15_int16": (drawn(2, 15)[1:13], make_spec(*TRAINED)),
     "ct24_int16": (
         drawn(1, 24),
@@ -69,6 +83,7 @@ GOLDEN_CASES = {
 def test_matches_the_authors_transform(name: str) -> None:
     values, spec = GOLDEN_CASES[name]
     window = preprocess(make_volume(values), spec).window(0)[0]
+    name = name.partition(",")[0]
     assert window.shape == tuple(GOLDEN[f"{name}.shape"])
     at = np.linspace(0, window.size - 1, 64).astype(int)
     assert np.abs(window.ravel()[at] - GOLDEN[f"{name}.samples"]).max() <= SAMPLE_TOLERANCE
@@ -214,3 +229,87 @@ def test_same_bits_every_time() -> None:
     volume = make_volume(drawn(5, 3).astype(np.float32) / 3)
     spec = make_spec(resize(191, "none"), SCALE, MEAN)
     assert np.array_equal(preprocess(volume, spec).slices, preprocess(volume, spec).slices)
+
+
+@pytest.mark.parametrize(
+    ("slices", "axes", "order", "starts", "first"),
+    [
+        (7, "SPL", "head", (0,), [0, 1, 2, 3, 4, 5, 6, *[-7] * 5]),
+        (7, "SPL", "axes", (0,), [0, 1, 2, 3, 4, 5, 6, *[-7] * 5]),
+        (7, "IPL", "axes", (0,), [6, 5, 4, 3, 2, 1, 0, *[-7] * 5]),
+        (7, "IPL", "head", (0,), [*[-7] * 5, 6, 5, 4, 3, 2, 1, 0]),  # as bundles without the field have it
+        (30, "IPL", "axes", (0, 6, 18), [*range(11, -1, -1)]),
+        (30, "IPL", "head", (0, 12, 18), [*range(11, -1, -1)]),
+    ],
+)
+def test_padding_lies_behind_the_last_slice_in_the_order_that_the_manifest_says(
+    slices: int, axes: str, order: str, starts: tuple[int, ...], first: list[int]
+) -> None:
+    """As MMCAF-Net's authors pad: behind the last stored slice, whichever end of the patient that is."""
+    values = np.arange(slices, dtype=np.int16)[:, None, None] * np.ones((1, 3, 5), np.int16)
+    windows = preprocess(make_volume(values), make_spec(pad_value=-7, axes=axes, order=order))
+    assert windows.starts == starts
+    assert windows.window(0)[0, 0, :, 0, 0].tolist() == first
+
+
+@pytest.mark.parametrize(
+    ("slices", "span", "starts"),
+    [
+        (40, (27, 38), (26,)),  # each of these is a case of the test above, counted from the other end
+        (40, (15, 38), (14, 26)),
+        (40, (13, 38), (12, 14, 26)),
+        (60, (17, 20), (13,)),
+        (60, (20, 20), (14,)),
+        (60, (58, 59), (48,)),
+        (5, (3, 4), (0,)),
+    ],
+)
+def test_windows_over_a_part_counted_from_the_head(slices: int, span: tuple[int, int], starts: tuple[int, ...]) -> None:
+    found = lay_out((slices, 3, 5), make_spec(axes="IPL", order="axes"), span=SliceSpan(*span))
+    assert found.starts == starts
+
+
+def test_an_order_along_axes_and_roundings_as_opencvs_are_of_version_2() -> None:
+    fields = {**tiny_manifest(), "files": FILES, "format_version": 1}
+    Manifest.model_validate(fields)
+    fields["preprocessing"]["windows"]["order"] = "axes"
+    with pytest.raises(ValidationError, match=r"preprocessing\.windows\.order"):
+        Manifest.model_validate(fields)
+    del fields["preprocessing"]["windows"]["order"]
+    fields["preprocessing"]["steps"][0]["rounding"] = "opencv"
+    with pytest.raises(ValidationError, match=r"preprocessing\.steps\.0\.rounding opencv"):
+        Manifest.model_validate(fields)
+    assert written_version({**fields, "format_version": 1}) == 2
+
+
+def halving(rows: int, columns: int) -> NDArray[np.int16]:
+    """Whole values of which many means of four are halves, below and above 0."""
+    at = np.arange(rows * columns, dtype=np.int64)
+    found: NDArray[np.int16] = ((at * 7919 + 314187 + at * at % 1013 * 31) % 2701 - 1200).astype(np.int16)
+    return found.reshape(rows, columns)
+
+
+OPENCV = {
+    ((6, 10), (3, 5)): [[380, -533, 153, -263, 243], [389, 435, 225, 263, 548], [-298, 373, 617, 92, -518]],
+    ((6, 15), (3, 5)): [[-140, -182, 333, 506, 337], [-105, 85, 328, -53, 292], [576, 380, 69, 484, 894]],
+    ((4, 8), (2, 2)): [[132, -95], [113, 478]],
+    ((8, 16), (2, 4)): [[-145, 200, 269, 360], [26, 435, 232, 282]],
+    ((6, 5), (3, 5)): [[-402, -400, -336, -210, -22], [1058, 330, -337, 409, -134], [614, 506, 460, 475, 552]],
+    ((7, 10), (3, 5)): [[444, -396, 170, -174, 310], [76, 381, 502, 1, 231], [333, 339, 446, 367, -234]],
+}
+"""Before and after -> what cv2.resize of `halving` by INTER_AREA gave, of opencv-python-headless 4.10.0 and 5.0.0."""
+
+
+@pytest.mark.parametrize(("before", "after"), OPENCV)
+def test_whole_intensities_are_rounded_as_opencv_rounds_them(before: tuple[int, int], after: tuple[int, int]) -> None:
+    step = {**resize(after[0], "opencv"), "columns": after[1]}
+    plane = preprocess(make_volume(halving(*before)[None]), make_spec(step, slices=1, stride=1)).slices[0]
+    assert plane.tolist() == OPENCV[before, after]
+
+
+def test_halves_to_even_stay_so_in_bundles_that_say_so() -> None:
+    """Where both axes are halved, means in the middle of two values differ, by 1."""
+    step = {**resize(3, "half_even"), "columns": 5}
+    plane = preprocess(make_volume(halving(6, 10)[None]), make_spec(step, slices=1, stride=1)).slices[0]
+    expected = np.rint(halving(6, 10).reshape(3, 2, 5, 2).mean(axis=(1, 3)))
+    assert np.array_equal(plane, expected) and np.abs(plane - OPENCV[(6, 10), (3, 5)]).max() == 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...bundle.accuracy import CohortSummary, Flips
 from ...machine.plugins import may_raise
-from ...manifest import Manifest
+from ...manifest import AggregationSpec, Manifest
 from ..aggregate import StudyScore, refuse_impossible, refuse_not_finite
 from ..result import Wording
 from .questions import Questions
@@ -22,6 +22,17 @@ number may hold; a value, where that is predicted. None where it is not known.""
 
 Method = Literal["max", "mean"]
 """How windows become a study."""
+
+
+def reduction(spec: AggregationSpec) -> Method:
+    """How windows become a study, of decisions that know nothing else.
+
+    Raises:
+        ValueError: it is by a regression, which only a decision of one logit has.
+    """
+    if spec.method == "logistic_regression":
+        raise ValueError(f"aggregation {spec.method} is of one logit that tells two labels apart")
+    return spec.method
 
 
 def called(name: str, origin: str) -> str:

@@ -13,16 +13,18 @@ from ...manifest import Manifest
 from ..aggregate import StudyScore, WindowScore, in_figures, logit_of, sigmoid
 from ..parts import Positive
 from ..result import Wording
-from .base import Decision, Label, Method
+from .base import Decision, Label, Method, reduction
 from .questions import Question, Questions
+from .regression import ScoreRegression
 
 
 @dataclass(frozen=True)
 class BinaryDecision(Decision):
     """Two labels told apart: label 1 from a threshold on.
 
-    What is decided on is the score of label 1: with "max" that of its highest window, with "mean" its mean probability.
-    Of that label alone are also arrays, [S].
+    What is decided on is the score of label 1: with "max" that of its highest window, with "mean" its mean probability,
+    with a regression what that makes of all windows. The answer rests most on the highest window; with a regression, on
+    the one that moves it furthest. Of that label alone are also arrays, [S].
     """
 
     names: ClassVar[tuple[str, ...]] = ("sigmoid",)
@@ -32,19 +34,25 @@ class BinaryDecision(Decision):
     labels: tuple[str, ...]
     threshold: float
     method: Method = "max"
+    regression: ScoreRegression | None = None
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """See `Decision.of`."""
         if manifest.threshold is None:
             raise ValueError("it has no threshold")
-        return cls(manifest.labels, manifest.threshold, manifest.aggregation.method)
+        regression = ScoreRegression.of(manifest.aggregation)
+        method: Method = "max" if regression is not None else reduction(manifest.aggregation)
+        return cls(manifest.labels, manifest.threshold, method, regression)
 
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
         windows = [WindowScore(logit, sigmoid(logit)) for logit in map(float, logits[:, 0])]
         deciding = max(range(len(windows)), key=lambda at: windows[at].logit)
         probability, logit = windows[deciding].probability, windows[deciding].logit
-        if self.method == "mean":
+        if self.regression is not None:
+            logit = self.regression.logit([window.probability for window in windows])
+            probability = sigmoid(logit)
+        elif self.method == "mean":
             probability = math.fsum(window.probability for window in windows) / len(windows)
             logit = logit_of(probability)
         return self._answer(probability, logit, windows, deciding)
@@ -62,6 +70,8 @@ class BinaryDecision(Decision):
     def _answer(self, probability: float, logit: float, windows: list[WindowScore], deciding: int) -> StudyScore:
         """All of label 1."""
         label = int(probability >= self.threshold)
+        if self.regression is not None:
+            deciding = self._moving_most(self.regression, windows, towards=1 if label == 1 else -1)
         if label == 0:
             windows = [WindowScore(-window.logit, 1.0 - window.probability) for window in windows]
         probabilities = (1.0 - probability, probability)
@@ -75,6 +85,12 @@ class BinaryDecision(Decision):
             deciding=deciding,
             positive=Positive(self.labels[1], probability, logit, self.threshold),
         )
+
+    @staticmethod
+    def _moving_most(regression: ScoreRegression, windows: Sequence[WindowScore], towards: int) -> int:
+        """The window that adds most to the logit, or takes most from it; among equals that of the furthest score."""
+        parts = regression.parts([window.probability for window in windows])
+        return max(range(len(windows)), key=lambda at: (towards * parts[at], towards * windows[at].logit))
 
     def wording(self, score: StudyScore) -> Wording:
         """The verdict with its probability and label 1's threshold, both probabilities, and always the windows."""
@@ -97,7 +113,10 @@ class BinaryDecision(Decision):
 
     def rule(self) -> str:
         """See `Decision.rule`."""
-        return f"{self.method} over windows, label 1 from {self.threshold:g}"
+        how: str = self.method
+        if self.regression is not None:
+            how = f"logistic regression of probabilities in {len(self.regression.coefficients)} ranges"
+        return f"{how} over windows, label 1 from {self.threshold:g}"
 
     def arrays(self, scores: Sequence[StudyScore]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Of label 1, [S]."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ...manifest import Manifest
 from ..aggregate import StudyScore, WindowScore, softmax
 from ..result import Wording
-from .base import Decision, Label, Method
+from .base import Decision, Label, Method, reduction
 from .questions import Question, Questions
 
 
@@ -31,7 +31,7 @@ class MulticlassDecision(Decision):
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """See `Decision.of`."""
-        return cls(manifest.labels, manifest.aggregation.method)
+        return cls(manifest.labels, reduction(manifest.aggregation))
 
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
         exact = logits.astype(np.float64)

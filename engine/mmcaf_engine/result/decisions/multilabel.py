@@ -13,7 +13,7 @@ from ...manifest import Manifest
 from ..aggregate import StudyScore, WindowScore, in_figures, logit_of, sigmoid
 from ..parts import Finding
 from ..result import Wording
-from .base import Decision, Label, Method
+from .base import Decision, Label, Method, reduction
 from .questions import Question, Questions
 
 NONE_PRESENT = "none above its threshold"
@@ -45,7 +45,7 @@ class MultilabelDecision(Decision):
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """See `Decision.of`."""
-        return cls(manifest.labels, manifest.thresholds, manifest.aggregation.method)
+        return cls(manifest.labels, manifest.thresholds, reduction(manifest.aggregation))
 
     def _aggregate(self, starts: tuple[int, ...], logits: NDArray[np.float32]) -> StudyScore:
         exact = logits.astype(np.float64)
