@@ -27,13 +27,30 @@ SETTINGS = {
     "licence": "Apache-2.0",
     "intended_use": "Demonstration, trained on synthetic phantoms: it says nothing about patients.",
     # What the training script used; said here so that the export has nothing to assume.
+    "network.config.slices": "12",
+    "network.config.size": "192",
     "preprocessing.intensity": "hounsfield",
+    "preprocessing.axes": "SPL",
+    "preprocessing.steps.resize.rows": "192",
+    "preprocessing.steps.resize.columns": "192",
+    "preprocessing.steps.resize.rounding": "half_even",
     "preprocessing.windows": json.dumps({"slices": 12, "stride": 12, "pad_value": -1000.0}),  # Of whole phantoms.
+    "table.order": json.dumps(("sex", "age", "weight", "t_stage", "n_stage", "m_stage", "smoking_history")),
+    "table.fields.sex.categories": json.dumps({"M": 1, "F": 0}),
     "table.fields.age.lower": "20",
     "table.fields.age.upper": "90",
     "table.fields.weight.lower": "35",
     "table.fields.weight.upper": "130",
+    "table.fields.t_stage.categories": json.dumps(
+        {"is": 0, "1": 1, "1a": 1, "1b": 2, "1c": 3, "2": 4, "2a": 4, "2b": 5, "3": 6, "4": 7}
+    ),
+    "table.fields.n_stage.categories": json.dumps({"0": 0, "1": 1, "2": 2, "3": 3}),
+    "table.fields.m_stage.categories": json.dumps({"0": 0, "1": 1, "1a": 1, "1b": 2, "1c": 3}),
+    **{f"table.fields.{letter}_stage.divisor": "10" for letter in "tnm"},
     "table.fields.smoking_history.divisor": "2",
+    "labels": json.dumps(("adenocarcinoma", "squamous-cell carcinoma")),
+    "threshold": "0.5",
+    "aggregation.method": "max",
 }
 
 

@@ -23,6 +23,7 @@ from mmcaf_engine.outputs import Output, scratch_beside
 from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.result.decisions import decision_for
 
+from .assumptions import unsettled
 from .checkpoint import Checkpoint, load_checkpoint
 from .explain.write import write_explain
 from .golden import CASES, reference, write_golden
@@ -169,7 +170,12 @@ def _export(
         verifications=verifications,
         maps=explained.verifications if explained else (),
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
-        notes=(*skipped, *notes(repairs), *_assumed(entry, settings), *_unsigned(place.path, signed)),
+        notes=(
+            *skipped,
+            *notes(repairs),
+            *unsettled(entry.assumed(config, checkpoints[0].metadata), settings),
+            *_unsigned(place.path, signed),
+        ),
     )
 
 
@@ -289,12 +295,3 @@ def _rewrites(applied: Sequence[Applied]) -> dict[str, Any]:
         for done in applied
     ]
     return {"rewrites": entries, "flops": applied[-1].after.flops}
-
-
-def _assumed(entry: NetworkEntry[Any], settings: Mapping[str, str]) -> tuple[str, ...]:
-    """The default manifest's assumptions that no setting has confirmed or replaced."""
-    return tuple(
-        f"assumed that {text}"
-        for path, text in entry.assumptions.items()
-        if not any(given == path or given.startswith(f"{path}.") or path.startswith(f"{given}.") for given in settings)
-    )

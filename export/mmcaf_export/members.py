@@ -20,7 +20,7 @@ from .networks.entry import NetworkEntry
 from .networks.registry import Networks
 from .networks.repair import Repair
 from .repairs import chosen_repairs
-from .settings import apply_settings, with_absent_fields
+from .settings import apply_settings, arranged, with_absent_fields
 
 _ALONE = "Name different checkpoints of one network with one configuration, or export them one by one."
 _SHOWN = 4
@@ -112,7 +112,8 @@ def described_alike(
             described = with_absent_fields(member.describe(config, one, checkpoint.metadata))
         except ValueError as failure:
             raise ExportError(f"{checkpoint.path}: {failure}.", "Correct the file's metadata.") from None
-        found.append(apply_settings(described | ({"ensemble": {"spread_bound": None}} if several else {}), settings))
+        described = apply_settings(described | ({"ensemble": {"spread_bound": None}} if several else {}), settings)
+        found.append(arranged(described, settings))
     _check_alike(checkpoints, "what it says of itself", found)
     return found[0]
 

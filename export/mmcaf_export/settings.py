@@ -3,12 +3,14 @@
 import copy
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from mmcaf_engine.errors import ExportError, Remedy
 
 CONFIG_PREFIX = "network.config."
+ORDER = "table.order"
+"""Names of the table's fields in the order of its columns: no field of the manifest, where the fields have it."""
 _ABSENT: dict[str, Any] = {
     "release": None,
     "version": "",
@@ -20,7 +22,8 @@ _ABSENT: dict[str, Any] = {
 }
 _ABSENT_IN_FIELD = {"max_age_days": None}
 _ABSENT_IN_ATTENTION = {"meaning": ""}
-_ABSENT_IN_WINDOWS = {"trained_on": "study", "lesion_field": None}
+_ABSENT_IN_WINDOWS = {"trained_on": "study", "lesion_field": None, "order": "head"}
+_ABSENT_IN_AGGREGATION: dict[str, Any] = {"coefficients": [], "intercept": None}
 ConfigT = TypeVar("ConfigT")
 
 
@@ -62,12 +65,47 @@ def with_absent_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     table = full.get("table")
     if isinstance(table, dict):
         table["fields"] = [{**_ABSENT_IN_FIELD, **field} for field in table["fields"]]
+        table["order"] = [field["name"] for field in table["fields"]]
+    if isinstance(aggregation := full.get("aggregation"), dict):
+        full["aggregation"] = {**_ABSENT_IN_AGGREGATION, **aggregation}
     if isinstance(attention := full.get("attention"), list):
         full["attention"] = [{**_ABSENT_IN_ATTENTION, **entry} for entry in attention]
     preprocessing = full.get("preprocessing")
     if isinstance(preprocessing, dict) and isinstance(windows := preprocessing.get("windows"), dict):
         preprocessing["windows"] = {**_ABSENT_IN_WINDOWS, **windows}
     return full
+
+
+def arranged(document: Mapping[str, Any], settings: Collection[str]) -> dict[str, Any]:
+    """A copy without what only settings know: the table's fields in the order that they give, and windows that are laid
+    along axes that run to the head, as they are anyway.
+
+    Args:
+        document: after `apply_settings`. settings: the paths that were set.
+
+    Raises:
+        ExportError: the order does not name each field once.
+    """
+    made = copy.deepcopy(dict(document))
+    if isinstance(table := made.get("table"), dict) and "order" in table:
+        order = table.pop("order")
+        if ORDER in settings:
+            table["fields"] = _in_order(table["fields"], order)
+    preprocessing = made.get("preprocessing")
+    windows = preprocessing.get("windows") if isinstance(preprocessing, dict) else None
+    if isinstance(windows, dict) and windows.get("order") == "axes" and "I" not in str(made["preprocessing"]["axes"]):
+        del windows["order"]
+    return made
+
+
+def _in_order(fields: Any, order: Any) -> list[Any]:
+    named = {_label(field, at): field for at, field in enumerate(fields)} if isinstance(fields, list) else {}
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(named):
+        raise ExportError(
+            f"{ORDER}: expected a JSON list with each of {', '.join(named)} once, got {json.dumps(order)[:200]}.",
+            Remedy("Correct it", option="set"),
+        )
+    return [named[name] for name in order]
 
 
 def apply_settings(document: Mapping[str, Any], settings: Mapping[str, str]) -> dict[str, Any]:

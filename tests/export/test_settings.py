@@ -115,11 +115,11 @@ def test_what_a_manifest_leaves_out_can_be_set(settings: dict[str, str], path: t
 def test_windows_of_any_network_can_be_a_lesions() -> None:
     windows = {"slices": 4, "stride": 4, "pad_value": 0.0}
     full = with_absent_fields({"preprocessing": {"windows": windows, "steps": []}})
-    assert full["preprocessing"]["windows"] == {**windows, "trained_on": "study", "lesion_field": None}
+    assert full["preprocessing"]["windows"] == {**windows, "trained_on": "study", "lesion_field": None, "order": "head"}
     assert with_absent_fields({"preprocessing": {"windows": None}})["preprocessing"]["windows"] is None
     own = DEFAULT["preprocessing"]["windows"]
     assert (own["trained_on"], own["lesion_field"]) == ("lesion", "lesion_slices")
-    assert "preprocessing.windows.trained_on" in MmcafEntry.assumptions
+    assert "preprocessing.windows.trained_on" in MmcafEntry().assumed(MmcafConfig(), {})
 
 
 def test_what_attention_means_can_be_set() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.manifest import TensorSpec
 
+from ..assumptions import Assumptions
 from ..rewrites.rewrite import Rewrite
 from .entry import NetworkEntry
 from .feature_map import FeatureMap
@@ -85,6 +86,10 @@ class EnsembleEntry(NetworkEntry[Any]):
         """A member's, which all must have, of the first."""
         first = network.members[0] if isinstance(network, Ensemble) else network
         return self.member.describe(config, first, metadata)
+
+    def assumed(self, config: Any, metadata: Mapping[str, str]) -> Assumptions:
+        """See `NetworkEntry.assumed`; of one member."""
+        return self.member.assumed(config, metadata)
 
 
 def _of_each(rewrite: Rewrite) -> Rewrite:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.manifest import TensorSpec
 
+from ..assumptions import Assumptions
 from ..rewrites.rewrite import Rewrite
 from .feature_map import FeatureMap
 from .repair import Repair
@@ -97,6 +98,13 @@ class NetworkEntry(ABC, Generic[ConfigT]):
             ValueError: a metadata entry that cannot be.
         """
         return self.manifest(config)
+
+    def assumed(self, config: ConfigT, metadata: Mapping[str, str]) -> Assumptions:
+        """As `assumptions`, of a network of this configuration and of what the checkpoint's file says of itself.
+
+        Several settings in place of one settle it together.
+        """
+        return dict(self.assumptions.items())
 
 
 def whole_number(name: str, text: str) -> int:

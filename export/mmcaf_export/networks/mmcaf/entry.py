@@ -1,7 +1,7 @@
 """MMCAF-Net as the exporter sees it: recognition, test inputs, and its default manifest."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ from mmcaf_engine.manifest import (
     WindowSpec,
 )
 
+from ...assumptions import Assumptions
 from ..entry import NetworkEntry, whole_number
 from ..feature_map import FeatureMap
+from .assumptions import assumptions
 from .fusion import WIDTHS, Fusion
 from .network import TABLE_VALUES, MmcafConfig, MmcafNet
 from .penet import STEM_CHANNELS
@@ -91,18 +93,6 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
         (r"multiscale_fusion", "multiscale fusion"),
         (r"fin_cls", "classifier"),
     )
-    assumptions: ClassVar[Mapping[str, str]] = {
-        "preprocessing.intensity": "it was trained on Hounsfield units. The authors' own HDF5 script stored raw pixel "
-        "values; weights trained on its files need --set preprocessing.intensity=stored",
-        "preprocessing.windows.trained_on": "its windows lay at an annotated lesion, as its authors' did; an answer "
-        "over a whole chest, the highest of all windows, says so. Weights trained on whole chests need --set "
-        "preprocessing.windows.trained_on=study",
-        "table.fields.age": "age was scaled from 20-90 years to 0-1. The training set's range is not in the "
-        "checkpoint; give it with --set table.fields.age.lower=... and --set table.fields.age.upper=...",
-        "table.fields.weight": "weight was scaled from 35-130 kg to 0-1. The training set's range is not in the "
-        "checkpoint; give it with --set table.fields.weight.lower=... and --set table.fields.weight.upper=...",
-        "table.fields.smoking_history": "smoking history was coded never 0, former 0.5, current 1",
-    }
 
     def configure(self, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> MmcafConfig:
         # Without a head the usual one is assumed, so that matching can name everything that is missing.
@@ -147,6 +137,10 @@ class MmcafEntry(NetworkEntry[MmcafConfig]):
         table = generator.uniform(-1, 1.2, (batch, TABLE_VALUES)).astype(np.float32)
         return {"image": torch.from_numpy(image), "table": torch.from_numpy(table)}
 
+    def assumed(self, config: MmcafConfig, metadata: Mapping[str, str]) -> Assumptions:
+        rest = [step.model_dump(mode="json") for step in _preprocessing(config).steps[1:]]
+        return assumptions(config, metadata, rest)
+
     def manifest(self, config: MmcafConfig) -> dict[str, Any]:
         return {
             "name": "MMCAF-Net",
@@ -172,11 +166,12 @@ def _preprocessing(config: MmcafConfig) -> PreprocessingSpec:
             stride=config.slices,
             pad_value=AIR,
             trained_on="lesion",
+            order="axes",
             lesion_field="lesion_slices",
         ),
         steps=(
-            # The published resize works on whole numbers, so its averages are rounded.
-            ResizeStep(rows=config.size, columns=config.size, rounding="half_even"),
+            # The published resize is OpenCV's, of whole numbers, so its averages are rounded.
+            ResizeStep(rows=config.size, columns=config.size, rounding="opencv"),
             ClipScaleStep(lower=LOWER_HU, upper=UPPER_HU),
             SubtractStep(value=TRAINING_MEAN),
         ),
