@@ -2,6 +2,10 @@ PYTHON ?= python3
 NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
+# The tests start hundreds of Python processes: none of them is to compile torch once more, where somebody's environment
+# keeps Python from writing down what it has compiled.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test test-full environment lint types types-engine types-export unit full wheel native mutants schema third-party sbom clean
 
 # Environment with the base dependencies, a synthetic study, its answer.
