@@ -188,9 +188,12 @@ def _rewrites(origin: Provenance) -> list[str]:
     before = origin.flops + sum(entry.flops_saved for entry in origin.rewrites)
     lines = [f"  arithmetic    {origin.flops / 1e9:.1f} GFLOP per window, {before / 1e9:.1f} before exact rewrites:"]
     for entry in origin.rewrites:
-        lines.append(
-            f"    {entry.name:<18} {entry.flops_saved / 1e9:6.2f} GFLOP, {entry.parameters_saved:,} values saved"
-        )
+        if entry.flops_saved >= 0 <= entry.parameters_saved:
+            saved = f"{entry.flops_saved / 1e9:6.2f} GFLOP, {entry.parameters_saved:,} values saved"
+        else:
+            more = f"{-entry.flops_saved / 1e9:+6.2f} GFLOP, {-entry.parameters_saved:+,} values"
+            saved = f"{more}, for less to read and write"
+        lines.append(f"    {entry.name:<18} {saved}")
     return lines
 
 

@@ -44,7 +44,8 @@ from .onnx_export import OPSET, export_onnx
 from .raw_case import draw_study
 from .repairs import SETTING, in_provenance, notes
 from .report import UNSIGNED, ExportReport, sign_again
-from .rewrites.rewrite import Applied, rewritten_with_costs
+from .rewrites.general import prepared
+from .rewrites.rewrite import Applied
 from .settings import configure, split_settings
 from .text_parts import write_parts
 from .titles import module_titles
@@ -129,7 +130,7 @@ def _export(
         if vocabulary is not None:
             copy_vocabulary(vocabulary, folder)
         example = entry.example_inputs(config, 1, seed=0)
-        lean, applied = rewritten_with_costs(source, entry.rewrites, example)
+        lean, applied, left_out = prepared(source, entry.rewrites, example)
         manifest["provenance"] |= _rewrites(applied) | in_provenance(repairs)
         export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
         del lean
@@ -167,6 +168,7 @@ def _export(
         parameters=bundle.manifest.network.parameters,
         ignored=ignored,
         rewrites=applied,
+        left_out=left_out,
         verifications=verifications,
         maps=explained.verifications if explained else (),
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},

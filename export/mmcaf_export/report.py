@@ -1,5 +1,6 @@
 """What an export did, for programs and for people."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from mmcaf_engine.errors import program
 
 from .explain.write import MapVerification
-from .rewrites.rewrite import Applied
+from .rewrites.rewrite import Applied, LeftOut
 from .verify import Verification
 
 REPORT_VERSION = 1
@@ -29,6 +30,7 @@ class ExportReport:
     network, config: what the checkpoint was recognised as; parameters: weights the answer depends on.
     ignored: checkpoint entries the answer does not depend on.
     rewrites: what made the network cheaper before it was written, in order, with the cost of one window.
+    left_out: what would fit too, where and why it was not done; of a network that lists no rewrites of its own.
     verifications: per runtime, the difference from the source network.
     maps: per runtime, the difference of heat maps from torch's gradients; empty where there are none.
     sizes: file of the bundle -> bytes.
@@ -46,6 +48,7 @@ class ExportReport:
     maps: tuple[MapVerification, ...]
     sizes: dict[str, int]
     notes: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dicts, lists and numbers."""
@@ -66,6 +69,7 @@ class ExportReport:
                 }
                 for done in self.rewrites
             ],
+            "left_out": [asdict(one) for one in self.left_out],
             "verifications": [asdict(done) for done in self.verifications],
             "maps": [asdict(done) for done in self.maps],
             "sizes": self.sizes,
@@ -81,10 +85,8 @@ class ExportReport:
             f"  {len(self.ignored)} checkpoint entries do not affect the answer and were left out",
         ]
         if self.rewrites:
-            before, after = self.rewrites[0].before.flops, self.rewrites[-1].after.flops
-            lines.append(
-                f"  {len(self.rewrites)} exact rewrites: {before / 1e9:.1f} GFLOP per window became {after / 1e9:.1f}"
-            )
+            lines.append(f"  {_rewrites(self.rewrites)}")
+        lines += [f"  {one.rewrite} left {_places(one.modules)} as it is: {one.reason}" for one in self.left_out]
         for done in self.verifications:
             batches = " and ".join(map(str, done.batches))
             lines.append(
@@ -97,3 +99,21 @@ class ExportReport:
         ]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
+
+
+def _rewrites(applied: Sequence[Applied]) -> str:
+    """What the rewrites came to; more arithmetic, which less memory traffic pays for, is called what it is."""
+    before, after = applied[0].before, applied[-1].after
+    names = "" if len(applied) > 3 else f" ({', '.join(done.rewrite.name for done in applied)})"
+    counted = f"{len(applied)} exact rewrite{'s' * (len(applied) > 1)}{names}"
+    unit, scale = ("GFLOP", 1e9) if before.flops >= 1e8 else ("MFLOP", 1e6)
+    flops = f"{before.flops / scale:.1f} {unit} per window"
+    if after.flops < before.flops:
+        return f"{counted}: {flops} became {after.flops / scale:.1f}"
+    moved = f"{before.moved / 1e6:.1f} MB read and written became {after.moved / 1e6:.1f}"
+    return f"{counted}: {moved}, for {(after.flops - before.flops) / scale:.1f} {unit} more than {flops}"
+
+
+def _places(modules: Sequence[str]) -> str:
+    """The first of the modules, and how many others there are."""
+    return modules[0] if len(modules) == 1 else f"{modules[0]} and {len(modules) - 1} more"

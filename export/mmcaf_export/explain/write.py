@@ -19,8 +19,10 @@ from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import COTANGENT, ExplainedMap, ExplainSpec, PointingStudy, TensorSpec
 
 from ..golden import CASES, on_one_thread
+from ..networks.ensemble import Ensemble
 from ..networks.entry import NetworkEntry
 from ..networks.feature_map import FeatureMap
+from ..rewrites.general import generally_rewritten
 from ..rewrites.rewrite import rewritten
 from ..verify import RUNTIMES
 from .gradcam import GradCam
@@ -93,7 +95,10 @@ def write_explain(
     example = entry.example_inputs(config, 1, seed=0)
     rewrites = entry.rewrites if entry.explained_rewrites is None else entry.explained_rewrites
     spec_file = ExplainSpec.model_fields["file"].default
-    lean = rewritten(source, rewrites, example)
+    if rewrites is None:
+        lean, _, _ = generally_rewritten(source, example, watched=_modules(source, maps))
+    else:
+        lean = rewritten(source, rewrites, example)
     export_explain(lean, example, scores, maps, folder / spec_file, longest=max(lengths, default=None))
     del lean
     gc.collect()  # Two copies of the weights go, before runtimes hold some of their own.
@@ -116,6 +121,13 @@ def write_explain(
         tuple(lengths),
     )
     return Explained(spec, _golden(maps, drawn), _verify(network, cases, drawn))
+
+
+def _modules(source: nn.Module, maps: Sequence[FeatureMap]) -> list[str]:
+    """Paths of the feature maps' modules; of an ensemble, those of every member."""
+    if not isinstance(source, Ensemble):
+        return [of.module for of in maps]
+    return [f"members.{at}.{of.module}" for at in range(len(source.members)) for of in maps]
 
 
 def _drawn(

@@ -42,7 +42,7 @@ class EnsembleEntry(NetworkEntry[Any]):
         own = {name: getattr(member, name) for name in NetworkEntry.__annotations__}
         explained = member.explained_rewrites
         own["title"] = f"{count} of {member.title}"
-        own["rewrites"] = tuple(map(_of_each, member.rewrites))
+        own["rewrites"] = None if member.rewrites is None else tuple(map(_of_each, member.rewrites))
         own["explained_rewrites"] = None if explained is None else tuple(map(_of_each, explained))
         # One title for all members: a profile adds up what they take.
         own["module_titles"] = tuple((rf"members\.\d+\.(?:{path})", title) for path, title in member.module_titles)

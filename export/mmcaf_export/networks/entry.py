@@ -30,10 +30,12 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     """Checkpoint keys that together tell this network from the others."""
     dead: ClassVar[tuple[str, ...]] = ()
     """Regular expressions of checkpoint keys that the answer does not depend on."""
-    rewrites: ClassVar[tuple[Rewrite, ...]] = ()
-    """What is applied, in this order, to a copy of the network before it is written as ONNX."""
+    rewrites: ClassVar[tuple[Rewrite, ...] | None] = None
+    """What is applied, in this order, to a copy of the network before it is written as ONNX. None: those of
+    `rewrites.general`, each in the places where it fits, pays and changes nothing; with () there is none at all."""
     explained_rewrites: ClassVar[tuple[Rewrite, ...] | None] = None
-    """As `rewrites`, for the graph of the heat maps, where operators need a gradient; None: the same."""
+    """As `rewrites`, for the graph of the heat maps, where operators need a gradient; None: the same, but for general
+    ones that change a feature map's values."""
     module_titles: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Regular expressions of paths of modules, from their beginning, and what people call what lies there; the first
     that fits counts. The title may refer to groups, as in "stage \\1". The manifest gets the modules that there are."""

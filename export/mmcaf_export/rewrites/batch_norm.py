@@ -1,39 +1,45 @@
 """Batch norms after convolutions become part of the convolutions."""
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .followers import BatchNorm, norms_after_convolutions
-from .rewrite import Rewrite
+from .observed import BATCH_NORMS, BatchNorm, Observed
+from .rewrite import Site, Sites, by_pattern
 from .weights import Convolution, bias_of, convolution_like
 
 
-def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Fold each batch norm, in evaluation mode, that is all that reads a convolution's result."""
-    pairs = norms_after_convolutions(network, inputs)
-    for path, follower in pairs.items():
-        conv, norm = network.get_submodule(path), network.get_submodule(follower)
-        if not isinstance(conv, Convolution) or not isinstance(norm, BatchNorm):
-            raise TypeError(f"{path} and {follower} are no convolution and batch norm")
-        network.set_submodule(path, _fold(conv, norm))
-        network.set_submodule(follower, nn.Identity())
-    return bool(pairs)
+def find(observed: Observed) -> Sites:
+    """Each batch norm, in evaluation mode, that is all that reads a convolution's result."""
+    fitting, unfit = [], {}
+    for path, follower in observed.followers.items():
+        conv, norm = observed.network.get_submodule(path), observed.network.get_submodule(follower)
+        if not isinstance(conv, Convolution) or not isinstance(norm, BatchNorm) or norm.running_mean is None:
+            continue
+        reason = observed.unfit.get(path) or observed.unfit.get(follower)
+        if reason is not None:
+            unfit[path] = reason
+            continue
+        folded = _fold(conv, norm)
+        made = {path: folded, follower: nn.Identity()}
+        fitting.append(Site(made, nn.Sequential(conv, norm), folded, observed.given(path)))
+    return Sites(tuple(fitting), unfit)
 
 
 def _fold(conv: Convolution, norm: BatchNorm) -> Convolution:
     mean, var = norm.running_mean, norm.running_var
     if mean is None or var is None:
         raise ValueError("a batch norm without running statistics cannot be folded")
-    scale = norm.weight.detach().double() / torch.sqrt(var.double() + norm.eps)
-    shift = norm.bias.detach().double() - mean.double() * scale
+    gain = norm.weight.detach().double() if norm.affine else torch.ones_like(mean, dtype=torch.float64)
+    offset = norm.bias.detach().double() if norm.affine else torch.zeros_like(gain)
+    scale = gain / torch.sqrt(var.double() + norm.eps)
+    shift = offset - mean.double() * scale
     weight = conv.weight.detach().double() * scale.reshape(-1, *[1] * (conv.weight.ndim - 1))
     return convolution_like(conv, weight, bias_of(conv) * scale + shift)
 
 
-REWRITE = Rewrite(
+REWRITE = by_pattern(
     "batch_norm",
     "Batch norms directly after a convolution are folded into its weights and bias; both are affine per channel.",
-    apply,
+    find,
+    lambda module: type(module) in BATCH_NORMS,
 )

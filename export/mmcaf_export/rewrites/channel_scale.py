@@ -1,11 +1,11 @@
 """Depthwise 1x1x1 convolutions become one multiplication per element."""
 
-from collections.abc import Mapping
-
 from torch import Tensor, nn
 
-from .rewrite import Rewrite
-from .weights import bias_of, frozen
+from .observed import Observed
+from .rewrite import Sites, by_pattern
+from .sites import convolutions, replacing
+from .weights import bias_of, frozen, padding_of
 
 
 class ChannelScale(nn.Module):
@@ -20,21 +20,23 @@ class ChannelScale(nn.Module):
         return x * self.weight + self.bias
 
 
-def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Replace every depthwise convolution whose kernel is a single tap and that keeps the size."""
-    found = {path: conv for path, conv in network.named_modules() if isinstance(conv, nn.Conv3d) and _scales(conv)}
-    for path, conv in found.items():
-        network.set_submodule(path, ChannelScale(conv))
-    return bool(found)
+def find(observed: Observed) -> Sites:
+    """Every depthwise convolution whose kernel is a single tap and that keeps the size."""
+    found = {path: conv for path, conv in convolutions(observed) if _scales(conv)}
+    return replacing(observed, {path: (conv, ChannelScale(conv)) for path, conv in found.items()})
 
 
-def _scales(conv: nn.Conv3d) -> bool:
+def _scales(conv: nn.Module) -> bool:
+    if type(conv) is not nn.Conv3d:
+        return False
     depthwise = conv.groups == conv.in_channels == conv.out_channels
-    return depthwise and conv.kernel_size == conv.stride == (1, 1, 1) and not any(map(int, conv.padding))
+    return depthwise and conv.kernel_size == conv.stride == (1, 1, 1) and padding_of(conv) == (0, 0, 0)
 
 
-REWRITE = Rewrite(
+REWRITE = by_pattern(
     "channel_scale",
     "Depthwise convolutions with a single tap become a multiplication and an addition that runtimes fuse.",
-    apply,
+    find,
+    _scales,
+    run=False,
 )

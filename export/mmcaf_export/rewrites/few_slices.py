@@ -6,15 +6,14 @@ evaluation takes 4 (7) in-plane convolutions, or 6 (9) where padding is multipli
 and Winograd's schemes take 3 (5), with no constants but 1, 1/2 and 1/4.
 """
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .padding_taps import input_sizes
-from .rewrite import Rewrite
-from .weights import frozen
+from .observed import Observed
+from .rewrite import Sites, by_pattern
+from .sites import convolutions, replacing
+from .weights import frozen, padding_of
 
 
 class _FewSlices(nn.Module):
@@ -25,7 +24,7 @@ class _FewSlices(nn.Module):
         for index, kernel in enumerate(kernels):
             self.register_parameter(f"weight{index or ''}", frozen(kernel, conv.weight))
         self.bias = conv.bias
-        self.padding = (0, *map(int, conv.padding[1:]))
+        self.padding = (0, *(padding_of(conv) or ())[1:])
 
     def _plane(self, x: Tensor, index: int, bias: Tensor | None = None) -> Tensor:
         return F.conv3d(x, self.get_parameter(f"weight{index or ''}"), bias, padding=self.padding)
@@ -74,26 +73,29 @@ class ThreeSliceConvolution(_FewSlices):
         return torch.cat([odd + side, plus + minus - shared + self._plane(second, 4), odd - side], dim=2)
 
 
-def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
-    """Replace dense convolutions of depth three that only ever see two, or only three, slices."""
+def find(observed: Observed) -> Sites:
+    """Dense convolutions of depth three that only ever see two, or only three, slices."""
     forms = {2: TwoSliceConvolution, 3: ThreeSliceConvolution}
-    found = False
-    for path, sizes in input_sizes(network, inputs).items():
-        conv, depths = network.get_submodule(path), {size[0] for size in sizes}
-        if isinstance(conv, nn.Conv3d) and len(depths) == 1 and depths <= forms.keys() and _dense(conv):
-            network.set_submodule(path, forms[depths.pop()](conv))
-            found = True
-    return found
+    found = {}
+    for path, conv in convolutions(observed):
+        depths = {size[0] for size in observed.sizes(path)}
+        if len(depths) == 1 and depths <= forms.keys() and _dense(conv):
+            found[path] = conv, forms[depths.pop()](conv)
+    return replacing(observed, found)
 
 
-def _dense(conv: nn.Conv3d) -> bool:
-    along = (conv.kernel_size[0], conv.stride[0], conv.padding[0], conv.groups)
+def _dense(conv: nn.Module) -> bool:
+    if type(conv) is not nn.Conv3d:
+        return False
+    padding = padding_of(conv)
+    along = (conv.kernel_size[0], conv.stride[0], padding and padding[0], conv.groups)
     return along == (3, 1, 1, 1) and conv.stride == conv.dilation == (1, 1, 1) and conv.padding_mode == "zeros"
 
 
-REWRITE = Rewrite(
+REWRITE = by_pattern(
     "few_slices",
     "Dense 3x3x3 convolutions over two (three) slices take three (five) in-plane convolutions instead of six (nine), "
     "by Karatsuba's and Winograd's bilinear identities along depth.",
-    apply,
+    find,
+    _dense,
 )

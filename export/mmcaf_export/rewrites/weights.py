@@ -15,13 +15,17 @@ def frozen(value: Tensor, like: Tensor) -> nn.Parameter:
     return nn.Parameter(value.detach().to(like.dtype).contiguous(), requires_grad=False)
 
 
-def convolution_like(conv: ConvT, weight: Tensor, bias: Tensor | None, padding: Sequence[int] | None = None) -> ConvT:
+def convolution_like(
+    conv: ConvT, weight: Tensor, bias: Tensor | None, padding: Sequence[int] | str | None = None
+) -> ConvT:
     """A convolution with the stride, padding, dilation and groups of `conv` and float64 weights of another shape.
 
     Its kernel may be smaller; without `padding`, that of `conv` is reduced alike, so that the output's size stays.
     """
-    if padding is None:
-        kernel = weight.shape[2:]
+    kernel = tuple(weight.shape[2:])
+    if padding is None and kernel == conv.kernel_size:
+        padding = conv.padding
+    elif padding is None:
         padding = [
             int(conv.padding[axis]) - (conv.kernel_size[axis] - kernel[axis]) // 2 for axis in range(len(kernel))
         ]
@@ -39,7 +43,7 @@ def with_stride(conv: ConvT, stride: tuple[int, ...]) -> ConvT:
     return made
 
 
-def _hollow(conv: ConvT, shape: torch.Size, padding: Sequence[int], stride: Sequence[int], bias: bool) -> ConvT:
+def _hollow(conv: ConvT, shape: torch.Size, padding: Sequence[int] | str, stride: Sequence[int], bias: bool) -> ConvT:
     """A convolution in evaluation mode whose weights are still to be set."""
     kind: Any = type(conv)
     with torch.device("meta"):
@@ -48,7 +52,7 @@ def _hollow(conv: ConvT, shape: torch.Size, padding: Sequence[int], stride: Sequ
             shape[0],
             tuple(shape[2:]),
             stride=tuple(stride),
-            padding=tuple(padding),
+            padding=padding if isinstance(padding, str) else tuple(padding),
             dilation=conv.dilation,
             groups=conv.groups,
             bias=bias,
@@ -62,3 +66,13 @@ def bias_of(conv: Convolution) -> Tensor:
     if conv.bias is None:
         return torch.zeros(conv.weight.shape[0], dtype=torch.float64, device=conv.weight.device)
     return conv.bias.detach().double()
+
+
+def padding_of(conv: Convolution) -> tuple[int, ...] | None:
+    """What is put before and after each axis; None where the two differ, as "same" may have it."""
+    if not isinstance(conv.padding, str):
+        return tuple(map(int, conv.padding))
+    if conv.padding == "valid":
+        return (0,) * len(conv.kernel_size)
+    both = [stretch * (taps - 1) for stretch, taps in zip(conv.dilation, conv.kernel_size, strict=True)]
+    return None if any(one % 2 for one in both) else tuple(one // 2 for one in both)

@@ -199,7 +199,7 @@ def test_no_copy_of_the_network_is_left_when_runtimes_open(
 
         return checked
 
-    for module, copying, checking in ((export, "rewritten_with_costs", "verify"), (write, "rewritten", "_verify")):
+    for module, copying, checking in ((export, "prepared", "verify"), (write, "rewritten", "_verify")):
         monkeypatch.setattr(module, copying, noted(getattr(module, copying)))
         monkeypatch.setattr(module, checking, counted(getattr(module, checking)))
     gc.disable()

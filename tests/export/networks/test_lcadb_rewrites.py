@@ -128,7 +128,7 @@ class ShownBefore(nn.Module):
 def test_what_the_network_also_answers_with_is_not_folded() -> None:
     network, x = ShownBefore().double().eval(), torch.randn(1, 2, 3, 4, 5, dtype=torch.float64)
     copied = share_copy(network)
-    assert not batch_norm.apply(copied, {"x": x})
+    assert not batch_norm.REWRITE.apply(copied, {"x": x})
     assert isinstance(copied.get_submodule("norm"), nn.BatchNorm3d)
 
 
@@ -140,7 +140,7 @@ def test_only_norms_that_alone_read_a_convolution_are_folded() -> None:
             nn.init.uniform_(module.running_var, 0.5, 2)
             nn.init.normal_(module.bias)
     copied, x = share_copy(network), torch.randn(2, 2, 3, 4, 5, dtype=torch.float64)
-    assert batch_norm.apply(copied, {"x": x})
+    assert batch_norm.REWRITE.apply(copied, {"x": x})
     left = [path for path, module in copied.named_modules() if isinstance(module, nn.BatchNorm3d)]
     assert left == ["layer.norm1", "layer.norm2"]
     with torch.inference_mode():
