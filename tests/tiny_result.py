@@ -23,6 +23,7 @@ from mmcaf_engine.result.parts import (
     Options,
     Positive,
     RecordSummary,
+    RiskLevel,
     SelectedSeries,
     Software,
     StudySummary,
@@ -132,6 +133,13 @@ RESULTS: dict[str, Callable[[], Result]] = {
     "binary": lambda: tiny_result("a gap", sources=(f"{UID}.9",)),
     "multiclass": multiclass,
     "multilabel": multilabel,
+    "levels of risk": lambda: replace(
+        multilabel(),
+        risk_level=(
+            RiskLevel("mass", "high", 3, 3, 0.8, 0.6, None, "a made-up cohort"),
+            RiskLevel("effusion", "low", 1, 2, 0.2, None, 0.3, ""),
+        ),
+    ),
     "none present": lambda: replace(
         multilabel(), label="none", findings=tuple(replace(one, present=False) for one in multilabel().findings)
     ),

@@ -14,6 +14,7 @@ from mmcaf_engine.manifest import (
     Manifest,
     PreprocessingSpec,
     Provenance,
+    RiskSpec,
     TableField,
 )
 from mmcaf_engine.result.decisions import decision_for
@@ -78,6 +79,8 @@ def _describe(bundle: Bundle) -> list[str]:
         *(f"  code          {label}: {code.scheme} {code.value}" for label, code in manifest.label_codes.items()),
         f"  study score   {decision_for(manifest).rule()}",
         *_ensemble(manifest),
+        *(f"  risk          {_risk(entry)}" for entry in manifest.risk_levels),
+        *(f"  beside it     {entry.output}: {entry.title}, no part of the answer" for entry in manifest.branch_scores),
         *(f"  attention     {entry.title}: {_weighed(manifest, entry)}" for entry in manifest.attention),
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
         *_parts(manifest),
@@ -102,6 +105,13 @@ def _ensemble(manifest: Manifest) -> list[str]:
     for number, member in enumerate(spec.members, start=1):
         lines.append(f"    member {number:<3}  {member.checkpoint_format}, SHA-256 {member.checkpoint_sha256[:16]}")
     return lines
+
+
+def _risk(spec: RiskSpec) -> str:
+    """The levels of one label with where they begin."""
+    named = [f"{name} from {cut:g}" for name, cut in zip(spec.names[1:], spec.cuts, strict=True)]
+    source = f" ({spec.source})" if spec.source else ""
+    return f"{spec.label}: {spec.names[0]} below {spec.cuts[0]:g}, {', '.join(named)}{source}"
 
 
 def _release(manifest: Manifest) -> list[str]:

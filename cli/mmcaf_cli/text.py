@@ -3,6 +3,7 @@
 from mmcaf_engine.bundle.accuracy import AccuracySummary
 from mmcaf_engine.result.parts import FieldInfluence, Window
 from mmcaf_engine.result.result import WORD_PIECES, Result
+from mmcaf_engine.result.risk import level_rows
 
 MOST_WINDOWS = 3
 """At most so many windows are listed."""
@@ -20,7 +21,9 @@ def render(result: Result) -> str:
     lines = [
         result.wording.headline,
         *(f"  {name:<14}{text}" for name, text in result.wording.rows),
+        *(f"  {'risk':<14}{label}: {level}" for label, level in level_rows(result)),
         *_slices(result),
+        *_branches(result),
         *_attention(result),
         f"  study         {_study(result)}",
         *_series(result),
@@ -61,6 +64,16 @@ def _slices(result: Result) -> list[str]:
     highest = sorted(result.windows, key=lambda window: -window.probability)[:MOST_WINDOWS]
     slices = ", ".join(f"{_span(window)} ({window.probability:.3f})" for window in highest)
     return [f"  slices        {slices}, of {result.study.slices}; scores of {result.scored_label}"]
+
+
+def _branches(result: Result) -> list[str]:
+    """What each part of the network finds likeliest, of those that say so by themselves."""
+    lines = []
+    for one in result.branch_scores or ():
+        label = max(one.probabilities, key=lambda name: one.probabilities[name])
+        said = f"{one.title} alone: {label} {one.probabilities[label]:.3f}; no part of the answer"
+        lines.append(f"  {'beside it':<14}{said}")
+    return lines
 
 
 def _attention(result: Result) -> list[str]:

@@ -26,6 +26,7 @@ from .record.tokenizer import Tokenizer, open_tokenizer
 from .result.answer import Answer
 from .result.assemble import assemble
 from .result.attended import agreement_warnings, attended
+from .result.branches import branch_scores
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
 from .result.ensemble import ensemble_of, ensemble_warnings
@@ -295,10 +296,12 @@ class Answerer:
         session = self._opened()
         began = perf_counter()
         with span("infer"):
-            outputs = run_windows(session, prepared, options.get("progress"), optional="attention" in asked)
+            optional = "attention" in asked or bool(manifest.branch_scores)
+            outputs = run_windows(session, prepared, options.get("progress"), optional=optional)
         seconds = (perf_counter() - began) / len(prepared)
         with span("aggregate"):
             score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
+            branches = branch_scores(manifest, self.decision, prepared.starts, outputs)
             attention = attended(manifest, prepared, outputs, score.deciding) if "attention" in asked else None
             ensemble = ensemble_of(manifest, score)
             warnings = (*self._warnings(session, prepared), *agreement_warnings(attention))
@@ -331,6 +334,7 @@ class Answerer:
             timing_ms={stage: round(timing_ms[stage], 3) for stage in STAGES if stage in timing_ms},
             attention=attention,
             ensemble=ensemble,
+            branch_scores=branches,
         )
         return Answer(result, self.bundle, prepared, outputs, score, maps, self._self_test)
 

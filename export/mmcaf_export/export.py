@@ -38,6 +38,7 @@ from .members import (
 )
 from .networks.ensemble import Ensemble, EnsembleEntry
 from .networks.entry import NetworkEntry
+from .networks.recorded import recorded
 from .networks.registry import Networks
 from .networks.repair import Repair
 from .onnx_export import OPSET, export_onnx
@@ -252,7 +253,7 @@ def _manifest(
         **described,
         "network": {
             "name": entry.name,
-            "config": dataclasses.asdict(config),
+            "config": recorded(config),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
         },
         "inputs": [spec.model_dump(mode="json") for spec in inputs],

@@ -18,6 +18,8 @@ _ABSENT: dict[str, Any] = {
     "body_part": None,
     "label_codes": {},
     "attention_agreement": None,
+    "risk_levels": [],
+    "branch_scores": [],
     "explain": {"judged": None},
 }
 _ABSENT_IN_FIELD = {"max_age_days": None}

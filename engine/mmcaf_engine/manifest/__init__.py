@@ -31,6 +31,7 @@ from .preprocessing import (
 )
 from .provenance import Int8Entry, Provenance, RewriteEntry
 from .series import BValues, SeriesRule, SeriesSpec, Turn
+from .strata import BranchSpec, RiskSpec
 from .table import (
     CategoryField,
     Cut,
@@ -101,6 +102,8 @@ __all__ = [
     "FhirObservation",
     "AgreementSpec",
     "AttentionSpec",
+    "BranchSpec",
+    "RiskSpec",
     "Activation",
     "AggregationSpec",
     "REGRESSION",

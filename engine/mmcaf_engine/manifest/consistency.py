@@ -210,10 +210,11 @@ def check_codes(labels: Collection[str], codes: Collection[str]) -> None:
 def check_outputs(
     outputs: Sequence[TensorSpec], activation: str, labels: Sequence[str], ensemble: EnsembleSpec | None = None
 ) -> None:
-    """One score of the right width comes first, of an ensemble one of each member, and attention after it."""
-    score, attention = outputs[0], outputs[1:]
-    if [spec.kind for spec in outputs] != ["score"] + ["attention"] * len(attention):
-        raise ValueError("outputs must hold one score, and attention after it")
+    """One score of the right width comes first, of an ensemble one of each member; then attention, then branches."""
+    score, kinds = outputs[0], [spec.kind for spec in outputs]
+    attention, branches = kinds.count("attention"), kinds.count("branch_score")
+    if kinds != ["score"] + ["attention"] * attention + ["branch_score"] * branches:
+        raise ValueError("outputs must hold one score, attention after it, and branch_score last")
     if activation not in OF_THE_FORMAT:
         if score.shape != (wanted := score_shape(ensemble, score.shape[-1:])):
             raise ValueError(f"the output {score.name} must be {_in_words((*wanted[:-1], 'scores'))}")
@@ -236,7 +237,7 @@ def check_attention(
     table: TableSpec | None = None,
 ) -> None:
     """Each attention output is told what it weighs, and weighs what is there."""
-    weights = outputs[1:]
+    weights = [spec for spec in outputs if spec.kind == "attention"]
     if [entry.output for entry in attention] != [spec.name for spec in weights]:
         raise ValueError("attention must tell what each attention output weighs, in their order")
     for entry, spec in zip(attention, weights, strict=True):

@@ -23,6 +23,7 @@ from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
 from .provenance import Provenance
 from .series import SeriesSpec
+from .strata import BranchSpec, RiskSpec, check_branches, check_risk
 from .table import TableSpec
 from .tensors import (
     InputKind,
@@ -99,9 +100,15 @@ class Manifest(ManifestModel):
     thresholds: tuple[Threshold, ...] = Field(
         default=(), description="For independent: each label is present from its probability on."
     )
+    risk_levels: tuple[RiskSpec, ...] = Field(
+        default=(), max_length=1000, description="Levels of risk over the probability of a label, by cut points."
+    )
     attention: tuple[AttentionSpec, ...] = ()
     ensemble: EnsembleSpec | None = Field(
         default=None, description="Where the network is several checkpoints of one, which answer together."
+    )
+    branch_scores: tuple[BranchSpec, ...] = Field(
+        default=(), max_length=100, description="Of each output of the kind branch_score, what it is of."
     )
     explain: ExplainSpec | None = Field(default=None, description="The graph that draws heat maps, if there is one.")
     attention_agreement: AgreementSpec | None = Field(
@@ -125,7 +132,7 @@ class Manifest(ManifestModel):
     version_2: ClassVar[frozenset[str]] = frozenset(
         {
             *("release", "version", "body_part", "identity", "label_codes", "module_titles"),
-            *("attention_agreement", "explain", "ensemble"),
+            *("attention_agreement", "explain", "ensemble", "risk_levels", "branch_scores"),
         }
     )
 
@@ -159,8 +166,10 @@ class Manifest(ManifestModel):
         consistency.check_labels(self.activation, self.labels, self.threshold, self.thresholds)
         consistency.check_aggregation(self.aggregation, self.activation, self.preprocessing)
         consistency.check_codes(self.labels, self.label_codes)
+        check_risk(self.labels, self.risk_levels)
         consistency.check_outputs(self.outputs, self.activation, self.labels, self.ensemble)
         consistency.check_attention(self.outputs, self.attention, self.inputs, self.preprocessing, self.table)
+        check_branches(self.outputs, self.branch_scores)
         consistency.check_agreement(self.attention_agreement, self.attention)
         check_explain(self.explain, self.inputs, self.outputs)
         return self

@@ -67,16 +67,16 @@ def logit_of(probability: float) -> float:
     return math.log(max(probability, tiny)) - math.log(max(1.0 - probability, tiny))
 
 
-def in_figures(probability: float, limit: float | None = None) -> str:
-    """A probability for people: three decimals, or as many as it takes to be on its side of a limit.
+def in_figures(probability: float, *limits: float | None) -> str:
+    """A probability for people: three decimals, or as many as it takes to be on its side of every limit.
 
     Args:
-        limit: from which on another thing is said; 0.49996 is not 0.500 where that is 0.5.
+        limits: from which on another thing is said; 0.49996 is not 0.500 where one is 0.5. None is no limit.
     """
+    given = [limit for limit in limits if limit is not None]
     texts = (f"{probability:.{decimals}f}" for decimals in range(3, 17))
-    return next(
-        (text for text in texts if limit is None or (float(text) >= limit) == (probability >= limit)), repr(probability)
-    )
+    sides = [probability >= limit for limit in given]
+    return next((text for text in texts if [float(text) >= limit for limit in given] == sides), repr(probability))
 
 
 def refuse_not_finite(starts: tuple[int, ...], logits: NDArray[np.float32]) -> None:

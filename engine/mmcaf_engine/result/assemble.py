@@ -13,6 +13,7 @@ from .attended import Attended
 from .codes import label_codes
 from .ensemble import ensemble_rows
 from .parts import (
+    BranchScore,
     EngineSummary,
     Ensemble,
     Evidence,
@@ -25,6 +26,7 @@ from .parts import (
     Window,
 )
 from .result import NOT_A_MEDICAL_DEVICE, WORD_PIECES, Result, Wording
+from .risk import risk_levels
 
 SOFTWARE = Software("mmcaf-infer", __version__)
 
@@ -43,6 +45,7 @@ def assemble(
     influence: tuple[FieldInfluence, ...] | None = None,
     attention: Attended | None = None,
     ensemble: Ensemble | None = None,
+    branch_scores: tuple[BranchScore, ...] | None = None,
 ) -> Result:
     """The result of one study.
 
@@ -51,6 +54,7 @@ def assemble(
         engine: what ran them. options: what the answer depends on. warnings: all of them, in their order.
         influence: of the record's fields, where that was asked for.
         ensemble: what its members gave, of an ensemble.
+        branch_scores: of the network's parts, where the bundle has such outputs.
     """
     manifest = bundle.manifest
     windows = manifest.preprocessing.windows if manifest.preprocessing is not None else None
@@ -62,6 +66,8 @@ def assemble(
         probabilities=dict(zip(manifest.labels, score.probabilities, strict=True)),
         positive=score.positive,
         findings=score.findings,
+        risk_level=risk_levels(manifest, score.probabilities),
+        branch_scores=branch_scores,
         windows=_windows(prepared, score, None if windows is None else windows.slices),
         study=_study(prepared),
         evidence=evidence,

@@ -31,6 +31,7 @@ from .explain import ExplanationMap
 from .heatmap import NO_PLACE
 from .key_slices import KeySlice
 from .result import Result, in_utc
+from .risk import level_rows
 
 WIDTH, HEIGHT = 1024, 640
 MARGIN, WORDS = 24, 430
@@ -101,6 +102,8 @@ def _said(result: Result, keys: Sequence[KeySlice] = ()) -> Iterator[tuple[str, 
     yield result.wording.headline, HEADLINE, INK
     for name, text in result.wording.rows:
         yield f"{name}: {text}", BODY, INK
+    for label, level in level_rows(result):
+        yield f"risk of {label}: {level}", BODY, INK
     for drawn in dict.fromkeys(key.drawn for key in keys if key.drawn is not None):
         yield _of_map(drawn), SMALL, INK
     study, model, engine = result.study, result.model, result.engine

@@ -68,6 +68,31 @@ class Ensemble(Part):
 
 
 @dataclass(frozen=True)
+class RiskLevel(Part):
+    """The level of risk that a label's probability is of, by cut points that the manifest declares."""
+
+    label: Annotated[str, Field(description="Whose probability it is.")]
+    level: Annotated[str, Field(description="Its name.")]
+    rank: Annotated[int, Field(ge=1, description="Its place among the levels, from 1, the lowest.")]
+    levels: Annotated[int, Field(ge=2, description="How many there are.")]
+    probability: Annotated[float, Field(ge=0, le=1, description="The label's.")]
+    from_probability: Annotated[float | None, Field(description="From this on it is this level; null of the lowest.")]
+    below: Annotated[float | None, Field(description="Below this it is this level; null of the highest.")]
+    source: Annotated[str, Field(description="Where the cut points come from, in the manifest's words; may be empty.")]
+
+
+@dataclass(frozen=True)
+class BranchScore(Part):
+    """What a part of the network says of the same labels by itself; it has no part in the answer."""
+
+    output: Annotated[str, Field(description="The network's output.")]
+    title: Annotated[str, Field(description="Which part of the network it is, in the manifest's words.")]
+    probabilities: Annotated[
+        dict[str, float], Field(description="Of every label, made of its scores as the answer's are.")
+    ]
+
+
+@dataclass(frozen=True)
 class Window(Part):
     """One window of the volume, and what its score says of the label that is the answer."""
 

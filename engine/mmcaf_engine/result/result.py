@@ -17,6 +17,7 @@ from .attended import Attended
 from .ensemble import ensemble_rows
 from .parts import (
     UNKNOWN,
+    BranchScore,
     EngineSummary,
     Ensemble,
     Evidence,
@@ -26,6 +27,7 @@ from .parts import (
     Part,
     Positive,
     RecordSummary,
+    RiskLevel,
     Software,
     StudySummary,
     Window,
@@ -39,7 +41,7 @@ _CHECK = Remedy("Give the JSON that an answer was written to")
 WORD_PIECES = "word_pieces"
 """Under this name `RecordSummary.features` says how much of a report the network read; of its text it holds nothing."""
 
-OFTEN_ABSENT = ("ensemble",)
+OFTEN_ABSENT = ("risk_level", "branch_scores", "ensemble")
 """Fields that are left out of the JSON object where they are None: those that came after the first of version 2."""
 
 NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
@@ -79,6 +81,14 @@ class Result(Part):
     findings: Annotated[
         tuple[Finding, ...], Field(description="Where labels are independent: each of them, else empty.")
     ]
+    risk_level: Annotated[
+        tuple[RiskLevel, ...] | None,
+        Field(description="Of each label that the manifest has cut points for, in its order; absent without any."),
+    ] = None
+    branch_scores: Annotated[
+        tuple[BranchScore, ...] | None,
+        Field(description="Of parts of the network, beside the answer; absent where the bundle has no such outputs."),
+    ] = None
     windows: Annotated[
         tuple[Window, ...],
         Field(

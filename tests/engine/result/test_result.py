@@ -7,8 +7,9 @@ import pytest
 
 from tiny_result import tiny_result
 
-KEYS = ["schema_version", "created", "label", "probability", "probabilities", "positive", "findings", "windows"]
+KEYS = ["schema_version", "created", "label", "probability", "probabilities", "positive", "findings"]
 KEYS += [
+    "windows",
     "study",
     "evidence",
     "record",

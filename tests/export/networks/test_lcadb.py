@@ -1,6 +1,7 @@
 """LCA-DB beyond the golden numbers: keys, recognition, refused inputs, training, and its bundle."""
 
 import logging
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mmcaf_export.networks.lcadb import LcadbConfig, LcadbNet
 from mmcaf_export.networks.lcadb.entry import LcadbEntry
 from mmcaf_export.networks.lcadb.network import OUTPUTS, PHASES
 from mmcaf_export.networks.lcadb.resnet import BLOCKS
+from mmcaf_export.networks.recorded import recorded
 from mmcaf_export.networks.registry import Networks
 from mmcaf_export.report import ExportReport
 from refusals import Fact, refused
@@ -182,6 +184,57 @@ def test_backends_answer_as_the_source(backend: str, exported: ExportReport) -> 
         log.info("depth %d, %s, %s: error %.1e", config.depth, backend, name, error)
         assert error <= ABSOLUTE
         assert float(np.abs(found[name][0] - found[name][1]).max()) > 1e-4 or found[name].shape[1] == 1
+
+
+BRANCHED = replace(SLIM, branch_scores=True)
+
+
+def test_branch_scores_are_what_each_branch_alone_is_scored() -> None:
+    """The published code: out_R is linear1 of the image branch's feature, out_P linear2 of the patch branch's."""
+    network, given = filled(BRANCHED), ENTRY.example_inputs(SLIM, 1, seed=6)
+    with torch.inference_mode():
+        traced, plain = network.trace(*given.values()), filled(SLIM)(*given.values())
+        wanted = {
+            "out_R": traced["image_feature"] @ network.linear1.weight.T + network.linear1.bias,
+            "out_P": traced["patch_feature"] @ network.linear2.weight.T + network.linear2.bias,
+        }
+    for name, expected in wanted.items():
+        assert float((traced[name] - expected).abs().max()) <= 1e-6
+    assert all(torch.equal(traced[name], value) for name, value in zip(OUTPUTS, plain, strict=True))
+    assert float((traced["out_R"] - traced["out_P"]).abs().max()) > 0.01
+
+
+def test_a_network_without_branch_scores_is_written_as_before() -> None:
+    assert "branch_scores" not in recorded(SLIM) and recorded(SLIM) == {
+        key: value for key, value in asdict(SLIM).items() if key != "branch_scores"
+    }
+    assert recorded(BRANCHED)["branch_scores"] is True and LcadbConfig(**recorded(BRANCHED)) == BRANCHED
+    assert [spec.name for spec in ENTRY.tensors(SLIM)[1]] == list(OUTPUTS)
+    assert [(spec.name, spec.kind, spec.optional) for spec in ENTRY.tensors(BRANCHED)[1][3:]] == [
+        ("out_R", "branch_score", True),
+        ("out_P", "branch_score", True),
+    ]
+    assert ENTRY.manifest(SLIM)["branch_scores"] == []
+
+
+@pytest.mark.full
+def test_a_bundle_with_branch_scores(tmp_path: Path) -> None:
+    config = replace(BRANCHED, size=32, width=1 / 64, slices=4)
+    save_file(filled(config).state_dict(), tmp_path / "w.safetensors", {"slices": "4", "size": "32"})
+    settings = {"network.config.branch_scores": "true"}
+    bundle = load_bundle(export_bundle(tmp_path / "w.safetensors", tmp_path / "b.mmcaf", settings=settings).output)
+    assert bundle.manifest.network.config["branch_scores"] is True
+    assert [entry.title for entry in bundle.manifest.branch_scores] == ["image branch", "patch branch"]
+    given = ENTRY.example_inputs(config, 2, seed=11)
+    with torch.inference_mode():
+        expected = dict(zip(config.outputs, filled(config)(*given.values()), strict=True))
+    with open_session(bundle, backend="openvino") as session:
+        arrays = {name: tensor.numpy() for name, tensor in given.items()}
+        assert set(session.run(arrays)) == set(OUTPUTS)
+        found = session.run(arrays, optional=True)
+    assert all(np.abs(found[name] - tensor.numpy()).max() <= ABSOLUTE for name, tensor in expected.items())
+    with np.load(bundle.folder / "golden.npz") as stored:
+        assert {"out_R", "out_P"} <= set(stored.files)
 
 
 def test_labels_can_be_named(lcadb_export: ExportReport, tmp_path: Path) -> None:

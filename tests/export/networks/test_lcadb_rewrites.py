@@ -10,7 +10,6 @@ from export.lcadb_networks import SLIM, filled
 from export.rewrites.test_rewrites import RELATIVE, One, relative
 from mmcaf_export.networks.lcadb import LcadbConfig, LcadbNet
 from mmcaf_export.networks.lcadb.entry import LcadbEntry
-from mmcaf_export.networks.lcadb.network import OUTPUTS
 from mmcaf_export.rewrites import batch_norm
 from mmcaf_export.rewrites.copies import share_copy
 from mmcaf_export.rewrites.cost import measure
@@ -23,7 +22,7 @@ CONFIGS = {
     "deep": LcadbConfig(depth=18, slices=40, size=32, width=1 / 32),  # conv5 reads two of five slices
     "odd": LcadbConfig(depth=34, slices=11, size=64, width=1 / 64, classes=3),
     "bottlenecks": LcadbConfig(depth=50, slices=24, size=32, width=1 / 64),
-    "flat": LcadbConfig(slices=3, size=32, width=1 / 16),
+    "flat": LcadbConfig(slices=3, size=32, width=1 / 16, branch_scores=True),
 }
 NOTHING_TO_DO = {("flat", "unread_slices"), ("deep", "padding_taps")}
 log = logging.getLogger(__name__)
@@ -44,7 +43,8 @@ def stages(name: str) -> dict[str, tuple[bool, dict[str, Tensor]]]:
         assert isinstance(copied, LcadbNet)
         with torch.inference_mode():
             traced = copied.trace(*given.values())
-        kept = ("image_layer3", "image_instances", "patch_instances", "image_feature", "patch_feature", *OUTPUTS)
+        kept = ("image_layer3", "image_instances", "patch_instances", "image_feature", "patch_feature")
+        kept += config.outputs
         found[rewrite.name if rewrite is not None else ""] = applied, {key: traced[key] for key in kept}
     return found
 

@@ -46,12 +46,14 @@ RECORDED = [
 ]
 """What training recorded, as the file's metadata has it; the weights' selection reads 0, 2, 3 and 5."""
 LABELS = ["Effusion", "Nodule", "Mass", "Edema", "Hernia"]
+RISK = {"label": "Mass", "cuts": [0.2, 0.4], "names": ["low", "middle", "high"], "source": "made up"}
 SIDE_CARS: dict[str, dict[str, Any]] = {
     "slim": {
         "labels": LABELS,
         "thresholds": [0.5, 0.25, 0.4, 0.6, 0.7],
         "columns": RECORDED,
         "threshold_labels": ["Mass", "Mass", "Edema", "Effusion"],
+        "risk_levels": [RISK],
     },
     "text": {"labels": LABELS, "columns": RECORDED, "size": 64},
     "cervical": {},
@@ -131,6 +133,9 @@ def test_bundle(exported: Exported) -> None:
         (name, of) for name, (of, _) in weights.items()
     ]
     assert all("mean over" in entry.meaning for entry in manifest.attention)
+    assert [spec.model_dump(mode="json") for spec in manifest.risk_levels] == (
+        [RISK] if exported.name == "slim" else []
+    )
     inputs = {spec.name: (spec.kind, spec.shape) for spec in manifest.inputs}
     wanted: dict[str, Any] = {}
     if config.has("image"):
@@ -282,6 +287,8 @@ def test_refused_records(record: dict[str, Any], facts: tuple[Fact, ...], export
         ("slim", {"columns": '[{"name": "sex", "codes": [1]}]'}, ("codes", "sex", "numbers")),
         ("slim", {"threshold_labels": '["a"]'}, ("1 threshold_labels", "4 columns")),
         ("slim", {"data_set": "other"}, ("data_set", "'other'", "chestxray14", "cervical")),
+        ("slim", {"risk_levels": "{}"}, ("risk_levels", "JSON list")),
+        ("slim", {"risk_levels": '[{"label": "x", "cuts": [0.5, 0.4], "names": ["a", "b", "c"]}]'}, ("ascend", "x")),
         ("slim", {"normalisation": "other"}, ("normalisation", "'other'", "imagenet", "half")),
         ("release", {"size": "many"}, ("size", "'many'")),
     ],

@@ -1,12 +1,13 @@
 """What a finished result states, as objects of other systems hold it: coded values, each with its numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..aggregate import in_figures
 from ..codes import private_code
 from ..parts import LabelCode
 from ..result import Result
+from ..risk import levels_in_words
 
 PRESENT, ABSENT = LabelCode("SCT", "52101004", "Present"), LabelCode("SCT", "272519000", "Absent")
 
@@ -16,7 +17,7 @@ class Statement:
     """One value that an algorithm gave.
 
     about: what was asked. name: of that, in words. value: the answer. said: the answer in words. numbers: what they
-        are -> probabilities and thresholds, from 0 to 1.
+        are -> probabilities and thresholds, from 0 to 1. levels: what they are -> the level of risk, by name.
     """
 
     about: LabelCode
@@ -24,6 +25,7 @@ class Statement:
     value: LabelCode
     said: str
     numbers: Mapping[str, float]
+    levels: Mapping[str, str] = field(default_factory=dict)
 
 
 def statements(result: Result) -> tuple[Statement, ...]:
@@ -39,12 +41,14 @@ def statements(result: Result) -> tuple[Statement, ...]:
                     f"Probability of {finding.label}": finding.probability,
                     "Threshold of the probability": finding.threshold,
                 },
+                _levels(result, finding.label),
             )
             for finding in result.findings
         )
     numbers = {f"Probability of {label}": probability for label, probability in result.probabilities.items()}
     name = f"Label by {result.model.name}"
-    return (Statement(private_code("Label"), name, _code(result, result.label), result.label, numbers),)
+    value = _code(result, result.label)
+    return (Statement(private_code("Label"), name, value, result.label, numbers, _levels(result)),)
 
 
 def answered(result: Result) -> tuple[LabelCode, ...]:
@@ -89,27 +93,35 @@ def label_rows(result: Result) -> tuple[LabelRow, ...]:
 
 
 def in_words(result: Result) -> str:
-    """The answer as one sentence, and as another that it is of some slices only, where it is."""
+    """The answer as one sentence; as others its levels of risk, and that it is of some slices only, where it is."""
     part = "" if result.scored is None else f" Of {result.study.slices} slices, {scored_in_words(result)}."
+    risk = levels_in_words(result)
     if result.findings:
         present = [finding for finding in result.findings if finding.present]
-        said = [f"{finding.label} {in_figures(finding.probability, finding.threshold)}" for finding in present]
-        return (f"Present: {', '.join(said)}." if said else "No finding reaches its threshold.") + part
+        said = [f"{one.label} {figures_of(result, one.label, one.probability)}" for one in present]
+        return (f"Present: {', '.join(said)}." if said else "No finding reaches its threshold.") + risk + part
     sure = "" if result.probability is None else f", probability {figures_of(result, result.label, result.probability)}"
-    return f"{result.label}{sure}.{part}"
+    return f"{result.label}{sure}.{risk}{part}"
 
 
 def figures_of(result: Result, label: str, probability: float) -> str:
-    """Of a label, for people: on its side of its threshold, where it has one."""
+    """Of a label, for people: on its side of its threshold and of the cut points of its risk, where it has some."""
     limits = {one.label: one.threshold for one in result.findings}
     if result.positive is not None:
         limits[result.positive.label] = result.positive.threshold
-    return in_figures(probability, limits.get(label))
+    cuts = [end for one in result.risk_level or () if one.label == label for end in (one.from_probability, one.below)]
+    return in_figures(probability, limits.get(label), *cuts)
 
 
 def scored_in_words(result: Result) -> str:
     """Which slices were scored, where these are not all of them; else nothing."""
     return "" if result.scored is None else f"only {result.scored[0]} to {result.scored[1]} from the feet were scored"
+
+
+def _levels(result: Result, label: str | None = None) -> dict[str, str]:
+    """What a level of risk is of -> its name; of one label, or of all."""
+    found = [one for one in result.risk_level or () if label in (None, one.label)]
+    return {f"Risk level of {one.label}": one.level for one in found}
 
 
 def _code(result: Result, label: str) -> LabelCode:

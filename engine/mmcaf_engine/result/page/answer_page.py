@@ -91,6 +91,7 @@ def _much(result: Result) -> bool:
     read = min(2 * len(result.probabilities), 2 * PRINTED_LABELS[windows]) + min(len(fields), PRINTED_FIELDS)
     read += 2 * min(len(result.warnings), PRINTED_WARNINGS) + 5 * windows
     read += 0 if result.attention is None else 3
+    read += min(2 * len(result.risk_level or ()), 2 * PRINTED_LABELS[1]) + 8 * bool(result.branch_scores)
     behind = 2 * len(result.study.uids) + len(result.study.selection) + 2 * min(len(result.remarks), PRINTED_REMARKS)
     fallback = result.engine.fallback is not None or result.engine.accuracy is not None
     return max(read, behind + 2 * fallback) > MOST_LINES or len(result.label) > LONG

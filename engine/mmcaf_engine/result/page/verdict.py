@@ -9,6 +9,7 @@ from ..codes import PRIVATE_SCHEME
 from ..decisions.statements import LabelRow, figures_of, label_rows, scored_in_words
 from ..parts import Ensemble, Window
 from ..result import Result, in_utc
+from ..risk import level_figures, level_range
 
 LONG = 60
 """Characters from which on a label is set smaller."""
@@ -60,6 +61,8 @@ def labels_part(result: Result) -> Markup:
     return join(
         table("What the network gives each label", columns, rows, printed=PRINTED_LABELS[several]),
         None if result.ensemble is None else _members(result, result.ensemble),
+        _risk(result),
+        _branches(result),
         _windows(result) if several else None,
     )
 
@@ -88,6 +91,33 @@ def _cells(result: Result, row: LabelRow) -> Iterator[Cell]:
     yield figures_of(result, row.label, row.probability)
     yield row.limit
     yield tag("b", row.said) if row.holds else row.said
+
+
+def _risk(result: Result) -> Markup | None:
+    """The level of risk of each label that has cut points."""
+    rows = [
+        (one.label, tag("b", f"{one.level}, {one.rank} of {one.levels}"), level_figures(one), level_range(one))
+        for one in result.risk_level or ()
+    ]
+    if not rows:
+        return None
+    columns = [Column("label"), Column("level", "words"), Column("probability"), Column("cut points")]
+    sources = "; ".join(dict.fromkeys(one.source for one in result.risk_level or () if one.source))
+    return join(
+        table("Levels of risk, by the bundle's cut points", columns, rows, printed=PRINTED_LABELS[1]),
+        tag("p", f"Cut points from: {sources}", class_="soft clamp") if sources else None,
+    )
+
+
+def _branches(result: Result) -> Markup | None:
+    """What parts of the network say by themselves."""
+    if not result.branch_scores:
+        return None
+    columns = [Column("label"), *(Column(one.title) for one in result.branch_scores)]
+    rows = [
+        (label, *(f"{one.probabilities[label]:.3f}" for one in result.branch_scores)) for label in result.probabilities
+    ]
+    return table("What parts of the network say by themselves; no part of the answer", columns, rows, printed=6)
 
 
 def _windows(result: Result) -> Markup:

@@ -115,7 +115,10 @@ class _Writer:
             **({"note": notes} if notes else {}),
             "device": self._reference("device"),
             **({"derivedFrom": [self._reference("study")]} if self._has_study else {}),
-            "component": [_component(name, value) for name, value in stated.numbers.items()],
+            "component": [
+                *(_component(name, value) for name, value in stated.numbers.items()),
+                *(_level(name, level) for name, level in stated.levels.items()),
+            ],
         }
 
     def _device(self) -> Resource:
@@ -236,6 +239,11 @@ def _concept(code: LabelCode, text: str = "") -> Resource:
     system = {"system": SYSTEMS[code.scheme]} if code.scheme in SYSTEMS else {}
     coding = {"coding": [{**system, "code": code.value, "display": code.meaning}]} if code.value else {}
     return {**coding, "text": text or code.meaning}
+
+
+def _level(name: str, level: str) -> Resource:
+    """A level of risk, which has a name of the bundle's own."""
+    return {"code": _concept(private_code(name), name), "valueCodeableConcept": _concept(private_code(level), level)}
 
 
 def _component(name: str, value: float) -> Resource:

@@ -112,7 +112,13 @@ def _group(
             hd.sr.Measurement(name=_code(private_code(name)), value=value, unit=codes.UCUM.NoUnits)
             for name, value in stated.numbers.items()
         ],
-        qualitative_evaluations=[hd.sr.QualitativeEvaluation(name=_code(stated.about), value=_code(stated.value))],
+        qualitative_evaluations=[
+            hd.sr.QualitativeEvaluation(name=_code(name), value=_code(value))
+            for name, value in (
+                (stated.about, stated.value),
+                *((private_code(name), private_code(level)) for name, level in stated.levels.items()),
+            )
+        ],
         source_images=images,
     )
     text = hd.sr.TextContentItem(

@@ -8,12 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmcaf_engine.manifest import AttentionSpec, PreprocessingSpec, ResizeVolumeStep, StandardiseStep, TensorSpec
+from mmcaf_engine.manifest import (
+    AttentionSpec,
+    BranchSpec,
+    PreprocessingSpec,
+    ResizeVolumeStep,
+    StandardiseStep,
+    TensorSpec,
+)
 
 from ..entry import NetworkEntry, whole_number
 from ..feature_map import FeatureMap
 from ..repair import Repair
-from .network import GRID_STRIDE, OUTPUTS, PHASES, LcadbConfig, LcadbNet
+from .network import BRANCH_OUTPUTS, GRID_STRIDE, OUTPUTS, PHASES, LcadbConfig, LcadbNet
 from .resnet import BLOCKS, WIDTHS, Bottleneck, block_of
 from .rewrites import REWRITES
 from .series import phases
@@ -79,11 +86,16 @@ class LcadbEntry(NetworkEntry[LcadbConfig]):
         volume = ("N", 1, config.size, config.size, config.slices)
         instances = ("N", config.grid * config.grid)
         logits, *weights = OUTPUTS
+        branches = BRANCH_OUTPUTS * config.branch_scores
         return (
             tuple(TensorSpec(name=name, kind="volume", shape=volume) for name in PHASES),
             (
                 TensorSpec(name=logits, kind="score", shape=("N", config.classes)),
                 *(TensorSpec(name=name, kind="attention", shape=instances) for name in weights),
+                *(
+                    TensorSpec(name=name, kind="branch_score", shape=("N", config.classes), optional=True)
+                    for name in branches
+                ),
             ),
         )
 
@@ -131,6 +143,10 @@ class LcadbEntry(NetworkEntry[LcadbConfig]):
             AttentionSpec(output="alpha_image", title="whole image", grid=grid),
             AttentionSpec(output="alpha_patch", title="patches", grid=grid),
         )
+        titles = ("image branch", "patch branch")
+        branches = [
+            BranchSpec(output=output, title=title) for output, title in zip(BRANCH_OUTPUTS, titles, strict=True)
+        ]
         return {
             "name": "LCA-DB",
             "description": "Class of a focal liver lesion from eight MR phases.",
@@ -140,6 +156,7 @@ class LcadbEntry(NetworkEntry[LcadbConfig]):
             "activation": "softmax",
             "aggregation": {"method": "mean"},
             "attention": [spec.model_dump(mode="json") for spec in attention],
+            "branch_scores": [spec.model_dump(mode="json") for spec in branches if config.branch_scores],
             "licence": "not stated; that of the checkpoint applies",
             "intended_use": "Research only: no decision about a patient may rest on it.",
             "demonstration": False,

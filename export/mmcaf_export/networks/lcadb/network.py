@@ -5,18 +5,21 @@ names (model/crossatten.py). Both branches give one feature vector per part of t
 weighs and adds these; one linear layer scores the sum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..recorded import LATER
 from .resnet import BLOCKS, WIDTHS, block_of, relu, residual_layers
 
 PHASES = ("t2", "dwi", "in_phase", "out_phase", "c_pre", "c_a", "c_delay", "c_v")
 """The eight inputs, in the order in which the published data feeder passes them."""
 
 OUTPUTS = ("logits", "alpha_image", "alpha_patch")
+BRANCH_OUTPUTS = ("out_R", "out_P")
+"""Scores of the image branch and of the patch branch alone, under the published code's names."""
 
 INTERMEDIATES = {
     "image_stem": ("layer1_compose", "in"),
@@ -45,8 +48,9 @@ class LcadbConfig:
     """What distinguishes one LCA-DB from another.
 
     depth: of both residual branches, a key of BLOCKS; slices: S, size: H and W of the inputs; width: multiplier of all
-    channels (the published network is 1.0); classes: number of lesion classes. Raises ValueError for a depth that there
-    is none of, a size that is not made of whole cells, or a width that gives no whole number of channels.
+    channels (the published network is 1.0); classes: number of lesion classes; branch_scores: whether there are also
+    BRANCH_OUTPUTS. Raises ValueError for a depth that there is none of, a size that is not made of whole cells, or a
+    width that gives no whole number of channels.
     """
 
     depth: int = 10
@@ -54,6 +58,7 @@ class LcadbConfig:
     size: int = 128
     width: float = 1.0
     classes: int = 7
+    branch_scores: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.depth not in BLOCKS:
@@ -70,6 +75,11 @@ class LcadbConfig:
                 f"LCA-DB config: width {self.width} gives {stem} channels in the patch branch's stem; "
                 f"choose a positive multiple of 1/{WIDTHS[0]}"
             )
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names, in the order of the network's results."""
+        return OUTPUTS + BRANCH_OUTPUTS * self.branch_scores
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
@@ -94,10 +104,11 @@ class LcadbConfig:
 
 
 class LcadbNet(nn.Module):
-    """Eight volumes [N, 1, H, W, S], in the order of PHASES -> logits, alpha_image, alpha_patch.
+    """Eight volumes [N, 1, H, W, S], in the order of PHASES -> logits, alpha_image, alpha_patch, or two more.
 
     logits [N, classes]: their softmax is the probability of each class. alpha_image [N, n], alpha_patch [N, n]: how
-    much each part of the plane counts, in rows of the grid; they add up to one. Every volume is z-scored.
+    much each part of the plane counts, in rows of the grid; they add up to one. With `branch_scores` also out_R, out_P
+    [N, classes]: what the image branch and the patch branch score alone. Every volume is z-scored.
     """
 
     def __init__(self, config: LcadbConfig | None = None) -> None:
@@ -137,13 +148,14 @@ class LcadbNet(nn.Module):
         c_a: Tensor,
         c_delay: Tensor,
         c_v: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, ...]:
         volumes = (t2, dwi, in_phase, out_phase, c_pre, c_a, c_delay, c_v)
         self._check(volumes)
         x = torch.cat(volumes, dim=1).permute(0, 1, 4, 2, 3)  # [N, 8, S, H, W]
         image, alpha_image = self._image_branch(x)
         patch, alpha_patch = self._patch_branch(x)
-        return self.bag_classifier(image + patch), alpha_image, alpha_patch
+        answer = self.bag_classifier(image + patch), alpha_image, alpha_patch
+        return (*answer, self.linear1(image), self.linear2(patch)) if self.config.branch_scores else answer
 
     def _image_branch(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[N, 8, S, H, W] as a whole -> feature [N, features], weights [N, n]."""
@@ -180,7 +192,7 @@ class LcadbNet(nn.Module):
         finally:
             for hook in hooks:
                 hook.remove()
-        return found | dict(zip(OUTPUTS, outputs, strict=True))
+        return found | dict(zip(self.config.outputs, outputs, strict=True))
 
     def _narrowed(self, x: Tensor) -> Tensor:
         """What bottlenecks end with, in as many channels as basic blocks end with."""

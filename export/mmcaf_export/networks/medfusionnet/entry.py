@@ -183,6 +183,7 @@ class MedFusionEntry(NetworkEntry[MedFusionConfig]):
             },
             "activation": "independent",
             "thresholds": list(side_car.thresholds),
+            "risk_levels": [spec.model_dump(mode="json") for spec in side_car.risk_levels],
             "aggregation": {"method": "mean"},
             "attention": [spec.model_dump(mode="json") for spec in _attention(config)],
             "licence": "not stated; that of the checkpoint applies",

@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
+from mmcaf_engine.manifest import RiskSpec, describe_validation
+
 from .columns import DATA_SETS, KNOWN, Column, DataSet
 from .config import IMAGE, METADATA, MedFusionConfig
 from .table import UNKNOWN_RANGE, unknown_column
@@ -17,7 +21,8 @@ class SideCar:
     """What the weights do not tell.
 
     data_set: the known one that labels or columns were taken from, or None; columns: all that training recorded, in
-    its order; threshold_labels: for which label each selected column's threshold was chosen, or ().
+    its order; threshold_labels: for which label each selected column's threshold was chosen, or (); risk_levels: cut
+    points over labels' probabilities, or ().
     """
 
     data_set: str | None
@@ -25,10 +30,12 @@ class SideCar:
     thresholds: tuple[float, ...]
     columns: tuple[Column, ...]
     threshold_labels: tuple[str, ...]
+    risk_levels: tuple[RiskSpec, ...] = ()
 
 
 def read_side_car(metadata: Mapping[str, str], config: MedFusionConfig, recorded: int) -> SideCar:
-    """Read the entries data_set, labels, thresholds, columns and threshold_labels; what is missing has defaults.
+    """Read the entries data_set, labels, thresholds, columns, threshold_labels and risk_levels; what is missing has
+    defaults.
 
     Without an entry data_set the data set is told from the number of labels and the modalities.
 
@@ -53,7 +60,8 @@ def read_side_car(metadata: Mapping[str, str], config: MedFusionConfig, recorded
     chosen = _texts(metadata, "threshold_labels")
     if chosen and len(chosen) != config.features:
         raise ValueError(f"the file's metadata has {len(chosen)} threshold_labels for {config.features} columns")
-    return SideCar(name, labels, tuple(map(float, thresholds)), columns or _columns(known, config, recorded), chosen)
+    cut_offs = tuple(map(float, thresholds))
+    return SideCar(name, labels, cut_offs, columns or _columns(known, config, recorded), chosen, _risk(metadata))
 
 
 def _data_set(config: MedFusionConfig) -> str | None:
@@ -98,6 +106,14 @@ def _column(entry: Any, position: int) -> Column:
             raise ValueError(f"the file's metadata gives codes of {name} that are no object of numbers") from None
         facts["synonyms"] = {other: to for other, to in base.synonyms.items() if to in facts["codes"]}
     return Column(**facts)
+
+
+def _risk(metadata: Mapping[str, str]) -> tuple[RiskSpec, ...]:
+    try:
+        return tuple(RiskSpec.model_validate(entry) for entry in _list(metadata, "risk_levels"))
+    except ValidationError as failure:
+        what = describe_validation(failure, "an entry")
+        raise ValueError(f"the file's metadata entry risk_levels cannot be: {what}") from None
 
 
 def _texts(metadata: Mapping[str, str], key: str) -> tuple[str, ...]:
