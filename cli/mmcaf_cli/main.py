@@ -22,7 +22,7 @@ def export(
         list[Path],
         typer.Argument(
             metavar="CHECKPOINT...",
-            help="PyTorch checkpoint (.pth, .pth.tar) or .safetensors; several of one network become an ensemble.",
+            help="PyTorch checkpoint (.pth), .safetensors, or MONAI bundle; several of one network become an ensemble.",
         ),
     ],
     output: Annotated[

@@ -36,6 +36,8 @@ from .members import (
     read_all,
     recognised,
 )
+from .monai_bundle.entry import imported
+from .monai_bundle.files import is_monai_bundle
 from .networks.ensemble import Ensemble, EnsembleEntry
 from .networks.entry import NetworkEntry
 from .networks.recorded import recorded
@@ -70,8 +72,8 @@ def export_bundle(
     """Export a trained checkpoint as a bundle, verified against the source network.
 
     Args:
-        checkpoint_path: .pth, .pt or .safetensors; see `load_checkpoint`. Several, of one network with one
-            configuration, become an ensemble.
+        checkpoint_path: .pth, .pt or .safetensors; see `load_checkpoint`. Or a MONAI bundle, a folder or a zip of one.
+            Several checkpoints, of one network with one configuration, become an ensemble.
         output: the bundle directory, or a path ending in .zip.
         network: the network's name, if it is not to be recognised.
         settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}; and
@@ -87,6 +89,11 @@ def export_bundle(
     output = Path(output)
     paths = [checkpoint_path] if isinstance(checkpoint_path, str | Path) else list(checkpoint_path)
     place = check_output(output, inputs=paths, force=force)
+
+    if any(map(is_monai_bundle, paths)):
+        with imported(paths, settings, network, tell) as found:
+            given = (found.checkpoint,)
+            return _export(found.entry, found.config, given, place, found.settings, (), force, explain, tell)
 
     def read(path: Path) -> Checkpoint:
         tell(f"reading {path}")
