@@ -68,10 +68,13 @@ def test_what_is_not_in_order_is_said_and_the_rest_is_looked_at(
 ) -> None:
     pytest.importorskip("pynetdicom")
     monkeypatch.setattr(probe, "ANSWERS_S", 0.3)  # somebody listens there and says nothing
-    config.write_text(config.read_text().replace('path = "', 'path = "/missing') + ARCHIVE.format(port=port))
-    with socket.socket() as taken:
+    with socket.socket() as taken, socket.socket() as silent:
         taken.bind(("127.0.0.1", port))
+        silent.bind(("127.0.0.1", 0))
         taken.listen()
+        silent.listen()
+        archive = ARCHIVE.format(port=silent.getsockname()[1])
+        config.write_text(config.read_text().replace('path = "', 'path = "/missing') + archive)
         outcome = run("mmcaf", "serve", "--config", config, "--check", "--json")
     assert outcome.code == 9 and "dicom, bundle tiny, destination pacs" in outcome.err
     found = {one["what"]: one for one in json.loads(outcome.out)}

@@ -1,6 +1,5 @@
 """serve.toml: what the service listens to, which bundle answers which studies, and where the answers go."""
 
-import ipaddress
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +14,7 @@ from ..manifest import ForeignModel, describe_validation
 from ..result.writers.kinds import USUAL, Kind
 from ..study import Duplicates, Gaps, Oblique, Tilt
 from .answers import Priority
+from .places import is_loopback, refuse_address, refuse_one_in_another, refuse_ourselves, refuse_same_port
 
 MAX_BYTES = 1024 * 1024
 DEMO = "builtin:demo"
@@ -28,16 +28,17 @@ Seconds = Annotated[float, Field(ge=0, le=30 * 86400)]
 Hours = Annotated[float, Field(ge=0, le=100 * 365 * 24)]
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 class Part(ForeignModel):
     """A table of the file. Paths in it are relative to the file's folder."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _typed(cls, value: Any, given: ValidationInfo) -> Any:
+        """Pydantic takes true for the number 1."""
+        is_switch = cls.model_fields[str(given.field_name)].annotation is bool
+        if isinstance(value, bool) and not is_switch and given.field_name not in ("dicom", "http"):
+            raise ValueError("a number or a text is expected, got true or false")
+        return value
 
     @field_validator("*", mode="after")
     @classmethod
@@ -182,6 +183,14 @@ class Destination(Part):
         """The name or address of the computer that it is."""
         return self.host if self.url is None else urlsplit(self.url).hostname
 
+    @property
+    def machine_port(self) -> int | None:
+        """Where it listens there."""
+        if self.url is None:
+            return self.port
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
     @model_validator(mode="after")
     def _reachable(self) -> Self:
         needs = {"dicom": ("ae_title", "host", "port"), "dicomweb": ("url",), "fhir": ("url",)}[self.kind]
@@ -264,6 +273,12 @@ class Config(Part):
             )
         if self.dicom is None and self.http is None and self.folder is None:
             raise ValueError("nothing is listened to: dicom, http and folder are all left out")
+        refuse_one_in_another({"spool": self.spool, "folder": self.folder, "records.folder": self.records.folder})
+        ours = [(part.host, part.port) for part in (self.dicom, self.http) if part is not None]
+        if len(ours) > 1:
+            refuse_same_port(*ours)
+        for destination in self.destination:
+            refuse_ourselves(destination.name, destination.machine, destination.machine_port, ours)
         return self
 
     @property
@@ -290,18 +305,3 @@ def read_config(file: Path) -> Config:
         return Config.model_validate(document, context={"folder": file.resolve().parent})
     except ValidationError as failure:
         raise ServiceError(f"{file}: {describe_validation(failure, 'configuration')}.", remedy) from None
-
-
-def refuse_address(what: str, url: str, *, with_token: bool) -> None:
-    """Raises ValueError where no server can be asked at an address, or a token would be read on its way there."""
-    try:
-        parts = urlsplit(url)
-        host, user, _ = parts.hostname, parts.username, parts.port
-    except ValueError:
-        host = user = None
-    if not host or parts.scheme not in ("https", "http"):
-        raise ValueError(f"{what}: {url!r} is no http or https address")
-    if user is not None or parts.query or parts.fragment:
-        raise ValueError(f"{what}: an address has no password, no ? and no #; a token comes from token_file")
-    if with_token and parts.scheme != "https" and not is_loopback(host):
-        raise ValueError(f"{what}: a token is sent over https alone")

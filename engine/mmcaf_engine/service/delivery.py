@@ -20,11 +20,15 @@ ASK_AGAIN_S = 3600.0
 
 HELD_S = 1800.0
 """So long a delivery is its sender's, who may have a slow connection; one that is started again goes on at once."""
-_ANY_DUE = """
+_LATE_DUE = "state in ('sending', 'delivered') and due > :now + iif(state = 'sending', :wait, :ask)"
+_ANY_DUE = f"""
     select 1 where
         exists(select 1 from delivery where state in ('sending', 'delivered') and (due <= :now or until <= :now))
+        or exists(select 1 from delivery where {_LATE_DUE})
         or exists(select 1 from answer where state = 'waiting-record' and deadline <= :now)
-"""
+"""  # noqa: S608 - a constant
+_BRING_BACK = f"update delivery set due = :now where {_LATE_DUE}"  # noqa: S608 - a constant
+"""What is due later than anything is put off is of a clock that was set back since: it is tried at once."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +84,12 @@ def claim_due(
 ) -> Due | None:
     """The delivery that has been due for longest; None where there is none. What has expired is given up first."""
     marks = ", ".join("?" * len(destinations))
-    if connection.execute(_ANY_DUE, {"now": now}).fetchone() is None:
+    times = {"now": now, "wait": LONGEST_WAIT_S * 1.25, "ask": ASK_AGAIN_S}
+    if connection.execute(_ANY_DUE, times).fetchone() is None:
         return None  # Without keeping those who write waiting.
     with transaction(connection):
         expire(connection, now)
+        connection.execute(_BRING_BACK, times)
         row = connection.execute(
             f"select * from delivery where state in ('sending', 'delivered') and due <= ? and destination in ({marks}) "  # noqa: S608
             "and (owner is null or owner = ? or leased_until < ?) order by due limit 1",

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import StudyError
-from .headers import identify
+from .headers import CutOffError, identify
 from .receipt import Receipt
-from .settling import SETTLED_S, Settling
+from .settling import PATIENCE_S, SETTLED_S, Settling
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +57,16 @@ class WatchedFolder:
 
     def _take(self, file: Path) -> bool:
         try:
-            if self._settling.unchanged_s(file) < SETTLED_S:
+            unchanged_s = self._settling.unchanged_s(file)
+            if unchanged_s < SETTLED_S:
                 return False
             facts = file.lstat()
             if file.is_symlink() or not file.is_file() or facts.st_size > MOST_BYTES:
                 return self._refuse(file, "it is no file, or too large")
             instance = identify(file.read_bytes(), "A file of the watched folder", SOURCE, self._key)
             received = self._receipt.receive(instance)
+        except CutOffError as refusal:
+            return unchanged_s >= PATIENCE_S and self._refuse(file, refusal.discreet)
         except StudyError as refusal:
             return self._refuse(file, refusal.discreet)
         if received.full:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StudyError, printable
 from ..study.dicom.transfer_syntaxes import TRANSFER_SYNTAXES
+from ..study.selection.series import SLICES
 from .answers import Priority
+from .cut import LONG_FORMS, is_cut
 from .keys import keyed
 from .receipt import Instance
 from .studies import Arrival
@@ -30,11 +32,18 @@ _IDENTIFYING = (
 )
 _URGENT: dict[str, Priority] = {"STAT": "stat", "HIGH": "stat", "LOW": "batch"}
 """Requested Procedure Priority (0040,1003), its defined terms; all others are routine."""
+_IMAGES = SLICES | {
+    f"1.2.840.10008.5.1.4.1.1.{last}" for last in ("1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4")
+}
+"""SOP classes of which each instance has pixels (PS3.4 B.5)."""
 _IMPLICIT = "1.2.840.10008.1.2"
-_PLAIN = frozenset(TRANSFER_SYNTAXES) - {"1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"}
+_DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+_PLAIN = frozenset(TRANSFER_SYNTAXES) - {_DEFLATED, _BIG_ENDIAN}
 """Transfer syntaxes in which a data set is little endian, and not deflated as a whole."""
-_LONG_FORMS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV")
-"""Value representations whose length takes four bytes, behind two that are reserved (PS3.5 7.1.2)."""
+
+
+class CutOffError(StudyError):
+    """A file that is a part of one: more may come of it."""
 
 
 def read_header(content: bytes, name: str, keywords: Iterable[str]) -> tuple["Dataset", int]:
@@ -85,7 +94,7 @@ def _meta_information(content: bytes) -> tuple[int, str]:
         raise ValueError("no DICOM prefix")
     at, syntax = 132, b""
     while content[at : at + 2] == b"\x02\x00":
-        if content[at + 4 : at + 6] in _LONG_FORMS:
+        if content[at + 4 : at + 6] in LONG_FORMS:
             at += 12 + struct.unpack_from("<I", content, at + 8)[0]
         else:
             begin = at + 8
@@ -107,14 +116,23 @@ def identify(content: bytes, name: str, source: str, key: bytes, priority: Prior
         priority: of whoever sent it; a file that says it is urgent is so all the same.
 
     Raises:
-        StudyError: it is no DICOM file, or lacks a UID.
+        StudyError: it is no DICOM file, or lacks a UID. CutOffError: it is a part of one.
     """
-    header, body = read_header(content, name, _IDENTIFYING)
-    uids = {}
-    for keyword in _IDENTIFYING[:4]:
-        uids[keyword] = text_of(header, keyword)
-        if not uids[keyword]:
-            raise StudyError(f"{name} has no {keyword}.", "Send it from a system that writes one.")
+    cut = CutOffError(f"{name} is cut off: it ends before its last element does.", "Send it again.")
+    try:
+        header, body = read_header(content, name, _IDENTIFYING)
+    except StudyError:
+        if _is_cut(content):
+            raise cut from None
+        raise
+    uids = {keyword: text_of(header, keyword) for keyword in _IDENTIFYING[:4]}
+    lacking = next((keyword for keyword, uid in uids.items() if not uid), None)
+    is_cut_off = _is_cut(content, pixels=lacking is not None or uids["SOPClassUID"] in _IMAGES)
+    if lacking is not None:
+        kind = CutOffError if is_cut_off else StudyError
+        raise kind(f"{name} has no {lacking}.", "Send it from a system that writes one.")
+    if is_cut_off:
+        raise cut
     said = _URGENT.get(text_of(header, "RequestedProcedurePriority").upper())
     arrival = Arrival(
         uid=uids["SOPInstanceUID"],
@@ -130,6 +148,19 @@ def identify(content: bytes, name: str, source: str, key: bytes, priority: Prior
         priority=priority if said is None else said,
     )
     return Instance(content, body, arrival)
+
+
+def _is_cut(content: bytes, *, pixels: bool = False) -> bool:
+    """Whether it begins as a DICOM file does, or not at all, and is not whole; an image has pixels."""
+    if len(content) < 132 or content[128:132] != b"DICM":
+        return not content[:128].strip(b"\0") and b"DICM".startswith(content[128:132])
+    try:
+        body, syntax = _meta_information(content)
+    except (ValueError, struct.error):
+        return True
+    if syntax == _DEFLATED:
+        return False  # Read as a whole, or not at all.
+    return is_cut(content, body, implicit=syntax == _IMPLICIT, little=syntax != _BIG_ENDIAN, pixels=pixels)
 
 
 def text_of(header: "Dataset", keyword: str) -> str:

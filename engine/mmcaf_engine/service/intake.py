@@ -14,7 +14,7 @@ from .choice import Lineup, lineups, read_choices
 from .config import AnswerSettings, Config
 from .delivery import takes
 from .routing import Routed, files_of, gathered, in_words, route_study
-from .studies import Quiet, Wanted, complete, doubt, expect, quiet
+from .studies import Quiet, Wanted, bring_back, complete, doubt, expect, quiet
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,8 @@ class Intake:
         Args:
             busy: studies that are being sent.
         """
+        bring_back(connection, now)
+        self._since = min(self._since, now)  # The clock may have been set back.
         usual = self._config.completeness.quiet_s
         shortest = min([usual, *self._quiet_s.values()])
         whole = 0

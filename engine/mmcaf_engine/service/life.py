@@ -79,7 +79,7 @@ def alive(memory: sqlite3.Connection, role: str) -> Iterator[Callable[[], None]]
     def sign() -> None:
         nonlocal said
         now = time.time()
-        if now - said >= SIGN_OF_LIFE_S:
+        if abs(now - said) >= SIGN_OF_LIFE_S:  # Also where the clock was set back.
             said = now
             memory.execute("update process set seen = ? where role = ? and pid = ?", (now, role, os.getpid()))
 

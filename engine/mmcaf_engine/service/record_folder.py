@@ -14,12 +14,10 @@ from .keys import keyed
 from .receipt import folder_of
 from .record_tables import split_table
 from .records import REPORT, Given, keep_record, read_given, refuse_other_patient, tell_refused
-from .settling import SETTLED_S, Settling
+from .settling import PATIENCE_S, SETTLED_S, Settling
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 30.0
-"""A file that seems cut is waited for so long without a change before it is refused."""
 ASIDE = "refused"
 SOURCE = "the records folder"
 _TABLES = (".csv", ".tsv")

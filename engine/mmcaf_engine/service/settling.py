@@ -9,7 +9,8 @@ from pathlib import Path
 
 SETTLED_S = 2.0
 """A file that has not changed for so long, while it was looked at, is whole."""
-
+PATIENCE_S = 30.0
+"""One that seems cut is waited for so long without a change before it is refused."""
 
 AGAIN_S = 30.0
 """After so long what could not be taken is tried again."""

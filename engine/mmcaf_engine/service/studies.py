@@ -2,16 +2,19 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from ..errors import Remedy
 from .answers import AHEAD_S, NUMBERS, Priority, as_json, move, note
+from .beside import has_images, is_beside
 from .choice import Chosen, read_choices
 from .database import transaction
 from .states import OPEN
 
+AHEAD_OF_US_S = 5.0
+"""Times that lie further in the future are of a clock that was set back since."""
 Kept = Literal["new", "same", "other"]
 """Of an instance that arrives: not known before; known with the same bytes; known with others, so it is refused."""
 
@@ -42,7 +45,9 @@ class Arrival:
 def keep(connection: sqlite3.Connection, arrivals: Sequence[Arrival], now: float) -> list[Kept]:
     """Enter instances, all in one transaction: once this returns they are received, whatever happens.
 
-    A new instance of a study that was complete opens its next generation.
+    A new instance of a study that was complete opens its next generation, unless it only stands beside the images: an
+    archive may send everything on, and two services would answer each other's answers without end. What is a result of
+    ours is here, whatever an archive has changed in it.
     """
     kept: list[Kept] = []
     with transaction(connection):
@@ -62,13 +67,15 @@ def replace_missing(connection: sqlite3.Connection, spool: Path, one: Arrival) -
     """Whether the file of an instance that is here already was gone, so that this one of the same bytes is now it."""
     with transaction(connection):
         row = connection.execute("select file from instance where uid = ?", (one.uid,)).fetchone()
-        if not row["file"] or (spool / row["file"]).exists():
+        if row is None or not row["file"] or (spool / row["file"]).exists():
             return False
         connection.execute("update instance set file = ?, size = ? where uid = ?", (one.file, one.size, one.uid))
     return True
 
 
 def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
+    if connection.execute("select 1 from object where uid = ?", (one.uid,)).fetchone() is not None:
+        return "same"
     digest = known(connection, one.uid)
     if digest is not None and not _is_wanted_again(connection, one):
         connection.execute("update study set last = ? where uid = ? and state = 'received'", (now, one.study))
@@ -80,6 +87,10 @@ def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
             (one.study, one.source, one.patient, one.accession, NUMBERS[one.priority], now, now),
         )
         note(connection, one.study, None, "received", now, f"from {one.source}")
+    elif study["state"] == "complete" and is_beside(one.sop_class) and has_images(connection, one.study):
+        kept = one if study["pruned"] is None else replace(one, file="")  # As the images that it was made of.
+        _enter(connection, kept, study["generation"] + 1, now)
+        return "new" if kept is one else "same"
     elif study["state"] == "complete":
         _reopen(connection, one.study, study["generation"], now)
         if study["pruned"] is not None:
@@ -88,12 +99,17 @@ def _keep(connection: sqlite3.Connection, one: Arrival, now: float) -> Kept:
         "update study set last = ?, problem = null, closed = null, priority = max(priority, ?) where uid = ?",
         (now, NUMBERS[one.priority], one.study),
     )
+    opened = connection.execute("select generation from study where uid = ?", (one.study,)).fetchone()
+    _enter(connection, one, opened["generation"], now)
+    return "new"
+
+
+def _enter(connection: sqlite3.Connection, one: Arrival, generation: int, now: float) -> None:
     connection.execute(
         "insert into instance(uid, study, series, sop_class, generation, sha256, size, file, source, arrived) "
-        "select ?, ?, ?, ?, generation, ?, ?, ?, ?, ? from study where uid = ?",
-        (one.uid, one.study, one.series, one.sop_class, one.sha256, one.size, one.file, one.source, now, one.study),
+        "values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (one.uid, one.study, one.series, one.sop_class, generation) + (one.sha256, one.size, one.file, one.source, now),
     )
-    return "new"
 
 
 def _is_wanted_again(connection: sqlite3.Connection, one: Arrival) -> bool:
@@ -168,6 +184,17 @@ def quiet(connection: sqlite3.Connection, now: float, least_s: float) -> list[Qu
     ).fetchall()
     names = ("uid", "generation", "source", "first", "last", "instances", "expected", "problem", "owed", "closed")
     return [Quiet(**{name: row[name] for name in names}) for row in rows]
+
+
+def bring_back(connection: sqlite3.Connection, now: float) -> None:
+    """What came at a time that is still to come, since the clock was set back: its silence begins now."""
+    if connection.execute(
+        "select 1 from study where state = 'received' and last > ?", (now + AHEAD_OF_US_S,)
+    ).fetchone():
+        with transaction(connection):
+            connection.execute(
+                "update study set last = ? where state = 'received' and last > ?", (now, now + AHEAD_OF_US_S)
+            )
 
 
 def doubt(connection: sqlite3.Connection, study: Quiet, problem: str) -> None:

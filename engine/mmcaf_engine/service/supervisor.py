@@ -122,7 +122,7 @@ class Supervisor:
             return [child.name for child in self._children]
         try:
             with closing(open_database(self._config.spool)) as memory:
-                return missing(memory, self._config, time.time(), since=self._began)
+                return missing(memory, self._config, time.time(), since=min(self._began, time.time()))
         except (MmcafError, sqlite3.Error):  # Of a disk that is full, say; whoever needs it says so.
             return [child.name for child in self._children]
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from mmcaf_engine.errors import ServiceError
-from mmcaf_engine.service.config import Config, is_loopback, read_config
+from mmcaf_engine.service.config import Config, read_config
+from mmcaf_engine.service.places import is_loopback
 
 LEAST = """
 spool = "spool"
@@ -130,11 +131,32 @@ def test_all_that_can_be_said(tmp_path: Path) -> None:
             "over https alone",
         ),
         ("[completeness]", '[records]\ntoken_file = "t"\n[completeness]', "fhir_url, which is missing"),
+        ("quiet_s = 20", "quiet_s = true", "a number or a text is expected"),
+        ("port = 104\ncommitment", "port = true\ncommitment", "a number or a text is expected"),
+        ('spool = "spool"', 'folder = "spool"\nspool = "spool"', "each needs a folder of its own"),
+        ('spool = "spool"', 'folder = "spool/images"\nspool = "spool"', "folder is spool, or lies in it"),
+        ('spool = "spool"', 'folder = "."\nspool = "spool"', "spool is folder, or lies in it"),
+        ("[completeness]", '[records]\nfolder = "spool/records"\n[completeness]', "records.folder is spool"),
+        ('[http]\nhost = "0.0.0.0"', '[http]\nport = 104\nhost = "127.0.0.1"', "both listen at port 104"),
+        ('host = "pacs.example"', 'host = "127.0.0.1"', "pacs is this service itself"),
+        ("https://archive.example/", "https://localhost:8080/", "archive is this service itself"),
     ],
 )
 def test_what_cannot_be_is_named(before: str, after: str, named: str, tmp_path: Path) -> None:
     assert before in WHOLE
     assert named in refused(tmp_path, WHOLE.replace(before, after, 1))
+
+
+def test_a_folder_that_leads_into_another_is_found(tmp_path: Path) -> None:
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "in").symlink_to("spool")
+    assert "each needs a folder of its own" in refused(tmp_path, 'folder = "in"\n' + LEAST)
+
+
+def test_one_port_of_two_addresses_is_two(tmp_path: Path) -> None:
+    parts = '[dicom]\nport = 8080\n[http]\nhost = "127.0.0.2"\n'
+    found = read(tmp_path, LEAST + parts)
+    assert found.dicom is not None and found.http is not None and found.dicom.port == found.http.port
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:

@@ -440,6 +440,19 @@ def test_what_waits_for_its_next_try_is_sent_at_once_where_a_person_asks(office:
     assert view is not None and view.actions == [] and not answers.retry(office.memory, 1, office.now, 9e9)
 
 
+def test_a_clock_that_was_set_back_keeps_no_delivery_waiting(office: Office) -> None:
+    office.freeze("a")
+    office.now += 3e3
+    later = Sent("failed", "out of resources", retry=True)
+    sender = office.sender(a=Scripted(later, later))
+    assert sender.step(office.memory) and not sender.step(office.memory)
+    office.now -= 3e3
+    assert sender.step(office.memory), "else after almost an hour"
+    assert not sender.step(office.memory) and office.state() == "sending"
+    office.now += 1.25 * LONGEST_WAIT_S
+    assert sender.step(office.memory) and office.state() == "delivered"
+
+
 def test_a_delivery_whose_time_is_over_is_given_up(office: Office) -> None:
     office.freeze("a")
     sender = office.sender(a=Scripted(*[Sent("failed", "down", retry=True)] * 99))

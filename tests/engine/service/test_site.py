@@ -156,8 +156,8 @@ def test_sessions_and_tries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None
     now[0] = sessions.SESSION_S
     assert not any(held.holds(one) for one in numbers)
     for at in range(30):
-        for _ in range(sessions.MOST_TRIES):
-            tried.note(f"{at}")
+        for wrong in range(sessions.MOST_TRIES):
+            tried.note(f"{at}", f"{wrong}")
     assert tried.wait_s("0") == 0 and tried.wait_s("29") == sessions.WITHIN_S
 
 

@@ -3,10 +3,19 @@
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import Dataset, dcmwrite
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from dicom_factory import ct_slice, hounsfield
 from engine.service.test_intake import encoded
@@ -15,9 +24,9 @@ from mmcaf_engine.errors import ServiceError, StudyError
 from mmcaf_engine.service.config import Config
 from mmcaf_engine.service.counts import counter_for
 from mmcaf_engine.service.folder import REFUSED, WatchedFolder
-from mmcaf_engine.service.headers import identify, matches, read_header
+from mmcaf_engine.service.headers import CutOffError, identify, matches, read_header
 from mmcaf_engine.service.receipt import Receipt
-from mmcaf_engine.service.settling import AGAIN_S, SETTLED_S
+from mmcaf_engine.service.settling import AGAIN_S, PATIENCE_S, SETTLED_S
 
 pynetdicom = pytest.importorskip("pynetdicom")
 VALUES = hounsfield(1, 8, 8)[0]
@@ -62,7 +71,7 @@ def test_files_are_taken_when_they_are_whole(watched: Watched, spool: Path, tmp_
     hidden = put(tmp_path / "in", ".3.dcm", encoded(ct_slice(VALUES, 2)))
     assert watched.look(SETTLED_S / 2) == 0
     whole = encoded(ct_slice(VALUES, 1))
-    written = put(tmp_path / "in", "2.dcm", whole[:-9])
+    written = put(tmp_path / "in", "2.dcm", whole + b"\0" * 9)
     assert watched.look(SETTLED_S / 2) == 1 and not one.exists() and written.exists() and hidden.exists()
     assert [row["source"] for row in rows(spool)] == ["folder"]
     put(tmp_path / "in", "2.dcm", whole)
@@ -93,6 +102,62 @@ def test_what_cannot_be_moved_is_said_once_and_ends_nothing(
     put(tmp_path / "in", "two.dcm", encoded(ct_slice(VALUES, 1)))
     assert watched.look() == 1 and watched.look(AGAIN_S) == 1
     assert [file.name.partition("-")[2] for file in (tmp_path / "in" / REFUSED).iterdir()] == ["notes.txt"]
+
+
+def nested(syntax: str) -> bytes:
+    """An image with a sequence in a sequence, each ended by a delimiter or by its length, and an unknown element."""
+    image = ct_slice(VALUES)
+    inner, outer = Dataset(), Dataset()
+    inner.CodeValue, inner.CodeMeaning = "1", "inner"
+    inner.is_undefined_length_sequence_item = True
+    outer.PurposeOfReferenceCodeSequence = [inner, Dataset()]
+    outer["PurposeOfReferenceCodeSequence"].is_undefined_length = True
+    image.ReferencedImageSequence = [outer]
+    image.ReferencedImageSequence[0].is_undefined_length_sequence_item = True
+    image["ReferencedImageSequence"].is_undefined_length = syntax != ImplicitVRLittleEndian
+    image.add_new(0x00091001, "UN", b"\1\2\3\4")
+    if syntax == RLELossless:
+        image.compress(RLELossless)
+    image.file_meta.TransferSyntaxUID = syntax
+    stream = BytesIO()
+    endian = {"little_endian": syntax != ExplicitVRBigEndian, "implicit_vr": syntax == ImplicitVRLittleEndian}
+    dcmwrite(
+        stream,
+        image,
+        enforce_file_format=True,
+        **({} if syntax in (RLELossless, DeflatedExplicitVRLittleEndian) else endian),
+    )
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless, DeflatedExplicitVRLittleEndian],
+)
+def test_a_file_is_whole_with_its_last_byte_and_not_before(syntax: str) -> None:
+    whole = nested(syntax)
+    for end in (b"", b"\0", b"\n"):
+        if syntax != DeflatedExplicitVRLittleEndian or not end:
+            assert identify(whole + end, "It", "CT", KEY).arrival.size == len(whole + end)
+    for length in {*range(0, len(whole), 13), 128, 130, 131, 132, len(whole) - 1}:
+        with pytest.raises(StudyError) as caught:
+            identify(whole[:length], "It", "CT", KEY)
+        assert isinstance(caught.value, CutOffError) or syntax == DeflatedExplicitVRLittleEndian
+
+
+@pytest.mark.parametrize("left", [0, 100, 140, 700, -2000], ids=["nothing", "prefix", "group 2", "header", "pixels"])
+def test_a_part_of_a_file_is_waited_for_and_never_kept(
+    left: int, watched: Watched, spool: Path, tmp_path: Path
+) -> None:
+    whole = encoded(ct_slice(hounsfield(1, 64, 64)[0]))
+    file = put(tmp_path / "in", "1.dcm", whole[:left])
+    assert watched.look() == 0 and watched.look(PATIENCE_S - 2 * SETTLED_S) == 0 and file.exists()
+    put(tmp_path / "in", "1.dcm", whole)
+    assert watched.look() == 1 and len(rows(spool)) == 1
+    put(tmp_path / "in", "2.dcm", whole[:left])
+    assert watched.look(PATIENCE_S) == 0 and [file.name[-5:] for file in (tmp_path / "in" / REFUSED).iterdir()] == [
+        "2.dcm"
+    ]
 
 
 def test_what_cannot_be_taken_is_moved_aside(watched: Watched, spool: Path, tmp_path: Path) -> None:

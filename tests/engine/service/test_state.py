@@ -206,6 +206,55 @@ def test_a_late_slice_opens_a_generation_that_replaces_the_last(memory: sqlite3.
 # Answers
 
 
+def test_results_that_come_back_are_no_images(memory: sqlite3.Connection) -> None:
+    """An archive may send all that it has of a study on: else each answer would ask for the next."""
+    queue(memory, "1.2", 2.0)
+    assert freeze(memory, claim(memory), uid="1.9")
+    ours = arrival("1.9", digest="as an archive changed it", sop_class="1.2.840.10008.5.1.4.1.1.7")
+    assert studies.keep(memory, [ours], 3.0) == ["same"] and not studies.replace_missing(memory, Path("x"), ours)
+    assert memory.execute("select state, generation from study").fetchone()[:] == ("complete", 1)
+    assert studies.known(memory, "1.9") is None
+
+
+@pytest.mark.parametrize("last", ["7", "7.2", "88.33", "11.1", "104.1", "66.4"])
+def test_what_stands_beside_images_is_kept_and_asks_for_no_other_answer(last: str, memory: sqlite3.Connection) -> None:
+    """As another service's results: the two would answer each other without end."""
+    queue(memory, "1.2", 2.0)
+    beside = arrival("1.8", sop_class=f"1.2.840.10008.5.1.4.1.1.{last}")
+    assert studies.keep(memory, [beside, beside], 3.0) == ["new", "same"]
+    assert memory.execute("select state, generation from study").fetchone()[:] == ("complete", 1)
+    assert memory.execute("select generation from instance where uid = '1.8'").fetchone()[0] == 2, "of no answer yet"
+    assert studies.keep(memory, [arrival("1.3")], 4.0) == ["new"]
+    assert memory.execute("select state, generation from study").fetchone()[:] == ("received", 2)
+
+
+def test_what_stands_beside_images_that_were_removed_is_not_kept_for_ever(memory: sqlite3.Connection) -> None:
+    queue(memory, "1.2", 2.0)
+    memory.execute("update instance set file = ''")
+    memory.execute("update study set pruned = 3")
+    beside = arrival("1.8", sop_class="1.2.840.10008.5.1.4.1.1.88.33")
+    assert studies.keep(memory, [beside], 4.0) == ["same"] and not studies.replace_missing(memory, Path("x"), beside)
+    assert studies.known(memory, "1.8") == beside.sha256
+    assert memory.execute("select count(*) from instance where file <> ''").fetchone()[0] == 0
+
+
+def test_a_study_of_captures_alone_goes_on_with_captures(memory: sqlite3.Connection) -> None:
+    capture: dict[str, object] = {"sop_class": "1.2.840.10008.5.1.4.1.1.7"}
+    queue(memory, "1.2", 2.0, **capture)
+    studies.keep(memory, [arrival("1.3", **capture)], 4.0)
+    assert memory.execute("select state, generation from study").fetchone()[:] == ("received", 2)
+
+
+def test_a_clock_that_was_set_back_keeps_no_study_waiting(memory: sqlite3.Connection) -> None:
+    studies.keep(memory, [arrival("1.1")], 1e9)
+    studies.bring_back(memory, 1000.0)
+    assert not studies.quiet(memory, 1009.0, 10.0) and [one.last for one in studies.quiet(memory, 1010.0, 10.0)] == [
+        1000
+    ]
+    studies.bring_back(memory, 999.0)
+    assert [one.last for one in studies.quiet(memory, 1010.0, 10.0)] == [1000], "of a moment is nothing"
+
+
 def test_every_step_is_one_that_there_is(memory: sqlite3.Connection) -> None:
     queue(memory, "1.2", 10)
     [answer] = [row["id"] for row in memory.execute("select id from answer")]

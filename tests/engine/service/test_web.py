@@ -23,10 +23,12 @@ from mmcaf_engine.service.receipt import Receipt
 from mmcaf_engine.service.web.uploads import parts_of
 
 pytest.importorskip("fastapi")
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from mmcaf_engine.service.web.app import application
-from mmcaf_engine.service.web.context import Context
+from mmcaf_engine.service.web.context import Context, address_of
+from mmcaf_engine.service.web.sessions import MOST_TRIES, WITHIN_S, Attempts
 
 STUDY = "1.2.3"
 
@@ -121,6 +123,33 @@ def test_a_token_is_asked_for_where_there_is_one(tmp_path: Path) -> None:
         assert client.get("/health/live").status_code == 200
 
 
+def test_whoever_guesses_tokens_waits(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("s3cret")
+    with Receipt(tmp_path, Reserve(0, 0)) as taking, closing(open_database(tmp_path)) as memory:
+        web, now = Web(tmp_path, taking, memory, http={"token_file": tmp_path / "token"}), [0.0]
+        object.__setattr__(web.context, "attempts", Attempts(lambda: now[0]))
+
+        def ask(token: str) -> int:
+            return int(web.client.get("/api/v1/studies", headers={"Authorization": f"Bearer {token}"}).status_code)
+
+        assert [ask("old") for _ in range(2 * MOST_TRIES)] == [401] * 2 * MOST_TRIES, "one wrong one is no guessing"
+        assert ask("s3cret") == 200
+        assert [ask(f"{at}") for at in range(MOST_TRIES - 1)] == [401] * (MOST_TRIES - 1)
+        assert ask("s3cret") == 429 and web.client.get("/health/live").status_code == 200
+        waits = web.client.get("/api/v1/studies", headers={"Authorization": "Bearer x"})
+        assert 0 < int(waits.headers["retry-after"]) <= WITHIN_S and waits.json()["problem"]
+        now[0] += WITHIN_S + 1
+        assert ask("s3cret") == 200
+
+
+def test_an_address_is_a_network_where_each_caller_has_many() -> None:
+    def address(host: str) -> str:
+        return address_of(Request({"type": "http", "client": (host, 1), "headers": []}))
+
+    assert address("10.0.0.1") != address("10.0.0.2") and address("2001:db8::1") == address("2001:db8:0:0:ffff::2")
+    assert address("2001:db8::1") != address("2001:db8:0:1::1") and address("fe80::1%eth0") == address("fe80::2%eth0")
+
+
 def test_every_answer_says_what_a_browser_may_do_with_it(web: Web) -> None:
     for path in ("/api/v1/studies", "/nothing", "/health/live"):
         headers = web.client.get(path).headers
@@ -176,6 +205,39 @@ def test_stow_keeps_and_tells_of_each(web: Web) -> None:
     assert web.client.post("/dicom-web/studies", content=body, headers=headers).status_code == 409
     for wrong in ({"Content-Type": "application/dicom"}, {"Content-Type": "multipart/related; boundary=other"}):
         assert web.client.post("/dicom-web/studies", content=body, headers=wrong).status_code == 422
+
+
+def test_what_was_cut_off_does_not_take_the_place_of_the_whole(web: Web) -> None:
+    whole = images()[0]
+    for cut in (whole[:-80], whole[:700]):
+        body, headers = related(cut)
+        stored = web.client.post("/dicom-web/studies", content=body, headers=headers)
+        assert stored.status_code == 409 and stored.json()["00081198"]["Value"][0]["00081197"]["Value"] == [0xC000]
+        alone = web.client.post("/api/v1/studies", content=cut)
+        assert alone.status_code == 422 and "cut off" in alone.json()["refused"][0]["reason"]
+    assert web.client.post("/api/v1/studies", content=whole).json()["kept"] == 1
+
+
+def test_what_is_sent_to_another_study_is_refused_and_not_kept(web: Web) -> None:
+    ours, other = images()[0], images("1.2.4")[0]
+    body, headers = related(ours, other)
+    some = web.client.post(f"/dicom-web/studies/{STUDY}", content=body, headers=headers)
+    [failed] = some.json()["00081198"]["Value"]
+    assert some.status_code == 202 and failed["00081197"]["Value"] == [0xC000]
+    assert [one["uid"] for one in web.client.get("/api/v1/studies").json()] == [STUDY]
+    body, headers = related(other)
+    assert web.client.post(f"/dicom-web/studies/{STUDY}", content=body, headers=headers).status_code == 409
+
+
+def test_a_search_that_cannot_be_made_finds_nobody_else(web: Web) -> None:
+    web.take(*images())
+    for asked in ("PatientID=P-1", "00100020=P-1", "PatientName=*", f"StudyInstanceUID={STUDY}&ModalitiesInStudy=CT"):
+        answer = web.client.get(f"/dicom-web/studies?{asked}")
+        assert answer.status_code == 400 and "StudyInstanceUID" in answer.json()["problem"]
+    assert web.client.get(f"/dicom-web/studies/{STUDY}/instances?SOPInstanceUID=1").status_code == 400
+    usual = "includefield=all&fuzzymatching=false&limit=1"
+    assert len(web.client.get(f"/dicom-web/studies?{usual}").json()) == 1
+    assert len(web.client.get(f"/dicom-web/studies/{STUDY}/instances?limit=2&offset=1").json()) == 2
 
 
 def test_what_is_held_comes_back_unchanged(web: Web) -> None:

@@ -1,6 +1,7 @@
 """What every request needs: the configuration, a connection of its own, and whether its caller may ask."""
 
 import hmac
+import ipaddress
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -57,8 +58,19 @@ class Context:
 
     def shows_token(self, request: Request) -> bool:
         """Whether a program shows the token."""
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and self.token is not None and self.is_token(shown)
+        shown = shown_token(request)
+        return shown is not None and self.token is not None and self.is_token(shown)
+
+    def keeps_waiting_s(self, request: Request) -> float:
+        """How long a caller must wait who shows a token after too many wrong ones; a wrong one is counted."""
+        shown = shown_token(request)
+        if shown is None or self.token is None:
+            return 0.0
+        address = address_of(request)
+        wait_s = self.attempts.wait_s(address)
+        if wait_s <= 0 and not self.is_token(shown):
+            self.attempts.note(address, shown)
+        return wait_s
 
     def is_logged_in(self, request: Request) -> bool:
         """Whether a browser has shown it."""
@@ -67,6 +79,21 @@ class Context:
     def may_ask(self, request: Request) -> bool:
         """Whether its caller has shown the token, in either way, or needs none."""
         return self.token is None or self.shows_token(request) or self.is_logged_in(request)
+
+
+def shown_token(request: Request) -> str | None:
+    """What a program shows as its token; None where it shows none."""
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    return shown if scheme.lower() == "bearer" else None
+
+
+def address_of(request: Request) -> str:
+    """Whose wrong tokens are counted together: an IPv4 address, or the network of an IPv6 one."""
+    address = request.client.host if request.client else ""
+    try:
+        return str(ipaddress.IPv6Network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
 
 
 def refusal(failure: MmcafError) -> tuple[int, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request, Response
 
-from ...errors import StudyError
+from ...errors import printable
 from .context import Context, said
 from .uploads import Uploaded, parts_of, take
 
@@ -18,6 +18,8 @@ FAILED, REASON, STORED = "00081198", "00081197", "00081199"
 CLASS, INSTANCE, STUDY, SERIES, NUMBER = "00081150", "00081155", "0020000D", "0020000E", "00201208"
 OUT_OF_RESOURCES, CANNOT_UNDERSTAND, DUPLICATE = 0xA700, 0xC000, 0x0111
 """Failure Reason (0008,1197), PS3.18 table 10.5.3-2 and PS3.7 annex C."""
+_OTHER_PARAMETERS = ("limit", "offset", "includefield", "fuzzymatching")
+"""Of a search, besides what is matched (PS3.18 8.3.4)."""
 
 Uid = Annotated[str, Path(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
 
@@ -36,10 +38,12 @@ def router(context: Context) -> APIRouter:
 
     @routes.get("/studies", summary="QIDO-RS: which studies are held")
     def studies(
+        request: Request,
         uid: Annotated[str | None, Query(alias="StudyInstanceUID", max_length=64)] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
     ) -> Response:
+        _refuse_unknown(request, "StudyInstanceUID")
         with context.memory() as memory:
             rows = memory.execute(
                 "select study, count(*) as number from instance where file <> '' and (? is null or study = ?) "
@@ -50,10 +54,17 @@ def router(context: Context) -> APIRouter:
         return _json(found)
 
     @routes.get("/studies/{study}/instances", summary="QIDO-RS: which instances of a study are held")
-    def instances(study: Uid) -> Response:
+    def instances(
+        study: Uid,
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=100_000)] = 100_000,
+        offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+    ) -> Response:
+        _refuse_unknown(request)
         with context.memory() as memory:
             rows = memory.execute(
-                "select * from instance where study = ? and file <> '' order by series, uid", (study,)
+                "select * from instance where study = ? and file <> '' order by series, uid limit ? offset ?",
+                (study, limit, offset),
             ).fetchall()
         names = {"00080016": "sop_class", "00080018": "uid", STUDY: "study", SERIES: "series"}
         return _json([{tag: _text("UI", row[name]) for tag, name in names.items()} for row in rows])
@@ -75,15 +86,13 @@ async def _store(context: Context, content: bytes, content_type: str, study: str
 
     def keep() -> list[Uploaded]:
         return [
-            take(context, body, SOURCE)
+            take(context, body, SOURCE, study)
             if kind.split(";")[0].strip() in ("application/dicom", "")
             else _other_kind(kind)
             for kind, body in parts
         ]
 
     found = await asyncio.to_thread(keep)
-    if study is not None and any(one.study not in (study, None) for one in found):
-        raise StudyError("An instance is of another study than the request says.", "Send it to /studies.")
     stored, failed = [one for one in found if one.kept], [one for one in found if not one.kept]
     answer: dict[str, Any] = {}
     if stored:
@@ -92,6 +101,17 @@ async def _store(context: Context, content: bytes, content_type: str, study: str
         answer[FAILED] = _items([{**_reference(one), REASON: _number("US", _reason(one))} for one in failed])
     status = 200 if not failed else 202 if stored else 409
     return Response(json.dumps(answer), status, media_type=JSON_TYPE)
+
+
+def _refuse_unknown(request: Request, *matched: str) -> None:
+    """What cannot be matched is refused: else a search for one patient would find everybody's studies.
+
+    Raises:
+        HTTPException: it asks for something else.
+    """
+    if unknown := sorted(set(request.query_params) - {*matched, *_OTHER_PARAMETERS}):
+        known = ", ".join((*matched, "limit", "offset"))
+        raise HTTPException(400, said(f"{printable(unknown[0], 64)} cannot be asked for; {known} can."))
 
 
 def _retrieve(context: Context, study: str, one: tuple[str, str] | None) -> Response:
@@ -124,7 +144,7 @@ def _reference(one: Uploaded) -> dict[str, Any]:
 def _reason(one: Uploaded) -> int:
     if one.full:
         return OUT_OF_RESOURCES
-    return CANNOT_UNDERSTAND if one.uid is None else DUPLICATE
+    return CANNOT_UNDERSTAND if one.uid is None or one.misled else DUPLICATE
 
 
 def _items(items: list[dict[str, Any]]) -> dict[str, Any]:

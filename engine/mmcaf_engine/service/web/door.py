@@ -1,5 +1,7 @@
 """Who is let in: a program with the token, a browser that has shown it, or anyone here where there is none."""
 
+import math
+
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
@@ -19,6 +21,9 @@ def turned_away(context: Context, request: Request) -> Response | None:
     path = request.url.path
     if path in OPEN_TO_ALL:
         return None
+    if (wait_s := context.keeps_waiting_s(request)) > 0:
+        refused = said(f"Too many wrong tokens: try again in {wait_s:.0f} s.")
+        return JSONResponse(refused, 429, {"Retry-After": f"{math.ceil(wait_s)}"})
     if context.token is None and not is_meant_for_us(request, context.config):
         return JSONResponse(said("Without a token, only this machine is answered, by its own name."), 421)
     if request.method not in SAFE and not context.shows_token(request):

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from ..config import Config, is_loopback
+from ..config import Config
+from ..places import is_loopback
 
 SESSION_S = 12 * 3600.0
 """A shift."""
@@ -54,27 +55,33 @@ class Sessions:
 
 
 class Attempts:
-    """Wrong tokens of late, by address: after a few, an address waits before it may try again."""
+    """Wrong tokens of late, by address: after a few different ones, an address waits before it may try again.
+
+    A program that shows the same wrong one over and over guesses nothing, and keeps nobody beside it waiting.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._failed: dict[str, deque[float]] = {}
+        self._failed: dict[str, deque[tuple[float, bytes]]] = {}
         self._lock = Lock()
 
     def wait_s(self, address: str) -> float:
         """How long it must wait; 0 where it may try."""
         with self._lock:
             failed = self._failed.get(address, deque())
-            while failed and failed[0] <= self._clock() - WITHIN_S:
+            while failed and failed[0][0] <= self._clock() - WITHIN_S:
                 failed.popleft()
-            return failed[0] + WITHIN_S - self._clock() if len(failed) >= MOST_TRIES else 0.0
+            return failed[0][0] + WITHIN_S - self._clock() if len(failed) >= MOST_TRIES else 0.0
 
-    def note(self, address: str) -> None:
+    def note(self, address: str, shown: str) -> None:
         """It gave a wrong one."""
+        tried = _digest(shown)
         with self._lock:
             while len(self._failed) >= MOST_ADDRESSES and address not in self._failed:
                 self._failed.pop(next(iter(self._failed)))
-            self._failed.setdefault(address, deque(maxlen=MOST_TRIES)).append(self._clock())
+            failed = self._failed.setdefault(address, deque(maxlen=MOST_TRIES))
+            if all(tried != one for _, one in failed):
+                failed.append((self._clock(), tried))
 
 
 def cookie_name(config: Config) -> str:

@@ -21,7 +21,7 @@ from ..records import REFUSED
 from ..states import AnswerState
 from ..worklist import Order, of_patient, worklist
 from .api import WHY_NOT_AGAIN, WHY_NOT_CLOSED, AnswerId, StudyUid, again
-from .context import Context
+from .context import Context, address_of
 from .desk import Desk
 from .forms import read_form
 from .pages.figures import figures_page
@@ -134,13 +134,13 @@ def router(context: Context) -> APIRouter:
 
     @routes.post("/login")
     def log_in(form: Form, request: Request) -> Response:
-        address = request.client.host if request.client else ""
+        address, shown = address_of(request), form.get("token", "")
         if (wait := context.attempts.wait_s(address)) > 0:
             refused = login_page(f"Too many wrong tokens: try again in {wait:.0f} s.", status=429)
             refused.headers["Retry-After"] = f"{wait:.0f}"
             return refused
-        if not context.is_token(form.get("token", "")):
-            context.attempts.note(address)
+        if not context.is_token(shown):
+            context.attempts.note(address, shown)
             return login_page("That is not the token.", status=403)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(

@@ -19,7 +19,9 @@ _BOUNDARY = re.compile(r'boundary="?([^";]{1,200})"?', re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What became of one file. reason: why it was not kept. full: the disk is."""
+    """What became of one file. reason: why it was not kept. full: the disk is.
+    misled: it was sent to another study.
+    """
 
     uid: str | None
     sop_class: str | None
@@ -27,15 +29,19 @@ class Uploaded:
     kept: str | None
     reason: str | None = None
     full: bool = False
+    misled: bool = False
 
 
-def take(context: Context, content: bytes, source: str) -> Uploaded:
-    """Keep one DICOM file; it is safe on the disk once this returns."""
+def take(context: Context, content: bytes, source: str, study: str | None = None) -> Uploaded:
+    """Keep one DICOM file, where it is of the study that was said; it is safe on the disk once this returns."""
     try:
         instance = identify(content, "The file", source, context.key)
     except StudyError as failure:
         return Uploaded(None, None, None, None, failure.problem)
     arrival = instance.arrival
+    if study not in (None, arrival.study):
+        why = "It is of another study than the request says."
+        return Uploaded(arrival.uid, arrival.sop_class, arrival.study, None, why, misled=True)
     received: Received = context.receipt.receive(instance)
     reason = None
     if received.full:
