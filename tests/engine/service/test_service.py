@@ -256,10 +256,14 @@ def test_a_switch_under_load_sends_each_study_once(tmp_path: Path) -> None:
             sender = threading.Thread(target=lambda: [service.send(study) for study in studies])
             sender.start()
             with closing(open_database(service.spool)) as memory:
-                for change in (
-                    lambda: switch(memory, config, "next", time.time()),
-                    lambda: roll_back(memory, config, None, time.time()),
+                for before, change in (
+                    ("tiny", lambda: switch(memory, config, "next", time.time())),
+                    ("next", lambda: roll_back(memory, config, None, time.time())),
                 ):
+                    begun = (
+                        f"select 1 from answer where bundle = '{before}' and not shadow and result_sha256 is not null"
+                    )
+                    wait_until(lambda begun=begun: bool(service.query(begun)))
                     came = len(service.query("select uid from study"))
                     wait_until(lambda came=came: len(service.query("select uid from study")) >= came + 3)
                     change()
