@@ -260,12 +260,10 @@ def test_a_switch_under_load_sends_each_study_once(tmp_path: Path) -> None:
                     ("tiny", lambda: switch(memory, config, "next", time.time())),
                     ("next", lambda: roll_back(memory, config, None, time.time())),
                 ):
-                    begun = (
-                        f"select 1 from answer where bundle = '{before}' and not shadow and result_sha256 is not null"
-                    )
+                    enough = min(len(service.query("select uid from study")) + 3, len(studies))
+                    wait_until(lambda enough=enough: len(service.query("select uid from study")) >= enough)
+                    begun = f"select 1 from answer where bundle = '{before}' and not shadow and result_sha256 <> ''"
                     wait_until(lambda begun=begun: bool(service.query(begun)))
-                    came = len(service.query("select uid from study"))
-                    wait_until(lambda came=came: len(service.query("select uid from study")) >= came + 3)
                     change()
                     with (tmp_path / "backup.tar").open("wb") as stream:
                         contents = write_backup(
