@@ -85,6 +85,7 @@ def _describe(bundle: Bundle) -> list[str]:
         f"  precisions    {', '.join(f'{precision} ({file})' for precision, file in manifest.models.items())}",
         *_parts(manifest),
         f"  checkpoint    {origin.checkpoint_format}, SHA-256 {origin.checkpoint_sha256[:16]}",
+        *(f"  checkpoint    {said}" for said in (origin.weights.in_words() if origin.weights else ())),
         f"  exported by   {origin.exporter}, {origin.framework}, ONNX opset {origin.opset}",
         *(f"  repaired      {one.name}: {one.description}" for one in origin.repairs),
         *_rewrites(origin),
@@ -104,6 +105,7 @@ def _ensemble(manifest: Manifest) -> list[str]:
     lines = [f"  ensemble      {len(spec.members)} networks, the mean of their study scores; {bound}"]
     for number, member in enumerate(spec.members, start=1):
         lines.append(f"    member {number:<3}  {member.checkpoint_format}, SHA-256 {member.checkpoint_sha256[:16]}")
+        lines += [f"                {said}" for said in (member.weights.in_words() if member.weights else ())]
     return lines
 
 

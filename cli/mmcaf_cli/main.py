@@ -22,7 +22,7 @@ def export(
         list[Path],
         typer.Argument(
             metavar="CHECKPOINT...",
-            help="PyTorch checkpoint (.pth), .safetensors, or MONAI bundle; several of one network become an ensemble.",
+            help="PyTorch checkpoint, .safetensors, index of shards, or MONAI bundle; several become an ensemble.",
         ),
     ],
     output: Annotated[
@@ -37,6 +37,20 @@ def export(
             "--set", metavar="KEY=VALUE", help="Change a manifest entry, e.g. preprocessing.intensity=stored."
         ),
     ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Where in the file the weights are, as in ema.state_dict.")
+    ] = None,
+    prefix: Annotated[
+        str | None, typer.Option(metavar="PREFIX", help="Take only names that begin so, without it, as in student.")
+    ] = None,
+    weights: Annotated[
+        Literal["ema", "raw"] | None,
+        typer.Option(help="Averaged weights or those of the last step, of a file with both."),
+    ] = None,
+    allow_extra: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help="Leave out entries the network lacks, as aux_head.*; may be repeated."),
+    ] = None,
     no_explain: Annotated[
         bool, typer.Option("--no-explain", help="Leave out the graph of heat maps, nearly as large as the network.")
     ] = False,
@@ -47,7 +61,18 @@ def export(
     from .export import export_command
     from .report import Report
 
-    export_command(checkpoints, output, network, settings or [], not no_explain, Report(json, force=force))
+    export_command(
+        checkpoints,
+        output,
+        network,
+        settings or [],
+        not no_explain,
+        Report(json, force=force),
+        key=key,
+        prefix=prefix,
+        weights=weights,
+        allow_extra=allow_extra or (),
+    )
 
 
 @app.command("new-network")

@@ -24,7 +24,7 @@ from mmcaf_engine.record.tokenizer import Tokenizer
 from mmcaf_engine.result.decisions import decision_for
 
 from .assumptions import unsettled
-from .checkpoint import Checkpoint, load_checkpoint
+from .checkpoint import Checkpoint, Reading, load_checkpoint
 from .explain.write import write_explain
 from .golden import CASES, reference, write_golden
 from .match import MatchReport, match_state
@@ -50,6 +50,8 @@ from .report import UNSIGNED, ExportReport, sign_again
 from .rewrites.general import prepared
 from .rewrites.rewrite import Applied
 from .settings import configure, split_settings
+from .spelling import spelled
+from .taken import in_words, weights_entries
 from .text_parts import write_parts
 from .titles import module_titles
 from .verify import Case, verify
@@ -64,6 +66,7 @@ def export_bundle(
     output: str | Path,
     *,
     network: str | None = None,
+    reading: Reading | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
     force: bool = False,
     explain: bool = True,
@@ -76,6 +79,7 @@ def export_bundle(
             Several checkpoints, of one network with one configuration, become an ensemble.
         output: the bundle directory, or a path ending in .zip.
         network: the network's name, if it is not to be recognised.
+        reading: which weights of the file are meant, where it leaves that open.
         settings: dotted manifest path -> value, e.g. {"threshold": "0.4", "network.config.slices": "12"}; and
             "repair": the names of `NetworkEntry.repairs` to make.
         force: replace what stands at `output`.
@@ -89,18 +93,19 @@ def export_bundle(
     output = Path(output)
     paths = [checkpoint_path] if isinstance(checkpoint_path, str | Path) else list(checkpoint_path)
     place = check_output(output, inputs=paths, force=force)
-
+    meant = reading or Reading()
     if any(map(is_monai_bundle, paths)):
-        with imported(paths, settings, network, tell) as found:
+        with imported(paths, settings, network, tell, meant) as found:
             given = (found.checkpoint,)
-            return _export(found.entry, found.config, given, place, found.settings, (), force, explain, tell)
+            return _export(found.entry, found.config, given, meant, place, found.settings, (), force, explain, tell)
 
     def read(path: Path) -> Checkpoint:
         tell(f"reading {path}")
-        return load_checkpoint(path)
+        return load_checkpoint(path, meant)
 
     checkpoints = read_all([Path(path) for path in paths], read)
     networks = Networks()
+    checkpoints = tuple(spelled(networks, one, network, meant) for one in checkpoints)
     asked, settings = settings.get(SETTING), {path: value for path, value in settings.items() if path != SETTING}
     name, config, repairs = recognised(networks, checkpoints, network, asked)
     entry = networks.entry(name)
@@ -108,13 +113,14 @@ def export_bundle(
         checkpoints = tuple(dataclasses.replace(one, state=entry.own_names(one.state)) for one in checkpoints)
         if len(checkpoints) > 1:
             entry = EnsembleEntry(entry, len(checkpoints))
-        return _export(entry, config, checkpoints, place, settings, repairs, force, explain, tell)
+        return _export(entry, config, checkpoints, meant, place, settings, repairs, force, explain, tell)
 
 
 def _export(
     entry: NetworkEntry[Any],
     config: Any,
     checkpoints: Sequence[Checkpoint],
+    reading: Reading,
     place: Output,
     settings: Mapping[str, str],
     repairs: Sequence[Repair],
@@ -124,8 +130,9 @@ def _export(
 ) -> ExportReport:
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
-    source, ignored = _fill(entry, config, checkpoints)
-    manifest, checked, vocabulary, judged = _manifest(entry, config, checkpoints, ignored, source, manifest_settings)
+    source, matched = _fill(entry, config, checkpoints, reading.allow_extra)
+    manifest, checked, vocabulary, judged = _manifest(entry, config, checkpoints, matched, source, manifest_settings)
+    weights = weights_entries(checkpoints, matched)
     check_output(place.path, inputs=[vocabulary], force=force)
 
     with scratch_beside(place) as scratch:
@@ -174,12 +181,14 @@ def _export(
         network=entry.name,
         config=dict(bundle.manifest.network.config),
         parameters=bundle.manifest.network.parameters,
-        ignored=ignored,
+        ignored=tuple(key for one in matched for key in one.ignored),
         rewrites=applied,
         left_out=left_out,
         verifications=verifications,
         maps=explained.verifications if explained else (),
         sizes={file: facts.size for file, facts in bundle.manifest.files.items()},
+        taken=in_words(checkpoints, weights),
+        weights=weights,
         notes=(
             *skipped,
             *notes(repairs),
@@ -195,21 +204,23 @@ def _unsigned(output: Path, before: bool) -> list[str]:
 
 
 def _fill(
-    entry: NetworkEntry[Any], config: Any, checkpoints: Sequence[Checkpoint]
-) -> tuple[nn.Module, tuple[str, ...]]:
-    """The source network, its weights still those of the checkpoints' files and not copies; and what was left out."""
+    entry: NetworkEntry[Any], config: Any, checkpoints: Sequence[Checkpoint], allow_extra: Sequence[str]
+) -> tuple[nn.Module, tuple[MatchReport, ...]]:
+    """The source network, its weights still those of the checkpoints' files and not copies; and how each fits."""
     member = entry.member if isinstance(entry, EnsembleEntry) else entry
-    filled = [_filled(member, config, one) for one in checkpoints]
+    filled = [_filled(member, config, one, allow_extra) for one in checkpoints]
     check_different(checkpoints, [matched.state for _, matched in filled])
     networks = [network for network, _ in filled]
     source = Ensemble(networks).eval() if isinstance(entry, EnsembleEntry) else networks[0]
-    return source, tuple(key for _, matched in filled for key in matched.ignored)
+    return source, tuple(matched for _, matched in filled)
 
 
-def _filled(entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint) -> tuple[nn.Module, MatchReport]:
+def _filled(
+    entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint, allow_extra: Sequence[str]
+) -> tuple[nn.Module, MatchReport]:
     with torch.device("meta"):
         network = entry.build(config)
-    matched = match_state(network.state_dict(), checkpoint, entry.dead)
+    matched = match_state(network.state_dict(), checkpoint, entry.dead, allow_extra)
     network.load_state_dict(matched.state, assign=True)
     return network.requires_grad_(False).eval(), matched
 
@@ -239,7 +250,7 @@ def _manifest(
     entry: NetworkEntry[Any],
     config: Any,
     checkpoints: Sequence[Checkpoint],
-    ignored: Sequence[str],
+    matched: Sequence[MatchReport],
     network: nn.Module,
     settings: Mapping[str, str],
 ) -> tuple[dict[str, Any], Manifest, Path | None, PointingStudy | None]:
@@ -247,8 +258,9 @@ def _manifest(
     far its heat maps localise."""
     inputs, outputs = entry.tensors(config)
     described = described_alike(entry, config, checkpoints, network, settings)
+    weights = weights_entries(checkpoints, matched)
     if isinstance(entry, EnsembleEntry):
-        described["ensemble"] |= {"members": members_in_manifest(checkpoints)}
+        described["ensemble"] |= {"members": members_in_manifest(checkpoints, weights)}
     judged = described.pop("explain")["judged"]
     labels, codes = described.get("labels"), described["label_codes"]
     if "label_codes" not in settings and isinstance(labels, list):  # An entry's own codes are of its own labels.
@@ -269,10 +281,11 @@ def _manifest(
         "provenance": {
             "checkpoint_sha256": joint_sha256(checkpoints),
             "checkpoint_format": ", ".join(dict.fromkeys(one.kind for one in checkpoints)),
-            "dead_keys_ignored": len(ignored),
+            "dead_keys_ignored": sum(len(one.ignored) for one in matched),
             "exporter": f"mmcaf-infer {__version__}",
             "framework": f"torch {torch.__version__}",
             "opset": OPSET,
+            **({"weights": weights[0].model_dump(mode="json")} if len(weights) == 1 and weights[0] else {}),
         },
     }
     placeholder = {"sha256": "0" * 64, "size": 0}

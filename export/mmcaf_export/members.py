@@ -1,7 +1,6 @@
 """The checkpoints of an export: one, or the members of an ensemble, which must be of one network throughout."""
 
 import dataclasses
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mmcaf_engine.errors import ExportError
-from mmcaf_engine.manifest import FEWEST_MEMBERS, MOST_MEMBERS
+from mmcaf_engine.manifest import FEWEST_MEMBERS, MOST_MEMBERS, WeightsEntry
 
 from .checkpoint import Checkpoint
+from .checkpoint.shards import joint_sha256 as joint_sha256_of_files
 from .networks.ensemble import Ensemble, EnsembleEntry
 from .networks.entry import NetworkEntry
 from .networks.registry import Networks
@@ -155,16 +155,22 @@ def check_different(checkpoints: Sequence[Checkpoint], states: Sequence[Mapping[
             )
 
 
-def members_in_manifest(checkpoints: Sequence[Checkpoint]) -> list[dict[str, str]]:
+def members_in_manifest(
+    checkpoints: Sequence[Checkpoint], weights: Sequence[WeightsEntry | None]
+) -> list[dict[str, Any]]:
     """As `ensemble.members` of the manifest has them."""
-    return [{"checkpoint_sha256": one.sha256, "checkpoint_format": one.kind} for one in checkpoints]
+    return [
+        {"checkpoint_sha256": one.sha256, "checkpoint_format": one.kind}
+        | ({"weights": entry.model_dump(mode="json")} if entry else {})
+        for one, entry in zip(checkpoints, weights, strict=True)
+    ]
 
 
 def joint_sha256(checkpoints: Sequence[Checkpoint]) -> str:
     """Of one checkpoint its own; of several that of their SHA-256 in hexadecimal, each on a line that ends."""
     if len(checkpoints) == 1:
         return checkpoints[0].sha256
-    return hashlib.sha256("".join(f"{one.sha256}\n" for one in checkpoints).encode()).hexdigest()
+    return joint_sha256_of_files(one.sha256 for one in checkpoints)
 
 
 _NOTHING = object()

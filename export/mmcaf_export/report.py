@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcaf_engine.errors import program
+from mmcaf_engine.manifest import WeightsEntry
 
 from .explain.write import MapVerification
 from .rewrites.rewrite import Applied, LeftOut
@@ -35,6 +36,8 @@ class ExportReport:
     maps: per runtime, the difference of heat maps from torch's gradients; empty where there are none.
     sizes: file of the bundle -> bytes.
     notes: assumptions and omissions that a person should know of.
+    taken: which weights of the checkpoint were taken and what was done to them, in words.
+    weights: the same of each checkpoint, as the manifest has it; None where they were taken as they are.
     """
 
     output: Path
@@ -49,6 +52,8 @@ class ExportReport:
     sizes: dict[str, int]
     notes: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    taken: tuple[str, ...] = ()
+    weights: tuple[WeightsEntry | None, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain dicts, lists and numbers."""
@@ -74,7 +79,11 @@ class ExportReport:
             "maps": [asdict(done) for done in self.maps],
             "sizes": self.sizes,
             "notes": list(self.notes),
-        }
+        } | self._weights()
+
+    def _weights(self) -> dict[str, Any]:
+        found = [entry and entry.model_dump(mode="json") for entry in self.weights]
+        return {"weights": found[0] if len(found) == 1 else found} if any(found) else {}
 
     def summary(self) -> str:
         """The report as a few lines of text."""
@@ -82,6 +91,7 @@ class ExportReport:
         total = sum(self.sizes.values())
         lines = [
             f"{self.output}: {self.network} ({config}), {self.parameters:,} parameters, {total / 1e6:.1f} MB",
+            *(f"  {line}" for line in self.taken),
             f"  {len(self.ignored)} checkpoint entries do not affect the answer and were left out",
         ]
         if self.rewrites:

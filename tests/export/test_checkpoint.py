@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import json
 import os
 import shlex
 import struct
@@ -85,7 +86,7 @@ def test_pickle_with_code_is_refused_and_not_run(save: Save, tmp_path: Path) -> 
         load_checkpoint(path)
     assert not target.exists()
     assert "python -c" in caught.value.remedy
-    assert "weights.safetensors" in caught.value.remedy
+    assert "weights.plain.pth" in caught.value.remedy
 
 
 def test_a_namespace_does_not_open_the_door(save: Save, tmp_path: Path) -> None:
@@ -108,14 +109,17 @@ def test_the_converting_command_works(tmp_path: Path) -> None:
     command = shlex.split(caught.value.remedy.partition("trusted: ")[2])
     assert command[:2] == ["python", "-c"]
     subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
-    assert load_checkpoint(path.with_suffix(".safetensors")).state.keys() == WEIGHTS.keys()
+    assert load_checkpoint(path.with_name("it's weights.plain.pth")).state.keys() == WEIGHTS.keys()
 
 
-def test_old_pickle_format_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "old.pth"
-    torch.save(WEIGHTS, path, _use_new_zipfile_serialization=False)
-    with refused(ExportError, "old.pth", "PyTorch", 1.6):
+def test_the_old_format_is_read_by_the_same_rules(tmp_path: Path) -> None:
+    path, target = tmp_path / "old.pth", tmp_path / "ran"
+    torch.save({"model": WEIGHTS}, path, _use_new_zipfile_serialization=False)
+    assert same(load_checkpoint(path).state, WEIGHTS)
+    torch.save({"model": WEIGHTS, "extra": Trap(target)}, path, _use_new_zipfile_serialization=False)
+    with refused(ExportError, "old.pth", "posix.mkdir"):
         load_checkpoint(path)
+    assert not target.exists()
 
 
 @pytest.mark.parametrize("share", [0.5, 0.99], ids=["half", "almost whole"])
@@ -150,6 +154,18 @@ def test_other_zip(tmp_path: Path) -> None:
         archive.writestr("readme.txt", "nothing")
     with refused(ExportError, path.name, "PyTorch"):
         load_checkpoint(path)
+
+
+def test_shards_that_differ_under_one_index_are_different_checkpoints(tmp_path: Path) -> None:
+    sums = set()
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        save_file({"a": torch.full((2,), float(number))}, folder / "model-00001-of-00001.safetensors")
+        index = {"weight_map": {"a": "model-00001-of-00001.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        sums.add(load_checkpoint(folder).sha256)
+    assert len(sums) == 2
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:

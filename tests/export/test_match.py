@@ -47,3 +47,26 @@ def test_other_precisions_are_converted_and_told() -> None:
     found = match_state(EXPECTED, checkpoint(weight=torch.ones(2, 3, dtype=torch.float16)), DEAD)
     assert found.state["weight"].dtype == torch.float32 and found.converted == ("weight",)
     assert match_state(EXPECTED, checkpoint(), DEAD).converted == ()
+
+
+def test_a_pattern_allows_what_it_fits_alone() -> None:
+    one = checkpoint(**{"aux.weight": torch.ones(1), "other.weight": torch.ones(1)})
+    with refused(ExportError, "aux.weight", "other.weight", option="allow_extra", value="aux.*"):
+        match_state(EXPECTED, one, DEAD)
+    with refused(ExportError, "other.weight", option="allow_extra", value="other.*"):
+        match_state(EXPECTED, one, DEAD, ["aux.*"])
+    assert match_state(EXPECTED, one, DEAD, ["aux.*", "o*"]).left_out == ("aux.weight", "other.weight")
+    with refused(ExportError, "'none*'", option="allow_extra"):
+        match_state(EXPECTED, one, DEAD, ["none*"])
+
+
+@pytest.mark.parametrize(
+    ("stored", "wanted"),
+    [(torch.tensor([2**40]), torch.int32), (torch.tensor([300]), torch.uint8), (torch.tensor([2]), torch.bool)],
+    ids=["int32", "uint8", "bool"],
+)
+def test_whole_numbers_that_a_type_cannot_hold(stored: Tensor, wanted: torch.dtype) -> None:
+    expected = {"index": torch.empty(1, dtype=wanted, device="meta")}
+    found = Checkpoint(Path("weights.pth"), "state_dict", "", {"index": stored}, {})
+    with refused(ExportError, "index", str(wanted)):
+        match_state(expected, found, ())

@@ -29,7 +29,7 @@ from .preprocessing import (
     SubtractStep,
     WindowSpec,
 )
-from .provenance import Int8Entry, Provenance, RewriteEntry
+from .provenance import Int8Entry, Provenance, RewriteEntry, WeightsEntry
 from .series import BValues, SeriesRule, SeriesSpec, Turn
 from .strata import BranchSpec, RiskSpec
 from .table import (
@@ -110,6 +110,7 @@ __all__ = [
     "AccuracyBound",
     "DEFAULT_ACCURACY_BOUNDS",
     "RewriteEntry",
+    "WeightsEntry",
     "Int8Entry",
     "Provenance",
 ]

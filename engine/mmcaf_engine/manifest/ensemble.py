@@ -1,11 +1,12 @@
 """The manifest's ensemble: several checkpoints of one network, which answer together."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from .base import ManifestModel
+from .provenance import WeightsEntry
 from .tensors import Axis
 
 FEWEST_MEMBERS, MOST_MEMBERS = 2, 32
@@ -18,6 +19,9 @@ class EnsembleMember(ManifestModel):
 
     checkpoint_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     checkpoint_format: str
+    weights: WeightsEntry | None = Field(default=None, description="As of `provenance`.")
+
+    sparse: ClassVar[frozenset[str]] = frozenset({"weights"})
 
 
 class EnsembleSpec(ManifestModel):

@@ -44,6 +44,28 @@ class SparedEntry(ManifestModel):
     kept: dict[str, str] = Field(description="One left in FP32 -> why.")
 
 
+class WeightsEntry(ManifestModel):
+    """Which of the weights in a checkpoint were taken, and what was done to them."""
+
+    taken: str | None = Field(default=None, description="Path within the file, where it is not the usual one.")
+    averaged: bool = Field(default=False, description="Averages over training (EMA, SWA), not those of the last step.")
+    stripped: tuple[str, ...] = Field(default=(), description="Prefixes and wrappers removed from names.")
+    left_out: tuple[str, ...] = Field(default=(), description="Weights and entries of the file that were not taken.")
+    converted: dict[str, int] = Field(default_factory=dict, description="Type -> tensors of it that became float32.")
+    shards: dict[str, str] = Field(default_factory=dict, description="Further file of the weights -> SHA-256.")
+
+    sparse: ClassVar[frozenset[str]] = frozenset({"taken", "averaged", "stripped", "left_out", "converted", "shards"})
+
+    def in_words(self) -> list[str]:
+        """A few words for each thing that was done."""
+        said = [f"weights taken from {self.taken}"] if self.taken else []
+        said += [f"weights put together from {len(self.shards)} shards"] if self.shards else []
+        said += ["averaged weights (EMA or SWA)"] if self.averaged else []
+        said += [f"removed from names: {', '.join(self.stripped)}"] if self.stripped else []
+        said += [f"left out: {', '.join(self.left_out)}"] if self.left_out else []
+        return said + [f"{count} tensors of {kind} became float32" for kind, count in self.converted.items()]
+
+
 class Provenance(ManifestModel):
     """Where the weights came from and what wrote the bundle; no dates, so that exports repeat bit for bit."""
 
@@ -64,9 +86,12 @@ class Provenance(ManifestModel):
         max_length=20,
         description="Without which the published code answers nothing; each answer says so.",
     )
+    weights: WeightsEntry | None = Field(
+        default=None, description="Absent where they were taken as they are from the usual place."
+    )
 
     sparse: ClassVar[frozenset[str]] = frozenset({"fp16", "bf16"})
-    version_2: ClassVar[frozenset[str]] = frozenset({"repairs"})
+    version_2: ClassVar[frozenset[str]] = frozenset({"repairs", "weights"})
 
     @property
     def remarks(self) -> tuple[str, ...]:

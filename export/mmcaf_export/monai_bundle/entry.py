@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from mmcaf_engine.errors import ExportError, Remedy, UsageError, printable
 from mmcaf_engine.manifest import PreprocessingSpec, TensorSpec, describe_validation
 
-from ..checkpoint import Checkpoint, load_checkpoint
+from ..checkpoint import Checkpoint, Reading, load_checkpoint
 from ..networks.entry import NetworkEntry
 from .files import MonaiFiles, opened
 from .network import MonaiConfig, build, network_of, shape_of
@@ -88,6 +88,7 @@ def imported(
     settings: Mapping[str, str],
     network: str | None = None,
     tell: Callable[[str], None] = lambda _line: None,
+    reading: Reading | None = None,
 ) -> Iterator[Imported]:
     """Read a MONAI bundle as data.
 
@@ -95,6 +96,7 @@ def imported(
         paths: what is to be exported: the bundle, and nothing else.
         network: the network that was asked for, if any.
         tell: called with a line of text.
+        reading: which of the weights are meant, where the file leaves it open.
         settings: as of `export_bundle`; those that begin with "monai." change what the bundle says.
 
     Raises:
@@ -114,7 +116,7 @@ def imported(
     with opened(paths[0]) as files:
         entry, config = _read(files, overrides, others)
         try:
-            checkpoint = load_checkpoint(files.weights)
+            checkpoint = load_checkpoint(files.weights, reading)
         except ExportError as failure:
             problem = failure.problem.replace(str(files.weights), f"{files.path}: {files.weights.name}")
             raise ExportError(problem, *failure.remedies) from failure.__cause__

@@ -71,6 +71,17 @@ class Networks:
                 "Report it to the package's authors, or update it with pip.",
             ) from fault.__cause__
 
+    def fitting(
+        self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None
+    ) -> tuple[str, ...]:
+        """Networks whose signature a checkpoint holds, under arguments as of `recognise`.
+
+        Raises:
+            ExportError: no network is called what `network` or the file asks for.
+        """
+        candidates = self._candidates(metadata, network)
+        return tuple(entry.name for entry in _with_signature(candidates, self._states(state, candidates)))
+
     def recognise(
         self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None
     ) -> tuple[str, Any]:
@@ -89,13 +100,9 @@ class Networks:
         Raises:
             ExportError: no known network, several, or not the one asked for.
         """
-        wanted = network or metadata.get("network")
-        candidates = [self.entry(wanted)] if wanted else list(self.entries.values())
-        states: dict[str, Mapping[str, Tensor]] = {}
-        for candidate in candidates:
-            with self.blamed(candidate.name):
-                states[candidate.name] = candidate.own_names(state)
-        fitting = [entry for entry in candidates if all(key in states[entry.name] for key in entry.signature)]
+        candidates = self._candidates(metadata, network)
+        states = self._states(state, candidates)
+        fitting = _with_signature(candidates, states)
         if not fitting:
             raise self._unknown(state, states, candidates)
         if len(fitting) > 1:
@@ -125,6 +132,19 @@ class Networks:
                     "Check that it was trained with the published network.",
                 ) from None
 
+    def _candidates(self, metadata: Mapping[str, str], network: str | None) -> list[NetworkEntry[Any]]:
+        wanted = network or metadata.get("network")
+        return [self.entry(wanted)] if wanted else list(self.entries.values())
+
+    def _states(
+        self, state: Mapping[str, Tensor], candidates: list[NetworkEntry[Any]]
+    ) -> dict[str, Mapping[str, Tensor]]:
+        states: dict[str, Mapping[str, Tensor]] = {}
+        for candidate in candidates:
+            with self.blamed(candidate.name):
+                states[candidate.name] = candidate.own_names(state)
+        return states
+
     def _unknown(
         self,
         state: Mapping[str, Tensor],
@@ -146,3 +166,9 @@ class Networks:
             f" The package {faulty.origin} adds a network that cannot be used: {faulty.reason}."
             for faulty in self.faulty
         )
+
+
+def _with_signature(
+    candidates: list[NetworkEntry[Any]], states: Mapping[str, Mapping[str, Tensor]]
+) -> list[NetworkEntry[Any]]:
+    return [entry for entry in candidates if all(key in states[entry.name] for key in entry.signature)]
