@@ -473,7 +473,7 @@ def test_progress_in_every_phase(studies: Path, tmp_path: Path, precision: str, 
 def test_a_network_that_the_demonstration_does_not_fit(run: Command, tmp_path: Path, precision: str) -> None:
     source = make_tiny_mr(tmp_path / "mr.mmcaf")
     outcome = run("mmcaf", "quantize", source, "--precision", precision)
-    outcome.refused(2, "tiny", "demo:50000-50031", "--calibration=COHORT.csv", "study,record,report")
+    outcome.refused(2, "tiny", "demo:50000-50031", "--calibration=COHORT.csv", "first line is study,record, and")
 
 
 def test_a_calibration_of_which_no_study_can_be_used(run: Command, studies: Path, tmp_path: Path) -> None:

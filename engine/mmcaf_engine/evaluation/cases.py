@@ -80,11 +80,14 @@ class _Unlabelled:
 
 @dataclass(frozen=True)
 class FileCase:
-    """A study, a record and a report on disk. lesion: its slices, in place of those that the record names."""
+    """A study, a record and a report on disk, of these what the network reads.
+
+    lesion: its slices, in place of those that the record names.
+    """
 
     id: str
     label: Label
-    study: Path
+    study: Path | None
     record: Path | None
     report: Path | None = None
     lesion: NamedSlices | None = None

@@ -1,4 +1,7 @@
-"""A cohort as a table: CSV (RFC 4180) with the columns study, record, report and, if wanted, label and id."""
+"""A cohort as a table: CSV (RFC 4180) with the columns study, record, report and, if wanted, label and id.
+
+Of the first three those that the network reads.
+"""
 
 import stat
 from collections.abc import Iterator
@@ -18,7 +21,20 @@ COLUMNS = ("study", "record", "report", "label", "id")
 MAX_TABLE_BYTES = 64 * 1024 * 1024
 MAX_SHOWN_PROBLEMS = 5
 
-_EXAMPLE = "The first line names the columns: study,record,label,id (label and id may be left out)."
+
+def columns_of(manifest: Manifest) -> str:
+    """The columns that a network's studies are named in, as a table's first line has them."""
+    text = manifest.text
+    read = {
+        "study": bool(manifest.modalities),
+        "record": manifest.table is not None,
+        "report": text is not None,
+    }
+    return ",".join(name for name, wanted in read.items() if wanted)
+
+
+def _example(manifest: Manifest) -> str:
+    return f"The first line names the columns: {columns_of(manifest)},label,id (label and id may be left out)."
 
 
 class _UnusableRowError(Exception):
@@ -30,7 +46,8 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
 
     A label is one of the manifest's names or its number; an empty one is unknown. Where any number of labels may hold,
     those that are present are separated by ";", an empty cell means none, and "?" unknown. Blank lines, and blanks
-    around a cell, mean nothing. Without an id, the study's path is the id. A column of the name of the manifest's
+    around a cell, mean nothing. Without an id, the path of the study is it, or of what comes next in
+    its place. A column of the name of the manifest's
     `lesion_field` names the slices of the lesion, in the record's place.
 
     Raises:
@@ -39,8 +56,8 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
     """
     found = look_at(path, UsageError)
     if found is not None and stat.S_ISDIR(found.st_mode):
-        raise UsageError(f"{path}: a directory; a cohort's CSV table was expected.", _EXAMPLE)
-    lines = _lines(path, _text(path))
+        raise UsageError(f"{path}: a directory; a cohort's CSV table was expected.", _example(manifest))
+    lines = _lines(path, _text(path), _example(manifest))
     _, header = next(lines, (0, []))
     columns = _columns(path, header, manifest)
     decision = decision_for(manifest)
@@ -79,36 +96,39 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+def _lines(path: Path, text: str, example: str) -> Iterator[tuple[int, list[str]]]:
     """(number of its first line, cells) of every line that is not blank."""
     return numbered_rows(
         text,
         ",",
-        lambda line, failure: UsageError(f"{path}: line {line}: not CSV (RFC 4180): {failure}.", _EXAMPLE),
+        lambda line, failure: UsageError(f"{path}: line {line}: not CSV (RFC 4180): {failure}.", example),
     )
 
 
 def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
     """The header, checked."""
+    example = _example(manifest)
     if not header:
-        raise UsageError(f"{path}: empty; a table of studies was expected.", _EXAMPLE)
+        raise UsageError(f"{path}: empty; a table of studies was expected.", example)
     unknown = [name for name in header if name not in (*COLUMNS, manifest.lesion_field)]
     if unknown:
         hint = "Separate the columns by commas. " if len(header) == 1 and (set(header[0]) & set(";\t|")) else ""
-        raise UsageError(f"{path}: line 1: unknown column(s) {', '.join(map(repr, unknown))}.", hint + _EXAMPLE)
+        raise UsageError(f"{path}: line 1: unknown column(s) {', '.join(map(repr, unknown))}.", hint + example)
     if len(set(header)) != len(header):
-        raise UsageError(f"{path}: line 1: a column stands twice: {', '.join(header)}.", _EXAMPLE)
-    needed = ("study",) if manifest.table is None else ("study", "record")
+        raise UsageError(f"{path}: line 1: a column stands twice: {', '.join(header)}.", example)
+    reads_study = bool(manifest.modalities)
+    needed = [name for name, read in {"study": reads_study, "record": manifest.table is not None}.items() if read]
     lacking = [name for name in needed if name not in header]
     if lacking:
-        raise UsageError(f"{path}: line 1: no column {' and '.join(lacking)}.", _EXAMPLE)
+        raise UsageError(f"{path}: line 1: no column {' and '.join(lacking)}.", example)
     text = manifest.text
     if text is not None and text.missing == "refuse" and not {"record", "report"} & set(header):
         raise UsageError(
             f"{path}: line 1: no column report; {manifest.name} reads one.",
             "Name each study's text file in a column report, or its record in a column record.",
         )
-    for name, read in {"record": text is not None or manifest.table is not None, "report": text is not None}.items():
+    reads_record = text is not None or manifest.table is not None
+    for name, read in {"study": reads_study, "record": reads_record, "report": text is not None}.items():
         if name in header and not read:
             raise UsageError(f"{path}: line 1: a column {name}, but {manifest.name} takes no {name}.", "Leave it out.")
     return header
@@ -118,7 +138,7 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
     if len(cells) != len(columns):
         raise _UnusableRowError(f"{len(cells)} cells; {len(columns)} were expected ({','.join(columns)})")
     row = dict(zip(columns, cells, strict=True))
-    study = _existing(folder, row["study"], "study")
+    study = _existing(folder, row["study"], "study") if "study" in row else None
     record = _existing(folder, row["record"], "record") if row.get("record") or manifest.table is not None else None
     report = _existing(folder, row["report"], "report") if row.get("report") else None
     try:
@@ -126,7 +146,8 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
     except ValueError as reason:
         raise _UnusableRowError(printable(said(reason), 300)) from None
     lesion = _lesion(row, manifest.lesion_field)
-    return FileCase(row.get("id") or row["study"], label, study, record, report, lesion)
+    named = next((row[name] for name in ("id", "study", "record", "report") if row.get(name)), "")
+    return FileCase(named, label, study, record, report, lesion)
 
 
 def _lesion(row: dict[str, str], column: str | None) -> NamedSlices | None:

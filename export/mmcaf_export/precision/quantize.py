@@ -17,6 +17,7 @@ from mmcaf_engine.checkup.raw_case import check_raw_case
 from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
+from mmcaf_engine.evaluation.cohort_table import columns_of
 from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision, ReportParts
 from mmcaf_engine.outputs import scratch_beside
@@ -38,13 +39,6 @@ CALIBRATION = "demo:50000-50031"
 """Studies that ranges are taken from unless others are named: synthetic patients of seeds used for nothing else."""
 
 WINDOWS_PER_STUDY = 4
-
-_NAME_STUDIES = Remedy(
-    "Name studies like those that it will see: a CSV table whose first line is study,record,report, of these what the "
-    "network reads, and each further line a study, with paths from the table's own folder",
-    option="calibration",
-    value="COHORT.csv",
-)
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -251,8 +245,18 @@ def _expect_fit(cohort: Cohort, bundle: Bundle) -> None:
         raise UsageError(
             f"{bundle.manifest.name} does not read {CALIBRATION}, the demonstration's studies, which are used where "
             f"none are named: {failure.problem}",
-            _NAME_STUDIES,
+            _name_studies(bundle.manifest),
         ) from None
+
+
+def _name_studies(manifest: Manifest) -> Remedy:
+    """To calibrate with others: the form of a table of studies as this network reads them."""
+    return Remedy(
+        f"Name studies like those that it will see: a CSV table whose first line is {columns_of(manifest)}, and each "
+        "further line one study, with paths from the table's own folder",
+        option="calibration",
+        value="COHORT.csv",
+    )
 
 
 def _windows(bundle: Bundle, cohort: Cohort, course: Course) -> list[Window]:
@@ -278,7 +282,8 @@ def _windows(bundle: Bundle, cohort: Cohort, course: Course) -> list[Window]:
             windows.append({name: array.copy() for name, array in prepared.inputs(int(at), manifest).items()})
     if len(windows) == stored:
         raise StudyError(
-            f"{cohort.source}: none of {len(cohort)} studies can be calibrated with. {refused}", _NAME_STUDIES
+            f"{cohort.source}: none of {len(cohort)} studies can be calibrated with. {refused}",
+            _name_studies(manifest),
         )
     return windows
 

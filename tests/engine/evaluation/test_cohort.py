@@ -16,7 +16,7 @@ from mmcaf_engine.demo.write_dicom import write_multiframe
 from mmcaf_engine.errors import RecordError, StudyError, UsageError
 from mmcaf_engine.evaluation.cases import Cohort, FileCase
 from mmcaf_engine.evaluation.cohort import open_cohort
-from mmcaf_engine.evaluation.cohort_table import read_cohort
+from mmcaf_engine.evaluation.cohort_table import columns_of, read_cohort
 from mmcaf_engine.evaluation.synthetic import PHANTOM_LABELS, PhantomCase, demo_cohort, reads_lung
 from mmcaf_engine.inputs.windows import preprocess
 from mmcaf_engine.manifest import Manifest
@@ -248,3 +248,31 @@ def test_a_network_without_a_record(folder: Path, tiny_bundle_source: Path, tmp_
     assert case.record is None and case.label is None
     with refused(UsageError, "cohort.csv", "line 1", "column", "record", "tiny"):
         read_cohort(written(folder, "study,record\na.dcm,a.json\n"), alone)
+
+
+@pytest.fixture
+def table_only(tiny_manifest: Manifest) -> Manifest:
+    """Of a network that reads records alone."""
+    return tiny_manifest.model_copy(update={"preprocessing": None})
+
+
+def test_a_network_of_records_alone_has_a_cohort_of_records(folder: Path, table_only: Manifest) -> None:
+    cohort = read_cohort(written(folder, "record,label\na.json,loud\nb.json,\n"), table_only)
+    assert [(case.id, case.study) for case in cohort if isinstance(case, FileCase)] == [
+        ("a.json", None),
+        ("b.json", None),
+    ]
+    assert [path.name for path in cohort.files] == ["a.json", "b.json"]
+
+
+def test_a_study_that_is_not_read_is_refused(folder: Path, table_only: Manifest) -> None:
+    with refused(UsageError, "line 1", "column study", "takes no study"):
+        read_cohort(written(folder, "study,record\na.dcm,a.json\n"), table_only)
+
+
+def test_the_columns_are_those_that_the_network_reads(
+    folder: Path, tiny_manifest: Manifest, table_only: Manifest
+) -> None:
+    assert (columns_of(tiny_manifest), columns_of(table_only)) == ("study,record", "record")
+    with pytest.raises(UsageError, match=r"no column record.* columns: record,label,id "):
+        read_cohort(written(folder, "label\nloud\n"), table_only)
