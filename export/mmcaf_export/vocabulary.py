@@ -50,16 +50,23 @@ def vocabulary_given(document: Mapping[str, Any], settings: Mapping[str, str], n
                 f"{path}: holds {pieces} word pieces; the network has {module.config.vocabulary}.",
                 Remedy("Name the vocabulary that it was trained with", option="set", value=f"{SETTING}=vocab.txt"),
             )
-        if isinstance(text["max_tokens"], int) and text["max_tokens"] > module.config.positions:
+        places = _places(network, module)
+        if isinstance(text["max_tokens"], int) and text["max_tokens"] > places:
             raise ExportError(
-                f"text.max_tokens is {text['max_tokens']}; the network has places for {module.config.positions}.",
+                f"text.max_tokens is {text['max_tokens']}; the network has places for {places}.",
                 Remedy(
                     "Lower it, and the last of text.buckets with it",
                     option="set",
-                    value=f"text.max_tokens={module.config.positions}",
+                    value=f"text.max_tokens={places}",
                 ),
             )
     return path
+
+
+def _places(network: nn.Module, encoder: Bert) -> int:
+    """Word pieces of the longest text: those that the encoder has places for, or fewer where the network says so."""
+    told = [getattr(getattr(module, "config", None), "longest_text", None) for module in network.modules()]
+    return min([encoder.config.positions, *(longest for longest in told if isinstance(longest, int))])
 
 
 def copy_vocabulary(path: Path, folder: Path) -> None:

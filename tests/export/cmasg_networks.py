@@ -26,7 +26,7 @@ SLIM = CmasgConfig(
     hidden_reverse=24,
 )
 PRUNED = (1, 4, 5, 9, 14, 15, 17, 20, 22, 23)  # units that are not kept; of the backward direction one fewer
-TOLD = ("gate_value", "gate_state", "output_gate_source", "pooling", "size", "text_heads")
+TOLD = ("gate_value", "gate_state", "output_gate_source", "pooling", "size", "text_heads", "gate_density")
 SWITCHES: dict[str, dict[str, object]] = {
     "as recommended": {},
     "no cross-attention": {"cross_attention": False},
@@ -43,6 +43,9 @@ SWITCHES: dict[str, dict[str, object]] = {
     "last": {"pooling": "last"},
     "hard, last": {"gate_value": "hard", "pooling": "last"},
     "modalities weighed": {"modality_softmax": True},
+    "bits of steps": {"keep_steps": 44},
+    "hard, bits of steps, density": {"gate_value": "hard", "keep_steps": 30, "gate_density": True},
+    "bits of steps, reads the output, hold": {"keep_steps": 40, "gate_input": "xh", "gate_state": "hold"},
     "unequal directions": {"hidden": 24, "hidden_reverse": 23},
     "three classes, deeper text": {"classes": 3, "text_layers": 3, "features": 40, "size": 96},
 }
@@ -60,7 +63,9 @@ def filled(config: CmasgConfig = SLIM, *, prune: bool = True) -> CmasgNet:
         network = CmasgNet(config)
     state = {}
     for key, value in network.state_dict().items():
-        if value.dtype == torch.bool:
+        if ".keep_steps_l0" in key:
+            state[key] = torch.from_numpy(fill(key, (len(value), value.shape[1])) > -0.3)
+        elif value.dtype == torch.bool:
             state[key] = torch.ones(value.shape, dtype=torch.bool)
             if prune:
                 state[key][[unit for unit in PRUNED[key.endswith("_reverse") :] if unit < len(value)]] = False

@@ -41,7 +41,8 @@ class Oracle:
         return np.concatenate([regions, words])
 
     def outputs(self, tokens: Array) -> tuple[Array, Array]:
-        """The LSTM's outputs of both directions, [n, H] each."""
+        """The LSTM's outputs of both directions, [n, H] each; and `opened`, the share of their gates above 0."""
+        self.opened = {"": 0.0, "_reverse": 0.0}
         return self._direction(tokens, ""), self._direction(tokens[::-1], "_reverse")[::-1]
 
     def _one(self, grey: Array, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> Array:
@@ -81,9 +82,9 @@ class Oracle:
         hidden = w_hh.shape[1]
         h, c = np.zeros(hidden), np.zeros(hidden)
         outputs = []
-        for x in tokens:
+        for at, x in enumerate(tokens):
             z = w_ih @ x + w_hh @ h + b
-            i, f, o = (_sigmoid(z[at * hidden : (at + 1) * hidden]) for at in (0, 1, 3))
+            i, f, o = (_sigmoid(z[part * hidden : (part + 1) * hidden]) for part in (0, 1, 3))
             candidate = np.tanh(z[2 * hidden : 3 * hidden])
             g = np.ones(hidden)
             if config.sparse_gate:
@@ -93,6 +94,9 @@ class Oracle:
                 value = _sigmoid(u)
                 g = (value > 0.5).astype(np.float64) if config.gate_value == "hard" else value
                 g = g * w[f"sparse_gate.keep_l0{ending}"]
+                if config.keep_steps:
+                    g = g * w[f"sparse_gate.keep_steps_l0{ending}"][at if ending == "" else len(tokens) - 1 - at]
+                self.opened[ending] += float((g > 0).mean()) / len(tokens)
             forget = f * g + (1 - g) if config.gate_state == "hold" else f * g
             out = (i if config.output_gate_source == "i" else o) * g
             c = forget * c + i * g * candidate

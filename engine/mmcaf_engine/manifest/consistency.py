@@ -13,9 +13,10 @@ from .parts import ReportParts
 from .preprocessing import PreprocessingSpec
 from .series import SeriesSpec
 from .table import TableSpec
-from .tensors import TEXT_KINDS, Precision, TensorSpec
+from .tensors import TEXT_KINDS, OutputKind, Precision, TensorSpec
 from .text import TextSpec
 
+_AFTER_THE_SCORE: tuple[OutputKind, ...] = ("attention", "branch_score", "diagnostic")
 _AT_MOST_ONE = ("image", "table", *TEXT_KINDS)
 _PARTS = {"volume": "preprocessing", "image": "image", "table": "table", "tokens": "text", "token_mask": "text"}
 """Kind of input -> the part of the manifest that tells how it is made; each needs the other."""
@@ -210,11 +211,12 @@ def check_codes(labels: Collection[str], codes: Collection[str]) -> None:
 def check_outputs(
     outputs: Sequence[TensorSpec], activation: str, labels: Sequence[str], ensemble: EnsembleSpec | None = None
 ) -> None:
-    """One score of the right width comes first, of an ensemble one of each member; then attention, then branches."""
+    """One score of the right width comes first, of an ensemble one of each member; others in a fixed order after it."""
     score, kinds = outputs[0], [spec.kind for spec in outputs]
-    attention, branches = kinds.count("attention"), kinds.count("branch_score")
-    if kinds != ["score"] + ["attention"] * attention + ["branch_score"] * branches:
-        raise ValueError("outputs must hold one score, attention after it, and branch_score last")
+    if kinds != ["score", *(kind for kind in _AFTER_THE_SCORE for _ in range(kinds.count(kind)))]:
+        raise ValueError(
+            "outputs must hold one score, attention after it, and branch_score last, but for diagnostic ones"
+        )
     if activation not in OF_THE_FORMAT:
         if score.shape != (wanted := score_shape(ensemble, score.shape[-1:])):
             raise ValueError(f"the output {score.name} must be {_in_words((*wanted[:-1], 'scores'))}")

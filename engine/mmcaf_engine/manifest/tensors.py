@@ -13,7 +13,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 InputKind = Literal["volume", "image", "tokens", "token_mask", "table"]
-OutputKind = Literal["score", "attention", "branch_score"]
+OutputKind = Literal["score", "attention", "branch_score", "diagnostic"]
 
 Axis = Annotated[int, Field(ge=1)] | Literal["N", "L"]
 """N: the batch. L: word pieces of the longest text, from 1 to text.max_tokens."""
@@ -40,7 +40,8 @@ class TensorSpec(ManifestModel):
     pieces, and token_mask, 1 where there is one and 0 where there is none, are int64 [N, "L"]; all else is float32.
     Words are what becomes of the tokens within a network that lies in two parts; they may have the axis "L". Of the
     graph of the heat maps, cotangent is the last input and map is each output; no network has them.
-    Attention to word pieces is [N, "L"], other attention [N, weights]; a branch_score has the score's shape.
+    Attention to word pieces is [N, "L"], other attention [N, weights]; a branch_score has the score's shape. A
+    diagnostic, [N, values], tells of how the network computed; no answer is made of it, and it is optional.
     """
 
     name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -55,8 +56,10 @@ class TensorSpec(ManifestModel):
 
     @model_validator(mode="after")
     def _axes(self) -> "TensorSpec":
-        if self.optional and self.kind not in ("attention", "branch_score"):
+        if self.optional and self.kind not in ("attention", "branch_score", "diagnostic"):
             raise ValueError("optional belongs to outputs other than the score")
+        if self.kind == "diagnostic" and not (self.optional and len(self.shape) == 2):
+            raise ValueError("a diagnostic must be optional, and [N, values]")
         if self.shape[0] != "N" or "N" in self.shape[1:]:
             raise ValueError('the first axis, and only the first, must be "N"')
         if self.kind in TEXT_KINDS:

@@ -1,9 +1,10 @@
 """What distinguishes one CMASG-Bi-LSTM from another."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..bert import BertConfig
 from ..grey import NORMALISATIONS, Normalisation
+from ..recorded import LATER
 
 STEM = 64
 """Channels of a ResNet-50's stem at width 1."""
@@ -34,6 +35,8 @@ class CmasgConfig:
     output too; output_gate_source: the gate on the output is the output gate, or the input gate as misprinted.
     pooling: the mean of all outputs, or the last of each direction; modality_softmax: image and text are weighed
     against each other; normalisation: of the image's channels in training.
+    keep_steps: for how many steps, regions first, there are bits that keep a unit at a step or not; 0 without bits.
+    gate_density: whether the share of open gates is told beside the answer.
     Raises ValueError for what cannot be.
     """
 
@@ -60,6 +63,8 @@ class CmasgConfig:
     pooling: str = "mean"
     modality_softmax: bool = False
     normalisation: str = "imagenet"
+    keep_steps: int = field(default=0, metadata=LATER)
+    gate_density: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -80,7 +85,30 @@ class CmasgConfig:
             raise ValueError("CMASG config: attention_projections belongs to cross_attention, which is off")
         if not self.sparse_gate and (self.gate_input != "x" or self.output_gate_source != "o"):
             raise ValueError("CMASG config: gate_input and output_gate_source belong to sparse_gate, which is off")
+        if not self.sparse_gate and (self.keep_steps or self.gate_density):
+            raise ValueError("CMASG config: keep_steps and gate_density belong to sparse_gate, which is off")
+        fewest, most = self.regions + 1, self.regions + self.text_positions
+        if self.keep_steps and not fewest <= self.keep_steps <= most:
+            raise ValueError(
+                f"CMASG config: keep_steps is {self.keep_steps}; expected {fewest} to {most}, which is {self.regions} "
+                f"regions of the image and 1 to {self.text_positions} word pieces, or 0 without bits of steps"
+            )
+        if self.gate_density and self.gate_value == "hard" and self.gate_input == "xh":
+            raise ValueError(
+                "CMASG config: gate_density is not told of hard gates that read the last output (gate_value hard, "
+                "gate_input xh); expected soft gates, or gates of the input alone"
+            )
         _ = self.bert
+
+    @property
+    def regions(self) -> int:
+        """Tokens of the image."""
+        return (self.size // CELL) ** 2
+
+    @property
+    def longest_text(self) -> int:
+        """Word pieces of the longest report that it can read."""
+        return self.keep_steps - self.regions if self.keep_steps else self.text_positions
 
     @property
     def bert(self) -> BertConfig:

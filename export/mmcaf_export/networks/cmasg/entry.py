@@ -14,6 +14,7 @@ from ..entry import NetworkEntry
 from ..feature_map import FeatureMap
 from . import adjoint as adjoint  # the gradient of an operator
 from .config import CELL, CmasgConfig
+from .density import OUTPUT
 from .names import SIGNATURE, UNREAD, configuration, own_names
 from .network import CmasgNet, ServedCmasgNet
 from .rewrites import EXPLAINED, REWRITES
@@ -79,7 +80,11 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
                 TensorSpec(name="input_ids", kind="tokens", dtype="int64", shape=("N", "L")),
                 TensorSpec(name="attention_mask", kind="token_mask", dtype="int64", shape=("N", "L")),
             ),
-            (TensorSpec(name="logits", kind="score", shape=("N", config.classes)), *_weights(config)),
+            (
+                TensorSpec(name="logits", kind="score", shape=("N", config.classes)),
+                *_weights(config),
+                *_density(config),
+            ),
         )
 
     def explained(self, config: CmasgConfig) -> tuple[FeatureMap, ...]:
@@ -93,7 +98,7 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
         coarse = generator.integers(0, 12, (batch, 1, blocks, blocks)).repeat(CELL // 4, -2).repeat(CELL // 4, -1)
         levels = np.clip(coarse + generator.integers(-3, 4, coarse.shape), 0, 15).repeat(4, -2).repeat(4, -1)
         image = (levels / 15 - config.channels.grey_mean) / config.channels.grey_std
-        longest = min(config.text_positions, 16 + 8 * (seed % 4))
+        longest = min(config.longest_text, 16 + 8 * (seed % 4))
         lengths = generator.integers(max(1, longest // 3), longest + 1, batch)
         mask = np.arange(longest) < lengths[:, None]
         first = min(_WORD, config.text_vocabulary - 1)
@@ -105,7 +110,7 @@ class CmasgEntry(NetworkEntry[CmasgConfig]):
         }
 
     def manifest(self, config: CmasgConfig) -> dict[str, Any]:
-        longest = min(config.text_positions, LONGEST_TEXT)
+        longest = min(config.longest_text, LONGEST_TEXT)
         channels = config.channels
         return {
             "name": "CMASG-Bi-LSTM",
@@ -151,6 +156,11 @@ def _weights(config: CmasgConfig) -> tuple[TensorSpec, ...]:
         TensorSpec(name="word_weights", kind="attention", shape=("N", "L"), optional=True),
         TensorSpec(name="region_weights", kind="attention", shape=("N", (config.size // CELL) ** 2), optional=True),
     )
+
+
+def _density(config: CmasgConfig) -> tuple[TensorSpec, ...]:
+    """The share of open gates, last of the network's outputs."""
+    return (TensorSpec(name=OUTPUT, kind="diagnostic", shape=("N", 2), optional=True),) if config.gate_density else ()
 
 
 def _attention(config: CmasgConfig) -> tuple[AttentionSpec, ...]:

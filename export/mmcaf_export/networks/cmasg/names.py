@@ -20,6 +20,7 @@ _STEM = "image_encoder.conv1.weight"
 _TEXT = "text_encoder."
 _GATE = "sparse_gate.weight_l0"
 _BLOCK = re.compile(r"image_encoder\.layer([1-4])\.(\d+)\.conv([1-3])\.weight")
+_STEPS = "sparse_gate.keep_steps_l0"
 _TOLD = ("gate_value", "gate_state", "output_gate_source", "pooling", "normalisation")
 """Settings that no shape tells: entries of the file's metadata."""
 
@@ -41,10 +42,17 @@ def own_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         keep = renamed.get(f"sparse_gate.keep_l0{ending}")
         if keep is None:
             keep = torch.ones(len(gate), dtype=torch.bool, device=gate.device) if alpha is None else alpha >= 0
-        elif keep.is_floating_point() and not keep.is_meta and bool(((keep == 0) | (keep == 1)).all()):
-            keep = keep.bool()
-        renamed[f"sparse_gate.keep_l0{ending}"] = keep
+        renamed[f"sparse_gate.keep_l0{ending}"] = _bits(keep)
+        if (steps := renamed.get(f"{_STEPS}{ending}")) is not None:
+            renamed[f"{_STEPS}{ending}"] = _bits(steps)
     return renamed
+
+
+def _bits(values: Tensor) -> Tensor:
+    """Numbers that are all 0 or 1 as bits; others as they are, for the comparison with the network to refuse."""
+    if values.is_floating_point() and not values.is_meta and bool(((values == 0) | (values == 1)).all()):
+        return values.bool()
+    return values
 
 
 def configuration(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> CmasgConfig:
@@ -78,8 +86,34 @@ def configuration(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> C
         sparse_gate=_GATE in state,
         gate_input="xh" if "sparse_gate.hidden_weight_l0" in state else "x",
         modality_softmax="modality_softmax.weight" in state,
+        keep_steps=_steps(state, metadata),
+        gate_density=_yes_or_no("gate_density", metadata.get("gate_density", "false")),
         **found,
     )
+
+
+def _steps(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> int:
+    """How many steps the bits of steps are for; 0 without such bits."""
+    held = [(key, state[key]) for ending in DIRECTIONS if (key := f"{_STEPS}{ending}") in state]
+    for key, bits in held:
+        if bits.ndim != 2:
+            raise ValueError(f"{key} has the shape {list(bits.shape)}; expected [steps, units]")
+    counts = {len(bits) for _, bits in held}
+    if len(counts) > 1:
+        raise ValueError(f"{_STEPS} is for {len(held[0][1])} steps and {_STEPS}_reverse for {len(held[1][1])}")
+    found = next(iter(counts), 0)
+    if "keep_steps" in metadata and whole_number("keep_steps", metadata["keep_steps"]) != found:
+        raise ValueError(
+            f"the file's metadata says keep_steps={metadata['keep_steps']!r:.40}, but {_STEPS} is "
+            + (f"for {found} steps" if found else "missing")
+        )
+    return found
+
+
+def _yes_or_no(name: str, text: str) -> bool:
+    if text.casefold() not in ("true", "false"):
+        raise ValueError(f"the file's metadata says {name}={text!r:.40}; expected true or false")
+    return text.casefold() == "true"
 
 
 def _check_resnet(state: Mapping[str, Tensor]) -> None:

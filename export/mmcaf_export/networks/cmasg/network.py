@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..bert import Bert
 from ..grey import GreyChannels
 from .config import CmasgConfig
+from .density import GateDensity
 from .fusion import CrossAttention, ModalitySoftmax
 from .recurrent import BiLstm, SparseGate
 from .resnet import ResNet50
@@ -37,13 +38,15 @@ class CmasgNet(nn.Module):
             self.modality_softmax = ModalitySoftmax(config)
         self.bilstm: nn.Module = BiLstm(config)
         self.sparse_gate = SparseGate(config) if config.sparse_gate else None
+        self.density = GateDensity((config.hidden, config.hidden_reverse)) if config.gate_density else None
         self.classifier = nn.Linear(config.hidden + config.hidden_reverse, config.classes)
 
     def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, ...]:
         return self.answer(image, input_ids, attention_mask)[0]
 
     def answer(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, ...]:
-        """The logits and, of a network with cross-attention, `mean_weights`: [N, L] and [N, R]."""
+        """The logits; of a network with cross-attention `mean_weights`, [N, L] and [N, R]; and the share of open gates,
+        [N, 2], if it is asked for."""
         self._check(image, input_ids, attention_mask)
         real = attention_mask.bool()
         regions = self.image_projection(self.image_encoder(self.grey(image)).flatten(2).transpose(1, 2))
@@ -61,8 +64,10 @@ class CmasgNet(nn.Module):
         if self.config.modality_softmax:
             regions, words = self.modality_softmax(regions, words, real)
         lengths = real.sum(dim=1) + regions.shape[1]
-        logits = self.classifier(self.bilstm(torch.cat([regions, words], dim=1), lengths, self.sparse_gate))
-        return logits, *weights
+        steps = torch.cat([regions, words], dim=1)
+        logits = self.classifier(self.bilstm(steps, lengths, self.sparse_gate))
+        told = [] if self.density is None else [self.density(steps, lengths, self.sparse_gate)]
+        return logits, *weights, *told
 
     def _check(self, image: Tensor, ids: Tensor, mask: Tensor) -> None:
         size = self.config.size
@@ -70,10 +75,16 @@ class CmasgNet(nn.Module):
             raise ValueError(f"CMASG: image is {list(image.shape)}; expected [N, 1, {size}, {size}] or three channels")
         if ids.ndim != 2 or ids.shape != mask.shape:
             raise ValueError(f"CMASG: input_ids {list(ids.shape)}, attention_mask {list(mask.shape)}; expected [N, L]")
+        longest = self.config.longest_text
+        if self.config.keep_steps and ids.shape[1] > longest:
+            raise ValueError(
+                f"CMASG: {ids.shape[1]} word pieces; expected 1 to {longest}, since there are bits for "
+                f"{self.config.keep_steps} steps, {self.config.regions} of them regions of the image"
+            )
 
 
 class ServedCmasgNet(CmasgNet):
-    """As a bundle runs it: the logits, then the attention's mean weights."""
+    """As a bundle runs it: the logits, then the attention's mean weights, then the share of open gates."""
 
     def forward(self, image: Tensor, input_ids: Tensor, attention_mask: Tensor) -> Tensor | tuple[Tensor, ...]:
         answer = self.answer(image, input_ids, attention_mask)

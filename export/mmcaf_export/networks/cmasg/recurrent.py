@@ -12,7 +12,8 @@ DIRECTIONS = ("", "_reverse")
 class SparseGate(nn.Module):
     """A gate for each LSTM unit and step: a sigmoid of the step's input, and a stored bit that keeps the unit or not.
 
-    keep_l0: 1 for a unit that is kept; where it is 0 the gate is closed at every step.
+    keep_l0: 1 for a unit that is kept; where it is 0 the gate is closed at every step. keep_steps_l0, if there is one
+    [steps, H]: 0 where the gate of a unit is closed at one step, by its place in the sequence in both directions.
     """
 
     def __init__(self, config: CmasgConfig) -> None:
@@ -24,18 +25,40 @@ class SparseGate(nn.Module):
                 self.register_parameter(f"hidden_weight_l0{ending}", _matrix(hidden, hidden))
             self.register_parameter(f"bias_l0{ending}", nn.Parameter(torch.full((hidden,), 2.0)))
             self.register_buffer(f"keep_l0{ending}", torch.ones(hidden, dtype=torch.bool))
+            if config.keep_steps:
+                bits = torch.ones(config.keep_steps, hidden, dtype=torch.bool)
+                self.register_buffer(f"keep_steps_l0{ending}", bits)
 
     def from_input(self, x: Tensor, ending: str) -> Tensor:
         """What the gates of a direction read off the input, of all steps at once: [N, n, d] -> [N, n, H]."""
         return x @ self.get_parameter(f"weight_l0{ending}").T + self.get_parameter(f"bias_l0{ending}")
 
-    def open(self, read: Tensor, hidden: Tensor, ending: str) -> Tensor:
+    @property
+    def of_steps(self) -> bool:
+        """Whether it has bits for each step."""
+        return f"keep_steps_l0{DIRECTIONS[0]}" in self._buffers
+
+    def bits(self, ending: str) -> Tensor:
+        """1 where a gate may be open: of each step that there are bits for, or of all alike, [steps or 1, H]."""
+        keep = self.get_buffer(f"keep_l0{ending}")[None]
+        if self.of_steps:
+            keep = keep * self.get_buffer(f"keep_steps_l0{ending}")
+        return keep.to(torch.float32)
+
+    def opened(self, x: Tensor, ending: str) -> Tensor:
+        """1 where a gate that reads the input alone is more than 0, [N or 1, n, H]."""
+        bits = self.bits(ending).to(x.dtype)
+        bits = bits[: x.shape[1]] if self.of_steps else bits.expand(x.shape[1], -1)
+        return (self.from_input(x, ending) > 0).to(x.dtype) * bits if self.hard else bits[None]
+
+    def open(self, read: Tensor, hidden: Tensor, ending: str, step: int) -> Tensor:
         """The gates of one step: what they read off its input and the last output, both [N, H] -> [N, H]."""
         own = f"hidden_weight_l0{ending}"
         if own in self._parameters:
             read = read + hidden @ self.get_parameter(own).T
         opened = (read > 0).to(read.dtype) if self.hard else read.sigmoid()
-        return opened * self.get_buffer(f"keep_l0{ending}").to(read.dtype)
+        bits = self.bits(ending)
+        return opened * bits[step if self.of_steps else 0].to(read.dtype)
 
 
 class BiLstm(nn.Module):
@@ -78,7 +101,7 @@ class BiLstm(nn.Module):
             if self.misprint:
                 o = i
             if gate is not None and read is not None:
-                opened = gate.open(read[:, step], h, ending)
+                opened = gate.open(read[:, step], h, ending, step)
                 i, f, o = i * opened, f * opened, o * opened
                 if self.holds:
                     f = f + (1 - opened)

@@ -7,7 +7,24 @@ from torch import Tensor, nn
 
 from mmcaf_export.rewrites.weights import frozen
 
+from ..density import StandaloneDensity
+from ..network import CmasgNet
 from ..recurrent import DIRECTIONS, BiLstm, SparseGate
+
+
+def keep_density(network: CmasgNet) -> None:
+    """Before a rewrite takes the gates apart: what tells how many are open holds what it needs of them."""
+    density, gate = network.density, network.sparse_gate
+    if density is not None and gate is not None and not isinstance(density, StandaloneDensity):
+        network.density = StandaloneDensity(density.units, gate, gate_weights(gate) if gate.hard else None).eval()
+
+
+def of_steps(gate: SparseGate | None, like: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The bits of steps of both directions, [steps, H] each; None where there are none."""
+    if gate is None or not gate.of_steps:
+        return None
+    ahead, behind = (gate.bits(ending).to(like) for ending in DIRECTIONS)
+    return ahead, behind
 
 
 def reordered(bilstm: BiLstm, name: str, order: Sequence[int]) -> Tensor:

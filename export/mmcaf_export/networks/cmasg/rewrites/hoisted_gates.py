@@ -13,7 +13,7 @@ from ..config import CmasgConfig
 from ..network import CmasgNet
 from ..operators import gated_lstm
 from ..recurrent import DIRECTIONS, BiLstm, SparseGate
-from .gates import gate_weights, reordered, summed_bias
+from .gates import gate_weights, keep_density, of_steps, reordered, summed_bias
 
 UNROLLED = 4
 """Steps in one turn of the loop; runtimes take more time to turn it than to add a step to it."""
@@ -28,6 +28,8 @@ class HoistedBiLstm(nn.Module):
     A sigmoid is (1 + tanh(half)) / 2; the halves are in the weights. Steps of padding have closed gates: they change
     nothing before a case's first own step of the backward direction, and nothing is read after its last one.
     """
+
+    kept: Tensor | None
 
     def __init__(self, bilstm: BiLstm, gate: SparseGate | None, config: CmasgConfig) -> None:
         super().__init__()
@@ -59,6 +61,10 @@ class HoistedBiLstm(nn.Module):
             shift.append(torch.full((self.hidden,), 0.0 if self.hard else 1.0))
         self.shift = frozen(torch.cat(shift).to(like.device), like)
         self.read = None if gate is None or self.inner else gate_weights(gate)
+        kept = None
+        if (bits := of_steps(gate, like)) is not None:  # As long as a sequence with the last turn's padding may be.
+            kept = torch.stack([F.pad(steps, (0, 0, 0, UNROLLED - 1)) for steps in bits], dim=1)  # [steps, 2, H]
+        self.register_buffer("kept", kept)
 
     def forward(self, x: Tensor, lengths: Tensor, gate: None) -> Tensor:
         turns = (x.shape[1] + UNROLLED - 1) // UNROLLED
@@ -66,6 +72,9 @@ class HoistedBiLstm(nn.Module):
         backward = steps.flip(0)
         real = torch.arange(steps.shape[0], device=x.device)[:, None, None] < lengths[:, None]  # [n, N, 1]
         real = torch.stack([real, real.flip(0)], dim=1)  # [n, 2, N, 1]
+        if self.kept is not None:
+            ahead, behind = self.kept[: steps.shape[0]].unbind(dim=1)
+            real = real & (torch.stack([ahead, behind.flip(0)], dim=1)[:, :, None] > 0)  # [n, 2, N, H]
         inputs = torch.stack([self._inputs(steps, ""), self._inputs(backward, "_reverse")], dim=1)
         gates = None
         if self.inner:
@@ -103,6 +112,7 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
     """Replace the LSTM, whatever its gates, also where it has none."""
     if not isinstance(network, CmasgNet) or not isinstance(network.bilstm, BiLstm):
         return False
+    keep_density(network)
     network.bilstm = HoistedBiLstm(network.bilstm, network.sparse_gate, network.config).eval()
     network.sparse_gate = None
     return True

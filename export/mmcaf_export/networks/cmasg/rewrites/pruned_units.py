@@ -12,6 +12,7 @@ from mmcaf_export.rewrites.weights import frozen
 
 from ..network import CmasgNet
 from ..recurrent import DIRECTIONS, BiLstm, SparseGate
+from .gates import keep_density
 
 MULTIPLE = 8
 """A direction is given so many units, or a multiple of it: what vector and matrix instructions take at once."""
@@ -22,6 +23,7 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
     if not isinstance(network, CmasgNet) or not isinstance(network.bilstm, BiLstm):
         return False
     config, gate = network.config, network.sparse_gate
+    keep_density(network)
     sizes = config.hidden, config.hidden_reverse
     kept = [_kept(gate, ending, size) for ending, size in zip(DIRECTIONS, sizes, strict=True)]
     rounded = max(MULTIPLE, -(-max(map(len, kept)) // MULTIPLE) * MULTIPLE)
@@ -49,6 +51,9 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
                     taken = _take(taken, 1, at) if name == f"hidden_weight_l0{ending}" else taken
                     setattr(pruned, name, frozen(taken, weight))
             pruned.register_buffer(f"keep_l0{ending}", torch.ones(hidden, dtype=torch.bool, device=at.device))
+            if gate.of_steps:
+                steps = _take(gate.get_buffer(f"keep_steps_l0{ending}"), 1, at)
+                pruned.register_buffer(f"keep_steps_l0{ending}", steps)
     network.bilstm = bilstm.eval()
     network.sparse_gate = None if gate is None else pruned.eval()
     network.classifier = _classifier(network.classifier, sizes, torch.cat(columns))
@@ -59,7 +64,7 @@ def _kept(gate: SparseGate | None, ending: str, size: int) -> Tensor:
     """Numbers of the units that the gate does not close for good; all of them where there are no values to look at."""
     if gate is None or gate.get_buffer(f"keep_l0{ending}").is_meta:
         return torch.arange(size, device="meta" if gate is not None else None)
-    return gate.get_buffer(f"keep_l0{ending}").nonzero()[:, 0]
+    return gate.bits(ending).any(dim=0).nonzero()[:, 0]
 
 
 def _take(weight: Tensor, axis: int, at: Tensor) -> Tensor:

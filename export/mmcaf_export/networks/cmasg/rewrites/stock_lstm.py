@@ -12,7 +12,7 @@ from ..config import CmasgConfig
 from ..network import CmasgNet
 from ..operators import lstm
 from ..recurrent import DIRECTIONS, BiLstm, SparseGate, pooled
-from .gates import gate_weights, reordered, summed_bias
+from .gates import gate_weights, keep_density, of_steps, reordered, summed_bias
 
 CLOSED = 120.0
 """What closes a gate: 1 / (1 + exp(120)) is 0 in FP32, and FP16, which holds the operator's values in FP32, too."""
@@ -24,6 +24,8 @@ class StockBiLstm(nn.Module):
     For every gate there is one more input, 1 where it is closed, whose weight takes the input, forget and output gates
     of its unit to 0, or the forget gate to 1 if a closed gate holds the cell. Steps of padding are closed for all.
     """
+
+    kept: Tensor | None
 
     def __init__(self, bilstm: BiLstm, gate: SparseGate | None, config: CmasgConfig) -> None:
         super().__init__()
@@ -44,6 +46,8 @@ class StockBiLstm(nn.Module):
         self.recurrent = frozen(torch.stack(recurrent), like)
         self.bias = frozen(torch.stack(biases), like)
         self.read = gate_weights(gate) if gate is not None else None
+        steps = of_steps(gate, like)
+        self.register_buffer("kept", None if steps is None else torch.cat(steps, dim=1))  # [steps, 2 H]
 
     def forward(self, x: Tensor, lengths: Tensor, gate: None) -> Tensor:
         real = (torch.arange(x.shape[1], device=x.device) < lengths[:, None]).to(x.dtype)[:, :, None]  # [N, n, 1]
@@ -51,7 +55,10 @@ class StockBiLstm(nn.Module):
             both = self._run(x, 1 - real, slice(None), "bidirectional")
             outputs = torch.cat([both[:, 0], both[:, 1]], dim=-1)
         else:
-            ahead, behind = (1 - (self.read(x) > 0).to(x.dtype) * real).split(self.hidden, dim=-1)
+            opened = (self.read(x) > 0).to(x.dtype) * real
+            if self.kept is not None:
+                opened = opened * self.kept[: x.shape[1]]
+            ahead, behind = (1 - opened).split(self.hidden, dim=-1)
             found = self._run(x, ahead, slice(0, 1), "forward"), self._run(x, behind, slice(1, 2), "reverse")
             outputs = torch.cat([direction[:, 0] for direction in found], dim=-1)
         return pooled(outputs.transpose(0, 1), lengths, self.hidden, self.pooling)
@@ -68,6 +75,7 @@ def apply(network: nn.Module, inputs: Mapping[str, Tensor]) -> bool:
     config = network.config
     if config.sparse_gate and (config.gate_value != "hard" or config.gate_input != "x"):
         return False
+    keep_density(network)
     network.bilstm = StockBiLstm(network.bilstm, network.sparse_gate, config).eval()
     network.sparse_gate = None
     return True
