@@ -8,6 +8,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from mmcaf_cli.inspect import inspect_command
+from mmcaf_cli.report import Report
 from mmcaf_engine import infer, load_bundle, open_session
 from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.errors import BackendError
@@ -53,6 +55,7 @@ def test_they_stand_beside_the_same_answer(backend: str, given: Volume, tiny_bun
     highest = max(-window.logit if plain.label == "loud" else window.logit for window in plain.windows)
     assert branch.probabilities["loud"] == pytest.approx(sigmoid(highest), abs=1e-9)
     assert sum(branch.probabilities.values()) == pytest.approx(1)
+    assert branch.logits == (pytest.approx(highest, abs=1e-9),)
 
 
 def test_a_session_has_them_only_on_demand(tmp_path: Path) -> None:
@@ -81,3 +84,14 @@ def test_risk_levels_and_repairs_are_said_of_an_answer(given: Volume, tmp_path: 
     assert (level.label, level.level, level.source) == ("loud", "some", "made up")
     assert level.probability == found.probabilities["loud"]
     assert "The network is repaired (one): it adds instead." in found.remarks
+
+
+def test_inspect_shows_levels_branches_and_repairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    levels = [{"label": "loud", "cuts": [0.2, 0.5], "names": ["low", "middle", "high"], "source": "made up"}]
+    origin = tiny_manifest()["provenance"] | {"repairs": [{"name": "one", "description": "it adds instead"}]}
+    bundle = branched(tmp_path, tmp_path / "b.mmcaf", risk_levels=levels, provenance=origin)
+    inspect_command(bundle, engine=False, precisions=[], report=Report())
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert "risk          loud: low below 0.2, middle from 0.2, high from 0.5 (made up)" in lines
+    assert "beside it     out_R: opposite, no part of the answer" in lines
+    assert "repaired      one: it adds instead" in lines

@@ -20,6 +20,7 @@ def branch_scores(
     """
     found = []
     for entry in manifest.branch_scores:
-        shares = decision.aggregate(starts, outputs[entry.output]).probabilities
-        found.append(BranchScore(entry.output, entry.title, dict(zip(manifest.labels, shares, strict=True))))
+        score = decision.aggregate(starts, outputs[entry.output])
+        shares = dict(zip(manifest.labels, score.probabilities, strict=True))
+        found.append(BranchScore(entry.output, entry.title, shares, score.logits))
     return tuple(found) or None

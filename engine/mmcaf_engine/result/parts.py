@@ -90,6 +90,12 @@ class BranchScore(Part):
     probabilities: Annotated[
         dict[str, float], Field(description="Of every label, made of its scores as the answer's are.")
     ]
+    logits: Annotated[
+        tuple[float, ...],
+        Field(
+            description="Of the same: of every label, or of two the second's; of a single window, the network's own."
+        ),
+    ]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from tiny_result import RESULTS, tiny_result
 FILES = {name: {"sha256": "0" * 64, "size": 0} for name in ("model.onnx", "golden.npz", "vocabulary.txt")}
 NAMES = ["low", "middle", "high"]
 HIGH = RiskLevel("mass", "high", 3, 3, 0.8, 0.6, None, "a made-up cohort")
-BRANCHES = (BranchScore("out_R", "image branch", {"quiet": 0.25, "loud": 0.75}),)
+BRANCHES = (BranchScore("out_R", "image branch", {"quiet": 0.25, "loud": 0.75}, (1.1,)),)
 
 
 def manifest(kind: str, *levels: tuple[str, list[float]]) -> Manifest:

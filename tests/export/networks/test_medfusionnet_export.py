@@ -89,7 +89,7 @@ def written(name: str, folder: Path) -> ExportReport:
     config = CONFIGS[name]
     state = dict(filled(config).state_dict())
     settings = {"text.vocabulary": str(vocabulary(folder, config))} if config.has("text") else {}
-    if name == "release":  # as its training script writes it, with the released class's names
+    if name == "release":  # as the independent repair's training script writes it, with its names
         path = folder / "best.pth"
         torch.save({"epoch": 9, "model_state_dict": as_released(state), "optimizer_state_dict": {}}, path)
     else:

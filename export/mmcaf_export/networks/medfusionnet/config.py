@@ -7,7 +7,7 @@ from ..bert import BertConfig
 from ..grey import NORMALISATIONS, Normalisation
 
 Profile = Literal["full", "release"]
-"""full: what the paper's abstract describes. release: the smallest repair of the class that the authors released."""
+"""full: what the paper's abstract describes. release: an independent repair of the authors' class, see names."""
 
 Taps = Literal["stages", "transitions"]
 """Where the pyramid reads the backbone: the last map of each stage, or the maps that the transitions make."""
