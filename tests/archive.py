@@ -70,16 +70,19 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def archive(
-    environment: Mapping[str, str] = MappingProxyType({}), kept: Path | None = None
+    environment: Mapping[str, str] = MappingProxyType({}),
+    kept: Path | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """An empty Orthanc, gone with all that it stored after the block.
 
     Args:
         environment: variables besides ours.
         kept: a folder for what it stores, which stays.
+        settings: of its configuration, besides ours.
     """
     with tempfile.TemporaryDirectory() if kept is None else contextlib.nullcontext(str(kept)) as folder:
-        settings = {
+        told = {
             "Name": "Orthanc",
             "StorageDirectory": folder,
             "IndexDirectory": folder,
@@ -89,9 +92,10 @@ def archive(
             "RemoteAccessAllowed": False,
             "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+            **settings,
         }
         file = Path(folder) / "orthanc.json"
-        file.write_text(json.dumps(settings))
+        file.write_text(json.dumps(told))
         program = find("Orthanc")
         if program is None or not PLUGIN.exists():
             sys.exit("orthanc or orthanc-dicomweb is not installed")

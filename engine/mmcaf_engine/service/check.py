@@ -19,7 +19,7 @@ from .http_carriers import read_token
 from .probe import Finding, check_destination, found
 from .processes import reserve_of
 from .record_folder import make_records_folder
-from .tls import server_context
+from .tls import refuse_unusable
 
 
 def check_service(config: Config) -> Iterator[Finding]:
@@ -78,7 +78,7 @@ def _dicom(config: Config) -> str:
     if settings is None:
         raise ValueError("there is no DICOM node")
     if settings.tls is not None:
-        server_context(settings.tls)
+        refuse_unusable(settings.tls)
     _refuse_taken(settings.host, settings.port)
     who = f"{len(settings.peers)} peer(s)" if settings.peers else "anyone on this machine"
     return f"{settings.ae_title} at {settings.host} port {settings.port}, for {who}"
@@ -90,6 +90,8 @@ def _http(config: Config) -> str:
         raise ValueError("there is no HTTP interface")
     for package in ("fastapi", "uvicorn", "prometheus_client"):
         serve_package(package)
+    if settings.tls is not None:
+        refuse_unusable(settings.tls)
     if settings.token_file is not None:
         read_token(settings.token_file)
     _refuse_taken(settings.host, settings.port)

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import ServiceError
@@ -9,6 +10,9 @@ from .config import Tls
 
 _SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!eNULL:!PSK"
 """Of TLS 1.2 (RFC 9325 4.2): the four that PS3.15 B.12 asks for are among them; those of 1.3 are all good."""
+
+REFUSED_S = 2.0
+"""So long a server has to say that it does not accept our certificate."""
 
 
 def server_context(tls: Tls) -> ssl.SSLContext:
@@ -28,6 +32,30 @@ def server_context(tls: Tls) -> ssl.SSLContext:
         files = ", ".join(str(file) for file in (tls.certificate, tls.key, tls.trusted) if file is not None)
         raise ServiceError(f"The certificates {files} cannot be used: {failure}.") from None
     return context
+
+
+def refuse_unusable(tls: Tls) -> None:
+    """What we would show at a port of ours, as who asks would see it: expired, say, though it can be read.
+
+    Raises:
+        ServiceError: nobody would accept it, or it cannot be read.
+    """
+    ours, asks = server_context(tls), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    asks.check_hostname = False  # By which names we are asked for, only those who ask know.
+    asks.load_verify_locations(tls.certificate)
+    asks.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = (asks.wrap_bio(back, there), ours.wrap_bio(there, back, server_side=True))
+    try:
+        for _ in range(3):
+            for side in sides:
+                with suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+    except ssl.SSLCertVerificationError as failure:
+        why = f"The certificate {tls.certificate} is not accepted by anybody: {failure.verify_message}."
+        raise ServiceError(why, "Have a new one made.") from None
+    except ssl.SSLError:
+        return  # Of a certificate that we ask for in turn.
 
 
 def client_context(what: str, *, trusted: Path | None = None, tls: Tls | None = None) -> ssl.SSLContext:
@@ -51,17 +79,22 @@ def client_context(what: str, *, trusted: Path | None = None, tls: Tls | None = 
 
 
 def refused_by_tls(context: ssl.SSLContext, host: str, port: int, timeout_s: float) -> str | None:
-    """Why no TLS connection comes about, in words of no patient; None where one does."""
+    """Why no TLS connection comes about, in words of no patient; None where one does.
+
+    By version 1.3 a server says what it has against our certificate when we think that all is done (RFC 8446 4.4.2.4).
+    """
     try:
         with (
             socket.create_connection((host, port), timeout_s) as plain,
-            context.wrap_socket(plain, server_hostname=host),
+            context.wrap_socket(plain, server_hostname=host) as secured,
         ):
+            secured.settimeout(min(timeout_s, REFUSED_S))
+            secured.recv(1)
             return None
     except ssl.SSLError as failure:
         return why_no_tls(failure)
     except OSError:
-        return None  # Not reached at all: that is said elsewhere.
+        return None  # Not reached at all, which is said elsewhere; or it says nothing against us.
 
 
 def why_no_tls(failure: OSError) -> str:

@@ -2,9 +2,11 @@
 
 import http.server
 import json
+import os
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -21,8 +23,9 @@ from certificates import Authority, Shown
 from counterparts import need
 from engine.service.test_intake import encoded
 from engine.service.test_receiver import KEY, PLENTY, image, rows
-from engine.service.test_sender import Archive, parcels
+from engine.service.test_sender import Archive, parcels, result_object
 from mmcaf_engine.errors import ServiceError
+from mmcaf_engine.service.check import check_service
 from mmcaf_engine.service.config import Config, Destination, DicomSettings, Peer, RecordSettings, Tls
 from mmcaf_engine.service.database import open_database
 from mmcaf_engine.service.delivery import DELIVERED
@@ -30,10 +33,12 @@ from mmcaf_engine.service.dimse.carrier import StoreCarrier
 from mmcaf_engine.service.dimse.receiver import Receiver
 from mmcaf_engine.service.fhir_client import FhirClient, SearchError
 from mmcaf_engine.service.http_carriers import StowCarrier
+from mmcaf_engine.service.probe import Finding
 from mmcaf_engine.service.receipt import Receipt
 from mmcaf_engine.service.tls import client_context, server_context
 
 pynetdicom = pytest.importorskip("pynetdicom")
+ELSEWHERE = Path(__file__).parents[2] / "archive_tls.py"
 
 
 class Papers:
@@ -316,6 +321,59 @@ def web(papers: Papers, shown: Shown) -> Iterator[str]:
 
 def stow(url: str, **more: Any) -> StowCarrier:
     return StowCarrier(Destination.model_validate({"name": "pacs", "kind": "dicomweb", "url": url, **more}))
+
+
+@pytest.mark.parametrize("part", ["dicom", "http"])
+def test_a_certificate_that_nobody_accepts_is_found_before_anything_runs(
+    part: str, papers: Papers, tmp_path: Path
+) -> None:
+    def findings(shown: Shown, **more: bool) -> dict[str, Finding]:
+        tls = papers.tls(shown, **more).model_dump()
+        own = {"port": free_port(), "tls": tls}
+        fields = {"spool": tmp_path / "spool", "bundle": [{"name": "lung", "path": tmp_path / "none"}], "http": False}
+        disk = {"reserve_mib": 0, "hard_mib": 0}
+        return {one.what: one for one in check_service(Config.model_validate({**fields, "disk": disk, part: own}))}
+
+    assert findings(papers.node)[part].ok and findings(papers.node, mutual=False)[part].ok
+    expired, missing = findings(papers.expired)[part], findings(Shown(tmp_path / "no.pem", papers.node.key))[part]
+    assert not expired.ok and "has expired" in expired.detail and expired.remedies
+    assert not missing.ok and "no.pem" in missing.detail
+
+
+def test_an_archive_that_refuses_our_certificate_is_quoted(papers: Papers, tmp_path: Path) -> None:
+    with archive(papers, papers.scanner) as made:
+        for shown, why in (
+            (None, "CERTIFICATE_REQUIRED"),
+            (papers.stranger, "UNKNOWN_CA"),
+            (papers.expired, "EXPIRED"),
+        ):
+            ours = {} if shown is None else {"tls": papers.tls(shown)}
+            sent = sending(papers, made.port, trusted=papers.hospital.file, **ours).send(parcels(tmp_path))
+            assert sent.state == "failed" and sent.retry and why in sent.reason
+
+
+@pytest.mark.full
+def test_orthanc_takes_results_over_tls_from_whom_it_trusts(papers: Papers, tmp_path: Path) -> None:
+    need("Orthanc")
+    apart = [need("unshare"), "--net", *([] if os.geteuid() == 0 else ["--map-root-user"])]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this process may not make a network of its own; run the tests as root")
+    told = {"DicomTlsEnabled": True, "DicomTlsRemoteCertificateRequired": True}
+    told |= {"DicomTlsCertificate": str(papers.scanner.certificate), "DicomTlsPrivateKey": str(papers.scanner.key)}
+    (tmp_path / "archive.json").write_text(
+        json.dumps({**told, "DicomTlsTrustedCertificates": str(papers.hospital.file)})
+    )
+    trusted = {"trusted": str(papers.hospital.file)}
+    node, stranger = (
+        {"certificate": str(one.certificate), "key": str(one.key)} for one in (papers.node, papers.stranger)
+    )
+    there = {"stranger": {**trusted, "tls": stranger}, "ours": {**trusted, "tls": node}}
+    (tmp_path / "destinations.json").write_text(json.dumps(there))
+    (tmp_path / "object.dcm").write_bytes(result_object("structured-report"))
+    ran = subprocess.run([*apart, sys.executable, ELSEWHERE, tmp_path], capture_output=True, text=True, check=True)
+    found = json.loads(ran.stdout)
+    assert found["ours"] == ["delivered", ""] and found["held"] == 1
+    assert found["stranger"][0] == "failed" and "UNKNOWN_CA" in found["stranger"][1]
 
 
 def test_stow_and_fhir_go_to_a_trusted_server_alone(papers: Papers, tmp_path: Path) -> None:

@@ -176,6 +176,17 @@ def test_images_come_alone_or_in_a_zip(web: Web) -> None:
     assert (study["uid"], study["instances"], study["state"], study["source"]) == (STUDY, SLICES, "received", "http")
 
 
+def test_of_a_zip_that_is_damaged_further_on_it_is_said_what_was_kept(web: Web) -> None:
+    first, second = images()[:2]
+    whole = zipped(first, second)
+    at = whole.rindex(b"PK\x03\x04") + 60
+    answer = web.client.post("/api/v1/studies", content=whole[:at] + b"\xff\xff\xff\xff" + whole[at + 4 :])
+    [damaged] = answer.json()["refused"]
+    assert answer.status_code == 200 and answer.json()["studies"] == [STUDY] and answer.json()["kept"] == 1
+    assert "damaged" in damaged["reason"] and damaged["uid"] is None
+    assert web.client.get("/api/v1/studies").json()[0]["instances"] == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", b"PK\x03\x04 no zip", zipped(), zipped(big=b"\0" * 10**7)])
 def test_what_is_no_study_is_refused(content: bytes, web: Web) -> None:
     answer = web.client.post("/api/v1/studies", content=content)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, HTTPException, Path, Query, Request, Response
 
-from ...errors import RecordError
+from ...errors import RecordError, StudyError
 from ...page.document import policy_of
 from ...record.document import MAX_RECORD_BYTES
 from .. import answers, studies, views
@@ -44,7 +44,15 @@ def router(context: Context) -> APIRouter:
         is_zip = content[:4] in (b"PK\x03\x04", b"PK\x05\x06") or content_type.startswith("application/zip")
 
         def keep() -> list[Uploaded]:
-            return [take(context, one, SOURCE) for one in (files_of_zip(content) if is_zip else [content])]
+            taken: list[Uploaded] = []
+            try:
+                for one in files_of_zip(content) if is_zip else [content]:
+                    taken.append(take(context, one, SOURCE))
+            except StudyError as failure:  # Of a zip whose first files were fine, and are kept.
+                if not taken:
+                    raise
+                taken.append(Uploaded(None, None, None, None, failure.problem))
+            return taken
 
         found = await asyncio.to_thread(keep)
         if any(one.full for one in found):

@@ -1,7 +1,10 @@
 """Studies that come over HTTP: a DICOM file, a zip of them, or the parts of a STOW-RS request."""
 
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,6 +17,11 @@ from .context import Context
 MOST_MEMBERS = 20_000
 MOST_RATIO = 200
 """A member of a zip that would grow by more is refused."""
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, NotImplementedError, RuntimeError),
+    *(EOFError, ValueError, LookupError, OverflowError, OSError),
+)
+"""What zipfile raises of bytes that are no zip, or one that it cannot read."""
 _BOUNDARY = re.compile(r'boundary="?([^";]{1,200})"?', re.IGNORECASE)
 
 
@@ -67,7 +75,7 @@ def files_of_zip(content: bytes) -> Iterator[bytes]:
                 if member.file_size > MOST_RATIO * max(member.compress_size, 1024):
                     raise StudyError("A file of the zip would grow more than images do.", "Send it unpacked.")
                 yield archive.read(member)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError):
+    except _DAMAGED:
         raise StudyError("The zip is damaged, or encrypted.", "Send it again, without a password.") from None
 
 
