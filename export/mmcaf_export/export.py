@@ -38,7 +38,7 @@ from .members import (
 )
 from .monai_bundle.entry import imported
 from .monai_bundle.files import is_monai_bundle
-from .networks.ensemble import Ensemble, EnsembleEntry
+from .networks.ensemble import EnsembleEntry
 from .networks.entry import NetworkEntry
 from .networks.recorded import recorded
 from .networks.registry import Networks
@@ -211,7 +211,7 @@ def _fill(
     filled = [_filled(member, config, one, allow_extra) for one in checkpoints]
     check_different(checkpoints, [matched.state for _, matched in filled])
     networks = [network for network, _ in filled]
-    source = Ensemble(networks).eval() if isinstance(entry, EnsembleEntry) else networks[0]
+    source = entry.joined(config, networks) if isinstance(entry, EnsembleEntry) else networks[0]
     return source, tuple(matched for _, matched in filled)
 
 

@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from command import Command
+from export import cmasg_networks
 from mmcaf_engine import infer, load_bundle, open_session
+from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.golden import read_cases, read_raw_case
 from mmcaf_engine.errors import ExportError
 from mmcaf_engine.manifest import COTANGENT
@@ -25,6 +28,7 @@ from mmcaf_export.members import described_alike
 from mmcaf_export.networks.ensemble import Ensemble, EnsembleEntry
 from mmcaf_export.networks.entry import NetworkEntry
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+from mmcaf_export.precision.quantize import quantize_bundle
 from mmcaf_export.rewrites.rewrite import rewritten_with_costs
 from refusals import refused
 
@@ -188,23 +192,24 @@ def test_members_that_say_other_things_of_themselves_are_refused(tmp_path: Path)
     assert described_alike(entry, None, other, network, said)["labels"] == ["a", "b"], "a setting says it for all"
 
 
-class TwoOutputs(nn.Module):
-    """image [N, 2] -> logits [N, 2] and weights [N, 2]."""
+class ThreeOutputs(nn.Module):
+    """image [N, 2] -> logits [N, 2], weights [N, 2] and a branch's logits [N, 2]."""
 
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.factor = nn.Parameter(torch.tensor(factor))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        return image * self.factor, torch.softmax(image * self.factor, dim=1)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return image * self.factor, torch.softmax(image * self.factor, dim=1), image - self.factor
 
 
-def test_outputs_other_than_the_score_are_the_members_mean() -> None:
-    members, image = [TwoOutputs(1.0), TwoOutputs(3.0)], torch.tensor([[0.5, -0.25], [1.0, 2.0]])
-    score, weights = Ensemble(members)(image)
+def test_scores_are_of_every_member_and_attention_is_their_mean() -> None:
+    members, image = [ThreeOutputs(1.0), ThreeOutputs(3.0)], torch.tensor([[0.5, -0.25], [1.0, 2.0]])
+    score, weights, branch = Ensemble(members, ["score", "attention", "branch_score"])(image)
     assert score.shape == (2, 2, 2) and torch.equal(score[:, 1], members[1](image)[0])
     assert torch.allclose(weights, (members[0](image)[1] + members[1](image)[1]) / 2)
     assert torch.allclose(weights.sum(dim=1), torch.ones(2))
+    assert branch.shape == (2, 2, 2) and torch.equal(branch[:, 0], members[0](image)[2])
 
 
 def test_every_member_is_rewritten(members: Make, density_checkpoint: Path) -> None:
@@ -232,3 +237,42 @@ def test_an_ensembles_entry_has_an_answer_to_all_that_an_entry_is_asked() -> Non
         assert getattr(entry, name) == getattr(member, name), name
     pattern, title = entry.module_titles[0]
     assert pattern.startswith(r"members\.\d+\.") and title == member.module_titles[0][1]
+
+
+@pytest.mark.full
+def test_an_ensemble_of_a_network_that_reads_reports(tmp_path: Path) -> None:
+    """Its texts have a free length in every member; it is not cut in two, since each member encodes the report."""
+    settings, paths = (
+        cmasg_networks.save_slim(tmp_path),
+        [tmp_path / "weights.safetensors", tmp_path / "other.safetensors"],
+    )
+    state = load_file(paths[0])
+    state["classifier.weight"] = state["classifier.weight"] * -0.5
+    save_file(state, paths[1], cmasg_networks.metadata(cmasg_networks.SLIM) | {"labels": '["clear", "not clear"]'})
+    report = export_bundle(paths, tmp_path / "ens.mmcaf", settings=settings, explain=False)
+    bundle = load_bundle(report.output)
+    assert bundle.manifest.parts is None and bundle.manifest.ensemble is not None
+    networks = [cmasg_networks.filled(), cmasg_networks.filled()]
+    networks[1].load_state_dict(state)
+    stored = read_cases(bundle, "fp32")
+    given = {spec.name: stored[spec.name] for spec in bundle.manifest.inputs}
+    with torch.no_grad():
+        own = [network(*map(torch.from_numpy, given.values())) for network in networks]
+    own = [answer[0] if isinstance(answer, tuple) else answer for answer in own]
+    for backend in ("onnxruntime", "openvino"):
+        with open_session(bundle, backend=backend) as session:
+            found = session.run(given)[bundle.manifest.score.name]
+        assert np.allclose(found, torch.stack(own, dim=1).numpy(), atol=1e-4), backend
+
+
+@pytest.mark.full
+def test_an_ensemble_is_quantized_behind_its_own_gate(members: Make, tmp_path: Path) -> None:
+    output = tmp_path / "ens.mmcaf"
+    export_bundle(members(1.0, 2.0), output, explain=False)
+    report = quantize_bundle(output, precisions=["fp16", "int8"], calibration="demo:50000-50001", method="minmax")
+    bundle, accuracy = load_bundle(output), read_accuracy(load_bundle(output))
+    assert "fp16" in report.written and {*report.written, *report.refused} == {"fp16", "int8"} and accuracy is not None
+    for precision in report.written:
+        assert accuracy.precisions[precision].passed and accuracy.precisions[precision].flips.fraction == 0
+        half = onnx.load(output / bundle.manifest.models[precision]).graph.output[0].type.tensor_type.shape
+        assert [axis.dim_value for axis in half.dim[1:]] == [2, 1]

@@ -47,7 +47,8 @@ class RiskSpec(ManifestModel):
 class BranchSpec(ManifestModel):
     """An output of the kind branch_score: the same labels as scored by a part of the network, for people to compare.
 
-    It has the score's shape, is read by the same decision, and has no part in the answer.
+    It has the score's shape, of an ensemble with its members, is read by the same decision, and has no part in the
+    answer.
     """
 
     output: str
@@ -74,5 +75,5 @@ def check_branches(outputs: Sequence[TensorSpec], branches: Sequence[BranchSpec]
         raise ValueError("branch_scores must tell what each output of this kind is of, in their order")
     score = outputs[0].shape
     for spec in found:
-        if spec.shape != (score[0], *score[-1:]):
+        if spec.shape != score:
             raise ValueError(f"the output {spec.name} is {spec.shape}; the score beside it is {score}")

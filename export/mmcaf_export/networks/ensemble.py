@@ -16,18 +16,26 @@ from .feature_map import FeatureMap
 
 
 class Ensemble(nn.Module):
-    """The members' scores [N, K] as one [N, members, K], in their order; every other output is the members' mean."""
+    """The members' scores [N, K] as one [N, members, K], in their order, and so those of branches; attention is the
+    members' mean.
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    Args:
+        kinds: of the outputs, the score first.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], kinds: Sequence[str] = ("score",)) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
+        self._kinds = tuple(kinds)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         answers = [member(*inputs) for member in self.members]
         if isinstance(answers[0], Tensor):
             return torch.stack(answers, dim=1)
-        scores, *others = zip(*answers, strict=True)
-        return torch.stack(scores, dim=1), *(torch.stack(each).mean(dim=0) for each in others)
+        return tuple(
+            torch.stack(each).mean(dim=0) if kind == "attention" else torch.stack(each, dim=1)
+            for kind, each in zip(self._kinds, zip(*answers, strict=True), strict=True)
+        )
 
 
 class EnsembleEntry(NetworkEntry[Any]):
@@ -62,13 +70,20 @@ class EnsembleEntry(NetworkEntry[Any]):
 
     def build(self, config: Any) -> nn.Module:
         """See `NetworkEntry.build`."""
-        return Ensemble([self.member.build(config) for _ in range(self.count)]).eval()
+        return self.joined(config, [self.member.build(config) for _ in range(self.count)])
+
+    def joined(self, config: Any, members: Sequence[nn.Module]) -> Ensemble:
+        """The ensemble of members that hold their weights."""
+        return Ensemble(members, [spec.kind for spec in self.member.tensors(config)[1]]).eval()
 
     def tensors(self, config: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """A member's, but for the score, which has an axis for them."""
-        inputs, (score, *others) = self.member.tensors(config)
-        batch, *scores = score.shape
-        return inputs, (score.model_copy(update={"shape": (batch, self.count, *scores)}), *others)
+        """A member's, but that scores have an axis for them."""
+        inputs, outputs = self.member.tensors(config)
+        return inputs, tuple(self._for_each(spec) for spec in outputs)
+
+    def _for_each(self, spec: TensorSpec) -> TensorSpec:
+        batch, *rest = spec.shape
+        return spec if spec.kind == "attention" else spec.model_copy(update={"shape": (batch, self.count, *rest)})
 
     def example_inputs(self, config: Any, batch: int, seed: int) -> dict[str, Tensor]:
         """See `NetworkEntry.example_inputs`."""

@@ -123,3 +123,16 @@ def test_they_came_with_version_2(given: dict[str, Any]) -> None:
 def test_a_manifest_without_them_is_written_as_before() -> None:
     written = Manifest.model_validate(document()).model_dump(mode="json")
     assert not {"risk_levels", "branch_scores"} & written.keys()
+
+
+def test_branch_scores_of_an_ensemble_are_of_every_member() -> None:
+    members = [{"checkpoint_sha256": f"{at}" * 64, "checkpoint_format": "none"} for at in range(2)]
+
+    def of_two(*shape: object) -> dict[str, Any]:
+        score, *others = branched(list(shape))["outputs"]
+        outputs = [{**score, "shape": ["N", 2, 1]}, *others]
+        return branched(list(shape)) | {"outputs": outputs, "ensemble": {"members": members}}
+
+    assert Manifest.model_validate(of_two("N", 2, 1)).branch_scores
+    with pytest.raises(ValidationError, match=r"branch_0 is \('N', 1\); the score beside it is \('N', 2, 1\)"):
+        Manifest.model_validate(of_two("N", 1))
