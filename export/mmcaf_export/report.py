@@ -96,7 +96,7 @@ class ExportReport:
         ]
         if self.rewrites:
             lines.append(f"  {_rewrites(self.rewrites)}")
-        lines += [f"  {one.rewrite} left {_places(one.modules)} as it is: {one.reason}" for one in self.left_out]
+        lines += [f"  {one.rewrite} left {_places(one.modules)}: {one.reason}" for one in self.left_out]
         for done in self.verifications:
             batches = " and ".join(map(str, done.batches))
             lines.append(
@@ -126,4 +126,6 @@ def _rewrites(applied: Sequence[Applied]) -> str:
 
 def _places(modules: Sequence[str]) -> str:
     """The first of the modules, and how many others there are."""
-    return modules[0] if len(modules) == 1 else f"{modules[0]} and {len(modules) - 1} more"
+    if len(modules) == 1:
+        return f"{modules[0]} as it is"
+    return f"{modules[0]} and {len(modules) - 1} more as they are"

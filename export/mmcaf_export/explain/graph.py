@@ -15,6 +15,7 @@ from ..networks.feature_map import FeatureMap
 from ..onnx_export import write_onnx
 from .decompositions import decompositions
 from .gradcam import GradCam
+from .strided import strided
 
 
 def export_explain(
@@ -80,6 +81,9 @@ def _traced(module: GradCam, examples: Sequence[Tensor], texts: bool) -> fx.Grap
     mode: Any = "symbolic" if texts else "real"
     with torch.no_grad():
         traced = make_fx(module, decompositions(), tracing_mode=mode, _allow_non_fake_inputs=True)(*examples)
+        if not texts and traced.graph.find_nodes(op="call_function", target=torch.ops.aten.as_strided.default):
+            # Parts of a tensor were written in place, whose gradients are written in place too.
+            traced = make_fx(torch.func.functionalize(traced), strided(), _allow_non_fake_inputs=True)(*examples)
     traced.graph.eliminate_dead_code()
     _statistics_apart(traced.graph)
     traced.recompile()
