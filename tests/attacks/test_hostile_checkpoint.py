@@ -17,6 +17,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from mmcaf_engine.cancel import limited  # noqa: E402
 from mmcaf_engine.errors import ExportError  # noqa: E402
 from mmcaf_export.checkpoint import load_checkpoint  # noqa: E402
 from mmcaf_export.checkpoint.restricted import STANDS_IN, Opaque, read_pickle  # noqa: E402
@@ -185,6 +186,21 @@ def test_a_legacy_file_that_claims_what_it_has_not(tmp_path: Path) -> None:
     path.write_bytes(content[:claimed] + b"\x8a\x07" + (2**50).to_bytes(7, "little") + content[claimed + 2 :])
     with refused(ExportError, "old.pth"):
         load_checkpoint(path)
+
+
+def test_a_document_that_holds_itself_many_times(tmp_path: Path) -> None:
+    """Ten to the tenth paths, of lists that lie in lists, and a dict within itself."""
+    node: object = [1.0]
+    for _ in range(10):
+        node = [node] * 10
+    ring: dict[str, object] = {"ema": node}
+    ring |= {str(number): ring for number in range(10)}
+    torch.save({"ring": ring, "model": {"a": torch.ones(2)}}, tmp_path / "weights.pth")
+    with limited(deadline=10):
+        assert list(load_checkpoint(tmp_path / "weights.pth").state) == ["a"]
+    torch.save({"ring": ring}, tmp_path / "weights.pth")
+    with refused(ExportError, "weights.pth", "no tensors"), limited(deadline=10):
+        load_checkpoint(tmp_path / "weights.pth")
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """Forms of checkpoints through the command line: what is asked for, what is said, and what the bundle keeps of it."""
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from command import Command
+from export.checkpoint_forms import FORMS, network, weights
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.errors import ExportError
+from mmcaf_export.checkpoint import load_checkpoint
 
 QUICK = ("--no-explain",)
 
@@ -100,3 +106,43 @@ def test_a_checkpoint_as_it_is_leaves_no_trace(density_checkpoint: Path, tmp_pat
     outcome = run("mmcaf", "export", density_checkpoint, "-o", tmp_path / "b.mmcaf", *QUICK, "--json")
     assert outcome.code == 0 and "weights" not in json.loads(outcome.out)
     assert '"weights"' not in (tmp_path / "b.mmcaf" / "manifest.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.full
+def test_members_of_an_ensemble_keep_what_was_done_to_each(
+    state: dict[str, Tensor], tmp_path: Path, run: Command
+) -> None:
+    torch.save({"state_dict": under("model.", state)}, tmp_path / "one.ckpt")
+    torch.save({"net": under("", state, 0.5)}, tmp_path / "two.pth")
+    bundle = tmp_path / "b.mmcaf"
+    outcome = run("mmcaf", "export", tmp_path / "one.ckpt", tmp_path / "two.pth", "-o", bundle, *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert "one.ckpt: removed from names: model." in outcome.out and "two.pth: weights taken from net" in outcome.out
+    manifest = load_bundle(bundle).manifest
+    assert manifest.ensemble is not None and manifest.provenance.weights is None
+    first, second = (member.weights for member in manifest.ensemble.members)
+    assert first is not None and first.stripped == ("model.",) and second is not None and second.taken == "net"
+
+
+@pytest.mark.full
+def test_the_command_that_puts_a_distributed_checkpoint_together(tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as caught:
+        load_checkpoint(FORMS["dcp"].make(tmp_path))
+    (remedy,) = caught.value.remedies
+    python, *words = shlex.split(remedy.command or "")
+    assert python == "python"
+    subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True)
+    found = load_checkpoint(tmp_path / "step_10.pth")
+    assert found.taken == "model" and all(torch.equal(found.state[key], value) for key, value in weights().items())
+
+
+@pytest.mark.full
+def test_the_command_that_converts_a_program(tmp_path: Path) -> None:
+    program = torch.export.export(network(), (torch.ones(1, 1, 5, 5),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    with pytest.raises(ExportError, match="pt2") as caught:
+        load_checkpoint(tmp_path / "model.pt2")
+    _, *words = shlex.split(caught.value.remedy.partition("trusted: ")[2])
+    subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, capture_output=True)
+    found = load_checkpoint(tmp_path / "model.plain.pth")
+    assert all(torch.equal(found.state[key], value) for key, value in weights().items())

@@ -83,8 +83,10 @@ def find_state(document: Any, path: Path, reading: Reading) -> Found:
         ExportError: there are none, several that may be meant, or none of the kind that `reading` asks for.
     """
     above, root = ((), document) if reading.key is None else _at(document, reading.key, path)
-    candidates = [part for one in _candidates(root, above) for part in _parted(one, whole=reading.prefix is not None)]
-    lists = list(_nameless(root, above))
+    candidates = [
+        part for one in _candidates(root, above, set()) for part in _parted(one, whole=reading.prefix is not None)
+    ]
+    lists = list(_nameless(root, above, set()))
     if not candidates:
         raise _nothing(root, above, path)
     if reading.weights is None and reading.key is not None and len(candidates) == 1:
@@ -99,7 +101,8 @@ def find_state(document: Any, path: Path, reading: Reading) -> Found:
     return Found(".".join(one.path), one.tensors, one.averaged, stripped, (*left, *lists, *one.left_out))
 
 
-def _candidates(node: Any, path: tuple[str, ...], outside: bool = True) -> Iterator[_Candidate]:
+def _candidates(node: Any, path: tuple[str, ...], seen: set[int], outside: bool = True) -> Iterator[_Candidate]:
+    """The state_dicts below a node; what lies at several paths is walked once, so that no file takes without end."""
     if len(path) > _MAX_DEPTH or (not outside and _OPTIMIZER.search(path[-1])):
         return
     if isinstance(node, Mapping):
@@ -108,15 +111,22 @@ def _candidates(node: Any, path: tuple[str, ...], outside: bool = True) -> Itera
             averaged = COUNT in node or any(map(says_averaged, path))
             yield _Candidate(path, tensors, averaged, left_out=tuple(name for name in node if name not in tensors))
             return
-        if "param_groups" in node and "state" in node:
+        if ("param_groups" in node and "state" in node) or _again(node, seen):
             return
         inverted = "averaging_state" in node and "current_model_state" in node  # Lightning's WeightAveraging
         for key, value in node.items():
-            for found in _candidates(value, (*path, str(key)), outside=False):
+            for found in _candidates(value, (*path, str(key)), seen, outside=False):
                 yield replace(found, averaged=found.averaged or (inverted and str(key) == "state_dict"))
-    elif isinstance(node, list | tuple):
+    elif isinstance(node, list | tuple) and not _again(node, seen):
         for at, value in enumerate(node):
-            yield from _candidates(value, (*path, str(at)), outside=False)
+            yield from _candidates(value, (*path, str(at)), seen, outside=False)
+
+
+def _again(node: object, seen: set[int]) -> bool:
+    """Whether it was walked before; from now on it was."""
+    before = id(node) in seen
+    seen.add(id(node))
+    return before
 
 
 def _parted(one: _Candidate, whole: bool) -> list[_Candidate]:
@@ -137,8 +147,8 @@ def _beside(root: Any, above: tuple[str, ...], path: tuple[str, ...]) -> dict[st
     node = root
     for part in (*path[len(above) :], None):
         for key, value in _children(node):
-            if isinstance(value, Tensor) and str(key).split(".")[-1] == COUNT:
-                found[str(key)] = value
+            if isinstance(value, Tensor | int) and str(key).split(".")[-1] == COUNT:
+                found[str(key)] = torch.as_tensor(value)
             elif isinstance(value, Mapping) and str(key) == "averaging_state":
                 found |= {f"{key}.{name}": inner for name, inner in value.items() if name == COUNT}
         node = dict(_children(node)).get(part) if not isinstance(node, Mapping) else _child(node, part)
@@ -162,13 +172,13 @@ def _is_weight(value: object) -> bool:
     return isinstance(value, Tensor) and value.dim() > 0
 
 
-def _nameless(node: Any, path: tuple[str, ...]) -> Iterator[str]:
+def _nameless(node: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[str]:
     """Paths of averaged weights that are kept as a list, without names."""
     if len(path) > _MAX_DEPTH:
         return
     if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _nameless(value, (*path, str(key)))
+        for key, value in () if _again(node, seen) else node.items():
+            yield from _nameless(value, (*path, str(key)), seen)
     elif isinstance(node, list | tuple) and any(map(says_averaged, path)) and any(map(_is_weight, node)):
         yield ".".join(path)
 
@@ -274,7 +284,7 @@ def _nothing(root: Any, above: tuple[str, ...], path: Path) -> ExportError:
     save = "Save the weights with: torch.save(network.state_dict(), 'weights.pth')"
     if not isinstance(root, Mapping):
         return ExportError(f"{where}: holds a {type_name(root)}; a dict of tensors was expected.", save)
-    arrays = [f"{key}" for key, value in _leaves(root) if type_name(value).startswith("numpy.")]
+    arrays = [f"{key}" for key, value in _leaves(root, set()) if type_name(value).startswith("numpy.")]
     tensors = [(key, value) for key, value in root.items() if isinstance(value, Tensor)]
     optimizer = any(_OPTIMIZER.search(str(key)) for key in root) or {"param_groups", "state"} <= set(root)
     if optimizer and not tensors:
@@ -291,9 +301,9 @@ def _nothing(root: Any, above: tuple[str, ...], path: Path) -> ExportError:
     return ExportError(f"{where}: holds {found}. {expected}", save)
 
 
-def _leaves(node: Any, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    for key, value in _children(node) if depth <= _MAX_DEPTH else ():
+def _leaves(node: Any, seen: set[int], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    for key, value in _children(node) if depth <= _MAX_DEPTH and not _again(node, seen) else ():
         if isinstance(value, Mapping | list | tuple):
-            yield from _leaves(value, depth + 1)
+            yield from _leaves(value, seen, depth + 1)
         else:
             yield str(key), value
