@@ -60,11 +60,13 @@ LAST, MEAN = 0, 1
 
 @dataclass(frozen=True)
 class Taken:
-    """Read; words: all that is said to have been done. seed: whose weights they are; of: tensors that differ."""
+    """Read; words: all that is said to have been done. seed: whose weights they are."""
 
     words: tuple[str, ...] = ()
     seed: int = LAST
     exact: bool = True
+    tied: tuple[str, str] | None = None
+    """Of which the first is the second."""
 
     def row(self) -> str:
         return "; ".join(["read", *self.words])
@@ -247,9 +249,20 @@ def safetensors(state: Mapping[str, Tensor], name: str = "weights.safetensors") 
     return make
 
 
+def _name_twice(folder: Path) -> Path:
+    path = safetensors(weights())(folder)
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = content[8 : 8 + length].rstrip()[:-1]
+    entry = json.loads(content[8 : 8 + length])["head.bias"]
+    header += b',"head.bias":' + json.dumps(entry).encode() + b"}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
+    return path
+
+
 def _tied(folder: Path) -> Path:
     module = network()
-    module.head.bias = module.conv.bias = nn.Parameter(torch.ones(2))
+    module.norm.bias = module.conv.bias
     save_model(module, str(folder / "tied.safetensors"))
     return folder / "tied.safetensors"
 
@@ -497,6 +510,23 @@ FORMS: dict[str, Form] = {
         Taken(("removed from names: online_model.", "left out: ema_model., step")),
         Reading(weights="raw"),
     ),
+    "ema prefix, prefix": Form(
+        "the same",
+        saved(lambda: weights(LAST, "online_model.") | weights(MEAN, "ema_model.")),
+        Taken((EMA_WORDS, "removed from names: ema_model.", "left out: 9 of online_model.*"), MEAN),
+        Reading(prefix="ema_model.", weights="ema"),
+    ),
+    "ema prefix, against": Form(
+        "the same",
+        saved(lambda: weights(LAST, "online_model.") | weights(MEAN, "ema_model.")),
+        Refused("what lies below it is averaged", ("averaged",), "weights"),
+        Reading(prefix="ema_model.", weights="raw"),
+    ),
+    "averaged metrics": Form(
+        "averages that are no weights beside the model",
+        saved(lambda: {"model": weights(), "avg_metrics": {"auc": torch.tensor([0.8, 0.9])}}),
+        Taken(("weights taken from model", "left out: avg_metrics")),
+    ),
     "ema alone": Form(
         "one state_dict with `ema_model.` alone",
         saved(lambda: weights(MEAN, "ema_model.")),
@@ -724,7 +754,7 @@ FORMS: dict[str, Form] = {
     "tied": Form(
         "tied tensors in torch.save",
         saved(lambda: (lambda s: s | {"norm.running_mean": s["norm.bias"]})(weights())),
-        Taken(),
+        Taken(tied=("norm.running_mean", "norm.bias")),
     ),
     "no counters": Form(
         "BatchNorm without `num_batches_tracked`",
@@ -736,10 +766,19 @@ FORMS: dict[str, Form] = {
         saved(lambda: {"conv.weight": torch.ones(1).expand(2**36)}),
         Refused("larger than the file", ("274,877,906,944",)),
     ),
+    "tied safetensors": Form(
+        "tied tensors in safetensors (`save_model`)", _tied, Taken(tied=("norm.bias", "conv.bias"))
+    ),
     # Files
     "safetensors": Form("safetensors", safetensors(weights()), Taken()),
     "safetensors ckpt": Form("safetensors called .ckpt", safetensors(weights(), "model.ckpt"), Taken()),
     "torch as safetensors": Form("torch.save called .safetensors", saved(weights, "model.safetensors"), Taken()),
+    "safetensors twice": Form(
+        "safetensors whose header has a name twice", _name_twice, Refused("damaged", ("head.bias",))
+    ),
+    "numbers as names": Form(
+        "tensors under numbers", saved(lambda: dict(enumerate(weights().values()))), Refused("no names", (9,))
+    ),
     "safetensors ema": Form(
         "safetensors with `model.` and `ema.`",
         safetensors(weights(prefix="model.") | weights(MEAN, "ema.")),

@@ -59,9 +59,11 @@ def read(path: Path, reading: Reading, networks: Networks) -> tuple[Checkpoint, 
     return checkpoint, match_state(network().state_dict(), checkpoint, (), reading.allow_extra)
 
 
-def is_of(found: MatchReport, seed: int, exact: bool) -> bool:
-    """Whether these are the weights of that seed."""
+def is_of(found: MatchReport, seed: int, exact: bool, tied: tuple[str, str] | None = None) -> bool:
+    """Whether these are the weights of that seed; of tied ones, the first is the second."""
     expected = weights(seed)
+    if tied is not None:
+        expected[tied[0]] = expected[tied[1]]
     return found.state.keys() == expected.keys() and all(
         torch.equal(found.state[key], value) if exact else torch.allclose(found.state[key], value, atol=1e-2)
         for key, value in expected.items()
@@ -84,8 +86,7 @@ def _is_taken(form: Form, path: Path, outcome: Taken, networks: Networks) -> Non
     (entry,) = weights_entries([checkpoint], [matched])
     said = in_words([checkpoint], [entry])
     assert said == outcome.words
-    if "tied" not in form.title:
-        assert is_of(matched, outcome.seed, outcome.exact)
+    assert is_of(matched, outcome.seed, outcome.exact, outcome.tied)
     assert matched.state["conv.weight"].dtype == torch.float32
     usual = [line for line in said if not line.startswith("weights taken from")]
     assert (entry is None) == (not usual and checkpoint.taken in ("", "model_state", "state_dict", "model"))

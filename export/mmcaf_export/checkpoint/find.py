@@ -83,9 +83,7 @@ def find_state(document: Any, path: Path, reading: Reading) -> Found:
         ExportError: there are none, several that may be meant, or none of the kind that `reading` asks for.
     """
     above, root = ((), document) if reading.key is None else _at(document, reading.key, path)
-    candidates = [
-        part for one in _candidates(root, above, set()) for part in _parted(one, whole=reading.prefix is not None)
-    ]
+    candidates = [part for one in _candidates(root, above, set()) for part in _parted(one, reading.prefix)]
     lists = list(_nameless(root, above, set()))
     if not candidates:
         raise _nothing(root, above, path)
@@ -129,10 +127,10 @@ def _again(node: object, seen: set[int]) -> bool:
     return before
 
 
-def _parted(one: _Candidate, whole: bool) -> list[_Candidate]:
-    """The candidate, or the kinds of weights within it where there are two."""
-    if whole:
-        return [one]
+def _parted(one: _Candidate, prefix: str | None) -> list[_Candidate]:
+    """The candidate, or the kinds of weights within it where there are two and no prefix says which."""
+    if prefix is not None:
+        return [replace(one, averaged=one.averaged or any(map(says_averaged, prefix.split("."))))]
     split = split_averaged(one.tensors)
     left = (*one.left_out, *split.counters)
     groups = [_Candidate(one.path, found, True, group, left_out=left) for group, found in split.averaged.items()]
@@ -186,7 +184,7 @@ def _nameless(node: Any, path: tuple[str, ...], seen: set[int]) -> Iterator[str]
 def _of_kind(
     candidates: Sequence[_Candidate], lists: Sequence[str], path: Path, wanted: Weights | None
 ) -> list[_Candidate]:
-    averaged = [one for one in candidates if one.averaged]
+    averaged = [one for one in candidates if one.averaged and one.rank < 2]
     raw = [one for one in candidates if not one.averaged and one.rank < 2]
     if wanted is None and raw and (averaged or lists):
         names = ", ".join([*(one.name for one in averaged), *lists])
@@ -296,6 +294,8 @@ def _nothing(root: Any, above: tuple[str, ...], path: Path) -> ExportError:
         )
     if others and tensors:
         found = f"{len(others)} entries that are no tensors: {', '.join(others[:8])}"
+    elif tensors:
+        found = f"{len(tensors)} tensors that are no weights under names"
     else:
         found = f"no tensors ({', '.join(others[:8])})" if others else "no tensors"
     return ExportError(f"{where}: holds {found}. {expected}", save)

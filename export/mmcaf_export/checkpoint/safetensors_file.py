@@ -5,6 +5,8 @@ from pathlib import Path
 from torch import Tensor
 
 from mmcaf_engine.errors import ExportError
+from mmcaf_engine.files import reading
+from mmcaf_engine.strict_json import parse_json
 
 from .restricted import first_line
 
@@ -25,6 +27,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    _refuse_twice(path)
     try:
         with safe_open(path, framework="pt") as archive:
             metadata = dict(archive.metadata() or {})
@@ -35,3 +38,14 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from None
     tied = {name: state[kept] for name, kept in metadata.items() if name not in state and kept in state}
     return state | tied, {name: value for name, value in metadata.items() if name not in tied}
+
+
+def _refuse_twice(path: Path) -> None:
+    """Refuse a header that has a name twice, which the format forbids and its reader does not see.
+
+    Raises:
+        ExportError: it has, or is no JSON.
+    """
+    with reading(path, ExportError), path.open("rb") as stream:
+        header = stream.read(int.from_bytes(stream.read(8), "little"))
+    parse_json(header, name=f"{path}: its header", error=ExportError, max_bytes=_MAX_HEADER)
