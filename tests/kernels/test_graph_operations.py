@@ -43,6 +43,12 @@ def one(operator: str, x: NDArray[Any], *constants: NDArray[Any] | None, **attri
 CASES = [
     *(one(operator, X, numbers(4, 1, 1, 1)) for operator in ("Add", "Sub", "Mul", "Div", "Min", "Max", "Sum")),
     one("MatMul", X, numbers(5, 7)),
+    one("Einsum", numbers(2, 3, 4, 5), numbers(2, 3, 6, 5), equation="blxd,blyd->blxy"),
+    one("Einsum", numbers(2, 3), equation="ij->ji"),
+    one("GatherND", X, np.array([[0, 3], [-1, 1], [0, 3]])),
+    one("GatherND", X, np.array([[[1]], [[-2]]])),
+    one("ScatterND", X, np.array([[0, 3], [-1, 1]]), numbers(2, 3, 6, 5)),
+    one("ScatterND", X, np.array([[1]]), numbers(1, 4, 3, 6, 5)),
     one("Pow", POSITIVE, np.array(2.5, np.float32)),
     *(one(operator, X) for operator in ("Neg", "Abs", "Exp", "Erf", "Tanh", "Sigmoid", "Relu", "Softplus", "Identity")),
     *(one(operator, POSITIVE) for operator in ("Sqrt", "Log", "Reciprocal")),

@@ -10,6 +10,12 @@ from torch import Tensor
 from .registry import OPERATIONS, Arguments, Function, Operation, operation
 
 
+@operation("Einsum")
+def _einsum(given: Arguments) -> Function:
+    equation = given("equation")
+    return lambda *terms: torch.einsum(equation, *terms)
+
+
 @operation("Conv")
 def _convolution(given: Arguments) -> Function:
     given.expect("auto_pad", "NOTSET")

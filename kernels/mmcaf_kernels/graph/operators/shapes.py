@@ -7,6 +7,18 @@ from torch import Tensor
 from .registry import Arguments, Function, operation
 
 
+@operation("GatherND")
+def _gather_nd(given: Arguments) -> Function:
+    given.expect("batch_dims", 0)
+    return lambda x, indices: x[indices.unbind(-1)]
+
+
+@operation("ScatterND")
+def _scatter_nd(given: Arguments) -> Function:
+    given.expect("reduction", "none")
+    return lambda x, indices, updates: x.clone().index_put_(indices.unbind(-1), updates)
+
+
 @operation("Reshape", settings=1)
 def _reshape(given: Arguments) -> Function:
     shape, literal = given.numbers(1) or [], given("allowzero", 0)
