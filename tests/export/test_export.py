@@ -140,7 +140,9 @@ def test_what_the_report_of_mmcaf_says(slim_export: Exported) -> None:
     assert "exact rewrites: " in text and "GFLOP per window became" in text
     assert "--set preprocessing.intensity=stored" in text
     assert "table.fields.weight.lower" in text
-    assert "table.fields.age.lower" not in text  # one of its settings was given, so it was thought of
+    assert "age was scaled from 20-90 years" in text  # its upper end was given, its lower end still is assumed
+    assert "12 x 96 x 96, which the authors' code refuses" in text
+    assert "a probability of 0.5" not in text  # the threshold was given
     assert len(slim_export.progress) == 4
 
 
