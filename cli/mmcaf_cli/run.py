@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 
 from mmcaf_engine.cancel import are_left
-from mmcaf_engine.errors import MmcafError, Remedy, UsageError, paragraph
+from mmcaf_engine.errors import ExportError, MmcafError, Remedy, UsageError, paragraph
 from mmcaf_engine.machine.memory import lacks_memory, out_of_memory
 from mmcaf_engine.settings import debug
 
@@ -105,6 +105,8 @@ def _argument(remedy: Remedy) -> str | None:
 
 
 def _refused(failure: MmcafError) -> int:
+    if debug() and isinstance(failure, ExportError) and failure.__cause__ is not None:
+        traceback.print_exception(failure.__cause__)  # of another package's network, or of PyTorch's exporter
     complain(f"error: {explain(failure)}")
     detail("error", failure.to_dict())
     _drop_stdout()

@@ -27,7 +27,7 @@ from .assumptions import unsettled
 from .checkpoint import Checkpoint, Reading, load_checkpoint
 from .explain.write import write_explain
 from .golden import CASES, reference, write_golden
-from .match import MatchReport, match_state
+from .match import MatchReport
 from .members import (
     check_different,
     described_alike,
@@ -50,6 +50,7 @@ from .report import UNSIGNED, ExportReport, sign_again
 from .rewrites.general import prepared
 from .rewrites.rewrite import Applied
 from .settings import configure, split_settings
+from .source import filled
 from .spelling import spelled
 from .taken import in_words, weights_entries
 from .text_parts import write_parts
@@ -147,7 +148,8 @@ def _export(
         example = entry.example_inputs(config, 1, seed=0)
         lean, applied, left_out = prepared(source, entry.rewrites, example)
         manifest["provenance"] |= _rewrites(applied) | in_provenance(repairs)
-        export_onnx(lean, example, folder / MODEL, outputs=names, longest=text and text["max_tokens"])
+        longest = text and text["max_tokens"]
+        export_onnx(lean, example, folder / MODEL, outputs=names, longest=longest, batch=entry.batch)
         del lean
         gc.collect()  # torch's programs are full of cycles, which hold its weights
         manifest["module_titles"] = module_titles(entry.module_titles, folder / MODEL)
@@ -163,7 +165,7 @@ def _export(
         cases.append(raw_case)
         lengths = tuple(text["buckets"]) if text else ()
         network = Network(folder / MODEL, inputs, outputs, lengths, Parts.of(parts, folder, "fp32"))
-        verifications, skipped = verify(network, cases)
+        verifications, skipped = verify(network, cases, entry.batch)
         last = cases[len(VERIFIED_BATCHES) - 1]
         explained = None
         if explain:
@@ -208,21 +210,11 @@ def _fill(
 ) -> tuple[nn.Module, tuple[MatchReport, ...]]:
     """The source network, its weights still those of the checkpoints' files and not copies; and how each fits."""
     member = entry.member if isinstance(entry, EnsembleEntry) else entry
-    filled = [_filled(member, config, one, allow_extra) for one in checkpoints]
-    check_different(checkpoints, [matched.state for _, matched in filled])
-    networks = [network for network, _ in filled]
+    members = [filled(member, config, one, allow_extra) for one in checkpoints]
+    check_different(checkpoints, [matched.state for _, matched in members])
+    networks = [network for network, _ in members]
     source = entry.joined(config, networks) if isinstance(entry, EnsembleEntry) else networks[0]
-    return source, tuple(matched for _, matched in filled)
-
-
-def _filled(
-    entry: NetworkEntry[Any], config: Any, checkpoint: Checkpoint, allow_extra: Sequence[str]
-) -> tuple[nn.Module, MatchReport]:
-    with torch.device("meta"):
-        network = entry.build(config)
-    matched = match_state(network.state_dict(), checkpoint, entry.dead, allow_extra)
-    network.load_state_dict(matched.state, assign=True)
-    return network.requires_grad_(False).eval(), matched
+    return source, tuple(matched for _, matched in members)
 
 
 def _raw_case(source: nn.Module, manifest: Manifest, folder: Path) -> tuple[RawCase, Case]:
@@ -274,6 +266,7 @@ def _manifest(
             "name": entry.name,
             "config": recorded(config),
             "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            **({} if entry.batch is None else {"batch": entry.batch}),
         },
         "inputs": [spec.model_dump(mode="json") for spec in inputs],
         "outputs": [spec.model_dump(mode="json") for spec in outputs],

@@ -14,7 +14,9 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from . import more_operators as more_operators  # which adds itself to TRANSLATIONS
 from .onnx_bodies import fold_read_by_bodies
+from .onnx_faults import check_batch, fixed_batch, translating_exporter_errors
 from .onnx_files import save_model
 from .onnx_operators import TRANSLATIONS
 from .rewrites.copies import share_copy
@@ -33,13 +35,14 @@ def export_onnx(
     opset: int = OPSET,
     longest: int | None = None,
     texts: Collection[str] = (),
+    batch: int | None = None,
 ) -> tuple[Path, ...]:
     """Write `network` to `path` as an ONNX model in evaluation mode; the network is left as it is.
 
-    The first axis of every input and output is the batch, dynamic and called "N"; the second of every text, which
-    int64 inputs are, is its length, dynamic and called "L"; all other sizes are those of the examples. Nodes are called
-    after the module they come from, as in `image_encoder.dcfb1.pconv1.0/Conv`, and values after their node. Nothing of
-    this machine goes into the file.
+    The first axis of every input and output is the batch, dynamic and called "N", or `batch`; the second of every
+    text, which int64 inputs are, is its length, dynamic and called "L"; all other sizes are those of the examples.
+    Nodes are called after the module they come from, as in `image_encoder.dcfb1.pconv1.0/Conv`, and values after their
+    node. Nothing of this machine goes into the file.
 
     Args:
         network: called as network(*example_inputs.values()).
@@ -49,17 +52,24 @@ def export_onnx(
         opset: ONNX operator set.
         longest: largest L, of a network with a text input.
         texts: further inputs whose second axis is L.
+        batch: size of the first axis, where it cannot be dynamic.
 
     Returns:
         The files written, the model first.
+
+    Raises:
+        ExportError: the network cannot be written, or its batch not be dynamic.
     """
-    batch, length = torch.export.Dim("N", min=1), torch.export.Dim("L", min=1, max=longest)
     # A size of one in the example would be taken for a constant.
-    examples = tuple(tensor[:1].repeat(2, *[1] * (tensor.ndim - 1)) for tensor in example_inputs.values())
+    cases = 2 if batch is None else batch
+    examples = tuple(tensor[:1].repeat(cases, *[1] * (tensor.ndim - 1)) for tensor in example_inputs.values())
     texts = {*texts, *(name for name, tensor in example_inputs.items() if tensor.dtype == torch.int64)}
-    shapes = tuple({0: batch, 1: length} if name in texts else {0: batch} for name in example_inputs)
+    free = {} if batch is not None else {0: torch.export.Dim("N", min=1)}
+    length = {1: torch.export.Dim("L", min=1, max=longest)}
+    shapes = tuple(free | length if name in texts else free for name in example_inputs)
     names = (list(example_inputs), list(outputs))
-    return write_onnx(share_copy(network), examples, path, names, shapes, opset, set(network.state_dict()))
+    parameters = set(network.state_dict())
+    return write_onnx(share_copy(network), examples, path, names, shapes, opset, parameters, dynamic=batch is None)
 
 
 def write_onnx(
@@ -70,34 +80,71 @@ def write_onnx(
     shapes: Sequence[Mapping[int, torch.export.Dim]],
     opset: int = OPSET,
     parameters: Collection[str] = (),
+    *,
+    dynamic: bool = False,
 ) -> tuple[Path, ...]:
     """Write a module that is ready for it; `names` are of its inputs and outputs, `shapes` the axes that are dynamic.
 
     Args:
         parameters: names of the network's own weights, which they keep.
+        dynamic: whether the first axis of every input and output must have stayed so.
 
     Returns:
         The files written, the model first.
+
+    Raises:
+        ExportError: the exporter fails, or the batch became a constant.
     """
-    with _quiet(), torch.no_grad():
+    given = tuple(examples), _as_arguments(network, shapes)
+    model = _traced(network, *given, names, opset)
+    if dynamic and fixed_batch(model.graph) is not None:
+        # Calls such as len(x) make numbers of the batch, unless the code itself is read (strict).
+        model = _traced_strictly(network, *given, names, opset) or model
+        check_batch(model.graph)
+    fold_read_by_bodies(model)
+    _rename(model.graph, set(parameters))
+    _anonymise(model)
+    return save_model(model, path)
+
+
+def _traced(
+    network: nn.Module | torch.export.ExportedProgram,
+    examples: tuple[Tensor, ...],
+    shapes: tuple[Any, ...] | None,
+    names: tuple[Sequence[str], Sequence[str]],
+    opset: int,
+) -> ir.Model:
+    with translating_exporter_errors(), _quiet(), torch.no_grad():
         program = torch.onnx.export(
             network,
-            tuple(examples),
+            examples,
             dynamo=True,
             opset_version=opset,
             input_names=list(names[0]),
             output_names=list(names[1]),
-            dynamic_shapes=_as_arguments(network, shapes),
+            dynamic_shapes=shapes,
             custom_translation_table=TRANSLATIONS,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned no program")
-    model = program.model
-    fold_read_by_bodies(model)
-    _rename(model.graph, set(parameters))
-    _anonymise(model)
-    return save_model(model, path)
+    return program.model
+
+
+def _traced_strictly(
+    network: nn.Module,
+    examples: tuple[Tensor, ...],
+    shapes: tuple[Any, ...],
+    names: tuple[Sequence[str], Sequence[str]],
+    opset: int,
+) -> ir.Model | None:
+    """None where that cannot be traced with a dynamic batch either."""
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.export.export(network, examples, dynamic_shapes=shapes, strict=True)
+        return _traced(program, examples, None, names, opset)
+    except Exception:  # What the first attempt made of it is then said.
+        return None
 
 
 def _as_arguments(network: nn.Module, shapes: Sequence[Mapping[int, torch.export.Dim]]) -> tuple[Any, ...]:
@@ -179,13 +226,15 @@ def _anonymise(model: ir.Model) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about packages it does not need off the terminal."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keep the exporter's remarks off the terminal: about packages it does not need, and what it also raises."""
+    loggers = {logging.getLogger("torch.onnx"): logging.ERROR, logging.getLogger("torch.export"): logging.CRITICAL}
+    levels = {logger: logger.level for logger in loggers}
+    for logger, level in loggers.items():
+        logger.setLevel(level)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -9,6 +9,7 @@ import onnxruntime
 import openvino
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from export.conftest import Slim
@@ -167,3 +168,29 @@ def test_a_model_that_became_small_carries_its_weights_itself(tmp_path: Path, mo
         for path in (tmp_path / "small.onnx", alone)
     )
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(before, after, strict=True))
+
+
+class Pooled(nn.Module):
+    """Operators that PyTorch's exporter cannot write by itself, and a batch that is read with len()."""
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        uneven = F.adaptive_avg_pool3d(image, (2, 3, 4)).expand(len(image), -1, -1, -1, -1)
+        even = F.adaptive_avg_pool3d(image, (5, 3, 1))
+        peaks = F.adaptive_max_pool3d(image, (2, 6, 1))
+        means = image.mean(dim=(3, 4))
+        flat = F.adaptive_max_pool2d(means, (1, 2))
+        halves = F.adaptive_max_pool2d(image.mean(dim=2), 3)
+        return uneven, even, peaks, flat, halves, torch.cumprod(means, dim=2), means.cumprod(-2)
+
+
+@pytest.mark.full
+def test_what_pytorchs_exporter_cannot_write_is_written(tmp_path: Path) -> None:
+    names = tuple(f"out{at}" for at in range(7))
+    export_onnx(Pooled(), {"image": torch.rand(1, 2, 5, 6, 7)}, tmp_path / "pooled.onnx", outputs=names)
+    session = onnxruntime.InferenceSession(tmp_path / "pooled.onnx", providers=["CPUExecutionProvider"])
+    for batch in (1, 3):
+        image = torch.rand(batch, 2, 5, 6, 7)
+        for name, ours, theirs in zip(
+            names, session.run(names, {"image": image.numpy()}), Pooled()(image), strict=True
+        ):
+            np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6, atol=1e-6, err_msg=name)

@@ -10,7 +10,7 @@ from typing import BinaryIO, Self
 
 from ..errors import BackendError, MmcafError
 from ..machine.memory import lacks_memory, out_of_memory
-from ..machine.plugins import may_raise, raised
+from ..machine.plugins import may_raise, raised_whole
 from .remedies import OTHER_BACKEND, SEE_WHAT_RUNS
 from .runtime import Runtime
 from .turns import Turns
@@ -149,10 +149,10 @@ class Loaded(Runtime, ABC):
         raise NotImplementedError
 
     def _foreign(self, doing: str, failure: Exception) -> BackendError:
-        """The one place where a runtime's exception becomes ours; it is not quoted where a study was in hand."""
+        """The one place where a runtime's exception becomes ours; whole, but not quoted where a study was in hand."""
         if lacks_memory(failure):
             return out_of_memory(f"{doing} {self.model.name} in {self.name}", failure)
-        reason = type(failure).__name__ if doing == RUNNING else raised(failure)
+        reason = type(failure).__name__ if doing == RUNNING else raised_whole(failure)
         return BackendError(
             f"{self.name} {self.kind.version()} failed while {doing} {self.model.name}: {reason}.",
             OTHER_BACKEND,

@@ -4,21 +4,39 @@
 """
 
 import inspect
+import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, wraps
 from importlib.metadata import EntryPoint
-from types import FunctionType
+from types import FrameType, FunctionType, TracebackType
 from typing import Any, ClassVar, NoReturn, Self, TypeVar, get_origin, get_type_hints
 
-from ..errors import BackendError, CancelledError, DeadlineError, MmcafError, UnsupportedNetworkError, printable
+from ..errors import (
+    CAUSE_CHARACTERS,
+    BackendError,
+    CancelledError,
+    DeadlineError,
+    MmcafError,
+    UnsupportedNetworkError,
+    printable,
+)
 from .declared import UndeclaredTypeError, expect
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
+_OURS = {"mmcaf_cli", "mmcaf_engine", "mmcaf_export", "mmcaf_kernels"}
+_FRAMEWORKS = {"torch", "numpy", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "openvino", "pydantic"}
+_NOT_THEIRS = _OURS | _FRAMEWORKS | sys.stdlib_module_names
+"""Packages in which an exception ends up that another package's code is to blame for."""
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
 class PluginError(Exception):
-    """What another package's code raised, in words; the cause is the exception itself."""
+    """What another package's code raised, in words, and where; the cause is the exception itself."""
 
 
 def origin(point: EntryPoint) -> str:
@@ -34,6 +52,51 @@ def raised(failure: BaseException) -> str:
         return str(failure)
     lines = said(failure).splitlines()
     return f"{type(failure).__name__}: {printable(lines[0], 200)}" if lines else type(failure).__name__
+
+
+def raised_whole(failure: BaseException) -> str:
+    """As `raised`, with the whole message: of what is said of a model, never where a study was in hand."""
+    if isinstance(failure, UndeclaredTypeError):
+        return str(failure)
+    text = printable(_COLOURS.sub("", said(failure)), CAUSE_CHARACTERS)
+    return f"{type(failure).__name__}: {text}" if text else type(failure).__name__
+
+
+def place(failure: BaseException) -> str:
+    """The line of another package's code that an exception was raised at, or passed last: module, function, file, line.
+
+    Where the package was in code of a further one, both lines. Empty where no such code was running.
+    """
+    if isinstance(failure, SyntaxError) and failure.filename:
+        return f"{failure.filename}, line {failure.lineno}"
+    frames = [(frame, line) for frame, line in _walk(failure.__traceback__) if theirs(frame)]
+    if not frames:
+        return ""
+    own = [one for one in frames if _package(one[0]) == _package(frames[0][0])][-1]
+    if own is frames[-1]:
+        return _line(*own)
+    return f"{_line(*frames[-1])}, called by {_line(*own)}"
+
+
+def theirs(frame: FrameType) -> bool:
+    """Whether a frame runs another package's code, and no framework's."""
+    return _package(frame) not in _NOT_THEIRS and not frame.f_code.co_filename.startswith("<frozen")
+
+
+def _walk(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
+    while trace is not None:
+        yield trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__") or "").partition(".")[0]
+
+
+def _line(frame: FrameType, line: int) -> str:
+    code = frame.f_code
+    where = f"{frame.f_globals.get('__name__')}.{code.co_qualname}".removesuffix(".<module>")
+    return printable(f"{where}, {code.co_filename}, line {line}", 400)
 
 
 def said(failure: BaseException) -> str:
@@ -56,9 +119,10 @@ def contained(*passed: type[BaseException]) -> Iterator[None]:
     try:
         yield
     except BaseException as failure:
-        if isinstance(failure, (KeyboardInterrupt, GeneratorExit, *passed)):
+        if isinstance(failure, (KeyboardInterrupt, GeneratorExit, PluginError, *passed)):
             raise
-        raise PluginError(raised(failure)) from failure
+        where = place(failure)
+        raise PluginError(f"{raised(failure)}{where and f' ({where})'}") from failure
 
 
 def attributing_errors(kind: type, doing: str) -> AbstractContextManager[None]:

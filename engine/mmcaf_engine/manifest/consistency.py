@@ -214,8 +214,9 @@ def check_outputs(
     """One score of the right width comes first, of an ensemble one of each member; others in a fixed order after it."""
     score, kinds = outputs[0], [spec.kind for spec in outputs]
     if kinds != ["score", *(kind for kind in _AFTER_THE_SCORE for _ in range(kinds.count(kind)))]:
+        told = ", ".join(f"{spec.name} is {spec.kind}" for spec in outputs)
         raise ValueError(
-            "outputs must hold one score, attention after it, and branch_score last, but for diagnostic ones"
+            f"outputs must hold one score, attention after it, and branch_score last, but for diagnostic ones: {told}"
         )
     if activation not in OF_THE_FORMAT:
         if score.shape != (wanted := score_shape(ensemble, score.shape[-1:])):

@@ -87,6 +87,11 @@ class NetworkSpec(ManifestModel):
     name: str
     config: dict[str, int | float | str | bool]
     parameters: int = Field(ge=0, description="Weights that the answer depends on.")
+    batch: Literal[1] | None = Field(
+        default=None, description='1: the models take one case at a time: their first axis, "N" elsewhere, is 1.'
+    )
+
+    version_2: ClassVar[frozenset[str]] = frozenset({"batch"})
 
 
 ModulePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*$", max_length=200)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
-from mmcaf_engine.errors import BackendError, ExportError, Remedy, program
+from mmcaf_engine.errors import BackendError, ExportError, Remedy, program, with_cause
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.manifest import COTANGENT, ExplainedMap, ExplainSpec, PointingStudy, TensorSpec
 
@@ -175,7 +175,7 @@ def _verify(network: Network, cases: Mapping[str, Tensor], drawn: Sequence[_Map]
                 answers = backend.infer(feed)
         except BackendError as refusal:
             raise ExportError(
-                f"The graph of heat maps cannot be run: {refusal.problem} No bundle was written.",
+                f"The graph of heat maps cannot be run: {with_cause(refusal).problem} No bundle was written.",
                 Remedy("Leave heat maps out", option="no_explain"),
             ) from refusal
         worst = 0.0

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from torch import Tensor, nn
 
@@ -39,6 +39,10 @@ class NetworkEntry(ABC, Generic[ConfigT]):
     module_titles: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Regular expressions of paths of modules, from their beginning, and what people call what lies there; the first
     that fits counts. The title may refer to groups, as in "stage \\1". The manifest gets the modules that there are."""
+    batch: ClassVar[Literal[1] | None] = None
+    """1: the network is written for one case at a time, as where it makes weights for each patient in a loop."""
+    unused_outputs: ClassVar[tuple[str, ...]] = ()
+    """What `forward` gives besides the outputs that `tensors` declares, and the bundle does without."""
     assumptions: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Setting -> what the default manifest assumes about it that no checkpoint tells."""
 
@@ -71,11 +75,20 @@ class NetworkEntry(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def build(self, config: ConfigT) -> nn.Module:
-        """The network with untrained weights, in evaluation mode."""
+        """The network with untrained weights, in evaluation mode.
+
+        It is called under `torch.device("meta")`, where tensors have no values, and again on the CPU where that fails
+        or leaves a tensor without a value that no checkpoint holds. What it puts into such a tensor must be the same
+        every time.
+        """
 
     @abstractmethod
     def tensors(self, config: ConfigT) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-        """Inputs and outputs, in the order of the network's arguments and results."""
+        """Inputs and outputs, in the order of the network's arguments and results.
+
+        `forward` may also take its inputs by these names, as arguments or in one dict, and give its outputs by these
+        names, in a dict, named tuple or dataclass, also one in another.
+        """
 
     @abstractmethod
     def example_inputs(self, config: ConfigT, batch: int, seed: int) -> dict[str, Tensor]:

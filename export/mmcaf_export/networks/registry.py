@@ -7,18 +7,23 @@ from typing import Any
 from torch import Tensor
 
 from mmcaf_engine.errors import ExportError, MmcafError, Remedy
-from mmcaf_engine.machine.plugins import PluginError, contained
+from mmcaf_engine.machine.plugins import PluginError, contained, place, raised_whole
 
 from .cmasg.entry import CmasgEntry
 from .entry import NetworkEntry
 from .lcadb.entry import LcadbEntry
 from .medfusionnet.entry import MedFusionEntry
 from .mmcaf.entry import MmcafEntry
-from .plugins import GROUP, Faulty, installed
+from .plugins import FAULTY_NETWORK, GROUP, Faulty, NetworkError, installed
 
 BUILT_IN: tuple[NetworkEntry[Any], ...] = (MmcafEntry(), LcadbEntry(), CmasgEntry(), MedFusionEntry())
 
 _OWN = "mmcaf-infer"
+
+
+def _told(cause: BaseException) -> str:
+    where = place(cause)
+    return f"{raised_whole(cause)}{where and f' ({where})'}"
 
 
 class Networks:
@@ -66,10 +71,11 @@ class Networks:
             with contained(MmcafError):
                 yield
         except PluginError as fault:
+            cause = fault.__cause__ or fault
+            told = str(fault) if isinstance(fault, NetworkError) else _told(cause)
             raise ExportError(
-                f"The network {name!r} of the package {self.origins[name]} failed: {fault}.",
-                "Report it to the package's authors, or update it with pip.",
-            ) from fault.__cause__
+                f"The network {name!r} of the package {self.origins[name]} failed: {told}.", *FAULTY_NETWORK
+            ) from cause
 
     def fitting(
         self, state: Mapping[str, Tensor], metadata: Mapping[str, str], network: str | None = None

@@ -8,15 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from export.test_export import import_path
+from mmcaf_cli.main import main
+from mmcaf_engine import infer, load_bundle, open_session
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_multiframe
 from mmcaf_engine.errors import ExportError
+from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.registry import BUILT_IN, Networks
 from refusals import refused
 
@@ -128,8 +132,9 @@ def test_a_network_of_another_package_is_recognised(add_package: Callable[..., N
         (entry(name=""), "Entry", "TypeError: its name"),
         (entry(signature="()"), "Entry", "TypeError: its signature"),
         (entry(name="mmcaf"), "Entry", "'mmcaf'"),
+        (entry() + "    batch = 2\n", "Entry", "TypeError: its batch is 2"),
     ],
-    ids=["import", "exit", "syntax", "attribute", "class", "value", "name", "signature", "taken"],
+    ids=["import", "exit", "syntax", "attribute", "class", "value", "name", "signature", "taken", "batch"],
 )
 def test_a_broken_package_is_named_and_harms_no_other(
     code: str, target: str, reason: str, add_package: Callable[..., None], slim_state: dict[str, Tensor]
@@ -148,6 +153,190 @@ def test_a_network_that_fails_on_a_checkpoint_is_named(add_package: Callable[...
     add_package("acme-net", entry(more="return state['gone']"))
     with refused(ExportError, "'other'", "acme-net", 2.1, "KeyError", "'gone'"):
         Networks().recognise(STATE, {})
+
+
+WHOLE = """
+import torch
+from torch import nn
+from mmcaf_engine.manifest import NumberField, TableSpec, TensorSpec
+from mmcaf_export.networks.entry import NetworkEntry
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Config:
+    columns: int = 2
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Linear(2, 1)
+
+    def forward(self, table):
+        FORWARD
+        return self.other(table)
+
+class Entry(NetworkEntry):
+    name, title, signature = "other", "Other", ("other.weight",)
+
+    def configure(self, state, metadata):
+        CONFIGURE
+        return Config()
+
+    def build(self, config):
+        BUILD
+        return Net().eval()
+
+    def tensors(self, config):
+        TENSORS
+        table = TensorSpec(name="table", kind="table", shape=("N", 2))
+        return (table,), (TensorSpec(name="logit", kind="score", shape=("N", 1)),)
+
+    def example_inputs(self, config, batch, seed):
+        EXAMPLE
+        return {"table": torch.rand(batch, 2, generator=torch.Generator().manual_seed(seed))}
+
+    def manifest(self, config):
+        MANIFEST
+        fields = [NumberField(name=name, description="x", unit="1", minimum=0, maximum=1, lower=0, upper=1)
+                  for name in ("a", "b")]
+        return {"name": "Other", "description": "", "table": TableSpec(fields=fields).model_dump(mode="json"),
+                "labels": ["n", "y"], "threshold": 0.5, "aggregation": {"method": "mean"}, "licence": "x",
+                "intended_use": "x", "demonstration": True}
+"""
+
+
+def whole(**lines: str) -> str:
+    """A module of a whole network, with a line of these put into its members."""
+    code = WHOLE
+    for member in ("FORWARD", "CONFIGURE", "BUILD", "TENSORS", "EXAMPLE", "MANIFEST"):
+        code = code.replace(f"        {member}\n", f"        {lines.get(member.lower(), 'pass')}\n")
+    return code
+
+
+FAULTS = [
+    ("configure", "state['gone']", "KeyError", "Entry.configure"),
+    ("build", "nn.Linear(2, 'wide')", "TypeError", "Entry.build"),
+    ("tensors", "1 / 0", "ZeroDivisionError", "Entry.tensors"),
+    ("example", "torch.rand(2) @ torch.rand(3)", "inconsistent tensor size", "Entry.example_inputs"),
+    ("manifest", "raise LookupError('first\\nsecond line')", "LookupError: first second line", "Entry.manifest"),
+    ("forward", "table.view(7)", "shape '[7]' is invalid", "Net.forward"),
+]
+
+
+@pytest.mark.parametrize(("member", "line", "told", "function"), FAULTS, ids=[fault[0] for fault in FAULTS])
+def test_an_error_within_a_network_shows_module_file_and_line(
+    member: str, line: str, told: str, function: str, add_package: Callable[..., None], tmp_path: Path
+) -> None:
+    code = whole(**{member: line})
+    add_package("acme-net", code)
+    torch.save({"other.weight": torch.zeros(1, 2), "other.bias": torch.zeros(1)}, tmp_path / "weights.pth")
+    number = code.splitlines().index(f"        {line}") + 1
+    facts = ("acme-net", 2.1, told, f"acme_net.{function}", str(tmp_path / "acme_net.py"), f"line {number}")
+    with refused(ExportError, *facts, command="export MMCAF_DEBUG=1") as caught:
+        export_bundle(tmp_path / "weights.pth", tmp_path / "other.mmcaf")
+    assert caught.value.__cause__ is not None  # what $MMCAF_DEBUG shows the trace of
+    assert not (tmp_path / "other.mmcaf").exists()
+
+
+@pytest.mark.parametrize(
+    ("member", "line", "facts"),
+    [
+        ("build", "return 7", ("build", "expected a Module, got int", "acme_net.py")),
+        ("tensors", "return ()", ("tensors", "two lists", "acme_net.py")),
+        ("example", "return [1]", ("example_inputs", "expected a Mapping, got list", "acme_net.py")),
+        ("manifest", "return None", ("manifest", "expected a Mapping, got NoneType", "acme_net.py")),
+        ("forward", "return None", ("forward gives nothing", "logit")),
+    ],
+    ids=["build", "tensors", "example", "manifest", "forward"],
+)
+def test_what_a_member_must_give_is_named(
+    member: str, line: str, facts: tuple[str, ...], add_package: Callable[..., None], tmp_path: Path
+) -> None:
+    add_package("acme-net", whole(**{member: line}))
+    torch.save({"other.weight": torch.zeros(1, 2), "other.bias": torch.zeros(1)}, tmp_path / "weights.pth")
+    with refused(ExportError, *facts):
+        export_bundle(tmp_path / "weights.pth", tmp_path / "other.mmcaf")
+
+
+def test_numbers_and_buffers_that_no_checkpoint_holds(add_package: Callable[..., None], tmp_path: Path) -> None:
+    """A buffer that is not persistent, read off a tensor as timm reads its rates; exported, verified and asked."""
+    buffer = "torch.tensor([rate.item() for rate in torch.linspace(1, 3, 2)])"
+    build = f"net = Net().eval(); net.register_buffer('scale', {buffer}, persistent=False); return net"
+    add_package("acme-net", whole(build=build, forward="table = table * self.scale"))
+    weights = {"other.weight": torch.tensor([[2.0, -1.0]]), "other.bias": torch.tensor([0.25])}
+    torch.save(weights, tmp_path / "weights.pth")
+    report = export_bundle(tmp_path / "weights.pth", tmp_path / "other.mmcaf")
+    assert [one.batches for one in report.verifications] == [(1, 3)] * 2
+    assert all(one.max_abs_error <= 1e-6 for one in report.verifications)
+    result = infer(None, {"a": 1.0, "b": 0.5}, bundle=report.output, backend="onnxruntime")
+    assert result.positive is not None
+    assert result.positive.logit == pytest.approx(2.0 * 1 - 1.0 * 0.5 * 3 + 0.25, abs=1e-6)
+
+
+LOOP = """found = torch.zeros(table.shape[0], 1)
+        for at, row in enumerate(table): found[at] = (row * self.other.weight[0]).sum()
+        return found"""
+
+
+@pytest.mark.full
+def test_a_loop_over_the_batch_is_exported_for_one_case_where_that_is_declared(
+    add_package: Callable[..., None], tmp_path: Path
+) -> None:
+    code = whole(forward=LOOP)
+    add_package("acme-net", code)
+    weights = {"other.weight": torch.tensor([[2.0, -1.0]]), "other.bias": torch.tensor([0.25])}
+    torch.save(weights, tmp_path / "weights.pth")
+    with refused(ExportError, "table", 2, "batch") as caught:
+        export_bundle(tmp_path / "weights.pth", tmp_path / "other.mmcaf")
+    assert "batch = 1" in str(caught.value)
+    assert not (tmp_path / "other.mmcaf").exists()
+
+    sys.modules.pop("acme_net")
+    (tmp_path / "acme_net.py").write_text(code + "    batch = 1\n", encoding="utf-8")
+    report = export_bundle(tmp_path / "weights.pth", tmp_path / "other.mmcaf")
+    assert load_bundle(report.output).manifest.network.batch == 1
+    assert [one.max_abs_error <= 1e-6 for one in report.verifications] == [True, True]
+    for backend in ("onnxruntime", "openvino", "torch"):
+        with open_session(load_bundle(report.output), backend=backend) as session:
+            found = session.run({"table": np.array([[1, 2], [3, 4], [5, 7]], np.float32)})["logit"]
+        np.testing.assert_allclose(found, [[0], [2], [3]], atol=1e-6)
+
+
+def test_what_the_exporter_cannot_write_shows_its_line_and_reason(
+    add_package: Callable[..., None], tmp_path: Path
+) -> None:
+    line = "table = table * torch.linalg.eigvalsh(table.T @ table)"
+    code = whole(forward=line)
+    add_package("acme-net", code)
+    torch.save({"other.weight": torch.zeros(1, 2), "other.bias": torch.zeros(1)}, tmp_path / "weights.pth")
+    number = code.splitlines().index(f"        {line}") + 1
+    facts = ("acme_net.py", f"line {number}", "No ONNX function found", "aten._linalg_eigh.default")
+    with refused(ExportError, *facts, command="export MMCAF_DEBUG=1") as caught:
+        export_bundle(tmp_path / "weights.pth", tmp_path / "other.mmcaf")
+    assert "\x1b" not in str(caught.value) and "This is step" not in str(caught.value)
+    assert not any(remedy.option == "backend" for remedy in caught.value.remedies)
+
+
+def test_the_whole_trace_is_shown_where_it_is_asked_for(
+    add_package: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    add_package("acme-net", whole(build="nn.Linear(2, 'wide')"))
+    torch.save({"other.weight": torch.zeros(1, 2), "other.bias": torch.zeros(1)}, tmp_path / "weights.pth")
+    monkeypatch.setattr(
+        sys, "argv", ["mmcaf", "export", str(tmp_path / "weights.pth"), "-o", str(tmp_path / "o.mmcaf")]
+    )
+    shown = []
+    for debug in ("", "1"):
+        monkeypatch.setenv("MMCAF_DEBUG", debug)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == ExportError.exit_code
+        shown.append(capsys.readouterr().err)
+    assert "Traceback" not in shown[0] and "MMCAF_DEBUG=1" in shown[0]
+    assert "Traceback" in shown[1] and "torch/nn/modules/linear.py" in shown[1]
 
 
 def test_a_network_that_refuses_a_checkpoint_says_why(add_package: Callable[..., None]) -> None:

@@ -198,7 +198,7 @@ class FilmEntry(NetworkEntry[FilmConfig]):
             "preprocessing": preprocessing.model_dump(mode="json"),
             "table": TableSpec(fields=fields).model_dump(mode="json"),
             "labels": ["low", "high"],
-            "attention": [AttentionSpec(output="places", grid=(3, 3)).model_dump(mode="json")],
+            "attention": [AttentionSpec(output="places", title="places", grid=(3, 3)).model_dump(mode="json")],
             "aggregation": {"method": "mean"},
             "threshold": 0.5,
             "licence": "not stated",

@@ -189,7 +189,11 @@ class TransformerEntry(NetworkEntry[TransformerConfig]):
             "table": TableSpec(fields=fields).model_dump(mode="json"),
             "labels": [f"finding {at}" for at in range(config.labels)],
             "activation": "softmax",
-            "attention": [AttentionSpec(output="patches", grid=(side, side)).model_dump(mode="json")],
+            "attention": [
+                AttentionSpec(output="patches", title="patches", grid=(side, side), input="image").model_dump(
+                    mode="json"
+                )
+            ],
             "aggregation": {"method": "mean"},
             "licence": "not stated",
             "intended_use": "A test.",

@@ -140,11 +140,11 @@ class VolumeNet(nn.Module):
         features = F.relu_(self.features(image))
         pooled = features.mean(dim=(2, 3, 4))
         peaks = features.amax(dim=(2, 3, 4))
-        told = self.table(table * self.table_mask)
-        joined = pooled.new_zeros(pooled.shape[0], 2 * pooled.shape[1] + told.shape[1])
-        joined[:, : pooled.shape[1]] = pooled
-        joined[:, pooled.shape[1] : 2 * pooled.shape[1]] = peaks
-        joined[:, 2 * pooled.shape[1] :] = told
+        values = table * self.table_mask
+        values[:, 1:] -= 0.1
+        values[:, 0] = values[:, 0].clamp(min=0.0)
+        told = self.table(values)
+        joined = torch.cat([pooled, peaks, told], dim=1)
         return self.head(joined)
 
 

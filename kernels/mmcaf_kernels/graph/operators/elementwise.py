@@ -30,6 +30,10 @@ def _power(x: Tensor, y: Tensor) -> Tensor:
     return torch.pow(x, y).to(x.dtype)
 
 
+def _prelu(x: Tensor, slope: Tensor) -> Tensor:
+    return torch.where(x < 0, x * slope, x)
+
+
 def _all_of(function: Function) -> Function:
     def call(first: Tensor, *others: Tensor) -> Tensor:
         for other in others:
@@ -42,7 +46,8 @@ def _all_of(function: Function) -> Function:
 _elementwise(
     Add=torch.add, Sub=torch.sub, Mul=torch.mul, Div=_divided, Pow=_power, Neg=torch.neg, Abs=torch.abs,
     Sqrt=torch.sqrt, Reciprocal=torch.reciprocal, Exp=torch.exp, Log=torch.log, Erf=torch.erf, Tanh=torch.tanh,
-    Sigmoid=torch.sigmoid, Relu=torch.relu, Softplus=F.softplus,
+    Sigmoid=torch.sigmoid, Relu=torch.relu, Softplus=F.softplus, HardSwish=F.hardswish, PRelu=_prelu,
+    Sin=torch.sin, Cos=torch.cos, Sign=torch.sign, Floor=torch.floor, Ceil=torch.ceil, Round=torch.round,
     Equal=torch.eq, Less=torch.lt, LessOrEqual=torch.le, Greater=torch.gt, GreaterOrEqual=torch.ge,
     And=torch.logical_and, Or=torch.logical_or, Not=torch.logical_not, Where=torch.where, MatMul=torch.matmul,
     Min=_all_of(torch.minimum), Max=_all_of(torch.maximum), Sum=_all_of(torch.add),
@@ -88,6 +93,12 @@ def _elu(given: Arguments) -> Function:
     return lambda x: F.elu(x, given("alpha", 1.0))
 
 
+@operation("HardSigmoid")
+def _hard_sigmoid(given: Arguments) -> Function:
+    slope, shift = given("alpha", 0.2), given("beta", 0.5)
+    return lambda x: torch.clamp(x * slope + shift, 0, 1)
+
+
 @operation("Gelu")
 def _gelu(given: Arguments) -> Function:
     return lambda x: F.gelu(x, approximate=given("approximate", "none"))
@@ -97,6 +108,11 @@ def _gelu(given: Arguments) -> Function:
 def _clip(given: Arguments) -> Function:
     lower, upper = (given.numbers(position) for position in (1, 2))
     return lambda x: torch.clamp(x, lower[0] if lower else None, upper[0] if upper else None)
+
+
+@operation("LogSoftmax")
+def _log_softmax(given: Arguments) -> Function:
+    return lambda x: torch.log_softmax(x, given("axis", -1))
 
 
 @operation("Softmax")

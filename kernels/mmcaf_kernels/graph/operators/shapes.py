@@ -101,7 +101,7 @@ def _gather(given: Arguments) -> Function:
         if not from_start:
             index = torch.where(index < 0, index + x.shape[axis], index)
         picked = x.index_select(axis, index.reshape(-1))
-        return picked.reshape(*x.shape[: axis % x.ndim], *index.shape, *x.shape[axis % x.ndim + 1 :])
+        return picked.reshape([*x.shape[: axis % x.ndim], *index.shape, *x.shape[axis % x.ndim + 1 :]])
 
     return gather
 

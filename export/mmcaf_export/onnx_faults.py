@@ -1,0 +1,92 @@
+"""What PyTorch's exporter says where it fails, whole and with the line of the network; and a batch that it fixed."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import onnx_ir as ir
+import torch
+
+from mmcaf_engine.errors import CAUSE_CHARACTERS, ExportError, Remedy, printable
+from mmcaf_engine.machine.plugins import place, raised_whole
+
+SHOW_TRACE = Remedy("For the whole trace, run it again after", command="export MMCAF_DEBUG=1")
+
+_FILE_LINE = re.compile(r'File "([^"]+)", line (\d+), in (\S+)')
+_STEP = re.compile(r"Failed to (export|convert|decompose|translate)[\s\S]*This is step")
+"""How the exporter begins what it says to its own developers."""
+
+
+@contextmanager
+def translating_exporter_errors() -> Iterator[None]:
+    """Say of the exporter's errors what they were made of, each whole, and at which line of the network.
+
+    Raises:
+        ExportError: in their place.
+    """
+    try:
+        yield
+    except torch.onnx.errors.OnnxExporterError as failure:
+        chain = list(_chain(failure))
+        told = [raised_whole(one) for one in chain if not _STEP.search(str(one))] or [raised_whole(failure)]
+        where = next(filter(None, [*(place(one) for one in chain), *(_traced_line(one) for one in chain)]), "")
+        raise ExportError(
+            f"PyTorch {torch.__version__} cannot write the network as ONNX{where and f', at {where}'}: "
+            f"{printable('; '.join(told), CAUSE_CHARACTERS)}.",
+            "Write this part of `forward` with other operators, or so that it depends on shapes alone.",
+            SHOW_TRACE,
+        ) from failure
+
+
+def _chain(failure: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = failure
+    while found is not None:
+        yield found
+        found = found.__cause__
+
+
+def _traced_line(failure: BaseException) -> str:
+    """The line of the network that an operator was traced from which the exporter was at when it failed."""
+    trace, found = failure.__traceback__, ""
+    while trace is not None:
+        node = trace.tb_frame.f_locals.get("node")
+        if isinstance(node, torch.fx.Node) and (lines := _FILE_LINE.findall(node.meta.get("stack_trace") or "")):
+            file, line, function = lines[-1]
+            found = f"{function}, {file}, line {line}"
+        trace = trace.tb_next
+    return found
+
+
+def fixed_batch(graph: ir.Graph) -> ir.Value | None:
+    """The first input or output whose batch is a constant; None if all are dynamic."""
+    for value in (*graph.inputs, *graph.outputs):
+        if value.shape is not None and len(value.shape) and isinstance(value.shape[0], int):
+            return value
+    return None
+
+
+def check_batch(graph: ir.Graph) -> None:
+    """Refuse a graph in which the batch, dynamic in the call, became a constant.
+
+    Raises:
+        ExportError: with what to declare.
+    """
+    value = fixed_batch(graph)
+    if value is not None and value.shape is not None:
+        raise ExportError(
+            f"The network can only be written for a fixed batch: of {value.name}, [N, ...], tracing made "
+            f"{list(map(_axis, value.shape))}, since `forward` computes with the batch as a number, as a loop over its "
+            "cases does.",
+            *ONE_CASE,
+        )
+
+
+ONE_CASE: Sequence[str] = (
+    "Write it without a loop over the batch; or set `batch = 1` in the network's entry: cases are then computed one "
+    "by one.",
+)
+"""What to do about a network that answers right for one case at a time alone."""
+
+
+def _axis(size: int | ir.SymbolicDim) -> int | str:
+    return size if isinstance(size, int) else str(size.value)
