@@ -227,7 +227,9 @@ def _anonymise(model: ir.Model) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks off the terminal: about packages it does not need, and what it also raises."""
-    loggers = {logging.getLogger("torch.onnx"): logging.ERROR, logging.getLogger("torch.export"): logging.CRITICAL}
+    raised = ("torch.export", "torch._guards", "torch._dynamo", "torch.fx")
+    loggers = {logging.getLogger("torch.onnx"): logging.ERROR}
+    loggers |= {logging.getLogger(name): logging.CRITICAL for name in raised}
     levels = {logger: logger.level for logger in loggers}
     for logger, level in loggers.items():
         logger.setLevel(level)
