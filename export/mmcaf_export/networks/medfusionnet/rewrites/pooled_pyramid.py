@@ -37,7 +37,8 @@ class PooledMeans(nn.Module):
         conv = PooledPyramid(laterals).lateral
         with torch.device("meta"):
             self.lateral = nn.Linear(conv.in_channels, conv.out_channels)
-        self.lateral.weight, self.lateral.bias = nn.Parameter(conv.weight.flatten(1), requires_grad=False), conv.bias
+        self.lateral.weight = nn.Parameter(conv.weight.flatten(1), requires_grad=False)
+        self.lateral.bias = frozen(bias_of(conv), conv.weight)
 
     def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor) -> Tensor:
         return self.lateral(torch.cat([level.mean(dim=(2, 3)) for level in (fine, middle, coarse)], dim=1))
