@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from . import more_operators as more_operators  # which adds itself to TRANSLATIONS
+from .networks.ensemble import Ensemble
 from .onnx_bodies import fold_read_by_bodies
 from .onnx_faults import check_batch, fixed_batch, translating_exporter_errors
 from .onnx_files import save_model
+from .onnx_members import mean, side_by_side, stacked
 from .onnx_operators import TRANSLATIONS
 from .rewrites.copies import share_copy
 
@@ -38,6 +40,8 @@ def export_onnx(
     batch: int | None = None,
 ) -> tuple[Path, ...]:
     """Write `network` to `path` as an ONNX model in evaluation mode; the network is left as it is.
+
+    An ensemble's members are written one by one, and joined.
 
     The first axis of every input and output is the batch, dynamic and called "N", or `batch`; the second of every
     text, which int64 inputs are, is its length, dynamic and called "L"; all other sizes are those of the examples.
@@ -68,29 +72,37 @@ def export_onnx(
     length = {1: torch.export.Dim("L", min=1, max=longest)}
     shapes = tuple(free | length if name in texts else free for name in example_inputs)
     names = (list(example_inputs), list(outputs))
+    dynamic = batch is None
+    if isinstance(network, Ensemble):
+        models = [
+            onnx_model(share_copy(one), examples, names, shapes, opset, set(one.state_dict()), dynamic=dynamic)
+            for one in network.members
+        ]
+        joins = [mean if kind == "attention" else stacked for kind in network.kinds]
+        return save_model(side_by_side(models, joins), path)
     parameters = set(network.state_dict())
-    return write_onnx(share_copy(network), examples, path, names, shapes, opset, parameters, dynamic=batch is None)
+    return save_model(
+        onnx_model(share_copy(network), examples, names, shapes, opset, parameters, dynamic=dynamic), path
+    )
 
 
-def write_onnx(
+def onnx_model(
     network: nn.Module,
     examples: Sequence[Tensor],
-    path: Path,
     names: tuple[Sequence[str], Sequence[str]],
     shapes: Sequence[Mapping[int, torch.export.Dim]],
     opset: int = OPSET,
     parameters: Collection[str] = (),
     *,
     dynamic: bool = False,
-) -> tuple[Path, ...]:
-    """Write a module that is ready for it; `names` are of its inputs and outputs, `shapes` the axes that are dynamic.
+) -> ir.Model:
+    """The model of a module that is ready for it.
 
     Args:
+        names: of its inputs and of its outputs.
+        shapes: of each input, the axes that are dynamic.
         parameters: names of the network's own weights, which they keep.
         dynamic: whether the first axis of every input and output must have stayed so.
-
-    Returns:
-        The files written, the model first.
 
     Raises:
         ExportError: the exporter fails, or the batch became a constant.
@@ -104,7 +116,7 @@ def write_onnx(
     fold_read_by_bodies(model)
     _rename(model.graph, set(parameters))
     _anonymise(model)
-    return save_model(model, path)
+    return model
 
 
 def _traced(

@@ -28,6 +28,7 @@ from mmcaf_export.members import described_alike
 from mmcaf_export.networks.ensemble import Ensemble, EnsembleEntry
 from mmcaf_export.networks.entry import NetworkEntry
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
+from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.quantize import quantize_bundle
 from mmcaf_export.rewrites.rewrite import rewritten_with_costs
 from refusals import refused
@@ -101,6 +102,9 @@ def _maps_are_the_members_mean(bundle: Any, networks: list[nn.Module]) -> None:
     expected = np.maximum(np.mean(signed, axis=0), 0)
     with open_session(bundle, backend="onnxruntime") as session:
         found = session.explain({"image": image}, np.full((1, 3, 1), 1 / 3, np.float32))["gradcam"]
+        second = session.explain({"image": image}, np.eye(3, dtype=np.float32)[None, 1, :, None])["gradcam"]
+    own = np.maximum(signed[1], 0)
+    assert np.allclose(second, own, atol=1e-5 * np.abs(signed[1]).max())
     assert expected.max() > 0 and np.allclose(found, expected, atol=1e-5 * expected.max())
     assert read_cases(bundle, "fp32")["logit"].shape == (2, 3, 1) and COTANGENT == "cotangent"
 
@@ -276,3 +280,20 @@ def test_an_ensemble_is_quantized_behind_its_own_gate(members: Make, tmp_path: P
         assert accuracy.precisions[precision].passed and accuracy.precisions[precision].flips.fraction == 0
         half = onnx.load(output / bundle.manifest.models[precision]).graph.output[0].type.tensor_type.shape
         assert [axis.dim_value for axis in half.dim[1:]] == [2, 1]
+
+
+def test_each_member_is_written_as_it_would_be_alone(members: Make, tmp_path: Path) -> None:
+    from density_network import DensityConfig, DensityEntry
+
+    one, two = map(density, members(1.0, 2.0))
+    given = {"image": torch.rand(1, *DensityEntry().tensors(DensityConfig())[0][0].shape[1:])}
+    export_onnx(one, given, tmp_path / "one.onnx")
+    export_onnx(Ensemble([one, two]).eval(), given, tmp_path / "both.onnx")
+    alone, both = (onnx.load(tmp_path / name).graph for name in ("one.onnx", "both.onnx"))
+    for at in (0, 1):
+        own = [node for node in both.node if node.name.startswith(f"members.{at}.")]
+        assert [node.name.removeprefix(f"members.{at}.") for node in own] == [node.name for node in alone.node]
+        assert [list(node.attribute) for node in own] == [list(node.attribute) for node in alone.node]
+    assert {node.op_type for node in both.node if not node.name.startswith("members.")} == {"Unsqueeze", "Concat"}
+    assert [one.dim_value or one.dim_param for one in both.output[0].type.tensor_type.shape.dim] == ["N", 2, 1]
+    assert len(both.input) == 1 and len({node.name for node in both.node}) == len(both.node)

@@ -65,6 +65,14 @@ class GradCam(nn.Module):
         return made
 
 
+class SignedGradCam(GradCam):
+    """As `GradCam`, with what is below 0."""
+
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
+        *inputs, cotangent = given
+        return tuple(self.signed(inputs, cotangent))
+
+
 _REMEDY = "Correct what the network's entry names in `explained`."
 
 

@@ -5,16 +5,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from torch import Tensor, fx, nn
 
 from mmcaf_engine.errors import ExportError
 from mmcaf_engine.manifest import COTANGENT
 
+from ..networks.ensemble import Ensemble
 from ..networks.feature_map import FeatureMap
-from ..onnx_export import write_onnx
+from ..onnx_export import onnx_model
+from ..onnx_files import save_model
+from ..onnx_members import positive_sum, side_by_side
 from .decompositions import decompositions
-from .gradcam import GradCam
+from .gradcam import GradCam, SignedGradCam
 from .strided import strided
 
 
@@ -45,10 +49,16 @@ def export_explain(
     """
     length = torch.export.Dim("L", min=1, max=longest)
     shapes = [{1: length} if tensor.dtype == torch.int64 else {} for tensor in inputs.values()]
-    examples = (*inputs.values(), torch.ones(1, *scores))
-    traced = _traced(GradCam(network, maps), examples, any(shapes))
+    examples = (*inputs.values(), torch.ones(1, scores[-1]))
     names = [*inputs, COTANGENT], [spec.output for spec in maps]
-    return write_onnx(traced, examples, path, names, [*shapes, {}])
+
+    def model_of(module: GradCam) -> ir.Model:
+        return onnx_model(_traced(module, examples, any(shapes)), examples, names, [*shapes, {}])
+
+    if not isinstance(network, Ensemble):
+        return save_model(model_of(GradCam(network, maps)), path)
+    models = [model_of(SignedGradCam(member, maps)) for member in network.members]
+    return save_model(side_by_side(models, [positive_sum] * len(maps), shared_out=COTANGENT), path)
 
 
 def _statistics_apart(graph: fx.Graph) -> None:

@@ -26,7 +26,7 @@ class Ensemble(nn.Module):
     def __init__(self, members: Sequence[nn.Module], kinds: Sequence[str] = ("score",)) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        self._kinds = tuple(kinds)
+        self.kinds = tuple(kinds)
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         answers = [member(*inputs) for member in self.members]
@@ -34,7 +34,7 @@ class Ensemble(nn.Module):
             return torch.stack(answers, dim=1)
         return tuple(
             torch.stack(each).mean(dim=0) if kind == "attention" else torch.stack(each, dim=1)
-            for kind, each in zip(self._kinds, zip(*answers, strict=True), strict=True)
+            for kind, each in zip(self.kinds, zip(*answers, strict=True), strict=True)
         )
 
 
