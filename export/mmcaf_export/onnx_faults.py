@@ -58,9 +58,15 @@ def _traced_line(failure: BaseException) -> str:
 
 
 def fixed_batch(graph: ir.Graph) -> ir.Value | None:
-    """The first input or output whose batch is a constant; None if all are dynamic."""
-    for value in (*graph.inputs, *graph.outputs):
+    """The first input whose batch is a constant, or output without any dynamic axis; None if all are dynamic.
+
+    That an output's batch is its first axis is for the comparison with the network to say.
+    """
+    for value in graph.inputs:
         if value.shape is not None and len(value.shape) and isinstance(value.shape[0], int):
+            return value
+    for value in graph.outputs:
+        if value.shape is not None and len(value.shape) and all(isinstance(size, int) for size in value.shape):
             return value
     return None
 

@@ -253,7 +253,7 @@ def test_what_a_runtime_says_of_its_copy_is_said_of_the_bundle(
         open_session(load_bundle(shown), backend=backend)
     said = f"{caught.value}{caught.value.__cause__}"
     assert MODEL in said and ".staging" not in said and "longlong" not in said
-    named = re.findall(rf"\S*/{MODEL}", caught.value.problem)  # Some runtimes name none.
+    named = re.findall(rf'[^\s"]*/{MODEL}', caught.value.problem)  # Some runtimes name none.
     assert set(named) <= {f"{shown}/{MODEL}"}
 
 

@@ -186,7 +186,7 @@ def test_a_network_is_read_as_data() -> None:
 )
 def test_what_scores_mean(given: dict[str, Any], classes: int, expected: tuple[str, tuple[str, ...]]) -> None:
     found = meaning(METADATA, [{"_target_": "Activationsd", **given}], classes, "x")
-    assert (found.activation, found.labels) == expected
+    assert (found.scored_by, found.labels) == expected
     assert meaning({}, [], classes, "x").labels is None
 
 

@@ -174,8 +174,16 @@ def test_what_is_written_exports(table_network: Path, tmp_path: Path) -> None:
     assert manifest.demonstration and manifest.labels == ("no finding", "finding")
     with refused(UsageError, "lab-values", 2.1):
         write_network("lab-values", folder=tmp_path / "other")
+    kept = table_network / "__pycache__" / "make_checkpoint.cpython-311.pyc"
+    kept.parent.mkdir(exist_ok=True)
+    kept.touch()
     with refused(UsageError, "exists already", option="force"):  # Its own folder may have the name.
         write_network("lab-values", folder=table_network)
+    (table_network / "notes.txt").touch()
+    with refused(UsageError, "notes.txt", "not ours"):
+        write_network("lab-values", folder=table_network, force=True)
+    (table_network / "notes.txt").unlink()
+    assert write_network("lab-values", "table", folder=table_network, force=True).files and not kept.exists()
 
 
 @pytest.mark.full

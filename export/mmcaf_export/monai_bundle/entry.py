@@ -268,7 +268,7 @@ def _document(
     files: MonaiFiles, said: Meaning, classes: int, settings: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """The manifest's other fields, and what was assumed."""
-    activation = settings.get("activation", said.activation)
+    activation = settings.get("activation", said.scored_by)
     if activation is None:
         raise ExportError(
             f"{files.path}: no Activationsd of its postprocessing says what becomes of the scores.",

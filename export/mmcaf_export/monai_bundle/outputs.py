@@ -16,9 +16,9 @@ _WITHOUT_EFFECT = frozenset(
 
 @dataclass(frozen=True)
 class Meaning:
-    """activation, labels and threshold, as far as the bundle says; the threshold is of each label."""
+    """scored_by (an activation), labels and threshold, as far as the bundle says; the threshold is of each label."""
 
-    activation: str | None
+    scored_by: str | None
     labels: tuple[str, ...] | None
     threshold: float | None
 

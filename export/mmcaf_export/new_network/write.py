@@ -65,7 +65,12 @@ def write_network(name: str, kind: Kind = "volume", folder: Path | None = None, 
     Raises:
         UsageError: the name is none, or is taken; or nothing may be written there.
     """
-    place = Output("output", folder if folder is not None else Path(name), "whole", own=lambda _folder: rendered)
+    place = Output(
+        "output",
+        folder if folder is not None else Path(name),
+        "whole",
+        own=lambda there: {*rendered, *_left_by_tools(there)},
+    )
     checked = check_name(name, place.path)
     rendered = render(checked, kind, place.path)
     check_writable([place], force=force)
@@ -77,6 +82,13 @@ def write_network(name: str, kind: Kind = "volume", folder: Path | None = None, 
                 (staged / path).write_text(text, encoding="utf-8")
             commit_folder(staged, place.path, replace=force)
     return NewNetwork(checked, place.path, tuple(rendered), commands(place.path, kind))
+
+
+def _left_by_tools(folder: Path) -> set[str]:
+    """Files of a package that Python, pip, pytest and ruff made of the others."""
+    places = ("**/__pycache__", "*.egg-info", ".pytest_cache", ".ruff_cache")
+    found = (file for place in places for made in folder.glob(place) for file in made.rglob("*"))
+    return {file.relative_to(folder).as_posix() for file in found if file.is_file() and not file.is_symlink()}
 
 
 def render(name: NetworkName, kind: Kind, folder: Path) -> dict[str, str]:
