@@ -106,10 +106,11 @@ def compared(subject: Subject, folder: Path, runs: int, seconds: float) -> list[
     }
     report = export_bundle(folder / "weights.pth", folder / "ours.mmcaf", settings=settings, explain=False)
     given = entry.example_inputs(config, 1, 1)
-    score = entry.tensors(config)[1][0].name
-    wrapped = _positional(network, list(given), score, subject.in_one_dict)
+    outputs = [spec.name for spec in entry.tensors(config)[1]]
+    score = outputs[0]
+    wrapped = _positional(network, list(given), outputs, subject.in_one_dict)
     with torch.inference_mode():
-        expected = wrapped(*given.values()).numpy()
+        expected = wrapped(*given.values())[0].numpy()
     inputs = {name: tensor.numpy() for name, tensor in given.items()}
     with open_session(load_bundle(folder / "ours.mmcaf"), backend="openvino", precision="fp32") as session:
         ours: Run = lambda case: session.run(case)[score]  # noqa: E731
@@ -190,8 +191,8 @@ def _plain(network: Any, given: Mapping[str, Any], path: Path) -> Run:
     return run
 
 
-def _positional(network: Any, names: list[str], score: str, in_one_dict: bool) -> Any:
-    """The network as a module that takes its inputs one by one and gives its score alone."""
+def _positional(network: Any, names: list[str], outputs: list[str], in_one_dict: bool) -> Any:
+    """The network as a module that takes its inputs one by one and gives what the bundle gives, in its order."""
     from torch import nn
 
     class Positional(nn.Module):
@@ -201,18 +202,18 @@ def _positional(network: Any, names: list[str], score: str, in_one_dict: bool) -
 
         def forward(self, *tensors: Any) -> Any:
             given = (dict(zip(names, tensors, strict=True)),) if in_one_dict else tensors
-            return _score(self.network(*given), score)
+            return tuple(_named(self.network(*given), outputs))
 
     return Positional().eval()
 
 
-def _score(answer: Any, name: str) -> Any:
-    """The score in whatever a network answers with."""
+def _named(answer: Any, names: list[str]) -> list[Any]:
+    """The outputs in whatever a network answers with."""
     if isinstance(answer, Mapping):
-        return answer[name]
+        return [answer[name] for name in names]
     if isinstance(answer, (list, tuple)):
-        return answer[0]
-    return getattr(answer, name) if dataclasses.is_dataclass(answer) else answer
+        return list(answer[: len(names)])
+    return [getattr(answer, name) for name in names] if dataclasses.is_dataclass(answer) else [answer]
 
 
 if __name__ == "__main__":

@@ -159,7 +159,3 @@ class SwinEntry(_Entry):
     title = "Swin encoder and table"
     signature = ("swin.patch_embed.proj.weight", "mlp.3.weight")
     network = SwinAndTable
-
-    def build(self, config: EncoderConfig) -> nn.Module:
-        with torch.device("cpu"):  # MONAI asks a tensor of drop-path rates for its numbers.
-            return super().build(config)

@@ -1,19 +1,24 @@
 """Five networks as other packages write them: each exports at the first try and answers as its source everywhere."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from command import Command
 from export import plugins
 from export.plugins.two_heads import RiskEntry, TwoHeadsEntry
 from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.demo.phantom import make_phantom
+from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.errors import ExportError
-from mmcaf_engine.manifest import TensorSpec
+from mmcaf_engine.manifest import Manifest, TensorSpec
 from mmcaf_export.calls import adapted
 from mmcaf_export.export import export_bundle
 from refusals import refused
@@ -73,3 +78,43 @@ def test_a_second_score_is_refused_by_name(site: Path, monkeypatch: pytest.Monke
     plugins.install(site)
     with refused(ExportError, "hazards", "one score"):
         export_bundle(plugins.checkpoint("survival", site), site / "made.mmcaf")
+
+
+def own_cohort(manifest: Manifest, folder: Path) -> Path:
+    """A table of four studies that a network reads, labelled in turn."""
+    assert manifest.table is not None
+    lines = ["study,record,label"]
+    for at in range(4):
+        if manifest.preprocessing is not None:
+            study = folder / f"series{at}"
+            write_series(make_phantom(at, size=64), study)
+        else:
+            study = folder / f"{at}.png"
+            grey = np.random.default_rng(at).integers(0, 256, (80, 96), dtype=np.uint8)
+            Image.fromarray(np.sort(grey, axis=1)).save(study)
+        record = {field.name: 1 + 2 * at for field in manifest.table.fields}
+        (folder / f"{at}.json").write_text(json.dumps(record))
+        lines.append(f"{study.name},{at}.json,{manifest.labels[at % 2]}")
+    table = folder / "cohort.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", plugins.ENTRIES)
+def test_each_is_quantized_on_studies_of_its_own_evaluated_and_built(name: str, site: Path, run: Command) -> None:
+    plugins.install(site)
+    made = str(site / "made.mmcaf")
+    manifest = load_bundle(export_bundle(plugins.checkpoint(name, site), made).output).manifest
+    done = run("mmcaf", "quantize", made, "-o", str(site / "small.mmcaf"), "--precision", "int8")
+    assert done.code == 5 and "--calibration" in done.err
+    cohort = str(own_cohort(manifest, site))
+    small = str(site / "small.mmcaf")
+    precisions = ("--precision", "int8", "--precision", "fp16")
+    done = run("mmcaf", "quantize", made, "-o", small, *precisions, "--calibration", cohort)
+    assert done.code == 0, done.err
+    assert set(load_bundle(small).manifest.models) == {"fp32", "int8", "fp16"}
+    done = run("mmcaf", "evaluate", cohort, "--bundle", small, "--json")
+    assert done.code == 0 and {"fp32", "int8"} <= set(json.loads(done.out)["precisions"]), done.err
+    done = run("mmcaf", "build", small, "--target", "sm_89")
+    assert done.code == 0, done.err

@@ -23,6 +23,7 @@ from mmcaf_export.networks.cmasg.entry import CmasgEntry
 from mmcaf_export.networks.entry import NetworkEntry
 from mmcaf_export.networks.lcadb import LcadbConfig
 from mmcaf_export.networks.lcadb.entry import LcadbEntry
+from mmcaf_export.networks.medfusionnet.config import MedFusionConfig
 from mmcaf_export.networks.medfusionnet.entry import MedFusionEntry
 from mmcaf_export.networks.mmcaf.entry import MmcafEntry
 from mmcaf_export.onnx_export import export_onnx
@@ -36,6 +37,12 @@ def _cmasg(name: str) -> Any:
     return cmasg_networks.variant(**cmasg_networks.SWITCHES[name])
 
 
+def _medfusionnet(config: MedFusionConfig) -> tuple[int, int]:
+    """Of three levels in the profile release the last dense block, whose map the last transition would halve."""
+    size = config.grid * (2 if config.profile == "release" and len(config.layers) == 3 else 1)
+    return size, size
+
+
 Build = Callable[[Any], nn.Module]
 NETWORKS: dict[str, tuple[NetworkEntry[Any], Any, Build, list[tuple[int, ...]]]] = {
     "mmcaf": (MmcafEntry(), mmcaf_networks.SLIM, mmcaf_networks.filled, [(2, 6, 6)]),
@@ -46,7 +53,7 @@ NETWORKS: dict[str, tuple[NetworkEntry[Any], Any, Build, list[tuple[int, ...]]]]
         for name in ("as recommended", "hard", "plain LSTM", "hard, reads the output, hold", "misprint")
     },
     **{
-        f"medfusionnet, {name}": (MedFusionEntry(), config, medfusionnet_networks.filled, [(config.grid,) * 2])
+        f"medfusionnet, {name}": (MedFusionEntry(), config, medfusionnet_networks.filled, [_medfusionnet(config)])
         for name, config in medfusionnet_networks.CONFIGS.items()
         if config.has("image")
     },
