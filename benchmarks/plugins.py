@@ -113,7 +113,10 @@ def compared(subject: Subject, folder: Path, runs: int, seconds: float) -> list[
         expected = wrapped(*given.values())[0].numpy()
     inputs = {name: tensor.numpy() for name, tensor in given.items()}
     with open_session(load_bundle(folder / "ours.mmcaf"), backend="openvino", precision="fp32") as session:
-        ours: Run = lambda case: session.run(case)[score]  # noqa: E731
+
+        def ours(case: Inputs) -> np.ndarray:
+            return session.run(case)[score]
+
         plain = _plain(wrapped, given, folder / "plain.onnx")
         times, worst = _by_turns({"ours": ours, "plain": plain}, inputs, expected, runs, seconds)
     ratio = float(np.median(np.divide(times["plain"], times["ours"])))
