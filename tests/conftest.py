@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes of a run must collect the same tests, so no name may hold an object's address."""
     if named := next((item.nodeid for item in items if re.search(r" at 0x[0-9a-f]{6}", item.nodeid)), None):
         raise pytest.UsageError(f"{named}: a name with an address is another one in the next process; give it an id")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What torch draws in a test is the same in every run, whichever tests its process had before."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 @pytest.fixture(autouse=True, scope="session")

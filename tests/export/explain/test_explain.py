@@ -155,14 +155,14 @@ def test_no_layer_norm_is_asked_for_its_statistics() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return (self.norm(self.conv(x)) ** 3).sum(dim=2)
 
-    network = Normed().requires_grad_(False)
+    network = Normed().double().requires_grad_(False)
     module = GradCam(network, (FeatureMap("cam", "features", "conv", "x"),))
-    given = torch.randn(1, 2, 4), torch.ones(1, 3)
+    given = torch.randn(1, 2, 4).double(), torch.ones(1, 3).double()
     traced = graph._traced(module, given, False)
     norms = traced.graph.find_nodes(op="call_function", target=torch.ops.aten.native_layer_norm.default)
     assert norms and all(user.args[1] == 0 for norm in norms for user in norm.users)
-    other = torch.randn(1, 2, 4), torch.tensor([[1.0, -2.0, 0.5]])
-    torch.testing.assert_close(traced(*other), module(*other), rtol=1e-4, atol=1e-6)
+    other = torch.randn(1, 2, 4).double(), torch.tensor([[1.0, -2.0, 0.5]]).double()
+    torch.testing.assert_close(traced(*other), module(*other), rtol=1e-9, atol=1e-12)
 
 
 def test_a_runtime_that_cannot_run_the_graph_is_named_with_what_leaves_it_out(
