@@ -1,5 +1,5 @@
 PYTHON ?= python3
-NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/*.cpp)
+NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/CMakeLists.txt kernels/cpu/*.?pp kernels/cpu/*/*.?pp)
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
 # The tests start hundreds of Python processes: none of them is to compile torch once more, where somebody's environment

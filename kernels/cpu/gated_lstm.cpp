@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include "library/export.hpp"
+
 #if defined(__linux__)
 #include <pthread.h>
 #include <sched.h>
@@ -159,7 +161,7 @@ int64_t blocks_of(int64_t hidden) { return (4 * hidden + BLOCK - 1) / BLOCK; }
 
 // Whether the processor has the instructions that this library is made of. To be called first, and the rest only if so;
 // nothing else may run when the library is loaded.
-extern "C" int mmcaf_runs_here() {
+MMCAF_EXPORT int mmcaf_runs_here() {
 #if defined(__x86_64__)
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
 #endif
@@ -175,7 +177,7 @@ extern "C" int mmcaf_runs_here() {
 // inputs [steps, 2, cases, 4 hidden], gates and outputs [steps, 2, cases, hidden], both starts [2, cases, hidden],
 // weights [2, blocks, hidden, 64]: the columns in blocks of 64, the last one filled up. The answer does not depend on
 // `threads`, of which more than two are of no use.
-extern "C" void mmcaf_gated_lstm(const float *inputs, const float *gates, const float *hidden_start,
+MMCAF_EXPORT void mmcaf_gated_lstm(const float *inputs, const float *gates, const float *hidden_start,
                                  const float *cell_start, const float *weights, float *outputs, int64_t steps,
                                  int64_t cases, int64_t hidden, int64_t threads) {
     run_both({steps, cases, hidden, blocks_of(hidden), inputs, gates, hidden_start, cell_start, weights, outputs, nullptr,
@@ -185,7 +187,7 @@ extern "C" void mmcaf_gated_lstm(const float *inputs, const float *gates, const 
 
 // The same, of which are told, in the place of the outputs, cell [steps, 2, cases, hidden] and t [steps, 2, cases,
 // 4 hidden] of every step: what its gradient is made from.
-extern "C" void mmcaf_gated_lstm_states(const float *inputs, const float *gates, const float *hidden_start,
+MMCAF_EXPORT void mmcaf_gated_lstm_states(const float *inputs, const float *gates, const float *hidden_start,
                                         const float *cell_start, const float *weights, float *cells, float *curves,
                                         int64_t steps, int64_t cases, int64_t hidden, int64_t threads) {
     run_both({steps, cases, hidden, blocks_of(hidden), inputs, gates, hidden_start, cell_start, weights, nullptr, cells,
