@@ -1,11 +1,12 @@
 """Patterns and fusions on graphs made by hand: what is a mean, what is an upsampling by two, what would be a circle."""
 
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
 import pytest
-
-pytest.importorskip("onnx", reason="ONNX is not installed")
-
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from mmcaf_kernels.graph.fuse import Call, fuse
 from mmcaf_kernels.graph.fusions import upsample_dw
@@ -16,12 +17,12 @@ SHAPE = (1, 2, 3, 4, 5)
 SPACE = 3 * 4 * 5
 
 
-def graph(nodes: list[Node], constants: dict[str, Tensor], sizes: dict[str, tuple[int, ...]]) -> Graph:
+def graph(nodes: list[Node], constants: dict[str, NDArray[Any]], sizes: dict[str, tuple[int, ...]]) -> Graph:
     """All float32 but its constants; the last node makes the output."""
     made = Graph(nodes, constants, {"x": SHAPE}, nodes[-1].outputs)
-    made.sizes.update({name: tuple(tensor.shape) for name, tensor in constants.items()}, x=SHAPE, **sizes)
-    made.types.update({name: tensor.dtype for name, tensor in constants.items()})
-    made.types.update(dict.fromkeys(("x", *sizes), torch.float32))
+    made.sizes.update({name: array.shape for name, array in constants.items()}, x=SHAPE, **sizes)
+    made.types.update({name: array.dtype.name for name, array in constants.items()})
+    made.types.update(dict.fromkeys(("x", *sizes), "float32"))
     return made
 
 
@@ -38,7 +39,7 @@ def graph(nodes: list[Node], constants: dict[str, Tensor], sizes: dict[str, tupl
 )
 def test_a_sum_is_a_mean_if_it_is_divided_by_the_number_of_its_values(operator: str, factor: float, fits: bool) -> None:
     nodes = [Node("ReduceSum", ("x", "axes"), ("sum",), {}), Node(operator, ("sum", "factor"), ("y",), {})]
-    constants = {"axes": torch.tensor([2, 3, 4]), "factor": torch.tensor(factor)}
+    constants = {"axes": np.array([2, 3, 4]), "factor": np.array(factor, np.float32)}
     view = View(graph(nodes, constants, {"sum": (1, 2, 1, 1, 1), "y": (1, 2, 1, 1, 1)}))
     assert (view.match(Mean(Value(), 2, 3, 4), "y") is not None) is fits
 
@@ -55,7 +56,7 @@ def test_only_an_upsampling_by_two_is_the_kernels(size: tuple[int, int, int], fi
         Node("Conv", ("large", "weight"), ("convolved",), pads),
         Node("Relu", ("convolved",), ("y",), {}),
     ]
-    constants = {"sizes": torch.tensor(large), "weight": torch.ones(2, 1, 3, 3, 3)}
+    constants = {"sizes": np.array(large), "weight": np.ones((2, 1, 3, 3, 3), np.float32)}
     view = View(graph(nodes, constants, dict.fromkeys(("large", "convolved", "y"), large)))
     assert (upsample_dw.find(view, "y") is not None) is fits
 
@@ -66,3 +67,13 @@ def test_a_call_never_reads_what_follows_from_it(reads: str, fused: bool) -> Non
     found = graph(nodes, {}, {"early": SHAPE, "later": SHAPE})
     fuse(found, [lambda view, name: Call("kernel", [reads], []) if name == "early" else None])
     assert any("kernel" in node.operator for node in found.nodes) is fused
+
+
+def test_patterns_and_shared_fusions_need_neither_torch_nor_onnx() -> None:
+    """A workstation has neither."""
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['onnx'] = None;"
+        "from mmcaf_kernels.graph import UnsupportedGraphError, fuse, pattern;"
+        "from mmcaf_kernels.graph.fusions import groupnorm_act, kan, msca_attention, msdc, upsample_dw"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

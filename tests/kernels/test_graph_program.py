@@ -32,10 +32,11 @@ from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.typed import Low
 from mmcaf_kernels.graph import Network, Program
 from mmcaf_kernels.graph import program as program_module
-from mmcaf_kernels.graph.graph import Graph, Node, last_uses
+from mmcaf_kernels.graph.graph import Node, last_uses
 from mmcaf_kernels.graph.operators.steps import run, steps_of
 from mmcaf_kernels.graph.read import read
 from mmcaf_kernels.graph.tensor_cores import fill_channels, innermost
+from mmcaf_kernels.graph.tensors import TensorGraph, type_name
 from mmcaf_kernels.graph.weights import Weights
 from shared import Shared
 from small_networks import save_network
@@ -296,21 +297,21 @@ def test_which_convolutions_run_channels_innermost(
     assert innermost({"group": group}, torch.empty(shape, dtype=dtype, device="meta")) is expected
 
 
-def convolution(channels: int, group: int = 1, dtype: torch.dtype = torch.float16) -> Graph:
+def convolution(channels: int, group: int = 1, dtype: torch.dtype = torch.float16) -> TensorGraph:
     """One convolution of whole numbers, whose sums are exact in any order."""
     weight = torch.arange(8 * channels // group * 9).remainder(5).sub(2).reshape(8, -1, 1, 3, 3).to(dtype)
     attributes = {"group": group, "pads": [0, 1, 1, 0, 1, 1]}
     node = Node("Conv", ("x", "weight"), ("y",), attributes)
     shape = (1, channels, 2, 5, 5)
-    graph = Graph([node], {"weight": weight}, {"x": shape}, ("y",))
+    graph = TensorGraph([node], {"weight": weight}, {"x": shape}, ("y",))
     graph.sizes.update(x=shape, weight=tuple(weight.shape), y=(1, 8, 2, 5, 5))
-    graph.types.update(dict.fromkeys("xy", dtype), weight=dtype)
+    graph.types.update(dict.fromkeys(("x", "y", "weight"), type_name(dtype)))
     return graph
 
 
-def convolved(graph: Graph) -> Tensor:
+def convolved(graph: TensorGraph) -> Tensor:
     shape = graph.inputs["x"]
-    x = torch.arange(torch.Size(shape).numel()).remainder(7).sub(3).reshape(shape).to(graph.types["x"])
+    x = torch.arange(torch.Size(shape).numel()).remainder(7).sub(3).reshape(shape).to(getattr(torch, graph.types["x"]))
     values = {**graph.constants, "x": x}
     run(steps_of(graph), values)
     return values["y"]

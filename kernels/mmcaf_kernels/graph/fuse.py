@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
+from .graph import KERNEL, Array, Graph, Node
+from .pattern import FLOATING, View
 
-from .graph import KERNEL, Graph, Node
-from .pattern import View
+NUMBERS = {"float32": 1, "float16": 10, "float64": 11, "bfloat16": 16}
+"""Type -> ONNX's number of it."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Call:
 
     kernel: str
     activations: Sequence[str | None]
-    parameters: Sequence[Tensor]
+    parameters: Sequence[Array]
     options: dict[str, Any] = field(default_factory=dict)
     precise: bool = False
     beside: Sequence[str] = ()
@@ -59,18 +59,18 @@ def _replace(graph: Graph, nodes: Sequence[Node], call: Call) -> None:
     made = [node.outputs[0] for node in nodes]
     wanted = [_type_as_read(graph, name) for name in made]
     given = [name for name in call.activations if name is not None]
-    types = [_narrowest(graph, name) for name in given if graph.types[name].is_floating_point]
-    computed = torch.float32 if call.precise else _widest([*types, *wanted])
+    types = [_narrowest(graph, name) for name in given if graph.types[name] in FLOATING]
+    computed = "float32" if call.precise else _widest([*types, *wanted])
     new: list[Node] = []
     inputs = []
     for name in call.activations:
-        if name is not None and graph.types[name].is_floating_point and graph.types[name] != computed:
+        if name is not None and graph.types[name] in FLOATING and graph.types[name] != computed:
             cast = f"{made[0]}:{KERNEL}{len(new)}"
             new.append(_cast(graph, name, cast, computed))
             name = cast
         inputs.append(name or "")
     stem = f"{made[0]}:{call.kernel}"
-    inputs += [graph.add_constant(f"{stem}.{place}", tensor) for place, tensor in enumerate(call.parameters)]
+    inputs += [graph.add_constant(f"{stem}.{place}", array) for place, array in enumerate(call.parameters)]
     results = [
         name if dtype == computed else f"{stem}:result{place}"
         for place, (name, dtype) in enumerate(zip(made, wanted, strict=True))
@@ -83,13 +83,12 @@ def _replace(graph: Graph, nodes: Sequence[Node], call: Call) -> None:
     graph.replace(nodes, new)
 
 
-def _cast(graph: Graph, source: str, name: str, dtype: torch.dtype) -> Node:
+def _cast(graph: Graph, source: str, name: str, dtype: str) -> Node:
     graph.types[name], graph.sizes[name] = dtype, graph.sizes[source]
-    number = {torch.float32: 1, torch.float16: 10, torch.bfloat16: 16}[dtype]
-    return Node("Cast", (source,), (name,), {"to": number}, name)
+    return Node("Cast", (source,), (name,), {"to": NUMBERS[dtype]}, name)
 
 
-def _type_as_read(graph: Graph, name: str) -> torch.dtype:
+def _type_as_read(graph: Graph, name: str) -> str:
     """The type in which all readers take a value: its own, unless every one is a Cast to the same other."""
     readers = graph.readers().get(name, [])
     if name in graph.outputs or not readers or any(node.operator != "Cast" for node in readers):
@@ -98,15 +97,15 @@ def _type_as_read(graph: Graph, name: str) -> torch.dtype:
     return types.pop() if len(types) == 1 else graph.types[name]
 
 
-def _narrowest(graph: Graph, name: str) -> torch.dtype:
+def _narrowest(graph: Graph, name: str) -> str:
     """The least precise type among a value's own and those that it is cast to."""
     readers = [node for node in graph.readers().get(name, []) if node.operator == "Cast"]
     types = {graph.types[name], *(graph.types[node.outputs[0]] for node in readers)}
-    return min(types, key=lambda dtype: (dtype.itemsize, dtype == torch.float16))
+    return min(types, key=("bfloat16", "float16", "float32", "float64").index)
 
 
-def _widest(types: Sequence[torch.dtype]) -> torch.dtype:
-    widest = types[0]
-    for dtype in types[1:]:
-        widest = torch.promote_types(widest, dtype)
-    return widest
+def _widest(types: Sequence[str]) -> str:
+    """The one type of all, else one that holds every value of each."""
+    if len(set(types)) == 1:
+        return types[0]
+    return "float64" if "float64" in types else "float32"

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 KERNEL = "mmcaf."
 """Before the name of a node's operator if that is one of this package's."""
+Array = NDArray[Any]
 
 
 class UnsupportedGraphError(ValueError):
@@ -33,16 +34,21 @@ class Node:
 class Graph:
     """Nodes in an order in which they can run; every value is made once.
 
-    constants: value -> tensor on the CPU. inputs: input -> shape. outputs: the values to return.
-    sizes, types: shape and type of every value.
+    constants: value -> array. inputs: input -> shape. outputs: the values to return.
+    sizes, types: shape of every value, and type by NumPy's name or "bfloat16".
     """
 
     nodes: list[Node]
-    constants: dict[str, Tensor]
+    constants: dict[str, Any]
     inputs: dict[str, tuple[int, ...]]
     outputs: tuple[str, ...]
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    types: dict[str, torch.dtype] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)
+
+    def array(self, name: str) -> Array:
+        """The constant of this name; floating point as float32 or float64."""
+        found: Array = self.constants[name]
+        return found.astype(np.float32) if found.dtype == np.float16 else found
 
     def producers(self) -> dict[str, Node]:
         """Value -> the node that makes it."""
@@ -70,14 +76,17 @@ class Graph:
                 needed.update(node.inputs)
         return needed
 
-    def add_constant(self, name: str, tensor: Tensor) -> str:
-        """Keep a tensor under a name that begins as given; returns the name."""
-        free = name
-        while free in self.types or free in self.constants:
-            free += "'"
-        self.constants[free] = tensor
-        self.sizes[free], self.types[free] = tuple(tensor.shape), tensor.dtype
-        return free
+    def add_constant(self, name: str, array: Array) -> str:
+        """Keep an array under a name that begins as given; returns the name."""
+        name = self._free(name)
+        self.constants[name] = array
+        self.sizes[name], self.types[name] = array.shape, array.dtype.name
+        return name
+
+    def _free(self, name: str) -> str:
+        while name in self.types or name in self.constants:
+            name += "'"
+        return name
 
     def replace(self, old: Sequence[Node], new: Sequence[Node]) -> None:
         """Put nodes in the place of others; they make what those made, and their inputs do not depend on it."""
@@ -107,7 +116,7 @@ class Graph:
                 kept.append(node)
                 needed.update(node.inputs)
         self.nodes = kept[::-1]
-        self.constants = {name: tensor for name, tensor in self.constants.items() if name in needed}
+        self.constants = {name: value for name, value in self.constants.items() if name in needed}
 
 
 def every_node(nodes: Iterable[Node]) -> Iterator[Node]:

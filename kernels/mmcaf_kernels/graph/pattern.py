@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from .graph import Graph, Node
+from .graph import Array, Graph, Node
 
 COMMUTATIVE = {"Add", "Mul", "And"}
 DEFAULTS = {"keepdims": 1, "group": 1, "transB": 0}
 """Of attributes that a pattern may ask for and a node leave out."""
+FLOATING = {"float16", "bfloat16", "float32", "float64"}
 
 
 class Pattern:
@@ -59,9 +59,9 @@ class Match:
     def __getitem__(self, pattern: Pattern) -> str:
         return self.found[pattern]
 
-    def weight(self, pattern: Pattern) -> Tensor:
+    def weight(self, pattern: Pattern) -> Array:
         """The constant, float32."""
-        return self.view.graph.constants[self.found[pattern]].float()
+        return self.view.graph.array(self.found[pattern]).astype(np.float32, copy=False)
 
     def node(self, pattern: Pattern) -> Node:
         """The node that makes the value."""
@@ -88,9 +88,10 @@ class View:
         node = self.made_by.get(self.origin(name))
         return node if node is not None and node.operator == operator else None
 
-    def constant(self, name: str) -> Tensor | None:
+    def constant(self, name: str) -> Array | None:
         """The constant of this name."""
-        return self.graph.constants.get(self.origin(name))
+        name = self.origin(name)
+        return self.graph.array(name) if name in self.graph.constants else None
 
     def match(self, pattern: Pattern, name: str) -> Match | None:
         """The first way in which the value is what the pattern describes."""
@@ -153,14 +154,14 @@ class View:
             if node is None:
                 return None
             source, settings = node.inputs[0], node.inputs[1:]
-            number = self.graph.constants.get(self.origin(settings[0])) if settings else None
+            number = self.constant(settings[0]) if settings else None
             if node.operator in ("ReduceMean", "ReduceSum"):
                 over = self._axes(node, source)
                 if not over <= axes:
                     return None
                 axes = axes - over
                 factor *= math.prod(self.graph.sizes[source][axis] for axis in over) if "Sum" in node.operator else 1
-            elif node.operator in ("Mul", "Div") and number is not None and number.numel() == 1 and number.item():
+            elif node.operator in ("Mul", "Div") and number is not None and number.size == 1 and number.item():
                 factor *= number.item() if node.operator == "Mul" else 1 / number.item()
             else:
                 return None
@@ -175,21 +176,20 @@ class View:
         return {axis % len(self.graph.sizes[source]) for axis in listed}
 
     def _integers(self, name: str) -> list[int] | None:
-        constant = self.graph.constants.get(name)
+        constant = self.graph.array(name) if name in self.graph.constants else None
         return constant.reshape(-1).tolist() if constant is not None else None
 
     def _is_setting(self, name: str) -> bool:
         """Whole numbers such as axes and shapes, which patterns do not list among inputs."""
-        return self.graph.types[name] == torch.int64 and name in self.graph.constants
+        return self.graph.types[name] == "int64" and name in self.graph.constants
 
     def _floating(self, name: str) -> bool:
-        return self.graph.types[name].is_floating_point
+        return self.graph.types[name] in FLOATING
 
     def _equal(self, one: str, other: str) -> bool:
-        first, second = (self.graph.constants.get(name) for name in (one, other))
-        return (
-            first is not None and second is not None and first.shape == second.shape and bool((first == second).all())
-        )
+        if one not in self.graph.constants or other not in self.graph.constants:
+            return False
+        return np.array_equal(self.graph.array(one), self.graph.array(other))
 
 
 def _orders(pattern: Made) -> Iterator[tuple[Pattern, ...]]:

@@ -17,11 +17,12 @@ from ..launch import Path as KernelPath
 from ..launch import path as kernel_path
 from ..msdc.cuda import twin
 from .fuse import fuse
-from .fusions import FUSIONS
-from .graph import KERNEL, Graph
+from .fusions.pytorch import FUSIONS
+from .graph import KERNEL
 from .operators.steps import Step, read_by, run, steps_of
 from .read import read
 from .tensor_cores import fill_channels, innermost
+from .tensors import TensorGraph
 from .weights import Weights
 
 WARM_UP = 3
@@ -94,7 +95,7 @@ class Program:
         self._steps = steps_of(graph)
         self._constants = _placed(graph, self._steps, network)
         self._inputs = {
-            name: torch.zeros(shape, dtype=graph.types[name], device=self.device)
+            name: torch.zeros(shape, dtype=getattr(torch, graph.types[name]), device=self.device)
             for name, shape in graph.inputs.items()
         }
         self._recorded: torch.cuda.CUDAGraph | None = None
@@ -166,7 +167,7 @@ def _path(device: torch.device, kernels: Mapping[str, int]) -> KernelPath:
     return found._replace(reason=f"{found.reason}; msdc by {twin(empty.device.index).reason}")
 
 
-def _placed(graph: Graph, steps: Sequence[Step], network: Network) -> dict[str, Tensor]:
+def _placed(graph: TensorGraph, steps: Sequence[Step], network: Network) -> dict[str, Tensor]:
     """The constants on the device, dense convolutions' weights in the layout that suits it.
 
     On a GPU, half-precision convolutions of more than one tap, ungrouped and with channels in multiples of eight, get

@@ -14,6 +14,7 @@ from .graph import Graph, Node, UnsupportedGraphError
 from .operators import Arguments, check_supported, function_of
 from .operators.loops import BODY, TAKEN, body_inputs
 from .operators.steps import read_by, steps_of
+from .tensors import TensorGraph, type_name
 
 LARGEST_FOLDED = 2**20
 """Values; a larger result of constants is computed in every run rather than kept."""
@@ -27,10 +28,10 @@ class Model:
     """
 
     name: str
-    graph: Graph
+    graph: TensorGraph
     whole: frozenset[str]
 
-    def settled(self, inputs: Mapping[str, Sequence[int]]) -> Graph:
+    def settled(self, inputs: Mapping[str, Sequence[int]]) -> TensorGraph:
         """A graph for inputs of these shapes, which holds the model's own constants as far as they are needed.
 
         Every value's shape and type is found by running the operators on the meta device; what depends on constants
@@ -45,7 +46,7 @@ class Model:
             raise ValueError(f"{self.name}: inputs {sorted(inputs)} were given; the network takes {takes}")
         check_supported(self.graph.nodes)
         shapes = {name: tuple(shape) for name, shape in inputs.items()}
-        graph = Graph(list(self.graph.nodes), dict(self.graph.constants), shapes, self.graph.outputs)
+        graph = TensorGraph(list(self.graph.nodes), dict(self.graph.constants), shapes, self.graph.outputs)
         types = {name: torch.int64 if name in self.whole else torch.float32 for name in shapes}
         _settle(graph, {name: torch.empty(shape, dtype=types[name], device="meta") for name, shape in shapes.items()})
         graph.drop_unused()
@@ -59,12 +60,12 @@ def read(path: Path) -> Model:
     return Model(path.name, _graph(stored.graph), frozenset(whole))
 
 
-def _settle(graph: Graph, given: Mapping[str, Tensor]) -> None:
+def _settle(graph: TensorGraph, given: Mapping[str, Tensor]) -> None:
     """Find shapes and types, and turn what is constant into constants; `given` are the inputs, on the meta device."""
     known = {**given, **{name: tensor.to("meta") for name, tensor in graph.constants.items()}}
     left = []
     for node in graph.nodes:
-        if isinstance(node.attributes.get(BODY), Graph):
+        if isinstance(node.attributes.get(BODY), TensorGraph):
             node = _with_body(node, graph, known)
         made = _constant(node, graph, known)
         if made is None:
@@ -78,17 +79,17 @@ def _settle(graph: Graph, given: Mapping[str, Tensor]) -> None:
         known.update((name, tensor.to("meta")) for name, tensor in zip(node.outputs, made, strict=True) if name)
     graph.nodes = left
     graph.sizes = {name: tuple(tensor.shape) for name, tensor in known.items()}
-    graph.types = {name: tensor.dtype for name, tensor in known.items()}
+    graph.types = {name: type_name(tensor.dtype) for name, tensor in known.items()}
 
 
-def _with_body(node: Node, graph: Graph, known: dict[str, Tensor]) -> Node:
+def _with_body(node: Node, graph: TensorGraph, known: dict[str, Tensor]) -> Node:
     """The node, its body settled; what the body then takes from outside, constants included, are inputs of the node."""
-    raw: Graph = node.attributes[BODY]
+    raw: TensorGraph = node.attributes[BODY]
     outside = raw.outside()
     inputs = body_inputs(Arguments(node, graph.constants), known)
     constants = {name: graph.constants[name] for name in outside if name in graph.constants}
     shapes = {name: tuple(value.shape) for name, value in inputs.items()}
-    body = Graph(raw.nodes, {**raw.constants, **constants}, shapes, raw.outputs)
+    body = TensorGraph(raw.nodes, {**raw.constants, **constants}, shapes, raw.outputs)
     _settle(body, {**{name: known[name] for name in outside}, **inputs})
     body.drop_unused()
     taken = sorted((read_by(steps_of(body)) | set(body.outputs)) & {*body.constants, *outside})
@@ -96,14 +97,14 @@ def _with_body(node: Node, graph: Graph, known: dict[str, Tensor]) -> Node:
     for name in taken:
         if name not in known:
             tensor = body.constants[name]
-            name = graph.add_constant(f"{node.outputs[0]}:{name}", tensor)
+            name = graph.add_tensor(f"{node.outputs[0]}:{name}", tensor)
             known[name] = tensor.to("meta")
         names.append(name)
     own = node.inputs[: len(inputs)]
     return replace(node, inputs=(*own, *names), attributes={**node.attributes, BODY: body, TAKEN: tuple(taken)})
 
 
-def _constant(node: Node, graph: Graph, known: Mapping[str, Tensor]) -> list[Tensor] | None:
+def _constant(node: Node, graph: TensorGraph, known: Mapping[str, Tensor]) -> list[Tensor] | None:
     """The node's results if they do not depend on the inputs' values."""
     if node.operator == "Shape":
         shape = torch.tensor(known[node.inputs[0]].shape)
@@ -126,11 +127,12 @@ def _run(node: Node, function: Any, values: list[Tensor | None]) -> list[Tensor]
     return list(made) if isinstance(made, tuple) else [made]
 
 
-def _graph(stored: onnx.GraphProto) -> Graph:
+def _graph(stored: onnx.GraphProto) -> TensorGraph:
     """As it is written; the shapes of its inputs are not known yet."""
     constants = {tensor.name: _tensor(tensor) for tensor in stored.initializer}
     inputs: dict[str, tuple[int, ...]] = {entry.name: () for entry in stored.input if entry.name not in constants}
-    return Graph([_node(node) for node in stored.node], constants, inputs, tuple(entry.name for entry in stored.output))
+    nodes = [_node(node) for node in stored.node]
+    return TensorGraph(nodes, constants, inputs, tuple(entry.name for entry in stored.output))
 
 
 def _node(node: onnx.NodeProto) -> Node:

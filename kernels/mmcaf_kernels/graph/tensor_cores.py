@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .graph import Graph, Node
+from .graph import Node
+from .tensors import TensorGraph
 
 TENSOR_CORE_CHANNELS = 8
 """Channels in multiples of which cuDNN's half-precision convolutions use tensor cores without padding."""
@@ -20,7 +21,7 @@ def innermost(attributes: Mapping[str, Any], weight: Tensor) -> bool:
     return dense and even and weight.dtype in (torch.float16, torch.bfloat16)
 
 
-def fill_channels(graph: Graph) -> None:
+def fill_channels(graph: TensorGraph) -> None:
     """Give convolutions that would run with the channels innermost, but for a few input channels, those as zeros.
 
     So the stem's seven taps become eight. A zero channel with zero weights adds nothing to a sum, and what fills it up
@@ -34,8 +35,8 @@ def fill_channels(graph: Graph) -> None:
         filled = F.pad(weight, (0, 0) * 3 + (0, missing))
         if missing and missing < weight.shape[1] and innermost(node.attributes, filled):
             source, place = node.inputs[0], f"{node.outputs[0]}:filled"
-            pads = graph.add_constant(f"{place}.pads", torch.tensor([0] * 6 + [missing] + [0] * 3))
-            name = graph.add_constant(f"{place}.weight", filled)
+            pads = graph.add_tensor(f"{place}.pads", torch.tensor([0] * 6 + [missing] + [0] * 3))
+            name = graph.add_tensor(f"{place}.weight", filled)
             batch, channels, *sides = graph.sizes[source]
             graph.sizes[place], graph.types[place] = (batch, channels + missing, *sides), graph.types[source]
             inputs = (place, name, *node.inputs[2:])

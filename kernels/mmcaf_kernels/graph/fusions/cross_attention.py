@@ -27,7 +27,7 @@ def find(view: View, name: str) -> Call | None:
     if back is None or width > WIDEST_HEAD or sizes[match[mask]] != (samples, sizes[match[text]][1]):
         return None
     factor, hidden = match.weight(scale), match.weight(below)
-    if factor.numel() != 1 or hidden.numel() != 1 or hidden > FAR_BELOW:
+    if factor.size != 1 or hidden.size != 1 or hidden > FAR_BELOW:
         return None
     options = {"scale": factor.item()}
     return Call("cross_attention", [match[image], match[text], match[mask]], [], options, beside=[back])

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
-from ..graph import Node
+from ..graph import Array, Node
 from ..pattern import Made, Value, View, Weight
 
 
@@ -13,23 +12,23 @@ class Depthwise(NamedTuple):
     """source: the value that is convolved. weight: [C, d, h, w], odd, zero padded; bias: [C]; float32."""
 
     source: str
-    weight: Tensor
-    bias: Tensor
+    weight: Array
+    bias: Array
 
     @property
     def reach(self) -> int:
         """Largest of the three sizes."""
         return max(self.weight.shape[1:])
 
-    def taps(self, size: int) -> Tensor:
+    def taps(self, size: int) -> Array:
         """[C, size^3]."""
-        return padded(self.weight, size).flatten(1)
+        return padded(self.weight, size).reshape(len(self.weight), -1)
 
 
-def padded(weight: Tensor, size: int) -> Tensor:
+def padded(weight: Array, size: int) -> Array:
     """[C, d, h, w], all odd -> [C, size, size, size], zeros in the place of outer taps that were cut off."""
-    margins = [(size - length) // 2 for length in weight.shape[:0:-1] for _ in range(2)]
-    return F.pad(weight, margins).contiguous()
+    margins = [(0, 0), *(((size - length) // 2,) * 2 for length in weight.shape[1:])]
+    return np.pad(weight, margins)
 
 
 def depthwise(view: View, name: str) -> Depthwise | None:
@@ -57,8 +56,9 @@ def _convolution(view: View, node: Node) -> Depthwise | None:
         return None
     if any(node.attributes.get(key, plain[key]) != wanted for key, wanted in known.items()):
         return None
-    shift = bias.float() if bias is not None else weight.new_zeros(channels).float()
-    return Depthwise(view.origin(node.inputs[0]), weight.float().squeeze(1), shift)
+    shift = bias if bias is not None else np.zeros(channels)
+    taps = weight.squeeze(1).astype(np.float32, copy=False)
+    return Depthwise(view.origin(node.inputs[0]), taps, shift.astype(np.float32, copy=False))
 
 
 def _scale(view: View, name: str) -> Depthwise | None:

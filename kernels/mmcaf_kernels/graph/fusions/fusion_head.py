@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor
+import torch
 
 from ...fusion_head.reference import Fusion, layers, pack
 from ..fuse import Call
@@ -83,7 +83,7 @@ class _Head:
         """The kernel's call, if every constant is what the head has there."""
         width = view.graph.sizes[match[self.image]][-1]
         numbers = ((self.one, 1.0), (self.two, 2.0), (self.half, 0.5))
-        if any(match.weight(part).flatten().tolist() != [wanted] for part, wanted in numbers if part in match.found):
+        if any(match.weight(part).reshape(-1).tolist() != [wanted] for part, wanted in numbers if part in match.found):
             return None
         if width % 4 or not 4 <= width <= WIDEST:
             return None
@@ -93,19 +93,19 @@ class _Head:
         if len(eps) > 1 or any(state[f"{name}.weight"].shape != shapes[name] for name in shapes):
             return None
         head = state["head.weight"], state["head.bias"]
-        parameters = pack(state, head, self.fusion, eps.pop())
+        parameters = pack(state, head, self.fusion, eps.pop()).numpy()
         return Call("fusion_head", [match[self.image], match[self.table]], [parameters], {"fusion": self.fusion}, True)
 
-    def _state(self, match: Match) -> Mapping[str, Tensor]:
+    def _state(self, match: Match) -> Mapping[str, torch.Tensor]:
         """Parameters by the names that `pack` knows."""
         found = {
-            f"{norm}.{part}": match.weight(pattern)
+            f"{norm}.{part}": torch.from_numpy(match.weight(pattern))
             for norm, patterns in self.norms.items()
             for part, pattern in zip(STATE, patterns, strict=True)
         }
         for name, (weight, bias) in self.weights.items():
             by_rows = self.fusion == "tokens" and name.startswith("SF")
-            stored = match.weight(weight)
+            stored = torch.from_numpy(match.weight(weight))
             found[f"{name}.weight"] = stored.T.contiguous() if by_rows else stored
-            found[f"{name}.bias"] = match.weight(bias)
+            found[f"{name}.bias"] = torch.from_numpy(match.weight(bias))
         return found

@@ -33,16 +33,16 @@ class _Norm:
         """The kernel's call, if groups are runs of channels and the constants have the sizes that follow."""
         channels = view.graph.sizes[match[self.x]][1]
         groups = view.graph.sizes[match[self.grouped]][1]
-        weight, bias = match.weight(self.weight).flatten(), match.weight(self.bias).flatten()
+        weight, bias = match.weight(self.weight).reshape(-1), match.weight(self.bias).reshape(-1)
         eps = match.weight(self.eps)
-        if view.graph.sizes[match[self.grouped]][1:] != (groups, channels // groups) or eps.numel() != 1:
+        if view.graph.sizes[match[self.grouped]][1:] != (groups, channels // groups) or eps.size != 1:
             return None
-        if not weight.numel() == bias.numel() == channels or not 0 <= slope <= 1:
+        if not weight.size == bias.size == channels or not 0 <= slope <= 1:
             return None
         parameters = [weight, bias]
         if gate is not None:
             parameters += [match.weight(part) for part in gate.layers]
-        options = {"groups": groups, "eps": float(eps), "slope": slope}
+        options = {"groups": groups, "eps": eps.item(), "slope": slope}
         return Call("groupnorm_act", [match[self.x], residual], parameters, options)
 
 

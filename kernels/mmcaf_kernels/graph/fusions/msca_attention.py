@@ -1,5 +1,7 @@
 """msca_attention: a gate per channel from means and maxima, then a gate per position from those over channels."""
 
+from math import prod
+
 from ..fuse import Call
 from ..pattern import Made, Mean, Value, View, Weight
 from .depthwise import padded
@@ -25,7 +27,7 @@ def find(view: View, name: str) -> Call | None:
         return None
     channels = view.graph.sizes[match[x]][1]
     first, second, kernel = (match.weight(part) for part in (narrow, widen, spatial))
-    if first.shape[2:].numel() != 1 or second.shape[2:].numel() != 1 or kernel.shape[:2] != (1, 2):
+    if prod(first.shape[2:]) != 1 or prod(second.shape[2:]) != 1 or kernel.shape[:2] != (1, 2):
         return None
     sides = list(kernel.shape[2:])
     if any(side % 2 == 0 or side > 2 * REACH + 1 for side in sides):
@@ -35,4 +37,4 @@ def find(view: View, name: str) -> Call | None:
     if first.shape[1] != channels or second.shape[0] != channels:
         return None
     whole = padded(kernel[0], 2 * REACH + 1)
-    return Call("msca_attention", [match[x]], [first.flatten(1), second.flatten(1), whole])
+    return Call("msca_attention", [match[x]], [first.reshape(len(first), -1), second.reshape(len(second), -1), whole])

@@ -1,11 +1,12 @@
 """msdc: the sum of three clipped depthwise convolutions of one map."""
 
-import torch
+import numpy as np
 
-from ...msdc.reference import KERNELS
 from ..fuse import Call
 from ..pattern import Made, Value, View
 from .depthwise import depthwise
+
+KERNELS = (1, 3, 5)
 
 
 def find(view: View, name: str) -> Call | None:
@@ -24,6 +25,6 @@ def find(view: View, name: str) -> Call | None:
         return None
     if any(branch.reach > size for branch, size in zip(branches, KERNELS, strict=True)):
         return None
-    taps = torch.cat([branch.taps(size) for branch, size in zip(branches, KERNELS, strict=True)], dim=1)
-    bias = torch.stack([branch.bias for branch in branches], dim=1).contiguous()
+    taps = np.concatenate([branch.taps(size) for branch, size in zip(branches, KERNELS, strict=True)], axis=1)
+    bias = np.stack([branch.bias for branch in branches], axis=1)
     return Call("msdc", [branches[0].source], [taps, bias])
