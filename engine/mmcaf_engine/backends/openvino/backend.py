@@ -20,6 +20,14 @@ from ..node_time import NodeTime
 from .layers import SOURCE, Counters, node_times
 from .loops import add_operators, kernels_fingerprint, kernels_in, kernels_missing, replace_loops
 
+HINTS: dict[Precision, str] = {"fp16": "f16"}
+"""What OpenVINO may compute FP32 values of the file in, other than FP32.
+
+Left alone, a processor with BF16 units would answer an FP32 network in BF16. A BF16 file says itself which layers are
+in BF16, and these stay so; with the hint bf16, OpenVINO would compute everything else in BF16 too, such as the sums and
+gates that the file keeps in FP32. FP16 it takes from the hint alone.
+"""
+
 _CONVERTER = "openvino.tools.ovc"
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
 
@@ -86,10 +94,8 @@ class OpenVinoBackend(Backend):
         return kernels_in(self._compiled)
 
     def _configuration(self) -> dict[str, Any]:
-        # The hint says in what the floating-point part is computed. Left alone, a processor with BF16 units would
-        # answer an FP32 network in BF16.
         return {
-            "INFERENCE_PRECISION_HINT": {"fp16": "f16", "bf16": "bf16"}.get(self.precision, "f32"),
+            "INFERENCE_PRECISION_HINT": HINTS.get(self.precision, "f32"),
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
