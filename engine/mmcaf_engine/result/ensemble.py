@@ -35,6 +35,11 @@ def ensemble_rows(ensemble: Ensemble | None, label: str) -> tuple[tuple[str, str
     return ((ROW, f"{ensemble.members} members, largest spread {_figure(ensemble.spread[widest])} of {widest}"),)
 
 
+def ensemble_in_words(ensemble: Ensemble | None, label: str) -> str:
+    """The row as a sentence; empty without an ensemble."""
+    return "".join(f" Ensemble of {told}." for _, told in ensemble_rows(ensemble, label))
+
+
 def ensemble_warnings(ensemble: Ensemble | None) -> tuple[str, ...]:
     """That members disagree by more than the manifest says, and on which labels."""
     if ensemble is None or ensemble.bound is None:

@@ -14,7 +14,7 @@ from counterparts import need, need_npm
 from mmcaf_engine.result.codes import private_code
 from mmcaf_engine.result.decisions.statements import ABSENT, PRESENT
 from mmcaf_engine.result.deidentify import pseudonym
-from mmcaf_engine.result.parts import Evidence
+from mmcaf_engine.result.parts import Ensemble, Evidence
 from mmcaf_engine.result.writers import fhir
 from mmcaf_engine.result.writers.fhir import to_fhir
 from tiny_result import RESULTS, UID, header, multilabel, tiny_result
@@ -94,6 +94,27 @@ def test_the_label_is_the_value_and_each_probability_a_component() -> None:
     }
     assert all((number["system"], number["code"]) == (fhir.SYSTEMS["UCUM"], "1") for number in numbers.values())
     assert one["note"] == [{"text": "Warning: a gap"}]
+
+
+@pytest.mark.parametrize("joined", ["one label", "findings"])
+def test_how_far_an_ensemble_agrees_is_told_with_what_it_is_of(joined: str) -> None:
+    result = RESULTS["ensemble"]()
+    if joined == "findings":
+        both = Ensemble(2, {"mass": (0.6, 1.0), "effusion": (0.2, 0.2)}, {"mass": 0.2, "effusion": 0.0}, None)
+        result = replace(multilabel(), ensemble=both)
+    bundle = to_fhir(result)
+    spreads = [
+        {part["code"]["text"]: part["valueQuantity"]["value"] for part in one["component"] if "Spread" in str(part)}
+        for one in resources(bundle, "Observation")
+    ]
+    if joined == "findings":
+        assert spreads == [{"Spread of the probability of mass": 0.2}, {"Spread of the probability of effusion": 0.0}]
+    else:
+        assert spreads == [{"Spread of the probability of quiet": 0.2, "Spread of the probability of loud": 0.2}]
+    [report], [device] = resources(bundle, "DiagnosticReport"), resources(bundle, "Device")
+    assert "Ensemble of 2 members, spread 0.20." in report["conclusion"]
+    assert {"type": {"text": "ensemble"}, "valueCode": [{"text": "2 members"}]} in device["property"]
+    assert "nsemble" not in str(to_fhir(multilabel()))
 
 
 def test_each_finding_is_an_observation_of_its_own_that_is_present_or_absent() -> None:

@@ -83,6 +83,21 @@ def test_each_finding_has_a_group_of_its_own() -> None:
     assert len(set(tracked)) == 2
 
 
+def test_how_far_an_ensemble_agrees_is_a_standard_deviation_of_its_own() -> None:
+    report = report_of(RESULTS["ensemble"]())
+    spreads = {"Spread of the probability of quiet": 0.2, "Spread of the probability of loud": 0.2}
+    assert values(report) == {"Probability of quiet": 0.3, "Probability of loud": 0.7} | spreads
+    derived = {
+        name_of(item): [(one.ConceptCodeSequence[0].CodeValue, name_of(one)) for one in item.get("ContentSequence", ())]
+        for item in items(report, "NUM")
+    }
+    deviation = (codes.SCT.StandardDeviation.value, "Derivation")
+    assert [name for name, found in derived.items() if deviation in found] == list(spreads)
+    said = [item.TextValue for item in items(report, "TEXT")]
+    assert "RESEARCH, unverified. loud, probability 0.700. Ensemble of 2 members, spread 0.20." in said
+    assert "ensemble=2 members" in said and "ensemble" not in str(report_of(tiny_result()))
+
+
 def test_it_says_that_nobody_has_verified_it() -> None:
     report = report_of(tiny_result())
     flags = (report.CompletionFlag, report.VerificationFlag, report.PreliminaryFlag)

@@ -1,10 +1,11 @@
 """What a finished result states, as objects of other systems hold it: coded values, each with its numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from ..aggregate import in_figures
 from ..codes import private_code
+from ..ensemble import ensemble_in_words
 from ..parts import LabelCode
 from ..result import Result
 from ..risk import levels_in_words
@@ -18,6 +19,7 @@ class Statement:
 
     about: what was asked. name: of that, in words. value: the answer. said: the answer in words. numbers: what they
         are -> probabilities and thresholds, from 0 to 1. levels: what they are -> the level of risk, by name.
+    spreads: of an ensemble, what they are -> the standard deviation of its members' probabilities, from 0 to 0.5.
     """
 
     about: LabelCode
@@ -26,6 +28,7 @@ class Statement:
     said: str
     numbers: Mapping[str, float]
     levels: Mapping[str, str] = field(default_factory=dict)
+    spreads: Mapping[str, float] = field(default_factory=dict)
 
 
 def statements(result: Result) -> tuple[Statement, ...]:
@@ -42,13 +45,15 @@ def statements(result: Result) -> tuple[Statement, ...]:
                     "Threshold of the probability": finding.threshold,
                 },
                 _levels(result, finding.label),
+                _spreads(result, (finding.label,)),
             )
             for finding in result.findings
         )
     numbers = {f"Probability of {label}": probability for label, probability in result.probabilities.items()}
     name = f"Label by {result.model.name}"
     value = _code(result, result.label)
-    return (Statement(private_code("Label"), name, value, result.label, numbers, _levels(result)),)
+    spreads = _spreads(result, result.probabilities)
+    return (Statement(private_code("Label"), name, value, result.label, numbers, _levels(result), spreads),)
 
 
 def answered(result: Result) -> tuple[LabelCode, ...]:
@@ -93,15 +98,17 @@ def label_rows(result: Result) -> tuple[LabelRow, ...]:
 
 
 def in_words(result: Result) -> str:
-    """The answer as one sentence; as others its levels of risk, and that it is of some slices only, where it is."""
+    """The answer as one sentence; as others its levels of risk, how far an ensemble agrees, and of which slices it is,
+    where these are not all.
+    """
     part = "" if result.scored is None else f" Of {result.study.slices} slices, {scored_in_words(result)}."
-    risk = levels_in_words(result)
+    more = levels_in_words(result) + ensemble_in_words(result.ensemble, result.label) + part
     if result.findings:
         present = [finding for finding in result.findings if finding.present]
         said = [f"{one.label} {figures_of(result, one.label, one.probability)}" for one in present]
-        return (f"Present: {', '.join(said)}." if said else "No finding reaches its threshold.") + risk + part
+        return (f"Present: {', '.join(said)}." if said else "No finding reaches its threshold.") + more
     sure = "" if result.probability is None else f", probability {figures_of(result, result.label, result.probability)}"
-    return f"{result.label}{sure}.{risk}{part}"
+    return f"{result.label}{sure}.{more}"
 
 
 def figures_of(result: Result, label: str, probability: float) -> str:
@@ -122,6 +129,12 @@ def _levels(result: Result, label: str | None = None) -> dict[str, str]:
     """What a level of risk is of -> its name; of one label, or of all."""
     found = [one for one in result.risk_level or () if label in (None, one.label)]
     return {f"Risk level of {one.label}": one.level for one in found}
+
+
+def _spreads(result: Result, labels: Iterable[str]) -> dict[str, float]:
+    """What a spread is of -> the standard deviation over an ensemble's members; empty without one."""
+    found = {} if result.ensemble is None else result.ensemble.spread
+    return {f"Spread of the probability of {label}": found[label] for label in labels if label in found}
 
 
 def _code(result: Result, label: str) -> LabelCode:

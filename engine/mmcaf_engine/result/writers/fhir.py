@@ -116,7 +116,7 @@ class _Writer:
             "device": self._reference("device"),
             **({"derivedFrom": [self._reference("study")]} if self._has_study else {}),
             "component": [
-                *(_component(name, value) for name, value in stated.numbers.items()),
+                *(_component(name, value) for name, value in (*stated.numbers.items(), *stated.spreads.items())),
                 *(_level(name, level) for name, level in stated.levels.items()),
             ],
         }
@@ -133,6 +133,7 @@ class _Writer:
             "precision": engine.precision,
             "device": engine.device,
             "processor": engine.processor,
+            "ensemble": None if result.ensemble is None else f"{result.ensemble.members} members",
         }
         return {
             "resourceType": "Device",

@@ -64,6 +64,7 @@ def _content(objects: Objects) -> Any:
             f"bundle={model.bundle_sha256}",
             f"precision={result.engine.precision}",
             f"backend={result.engine.backend} {result.engine.runtime_version or ''}".strip(),
+            *([] if result.ensemble is None else [f"ensemble={result.ensemble.members} members"]),
             *([] if result.record is None or not result.record.sha256 else [f"record={result.record.sha256}"]),
         ],
         "family": codes.DCM.ArtificialIntelligence,
@@ -109,8 +110,14 @@ def _group(
         algorithm_id=algorithm,
         finding_type=_code(finding),
         measurements=[
-            hd.sr.Measurement(name=_code(private_code(name)), value=value, unit=codes.UCUM.NoUnits)
-            for name, value in stated.numbers.items()
+            hd.sr.Measurement(
+                name=_code(private_code(name)), value=value, unit=codes.UCUM.NoUnits, derivation=derivation
+            )
+            for derivation, values in (
+                (None, stated.numbers),
+                (codes.SCT.StandardDeviation, stated.spreads),
+            )
+            for name, value in values.items()
         ],
         qualitative_evaluations=[
             hd.sr.QualitativeEvaluation(name=_code(name), value=_code(value))
