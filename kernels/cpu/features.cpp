@@ -8,8 +8,7 @@ namespace {
 
 const char *const NAMES[] = {"reference", "avx2", "avx512", "vnni", "bf16"};
 
-Level highest_allowed() {
-    const char *limit = std::getenv("MMCAF_CPU_FEATURES");
+Level highest(const char *limit) {
     if (!limit || !*limit) return Level::bf16;
     for (int level = 0; level < 5; ++level) {
         if (!std::strcmp(limit, NAMES[level])) return static_cast<Level>(level);
@@ -17,9 +16,8 @@ Level highest_allowed() {
     return Level::reference;
 }
 
-Features found() {
+Features found(Level allowed) {
     Features here;
-    const Level allowed = highest_allowed();
 #if defined(__x86_64__)
     __builtin_cpu_init();
 #if defined(MMCAF_WITH_AVX2)
@@ -44,17 +42,21 @@ Features found() {
     return here;
 }
 
-}  // namespace
-
-const Features &features() {
-    static const Features here = found();
-    return here;
+Features &here() {
+    static Features known = found(highest(std::getenv("MMCAF_CPU_FEATURES")));
+    return known;
 }
 
+}  // namespace
+
+const Features &features() { return here(); }
+
+void allow(const char *level) { here() = found(highest(level ? level : std::getenv("MMCAF_CPU_FEATURES"))); }
+
 const char *level_name() {
-    const Features &here = features();
-    if (here.neon) return "neon";
-    return NAMES[here.bf16 ? 4 : here.vnni ? 3 : here.avx512 ? 2 : here.avx2 ? 1 : 0];
+    const Features &own = features();
+    if (own.neon) return "neon";
+    return NAMES[own.bf16 ? 4 : own.vnni ? 3 : own.avx512 ? 2 : own.avx2 ? 1 : 0];
 }
 
 }  // namespace mmcaf

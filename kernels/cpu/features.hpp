@@ -16,9 +16,13 @@ struct Features {
     bool neon = false;
 };
 
-// Found once. MMCAF_CPU_FEATURES=reference|avx2|avx512|vnni|bf16 takes away every later level, and NEON with the first;
-// any other value takes away all.
+// Found at the first call. MMCAF_CPU_FEATURES=reference|avx2|avx512|vnni|bf16 takes away every later level, and NEON with
+// the first; any other value takes away all.
 const Features &features();
+
+// From now on at most these, in the words of MMCAF_CPU_FEATURES, for tests and benchmarks; null is as at the first call.
+// Not while a kernel runs.
+void allow(const char *level);
 
 // The highest level of `features`, in the words of MMCAF_CPU_FEATURES, or "neon".
 const char *level_name();

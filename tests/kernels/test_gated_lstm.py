@@ -187,3 +187,17 @@ def test_a_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert "libmmcaf_cpu.so cannot be loaded" in str(missing())
     finally:
         library.cache_clear()
+
+
+@needs_kernels
+def test_a_library_cut_short_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Loading it would end the process."""
+    file = libraries.built()
+    assert file is not None
+    (tmp_path / file.name).write_bytes(file.read_bytes()[:20000])
+    monkeypatch.setattr(libraries, "folders", [tmp_path])
+    library.cache_clear()
+    try:
+        assert "cannot be loaded: it ends before its last section" in str(missing())
+    finally:
+        library.cache_clear()

@@ -2,13 +2,23 @@
 
 import ctypes
 import hashlib
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from . import __path__ as folders
 
 NAME = "libmmcaf_cpu"
-FUNCTIONS = ("mmcaf_gated_lstm", "mmcaf_gated_lstm_states")
+LEVELS = ("reference", "avx2", "avx512", "vnni", "bf16")
+FUNCTIONS = (
+    "mmcaf_cpu_level",
+    "mmcaf_cpu_allow",
+    "mmcaf_gated_lstm",
+    "mmcaf_gated_lstm_states",
+    "mmcaf_groupnorm_act",
+)
 """What it must have besides `mmcaf_runs_here`."""
 
 
@@ -29,15 +39,48 @@ def library() -> ctypes.CDLL:
         raise KernelsMissingError(
             "not built; they are built with mmcaf-infer from its sources where CMake finds GCC or Clang"
         )
-    try:
-        loaded = ctypes.CDLL(str(file))
-    except OSError as failure:
-        raise KernelsMissingError(f"{file} cannot be loaded: {failure}") from failure
+    loaded = load(file)
     if lacking := [name for name in FUNCTIONS if not hasattr(loaded, name)]:
         raise KernelsMissingError(f"{file} has no {lacking[0]}: it was built from older sources than are installed")
     if not loaded.mmcaf_runs_here():
         raise KernelsMissingError("this processor has no AVX2 and FMA")
     return loaded
+
+
+def load(file: Path) -> ctypes.CDLL:
+    """A library of ours.
+
+    Raises:
+        KernelsMissingError: the file is damaged or no library, or wants another one that is not there.
+    """
+    try:
+        if _is_cut_short(file):
+            raise OSError("it ends before its last section")
+        return ctypes.CDLL(str(file))
+    except OSError as failure:
+        raise KernelsMissingError(f"{file} cannot be loaded: {failure}") from failure
+
+
+def level() -> str:
+    """What the kernels compute with: reference, avx2, avx512, vnni, bf16, each with all before it, or neon.
+
+    Raises:
+        KernelsMissingError: no library of processor kernels runs here.
+    """
+    ask = library().mmcaf_cpu_level
+    ask.restype = ctypes.c_char_p
+    found: bytes = ask()
+    return found.decode()
+
+
+@contextmanager
+def at_most(name: str) -> Iterator[str]:
+    """Let the kernels compute with no more than a level, for tests and benchmarks; gives `level` as it is then."""
+    library().mmcaf_cpu_allow(name.encode())
+    try:
+        yield level()
+    finally:
+        library().mmcaf_cpu_allow(None)
 
 
 def missing() -> str | None:
@@ -62,3 +105,14 @@ def built() -> Path | None:
     """The library's file; an editable installation has the package in two folders."""
     files = (file for folder in folders for file in Path(folder).glob(f"{NAME}.*"))
     return next((file for file in files if file.suffix in (".so", ".dylib", ".dll")), None)
+
+
+def _is_cut_short(file: Path) -> bool:
+    """Whether an ELF file ends before its table of sections, which lies last: the system would kill who loads it."""
+    with file.open("rb") as library:
+        header = library.read(64)
+        if len(header) < 64 or header[:5] != b"\x7fELF\x02":
+            return False
+        (table,) = struct.unpack_from("<Q", header, 0x28)
+        size, count = struct.unpack_from("<HH", header, 0x3A)
+        return library.seek(0, 2) < table + size * count

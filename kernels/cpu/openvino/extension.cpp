@@ -1,0 +1,12 @@
+// What OpenVINO asks the library for when it loads it.
+
+#include "../features.hpp"
+#include "../library/export.hpp"
+#include "operators.hpp"
+
+OPENVINO_CREATE_EXTENSIONS(std::vector<ov::Extension::Ptr>({
+    mmcaf::openvino::group_norm_act(),
+}))
+
+// The instructions that the kernels use here, in the words of MMCAF_CPU_FEATURES.
+MMCAF_EXPORT const char *mmcaf_cpu_level() { return mmcaf::level_name(); }

@@ -1,0 +1,11 @@
+// The operators of the extension, one file each.
+
+#pragma once
+
+#include <openvino/core/extension.hpp>
+
+namespace mmcaf::openvino {
+
+ov::Extension::Ptr group_norm_act();
+
+}  // namespace mmcaf::openvino

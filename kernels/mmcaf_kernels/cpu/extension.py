@@ -1,0 +1,102 @@
+"""OpenVINO's extension: the kernels as operators, for the one release of OpenVINO that it was built against."""
+
+import ctypes
+import hashlib
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+from packaging.version import Version
+
+from . import __path__ as folders
+from .library import LEVELS, KernelsMissingError, load
+
+NAME = "libmmcaf_openvino_"
+_REBUILD = "install mmcaf-infer again from its sources, where CMake finds GCC or Clang"
+
+
+@cache
+def extension() -> Path:
+    """The library that `Core.add_extension` and `NodeFactory.add_extension` take.
+
+    Raises:
+        KernelsMissingError: it was not built, or for another release of OpenVINO, cannot be loaded, or the processor
+            lacks the instructions by which the kernels are faster than OpenVINO's own operators.
+    """
+    file = _for_installed()
+    for runtime in _runtime():
+        load(runtime)
+    try:
+        loaded = load(file)
+    except KernelsMissingError as failure:
+        raise KernelsMissingError(f"{failure}; {_REBUILD}") from failure
+    if _level(loaded) not in LEVELS[1:]:
+        raise KernelsMissingError("this processor has no AVX2 and FMA, or MMCAF_CPU_FEATURES takes them away")
+    return file
+
+
+@cache
+def instructions() -> str:
+    """What the operators compute with on this processor: avx2, avx512, vnni or bf16, each with all before it.
+
+    Raises:
+        KernelsMissingError: as `extension`.
+    """
+    return _level(load(extension()))
+
+
+def missing() -> str | None:
+    """Why OpenVINO has no operators of ours here, or None."""
+    try:
+        extension()
+    except KernelsMissingError as failure:
+        return str(failure)
+    return None
+
+
+@cache
+def fingerprint() -> str:
+    """What tells one build of the operators, and what they compute with, from another; "none" where there are none."""
+    if missing():
+        return "none"
+    return f"{hashlib.sha256(extension().read_bytes()).hexdigest()[:12]}-{instructions()}"
+
+
+def built() -> dict[str, Path]:
+    """Release of OpenVINO -> the extension for it; an editable installation has the package in two folders."""
+    files = (file for folder in folders for file in sorted(Path(folder).glob(f"{NAME}*")))
+    return {file.stem.removeprefix(NAME): file for file in files if file.suffix in (".so", ".dylib", ".dll")}
+
+
+def _for_installed() -> Path:
+    """The extension for the OpenVINO that is installed."""
+    try:
+        release = Version(version("openvino")).base_version
+    except PackageNotFoundError as failure:
+        raise KernelsMissingError("the package openvino is not installed") from failure
+    files = built()
+    if not files:
+        raise KernelsMissingError(f"not built; {_REBUILD} and openvino=={release}")
+    if release not in files:
+        others = " and ".join(sorted(files))
+        raise KernelsMissingError(
+            f"built for openvino {others}, not the installed {release}; pip install openvino=={max(files)}, or {_REBUILD}"
+        )
+    return files[release]
+
+
+def _level(loaded: ctypes.CDLL) -> str:
+    ask = getattr(loaded, "mmcaf_cpu_level", None)
+    if ask is None:
+        raise KernelsMissingError(f"{loaded._name} has no mmcaf_cpu_level; {_REBUILD}")
+    ask.restype = ctypes.c_char_p
+    found: bytes = ask()
+    return found.decode()
+
+
+def _runtime() -> list[Path]:
+    """OpenVINO's own library, which the extension needs and finds only once it is loaded."""
+    found = find_spec("openvino")
+    places = (found.submodule_search_locations or ()) if found else ()
+    return [file for place in places for file in sorted((Path(place) / "libs").glob("libopenvino.*"))]
