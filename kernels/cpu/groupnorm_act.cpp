@@ -17,6 +17,15 @@ constexpr int64_t WORTH_A_TASK = 16 << 10;  // values; fewer take less time than
 constexpr double GATE_SLOPE = 0.01;
 
 GroupNormParts parts() {
+#if defined(MMCAF_WITH_BF16)
+    if (features().bf16) return groupnorm_act_bf16();
+#endif
+#if defined(MMCAF_WITH_AVX512)
+    if (features().avx512) return groupnorm_act_avx512();
+#endif
+#if defined(MMCAF_WITH_AVX2)
+    if (features().avx2) return groupnorm_act_avx2();
+#endif
     return groupnorm_act_reference();
 }
 

@@ -79,9 +79,9 @@ def _for_installed() -> Path:
     if not files:
         raise KernelsMissingError(f"not built; {_REBUILD} and openvino=={release}")
     if release not in files:
-        others = " and ".join(sorted(files))
+        have = " and ".join(sorted(files))
         raise KernelsMissingError(
-            f"built for openvino {others}, not the installed {release}; pip install openvino=={max(files)}, or {_REBUILD}"
+            f"built for openvino {have}, not the installed {release}: pip install openvino=={max(files)} or {_REBUILD}"
         )
     return files[release]
 

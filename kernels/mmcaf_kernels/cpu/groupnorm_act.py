@@ -67,7 +67,16 @@ def groupnorm_act(
     parameters = [weight, bias, *(gate or ())]
     for name, array, shape in zip(names, parameters, shapes, strict=False):
         expect(name, array, shape, ("float32",))
-    arrays = [x, weight, bias, residual, *(gate or [None] * 4), out, rounded]
+    arrays: list[Map | Floats | None] = [
+        x,
+        weight,
+        bias,
+        residual,
+        *(gate or ()),
+        *([None] * (0 if gate else 4)),
+        out,
+        rounded,
+    ]
     sizes = (x.shape[0], int(np.prod(x.shape[1:-1])), channels, groups, hidden)
     types = [NONE if map_ is None else NUMBERS[map_.dtype.name] for map_ in (x, residual, out, rounded)]
     library().mmcaf_groupnorm_act(

@@ -1,0 +1,7 @@
+#include "groupnorm_act_loops.hpp"
+
+namespace mmcaf {
+
+GroupNormParts groupnorm_act_bf16() { return {statistics<float>, statistics<uint16_t>, apply}; }
+
+}  // namespace mmcaf
