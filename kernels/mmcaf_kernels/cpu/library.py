@@ -18,6 +18,8 @@ FUNCTIONS = (
     "mmcaf_gated_lstm",
     "mmcaf_gated_lstm_states",
     "mmcaf_groupnorm_act",
+    "mmcaf_grouped_convolution",
+    "mmcaf_multi_scale_depthwise",
 )
 """What it must have besides `mmcaf_runs_here`."""
 
