@@ -176,6 +176,35 @@ def test_every_precision(run: Command, studies: Path, tmp_path: Path) -> None:
     facts = parse_accuracy((source / "accuracy.json").read_bytes()).precisions
     assert set(facts) == {"fp16", "bf16", "int8"}
     assert 0 < facts["fp16"].max_probability_difference < facts["bf16"].max_probability_difference < 0.02
+    units = OpenVinoBackend.can_run("bf16").available
+    for precision, expected in {
+        "int8": ["openvino", None],  # in ONNX Runtime, as ONNX defines it
+        "bf16": [None, *(["openvino"] if units else [])],
+    }.items():
+        judged = facts[precision].judged or ()  # type: ignore[index]
+        assert [one.configuration.backend for one in judged] == expected
+        assert all(one.max_probability_difference < 0.02 and one.flips == 0 for one in judged)
+    with open_session(load_bundle(source), backend="openvino", precision="int8") as session:
+        assert session.precision == "int8"
+    if units:
+        with open_session(load_bundle(source), backend="openvino", precision="bf16") as session:
+            assert session.describe()["self_test"]["passed"] and session.run_self_test().max_abs_error < 0.02
+
+
+def test_what_one_backend_gets_wrong_fails_the_gate(
+    run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenVINO's INT8 is the bundle's own answer, beside which ONNX Runtime's passes the self-test."""
+    infer = OnnxRuntimeBackend._infer
+
+    def off(self: Backend, window: Any) -> Any:
+        answer = infer(self, window)
+        return answer if self.precision != "int8" else {name: value + 0.05 for name, value in answer.items()}
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_infer", off)
+    source = make(tmp_path, int8={"probability_difference": 0.008, "flips": 1.0, "auroc_loss": 1.0})
+    done = run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax")
+    done.refused(5, "in onnxruntime, a probability differs", "Nothing was written")
 
 
 def test_for_a_gpu(run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,20 @@ class Runtime:
         return Availability(True, f"{cls.name} runs {precision}")
 
     @classmethod
+    def hint(cls, precision: Precision) -> str | None:
+        """What the runtime is told to compute FP32 values of a network of this precision in; None if it is not told."""
+        return None
+
+    @classmethod
+    def follows_types(cls, precision: Precision) -> bool:
+        """Whether each value is computed in the type that the file gives it, as ONNX defines the operators.
+
+        What the precision was found to cost in another runtime that does so then holds for this one too; of a runtime
+        that does not, only what was measured in it.
+        """
+        return True
+
+    @classmethod
     def auto_rank(cls) -> int | None:
         """Place among what "auto" tries here where nothing was measured, the lowest first; None: it is not tried."""
         return None

@@ -147,6 +147,34 @@ class Reference(Runtime):
     performance: Performance
 
 
+class Configuration(_Model):
+    """How a precision is computed, as far as answers depend on it beside the file; which processor it is, does not."""
+
+    backend: str | None = Field(
+        description="null: any that computes each value in the type that the file gives it, as ONNX defines operators."
+    )
+    hint: str | None = Field(description="What the runtime is told to compute FP32 values in; null if it is not told.")
+    between: Precision = Field(description="In what the maps between convolutions are kept.")
+    kernels: tuple[str, ...] = Field(description="This project's kernels that the network runs with, sorted.")
+
+    def in_words(self) -> str:
+        """In a few words, such as "openvino (hint f32, fp32 maps, kernels gated_lstm)"."""
+        facts = [f"hint {self.hint}"] if self.hint else []
+        facts.append(f"{self.between} maps")
+        facts += [f"kernels {', '.join(self.kernels)}"] if self.kernels else []
+        return f"{self.backend or 'any runtime that follows the types of the file'} ({', '.join(facts)})"
+
+
+class Judged(_Model):
+    """What a precision costs in one configuration."""
+
+    configuration: Configuration
+    runtime: Runtime = Field(description="What ran it; where the backend is null, in FP32 with every value rounded.")
+    max_probability_difference: float
+    max_logit_difference: float
+    flips: float = Field(description="Studies whose label changed, as a fraction.")
+
+
 class PrecisionAccuracy(_Model):
     """One precision compared with FP32, study by study."""
 
@@ -161,6 +189,11 @@ class PrecisionAccuracy(_Model):
     bound: AccuracyBound = Field(description="The manifest's bound that was applied.")
     passed: bool
     reasons: tuple[str, ...] = Field(description="Why it did not pass, in words.")
+    judged: tuple[Judged, ...] | None = Field(
+        default=None, description="Each configuration that it was judged in, the first first; it answers in no other."
+    )
+
+    of_one_kind = frozenset({"judged"})
 
     def failing(self, *reasons: str) -> Self:
         """The same, which did not pass for these reasons either; without any, what it is."""

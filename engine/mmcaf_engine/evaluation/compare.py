@@ -1,6 +1,6 @@
 """Runs a cohort at several precisions and compares each with FP32."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class Remark:
 class CohortScores:
     """The S studies that were answered, and what each session said of them.
 
-    labels: as the cases have them; length S. scores: by precision.
+    labels: as the cases have them; length S. scores: by precision. others: of the further sessions, in order.
     refused: cases that no session was asked, with the reason. warnings: remarks on cases that were answered.
     """
 
@@ -51,15 +51,21 @@ class CohortScores:
     scores: dict[Precision, StudyScores]
     refused: tuple[Remark, ...]
     warnings: tuple[Remark, ...]
+    others: tuple[StudyScores, ...] = ()
 
 
 def evaluate(
-    cohort: Cohort, sessions: Mapping[Precision, Session], *, progress: Progress | None = None
+    cohort: Cohort,
+    sessions: Mapping[Precision, Session],
+    *,
+    others: Sequence[Session] = (),
+    progress: Progress | None = None,
 ) -> tuple[Accuracy, CohortScores]:
     """Run a cohort and compare every precision with FP32, by the manifest's threshold and bounds.
 
     Args:
         sessions: of one network, by precision; fp32 must be among them.
+        others: further sessions of it, which are only scored.
 
     Raises:
         UsageError: no fp32 session.
@@ -70,7 +76,7 @@ def evaluate(
     if "fp32" not in sessions:
         raise UsageError("No FP32 session to compare with.", 'Open one: open_session(bundle, precision="fp32")')
     manifest = sessions["fp32"].bundle.manifest
-    outcome = score_cohort(cohort, sessions, progress=progress)
+    outcome = score_cohort(cohort, sessions, others=others, progress=progress)
     if not outcome.ids:
         raise StudyError(
             f"{cohort.source}: {len(cohort)} of {len(cohort)} studies refused. The first, {outcome.refused[0].id}: "
@@ -98,7 +104,11 @@ def evaluate(
 
 
 def score_cohort(
-    cases: Iterable[Case], sessions: Mapping[Precision, Session], *, progress: Progress | None = None
+    cases: Iterable[Case],
+    sessions: Mapping[Precision, Session],
+    *,
+    others: Sequence[Session] = (),
+    progress: Progress | None = None,
 ) -> CohortScores:
     """Load every case once and run it on each session in turn; one study is in memory at a time.
 
@@ -119,7 +129,8 @@ def score_cohort(
     labels: list[Label] = []
     refused: list[Remark] = []
     warnings: list[Remark] = []
-    found: dict[Precision, list[StudyScore]] = {precision: [] for precision in sessions}
+    every = [*sessions.values(), *others]
+    found: list[list[StudyScore]] = [[] for _ in every]
     for done, case in enumerate(cases, start=1):
         try:
             prepared = case.load(manifest, tokenizer)
@@ -129,18 +140,27 @@ def score_cohort(
             ids.append(case.id)
             labels.append(case.label)
             warnings += [Remark(case.id, text) for text in (*prepared.study_warnings, *prepared.record_warnings)]
-            for precision, session in sessions.items():
+            for session, answers in zip(every, found, strict=True):
                 outputs = run_windows(session, prepared)
-                found[precision].append(decision.aggregate(prepared.starts, outputs[manifest.score.name]))
+                answers.append(decision.aggregate(prepared.starts, outputs[manifest.score.name]))
             del prepared  # before the next one is loaded
         if progress is not None:
             progress("studies", done, len(cases))
-    scores = {}
-    for precision, session in sessions.items():
-        facts = session.describe()
-        runtime = Runtime(backend=facts["backend"], version=facts["version"], device=facts["device"])
-        scores[precision] = StudyScores(runtime, *_arrays(decision, found[precision]))
-    return CohortScores(tuple(ids), tuple(labels), scores, tuple(refused), tuple(warnings))
+    scores = [_scores(session, decision, answers) for session, answers in zip(every, found, strict=True)]
+    return CohortScores(
+        tuple(ids),
+        tuple(labels),
+        dict(zip(sessions, scores, strict=False)),
+        tuple(refused),
+        tuple(warnings),
+        tuple(scores[len(sessions) :]),
+    )
+
+
+def _scores(session: Session, decision: Decision, answers: list[StudyScore]) -> StudyScores:
+    facts = session.describe()
+    runtime = Runtime(backend=facts["backend"], version=facts["version"], device=facts["device"])
+    return StudyScores(runtime, *_arrays(decision, answers))
 
 
 def _arrays(decision: Decision, scores: list[StudyScore]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -45,7 +45,7 @@ from .table import (
     TableField,
     TableSpec,
 )
-from .tensors import PRECISIONS, NetworkSpec, Precision, TensorSpec, named_precision
+from .tensors import PRECISIONS, NetworkSpec, Precision, TensorSpec, between, named_precision
 from .text import TextSpec
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "FileEntry",
     "PRECISIONS",
     "Precision",
+    "between",
     "named_precision",
     "FORMAT_VERSION",
     "written_version",

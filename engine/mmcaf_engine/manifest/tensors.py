@@ -12,6 +12,12 @@ Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
+
+def between(precision: Precision) -> Precision:
+    """In what a network of a precision keeps the maps from one convolution to the next."""
+    return "fp16" if precision == "fp16" else "fp32"
+
+
 InputKind = Literal["volume", "image", "tokens", "token_mask", "table"]
 OutputKind = Literal["score", "attention", "branch_score", "diagnostic"]
 

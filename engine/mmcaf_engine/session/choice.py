@@ -15,6 +15,7 @@ from ..machine.cpu import usable_cores
 from ..machine.installation import install_package
 from ..manifest import Precision, named_precision
 from .copies import hold
+from .judged import offered, unjudged
 from .timings import read_tuning
 
 
@@ -75,7 +76,9 @@ def choose(
         threads: as of `open_session`. tuned: whether to look for times.
 
     Raises:
-        BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here.
+        BackendError: the bundle does not hold the precision, or no backend that was asked for can run it here, or runs
+            it in a configuration that the bundle's gate has judged.
+        BundleError: the bundle's accuracy.json is invalid.
         UsageError: no backend or precision of that name, or threads below 1.
     """
     cores = core_count(threads)
@@ -86,17 +89,17 @@ def choose(
     if pick is not None:
         try:
             held = _held(bundle, pick.precision)
-            return Choice(_named(backends, pick.backend, held), held, tuned=True)
+            return Choice(_named(backends, bundle, pick.backend, held), held, tuned=True)
         except (BackendError, UsageError) as failure:
             passed_over.append(
                 f"{pick.backend} {pick.precision}, the fastest as measured here: {failure.problem.rstrip('.')}"
             )
     held = _held(bundle, "fp32" if precision == "auto" else precision)
     if backend == "auto":
-        chosen, reasons = _first_of(backends, backends.in_auto_order(), held)
+        chosen, reasons = _first_of(backends, backends.in_auto_order(), held, bundle)
         passed_over += reasons
     else:
-        chosen = _named(backends, backend, held)
+        chosen = _named(backends, bundle, backend, held)
     return Choice(chosen, held, "; ".join(passed_over) or None)
 
 
@@ -107,8 +110,21 @@ def processor_backend(precision: Precision) -> type[Backend]:
         BackendError: no backend runs the precision on this processor; the message lists why.
     """
     backends = Backends()
-    ordered = backends.in_auto_order()
-    return _first_of(backends, [kind for kind in ordered if not (kind.needs_gpu or kind.auto_needs_gpu)], precision)[0]
+    return _first_of(backends, _on_processor(backends), precision)[0]
+
+
+def processor_backends(precision: Precision) -> list[type[Backend]]:
+    """All that "auto" may take for a precision on a machine without a GPU, in order."""
+    backends = Backends()
+    return [
+        kind
+        for kind in _on_processor(backends)
+        if backends.can_run(kind, precision).available and not backends.excluded_from_auto(kind)
+    ]
+
+
+def _on_processor(backends: Backends) -> list[type[Backend]]:
+    return [kind for kind in backends.in_auto_order() if not (kind.needs_gpu or kind.auto_needs_gpu)]
 
 
 def backend_for(
@@ -171,7 +187,7 @@ def core_count(threads: int | None) -> int:
     return threads or usable_cores()
 
 
-def _named(backends: Backends, name: str, precision: Precision) -> type[Backend]:
+def _named(backends: Backends, bundle: Bundle, name: str, precision: Precision) -> type[Backend]:
     kind = backends.named(name)
     if not (answer := backends.availability(kind)).available:
         raise unavailable(kind, answer)
@@ -179,17 +195,21 @@ def _named(backends: Backends, name: str, precision: Precision) -> type[Backend]
         raise BackendError(
             f"{kind.title()} does not run {precision} here: {answer.reason}.", ANY_PRECISION, SEE_WHAT_RUNS
         )
+    if not (answer := offered(bundle, kind, precision)).available:
+        raise unjudged(kind, precision, answer)
     return kind
 
 
 def _first_of(
-    backends: Backends, candidates: Iterable[type[Backend]], precision: Precision
+    backends: Backends, candidates: Iterable[type[Backend]], precision: Precision, bundle: Bundle | None = None
 ) -> tuple[type[Backend], list[str]]:
-    """The first that runs the precision here, and why those before it were passed over."""
+    """The first that runs the precision here, of a bundle as it was judged, and why those before were passed over."""
     passed_over: list[str] = []
     none_available = True
     for kind in candidates:
         answer = backends.can_run(kind, precision)
+        if answer.available and bundle is not None:
+            answer = offered(bundle, kind, precision)
         excluded = backends.excluded_from_auto(kind) if answer.available else None
         if answer.available and excluded is None:
             return kind, passed_over

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn, Self, get_type_hints
 
@@ -21,6 +22,7 @@ from ..volume import Arrays
 from .choice import Choice, choose, plan, splits
 from .explaining import open_explaining
 from .first_opening import first_of
+from .judged import UnjudgedError, expect_judged
 from .opening import Opening, open_backend
 from .self_test import NOT_TESTED, SelfTest, run_self_test
 
@@ -235,7 +237,7 @@ def open_session(
 
     Raises:
         BundleError: the model or the golden cases are damaged, or it was not open within `open_timeout`.
-        BackendError: backend or precision unavailable, or the self-test failed.
+        BackendError: backend or precision unavailable, or judged in other configurations only; or the self-test failed.
         CancelledError, DeadlineError: ended by `cancel` or `deadline`.
         UsageError: no backend of that name, threads below 1, reports below 0, reports asked of what cannot keep any,
             or wrong settings (`read_settings`).
@@ -247,11 +249,27 @@ def open_session(
     if reports < 0:
         raise UsageError(f"{reports} reports to keep; at least 0 is expected.", "Leave it out to keep none.")
 
-    def opened() -> Session:
+    def planned(precision: str) -> Session:
         choice, made = plan(
             bundle, backend=backend, precision=precision, threads=threads, reports=reports, progress=progress
         )
-        return Session(bundle, choice, made, open_backend(bundle, made, first=first_of(bundle, made, reports)))
+        session = Session(bundle, choice, made, open_backend(bundle, made, first=first_of(bundle, made, reports)))
+        try:
+            expect_judged(bundle, made)
+        except BaseException:
+            session.discard()
+            raise
+        return session
+
+    def opened() -> Session:
+        try:
+            return planned(precision)
+        except UnjudgedError as failure:
+            if precision != "auto":
+                raise
+            exact = planned("fp32")
+            exact.choice = replace(exact.choice, fallback=failure.problem.rstrip("."))
+            return exact
 
     with limited(cancel, deadline), opening_within(open_timeout):
         return leave_behind(opened, name="open", discard=Session.discard)

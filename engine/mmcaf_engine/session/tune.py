@@ -21,6 +21,7 @@ from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Precision
 from ..volume import Arrays
+from .judged import offered
 from .session import Session, open_session
 from .timings import TUNING, Timing, Tuning, keep_tuning, tuned_for
 
@@ -71,9 +72,9 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
     """Time a bundle's networks on one window, the first golden case, and keep the times for `choose`.
 
     Only what may answer is timed: the backend runs the precision here, the bundle's accuracy.json says that a
-    precision below FP32 passed its gate, and the session passes the self-test. All sessions are open at once and take
-    turns run by run, so that a drift of the machine hits all alike; the memory needed is that of all together,
-    at full size up to 1 GB for each in FP32.
+    precision below FP32 passed its gate in the configuration that it would have here, and the session passes the
+    self-test. All sessions are open at once and take turns run by run, so that a drift of the machine hits all alike;
+    the memory needed is that of all together, at full size up to 1 GB for each in FP32.
 
     Args:
         runs: timed runs of each, after the warm-up.
@@ -141,6 +142,8 @@ def _open_all(
         for precision in bundle.manifest.models:
             answer = backends.can_run(kind, precision)
             reason = backends.excluded_from_auto(kind) or _gate(accuracy, precision)
+            if answer.available and reason is None:
+                answer = offered(bundle, kind, precision)
             reason = reason if answer.available else answer.reason
             if reason is None:
                 try:

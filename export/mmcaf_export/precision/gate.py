@@ -3,6 +3,7 @@
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import numpy as np
 from mmcaf_engine.backends.base import Backend
 from mmcaf_engine.backends.inputs import Input
 from mmcaf_engine.backends.registry import backend_class
+from mmcaf_engine.bundle.accuracy import Accuracy, Judged, PrecisionAccuracy
 from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.cancel import Progress
 from mmcaf_engine.errors import BackendError
+from mmcaf_engine.evaluation.compare import CohortScores, agreement
 from mmcaf_engine.manifest import Precision
-from mmcaf_engine.session.choice import Choice, backend_for
+from mmcaf_engine.result.decisions import decision_for
+from mmcaf_engine.session.choice import Choice, backend_for, processor_backends
 from mmcaf_engine.session.first_opening import done_apart, first_of
+from mmcaf_engine.session.judged import as_written, configuration
 from mmcaf_engine.session.session import Session, open_session
 from mmcaf_engine.volume import Arrays
 
@@ -26,36 +31,96 @@ from .self_tests import kinds_for
 from .typed import simulate_precision
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Open sessions of every precision, in each way that it is judged in.
+
+    first: by precision; each one's figures are those that the bundle tells. further: of the other ways. written: those
+    whose verdict holds for every backend that computes each value in the type that the file gives it.
+    """
+
+    first: dict[Precision, Session]
+    further: list[Session]
+    written: list[Session]
+
+    def judged(self, accuracy: Accuracy, outcome: CohortScores, bundle: Bundle) -> dict[Precision, PrecisionAccuracy]:
+        """Each precision's verdict, which is passed where it has passed in every way.
+
+        Args:
+            accuracy, outcome: as `evaluate` gives them of `first` and `further`.
+        """
+        found: dict[Precision, PrecisionAccuracy] = {}
+        for precision, facts in accuracy.precisions.items():
+            verdicts = [(self.first[precision], facts)]
+            for session, scores in zip(self.further, outcome.others, strict=True):
+                if session.precision == precision:
+                    given = outcome.scores["fp32"], scores, outcome.labels, decision_for(bundle.manifest), facts.bound
+                    verdicts.append((session, agreement(*given)))
+            reasons = [f"in {one.backend}, {reason}" for one, verdict in verdicts[1:] for reason in verdict.reasons]
+            judged = tuple(self._judged(one, verdict) for one, verdict in verdicts)
+            found[precision] = facts.failing(*reasons).model_copy(update={"judged": judged})
+        return found
+
+    def _judged(self, session: Session, verdict: PrecisionAccuracy) -> Judged:
+        own = configuration(session.choice.backend, session.precision, session.describe()["kernels"])
+        return Judged(
+            configuration=as_written(session.precision) if session in self.written else own,
+            runtime=verdict.runtime,
+            max_probability_difference=verdict.max_probability_difference,
+            max_logit_difference=verdict.max_logit_difference,
+            flips=verdict.flips.fraction,
+        )
+
+
 @contextmanager
 def sessions(
     bundle: Bundle,
     models: Mapping[Precision, Path],
     kept: Mapping[Precision, Collection[str]],
     processor: type[Backend],
+    on_gpu: Collection[Precision],
     scratch: Path,
     course: Course,
-) -> Iterator[dict[Precision, Session]]:
-    """A session for every model, by precision; what an interrupted run has had it answer is not computed again.
+) -> Iterator[Panel]:
+    """Sessions of every model, as it will run; what an interrupted run has had them answer is not computed again.
 
-    FP32 and INT8 run on `processor`, a backend of the CPU. FP16 and BF16 run in ONNX Runtime as FP32 with every value
-    rounded through the type, which judges the network alike on every machine; the units of a processor
-    that has them are held to the golden cases when a session is opened there.
+    FP32 runs on `processor`, a backend of the CPU. Every other precision runs in each backend that "auto" may take on
+    this processor. FP16 and BF16 also run in ONNX Runtime as FP32 with every value rounded through the type, which
+    judges the file alike on every machine, also one without units for it.
+
+    Args:
+        kept: layers that FP16 and BF16 leave in FP32.
+        on_gpu: precisions that were made for a GPU, which are judged in ONNX Runtime alone.
     """
+    reference = backend_class("onnxruntime")
+    panel = Panel({}, [], [])
     with ExitStack() as stack:
-        opened: dict[Precision, Session] = {}
+
+        def judge(kind: type[Backend], precision: Precision, model: Path, *, written: bool = False) -> None:
+            choice = Choice(kind, precision)
+            backend = stack.enter_context(backend_for(bundle, choice, model=model))
+            session = _Measured(bundle, choice, backend, course, model)
+            if precision in panel.first:
+                panel.further.append(session)
+            else:
+                panel.first[precision] = session
+            if written:
+                panel.written.append(session)
+
         for precision, model in models.items():
+            if precision == "fp32":
+                judge(processor, precision, model)
+                continue
             if precision == "fp16" or precision == "bf16":
                 network = load_model(models["fp32"])
                 simulate_precision(network, precision, kept.get(precision, ()))
-                model = scratch / f"simulated.{precision}.onnx"
-                save_model(network, model)
-                kind = backend_class("onnxruntime")
-            else:
-                kind = processor
-            choice = Choice(kind, precision)
-            backend = stack.enter_context(backend_for(bundle, choice, model=model))
-            opened[precision] = _Measured(bundle, choice, backend, course, model)
-        yield opened
+                simulated = scratch / f"simulated.{precision}.onnx"
+                save_model(network, simulated)
+                judge(reference, precision, simulated, written=True)
+            kinds = [reference] if precision in on_gpu else processor_backends(precision)
+            for kind in kinds:
+                judge(kind, precision, model, written=kind is reference)
+        yield panel
 
 
 def try_first(bundle: Bundle, judge: type[Backend]) -> None:
@@ -87,7 +152,7 @@ class _Measured(Session):
     def __init__(self, bundle: Bundle, choice: Choice, backend: Backend, course: Course, model: Path) -> None:
         super().__init__(bundle, choice, backend)
         self._course = course
-        self._facts = ["answer", backend.name, backend.kind.build(), backend.precision, model_sha256(model)]
+        self._facts = ["answer", backend.engine_facts(), model_sha256(model)]
 
     def run(self, inputs: Mapping[str, Input], *, optional: bool = False) -> Arrays:
         """As every session."""

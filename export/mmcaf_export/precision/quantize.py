@@ -193,27 +193,28 @@ def _judged(
         again = {"fp32", *(one.precision for one in pending)}
         asked = {name: model for name, model in models.items() if not found or name in again}
         course.tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
-        with sessions(bundle, asked, _kept(manifest, made), judge, scratch, course) as opened:
-            accuracy, _ = evaluate(judges, opened, progress=course.progress)
-            if "int8" in opened:
+        on_gpu: tuple[Precision, ...] = ("int8",) if _is_for_gpu(manifest, made, made_for) else ()
+        with sessions(bundle, asked, _kept(manifest, made), judge, on_gpu, scratch, course) as panel:
+            accuracy, outcome = evaluate(judges, panel.first, others=panel.further, progress=course.progress)
+            accuracy = accuracy.model_copy(update={"precisions": panel.judged(accuracy, outcome, bundle)})
+            if (session := panel.first.get("int8")) is not None:
                 inputs = {spec.name: golden[spec.name] for spec in manifest.inputs}
-                answers = opened["int8"].run(inputs, optional=True)
+                answers = session.run(inputs, optional=True)
                 golden |= {f"{name}@int8": array for name, array in answers.items()}
                 if raw is not None:
-                    golden[own_probabilities("int8")] = raw.probabilities(opened["int8"].run)
+                    golden[own_probabilities("int8")] = raw.probabilities(session.run)
             failing: dict[Precision, tuple[str, ...]] = {
                 precision: simulated(manifest, precision, session.run, own_cases(golden, manifest, precision))
-                for precision, session in opened.items()
+                for precision, session in panel.first.items()
                 if precision in ("fp16", "bf16")
             }
         parts = tested_parts(manifest, models, golden, course.tell)
         for done, (precision, facts) in enumerate(accuracy.precisions.items(), start=1):
             course.tell(f"running the self-test of {precision} in the backends of this machine")
-            on_gpu = precision == "int8" and _is_for_gpu(manifest, made, made_for)
             kinds = [
                 kind
                 for kind in kinds_for(precision)
-                if not on_gpu or kind is judge or (kind.needs_gpu or kind.auto_needs_gpu)
+                if precision not in on_gpu or kind is judge or (kind.needs_gpu or kind.auto_needs_gpu)
             ]
             cases = own_cases(golden, manifest, precision)
             reasons = here(manifest, precision, models[precision], cases, kinds, parts)

@@ -20,14 +20,6 @@ from ..node_time import NodeTime
 from .layers import SOURCE, Counters, node_times
 from .loops import add_operators, kernels_fingerprint, kernels_in, kernels_missing, replace_loops
 
-HINTS: dict[Precision, str] = {"fp16": "f16"}
-"""What OpenVINO may compute FP32 values of the file in, other than FP32.
-
-Left alone, a processor with BF16 units would answer an FP32 network in BF16. A BF16 file says itself which layers are
-in BF16, and these stay so; with the hint bf16, OpenVINO would compute everything else in BF16 too, such as the sums and
-gates that the file keeps in FP32. FP16 it takes from the hint alone.
-"""
-
 _CONVERTER = "openvino.tools.ovc"
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
 
@@ -78,6 +70,21 @@ class OpenVinoBackend(Backend):
         return super()._can_run(precision)
 
     @classmethod
+    def hint(cls, precision: Precision) -> str:
+        """FP32, but for FP16, which OpenVINO takes from the hint alone.
+
+        Left alone, a processor with BF16 units would answer an FP32 network in BF16. A BF16 file says itself which
+        layers are in BF16, and these stay so; with the hint bf16, OpenVINO would compute everything else in BF16 too,
+        such as the sums and gates that the file keeps in FP32.
+        """
+        return "f16" if precision == "fp16" else "f32"
+
+    @classmethod
+    def follows_types(cls, precision: Precision) -> bool:
+        """FP32 and BF16; of INT8 it moves scales through the graph, and with another hint it changes the types."""
+        return precision in ("fp32", "bf16")
+
+    @classmethod
     def _capabilities(cls) -> list[str]:
         found: list[str] = cls.runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return found
@@ -95,7 +102,7 @@ class OpenVinoBackend(Backend):
 
     def _configuration(self) -> dict[str, Any]:
         return {
-            "INFERENCE_PRECISION_HINT": HINTS.get(self.precision, "f32"),
+            "INFERENCE_PRECISION_HINT": self.hint(self.precision),
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": self.threads,
             "NUM_STREAMS": 1,
