@@ -6,6 +6,8 @@
 
 OPENVINO_CREATE_EXTENSIONS(std::vector<ov::Extension::Ptr>({
     mmcaf::openvino::group_norm_act(),
+    mmcaf::openvino::grouped_convolution(),
+    mmcaf::openvino::multi_scale_depthwise(),
 }))
 
 // The instructions that the kernels use here, in the words of MMCAF_CPU_FEATURES.

@@ -7,5 +7,7 @@
 namespace mmcaf::openvino {
 
 ov::Extension::Ptr group_norm_act();
+ov::Extension::Ptr grouped_convolution();
+ov::Extension::Ptr multi_scale_depthwise();
 
 }  // namespace mmcaf::openvino
