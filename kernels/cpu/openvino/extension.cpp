@@ -5,6 +5,8 @@
 #include "operators.hpp"
 
 OPENVINO_CREATE_EXTENSIONS(std::vector<ov::Extension::Ptr>({
+    mmcaf::openvino::gated_lstm(),
+    mmcaf::openvino::gated_lstm_states(),
     mmcaf::openvino::group_norm_act(),
     mmcaf::openvino::grouped_convolution(),
     mmcaf::openvino::multi_scale_depthwise(),

@@ -6,6 +6,8 @@
 
 namespace mmcaf::openvino {
 
+ov::Extension::Ptr gated_lstm();
+ov::Extension::Ptr gated_lstm_states();
 ov::Extension::Ptr group_norm_act();
 ov::Extension::Ptr grouped_convolution();
 ov::Extension::Ptr multi_scale_depthwise();

@@ -21,7 +21,7 @@ FUNCTIONS = (
     "mmcaf_grouped_convolution",
     "mmcaf_multi_scale_depthwise",
 )
-"""What it must have besides `mmcaf_runs_here`."""
+"""What the library must have."""
 
 
 class KernelsMissingError(RuntimeError):
@@ -33,8 +33,7 @@ def library() -> ctypes.CDLL:
     """The library, loaded once.
 
     Raises:
-        KernelsMissingError: it was not built, or from older sources, cannot be loaded, or is made of instructions that
-            the processor lacks.
+        KernelsMissingError: it was not built, or from older sources, or cannot be loaded.
     """
     file = built()
     if file is None:
@@ -44,8 +43,6 @@ def library() -> ctypes.CDLL:
     loaded = load(file)
     if lacking := [name for name in FUNCTIONS if not hasattr(loaded, name)]:
         raise KernelsMissingError(f"{file} has no {lacking[0]}: it was built from older sources than are installed")
-    if not loaded.mmcaf_runs_here():
-        raise KernelsMissingError("this processor has no AVX2 and FMA")
     return loaded
 
 

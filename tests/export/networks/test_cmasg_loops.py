@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from export.cmasg_networks import filled, variant
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.backends.openvino.loops import add_operators, kernels_in, replace_loops
+from mmcaf_engine.backends.openvino.loops import replace_loops
+from mmcaf_engine.backends.openvino.operators import add_operators, kernels_in
 from mmcaf_engine.backends.tensorrt.builder import build_engine
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
 from mmcaf_engine.machine.compute_capability import Target
@@ -28,7 +29,7 @@ from mmcaf_export.networks.cmasg.rewrites import HOISTED_GATES, PRUNED_UNITS, ST
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.rewrites.rewrite import rewritten
-from mmcaf_kernels.cpu.library import missing
+from mmcaf_kernels.cpu.extension import missing
 
 ENTRY = CmasgEntry()
 LONGEST = 40
@@ -58,7 +59,7 @@ SPECS = (
 )
 OUTPUTS = (TensorSpec(name="logits", kind="score", shape=("N", 2)),)
 log = logging.getLogger(__name__)
-needs_kernels = pytest.mark.skipif(missing() is not None, reason=f"no processor kernels here: {missing()}")
+needs_kernels = pytest.mark.skipif(missing() is not None, reason=f"no operators here: {missing()}")
 
 
 class Head(nn.Module):
@@ -171,7 +172,7 @@ def test_the_loop_that_tells_its_states_is_the_kernel_too(holds: bool, tmp_path:
     add_operators(core)
     model = core.read_model(tmp_path / "told.onnx")
     model.reshape({"x": list(x.shape)})
-    replace_loops(core, model, 2)
+    replace_loops(core, model)
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert kernels_in(compiled) == ({} if holds else {"gated_lstm": 1})
     found = compiled({"x": x.numpy()})

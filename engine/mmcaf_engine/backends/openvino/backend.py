@@ -18,7 +18,8 @@ from ..base import Availability, Backend, Detail
 from ..declared import Tensor, expect_inputs, expect_outputs
 from ..node_time import NodeTime
 from .layers import SOURCE, Counters, node_times
-from .loops import add_operators, kernels_fingerprint, kernels_in, kernels_missing, replace_loops
+from .loops import replace_loops
+from .operators import add_operators, kernels_fingerprint, kernels_in, kernels_missing
 
 _CONVERTER = "openvino.tools.ovc"
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
@@ -121,7 +122,7 @@ class OpenVinoBackend(Backend):
             {spec.name: openvino.PartialShape([free.get(axis, axis) for axis in spec.shape]) for spec in self.inputs}
         )
         if not kernels_missing():
-            replace_loops(core, network, self.threads)
+            replace_loops(core, network)
         self._start(core.compile_model(network, "CPU", self._configuration()))
 
     def _core(self) -> Any:

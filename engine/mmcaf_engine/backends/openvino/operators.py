@@ -1,0 +1,66 @@
+"""This project's kernels as OpenVINO's operators, from the extension that the package of kernels brings.
+
+A layer that is a kernel has the kernel's name as the last part of its own.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+KERNELS = ("gated_lstm", "groupnorm_act")
+
+
+def kernels_missing() -> str | None:
+    """Why a network is left to OpenVINO's own operators on this machine, or None."""
+    from mmcaf_kernels.cpu.extension import missing
+
+    return missing()
+
+
+def kernels_fingerprint() -> str:
+    """What tells one build of the kernels, and the instructions that they use, from another."""
+    from mmcaf_kernels.cpu.extension import fingerprint
+
+    return fingerprint()
+
+
+def add_operators(core: Any) -> None:
+    """Let a core of OpenVINO compile networks, and read engines, that hold kernels.
+
+    Raises:
+        KernelsMissingError: there are none here.
+    """
+    from mmcaf_kernels.cpu.extension import extension
+
+    core.add_extension(str(extension()))
+
+
+@cache
+def factory() -> Any:
+    """What makes nodes of a network that are kernels: OpenVINO's NodeFactory, with the extension.
+
+    Raises:
+        KernelsMissingError: there are none here.
+    """
+    from mmcaf_kernels.cpu.extension import extension
+
+    made = import_module("openvino.utils.node_factory").NodeFactory()
+    made.add_extension(str(extension()))
+    return made
+
+
+def call(operator: str, inputs: Sequence[Any], name: str | None = None, **attributes: Any) -> Any:
+    """A node of a network that is a kernel, of the outputs of others."""
+    node = factory().create(operator, list(inputs), attributes)
+    if name is not None:
+        node.set_friendly_name(name)
+    return node
+
+
+def kernels_in(compiled: Any) -> dict[str, int]:
+    """The kernels in a compiled network -> how many layers each is."""
+    layers = (layer.get_friendly_name().split("/")[-1] for layer in compiled.get_runtime_model().get_ops())
+    found = Counter(layer for layer in layers if layer in KERNELS)
+    return {name: found[name] for name in sorted(found)}
