@@ -11,7 +11,9 @@ from kernels.cpu_maps import BF16, F32, I8, as_stored
 from mmcaf_kernels.cpu.extension import extension, missing
 from mmcaf_kernels.cpu.grouped_convolution import GroupedConvolution
 from mmcaf_kernels.cpu.kernel import Kernel, Stored
+from mmcaf_kernels.cpu.max_pool import MaxPool
 from mmcaf_kernels.cpu.multi_scale_depthwise import MultiScaleDepthwise
+from mmcaf_kernels.cpu.upsample_depthwise import UpsampleDepthwise
 
 ov = pytest.importorskip("openvino")
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no operators here: {missing()}")
@@ -34,7 +36,7 @@ def network(
     first = opset13.parameter(shape, ELEMENTS[x.type])
     arguments = [first.output(0), *(opset13.constant(weight).output(0) for weight in weights)]
     stored = {"floating": "none", "rounded": "i8", "step": y.step} if y.type == "i8" else {"floating": y.type}
-    node = factory.create(kind, arguments, {**stored, **attributes})
+    node = factory.create(kind, arguments, {**(stored if kind != "MaxPool" else {}), **attributes})
     return core, ov.Model(node.outputs(), [first])
 
 
@@ -66,6 +68,12 @@ def case(kind: str, x: Stored) -> Case:
             {"resized": list(size)},
             lambda x, y: MultiScaleDepthwise(SHAPE, weights[0], weights[2], weights[1], x=x, y=y, resized=size),
         )
+    if kind == "UpsampleDepthwise":
+        weights = [normal(channels, 27), normal(channels)]
+        return weights, {}, lambda x, y: UpsampleDepthwise(SHAPE, *weights, x=x, y=y)
+    if kind == "MaxPool":
+        windows = {"kernel": [3, 3, 3], "strides": [2, 2, 2], "pads": [1, 1, 1, 0, 1, 1]}
+        return [], windows, lambda x, y: MaxPool(SHAPE, *windows.values(), x=x)
     weights = [taps(channels, 8, 3, 3, 3), normal(channels), normal(channels)]
     attributes = {"groups": 4, "stride": 2, "upper": 6.0}
     return (
@@ -77,12 +85,19 @@ def case(kind: str, x: Stored) -> Case:
     )
 
 
-KINDS = ["MultiScaleDepthwise", "GroupedConvolution"]
+STEPS = Stored("i8", 1.0)
+TYPES = {
+    "MultiScaleDepthwise": [(x, y) for x in (F32, BF16, STEPS) for y in (F32, BF16, I8)],
+    "GroupedConvolution": [(x, y) for x in (F32, BF16, STEPS) for y in (F32, BF16, I8)],
+    "UpsampleDepthwise": [(x, y) for x in (F32, BF16) for y in (F32, BF16, I8)],
+    "MaxPool": [(x, x) for x in (F32, BF16, STEPS)],
+}
 
 
-@pytest.mark.parametrize("y", [F32, BF16, I8], ids=lambda stored: f"to {stored.type}")
-@pytest.mark.parametrize("x", [F32, BF16, Stored("i8", 1.0)], ids=lambda stored: stored.type)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "x", "y"),
+    [pytest.param(kind, x, y, id=f"{kind}-{x.type}-{y.type}") for kind, types in TYPES.items() for x, y in types],
+)
 def test_operators_are_the_kernels(kind: str, x: Stored, y: Stored) -> None:
     weights, attributes, kernel = case(kind, x)
     values = as_stored(np.random.default_rng(4).normal(0, 2, SHAPE).astype(np.float32), x)
@@ -107,6 +122,10 @@ def test_operators_are_the_kernels(kind: str, x: Stored, y: Stored) -> None:
         ("MultiScaleDepthwise", {"floating": "none", "rounded": "u8"}, SHAPE, "not i8"),
         ("MultiScaleDepthwise", {}, (1, 3, 9, 32), "N, D, H, W, C"),
         ("MultiScaleDepthwise", {}, (1, 3, 9, 7, 16), "input 1 is"),
+        ("UpsampleDepthwise", {}, (1, 3, 9, 7, 16), "input 1 is"),
+        ("UpsampleDepthwise", {"step": -1.0, "floating": "none", "rounded": "i8"}, SHAPE, "step"),
+        ("MaxPool", {"kernel": [3, 3]}, SHAPE, "not 3, 3 and 6"),
+        ("MaxPool", {"kernel": [3, 3, 12]}, SHAPE, "larger than the padded map"),
         ("GroupedConvolution", {"groups": 16}, SHAPE, "4, 8 or 16 channels"),
         ("GroupedConvolution", {"groups": 4, "stride": 3}, SHAPE, "stride is 1 or 2"),
         ("GroupedConvolution", {"groups": 4, "zero_point": 128}, SHAPE, "zero_point is 128"),

@@ -9,7 +9,9 @@ OPENVINO_CREATE_EXTENSIONS(std::vector<ov::Extension::Ptr>({
     mmcaf::openvino::gated_lstm_states(),
     mmcaf::openvino::group_norm_act(),
     mmcaf::openvino::grouped_convolution(),
+    mmcaf::openvino::max_pool(),
     mmcaf::openvino::multi_scale_depthwise(),
+    mmcaf::openvino::upsample_depthwise(),
 }))
 
 // The instructions that the kernels use here, in the words of MMCAF_CPU_FEATURES.

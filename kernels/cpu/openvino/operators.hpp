@@ -10,6 +10,8 @@ ov::Extension::Ptr gated_lstm();
 ov::Extension::Ptr gated_lstm_states();
 ov::Extension::Ptr group_norm_act();
 ov::Extension::Ptr grouped_convolution();
+ov::Extension::Ptr max_pool();
 ov::Extension::Ptr multi_scale_depthwise();
+ov::Extension::Ptr upsample_depthwise();
 
 }  // namespace mmcaf::openvino

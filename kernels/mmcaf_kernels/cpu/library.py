@@ -19,7 +19,9 @@ FUNCTIONS = (
     "mmcaf_gated_lstm_states",
     "mmcaf_groupnorm_act",
     "mmcaf_grouped_convolution",
+    "mmcaf_max_pool",
     "mmcaf_multi_scale_depthwise",
+    "mmcaf_upsample_depthwise",
 )
 """What the library must have."""
 
