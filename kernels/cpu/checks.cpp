@@ -1,6 +1,7 @@
 #include "checks.hpp"
 
 #include <cmath>
+#include <cstring>
 #include <initializer_list>
 
 namespace mmcaf {
@@ -26,6 +27,15 @@ const char *unsupported_map(const Extent &map, Stored in, Stored out) {
 bool whole_numbers(const float *values, int64_t count) {
     for (int64_t i = 0; i < count; ++i) {
         if (!(std::fabs(values[i]) <= 127) || values[i] != std::nearbyint(values[i])) return false;
+    }
+    return true;
+}
+
+bool values_of_bf16(const float *values, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+        uint32_t bits;
+        std::memcpy(&bits, values + i, sizeof bits);
+        if (bits & 0xffff) return false;
     }
     return true;
 }

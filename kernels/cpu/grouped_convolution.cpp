@@ -18,10 +18,15 @@ static constexpr int64_t MOST_PLANES = 8;  // of x that are staged together
 
 using Form = void (*)(const GroupedTask &);
 
-Form chosen(Type in) {
+// `exact`: whether the taps are values of bf16.
+Form chosen(Type in, bool exact) {
     const Features &here = features();
     (void)here;
     (void)in;
+    (void)exact;
+#if defined(MMCAF_WITH_BF16)
+    if (in == Type::bf16 && exact && here.bf16) return grouped_bf16;
+#endif
 #if defined(MMCAF_WITH_VNNI)
     if (in == Type::i8 && here.vnni) return grouped_vnni;
 #endif
@@ -34,13 +39,16 @@ Form chosen(Type in) {
     return grouped_reference;
 }
 
-bool in_whole_numbers(Form form) {
-#if defined(MMCAF_WITH_VNNI)
-    return form == grouped_vnni;
-#else
-    (void)form;
-    return false;
+// Of what the form computes: i8, bf16 or f32.
+Type computed_in(Form form) {
+#if defined(MMCAF_WITH_BF16)
+    if (form == grouped_bf16) return Type::bf16;
 #endif
+#if defined(MMCAF_WITH_VNNI)
+    if (form == grouped_vnni) return Type::i8;
+#endif
+    (void)form;
+    return Type::f32;
 }
 
 // [blocks, 27, group, 16]
@@ -50,6 +58,21 @@ Aligned<float> pack_floats(const float *taps, int64_t channels, int64_t group) {
         float *to = packed.data() + c / BLOCK * 27 * group * BLOCK + c % BLOCK;
         for (int64_t k = 0; k < 27; ++k) {
             for (int64_t j = 0; j < group; ++j) to[(k * group + j) * BLOCK] = taps[(c * group + j) * 27 + k];
+        }
+    }
+    return packed;
+}
+
+// [blocks, 27, group / 2, 16, 2]
+Aligned<uint16_t> pack_pairs(const float *taps, int64_t channels, int64_t group) {
+    Aligned<uint16_t> packed(blocks_of(channels) * 27 * group * BLOCK);
+    for (int64_t c = 0; c < channels; ++c) {
+        uint16_t *to = packed.data() + c / BLOCK * 27 * group * BLOCK;
+        for (int64_t k = 0; k < 27; ++k) {
+            for (int64_t j = 0; j < group; ++j) {
+                const int64_t pair = (k * (group / 2) + j / 2) * BLOCK + c % BLOCK;
+                to[pair * 2 + j % 2] = narrowed(taps[(c * group + j) * 27 + k]);
+            }
         }
     }
     return packed;
@@ -94,12 +117,14 @@ struct GroupedConvolution::Plan {
     Form form;
     Aligned<float> floats;
     Aligned<int8_t> bytes;
+    Aligned<uint16_t> pairs;
     Aligned<float> ends;
     std::vector<float> taps, scales, bias;  // for the reference
 
     // Of the staged rows that so many rows and planes of y read.
     int64_t room(int64_t planes, int64_t rows) const {
-        const int64_t value = in_whole_numbers(form) ? 1 : sizeof(float);
+        const Type type = computed_in(form);
+        const int64_t value = type == Type::i8 ? 1 : type == Type::bf16 ? 2 : 4;
         return read_by(planes, options.stride) * read_by(rows, options.stride) * staged_columns(answer, options.stride) *
                BLOCK * value;
     }
@@ -125,14 +150,17 @@ GroupedConvolution::GroupedConvolution(const Extent &map, Stored in, Stored out,
     if (in.type == Type::i8 && !whole_numbers(weights.taps, count)) {
         throw std::invalid_argument("the taps of an i8 map must be whole numbers from -127 to 127");
     }
-    const Form form = chosen(in.type);
-    const bool whole = in_whole_numbers(form), reference = form == grouped_reference;
+    const Form form = chosen(in.type, values_of_bf16(weights.taps, count));
+    const bool reference = form == grouped_reference;
+    const Type type = computed_in(form);
     const auto copy = [&](const float *from, int64_t values) {
         return reference ? std::vector<float>(from, from + values) : std::vector<float>();
     };
     plan_.reset(new Plan{map, answer(map, options.stride), in, out, options, form,
-                         whole || reference ? Aligned<float>() : pack_floats(weights.taps, channels, options.group),
-                         whole ? pack_bytes(weights.taps, channels, options.group) : Aligned<int8_t>(),
+                         type == Type::f32 && !reference ? pack_floats(weights.taps, channels, options.group)
+                                                         : Aligned<float>(),
+                         type == Type::i8 ? pack_bytes(weights.taps, channels, options.group) : Aligned<int8_t>(),
+                         type == Type::bf16 ? pack_pairs(weights.taps, channels, options.group) : Aligned<uint16_t>(),
                          pack_ends(weights, channels, in.type == Type::i8 ? in.step : 1.0f), copy(weights.taps, count),
                          copy(weights.scales, channels), copy(weights.bias, channels)});
 }
@@ -167,6 +195,7 @@ void GroupedConvolution::run(const void *x, void *y, const Parallel &parallel) c
             task.reference = {plan.taps.data(), plan.scales.data(), plan.bias.data()};
         } else {
             task.taps = plan.floats.data() + place[3] * 27 * group * BLOCK;
+            task.pairs = plan.pairs.data() + place[3] * 27 * group * BLOCK;
             task.bytes = plan.bytes.data() + place[3] * block_bytes(group);
             task.room = scratch(plan.room(task.planes, task.rows));
         }

@@ -8,14 +8,13 @@
 namespace mmcaf {
 namespace {
 
-// Sums [GROUPED_COLUMNS][PARTS] of the staged columns from `from` on.
+// Sums [COLUMNS][PARTS] of the staged columns from `from` on.
 template <int GROUP, int STRIDE>
 inline void compute(const float *from, int64_t row_apart, int64_t plane_apart, const float *taps,
                     Lanes::Floats (*sums)[PARTS]) {
-    constexpr int COLUMNS = GROUPED_COLUMNS;
     for (int part = 0; part < PARTS; ++part) {
         Lanes::Floats own[COLUMNS];
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int i = 0; i < COLUMNS; ++i) own[i] = Lanes::zero();
         const float *weights = taps + part * Lanes::WIDTH;
 #pragma GCC unroll 1
@@ -28,7 +27,7 @@ inline void compute(const float *from, int64_t row_apart, int64_t plane_apart, c
                     Lanes::Floats tap[3];
 #pragma GCC unroll 3
                     for (int kx = 0; kx < 3; ++kx) tap[kx] = Lanes::load(weights + (kx * GROUP + j) * BLOCK);
-#pragma GCC unroll 17
+#pragma GCC unroll 25
                     for (int at = 0; at < (COLUMNS - 1) * STRIDE + 3; ++at) {
                         const Lanes::Floats value = Lanes::of_group<GROUP>(row + at * BLOCK, part, j);
 #pragma GCC unroll 3
@@ -41,7 +40,7 @@ inline void compute(const float *from, int64_t row_apart, int64_t plane_apart, c
                 }
             }
         }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int i = 0; i < COLUMNS; ++i) sums[i][part] = own[i];
     }
 }

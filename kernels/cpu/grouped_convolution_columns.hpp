@@ -8,7 +8,9 @@
 namespace mmcaf {
 namespace {
 
-// All columns of a task: `compute(z, y, x, sums)` gives the sums [GROUPED_COLUMNS][PARTS] of the task's plane z, row y.
+static constexpr int COLUMNS = Lanes::REGISTERS == 32 ? GROUPED_COLUMNS : GROUPED_COLUMNS / 2;
+
+// All columns of a task: `compute(z, y, x, sums)` gives the sums [COLUMNS][PARTS] of the task's plane z, row y.
 template <class Compute> inline void each_column(const GroupedTask &task, const Compute &compute) {
     const Writer write(task.y, task.out, task.map.channels - task.channel);
     const Lanes::Floats lower = Lanes::all(task.options.lower), upper = Lanes::all(task.options.upper);
@@ -19,10 +21,10 @@ template <class Compute> inline void each_column(const GroupedTask &task, const 
     }
     for (int64_t z = 0; z < task.planes; ++z) {
         for (int64_t y = 0; y < task.rows; ++y) {
-            for (int64_t x = 0; x < task.answer.width; x += GROUPED_COLUMNS) {
-                Lanes::Floats sums[GROUPED_COLUMNS][PARTS];
+            for (int64_t x = 0; x < task.answer.width; x += COLUMNS) {
+                Lanes::Floats sums[COLUMNS][PARTS];
                 compute(z, y, x, sums);
-                for (int64_t i = 0; i < GROUPED_COLUMNS && x + i < task.answer.width; ++i) {
+                for (int64_t i = 0; i < COLUMNS && x + i < task.answer.width; ++i) {
                     for (int part = 0; part < PARTS; ++part) {
                         const Lanes::Floats scaled = Lanes::fma(sums[i][part], scale[part], bias[part]);
                         sums[i][part] = Lanes::clamp(scaled, lower, upper);

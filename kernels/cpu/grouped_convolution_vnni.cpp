@@ -43,10 +43,10 @@ template <int GROUP> inline __m512i of_group(const int8_t *from, int j) {
 template <int GROUP, int STRIDE>
 inline void compute(const int8_t *from, int64_t row_apart, int64_t plane_apart, const int8_t *weights,
                     Lanes::Floats (*sums)[PARTS]) {
-    constexpr int COLUMNS = GROUPED_COLUMNS, QUADS = GROUP / 4;
+    constexpr int QUADS = GROUP / 4;
     __m512i own[COLUMNS];
     const __m512i start = _mm512_load_si512(weights + 27 * QUADS * 64);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int i = 0; i < COLUMNS; ++i) own[i] = start;
 #pragma GCC unroll 1
     for (int kz = 0; kz < 3; ++kz) {
@@ -58,7 +58,7 @@ inline void compute(const int8_t *from, int64_t row_apart, int64_t plane_apart, 
                 __m512i tap[3];
 #pragma GCC unroll 3
                 for (int kx = 0; kx < 3; ++kx) tap[kx] = _mm512_load_si512(weights + (kx * QUADS + j) * 64);
-#pragma GCC unroll 17
+#pragma GCC unroll 25
                 for (int at = 0; at < (COLUMNS - 1) * STRIDE + 3; ++at) {
                     const __m512i value = of_group<GROUP>(row + at * BLOCK, j);
 #pragma GCC unroll 3
@@ -71,7 +71,7 @@ inline void compute(const int8_t *from, int64_t row_apart, int64_t plane_apart, 
             }
         }
     }
-#pragma GCC unroll 8
+#pragma GCC unroll 12
     for (int i = 0; i < COLUMNS; ++i) sums[i][0] = _mm512_cvtepi32_ps(own[i]);
 }
 

@@ -13,6 +13,7 @@ from kernels.cpu_maps import BF16, F32, I8, UNITS, as_stored, each_level, larges
 from mmcaf_kernels.cpu.grouped_convolution import GroupedConvolution
 from mmcaf_kernels.cpu.kernel import Stored
 from mmcaf_kernels.cpu.library import missing
+from mmcaf_kernels.cpu.maps import bfloat16, float32
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no processor kernels here: {missing()}")
 
@@ -31,6 +32,8 @@ def case(shape: tuple[int, ...], group: int, x: Stored) -> dict[str, Any]:
     if x.type == "i8":
         taps = random.integers(-127, 128, size).astype(np.float32)
         scales = (random.uniform(0.5, 1.5, channels) / 127 / (27 * group) ** 0.5).astype(np.float32)
+    if x.type == "bf16":
+        taps = float32(bfloat16(taps))
     values = random.normal(0, 2, shape).astype(np.float32)
     bias = random.normal(0, 1, channels).astype(np.float32)
     return {"x": as_stored(values, x), "taps": taps, "bias": bias, "scales": scales}
@@ -63,12 +66,21 @@ def test_as_float64(shape: tuple[int, ...], group: int, stride: int, x: Stored) 
     assert max(errors.values()) <= TOLERANCE, errors
 
 
-@pytest.mark.parametrize("channels", [4, 12, 20, 36])
-def test_channels_that_fill_no_block(channels: int) -> None:
-    given = case((1, 2, 5, 6, channels), 4, F32)
-    right = exact(given, F32, 1)
+def test_taps_that_are_no_bfloat16_are_not_rounded() -> None:
+    given = case((1, 2, 5, 6, 32), 8, BF16)
+    given["taps"] += given["taps"] / 300
+    right = exact(given, BF16, 1)
     for level in each_level():
-        assert largest(computed(given, F32, F32) - right) <= TOLERANCE, level
+        assert largest(computed(given, BF16, F32) - right) <= TOLERANCE, level
+
+
+@pytest.mark.parametrize("channels", [4, 12, 20, 36])
+@pytest.mark.parametrize("x", [F32, BF16, I8], ids=lambda stored: stored.type)
+def test_channels_that_fill_no_block(channels: int, x: Stored) -> None:
+    given = case((1, 2, 5, 6, channels), 4, x)
+    right = exact(given, x, 1)
+    for level in each_level():
+        assert largest(computed(given, x, F32) - right) <= TOLERANCE, level
 
 
 @pytest.mark.parametrize("y", [F32, BF16, I8], ids=lambda stored: stored.type)
