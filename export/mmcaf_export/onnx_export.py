@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from . import more_operators as more_operators  # which adds itself to TRANSLATIONS
-from .networks.ensemble import Ensemble
+from .networks.ensemble import AVERAGED, Ensemble
 from .onnx_bodies import fold_read_by_bodies
-from .onnx_faults import check_batch, fixed_batch, translating_exporter_errors
+from .onnx_faults import check_batch, fixed_batch, fixing_line, translating_exporter_errors
 from .onnx_files import save_model
 from .onnx_members import mean, side_by_side, stacked
 from .onnx_operators import TRANSLATIONS
@@ -78,7 +78,7 @@ def export_onnx(
             onnx_model(share_copy(one), examples, names, shapes, opset, set(one.state_dict()), dynamic=dynamic)
             for one in network.members
         ]
-        joins = [mean if kind == "attention" else stacked for kind in network.kinds]
+        joins = [mean if kind in AVERAGED else stacked for kind in network.kinds]
         return save_model(side_by_side(models, joins), path)
     parameters = set(network.state_dict())
     return save_model(
@@ -112,7 +112,7 @@ def onnx_model(
     if dynamic and fixed_batch(model.graph) is not None:
         # Calls such as len(x) make numbers of the batch, unless the code itself is read (strict).
         model = _traced_strictly(network, *given, names, opset) or model
-        check_batch(model.graph)
+        check_batch(model.graph, lambda: fixing_line(network, *given))
     fold_read_by_bodies(model)
     _rename(model.graph, set(parameters))
     _anonymise(model)

@@ -19,7 +19,7 @@ from mmcaf_engine import infer, load_bundle, open_session
 from mmcaf_engine.bundle.accuracy import read_accuracy
 from mmcaf_engine.bundle.golden import read_cases, read_raw_case
 from mmcaf_engine.errors import ExportError
-from mmcaf_engine.manifest import COTANGENT
+from mmcaf_engine.manifest import COTANGENT, TensorSpec
 from mmcaf_engine.result.aggregate import sigmoid
 from mmcaf_export.checkpoint import Checkpoint
 from mmcaf_export.explain.gradcam import GradCam
@@ -214,6 +214,19 @@ def test_scores_are_of_every_member_and_attention_is_their_mean() -> None:
     assert torch.allclose(weights, (members[0](image)[1] + members[1](image)[1]) / 2)
     assert torch.allclose(weights.sum(dim=1), torch.ones(2))
     assert branch.shape == (2, 2, 2) and torch.equal(branch[:, 0], members[0](image)[2])
+
+
+def test_diagnostics_are_the_members_mean_and_keep_their_shape(members: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from density_network import DensityConfig, DensityEntry
+
+    entry = EnsembleEntry(DensityEntry(), 2)
+    told = TensorSpec(name="share", kind="diagnostic", shape=("N", 2), optional=True)
+    inputs, outputs = DensityEntry().tensors(DensityConfig())
+    monkeypatch.setattr(DensityEntry, "tensors", lambda self, config: (inputs, (*outputs, told)))
+    assert entry.tensors(DensityConfig())[1][-1] == told
+    pair, image = [ThreeOutputs(1.0), ThreeOutputs(3.0)], torch.tensor([[0.5, -0.25]])
+    _score, _weights, share = Ensemble(pair, ["score", "attention", "diagnostic"])(image)
+    assert torch.equal(share, (pair[0](image)[2] + pair[1](image)[2]) / 2)
 
 
 def test_every_member_is_rewritten(members: Make, density_checkpoint: Path) -> None:

@@ -1,7 +1,8 @@
 """explain.onnx of a bundle: written, held against torch's own gradients, and what manifest and golden.npz say of it."""
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,12 +17,14 @@ from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.errors import BackendError, ExportError, Remedy, program, with_cause
 from mmcaf_engine.machine.cpu import usable_cores
+from mmcaf_engine.machine.plugins import place, raised_whole
 from mmcaf_engine.manifest import COTANGENT, ExplainedMap, ExplainSpec, PointingStudy, TensorSpec
 
 from ..golden import CASES, on_one_thread
 from ..networks.ensemble import Ensemble
 from ..networks.entry import NetworkEntry
 from ..networks.feature_map import FeatureMap
+from ..onnx_faults import SHOW_TRACE
 from ..rewrites.general import generally_rewritten
 from ..rewrites.rewrite import rewritten
 from ..verify import RUNTIMES
@@ -30,6 +33,7 @@ from .graph import export_explain
 
 TOLERANCE = 1e-4
 """Largest difference from torch's map, as a share of the largest value of the map before what is below 0 is cut off."""
+_LEAVE_OUT = Remedy("Leave heat maps out", option="no_explain")
 TRIED_SCORES = 4
 """Of a network with more scores, maps of so many are compared, each for and against it."""
 
@@ -99,10 +103,11 @@ def write_explain(
         lean, _, _ = generally_rewritten(source, example, watched=_modules(source, maps))
     else:
         lean = rewritten(source, rewrites, example)
-    export_explain(lean, example, scores, maps, folder / spec_file, longest=max(lengths, default=None))
-    del lean
-    gc.collect()  # Two copies of the weights go, before runtimes hold some of their own.
-    drawn = _drawn(source, maps, cases, scores)
+    with _or_without():
+        export_explain(lean, example, scores, maps, folder / spec_file, longest=max(lengths, default=None))
+        del lean
+        gc.collect()  # Two copies of the weights go, before runtimes hold some of their own.
+        drawn = _drawn(source, maps, cases, scores)
     grids = [one.shape for one in drawn[0].signed]
     spec = ExplainSpec(
         file=spec_file,
@@ -121,6 +126,28 @@ def write_explain(
         tuple(lengths),
     )
     return Explained(spec, _golden(maps, drawn), _verify(network, cases, drawn))
+
+
+@contextmanager
+def _or_without() -> Iterator[None]:
+    """Say of a map that cannot be made, whosever the reason, that a bundle can do without.
+
+    Raises:
+        ExportError: in its place.
+    """
+    try:
+        yield
+    except ExportError as failure:
+        raise ExportError(f"The graph of heat maps: {failure.problem}", *failure.remedies, _LEAVE_OUT) from failure
+    except (RuntimeError, NotImplementedError) as failure:  # As torch has it of an operator without a gradient.
+        where = place(failure)
+        raise ExportError(
+            f"The graph of heat maps: PyTorch {torch.__version__} cannot trace the network's gradients"
+            f"{where and f', at {where}'}: {raised_whole(failure)}.",
+            "Name a feature map behind that in the entry's `explained`.",
+            SHOW_TRACE,
+            _LEAVE_OUT,
+        ) from failure
 
 
 def _modules(source: nn.Module, maps: Sequence[FeatureMap]) -> list[str]:
@@ -176,7 +203,7 @@ def _verify(network: Network, cases: Mapping[str, Tensor], drawn: Sequence[_Map]
         except BackendError as refusal:
             raise ExportError(
                 f"The graph of heat maps cannot be run: {with_cause(refusal).problem} No bundle was written.",
-                Remedy("Leave heat maps out", option="no_explain"),
+                _LEAVE_OUT,
             ) from refusal
         worst = 0.0
         for at, spec in enumerate(network.outputs):
@@ -189,7 +216,7 @@ def _verify(network: Network, cases: Mapping[str, Tensor], drawn: Sequence[_Map]
                 f"The graph of heat maps draws another map than its source on {name} {runtime.version()}: off by "
                 f"{worst:.3g} of its largest value; at most {TOLERANCE:g} is allowed. No bundle was written.",
                 Remedy("Report this with the versions that are installed", command=program("doctor")),
-                Remedy("Leave heat maps out", option="no_explain"),
+                _LEAVE_OUT,
             )
         done.append(MapVerification(name, runtime.version(), worst))
     return tuple(done)

@@ -14,10 +14,13 @@ from ..rewrites.rewrite import Rewrite
 from .entry import NetworkEntry
 from .feature_map import FeatureMap
 
+AVERAGED = frozenset({"attention", "diagnostic"})
+"""Kinds of outputs of which there is one, the members' mean."""
+
 
 class Ensemble(nn.Module):
-    """The members' scores [N, K] as one [N, members, K], in their order, and so those of branches; attention is the
-    members' mean.
+    """The members' scores [N, K] as one [N, members, K], in their order, and so those of branches; attention and
+    diagnostics are the members' mean.
 
     Args:
         kinds: of the outputs, the score first.
@@ -33,7 +36,7 @@ class Ensemble(nn.Module):
         if isinstance(answers[0], Tensor):
             return torch.stack(answers, dim=1)
         return tuple(
-            torch.stack(each).mean(dim=0) if kind == "attention" else torch.stack(each, dim=1)
+            torch.stack(each).mean(dim=0) if kind in AVERAGED else torch.stack(each, dim=1)
             for kind, each in zip(self.kinds, zip(*answers, strict=True), strict=True)
         )
 
@@ -83,7 +86,7 @@ class EnsembleEntry(NetworkEntry[Any]):
 
     def _for_each(self, spec: TensorSpec) -> TensorSpec:
         batch, *rest = spec.shape
-        return spec if spec.kind == "attention" else spec.model_copy(update={"shape": (batch, self.count, *rest)})
+        return spec if spec.kind in AVERAGED else spec.model_copy(update={"shape": (batch, self.count, *rest)})
 
     def example_inputs(self, config: Any, batch: int, seed: int) -> dict[str, Tensor]:
         """See `NetworkEntry.example_inputs`."""

@@ -125,6 +125,40 @@ def test_another_map_than_torchs_is_refused(density_checkpoint: Path, tmp_path: 
         write_explain(entry, config, source, entry.example_inputs(config, 2, seed=1), tmp_path)
 
 
+class OnlyForward(torch.autograd.Function):
+    """As of a package that answers and does not train."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        return x * 2
+
+
+class NoGradient(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return OnlyForward.apply(x)  # type: ignore[no-any-return, no-untyped-call]
+
+
+@pytest.mark.parametrize("module", ["absent", "norm.0"])
+def test_a_map_that_cannot_be_made_names_what_leaves_it_out(
+    module: str, density_checkpoint: Path, tmp_path: Path
+) -> None:
+    from density_network import DensityConfig, DensityEntry
+
+    class Other(DensityEntry):
+        def explained(self, config: DensityConfig) -> tuple[FeatureMap, ...]:
+            return (FeatureMap("gradcam", "features", module, "image"),)
+
+        rewrites = ()
+
+    entry, config = Other(), DensityConfig()
+    source = entry.build(config).requires_grad_(False)
+    source.set_submodule("norm", nn.Sequential(source.get_submodule("norm"), NoGradient()))
+    cases = entry.example_inputs(config, 2, seed=1)
+    facts = ("no module absent",) if module == "absent" else ("backward", "gradients")
+    with refused(ExportError, "heat maps", *facts, option="no_explain"):
+        write_explain(entry, config, source, cases, tmp_path)
+
+
 def test_a_network_that_names_no_feature_map_has_no_graph(density_checkpoint: Path, tmp_path: Path) -> None:
     from density_network import DensityConfig, DensityEntry
 
