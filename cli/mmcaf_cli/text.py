@@ -24,6 +24,7 @@ def render(result: Result) -> str:
         *(f"  {'risk':<14}{label}: {level}" for label, level in level_rows(result)),
         *_slices(result),
         *_branches(result),
+        *_diagnostics(result),
         *_attention(result),
         f"  study         {_study(result)}",
         *_series(result),
@@ -74,6 +75,12 @@ def _branches(result: Result) -> list[str]:
         said = f"{one.title} alone: {label} {one.probabilities[label]:.3f}; no part of the answer"
         lines.append(f"  {'beside it':<14}{said}")
     return lines
+
+
+def _diagnostics(result: Result) -> list[str]:
+    """What the network tells of how it computed."""
+    told = (result.diagnostics or {}).items()
+    return [f"  {'diagnostics':<14}{name} {', '.join(f'{value:.3g}' for value in values)}" for name, values in told]
 
 
 def _attention(result: Result) -> list[str]:

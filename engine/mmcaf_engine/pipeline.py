@@ -29,6 +29,7 @@ from .result.attended import agreement_warnings, attended
 from .result.branches import branch_scores
 from .result.created import Moment, creation_time
 from .result.decisions import decision_for
+from .result.diagnostics import diagnostics
 from .result.ensemble import ensemble_of, ensemble_warnings
 from .result.explanations import MAPS, Announce, Explainer, asked_for, draws_map
 from .result.heatmap import check_heatmap, draw_heatmap, write_png
@@ -296,12 +297,13 @@ class Answerer:
         session = self._opened()
         began = perf_counter()
         with span("infer"):
-            optional = "attention" in asked or bool(manifest.branch_scores)
+            optional = "attention" in asked or manifest.tells_more
             outputs = run_windows(session, prepared, options.get("progress"), optional=optional)
         seconds = (perf_counter() - began) / len(prepared)
         with span("aggregate"):
             score = self.decision.aggregate(prepared.starts, outputs[manifest.score.name])
             branches = branch_scores(manifest, self.decision, prepared.starts, outputs)
+            told_of_itself = diagnostics(manifest, outputs)
             attention = attended(manifest, prepared, outputs, score.deciding) if "attention" in asked else None
             ensemble = ensemble_of(manifest, score)
             warnings = (*self._warnings(session, prepared), *agreement_warnings(attention))
@@ -335,6 +337,7 @@ class Answerer:
             attention=attention,
             ensemble=ensemble,
             branch_scores=branches,
+            diagnostics=told_of_itself,
         )
         return Answer(result, self.bundle, prepared, outputs, score, maps, self._self_test)
 

@@ -210,6 +210,11 @@ class Manifest(ManifestModel):
         return tuple(entry for entry in self.attention if self.weighed(entry).kind in PARTS_OF)
 
     @property
+    def tells_more(self) -> bool:
+        """Whether it has outputs that every result shows beside the answer."""
+        return any(spec.kind in ("branch_score", "diagnostic") for spec in self.outputs)
+
+    @property
     def parts(self) -> ReportParts | None:
         """The network cut in two, if the bundle has it so."""
         return None if self.text is None else self.text.parts

@@ -46,6 +46,7 @@ def assemble(
     attention: Attended | None = None,
     ensemble: Ensemble | None = None,
     branch_scores: tuple[BranchScore, ...] | None = None,
+    diagnostics: dict[str, tuple[float, ...]] | None = None,
 ) -> Result:
     """The result of one study.
 
@@ -55,6 +56,7 @@ def assemble(
         influence: of the record's fields, where that was asked for.
         ensemble: what its members gave, of an ensemble.
         branch_scores: of the network's parts, where the bundle has such outputs.
+        diagnostics: of how the network computed, where the bundle has such outputs.
     """
     manifest = bundle.manifest
     windows = manifest.preprocessing.windows if manifest.preprocessing is not None else None
@@ -68,6 +70,7 @@ def assemble(
         findings=score.findings,
         risk_level=risk_levels(manifest, score.probabilities),
         branch_scores=branch_scores,
+        diagnostics=diagnostics,
         windows=_windows(prepared, score, None if windows is None else windows.slices),
         study=_study(prepared),
         evidence=evidence,

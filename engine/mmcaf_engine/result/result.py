@@ -41,7 +41,7 @@ _CHECK = Remedy("Give the JSON that an answer was written to")
 WORD_PIECES = "word_pieces"
 """Under this name `RecordSummary.features` says how much of a report the network read; of its text it holds nothing."""
 
-OFTEN_ABSENT = ("risk_level", "branch_scores", "ensemble")
+OFTEN_ABSENT = ("risk_level", "branch_scores", "diagnostics", "ensemble")
 """Fields that are left out of the JSON object where they are None: those that came after the first of version 2."""
 
 NOT_A_MEDICAL_DEVICE = "Not a medical device: for research, not for diagnosis or treatment."
@@ -88,6 +88,13 @@ class Result(Part):
     branch_scores: Annotated[
         tuple[BranchScore, ...] | None,
         Field(description="Of parts of the network, beside the answer; absent where the bundle has no such outputs."),
+    ] = None
+    diagnostics: Annotated[
+        dict[str, tuple[float, ...]] | None,
+        Field(
+            description="Of each output that tells of how the network computed, its values, the mean over the windows; "
+            "no part of the answer, and absent where the bundle has no such outputs."
+        ),
     ] = None
     windows: Annotated[
         tuple[Window, ...],
