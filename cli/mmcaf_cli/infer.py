@@ -4,12 +4,15 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .options import App, Backend, Force, Json, OldOutput, Output, Precision, Threads
-from .run import run
+from .run import few_collections, run
+
+if TYPE_CHECKING:
+    from mmcaf_engine.outputs import Output as Place
 
 app = App()
 
@@ -163,16 +166,12 @@ def infer(
     from mmcaf_engine.cancel import CancelToken, limited
     from mmcaf_engine.errors import Remedy, UsageError
     from mmcaf_engine.outputs import Output, scratch_beside, within
-    from mmcaf_engine.pipeline import answer_study
-    from mmcaf_engine.result.writers.dicom import is_named_so
-    from mmcaf_engine.result.writers.kinds import DEFAULT, chosen_kinds, room_for
-    from mmcaf_engine.result.writers.objects import highdicom
+    from mmcaf_engine.timing import Stopwatch
 
-    from .console import detail, note, to_json, warn
-    from .inputs import given_inputs
     from .progress import ProgressBar
     from .report import Report, one_output, png
-    from .text import render
+
+    watch = Stopwatch()
 
     wanted = Report(json, one_output(output, out), force)
     if heatmap is None and heatmap_over is not None:
@@ -184,33 +183,40 @@ def infer(
         )
     drawings = [] if heatmap is None else [png("heatmap", heatmap)]
     named = [value.partition("=")[2] or value for value in series or []]
-    if dicom_out is None and dicom_objects != DEFAULT:
+    if dicom_out is None and dicom_objects != "default":
         raise UsageError("--dicom-objects belongs to --dicom-out.", Remedy("Say where to", option="dicom_out"))
     if dicom_out is None and replaces is not None:
         raise UsageError("--replaces belongs to --dicom-out.", Remedy("Say where to", option="dicom_out"))
-    room = room_for(chosen_kinds(dicom_objects, maps=heatmap is not None or bool(explain), volume=True))
-    objects = [] if dicom_out is None else [Output("dicom_out", dicom_out, kind="folder", room=room)]
-    if objects and without_patient:
+    if dicom_out is not None and without_patient:
         raise UsageError(
             "--dicom-out names the patient as the study does, and --deidentify does not.",
             Remedy("Leave one of both out", option="dicom_out"),
         )
-    if objects:
-        highdicom()
+    objects = [] if dicom_out is None else [_folder_of_objects(dicom_out, dicom_objects, bool(explain or heatmap))]
     documents = [] if fhir_out is None else [Output("fhir_out", fhir_out)]
     pages = [] if html is None else [Output("html", html)]
     wanted.check(*drawings, *objects, *documents, *pages, inputs=[study, record, report, bundle, replaces, *named])
     beside = [scratch_beside(drawing) for drawing in drawings]  # The heat map, until all can be written.
+
+    from mmcaf_engine.session.background import open_beside
+
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
+        chosen: dict[str, Any] = {"backend": backend, "precision": precision, "threads": threads}
+        opening, notice = open_beside(bundle, **chosen, progress=progress, watch=watch, close_beside=True)
+        stack.enter_context(opening)
+
+        from mmcaf_engine.pipeline import Answerer  # Beside the opening, since both take long.
+
+        from .console import detail, note, to_json, warn
+        from .inputs import given_inputs
+        from .text import render
+
         given = given_inputs(study, record, report)
-        answer = answer_study(
+        answer = Answerer(opening, notice=notice).answer(
             given.study,
             given.record,
             report=given.report,
-            bundle=bundle,
-            backend=backend,
-            precision=precision,
             series=series,
             gaps=gaps,
             tilt=tilt,
@@ -219,7 +225,6 @@ def infer(
             stride=stride,
             slices=slices,
             row=row,
-            threads=threads,
             allow_id_mismatch=allow_id_mismatch,
             strict=strict,
             explain=explain,
@@ -230,6 +235,7 @@ def infer(
             replaces=replaces,
             announce=progress.between(note),
             progress=progress,
+            watch=watch,
         )
         others: list[tuple[Output, str | bytes]] = [
             (drawing, file.read_bytes()) for drawing, file in zip(drawings, drawn, strict=True)
@@ -244,6 +250,8 @@ def infer(
         result = deidentify(result, *(path for path in read if path is not None))
         fhir = partial(to_fhir, result)
     for folder in objects:
+        from mmcaf_engine.result.writers.dicom import is_named_so
+
         others += within(folder, answer.to_dicom(dicom_objects, replaces=replaces), belong=is_named_so)
     others += [(document, f"{to_json(fhir())}\n") for document in documents]
     others += [(page, replace(answer, result=result).to_html()) for page in pages]
@@ -253,6 +261,22 @@ def infer(
     wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json, others=others)
 
 
+def _folder_of_objects(folder: Path, kinds: str, maps: bool) -> "Place":
+    """Where DICOM objects go.
+
+    Raises:
+        UsageError: no such objects, or highdicom is not installed.
+    """
+    from mmcaf_engine.outputs import Output
+    from mmcaf_engine.result.writers.kinds import chosen_kinds, room_for
+    from mmcaf_engine.result.writers.objects import highdicom
+
+    room = room_for(chosen_kinds(kinds, maps=maps, volume=True))
+    highdicom()
+    return Output("dicom_out", folder, kind="folder", room=room)
+
+
 def main() -> None:
     """Entry point of `mmcaf-infer`."""
-    run(app, "mmcaf-infer")
+    with few_collections():
+        run(app, "mmcaf-infer")

@@ -10,14 +10,12 @@ from typing import Any, Literal, TypedDict, Unpack, get_origin, get_type_hints
 
 from .arguments import checked, expect
 from .bundle.accuracy import accuracy_summary
-from .bundle.bundle import Bundle, load_bundle
-from .bundle.default import default_bundle
+from .bundle.bundle import Bundle
 from .cancel import CancelToken, Progress, limited, opening_within
 from .errors import Remedy, StrictError
 from .inputs.prepare import Prepared, prepare
 from .inputs.scope import slices_asked
 from .machine.cpu import processor
-from .manifest import named_precision
 from .outputs import Output, check_writable
 from .record.document import RecordSource
 from .record.report import ReportSource
@@ -38,9 +36,9 @@ from .result.result import Result
 from .result.sources import sources_of
 from .result.writers.kinds import Kind, Kinds, check_replacing, check_sources, chosen_kinds
 from .result.writers.predecessor import predecessor
-from .session.background import BackgroundSession
+from .session.background import BackgroundSession, open_beside
 from .session.run import run_windows
-from .session.session import Session, open_session
+from .session.session import Session
 from .settings import own_files
 from .study import Duplicates, Gaps, Oblique, Series, StudySource, Tilt
 from .study.selection.inputs import choices
@@ -174,9 +172,10 @@ def answer_study(
 ) -> Answer:
     """Answer one study, with all that other forms of the result are made from.
 
-    A session of its own is opened in a thread, beside the decoding and preprocessing of the pixels, and only once
-    headers, geometry and record are accepted: what is refused by them costs no opening. To answer several studies, open
-    one session and use an `Answerer`.
+    A session of its own is opened in a thread: at once where what is kept here has passed the self-test, which is
+    quick; else beside the decoding and preprocessing of the pixels, and only once headers, geometry and record are
+    accepted: what is refused by them costs no building. To answer several studies, open one session and use an
+    `Answerer`.
 
     Args:
         study, record, options: as for `Answerer.answer`.
@@ -190,8 +189,6 @@ def answer_study(
     """
     options = _checked(options)
     expect("bundle", bundle, (str, Path, Bundle, type(None)))
-    if precision != "auto":
-        named_precision(precision)
     expect("session", session, (Session, type(None)), "Open one with open_session, or leave it out.")
     watch = options["watch"] = options.get("watch") or Stopwatch()
     with ExitStack() as stack:
@@ -199,14 +196,9 @@ def answer_study(
         stack.enter_context(opening_within(open_timeout))
         if session is not None:
             return Answerer(session).answer(study, record, **options)
-        with watch.span("bundle"):
-            opened, notice = _resolve(bundle)
-
-        def open_own(building: Progress) -> Session:
-            with watch.span("open"):
-                return open_session(opened, backend=backend, precision=precision, threads=threads, progress=building)
-
-        opening = stack.enter_context(BackgroundSession(opened, open_own, options.get("progress")))
+        given: dict[str, Any] = {"backend": backend, "precision": precision, "threads": threads}
+        opening, notice = open_beside(bundle, **given, progress=options.get("progress"), watch=watch)
+        stack.enter_context(opening)
         return Answerer(opening, notice=notice).answer(study, record, **options)
 
 
@@ -442,12 +434,3 @@ def _kept(
     given["slices"] = None if span is None else (span.first, span.last)
     given |= {"backend": engine.backend, "precision": engine.precision, "threads": engine.threads, "explain": asked}
     return Options(**{part.name: given[part.name] for part in fields(Options)})
-
-
-def _resolve(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
-    if isinstance(bundle, Bundle):
-        return bundle, None
-    if bundle is not None:
-        return load_bundle(bundle), None
-    default = default_bundle()
-    return load_bundle(default.path), default.notice

@@ -74,7 +74,7 @@ def test_in_the_middle_of_the_work(
     def fail(*_: object, **__: object) -> None:
         raise raised
 
-    monkeypatch.setattr("mmcaf_engine.pipeline.answer_study", fail)
+    monkeypatch.setattr("mmcaf_engine.pipeline.Answerer.answer", fail)
     outcome = run("mmcaf-infer", tmp_path, "record.json", "--bundle", demo_bundle())
     outcome.refused(6, "Out of memory", *facts)
     assert "bug" not in outcome.err
@@ -84,7 +84,7 @@ def test_another_error_is_a_bug_as_before(run: Command, tmp_path: Path, monkeypa
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("the memory of an elephant")
 
-    monkeypatch.setattr("mmcaf_engine.pipeline.answer_study", fail)
+    monkeypatch.setattr("mmcaf_engine.pipeline.Answerer.answer", fail)
     assert run("mmcaf-infer", tmp_path, "record.json", "--bundle", demo_bundle()).code == 1
 
 

@@ -252,13 +252,15 @@ def test_a_report_file_beside_the_record(bundle: Path, study: Path, tmp_path: Pa
     assert deidentify(result, study).to_json().find("word_pieces") == -1
 
 
-def test_without_a_report_nothing_is_opened(bundle: Path, study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: Any, **_options: Any) -> None:
-        raise AssertionError("a session")
-
-    monkeypatch.setattr("mmcaf_engine.pipeline.open_session", refuse)
+def test_without_a_report_nothing_is_opened(
+    bundle: Path, study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[object] = []
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path / "cache"))  # in which no pass of the self-test is remembered
+    monkeypatch.setattr("mmcaf_engine.backends.loading.Loaded.open", opened.append)
     with refused(RecordError, "report", "record", option="report"):
         infer(study, {"sex": "F", "age": 63}, bundle=bundle)
+    assert not opened
 
 
 def test_a_vocabulary_that_was_altered_is_refused(bundle: Path, study: Path, tmp_path: Path) -> None:

@@ -5,48 +5,67 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..bundle.bundle import Bundle
-from ..cancel import CancelToken, Progress, are_limits, leave, limited, open_timeout, wait_for
+from ..bundle.bundle import Bundle, load_bundle
+from ..bundle.default import default_bundle
+from ..cancel import POLL_SECONDS, CancelToken, Progress, are_limits, check, leave, limited, open_timeout, wait_for
 from ..errors import CancelledError, DeadlineError
-from ..timing import waiting
-from .session import Session
+from ..manifest import named_precision
+from ..timing import Stopwatch, waiting
+from .first_opening import first_opening_after
+from .session import Session, open_session
 
 _LEAVING = (CancelledError, DeadlineError)
 
 
 class BackgroundSession:
-    """Opens from `start` on and is closed with the block; a caller whose limits end leaves the opening behind.
+    """Opens from `begin` or `start` on and is closed with the block; one whose limits end leaves the opening behind.
 
     So does one whom Ctrl-C ends, if there are limits or a time to open in (`cancel.opening_within`); else it is waited
-    for.
+    for. Before `start`, a network is opened only if that is quick and known to end well: one whose pass of the
+    self-test is remembered here, with the engine that passed it.
 
     Args:
         bundle: of the session to come.
         open_session: opens it, telling of an engine that is built; called in a thread.
         progress: told ("open", 0, 1) and ("open", 1, 1) on the caller's thread while that waits, and of an engine that
             is built from the other one.
+        close_beside: whether what comes after the block does not wait until the session is closed, as a program does
+            not that ends soon (`cancel.are_left`).
     """
 
     def __init__(
-        self, bundle: Bundle, open_session: Callable[[Progress], Session], progress: Progress | None = None
+        self,
+        bundle: Bundle,
+        open_session: Callable[[Progress], Session],
+        progress: Progress | None = None,
+        *,
+        close_beside: bool = False,
     ) -> None:
         self.bundle = bundle
+        self._close_beside = close_beside
         self._open = open_session
         self._progress = progress or (lambda stage, done, total: None)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="open")
         self._session: Future[Session] | None = None
         self._telling = threading.Lock()
+        self._wanted = threading.Event()
         self._waited_for = False
         self._left = CancelToken()
         self._ends = are_limits() or open_timeout() is not None
 
-    def start(self) -> None:
-        """Begin; further calls do nothing."""
+    def begin(self) -> None:
+        """Open it if that takes no building and no self-test, else wait for `start`; further calls do nothing."""
         if self._session is None:
             self._session = self._thread.submit(copy_context().run, self._open_until_left)
+
+    def start(self) -> None:
+        """Open it, whatever that takes: there is something to answer. Further calls do nothing."""
+        self._wanted.set()
+        self.begin()
 
     def session(self) -> Session:
         """The session, once it is open; raises what its opening raised."""
@@ -62,8 +81,15 @@ class BackgroundSession:
         return opened
 
     def _open_until_left(self) -> Session:
-        with limited(self._left if self._ends else None):
+        with limited(self._left if self._ends else None), first_opening_after(self._wait_until_wanted):
             return self._open(self._building)
+
+    def _wait_until_wanted(self) -> None:
+        with waiting():
+            while not self._wanted.wait(POLL_SECONDS):
+                check()
+        if self._left.cancelled:
+            raise CancelledError("Nobody waits for this session any more.")
 
     def _building(self, phase: str, done: int, total: int) -> None:
         """Of an engine; told on where nothing else is being told, and ended where nobody waits for it any more."""
@@ -80,14 +106,67 @@ class BackgroundSession:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left.cancel()
+        self._wanted.set()
         leaving = isinstance(failure, _LEAVING) or (self._ends and not isinstance(failure, Exception | None))
         self._thread.shutdown(wait=not leaving)
         if self._session is None:
             return
         if failure is None and self._session.done() and self._session.exception() is None:
-            self._session.result().close()
+            self._close(self._session.result())
         else:
             self._session.add_done_callback(_discard_beside if leaving else _discard)
+
+    def _close(self, opened: Session) -> None:
+        """A failure of another package's backend is told, so that one is waited for."""
+        if self._close_beside and not opened.choice.backend.origin:
+            leave(opened.discard, name="close")
+        else:
+            opened.close()
+
+
+def open_beside(
+    bundle: str | Path | Bundle | None,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    progress: Progress | None = None,
+    watch: Stopwatch,
+    close_beside: bool = False,
+) -> tuple[BackgroundSession, str | None]:
+    """A session that has begun to open, and a warning for its answers where nobody chose the bundle.
+
+    Args:
+        bundle: path or loaded bundle; by default the settings', then the demonstration.
+        backend, precision, threads: as of `open_session`.
+        progress, close_beside: as of `BackgroundSession`.
+        watch: told of the spans "bundle" and "open".
+
+    Raises:
+        BundleError: refused; the message says why. What `open_session` raises, `BackgroundSession.session` does.
+        UsageError: no precision of that name.
+    """
+    if precision != "auto":
+        named_precision(precision)
+    with watch.span("bundle"):
+        opened, notice = _resolved(bundle)
+
+    def open_own(building: Progress) -> Session:
+        with watch.active(), watch.span("open"):
+            return open_session(opened, backend=backend, precision=precision, threads=threads, progress=building)
+
+    session = BackgroundSession(opened, open_own, progress, close_beside=close_beside)
+    session.begin()
+    return session, notice
+
+
+def _resolved(bundle: str | Path | Bundle | None) -> tuple[Bundle, str | None]:
+    if isinstance(bundle, Bundle):
+        return bundle, None
+    if bundle is not None:
+        return load_bundle(bundle), None
+    default = default_bundle()
+    return load_bundle(default.path), default.notice
 
 
 def _discard(opened: "Future[Session]") -> None:

@@ -13,11 +13,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from errno import ENOENT
-from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -40,6 +40,21 @@ NOT_APART = object()
 """What `Apart.run` gives where no process can be started."""
 
 _OPEN = "mmcaf_engine.session.session:opened_and_tested"
+
+_awaited: ContextVar[Callable[[], None] | None] = ContextVar("awaited", default=None)
+
+
+@contextmanager
+def first_opening_after(awaited: Callable[[], None]) -> Iterator[None]:
+    """Within the block, a network of which no pass is remembered here is not opened before this function returns.
+
+    What it raises ends the opening.
+    """
+    token = _awaited.set(awaited)
+    try:
+        yield
+    finally:
+        _awaited.reset(token)
 
 
 @dataclass(frozen=True)
@@ -198,12 +213,19 @@ class FirstOpening:
 
 
 def first_of(bundle: Bundle, backend: Backend, reports: int = 0, *, keep: bool = True) -> Callable[[], None] | None:
-    """The first opening of what a backend is about to open, as `open_backend` calls it; None where nobody wants it."""
-    seconds = cancel.open_timeout()
+    """What is to be done before a backend opens what it has not opened here before, as `open_backend` calls it: wait
+    until that is wanted, and try it in a process of its own; None where nobody wants either."""
+    awaited, seconds = _awaited.get(), cancel.open_timeout()
     if seconds is None:
-        return None
+        return awaited
     opening = FirstOpening(bundle, backend.name, backend.precision, backend.threads, reports, keep)
-    return partial(opening.run, seconds, backend.progress)
+
+    def first() -> None:
+        if awaited is not None:
+            awaited()
+        opening.run(seconds, backend.progress)
+
+    return first
 
 
 def done_apart(

@@ -122,10 +122,10 @@ def read_tuning(bundle: Bundle, threads: int, purpose: Purpose = "tune") -> Tuni
 
     One that is damaged, made for something else or another user's is not used, and logged as a warning.
     """
-    facts = tuned_for(bundle, threads)
     try:
         if not TUNING.is_made():
             return None
+        facts = tuned_for(bundle, threads)
         file = TUNING.folder() / _name(facts, purpose)
         with open_own(file) as stream:
             data = stream.read(_MAX_BYTES + 1)

@@ -17,11 +17,11 @@ from ...volume import Arrays
 from ..base import Availability, Backend, Detail
 from ..declared import Tensor, expect_inputs, expect_outputs
 from ..node_time import NodeTime
+from .importing import import_openvino
 from .layers import SOURCE, Counters, node_times
 from .loops import replace_loops
 from .operators import add_operators, kernels_fingerprint, kernels_in, kernels_missing
 
-_CONVERTER = "openvino.tools.ovc"
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
 
 
@@ -54,14 +54,8 @@ class OpenVinoBackend(Backend):
 
     @classmethod
     def runtime(cls) -> Any:
-        """OpenVINO without its model converter, which reports its import over the network and takes 0.1 s."""
-        if cls.name in sys.modules:
-            return super().runtime()
-        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
-        try:
-            return super().runtime()
-        finally:
-            sys.modules.pop(_CONVERTER, None)
+        """OpenVINO, as `import_openvino` has it."""
+        return import_openvino()
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
