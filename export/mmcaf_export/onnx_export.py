@@ -21,6 +21,7 @@ from .onnx_faults import check_batch, fixed_batch, fixing_line, translating_expo
 from .onnx_files import save_model
 from .onnx_members import mean, side_by_side, stacked
 from .onnx_operators import TRANSLATIONS
+from .onnx_simplify import simplify
 from .rewrites.copies import share_copy
 
 OPSET = 20
@@ -137,9 +138,11 @@ def _traced(
             dynamic_shapes=shapes,
             custom_translation_table=TRANSLATIONS,
             verbose=False,
+            optimize=False,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
+        if program is None:
+            raise RuntimeError("torch.onnx.export returned no program")
+        simplify(program.model)
     return program.model
 
 
