@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from backends_here import BUILT_IN
 from export import cmasg_networks, mmcaf_networks
 from export.conftest import Slim
-from export.mmcaf_networks import SLIM, SLIM_SETTINGS, Exported
+from export.mmcaf_networks import SLIM, SLIM_SETTINGS, Exported, import_path
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
@@ -42,7 +42,6 @@ from shared import Shared
 from signed_bundles import OF_A_STRANGER
 
 TOLERANCE = 1e-4  # |d logit| of an FP32 export, on every backend
-ROOT = Path(__file__).parents[2]
 Fake = Callable[..., tuple[Path, ...]]
 
 
@@ -201,6 +200,7 @@ def test_another_process_writes_the_same_bytes_of_a_published_network(
     assert [name for name, content in again.items() if content != (first / name).read_bytes()] == []
 
 
+@pytest.mark.full
 def test_another_process_writes_the_same_bytes(density_checkpoint: Path, tmp_path: Path) -> None:
     first = export_bundle(density_checkpoint, tmp_path / "first.mmcaf").output
     again = exported_elsewhere(density_checkpoint, {}, tmp_path, str(density_checkpoint.parent))
@@ -314,8 +314,3 @@ def test_wrong_settings_are_refused_before_the_long_work(
     with refused(ExportError, *facts):
         export_bundle(slim_checkpoint, tmp_path / "slim.mmcaf", settings=settings)
     assert list(tmp_path.iterdir()) == []
-
-
-def import_path() -> str:
-    """The folders that this process imports the project's packages from."""
-    return os.pathsep.join(str(ROOT / part) for part in ("cli", "engine", "export", "kernels"))

@@ -1,19 +1,15 @@
 """The published size, end to end: exact on both backends, within the memory of a workstation."""
 
-import json
 import logging
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from export.fill import image, table
-from export.test_export import TOLERANCE, import_path
+from export.mmcaf_networks import PEAK, FullSize, fresh, full_export
+from export.test_export import TOLERANCE
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.explain import write
@@ -23,7 +19,6 @@ from shared import Shared
 EXPORT_BYTES = 3.0e9  # peak resident memory of an export, verification included
 INFERENCE_BYTES = 1.2e9  # of one window in FP32
 SHAPE = (1, 12, 192, 192)
-Exported = tuple[Path, int, dict[str, float], dict[str, float]]
 log = logging.getLogger(__name__)
 
 pytestmark = [
@@ -31,19 +26,6 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its peak memory from /proc"),
 ]
 
-PEAK = """
-def peak():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-"""
-EXPORT = f"""
-import json, sys
-from mmcaf_export.export import export_bundle
-{PEAK}
-report = export_bundle(sys.argv[1], sys.argv[2])
-maps = {{done.backend: done.max_relative_error for done in report.maps}}
-print(json.dumps([peak(), {{done.backend: done.max_abs_error for done in report.verifications}}, maps]))
-"""
 INFER = f"""
 import json, sys
 import numpy as np
@@ -60,36 +42,16 @@ print(json.dumps(peak()))
 
 
 @pytest.fixture(scope="module")
-def exported(full_network: MmcafNet, shared: Shared) -> Exported:
-    """The bundle, the peak memory of its export, and each backend's error, of maps too: once for all processes."""
-
-    def export(folder: Path) -> Exported:
-        save_file(full_network.state_dict(), folder / "full.safetensors", {"network": "mmcaf"})
-        told = fresh(EXPORT, folder / "full.safetensors", folder / "full.mmcaf")
-        (folder / "full.safetensors").unlink()  # 0.3 GB that nobody needs to keep
-        return (folder / "full.mmcaf", *told)
-
-    return shared("full-mmcaf", export)
+def exported(shared: Shared) -> FullSize:
+    return full_export(shared)
 
 
 @pytest.fixture(scope="module")
-def bundle(exported: Exported) -> Path:
+def bundle(exported: FullSize) -> Path:
     return exported[0]
 
 
-def fresh(code: str, *arguments: object) -> list:
-    """Run code in a process of its own and read the JSON on its last line."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": import_path()},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_the_export_is_exact_and_fits_in_memory(exported: Exported) -> None:
+def test_the_export_is_exact_and_fits_in_memory(exported: FullSize) -> None:
     _, peak, errors, maps = exported
     log.info("export: peak %.2f GB; errors %s, of heat maps %s", peak / 1e9, errors, maps)
     assert maps.keys() == {"onnxruntime", "openvino"} and max(maps.values()) <= write.TOLERANCE

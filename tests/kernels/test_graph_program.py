@@ -23,10 +23,9 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from export.fill import image, table
-from export.mmcaf_networks import slim_export
+from export.mmcaf_networks import full_export, slim_export
 from kernels.networks import MEAN, Feed, answer, change, exported, lowered, shapes, window
 from mmcaf_engine.bundle.default import default_bundle
-from mmcaf_export.networks.mmcaf import MmcafConfig
 from mmcaf_export.networks.mmcaf.fusion import Fusion, MultiscaleFusion
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.precision.typed import Low
@@ -257,8 +256,8 @@ def test_what_only_resembles_a_kernel_is_left_alone(edit: object, kernel: str, d
 
 
 @pytest.mark.full
-def test_golden_logits_at_full_size(tmp_path: Path) -> None:
-    path = exported(MmcafConfig(), tmp_path / "full.onnx")
+def test_golden_logits_at_full_size(shared: Shared) -> None:
+    path = full_export(shared)[0] / "model.onnx"
     golden = np.load(GOLDEN)
     feed: Feed = {"image": image(0, (1, 1, 12, 192, 192)), "table": table(0)}
     program = Network(path).program(shapes(feed))

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from export.cmasg_networks import vocabulary
-from export.test_export_full_size import PEAK, fresh
+from export.mmcaf_networks import PEAK, fresh
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_export.explain.write import TOLERANCE
 from mmcaf_export.networks.cmasg import CmasgNet

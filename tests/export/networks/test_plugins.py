@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from export.test_export import import_path
+from export.mmcaf_networks import import_path
 from mmcaf_cli.main import main
 from mmcaf_engine import infer, load_bundle, open_session
 from mmcaf_engine.demo import make_phantom
@@ -79,6 +79,7 @@ class Entry(NetworkEntry):
 STATE = {"other.weight": torch.zeros(2)}
 
 
+@pytest.mark.full
 def test_the_example_package_exports_and_answers(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In processes of their own, as a user would call it."""
     monkeypatch.syspath_prepend(site)
