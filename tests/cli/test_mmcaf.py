@@ -15,6 +15,7 @@ from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.backends.torch.backend import TorchBackend
 from mmcaf_engine.bundle.bundle import write_bundle
 from mmcaf_engine.machine.installation import install_command, install_package
+from mmcaf_kernels.cpu.library import KernelsMissingError
 from refusals import Fact
 from tiny_bundle import make_tiny_bundle, tiny_manifest
 
@@ -112,10 +113,15 @@ def test_doctor_is_well_here(run: Command) -> None:
 
 
 def test_doctor_says_why_there_are_no_processor_kernels(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_missing", lambda: "not built; no compiler")
+    missing = KernelsMissingError(
+        "built for openvino 1.2.3, not for 1.2.4", "Install it.", "pip install openvino==1.2.3"
+    )
+    monkeypatch.setattr("mmcaf_kernels.cpu.extension.fault", lambda: missing)
     outcome = run("mmcaf", "doctor", "--all")
     assert outcome.code == 0
-    assert "note backend processor kernels: not built; no compiler" in " ".join(outcome.out.split())
+    said = " ".join(outcome.out.split())
+    assert "note backend processor kernels: built for openvino 1.2.3, not for 1.2.4; OpenVINO's own operators" in said
+    assert "pip install openvino==1.2.3" in said
 
 
 def test_doctor_as_json(run: Command) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmcaf_kernels.cpu import extension as extensions
-from mmcaf_kernels.cpu.extension import built, extension, fingerprint, instructions, missing
+from mmcaf_kernels.cpu.extension import built, extension, fault, fingerprint, instructions, missing
 from mmcaf_kernels.cpu.groupnorm_act import groupnorm_act
 from mmcaf_kernels.cpu.maps import bfloat16
 
@@ -132,7 +132,7 @@ def test_wrong_inputs_are_refused() -> None:
 
 def test_none_was_built(monkeypatch: pytest.MonkeyPatch, forgetful: None) -> None:
     monkeypatch.setattr(extensions, "folders", [])
-    assert "not built; install mmcaf-infer again from its sources" in str(missing())
+    assert "not built; they are built where CMake finds GCC or Clang" in str(missing())
     assert fingerprint() == "none"
 
 
@@ -140,8 +140,9 @@ def test_none_was_built(monkeypatch: pytest.MonkeyPatch, forgetful: None) -> Non
 def test_it_serves_one_release_of_openvino(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "libmmcaf_openvino_2024.9.1.so").write_bytes(b"of another release")
     monkeypatch.setattr(extensions, "folders", [tmp_path])
-    assert "built for openvino 2024.9.1, not the installed 20" in str(missing())
-    assert "pip install openvino==2024.9.1" in str(missing())
+    assert "built for openvino 2024.9.1, not for the installed 20" in str(missing())
+    found = fault()
+    assert found is not None and found.command == "pip install openvino==2024.9.1"
 
 
 @pytest.mark.usefixtures("forgetful")
@@ -149,7 +150,15 @@ def test_it_serves_one_release_of_openvino(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_a_damaged_library_is_named(content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / f"libmmcaf_openvino_{ov.__version__.split('-')[0]}.so").write_bytes(content)
     monkeypatch.setattr(extensions, "folders", [tmp_path])
-    assert "cannot be loaded" in str(missing()) and "again from its sources" in str(missing())
+    found = fault()
+    assert found is not None and "cannot be loaded" in str(found) and "again from its sources" in found.remedy
+
+
+@needs_extension
+@pytest.mark.usefixtures("forgetful")
+def test_a_library_of_older_sources_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extensions, "OPERATORS", (*extensions.OPERATORS, "Newer"))
+    assert "has no Newer: it was built from older sources" in str(missing())
 
 
 @needs_extension

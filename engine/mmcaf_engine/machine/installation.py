@@ -43,11 +43,9 @@ def install_package(name: str) -> str:
     from packaging.requirements import Requirement
 
     installed = _installed()
-    for text in (installed.requires if installed is not None else None) or ():
-        found = Requirement(text)
-        if found.name == name and "extra" not in str(found.marker or ""):
-            return install_packages(f"{found.name}{found.specifier}")
-    return install_packages(name)
+    needed = [Requirement(text) for text in (installed.requires if installed is not None else None) or ()]
+    own = {str(one.specifier) for one in needed if one.name == name and "extra" not in str(one.marker or "")}
+    return install_packages(name + ",".join(sorted(own)))
 
 
 def install_packages(*arguments: str) -> str:

@@ -13,7 +13,16 @@ from . import __path__ as folders
 from .library import LEVELS, KernelsMissingError, load
 
 NAME = "libmmcaf_openvino_"
-_REBUILD = "install mmcaf-infer again from its sources, where CMake finds GCC or Clang"
+OPERATORS = (
+    "GatedLstm",
+    "GatedLstmStates",
+    "GroupNormAct",
+    "GroupedConvolution",
+    "MaxPool",
+    "MultiScaleDepthwise",
+    "UpsampleDepthwise",
+)
+"""What the library must have."""
 
 
 @cache
@@ -27,12 +36,12 @@ def extension() -> Path:
     file = _for_installed()
     for runtime in _runtime():
         load(runtime)
-    try:
-        loaded = load(file)
-    except KernelsMissingError as failure:
-        raise KernelsMissingError(f"{failure}; {_REBUILD}") from failure
-    if _level(loaded) not in LEVELS[1:]:
-        raise KernelsMissingError("this processor has no AVX2 and FMA, or MMCAF_CPU_FEATURES takes them away")
+    loaded = load(file)
+    operators = _told(loaded, "mmcaf_operators").split()
+    if lacking := [name for name in OPERATORS if name not in operators]:
+        raise KernelsMissingError(f"{file} has no {lacking[0]}: it was built from older sources than are installed")
+    if _told(loaded, "mmcaf_cpu_level") not in LEVELS[1:]:
+        raise KernelsMissingError("this processor has no AVX2 and FMA, or MMCAF_CPU_FEATURES takes them away", "")
     return file
 
 
@@ -43,16 +52,22 @@ def instructions() -> str:
     Raises:
         KernelsMissingError: as `extension`.
     """
-    return _level(load(extension()))
+    return _told(load(extension()), "mmcaf_cpu_level")
+
+
+def fault() -> KernelsMissingError | None:
+    """Why OpenVINO has no operators of ours here, and what would help, or None."""
+    try:
+        extension()
+    except KernelsMissingError as failure:
+        return failure
+    return None
 
 
 def missing() -> str | None:
     """Why OpenVINO has no operators of ours here, or None."""
-    try:
-        extension()
-    except KernelsMissingError as failure:
-        return str(failure)
-    return None
+    found = fault()
+    return None if found is None else str(found)
 
 
 @cache
@@ -74,22 +89,27 @@ def _for_installed() -> Path:
     try:
         release = Version(version("openvino")).base_version
     except PackageNotFoundError as failure:
-        raise KernelsMissingError("the package openvino is not installed") from failure
+        raise KernelsMissingError("the package openvino is not installed", "") from failure
     files = built()
     if not files:
-        raise KernelsMissingError(f"not built; {_REBUILD} and openvino=={release}")
+        raise KernelsMissingError(f"not built; they are built where CMake finds GCC or Clang and openvino {release}")
     if release not in files:
         have = " and ".join(sorted(files))
         raise KernelsMissingError(
-            f"built for openvino {have}, not the installed {release}: pip install openvino=={max(files)} or {_REBUILD}"
+            f"built for openvino {have}, not for the installed {release}",
+            "Install the OpenVINO that they were built for, or mmcaf-infer again from its sources.",
+            f"pip install openvino=={max(files)}",
         )
     return files[release]
 
 
-def _level(loaded: ctypes.CDLL) -> str:
-    ask = getattr(loaded, "mmcaf_cpu_level", None)
+def _told(loaded: ctypes.CDLL, function: str) -> str:
+    """The text that a function of the library gives."""
+    ask = getattr(loaded, function, None)
     if ask is None:
-        raise KernelsMissingError(f"{loaded._name} has no mmcaf_cpu_level; {_REBUILD}")
+        raise KernelsMissingError(
+            f"{loaded._name} has no {function}: it was built from older sources than are installed"
+        )
     ask.restype = ctypes.c_char_p
     found: bytes = ask()
     return found.decode()

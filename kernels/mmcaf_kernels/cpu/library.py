@@ -26,8 +26,18 @@ FUNCTIONS = (
 """What the library must have."""
 
 
+REBUILD = "Install mmcaf-infer again from its sources, where CMake finds GCC or Clang."
+
+
 class KernelsMissingError(RuntimeError):
-    """There is no library of processor kernels that runs here; the message says why."""
+    """There is no library of processor kernels that runs here; the message says why.
+
+    remedy: what to do, or nothing where nothing helps. command: a command line that does it, or nothing.
+    """
+
+    def __init__(self, reason: str, remedy: str = REBUILD, command: str = "") -> None:
+        super().__init__(reason)
+        self.remedy, self.command = remedy, command
 
 
 @cache
@@ -39,9 +49,7 @@ def library() -> ctypes.CDLL:
     """
     file = built()
     if file is None:
-        raise KernelsMissingError(
-            "not built; they are built with mmcaf-infer from its sources where CMake finds GCC or Clang"
-        )
+        raise KernelsMissingError("not built; they are built with mmcaf-infer where CMake finds GCC or Clang")
     loaded = load(file)
     if lacking := [name for name in FUNCTIONS if not hasattr(loaded, name)]:
         raise KernelsMissingError(f"{file} has no {lacking[0]}: it was built from older sources than are installed")

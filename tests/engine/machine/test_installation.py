@@ -139,6 +139,12 @@ def test_one_package_in_the_version_that_is_needed(name: str, command: str, monk
     assert install_package(name) == command
 
 
+def test_one_package_that_is_required_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a wheel that holds an extension of one release of OpenVINO."""
+    find(monkeypatch, Installed(None, [*REQUIRES, "openvino==2026.4.1.*; platform_machine != ''"]))
+    assert install_package("openvino") == "pip install 'openvino==2026.4.1.*,>=2025.4'"
+
+
 def test_what_the_metadata_of_this_project_says() -> None:
     """Whichever way the tests' own environment was made, the command names the extra or what it needs."""
     assert shlex.split(install_command("plot"))[:2] == ["pip", "install"]

@@ -39,6 +39,18 @@ def test_an_engine_that_is_built_again_is_tested_again(bundle: Bundle) -> None:
     assert (again["cache"], again["self_test"]["remembered"]) == ("built, kept", False)
 
 
+def test_an_engine_with_kernels_is_built_again_where_they_are_missing(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And found again where they are back: it is kept by what its kernels were built from."""
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_fingerprint", lambda: "0123456789ab-avx2")
+    assert [opened(bundle)["cache"] for _ in range(2)] == ["built, kept", "loaded"]
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_fingerprint", lambda: "none")
+    assert opened(bundle)["cache"] == "built, kept"
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_fingerprint", lambda: "0123456789ab-avx2")
+    assert opened(bundle)["cache"] == "loaded"
+
+
 def test_an_engine_of_the_same_bytes_is_tested_again_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing tells it from the one that has passed; what counts is that it was built anew."""
     monkeypatch.setattr(OpenVinoBackend, "_export", lambda backend, output: output.write(b"the same"))

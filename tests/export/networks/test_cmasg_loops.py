@@ -20,6 +20,7 @@ from mmcaf_engine.backends.openvino.loops import replace_loops
 from mmcaf_engine.backends.openvino.operators import add_operators, kernels_in
 from mmcaf_engine.backends.tensorrt.builder import build_engine
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
+from mmcaf_engine.errors import BackendError
 from mmcaf_engine.machine.compute_capability import Target
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.networks.cmasg import CmasgNet
@@ -192,6 +193,20 @@ def test_a_kept_engine_holds_the_kernel(written: Callable[[str], Path], tmp_path
         with again:
             assert again.describe()["kernels"] == {"gated_lstm": 1}
             np.testing.assert_array_equal(again.infer(feed)["logits"], expected)
+
+
+@needs_kernels
+def test_a_kept_engine_whose_kernel_is_missing_is_refused_in_words(
+    written: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache keeps it by its kernels and does not hand it out; were it to, the model would be compiled again."""
+    with opened(written("soft")) as backend, (tmp_path / "engine").open("w+b") as file:
+        backend.export_engine(file)
+        file.flush()
+        engine = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_missing", lambda: "not built")
+        with pytest.raises(BackendError, match=r"(?s)failed while loading the kept engine.*GatedLstm"):
+            OpenVinoBackend(tmp_path / "none", SPECS, OUTPUTS, 2, lengths=(32, LONGEST)).open_engine(engine)
 
 
 @needs_kernels

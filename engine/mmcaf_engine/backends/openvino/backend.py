@@ -20,7 +20,7 @@ from ..node_time import NodeTime
 from .importing import import_openvino
 from .layers import SOURCE, Counters, node_times
 from .loops import replace_loops
-from .operators import add_operators, kernels_fingerprint, kernels_in, kernels_missing
+from .operators import add_operators, kernels_detail, kernels_fingerprint, kernels_in, kernels_missing
 
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
 
@@ -47,10 +47,8 @@ class OpenVinoBackend(Backend):
 
     @classmethod
     def details(cls) -> Sequence[Detail]:
-        """Whether a gated LSTM runs as one kernel, or operator by operator."""
-        reason = kernels_missing()
-        text = f"{reason}; a gated LSTM takes longer" if reason else "gated_lstm, for openvino"
-        return (Detail("processor kernels", not reason, text),)
+        """Whether this project's kernels run in the place of OpenVINO's own operators."""
+        return (kernels_detail(),)
 
     @classmethod
     def runtime(cls) -> Any:

@@ -9,6 +9,9 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from ...errors import Remedy
+from ..availability import Detail
+
 KERNELS = ("gated_lstm", "groupnorm_act")
 
 
@@ -17,6 +20,18 @@ def kernels_missing() -> str | None:
     from mmcaf_kernels.cpu.extension import missing
 
     return missing()
+
+
+def kernels_detail() -> Detail:
+    """What `mmcaf doctor` says of them."""
+    from mmcaf_kernels.cpu.extension import fault, instructions
+
+    found = fault()
+    if found is None:
+        return Detail("processor kernels", True, f"{', '.join(KERNELS)}, for openvino, with {instructions()}")
+    text = f"{found}; OpenVINO's own operators answer, later"
+    remedies = (Remedy(found.remedy, command=found.command or None),) if found.remedy else ()
+    return Detail("processor kernels", False, text, remedies)
 
 
 def kernels_fingerprint() -> str:
