@@ -212,9 +212,11 @@ def _rewrites(origin: Provenance) -> list[str]:
 def _lowered(origin: Provenance) -> list[str]:
     """Which layers of a lower precision stay in FP32, where not all are in it that could be."""
     lines = []
-    for precision, made in (("int8", origin.int8), ("fp16", origin.fp16), ("bf16", origin.bf16)):
+    entries = {**origin.quantised(), "fp16": origin.fp16, "bf16": origin.bf16}
+    for precision, made in entries.items():
         if made is not None:
             ranges = f", ranges by {made.method} of {made.calibration}" if isinstance(made, Int8Entry) else ""
+            ranges += f", {made.between} maps" if isinstance(made, Int8Entry) and made.between != "fp32" else ""
             lines.append(f"  {precision:<12}  {made.layers} layers{ranges}; in FP32:")
             lines += [f"    {node}: {reason}" for node, reason in made.kept.items()]
     return lines
@@ -230,7 +232,7 @@ def _accuracy(bundle: Bundle) -> list[str]:
     for precision, facts in accuracy.precisions.items():
         area = "not measured" if facts.auroc_difference is None else f"{facts.auroc_difference.value:+.4f}"
         lines.append(
-            f"    {precision:<5} probability off by at most {facts.max_probability_difference:.4f}, labels changed "
+            f"    {precision:<9} probability off by at most {facts.max_probability_difference:.4f}, labels changed "
             f"{facts.flips.fraction:.1%}, AUROC {area}: {'passed' if facts.passed else 'not passed, not in the bundle'}"
         )
     return lines

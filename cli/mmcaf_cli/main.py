@@ -106,7 +106,7 @@ def quantize(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(metavar="PRECISION", help="fp16, bf16 or int8; may be repeated. Default: int8."),
+        typer.Option(metavar="PRECISION", help="fp16, bf16, int8 or int8-bf16; may be repeated. Default: int8."),
     ] = None,
     calibration: Annotated[
         str | None, typer.Option(metavar="COHORT", help="Studies for INT8's ranges: COHORT.csv, or demo:FIRST-LAST.")
@@ -173,7 +173,7 @@ def build(
         typer.Option(metavar="SM", help="GPU to build for, such as sm_86; may be repeated. Default: the GPU at hand."),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="PRECISION", help="fp32, fp16, bf16 or int8, if the bundle holds it.")
+        str, typer.Option(metavar="PRECISION", help="fp32, fp16, bf16, int8 or int8-bf16, if the bundle holds it.")
     ] = "fp32",
     flavour: Annotated[
         Literal["tensorrt_rtx", "tensorrt"] | None, typer.Option(help="Which TensorRT. Default: what is installed.")

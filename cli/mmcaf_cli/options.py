@@ -29,7 +29,10 @@ Backend = Annotated[
     str, typer.Option("--backend", metavar="BACKEND", help="auto, or a backend's name as mmcaf doctor lists them.")
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", metavar="PRECISION", help="auto, fp32, fp16, bf16 or int8, as the bundle holds.")
+    str,
+    typer.Option(
+        "--precision", metavar="PRECISION", help="auto, fp32, fp16, bf16, int8 or int8-bf16, if the bundle holds it."
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Cores to use. Default: all that the process may.")

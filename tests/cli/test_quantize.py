@@ -22,13 +22,14 @@ from mmcaf_engine.bundle.golden import read_raw_case
 from mmcaf_engine.bundle.sealed import SIGNATURE_NAME
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
-from mmcaf_engine.errors import ExportError
+from mmcaf_engine.errors import BackendError, ExportError
 from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
 from mmcaf_export.precision.quantize import quantize_bundle
+from processor_units import give_units
 from raw_cases import with_raw_case
 from refusals import check_facts
 from signed_bundles import OF_A_STRANGER
@@ -509,3 +510,34 @@ def test_a_calibration_of_which_no_study_can_be_used(run: Command, studies: Path
     source = make_tiny_mr(tmp_path / "mr.mmcaf")
     outcome = run("mmcaf", "quantize", source, "--calibration", studies)
     outcome.refused(3, "cohort.csv", 3, "series0", "--calibration=COHORT.csv")
+
+
+@pytest.mark.parametrize("units", [True, False], ids=["BF16 units", "none"])
+def test_int8_with_bf16_maps(
+    run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units: bool
+) -> None:
+    """Judged as it runs where the processor has the units, and with rounded values elsewhere; FP32 answers always."""
+    has_units = OpenVinoBackend.can_run("bf16").available
+    give_units(monkeypatch, *(["BF16"] if units else []))
+    source = make(tmp_path)
+    chosen = ("--precision", "int8", "--precision", "int8-bf16")
+    done = run("mmcaf", "quantize", source, *chosen, "--calibration", studies, "--method", "minmax")
+    assert done.code == 0, done.err
+    assert set(held(source)) == {"fp32", "int8", "int8-bf16"}
+    facts = parse_accuracy((source / "accuracy.json").read_bytes()).precisions["int8-bf16"]
+    judged = [one.configuration for one in facts.judged or ()]
+    assert [one.backend for one in judged] == ["openvino", None] and {one.between for one in judged} == {"bf16"}
+    assert facts.passed and 0 < facts.max_probability_difference < 0.1
+    entry = load_bundle(source).manifest.provenance.int8_bf16
+    assert entry is not None and (entry.between, entry.layers) == ("bf16", 2)
+    network = onnx.load(source / "model.int8-bf16.onnx")
+    onnx.checker.check_model(network, full_check=True)
+    assert sum(node.op_type == "Cast" for node in network.graph.node) > 0
+    assert "2 layers, ranges by minmax of cohort.csv, bf16 maps" in run("mmcaf", "inspect", source).out
+    assert run("mmcaf", "verify", source).code == 0
+    if units and has_units:
+        with open_session(load_bundle(source), backend="openvino", precision="int8-bf16") as session:
+            assert session.run_self_test().max_abs_error < 0.02
+    elif not units:
+        with pytest.raises(BackendError, match="no BF16 units"):
+            open_session(load_bundle(source), precision="int8-bf16")

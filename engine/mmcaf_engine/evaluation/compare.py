@@ -95,7 +95,7 @@ def evaluate(
                 performance=performance(outcome.labels, reference.probabilities, decision),
             ),
             precisions={
-                precision: agreement(reference, scores, outcome.labels, decision, manifest.accuracy_bounds[precision])
+                precision: agreement(reference, scores, outcome.labels, decision, manifest.accuracy_bound(precision))
                 for precision, scores in outcome.scores.items()
                 if precision != "fp32"
             },

@@ -27,6 +27,7 @@ _STYLES: dict[Precision, tuple[str, str | tuple[float, tuple[float, float]], flo
     "fp16": ("#0072B2", "-", 1.0),
     "bf16": ("#009E73", (0, (4, 3)), 1.3),
     "int8": ("#D55E00", (0, (1, 1.6)), 1.7),
+    "int8-bf16": ("#CC79A7", (0, (2, 2)), 1.3),
 }
 
 

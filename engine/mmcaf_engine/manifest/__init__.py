@@ -45,7 +45,7 @@ from .table import (
     TableField,
     TableSpec,
 )
-from .tensors import PRECISIONS, NetworkSpec, Precision, TensorSpec, between, named_precision
+from .tensors import PRECISIONS, NetworkSpec, Precision, TensorSpec, between, named_precision, types_in
 from .text import TextSpec
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "PRECISIONS",
     "Precision",
     "between",
+    "types_in",
     "named_precision",
     "FORMAT_VERSION",
     "written_version",

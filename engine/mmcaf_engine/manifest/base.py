@@ -47,7 +47,7 @@ class ManifestModel(ForeignModel):
     version_2: ClassVar[frozenset[str]] = frozenset()
     """Fields that format version 2 added."""
     version_2_values: ClassVar[Mapping[str, frozenset[str]]] = MappingProxyType({})
-    """Field -> values of it that format version 2 added."""
+    """Field -> values of it, or keys, that format version 2 added."""
     sparse: ClassVar[frozenset[str]] = frozenset()
     """Further fields that are left out where they hold their default."""
 
@@ -82,10 +82,14 @@ def newer_fields(part: object, where: str = "") -> Iterator[str]:
         for name in type(part).model_fields:
             if name in part.version_2 and name in part.model_fields_set:
                 yield f"{where}{name}"
-            elif getattr(part, name) in part.version_2_values.get(name, ()):
-                yield f"{where}{name} {getattr(part, name)}"
-            else:
-                yield from newer_fields(getattr(part, name), f"{where}{name}.")
+                continue
+            value, added = getattr(part, name), part.version_2_values.get(name, ())
+            if isinstance(value, dict):
+                yield from (f"{where}{name}.{key}" for key in value if key in added)
+            elif value in added:
+                yield f"{where}{name} {value}"
+                continue
+            yield from newer_fields(value, f"{where}{name}.")
     elif isinstance(part, dict):
         for name, value in part.items():
             yield from newer_fields(value, f"{where}{name}.")

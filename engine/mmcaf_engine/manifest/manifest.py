@@ -60,6 +60,9 @@ class AccuracyBound(ManifestModel):
     )
 
 
+NEWER = frozenset({"int8-bf16"})
+"""Precisions that format version 2 added."""
+
 DEFAULT_ACCURACY_BOUNDS: dict[Precision, AccuracyBound] = {
     "fp16": AccuracyBound(probability_difference=0.01, flips=0.01, auroc_loss=0.005),
     "bf16": AccuracyBound(probability_difference=0.02, flips=0.01, auroc_loss=0.005),
@@ -116,7 +119,7 @@ class Manifest(ManifestModel):
     )
     accuracy_bounds: dict[Precision, AccuracyBound] = Field(
         default=DEFAULT_ACCURACY_BOUNDS,
-        description="Precision other than fp32 -> what it may cost; one that is left out has its default.",
+        description="Precision other than fp32 -> what it may cost; one left out has its default, int8-bf16 int8's.",
     )
     module_titles: dict[ModulePath, ModuleTitle] = Field(
         default_factory=dict,
@@ -135,6 +138,7 @@ class Manifest(ManifestModel):
             *("attention_agreement", "explain", "ensemble", "risk_levels", "branch_scores"),
         }
     )
+    version_2_values: ClassVar[Mapping[str, frozenset[str]]] = {"models": NEWER, "accuracy_bounds": NEWER}
 
     @field_validator("activation")
     @classmethod
@@ -173,6 +177,10 @@ class Manifest(ManifestModel):
         consistency.check_agreement(self.attention_agreement, self.attention)
         check_explain(self.explain, self.inputs, self.outputs)
         return self
+
+    def accuracy_bound(self, precision: Precision) -> AccuracyBound:
+        """What a precision may cost; INT8 with BF16 maps as much as INT8, unless it has a bound of its own."""
+        return self.accuracy_bounds.get(precision) or self.accuracy_bounds["int8"]
 
     @property
     def volumes(self) -> tuple[TensorSpec, ...]:

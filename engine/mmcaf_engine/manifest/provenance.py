@@ -78,6 +78,7 @@ class Provenance(ManifestModel):
     rewrites: tuple[RewriteEntry, ...] = Field(default=(), description="Applied to the network, in this order.")
     flops: int | None = Field(default=None, ge=0, description="Of one window after them, 2 per multiply-add.")
     int8: Int8Entry | None = None
+    int8_bf16: Int8Entry | None = Field(default=None, description="Of INT8 with the maps between its layers in BF16.")
     fp16: SparedEntry | None = Field(default=None, description="Absent where every map of the network is in FP16.")
     bf16: SparedEntry | None = Field(default=None, description="Absent where no layer was left out of BF16.")
 
@@ -91,12 +92,17 @@ class Provenance(ManifestModel):
     )
 
     sparse: ClassVar[frozenset[str]] = frozenset({"fp16", "bf16"})
-    version_2: ClassVar[frozenset[str]] = frozenset({"repairs", "weights"})
+    version_2: ClassVar[frozenset[str]] = frozenset({"int8_bf16", "repairs", "weights"})
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """That the network is not as published, for every answer."""
         return tuple(f"The network is repaired ({one.name}): {one.description}." for one in self.repairs)
+
+    def quantised(self) -> dict[Precision, Int8Entry]:
+        """Each precision with layers in INT8 -> how it was made."""
+        entries: dict[Precision, Int8Entry | None] = {"int8": self.int8, "int8-bf16": self.int8_bf16}
+        return {precision: entry for precision, entry in entries.items() if entry is not None}
 
     def spared(self) -> dict[Precision, tuple[str, ...]]:
         """FP16 and BF16 -> the layers that they leave in FP32, where some are."""

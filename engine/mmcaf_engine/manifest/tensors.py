@@ -8,14 +8,21 @@ from pydantic import Field, model_validator
 from ..errors import UsageError
 from .base import Line, ManifestModel
 
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "int8-bf16"]
+"""int8-bf16: INT8 with the maps between its layers in BF16."""
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 def between(precision: Precision) -> Precision:
     """In what a network of a precision keeps the maps from one convolution to the next."""
-    return "fp16" if precision == "fp16" else "fp32"
+    kept: dict[Precision, Precision] = {"fp16": "fp16", "int8-bf16": "bf16"}
+    return kept.get(precision, "fp32")
+
+
+def types_in(precision: Precision) -> frozenset[str]:
+    """The types below FP32 that a network of a precision computes in."""
+    return frozenset(precision.split("-")) - {"fp32"}
 
 
 InputKind = Literal["volume", "image", "tokens", "token_mask", "table"]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..backends.registry import backend_class
-from ..manifest import Precision
+from ..manifest import Precision, types_in
 from .report import Roofline
 
 SIDE = 1024
@@ -24,7 +24,7 @@ COPIED = 256 * 2**20
 
 REPEATS = 6
 
-_HINTS: dict[Precision, str] = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32"}
+_HINTS: dict[Precision, str] = {"fp32": "f32", "fp16": "f16", "bf16": "bf16", "int8": "f32", "int8-bf16": "f32"}
 
 
 def measure_roofline(precisions: Iterable[Precision], threads: int) -> Roofline:
@@ -60,7 +60,7 @@ def _openvino_product(precision: Precision, threads: int) -> Callable[[], object
     first, second = (generator.standard_normal((SIDE, SIDE)).astype(np.float32) for _ in range(2))
     given = operators.parameter([SIDE, SIDE], np.float32)
     left, right = given, operators.constant(second)
-    if precision == "int8":
+    if "int8" in types_in(precision):
         left, right = (_quantised(operators, side) for side in (left, right))
     network = openvino.Model([operators.matmul(left, right, False, False)], [given], "product")
     settings = {

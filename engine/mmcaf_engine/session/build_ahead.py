@@ -23,7 +23,7 @@ from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError, program
 from ..machine.compute_capability import BF16_FROM, WHICH_TARGET, Target
 from ..machine.gpu import Gpu, find_gpus, first_gpu
-from ..manifest import Precision, named_precision
+from ..manifest import Precision, named_precision, types_in
 from ..manifest.text import text_lengths
 from .building import build
 
@@ -195,7 +195,7 @@ def products_as_json(found: Iterable[Product]) -> str:
 def _check_units(precision: Precision, targets: Iterable[Target]) -> None:
     """BF16 products exist from compute capability 8.0 on (NVIDIA, CUDA C++ Programming Guide, "Arithmetic Types")."""
     for target in targets:
-        if precision == "bf16" and target < BF16_FROM:
+        if "bf16" in types_in(precision) and target < BF16_FROM:
             raise UsageError(
                 f"{target} has no BF16 units; {BF16_FROM} is the first that does.",
                 Remedy("Build FP16 for it", option="precision", value="fp16"),

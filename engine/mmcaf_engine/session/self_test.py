@@ -21,7 +21,7 @@ from ..manifest import Manifest, Precision
 from ..outputs import write_file
 from ..volume import Arrays
 
-TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1}
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 5e-2, "int8": 1e-1, "int8-bf16": 1e-1}
 """Largest |difference| of an output from the stored one, in logit units.
 
 Stored are the source network's answers; for INT8 the quantised network's own ("NAME@int8" in golden.npz), since

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mmcaf_engine.errors import ExportError
-from mmcaf_engine.manifest import Manifest, Precision
+from mmcaf_engine.manifest import Manifest, Precision, between
 
 from ..onnx_files import load_model, save_model
 from .calibration import Method, Window
 from .course import Course
 from .effects import LOGIT_BUDGETS, largest_effects
 from .int8 import Int8Plan, Int8Planner, Processor, write_int8
+from .maps import keep_maps_in_bf16
 from .spared import SparedPlan, SparedPlanner
 from .typed import Low, lower_precision
 
@@ -44,7 +45,7 @@ class Attempts(ABC):
 
 
 class Int8Attempts(Attempts):
-    """INT8, of the layers that one budget of error after another affords."""
+    """INT8, of the layers that one budget of error after another affords; with maps in FP32, or in BF16 as named."""
 
     def __init__(
         self,
@@ -52,19 +53,20 @@ class Int8Attempts(Attempts):
         output: Path,
         manifest: Manifest,
         windows: Windows,
+        precision: Precision,
         *,
         method: Method | None,
         budget: float | None,
         processor: Processor,
         course: Course,
     ) -> None:
-        super().__init__("int8", course)
+        super().__init__(precision, course)
         self._model, self._output, self._manifest, self._windows = model, output, manifest, windows
         self._method, self._processor = method, processor
         self._budgets = LOGIT_BUDGETS if budget is None else (budget,)
 
     def _networks(self) -> Iterator[Path]:
-        self.course.tell("making int8")
+        self.course.tell(f"making {self.precision}")
         planner = Int8Planner(
             self._model,
             self._manifest,
@@ -79,9 +81,15 @@ class Int8Attempts(Attempts):
             if before is not None:
                 if not plan.layers or plan.layers == before.layers:
                     continue
-                self.course.tell(f"making int8 again, {len(plan.layers)} layers instead of {len(before.layers)}")
+                self.course.tell(
+                    f"making {self.precision} again, {len(plan.layers)} layers instead of {len(before.layers)}"
+                )
             self.plan = plan
             write_int8(self._model, self._output, plan.layers, plan.ranges)
+            if between(self.precision) == "bf16":
+                network = load_model(self._output)
+                keep_maps_in_bf16(network)
+                save_model(network, self._output)
             yield self._output
 
 

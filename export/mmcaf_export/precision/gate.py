@@ -17,7 +17,7 @@ from mmcaf_engine.bundle.bundle import Bundle
 from mmcaf_engine.cancel import Progress
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.evaluation.compare import CohortScores, agreement
-from mmcaf_engine.manifest import Precision
+from mmcaf_engine.manifest import Precision, types_in
 from mmcaf_engine.result.decisions import decision_for
 from mmcaf_engine.session.choice import Choice, backend_for, processor_backends
 from mmcaf_engine.session.first_opening import done_apart, first_of
@@ -27,6 +27,7 @@ from mmcaf_engine.volume import Arrays
 
 from ..onnx_files import load_model, save_model
 from .course import Course, arrays_sha256, model_sha256
+from .maps import simulate_bf16
 from .self_tests import kinds_for
 from .typed import simulate_precision
 
@@ -85,42 +86,63 @@ def sessions(
     """Sessions of every model, as it will run; what an interrupted run has had them answer is not computed again.
 
     FP32 runs on `processor`, a backend of the CPU. Every other precision runs in each backend that "auto" may take on
-    this processor. FP16 and BF16 also run in ONNX Runtime as FP32 with every value rounded through the type, which
-    judges the file alike on every machine, also one without units for it.
+    this processor. What has convolutions in FP16 or BF16 also runs in ONNX Runtime with these in FP32 and every value
+    rounded through the type, which judges the file alike on every machine, also one without units for it.
 
     Args:
         kept: layers that FP16 and BF16 leave in FP32.
         on_gpu: precisions that were made for a GPU, which are judged in ONNX Runtime alone.
     """
-    reference = backend_class("onnxruntime")
     panel = Panel({}, [], [])
     with ExitStack() as stack:
-
-        def judge(kind: type[Backend], precision: Precision, model: Path, *, written: bool = False) -> None:
-            choice = Choice(kind, precision)
-            backend = stack.enter_context(backend_for(bundle, choice, model=model))
-            session = _Measured(bundle, choice, backend, course, model)
-            if precision in panel.first:
-                panel.further.append(session)
-            else:
-                panel.first[precision] = session
-            if written:
-                panel.written.append(session)
-
         for precision, model in models.items():
-            if precision == "fp32":
-                judge(processor, precision, model)
-                continue
-            if precision == "fp16" or precision == "bf16":
-                network = load_model(models["fp32"])
-                simulate_precision(network, precision, kept.get(precision, ()))
-                simulated = scratch / f"simulated.{precision}.onnx"
-                save_model(network, simulated)
-                judge(reference, precision, simulated, written=True)
-            kinds = [reference] if precision in on_gpu else processor_backends(precision)
-            for kind in kinds:
-                judge(kind, precision, model, written=kind is reference)
+            simulated = _simulated(precision, models, kept.get(precision, ()), scratch)
+            for kind, file, written in _ways(precision, model, simulated, processor, precision in on_gpu):
+                choice = Choice(kind, precision)
+                backend = stack.enter_context(backend_for(bundle, choice, model=file))
+                session = _Measured(bundle, choice, backend, course, file)
+                if panel.first.setdefault(precision, session) is not session:
+                    panel.further.append(session)
+                if written:
+                    panel.written.append(session)
         yield panel
+
+
+def _simulated(
+    precision: Precision, models: Mapping[Precision, Path], kept: Collection[str], scratch: Path
+) -> Path | None:
+    """The network with its convolutions in FP16 or BF16 in FP32 and rounded; None where it has none."""
+    if precision == "fp16" or precision == "bf16":
+        network = load_model(models["fp32"])
+        simulate_precision(network, precision, kept)
+    elif precision == "int8-bf16":
+        network = load_model(models[precision])
+        simulate_bf16(network)
+    else:
+        return None
+    simulated = scratch / f"simulated.{precision}.onnx"
+    save_model(network, simulated)
+    return simulated
+
+
+def _ways(
+    precision: Precision, model: Path, simulated: Path | None, processor: type[Backend], on_gpu: bool
+) -> Iterator[tuple[type[Backend], Path, bool]]:
+    """What runs which file; and whether its verdict holds for all that compute in the types of the file."""
+    if precision == "fp32":
+        yield processor, model, False
+        return
+    reference = backend_class("onnxruntime")
+    quantised = "int8" in types_in(precision)
+    kinds = [] if on_gpu else processor_backends(precision)
+    if simulated is not None and not quantised:
+        yield reference, simulated, True
+    elif simulated is not None and not on_gpu and not kinds and processor is not reference:
+        yield processor, simulated, False  # INT8 as it runs there, on a processor without units for the rest.
+    for kind in kinds:
+        yield kind, model, kind is reference
+    if quantised and (simulated is not None or on_gpu):
+        yield reference, simulated or model, True
 
 
 def try_first(bundle: Bundle, judge: type[Backend]) -> None:

@@ -19,7 +19,7 @@ from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.cohort import open_cohort
 from mmcaf_engine.evaluation.cohort_table import columns_of
 from mmcaf_engine.evaluation.compare import evaluate
-from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision, ReportParts
+from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision, ReportParts, between, types_in
 from mmcaf_engine.outputs import scratch_beside
 from mmcaf_engine.record.tokenizer import open_tokenizer
 
@@ -39,6 +39,9 @@ CALIBRATION = "demo:50000-50031"
 """Studies that ranges are taken from unless others are named: synthetic patients of seeds used for nothing else."""
 
 WINDOWS_PER_STUDY = 4
+
+QUANTISED: tuple[Precision, ...] = tuple(precision for precision in PRECISIONS if "int8" in types_in(precision))
+"""Those with layers in INT8."""
 
 _Name = TypeVar("_Name", bound=str)
 
@@ -101,7 +104,7 @@ def quantize_bundle(
     source = open_cohort(calibration or CALIBRATION, manifest)
     judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
     check_output(target, inputs=[*source.files, *judges.files], force=replaces)
-    if calibration is None and ("int8" in chosen or cohort is None):
+    if calibration is None and (any("int8" in types_in(one) for one in chosen) or cohort is None):
         _expect_fit(source, bundle)
     try_first(bundle, int8_judge(made_for))
     course = Course.of(bundle, tell, progress)
@@ -120,7 +123,9 @@ def quantize_bundle(
             network = models["fp32"], models[precision], manifest, windows
             if precision == "fp16" or precision == "bf16":
                 return TypedAttempts(*network, precision, budget=logit_budget, course=course)
-            return Int8Attempts(*network, method=ranges_by, budget=logit_budget, processor=made_for, course=course)
+            return Int8Attempts(
+                *network, precision, method=ranges_by, budget=logit_budget, processor=made_for, course=course
+            )
 
         made = {precision: attempts(precision) for precision in chosen}
         golden = _golden(bundle)
@@ -150,7 +155,8 @@ def quantize_bundle(
             document["text"]["parts"] = None if parts is None else parts.model_dump(mode="json")
         plans = {precision: made[precision].plan for precision in made if precision in models}
         document["provenance"] |= {
-            precision: _provenance(plans.get(precision), source, made_for) for precision in chosen
+            precision.replace("-", "_"): _provenance(plans.get(precision), source, made_for, between(precision))
+            for precision in chosen
         }
         tell(f"sealing {target}")
         sealed = write_bundle(folder, document, target, force=replaces)
@@ -179,8 +185,8 @@ def _judged(
 ) -> tuple[Accuracy, ReportParts | None]:
     """Compare every precision with FP32, and have it pass the self-test; what does not is made again while it can be.
 
-    INT8's own answers go into `golden`. Of a network that reads a report, the two parts are written and tested too, and
-    given back as the manifest says them.
+    The own answers of what has layers in INT8 go into `golden`. Of a network that reads a report, the two parts are
+    written and tested too, and given back as the manifest says them.
 
     The backends of a CPU need not pass an INT8 network whose layers were chosen for a GPU, but for the one that judges.
     """
@@ -193,16 +199,17 @@ def _judged(
         again = {"fp32", *(one.precision for one in pending)}
         asked = {name: model for name, model in models.items() if not found or name in again}
         course.tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
-        on_gpu: tuple[Precision, ...] = ("int8",) if _is_for_gpu(manifest, made, made_for) else ()
+        on_gpu = [precision for precision in QUANTISED if _is_for_gpu(precision, manifest, made, made_for)]
         with sessions(bundle, asked, _kept(manifest, made), judge, on_gpu, scratch, course) as panel:
             accuracy, outcome = evaluate(judges, panel.first, others=panel.further, progress=course.progress)
             accuracy = accuracy.model_copy(update={"precisions": panel.judged(accuracy, outcome, bundle)})
-            if (session := panel.first.get("int8")) is not None:
+            for precision in panel.first.keys() & {*QUANTISED}:
+                session = panel.first[precision]
                 inputs = {spec.name: golden[spec.name] for spec in manifest.inputs}
                 answers = session.run(inputs, optional=True)
-                golden |= {f"{name}@int8": array for name, array in answers.items()}
+                golden |= {f"{name}@{precision}": array for name, array in answers.items()}
                 if raw is not None:
-                    golden[own_probabilities("int8")] = raw.probabilities(session.run)
+                    golden[own_probabilities(precision)] = raw.probabilities(session.run)
             failing: dict[Precision, tuple[str, ...]] = {
                 precision: simulated(manifest, precision, session.run, own_cases(golden, manifest, precision))
                 for precision, session in panel.first.items()
@@ -226,10 +233,12 @@ def _judged(
     return accuracy.model_copy(update={"precisions": found}), parts
 
 
-def _is_for_gpu(manifest: Manifest, made: Mapping[Precision, Attempts], made_for: Processor) -> bool:
-    """Whether the INT8 network's layers are chosen for a GPU: now, or when the bundle got it."""
-    held = manifest.provenance.int8
-    return (made_for if "int8" in made or held is None else held.processor) == "gpu"
+def _is_for_gpu(
+    precision: Precision, manifest: Manifest, made: Mapping[Precision, Attempts], made_for: Processor
+) -> bool:
+    """Whether the INT8 layers of a network are chosen for a GPU: now, or when the bundle got it."""
+    held = manifest.provenance.quantised().get(precision)
+    return (made_for if precision in made or held is None else held.processor) == "gpu"
 
 
 def _expect_fit(cohort: Cohort, bundle: Bundle) -> None:
@@ -317,13 +326,16 @@ def _one_of(known: tuple[_Name, ...], wanted: str, what: str) -> _Name:
     raise UsageError(f"Unknown {what} {wanted!r}.", f"Choose one of: {', '.join(known)}.")
 
 
-def _provenance(plan: Int8Plan | SparedPlan | None, cohort: Cohort, processor: Processor) -> dict[str, Any] | None:
+def _provenance(
+    plan: Int8Plan | SparedPlan | None, cohort: Cohort, processor: Processor, between: Precision
+) -> dict[str, Any] | None:
     if plan is None:
         return None
     facts = {"layers": len(plan.layers), "kept": plan.kept}
     if isinstance(plan, SparedPlan):
         return facts
-    return {"processor": processor, "calibration": cohort.source, "method": plan.method, **facts}
+    made = {"processor": processor, "calibration": cohort.source, "method": plan.method, **facts}
+    return made if between == "fp32" else {**made, "between": between}
 
 
 def _kept(manifest: Manifest, made: Mapping[Precision, Attempts]) -> dict[Precision, Collection[str]]:

@@ -20,6 +20,7 @@ VERSION_1 = sorted((Path(__file__).parents[2] / "data" / "version_1").glob("*.zi
 FILE = {"sha256": "0" * 64, "size": 0}
 FILES = {"model.onnx": FILE, "golden.npz": FILE, "vocabulary.txt": FILE}
 CODE = {"scheme": "99MMCAF", "value": "LOUD", "meaning": "Loud"}
+BOUND = {"probability_difference": 0.05, "flips": 0.01, "auroc_loss": 0.005}
 WEIGHT_FHIR = {"resource": "Observation", "codes": ["29463-7"]}
 
 
@@ -41,6 +42,12 @@ def with_int8(**changes: Any) -> dict[str, Any]:
     document = tiny_manifest()
     int8 = {"calibration": "demo:1-2", "method": "minmax", "layers": 3, **changes}
     return {**document, "provenance": {**document["provenance"], "int8": int8}}
+
+
+def with_int8_maps() -> dict[str, Any]:
+    document = tiny_manifest()
+    entry = {"calibration": "demo:1-2", "method": "minmax", "layers": 3, "between": "bf16"}
+    return {**document, "provenance": {**document["provenance"], "int8_bf16": entry}}
 
 
 def leaning() -> dict[str, Any]:
@@ -89,6 +96,9 @@ NEW: dict[str, tuple[dict[str, Any], str]] = {
     "body-part": ({**tiny_manifest(), "body_part": {"accepted": ["CHEST"]}}, "body_part"),
     "age-limit": (with_field(dicom=None, fhir=WEIGHT_FHIR, max_age_days=90), "table.fields.1.max_age_days"),
     "between": (with_int8(between="fp16"), "provenance.int8.between"),
+    "bf16-maps": (with_int8_maps(), "provenance.int8_bf16"),
+    "precision": ({**tiny_manifest(), "models": {"fp32": "model.onnx", "int8-bf16": "model.onnx"}}, "models.int8-bf16"),
+    "bound": ({**tiny_manifest(), "accuracy_bounds": {"int8-bf16": BOUND}}, "accuracy_bounds.int8-bf16"),
     "attention-input": (attending(), "attention.0.input"),
     "attention-meaning": (attending(meaning="share of a part"), "attention.0.meaning"),
     "attention-to-words": (reading_words(), "attention.0.input"),
@@ -212,7 +222,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "agreement-of-one": (agreeing(outputs=["alpha", "alpha"]), "alpha is compared with itself"),
     "attention-on-an-unnamed-image": (attending(input=None), "attention.*volume"),
     "slices-of-an-image": (attending(slices=[0, 1]), "attention alpha.*slices"),
-    "unknown-between": (with_int8(between="int4"), "'fp32', 'fp16', 'bf16' or 'int8'"),
+    "unknown-between": (with_int8(between="int4"), "'fp32', 'fp16', 'bf16', 'int8' or 'int8-bf16'"),
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...manifest import Precision, TensorSpec
+from ...manifest import Precision, TensorSpec, types_in
 from ...outputs import new_temporary_folder
 from ...volume import Arrays
 from ..base import Availability, Backend, Window
@@ -40,8 +40,8 @@ class OnnxRuntimeBackend(Backend):
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
-        if precision in ("fp16", "bf16"):
-            return Availability(False, f"its CPU provider has no {precision.upper()} convolutions")
+        if lacking := types_in(precision) - {"int8"}:
+            return Availability(False, f"its CPU provider has no {min(lacking).upper()} convolutions")
         return super()._can_run(precision)
 
     def layers(self) -> "CountingOnnxRuntime":

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ...cancel import are_limits
-from ...manifest import Precision
+from ...manifest import Precision, types_in
 from ...timing import span
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail
@@ -57,9 +57,9 @@ class OpenVinoBackend(Backend):
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
-        units = precision.upper()
-        if precision in ("fp16", "bf16") and units not in cls._capabilities():
-            return Availability(False, f"this processor has no {units} units, so {units} would be slower than FP32")
+        for units in sorted(one.upper() for one in types_in(precision) - {"int8"}):
+            if units not in cls._capabilities():
+                return Availability(False, f"this processor has no {units} units, so {units} would be slower than FP32")
         return super()._can_run(precision)
 
     @classmethod

@@ -12,7 +12,7 @@ from ...errors import BackendError, Remedy, UsageError, program
 from ...machine.compute_capability import BF16_FROM, TURING
 from ...machine.gpu import Gpu, find_gpus, first_gpu
 from ...machine.installation import installed_version
-from ...manifest import Precision, TensorSpec
+from ...manifest import Precision, TensorSpec, types_in
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail, Window
 from ..device_arrays import device_array, lies_on_device
@@ -106,7 +106,7 @@ class TensorRtBackend(Backend):
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
         gpu = _gpu()
-        if precision == "bf16" and gpu.target < BF16_FROM:
+        if "bf16" in types_in(precision) and gpu.target < BF16_FROM:
             reason = f"{gpu.name} has no BF16 units (compute capability {gpu.compute_capability}, 8.0 has them)"
             return Availability(False, reason)
         if precision == "fp32" and gpu.target == TURING and fitting_flavour().builds_ahead:

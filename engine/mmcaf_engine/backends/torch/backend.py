@@ -12,7 +12,7 @@ from ...errors import Remedy, UnsupportedNetworkError
 from ...machine.compute_capability import BF16_FROM, OLDEST_TARGET
 from ...machine.gpu import find_gpus, first_gpu
 from ...machine.installation import install_command
-from ...manifest import Precision, TensorSpec
+from ...manifest import Precision, TensorSpec, types_in
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail, Window
 from ..remedies import OTHER_BACKEND, SEE_WHAT_RUNS
@@ -72,7 +72,7 @@ class TorchBackend(Backend):
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
-        if precision == "int8":
+        if "int8" in types_in(precision):
             return Availability(False, "it has no INT8 kernels; openvino and onnxruntime run INT8")
         here = place()
         if precision == "bf16" and here.target is not None and here.target < BF16_FROM:
