@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .options import App, Backend, Force, Json, OldOutput, Output, Precision, Threads
+from .options import App, Backend, Device, Force, Json, OldOutput, Output, Precision, Threads, on_device
 from .run import few_collections, run
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def infer(
         ),
     ] = None,
     backend: Backend = "auto",
+    device: Device = None,
     precision: Precision = "auto",
     series: Annotated[
         list[str] | None,
@@ -202,7 +203,7 @@ def infer(
 
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
-        chosen: dict[str, Any] = {"backend": backend, "precision": precision, "threads": threads}
+        chosen: dict[str, Any] = {"backend": on_device(backend, device), "precision": precision, "threads": threads}
         opening, notice = open_beside(bundle, **chosen, progress=progress, watch=watch, close_beside=True)
         stack.enter_context(opening)
 

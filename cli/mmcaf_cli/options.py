@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from mmcaf_engine.cancel import opening_within
-from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.errors import MmcafError, Remedy, UsageError
 from mmcaf_engine.machine.memory import require_address_space
 from mmcaf_engine.settings import DEFAULT_OPEN_TIMEOUT, read_settings
 
@@ -27,6 +27,12 @@ BundleOption = Annotated[
 
 Backend = Annotated[
     str, typer.Option("--backend", metavar="BACKEND", help="auto, or a backend's name as mmcaf doctor lists them.")
+]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="DEVICE", help="cpu, gpu, gpu.N or npu, as OpenVINO finds them. Default: the processor."
+    ),
 ]
 Precision = Annotated[
     str,
@@ -91,6 +97,21 @@ class App(typer.Typer):
             return function
 
         return add
+
+
+def on_device(backend: str, device: str | None) -> str:
+    """The backend's name with the device that --device gives.
+
+    Raises:
+        UsageError: that backend is told no device.
+    """
+    if device is None:
+        return backend
+    if backend not in ("auto", "openvino"):
+        raise UsageError(
+            f"--device: for the backend openvino; {backend} was named.", Remedy("Leave it out", option="device")
+        )
+    return f"openvino:{device.lower()}"
 
 
 def _open_timeout(with_settings: bool) -> int:

@@ -22,7 +22,7 @@ from .loading import RUNNING, Loaded
 from .loading import Hold as Hold
 from .node_time import Counting
 from .outputs import Given, joined
-from .remedies import OTHER_BACKEND
+from .remedies import ANY_BACKEND, OTHER_BACKEND
 
 Window = Mapping[str, Adopted]
 """One window of checked inputs, N = 1."""
@@ -97,6 +97,20 @@ class Backend(Loaded):
         self.threads = threads
         self.precision = precision
         self.lengths = tuple(lengths)
+
+    @classmethod
+    def on(cls, device: str) -> type["Backend"]:
+        """The same runtime on a device that it is told by name, as a backend of its own: "NAME:DEVICE".
+
+        Raises:
+            UsageError: it has no device of that name, or is told none.
+        """
+        raise UsageError(f"{cls.title()} is not told a device, and {device!r} was named.", ANY_BACKEND)
+
+    @classmethod
+    def other_devices(cls) -> Sequence[type["Backend"]]:
+        """This runtime on each further device that is here, of which `mmcaf tune` times all."""
+        return ()
 
     @property
     def parts(self) -> tuple["Backend", ...]:

@@ -55,6 +55,9 @@ class Backends:
             UsageError: no backend of that name.
             BackendError: it is another package's, and cannot be used.
         """
+        runtime, told, device = name.partition(":")
+        if told:
+            return self.named(runtime).on(device)
         if name in built_in_names():
             return _built_in(name)
         if name in self.classes:
@@ -66,6 +69,16 @@ class Backends:
             )
         choices = Remedy(f"Choose one of auto, {', '.join(self.classes)}", option="backend")
         raise UsageError(f"Unknown backend {name!r}.", choices)
+
+    def on_devices(self) -> list[type[Backend]]:
+        """The classes, each followed by what it is on further devices of this machine."""
+        found = []
+        for kind in self.classes.values():
+            further: Sequence[type[Backend]] = ()
+            if self.availability(kind).available:
+                further = self._ask(kind, "devices", "", kind.other_devices, lambda failure: ())
+            found += [kind, *further]
+        return found
 
     def availability(self, kind: type[Backend]) -> Availability:
         """`Backend.availability`."""

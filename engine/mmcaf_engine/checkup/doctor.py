@@ -94,10 +94,11 @@ def _gpus() -> list[Check]:
 
 def _backends(backends: "Backends") -> list[Check]:
     """Each backend, what else it says of itself, and those of other packages that cannot be used."""
-    answers = {name: backends.availability(kind) for name, kind in backends.classes.items()}
+    listed = {kind.name: kind for kind in backends.on_devices()}
+    answers = {name: backends.availability(kind) for name, kind in listed.items()}
     missing: Status = "note" if any(a.available for a in answers.values()) else "problem"
     checks = []
-    for name, kind in backends.classes.items():
+    for name, kind in listed.items():
         answer = answers[name]
         origin = f"; of the package {kind.origin}" if kind.origin and kind.origin not in answer.reason else ""
         status: Status = "ok" if answer.available else "note" if kind.optional else missing
@@ -116,7 +117,7 @@ def _precisions(backends: "Backends") -> list[Check]:
     from ..manifest import PRECISIONS
 
     checks = []
-    for name, kind in backends.classes.items():
+    for name, kind in ((kind.name, kind) for kind in backends.on_devices()):
         for precision in PRECISIONS if backends.availability(kind).available else ():
             answer = backends.can_run(kind, precision)
             status: Status = "ok" if answer.available else "note"

@@ -90,7 +90,7 @@ def _open(bundle: Bundle, backend: Backend, first: Callable[[], None]) -> Openin
         if not has_passed(bundle, backend, engine=_models(backend)):
             first()
         self_test = _build(bundle, backend)
-        return Opening(False, f"not needed: {backend.name} opens a model as fast without", self_test)
+        return Opening(False, f"not kept: {backend.name} keeps no engines", self_test)
     if limit == 0:
         first()
         return Opening(False, switched_off(), _build(bundle, backend))

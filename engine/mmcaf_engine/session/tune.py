@@ -138,7 +138,7 @@ def _open_all(
     sessions: list[Session] = []
     left_out: list[LeftOut] = []
     backends = Backends()
-    for backend, kind in backends.classes.items():
+    for backend, kind in ((kind.name, kind) for kind in backends.on_devices()):
         for precision in bundle.manifest.models:
             answer = backends.can_run(kind, precision)
             reason = backends.excluded_from_auto(kind) or _gate(accuracy, precision)

@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ...volume import Arrays
 from ..base import Availability, Backend, Detail
 from ..declared import Tensor, expect_inputs, expect_outputs
 from ..node_time import NodeTime
+from .devices import on_device, other_devices
 from .importing import import_openvino
 from .layers import SOURCE, Counters, node_times
 from .loops import replace_loops
@@ -38,12 +39,24 @@ class OpenVinoBackend(Backend):
     rank = 20
     can_split = True
     keeps_engines = True
+    target: ClassVar[str] = "CPU"
+    """The device, as OpenVINO names it."""
     _held: tuple[Any, ...] = ()
 
     @classmethod
     def auto_rank(cls) -> int | None:
         """Before ONNX Runtime on x86-64, whose vector units it uses best; after it elsewhere."""
         return 2 if platform.machine().lower() in ("x86_64", "amd64") else 4
+
+    @classmethod
+    def on(cls, device: str) -> type[Backend]:
+        """cpu is this class; gpu, gpu.N, npu: `devices.on_device`."""
+        return on_device(cls, device)
+
+    @classmethod
+    def other_devices(cls) -> Sequence[type[Backend]]:
+        """Those that OpenVINO finds."""
+        return other_devices(cls)
 
     @classmethod
     def details(cls) -> Sequence[Detail]:
@@ -113,15 +126,19 @@ class OpenVinoBackend(Backend):
         network.reshape(
             {spec.name: openvino.PartialShape([free.get(axis, axis) for axis in spec.shape]) for spec in self.inputs}
         )
-        if not kernels_missing():
+        if self._has_kernels():
             replace_loops(core, network)
-        self._start(core.compile_model(network, "CPU", self._configuration()))
+        self._start(core.compile_model(network, self.target, self._configuration()))
 
     def _core(self) -> Any:
         core = self.runtime().Core()
-        if not kernels_missing():
+        if self._has_kernels():
             add_operators(core)
         return core
+
+    def _has_kernels(self) -> bool:
+        """Whether this project's kernels, which are of the processor, run in it."""
+        return self.target == "CPU" and not kernels_missing()
 
     def _export(self, output: BinaryIO) -> None:
         stream = _ToFile(output)
@@ -133,7 +150,7 @@ class OpenVinoBackend(Backend):
         openvino = self.runtime()
         memory = np.frombuffer(engine, np.uint8)
         tensor = openvino.Tensor(memory, shared_memory=True)
-        self._start(self._core().import_model(tensor, "CPU", self._configuration()))
+        self._start(self._core().import_model(tensor, self.target, self._configuration()))
         # OpenVINO goes on using weights where they lie, without holding on to that memory.
         self._held = (memory, tensor)
         if sys.platform == "linux":
