@@ -21,6 +21,8 @@ FUNCTIONS = (
     "mmcaf_grouped_convolution",
     "mmcaf_max_pool",
     "mmcaf_multi_scale_depthwise",
+    "mmcaf_peak_multiply_add",
+    "mmcaf_peak_read",
     "mmcaf_upsample_depthwise",
 )
 """What the library must have."""
