@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.metadata import distribution
@@ -12,6 +13,8 @@ import pytest
 from command import Command
 from mmcaf_cli import pyinstaller
 from mmcaf_engine.pipeline import infer
+from mmcaf_kernels.cpu import extension, library
+from mmcaf_kernels.cpu.extension import missing
 
 ROOT = Path(__file__).parents[2]
 ONLY_HERE = (
@@ -36,7 +39,9 @@ import json
 import sys
 
 from mmcaf_engine import infer
+from mmcaf_kernels.cpu.extension import missing
 
+print(json.dumps(missing()))
 for backend in sys.argv[3:]:
     print(json.dumps(infer(sys.argv[1], sys.argv[2], backend=backend).probabilities))
 """
@@ -50,6 +55,15 @@ def test_the_hooks_are_found() -> None:
     assert folders == pyinstaller.hook_directories()
 
 
+def kernels_with_libraries(folder: Path) -> Path:
+    """The package of kernels as an installation has it: sources and what was built from them in one folder."""
+    shutil.copytree(ROOT / "kernels" / "mmcaf_kernels", folder / "mmcaf_kernels")
+    for file in (library.built(), *extension.built().values()):
+        if file is not None:
+            shutil.copy(file, folder / "mmcaf_kernels" / "cpu")
+    return folder
+
+
 @pytest.mark.full
 def test_a_frozen_program_answers(run: Command, tmp_path: Path) -> None:
     """In an environment with the installed packages but these sources: PyInstaller follows no editable installation."""
@@ -58,7 +72,8 @@ def test_a_frozen_program_answers(run: Command, tmp_path: Path) -> None:
     environment = tmp_path / "environment"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     (packages,) = environment.glob("lib/python*/site-packages")
-    sources = [str(ROOT / name) for name in ("cli", "engine", "export", "kernels")]
+    sources = [str(ROOT / name) for name in ("cli", "engine", "export")]
+    sources.append(str(kernels_with_libraries(tmp_path / "kernels")))
     installed = str(Path(pytest.__file__).parents[1])
     (packages / "sources.pth").write_text("\n".join([*sources, installed]) + "\n")
     (tmp_path / "answer.py").write_text(PROGRAM)
@@ -76,5 +91,6 @@ def test_a_frozen_program_answers(run: Command, tmp_path: Path) -> None:
         text=True,
     ).stdout
     assert [json.loads(line) for line in told.splitlines()] == [
-        infer(study, record, backend=backend).probabilities for backend in backends
+        missing(),
+        *(infer(study, record, backend=backend).probabilities for backend in backends),
     ]
