@@ -55,7 +55,7 @@ def private_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("MMCAF_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         patch.setenv("MMCAF_OPEN_TIMEOUT", "0")  # A process for each network that is opened first takes half a second.
-        for name in ("BUNDLE", "REQUIRE_SIGNATURE", "ALLOW_OLDER_RELEASE"):
+        for name in ("BUNDLE", "REQUIRE_SIGNATURE", "ALLOW_OLDER_RELEASE", "KERNELS"):
             patch.delenv(f"MMCAF_{name}", raising=False)
         yield
 

@@ -12,8 +12,8 @@ from .files import read_bounded, reading
 
 CONFIG_NAME = "config.toml"
 
-SWITCHES = ("require_signature", "allow_older_release")
-"""Settings that are true or false; false without any."""
+SWITCHES = {"require_signature": False, "allow_older_release": False, "kernels": True}
+"""Settings that are true or false, and what holds without any."""
 
 KEYS = ("bundle", "cache", "cache_limit", "open_timeout", *SWITCHES)
 """What config.toml may hold. $MMCAF_BUNDLE, $MMCAF_CACHE and so on come before it."""
@@ -54,6 +54,7 @@ class Settings:
         with 0, it opens in the program's own.
     require_signature: whether only bundles that a trusted key has signed are opened.
     allow_older_release: whether one is opened that is older than what was opened of the same model and key before.
+    kernels: whether this project's kernels take the place of OpenVINO's own operators where both compute the same.
     config: where config.toml is or would be; None if this user has no home folder.
     origins: name of a setting -> what has set it: "$MMCAF_CACHE", the path of config.toml, or "default".
     """
@@ -64,6 +65,7 @@ class Settings:
     open_timeout: int
     require_signature: bool
     allow_older_release: bool
+    kernels: bool
     config: Path | None
     origins: Mapping[str, str]
 
@@ -92,8 +94,7 @@ def read_settings() -> Settings:
         cache=values.get("cache") or _default_cache(),
         cache_limit=values.get("cache_limit", DEFAULT_CACHE_LIMIT),
         open_timeout=values.get("open_timeout", DEFAULT_OPEN_TIMEOUT),
-        require_signature=values.get("require_signature", False),
-        allow_older_release=values.get("allow_older_release", False),
+        **{name: values.get(name, default) for name, default in SWITCHES.items()},
         config=file,
         origins=origins,
     )

@@ -31,6 +31,7 @@ def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "MMCAF_DEBUG",
         "MMCAF_REQUIRE_SIGNATURE",
         "MMCAF_ALLOW_OLDER_RELEASE",
+        "MMCAF_KERNELS",
         "XDG_CONFIG_HOME",
         "XDG_CACHE_HOME",
     ):
@@ -60,7 +61,7 @@ def test_nothing_set(tmp_path: Path) -> None:
     found = read_settings()
     assert found.bundle is None and found.cache_limit == 8192 * MIB and not debug()
     assert found.open_timeout == 60
-    assert not found.require_signature and not found.allow_older_release
+    assert not found.require_signature and not found.allow_older_release and found.kernels
     assert found.cache == tmp_path / ".cache" / "mmcaf-infer"
     assert found.config == tmp_path / ".config" / "mmcaf-infer" / "config.toml"
     assert found.origins == dict.fromkeys(KEYS, "default")
@@ -69,13 +70,13 @@ def test_nothing_set(tmp_path: Path) -> None:
 def test_the_file(config: Path, tmp_path: Path) -> None:
     config.write_text(
         '\ufeffbundle = "lung.mmcaf"  # beside this file\ncache = "~/kept"\ncache_limit = 20\nopen_timeout = 7\n'
-        "require_signature = true\nallow_older_release = true"
+        "require_signature = true\nallow_older_release = true\nkernels = false"
     )
     found = read_settings()
     assert found.bundle == config.parent / "lung.mmcaf"
     assert found.cache == tmp_path / "kept" and cache_folder("engines") == tmp_path / "kept" / "engines"
     assert (found.cache_limit, found.open_timeout) == (20 * MIB, 7)
-    assert found.require_signature and found.allow_older_release
+    assert found.require_signature and found.allow_older_release and not found.kernels
     assert found.origins == dict.fromkeys(KEYS, str(config))
 
 
@@ -95,10 +96,11 @@ def test_the_environment_comes_first(config: Path, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("MMCAF_CACHE_LIMIT", "0")
     monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", "0")
     monkeypatch.setenv("MMCAF_ALLOW_OLDER_RELEASE", "true")
+    monkeypatch.setenv("MMCAF_KERNELS", "0")
     found = read_settings()
     assert (found.bundle, found.cache, found.cache_limit) == (tmp_path / "b.mmcaf", Path("b"), 0)
     assert found.open_timeout == 0
-    assert (found.require_signature, found.allow_older_release) == (False, True)
+    assert (found.require_signature, found.allow_older_release, found.kernels) == (False, True, False)
     assert found.origins == {name: f"$MMCAF_{name.upper()}" for name in KEYS}
 
 

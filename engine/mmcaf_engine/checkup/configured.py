@@ -26,6 +26,7 @@ def values() -> list[Check]:
         "open_timeout": f"{settings.open_timeout} s for a network's first opening",
         "require_signature": "only bundles that a trusted key has signed" if settings.require_signature else "no",
         "allow_older_release": "yes" if settings.allow_older_release else "no",
+        "kernels": "where they are built" if settings.kernels else "no",
     }
     return [
         found,

@@ -1,6 +1,6 @@
 """Puts the kernels into a graph: each fusion looks at one value and says which kernel makes it, and of what."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,10 +32,14 @@ Fusion = Callable[[View, str], Call | None]
 """The call that makes a value, or None if the value is nothing that the kernel computes."""
 
 
-def fuse(graph: Graph, fusions: Sequence[Fusion]) -> None:
+def fuse(graph: Graph, fusions: Sequence[Fusion], *, one_type: bool = True) -> None:
     """Replace, from the last value to the first, what a kernel computes; each fusion goes over the whole graph.
 
     A value inside of what is replaced that something else reads too is still made beside the kernel.
+
+    Args:
+        one_type: whether the kernels take and make activations of one floating type, to which others are cast; else
+            they read each as it is and write the narrower of a value's own type and that in which it is read.
     """
     for fusion in fusions:
         view = View(graph)
@@ -44,7 +48,7 @@ def fuse(graph: Graph, fusions: Sequence[Fusion]) -> None:
                 continue  # what a Cast reads is looked at by itself; what is not there was part of something replaced
             call = fusion(view, node.outputs[0])
             if call is not None and not _in_a_circle(graph, node, call):
-                _replace(graph, [node, *(view.made_by[name] for name in call.beside)], call)
+                _replace(graph, [node, *(view.made_by[name] for name in call.beside)], call, one_type)
                 graph.drop_unused()
                 view = View(graph)
 
@@ -55,9 +59,17 @@ def _in_a_circle(graph: Graph, node: Node, call: Call) -> bool:
     return not read.isdisjoint((node.outputs[0], *call.beside))
 
 
-def _replace(graph: Graph, nodes: Sequence[Node], call: Call) -> None:
+def _replace(graph: Graph, nodes: Sequence[Node], call: Call, one_type: bool) -> None:
     made = [node.outputs[0] for node in nodes]
     wanted = [_type_as_read(graph, name) for name in made]
+    stem = f"{made[0]}:{call.kernel}"
+    parameters = [graph.add_constant(f"{stem}.{place}", array) for place, array in enumerate(call.parameters)]
+    if not one_type:
+        own = [graph.types[name] for name in made]
+        graph.types.update((name, _narrower(pair)) for name, *pair in zip(made, own, wanted, strict=True))
+        inputs = [*(name or "" for name in call.activations), *parameters]
+        graph.replace(nodes, [Node(KERNEL + call.kernel, tuple(inputs), tuple(made), call.options, nodes[0].name)])
+        return
     given = [name for name in call.activations if name is not None]
     types = [_narrowest(graph, name) for name in given if graph.types[name] in FLOATING]
     computed = "float32" if call.precise else _widest([*types, *wanted])
@@ -69,8 +81,7 @@ def _replace(graph: Graph, nodes: Sequence[Node], call: Call) -> None:
             new.append(_cast(graph, name, cast, computed))
             name = cast
         inputs.append(name or "")
-    stem = f"{made[0]}:{call.kernel}"
-    inputs += [graph.add_constant(f"{stem}.{place}", array) for place, array in enumerate(call.parameters)]
+    inputs += parameters
     results = [
         name if dtype == computed else f"{stem}:result{place}"
         for place, (name, dtype) in enumerate(zip(made, wanted, strict=True))
@@ -101,6 +112,10 @@ def _narrowest(graph: Graph, name: str) -> str:
     """The least precise type among a value's own and those that it is cast to."""
     readers = [node for node in graph.readers().get(name, []) if node.operator == "Cast"]
     types = {graph.types[name], *(graph.types[node.outputs[0]] for node in readers)}
+    return _narrower(types)
+
+
+def _narrower(types: Iterable[str]) -> str:
     return min(types, key=("bfloat16", "float16", "float32", "float64").index)
 
 

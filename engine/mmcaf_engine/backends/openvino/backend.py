@@ -12,6 +12,7 @@ import numpy as np
 
 from ...cancel import are_limits
 from ...manifest import Precision, types_in
+from ...settings import read_settings
 from ...timing import span
 from ...volume import Arrays
 from ..base import Availability, Backend, Detail
@@ -21,7 +22,14 @@ from .devices import on_device, other_devices
 from .importing import import_openvino
 from .layers import SOURCE, Counters, node_times
 from .loops import replace_loops
-from .operators import add_operators, kernels_detail, kernels_fingerprint, kernels_in, kernels_missing
+from .operators import (
+    add_operators,
+    kernels_detail,
+    kernels_fingerprint,
+    kernels_in,
+    kernels_missing,
+    place_kernels,
+)
 
 _MADV_PAGEOUT = 21  # Linux 5.4; not among the constants of Python's mmap.
 
@@ -97,7 +105,7 @@ class OpenVinoBackend(Backend):
 
     def engine_facts(self) -> dict[str, Any]:
         """As every backend, with the kernels that an engine may hold."""
-        return super().engine_facts() | {"kernels": kernels_fingerprint()}
+        return super().engine_facts() | {"kernels": kernels_fingerprint() if self._has_kernels() else "none"}
 
     def layers(self) -> "CountingOpenVino":
         """With its counters on."""
@@ -128,6 +136,7 @@ class OpenVinoBackend(Backend):
         )
         if self._has_kernels():
             replace_loops(core, network)
+            place_kernels(network)
         self._start(core.compile_model(network, self.target, self._configuration()))
 
     def _core(self) -> Any:
@@ -138,7 +147,7 @@ class OpenVinoBackend(Backend):
 
     def _has_kernels(self) -> bool:
         """Whether this project's kernels, which are of the processor, run in it."""
-        return self.target == "CPU" and not kernels_missing()
+        return self.target == "CPU" and read_settings().kernels and not kernels_missing()
 
     def _export(self, output: BinaryIO) -> None:
         stream = _ToFile(output)

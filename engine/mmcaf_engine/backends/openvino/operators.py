@@ -74,6 +74,13 @@ def call(operator: str, inputs: Sequence[Any], name: str | None = None, **attrib
     return node
 
 
+def place_kernels(network: Any) -> None:
+    """Replace, in place, every block of an openvino.Model that a kernel computes; its inputs have their shapes."""
+    from mmcaf_kernels.cpu.openvino.placing import place_kernels
+
+    place_kernels(network, factory())
+
+
 def kernels_in(compiled: Any) -> dict[str, int]:
     """The kernels in a compiled network -> how many layers each is."""
     layers = (layer.get_friendly_name().split("/")[-1] for layer in compiled.get_runtime_model().get_ops())

@@ -6,14 +6,19 @@ import numpy as np
 
 from ..graph import Array, Node
 from ..pattern import Made, Value, View, Weight
+from .rounded import Rounded, unrounded
 
 
 class Depthwise(NamedTuple):
-    """source: the value that is convolved. weight: [C, d, h, w], odd, zero padded; bias: [C]; float32."""
+    """source: the value that is convolved. weight: [C, d, h, w], odd, zero padded; bias: [C]; float32.
+
+    rounded: the whole numbers that the source was rounded to before; None if it was not.
+    """
 
     source: str
     weight: Array
     bias: Array
+    rounded: Rounded | None = None
 
     @property
     def reach(self) -> int:
@@ -58,7 +63,8 @@ def _convolution(view: View, node: Node) -> Depthwise | None:
         return None
     shift = bias if bias is not None else np.zeros(channels)
     taps = weight.squeeze(1).astype(np.float32, copy=False)
-    return Depthwise(view.origin(node.inputs[0]), taps, shift.astype(np.float32, copy=False))
+    source, rounded = unrounded(view, node.inputs[0])
+    return Depthwise(source, taps, shift.astype(np.float32, copy=False), rounded)
 
 
 def _scale(view: View, name: str) -> Depthwise | None:

@@ -42,6 +42,8 @@ class _Norm:
         parameters = [weight, bias]
         if gate is not None:
             parameters += [match.weight(part) for part in gate.layers]
+        if residual is not None and view.graph.sizes[residual] != view.graph.sizes[match[self.x]]:
+            return None
         options = {"groups": groups, "eps": eps.item(), "slope": slope}
         return Call("groupnorm_act", [match[self.x], residual], parameters, options)
 

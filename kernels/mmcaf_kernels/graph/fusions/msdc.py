@@ -23,8 +23,13 @@ def find(view: View, name: str) -> Call | None:
     branches = sorted((branch for branch in found if branch is not None), key=lambda branch: branch.reach)
     if len(branches) < len(KERNELS) or len({branch.source for branch in branches}) > 1:
         return None
+    rounded = {branch.rounded for branch in branches if branch.reach > 1}
+    if len(rounded) > 1 or branches[0].rounded is not None:
+        return None
     if any(branch.reach > size for branch, size in zip(branches, KERNELS, strict=True)):
         return None
     taps = np.concatenate([branch.taps(size) for branch, size in zip(branches, KERNELS, strict=True)], axis=1)
     bias = np.stack([branch.bias for branch in branches], axis=1)
-    return Call("msdc", [branches[0].source], [taps, bias])
+    if (whole := rounded.pop()) is None:
+        return Call("msdc", [branches[0].source], [taps, bias])
+    return Call("msdc", [whole.value], [taps, bias], {"step": whole.step})

@@ -12,7 +12,7 @@ def find(view: View, name: str) -> Call | None:
     match = view.match(Made("Relu", convolved), name)
     branch = depthwise(view, match[convolved]) if match is not None else None
     resize = view.node(branch.source, "Resize") if branch is not None else None
-    if branch is None or resize is None or branch.reach > SIZE:
+    if branch is None or resize is None or branch.rounded is not None or branch.reach > SIZE:
         return None
     settings = resize.attributes.get("mode"), resize.attributes.get("coordinate_transformation_mode")
     source = view.origin(resize.inputs[0])

@@ -1,0 +1,1 @@
+"""Kernels in networks that OpenVINO runs: where they fit, and putting them there."""

@@ -1,0 +1,124 @@
+"""Puts this project's kernels into an openvino.Model, in the places of the blocks that they compute.
+
+The kernels read and write maps with the channels innermost, as OpenVINO's convolutions do, while a model says
+[N, C, ...]. So each stands between two Transposes, which OpenVINO drops where they meet a convolution, and kernels that
+follow each other pass their maps on as they are.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ...graph.fuse import fuse
+from ...graph.fusions.processor import FUSIONS
+from ...graph.graph import KERNEL, Node
+from .reading import Reader
+
+TYPES = {"float32": "f32", "bfloat16": "bf16"}
+"""What the kernels read and write."""
+
+
+def place_kernels(network: Any, factory: Any) -> None:
+    """Replace, in place, every block of the network that a kernel computes.
+
+    Args:
+        network: an openvino.Model whose inputs have their shapes; what depends on a free length stays.
+        factory: an openvino NodeFactory that knows the kernels' operators.
+    """
+    reader = Reader(network)
+    fuse(reader.graph, FUSIONS, one_type=False)
+    places = _Places(reader, factory)
+    for node in reader.graph.nodes:
+        if node.operator.startswith(KERNEL) and places.suit(node):
+            places.put(node, node.operator.removeprefix(KERNEL))
+
+
+class _Places:
+    """A network while kernels are put into it."""
+
+    def __init__(self, reader: Reader, factory: Any) -> None:
+        self._reader, self._factory = reader, factory
+        self._opset = import_module("openvino").opset13
+        self._channels_last: dict[str, Any] = {}
+        self._readers = reader.graph.readers()
+
+    def suit(self, node: Node) -> bool:
+        """Whether the kernels know the types of what a node reads and makes."""
+        graph = self._reader.graph
+        maps = [name for name in node.inputs if name and name not in graph.constants]
+        return all(graph.types[name] in (*TYPES, "int8") for name in maps) and graph.types[node.outputs[0]] in TYPES
+
+    def put(self, node: Node, kernel: str) -> None:
+        """Put one kernel where the block that makes its result was."""
+        name = node.outputs[0]
+        old = self._reader.output(name)
+        rounded, others = self._readers_of(name)
+        operator, inputs, attributes = OPERATORS[kernel](self, node)
+        kinds = {"floating": TYPES[self._reader.graph.types[name]] if others or not rounded else "none"}
+        if rounded:
+            kinds |= {"rounded": "i8", "step": rounded[0].attributes["step"]}
+        call = self._factory.create(operator, inputs, attributes | kinds)
+        call.set_friendly_name(f"{old.get_node().get_friendly_name()}/{kernel}")
+        made = call.outputs()
+        if kinds["floating"] != "none":
+            self._channels_last[name] = made[0]
+            old.replace(self._channels_second(made[0]))
+        for one in rounded:
+            self._dequantise(one, made[-1])
+
+    def _readers_of(self, name: str) -> tuple[list[Node], bool]:
+        """What rounds a value to the same whole numbers as the first that does; and whether others read it."""
+        readers = self._readers.get(name, [])
+        rounding = [node for node in readers if node.operator == "QuantizeLinear"]
+        same = [node for node in rounding if node.attributes == rounding[0].attributes]
+        others = [node for node in readers if node.operator != "FakeQuantize" and node not in same]
+        return same, bool(others) or name in self._reader.graph.outputs
+
+    def _dequantise(self, rounding: Node, whole: Any) -> None:
+        """Let what reads a rounded value read the kernel's whole numbers.
+
+        They are multiplied with their step before the axes are turned back: only so does OpenVINO take the step into
+        the convolution that follows, and the convolution runs in INT8.
+        """
+        for node in self._readers.get(rounding.outputs[0], []):
+            if node.operator == "DequantizeLinear":
+                step = self._opset.constant(np.float32(node.attributes["step"]))
+                value = self._opset.multiply(self._opset.convert(whole, "f32"), step).output(0)
+                self._reader.output(node.outputs[0]).replace(self._channels_second(value))
+
+    def channels_last(self, name: str) -> Any:
+        """A map [N, C, ...] as [N, ..., C]."""
+        if name not in self._channels_last:
+            value = self._reader.output(name)
+            self._channels_last[name] = self._turned(value, [0, *range(2, len(value.get_shape())), 1])
+        return self._channels_last[name]
+
+    def constant(self, name: str) -> Any:
+        """A parameter of a kernel, as it is packed for it."""
+        array = np.ascontiguousarray(self._reader.graph.array(name))
+        return self._opset.constant(array).output(0)
+
+    def _channels_second(self, value: Any) -> Any:
+        """A map [N, ..., C] as [N, C, ...]."""
+        axes = len(value.get_partial_shape())
+        return self._turned(value, [0, axes - 1, *range(1, axes - 1)])
+
+    def _turned(self, value: Any, order: Sequence[int]) -> Any:
+        return self._opset.transpose(value, self._opset.constant(np.array(order))).output(0)
+
+
+Call = tuple[str, list[Any], dict[str, Any]]
+"""An operator's name, its inputs and its attributes."""
+
+
+def _groupnorm_act(places: _Places, node: Node) -> Call:
+    x, residual, *parameters = node.inputs
+    maps = [places.channels_last(name) for name in (x, residual) if name]
+    constants = [places.constant(name) for name in parameters]
+    attributes = node.attributes | {"residual": bool(residual), "gate": len(parameters) > 2}
+    return "GroupNormAct", [maps[0], *constants[:2], *maps[1:], *constants[2:]], attributes
+
+
+OPERATORS: dict[str, Callable[[_Places, Node], Call]] = {"groupnorm_act": _groupnorm_act}

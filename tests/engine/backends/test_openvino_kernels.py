@@ -1,0 +1,236 @@
+"""Kernels in OpenVINO's networks: how many, the same answer as without them, and the same bits."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("openvino", reason="OpenVINO is not installed")
+pytest.importorskip("onnx", reason="ONNX is not installed")
+pytest.importorskip("mmcaf_export", reason="the exporter is not installed")
+
+import openvino
+from openvino import opset13
+
+from kernels.near_misses import other_slope
+from kernels.networks import Feed, answer, change, lowered, window
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
+from mmcaf_engine.backends.openvino.operators import add_operators, place_kernels
+from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.default import default_bundle
+from mmcaf_engine.session.session import open_session
+from mmcaf_kernels.cpu.extension import missing
+
+pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no operators for OpenVINO here: {missing()}")
+FOUND = {"groupnorm_act": 43}
+LOGIT = {"fp32": 1e-4, "bf16": 5e-2}
+log = logging.getLogger(__name__)
+Open = Callable[..., OpenVinoBackend]
+
+
+@pytest.fixture(scope="module")
+def demo() -> Path:
+    return default_bundle().path / "model.onnx"
+
+
+@pytest.fixture
+def opened() -> Iterator[Open]:
+    """Opens a network as the demonstration's; closed at the end."""
+    manifest, backends = load_bundle(default_bundle().path).manifest, []
+
+    def open_(path: Path, *, precision: Any = "fp32", threads: int = 1) -> OpenVinoBackend:
+        backend = OpenVinoBackend(path, manifest.inputs, manifest.outputs, threads, precision)
+        backend.open()
+        backends.append(backend)
+        return backend
+
+    yield open_
+    for backend in backends:
+        backend.close()
+
+
+def logit(backend: OpenVinoBackend, feed: Feed) -> np.ndarray:
+    return np.asarray(backend.infer(feed)["logit"])
+
+
+def close(found: np.ndarray, expected: np.ndarray, tolerance: float, what: str) -> None:
+    error = float(np.abs(found - expected).max())
+    log.info("%s: error %.2e, tolerance %.0e", what, error, tolerance)
+    assert error <= tolerance, what
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_answer_as_without_kernels(
+    precision: Any, demo: Path, opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = demo if precision == "fp32" else lowered(demo, precision, tmp_path)
+    feed = window(demo, seed=1)
+    expected = answer(demo, feed)
+    if not (runs := OpenVinoBackend.can_run(precision)).available:
+        pytest.skip(runs.reason)
+    with_kernels = opened(path, precision=precision)
+    assert with_kernels.describe()["kernels"] == FOUND
+    close(logit(with_kernels, feed), expected, LOGIT[precision], f"{precision} with kernels")
+    monkeypatch.setenv("MMCAF_KERNELS", "0")
+    without = opened(path, precision=precision)
+    assert without.describe()["kernels"] == {}
+    close(logit(without, feed), expected, LOGIT[precision], f"{precision} without")
+
+
+def test_the_same_bits_for_any_number_of_threads_and_in_every_run(demo: Path, opened: Open) -> None:
+    """OpenVINO's own operators keep them here too."""
+    feed = window(demo, seed=2)
+    one, two = (opened(demo, threads=threads) for threads in (1, 2))
+    first = logit(one, feed).tobytes()
+    assert first == logit(one, feed).tobytes() == logit(two, feed).tobytes()
+
+
+def test_a_network_that_only_resembles_one_answers_as_it_is_written(demo: Path, opened: Open, tmp_path: Path) -> None:
+    path = change(demo, tmp_path / "changed.onnx", other_slope)
+    feed = window(path, seed=3)
+    backend = opened(path)
+    assert backend.describe()["kernels"] == {"groupnorm_act": FOUND["groupnorm_act"] - 1}
+    close(logit(backend, feed), answer(path, feed), LOGIT["fp32"], "another slope")
+
+
+def place(network: Any, core: Any) -> None:
+    add_operators(core)
+    place_kernels(network)
+
+
+def test_an_engine_with_kernels_is_not_loaded_without_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MMCAF_CACHE", str(tmp_path))
+    bundle = load_bundle(default_bundle().path)
+    seen = []
+    for kernels in ("1", "0", "1"):
+        monkeypatch.setenv("MMCAF_KERNELS", kernels)
+        with open_session(bundle, backend="openvino", threads=1) as session:
+            about = session.describe()
+            seen.append((about["cache"], about["kernels"]))
+    assert seen == [("built, kept", FOUND), ("built, kept", {}), ("loaded", FOUND)]
+
+
+def group_norm(x: Any, groups: int, draw: np.random.Generator) -> Any:
+    """As the exporter writes it, of a map [1, C, D, H, W]."""
+    channels, space = x.output(0).get_shape()[1], np.array([2, 3, 4])
+    weight, bias = (draw.normal(1, 0.1, (1, groups, channels // groups)).astype(np.float32) for _ in range(2))
+
+    def mean(value: Any, axes: np.ndarray) -> Any:
+        return opset13.reduce_mean(value, axes, True)
+
+    def grouped(value: Any) -> Any:
+        return opset13.reshape(value, np.array([1, groups, channels // groups]), False)
+
+    means = mean(x, space)
+    centred = opset13.subtract(x, means)
+    own, last = grouped(means), np.array([2])
+    middle = mean(own, last)
+    offset = opset13.subtract(own, middle)
+    inside = grouped(mean(opset13.multiply(centred, centred), space))
+    variance = mean(opset13.add(inside, opset13.multiply(offset, offset)), last)
+    scale = opset13.divide(weight, opset13.sqrt(opset13.add(variance, np.float32(1e-5))))
+    shift = opset13.subtract(bias, opset13.multiply(middle, scale))
+    wide = np.array([1, channels, 1, 1, 1])
+    scaled = opset13.multiply(x, opset13.reshape(scale, wide, False))
+    return opset13.add(scaled, opset13.reshape(shift, wide, False))
+
+
+def rounded(x: Any, step: float) -> Any:
+    """QuantizeLinear and DequantizeLinear, as OpenVINO reads them."""
+    low, high = (np.float32(whole * step) for whole in (-128, 127))
+    whole = opset13.fake_quantize(x, low, high, np.float32(-128), np.float32(127), 256)
+    return opset13.multiply(opset13.convert(opset13.convert(whole, "i8"), "f32"), np.float32(step))
+
+
+def network_of(make: Callable[[Any, np.random.Generator], list[Any]], channels: int = 16) -> Any:
+    x = opset13.parameter([1, channels, 3, 5, 4], np.float32, name="x")
+    return openvino.Model(make(x, np.random.default_rng(0)), [x], "small")
+
+
+def kinds(network: Any) -> Counter[str]:
+    return Counter(node.get_type_name() for node in network.get_ops() if node.get_type_name() != "Constant")
+
+
+def answers_of(make: Callable[[Any, np.random.Generator], list[Any]]) -> tuple[Counter[str], list[np.ndarray]]:
+    """The operators with kernels; and without and with kernels the largest difference of each output."""
+    core, found = openvino.Core(), []
+    x = np.random.default_rng(1).normal(3, 2, (1, 16, 3, 5, 4)).astype(np.float32)
+    for placed in (False, True):
+        network = network_of(make)
+        if placed:
+            place(network, core)
+        compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found.append([np.array(value) for value in compiled([x]).values()])
+    return kinds(network), [np.abs(one - other).max() for one, other in zip(*found, strict=True)]
+
+
+def test_norms_that_follow_each_other_pass_their_maps_on_as_they_are() -> None:
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        return [group_norm(group_norm(group_norm(x, 4, draw), 2, draw), 16, draw)]
+
+    operators, differences = answers_of(make)
+    assert operators == {"Parameter": 1, "GroupNormAct": 3, "Transpose": 2, "Result": 1}
+    assert max(differences) < 1e-5
+
+
+def test_a_map_is_rounded_where_it_is_made_and_its_step_stands_before_the_axes_are_turned() -> None:
+    step = 0.03
+
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        normed = opset13.prelu(group_norm(x, 4, draw), np.array([0.01], np.float32))
+        return [rounded(normed, step)]
+
+    operators, differences = answers_of(make)
+    assert operators == {
+        "Parameter": 1,
+        "GroupNormAct": 1,
+        "Transpose": 2,
+        "Result": 1,
+        "Convert": 1,
+        "Multiply": 1,
+    }
+    assert differences[0] <= step * 1.01  # a value between two steps may fall to either
+
+
+def test_a_rounded_map_that_is_read_as_it_was_too_is_written_in_both_forms() -> None:
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        normed = group_norm(x, 8, draw)
+        return [rounded(normed, 0.05), opset13.relu(normed)]
+
+    operators, differences = answers_of(make)
+    assert operators["GroupNormAct"] == 1 and operators["FakeQuantize"] == 0
+    assert differences[0] <= 0.05 * 1.01 and differences[1] < 1e-5
+
+
+def test_other_steps_of_one_map_stay_as_they_are() -> None:
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        normed = group_norm(x, 8, draw)
+        return [rounded(normed, 0.05), rounded(normed, 0.02)]
+
+    operators, differences = answers_of(make)
+    assert operators["GroupNormAct"] == 1 and operators["FakeQuantize"] == 1
+    assert differences[0] <= 0.05 * 1.01 and differences[1] <= 0.02 * 1.01
+
+
+def test_a_value_inside_of_a_block_that_is_read_elsewhere_is_still_made() -> None:
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        normed = group_norm(x, 8, draw)
+        scaled = normed.input_value(0)
+        return [normed, opset13.relu(scaled)]
+
+    operators, differences = answers_of(make)
+    assert operators["GroupNormAct"] == 1 and operators["ReduceMean"] > 0
+    assert max(differences) < 1e-5
+
+
+def test_half_precision_stays_with_openvino() -> None:
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        half = opset13.convert(opset13.convert(x, "f16"), "f32")
+        return [opset13.convert(opset13.convert(group_norm(half, 8, draw), "f16"), "f32")]
+
+    operators, _ = answers_of(make)
+    assert operators["GroupNormAct"] == 0
