@@ -1,5 +1,6 @@
-"""MONAI's own networks as plug-ins: exported at the first try, and the same on every backend of this machine."""
+"""MONAI's own networks as plug-ins: exported at the first try, the same on every backend, quantised and built."""
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,11 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from command import Command
 from export.monai_bundles import monai
+from export.own_cohorts import own_cohort
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.checkup.verify import verify_bundle
 from mmcaf_export.export import export_bundle
 from mmcaf_export.networks.registry import GROUP
+from mmcaf_export.report import ExportReport
 
 pytestmark = pytest.mark.full
 MODULE = "export.monai_networks"
@@ -32,19 +36,39 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     sys.modules.pop(MODULE, None)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_a_network_of_monais_is_exported_at_the_first_try(name: str, tmp_path: Path, installed: None) -> None:
+def exported(name: str, folder: Path) -> ExportReport:
+    """A bundle of the network with random weights."""
     from export import monai_networks
 
     entry = getattr(monai_networks, NETWORKS[name])()
     torch.manual_seed(0)
     network = entry.build(monai_networks.EncoderConfig())
-    torch.save(network.state_dict(), tmp_path / "weights.pth")
-    report = export_bundle(tmp_path / "weights.pth", tmp_path / "b.mmcaf", explain=False)
-    assert report.network == name and report.ignored == tuple(
-        key for key in network.state_dict() if key.endswith("num_batches_tracked")
-    )
-    verified = verify_bundle(load_bundle(tmp_path / "b.mmcaf"))
+    torch.save(network.state_dict(), folder / "weights.pth")
+    report = export_bundle(folder / "weights.pth", folder / "b.mmcaf", explain=False)
+    dead = tuple(key for key in network.state_dict() if key.endswith("num_batches_tracked"))
+    assert report.network == name and report.ignored == dead
+    return report
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_monais_is_exported_at_the_first_try_quantised_and_built(
+    name: str, tmp_path: Path, installed: None, run: Command
+) -> None:
+    made = exported(name, tmp_path).output
+    bundle = load_bundle(made)
+    verified = verify_bundle(bundle)
     verified.require_passed()
     errors = {one.backend: one.self_test.max_abs_error for one in verified.verified if one.self_test}
     assert set(errors) >= {"onnxruntime", "openvino", "torch"} and max(errors.values()) <= 1e-4
+
+    small = str(tmp_path / "small.mmcaf")
+    cohort = str(own_cohort(bundle.manifest, tmp_path))
+    precisions = ("--precision", "int8", "--precision", "fp16")
+    done = run("mmcaf", "quantize", str(made), "-o", small, *precisions, "--calibration", cohort)
+    assert done.code == 0, done.err
+    assert set(load_bundle(small).manifest.models) == {"fp32", "int8", "fp16"}
+    done = run("mmcaf", "evaluate", cohort, "--bundle", small, "--json")
+    assert done.code == 0 and {"int8"} <= set(json.loads(done.out)["accuracy"]["precisions"]), done.err
+    for precision in ("fp32", "fp16", "int8"):
+        done = run("mmcaf", "build", small, "--target", "sm_89", "--precision", precision)
+        assert done.code == 0, done.err

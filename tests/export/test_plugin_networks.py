@@ -7,18 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from command import Command
 from export import plugins
+from export.own_cohorts import own_cohort
 from export.plugins.two_heads import RiskEntry, TwoHeadsEntry
 from mmcaf_engine.backends.factory import Network, make_backend
 from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.demo.phantom import make_phantom
-from mmcaf_engine.demo.write_dicom import write_series
 from mmcaf_engine.errors import ExportError
-from mmcaf_engine.manifest import Manifest, NumberField, TableField, TensorSpec
+from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.calls import adapted
 from mmcaf_export.export import export_bundle
 from refusals import refused
@@ -78,32 +76,6 @@ def test_a_second_score_is_refused_by_name(site: Path, monkeypatch: pytest.Monke
     plugins.install(site)
     with refused(ExportError, "hazards", "one score"):
         export_bundle(plugins.checkpoint("survival", site), site / "made.mmcaf")
-
-
-def own_cohort(manifest: Manifest, folder: Path) -> Path:
-    """A table of four studies that a network reads, labelled in turn."""
-    assert manifest.table is not None
-    lines = ["study,record,label"]
-    for at in range(4):
-        if manifest.preprocessing is not None:
-            study = folder / f"series{at}"
-            write_series(make_phantom(at, size=64), study)
-        else:
-            study = folder / f"{at}.png"
-            grey = np.random.default_rng(at).integers(0, 256, (80, 96), dtype=np.uint8)
-            Image.fromarray(np.sort(grey, axis=1)).save(study)
-        record = {field.name: _value(field, at) for field in manifest.table.fields}
-        (folder / f"{at}.json").write_text(json.dumps(record))
-        lines.append(f"{study.name},{at}.json,{manifest.labels[at % 2]}")
-    table = folder / "cohort.csv"
-    table.write_text("\n".join(lines) + "\n")
-    return table
-
-
-def _value(field: TableField, at: int) -> float | str:
-    if isinstance(field, NumberField):
-        return field.minimum + (field.maximum - field.minimum) * at / 4
-    return list(field.categories)[at % len(field.categories)]
 
 
 @pytest.mark.full
