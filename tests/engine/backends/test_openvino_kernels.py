@@ -26,7 +26,7 @@ from mmcaf_engine.session.session import open_session
 from mmcaf_kernels.cpu.extension import missing
 
 pytestmark = pytest.mark.skipif(missing() is not None, reason=f"no operators for OpenVINO here: {missing()}")
-FOUND = {"groupnorm_act": 43}
+FOUND = {"groupnorm_act": 43, "max_pool": 1, "msdc": 3, "upsample_dw": 2}
 LOGIT = {"fp32": 1e-4, "bf16": 5e-2}
 log = logging.getLogger(__name__)
 Open = Callable[..., OpenVinoBackend]
@@ -93,7 +93,7 @@ def test_a_network_that_only_resembles_one_answers_as_it_is_written(demo: Path, 
     path = change(demo, tmp_path / "changed.onnx", other_slope)
     feed = window(path, seed=3)
     backend = opened(path)
-    assert backend.describe()["kernels"] == {"groupnorm_act": FOUND["groupnorm_act"] - 1}
+    assert backend.describe()["kernels"] == FOUND | {"groupnorm_act": FOUND["groupnorm_act"] - 1}
     close(logit(backend, feed), answer(path, feed), LOGIT["fp32"], "another slope")
 
 
@@ -234,3 +234,120 @@ def test_half_precision_stays_with_openvino() -> None:
 
     operators, _ = answers_of(make)
     assert operators["GroupNormAct"] == 0
+
+
+def weights(shape: tuple[int, ...], draw: np.random.Generator, step: float | None) -> Any:
+    """In FP32 or, with a step for the largest of each channel, as a file of INT8 layers holds them."""
+    drawn = draw.normal(0, 0.2, shape).astype(np.float32)
+    if step is None:
+        return opset13.constant(drawn)
+    largest = np.abs(drawn).max(axis=tuple(range(1, drawn.ndim)), keepdims=True)
+    whole = np.rint(drawn / largest * 127).astype(np.int8)
+    return opset13.multiply(opset13.convert(opset13.constant(whole), "f32"), (largest / 127).astype(np.float32))
+
+
+def convolved(
+    x: Any, draw: np.random.Generator, groups: int, side: int, *, stride: int = 1, step: float | None = None
+) -> Any:
+    """A grouped convolution with a bias that keeps the size, or halves it."""
+    channels = x.output(0).get_shape()[1]
+    width = channels // groups
+    stored = weights((channels, width, side, side, side), draw, step)
+    taps = opset13.reshape(stored, np.array([groups, width, width, side, side, side]), False)
+    pads = [side // 2] * 3
+    source = rounded(x, step) if step is not None else x
+    made = opset13.group_convolution(source, taps, [stride] * 3, pads, pads, [1] * 3)
+    return opset13.add(made, draw.normal(0, 0.5, (1, channels, 1, 1, 1)).astype(np.float32))
+
+
+def many_scales(x: Any, draw: np.random.Generator, step: float | None = None) -> Any:
+    """The sum of three depthwise convolutions, each clipped; that of one tap is a product and a sum."""
+    channels = x.output(0).get_shape()[1]
+    scale, shift = (draw.normal(0, 0.5, (channels, 1, 1, 1)).astype(np.float32) for _ in range(2))
+    one = opset13.add(opset13.multiply(x, scale), shift)
+    parts = [one, *(convolved(x, draw, channels, side, step=step) for side in (3, 5))]
+    first, second, third = (opset13.clamp(part, 0.0, 6.0) for part in parts)
+    return opset13.add(opset13.add(first, second), third)
+
+
+def resized(x: Any, sides: list[int]) -> Any:
+    return opset13.interpolate(
+        x, np.array(sides), "linear_onnx", "sizes", axes=np.array([2, 3, 4]),
+        coordinate_transformation_mode="align_corners",
+    )  # fmt: skip
+
+
+def pooled(x: Any, stride: int = 2) -> Any:
+    return opset13.max_pool(x, [stride] * 3, [1] * 3, [1] * 3, [1] * 3, [3] * 3)
+
+
+def doubled(x: Any, draw: np.random.Generator) -> Any:
+    larger = resized(x, [2 * length for length in x.output(0).get_shape()[2:]])
+    return opset13.relu(convolved(larger, draw, 16, 3))
+
+
+@pytest.mark.parametrize(
+    ("operator", "make"),
+    [
+        ("MultiScaleDepthwise", many_scales),
+        ("MultiScaleDepthwise", lambda x, draw: resized(many_scales(x, draw), [2, 3, 2])),
+        ("GroupedConvolution", lambda x, draw: convolved(x, draw, 4, 3)),
+        ("GroupedConvolution", lambda x, draw: convolved(x, draw, 2, 3, stride=2)),
+        ("UpsampleDepthwise", doubled),
+        ("MaxPool", lambda x, draw: pooled(x)),
+    ],
+    ids=["msdc", "msdc resized", "groups of four", "every second place", "upsample_dw", "max_pool"],
+)
+def test_blocks_are_one_operator_and_answer_the_same(operator: str, make: Callable[..., Any]) -> None:
+    operators, differences = answers_of(lambda x, draw: [make(x, draw)])
+    assert operators == {"Parameter": 1, operator: 1, "Transpose": 2, "Result": 1}
+    log.info("%s: error %.2e, tolerance 1e-4", operator, differences[0])
+    assert differences[0] <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("operator", "make"),
+    [
+        ("MultiScaleDepthwise", many_scales),
+        ("GroupedConvolution", lambda x, draw, step: convolved(x, draw, 4, 3, step=step)),
+    ],
+    ids=["msdc", "grouped_convolution"],
+)
+def test_blocks_of_rounded_maps_read_the_whole_numbers(operator: str, make: Callable[..., Any]) -> None:
+    """What is made before is rounded there, and the sum of one tap takes the rounded map too."""
+    step = 0.04
+
+    def network(x: Any, draw: np.random.Generator) -> list[Any]:
+        return [make(group_norm(x, 4, draw), draw, step=step)]
+
+    operators, differences = answers_of(network)
+    assert operators[operator] == operators["GroupNormAct"] == 1
+    assert operators["FakeQuantize"] == operators["Convert"] == 0 and operators["Transpose"] == 2
+    log.info("%s of a rounded map: error %.2e, tolerance %.2e", operator, differences[0], 2 * step)
+    assert differences[0] <= 2 * step
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x, draw: pooled(x, stride=1),
+        lambda x, draw: convolved(x, draw, 1, 3),
+        lambda x, draw: convolved(x, draw, 8, 3),
+        lambda x, draw: convolved(x, draw, 4, 5),
+        lambda x, draw: opset13.relu(convolved(resized(x, [3, 10, 8]), draw, 16, 3)),
+    ],
+    ids=["a pool of every place", "one group", "groups of two", "five taps", "one axis as it was"],
+)
+def test_other_layers_stay_with_openvino(make: Callable[..., Any]) -> None:
+    operators, differences = answers_of(lambda x, draw: [make(x, draw)])
+    ours = {"MultiScaleDepthwise", "GroupedConvolution", "UpsampleDepthwise"}
+    assert not ours & operators.keys() and operators["Transpose"] == 0
+    assert differences[0] == 0
+
+
+def test_groups_of_sixteen_stay_with_openvino_in_fp32() -> None:
+    """Where every place is computed: its convolution is as fast."""
+    x = opset13.parameter([1, 32, 3, 5, 4], np.float32, name="x")
+    network = openvino.Model([convolved(x, np.random.default_rng(0), 2, 3)], [x], "wide")
+    place(network, openvino.Core())
+    assert kinds(network)["GroupedConvolution"] == 0

@@ -12,7 +12,10 @@ from typing import Any
 from ...errors import Remedy
 from ..availability import Detail
 
-KERNELS = ("gated_lstm", "groupnorm_act")
+_OWN = "Reference"
+"""What OpenVINO calls a layer that is computed by an extension's operator, or by a plain form of one of its own."""
+
+KERNELS = ("gated_lstm", "groupnorm_act", "grouped_convolution", "max_pool", "msdc", "upsample_dw")
 
 
 def kernels_missing() -> str | None:
@@ -82,7 +85,11 @@ def place_kernels(network: Any) -> None:
 
 
 def kernels_in(compiled: Any) -> dict[str, int]:
-    """The kernels in a compiled network -> how many layers each is."""
-    layers = (layer.get_friendly_name().split("/")[-1] for layer in compiled.get_runtime_model().get_ops())
+    """The kernels in a compiled network -> how many layers each is; reorders before them have their names too."""
+    layers = (
+        layer.get_friendly_name().split("/")[-1]
+        for layer in compiled.get_runtime_model().get_ops()
+        if layer.get_rt_info()["layerType"].value == _OWN
+    )
     found = Counter(layer for layer in layers if layer in KERNELS)
     return {name: found[name] for name in sorted(found)}

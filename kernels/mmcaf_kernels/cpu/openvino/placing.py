@@ -13,11 +13,15 @@ import numpy as np
 
 from ...graph.fuse import fuse
 from ...graph.fusions.processor import FUSIONS
-from ...graph.graph import KERNEL, Node
+from ...graph.fusions.rounded import whole_numbers
+from ...graph.graph import KERNEL, Array, Node
 from .reading import Reader
 
 TYPES = {"float32": "f32", "bfloat16": "bf16"}
 """What the kernels read and write."""
+
+SLOW_GROUP = 16
+"""Channels of a group at which OpenVINO's own convolution of every place is as fast as the kernel, in FP32."""
 
 
 def place_kernels(network: Any, factory: Any) -> None:
@@ -45,8 +49,12 @@ class _Places:
         self._readers = reader.graph.readers()
 
     def suit(self, node: Node) -> bool:
-        """Whether the kernels know the types of what a node reads and makes."""
+        """Whether the kernels know the types of what a node reads and makes, and are the faster for its shape."""
         graph = self._reader.graph
+        if node.operator == KERNEL + "grouped_convolution" and graph.types[node.inputs[0]] == "float32":
+            channels = graph.sizes[node.inputs[0]][1]
+            if channels == node.attributes["groups"] * SLOW_GROUP and node.attributes["stride"] == 1:
+                return False
         maps = [name for name in node.inputs if name and name not in graph.constants]
         return all(graph.types[name] in (*TYPES, "int8") for name in maps) and graph.types[node.outputs[0]] in TYPES
 
@@ -55,11 +63,13 @@ class _Places:
         name = node.outputs[0]
         old = self._reader.output(name)
         rounded, others = self._readers_of(name)
+        if (others and kernel in ONE_OUTPUT) or kernel == "max_pool":
+            rounded = []
         operator, inputs, attributes = OPERATORS[kernel](self, node)
         kinds = {"floating": TYPES[self._reader.graph.types[name]] if others or not rounded else "none"}
         if rounded:
             kinds |= {"rounded": "i8", "step": rounded[0].attributes["step"]}
-        call = self._factory.create(operator, inputs, attributes | kinds)
+        call = self._factory.create(operator, inputs, attributes | (kinds if kernel != "max_pool" else {}))
         call.set_friendly_name(f"{old.get_node().get_friendly_name()}/{kernel}")
         made = call.outputs()
         if kinds["floating"] != "none":
@@ -82,7 +92,10 @@ class _Places:
         They are multiplied with their step before the axes are turned back: only so does OpenVINO take the step into
         the convolution that follows, and the convolution runs in INT8.
         """
-        for node in self._readers.get(rounding.outputs[0], []):
+        name = rounding.outputs[0]
+        self._channels_last[name] = whole
+        self._reader.output(name).replace(self._channels_second(whole))
+        for node in self._readers.get(name, []):
             if node.operator == "DequantizeLinear":
                 step = self._opset.constant(np.float32(node.attributes["step"]))
                 value = self._opset.multiply(self._opset.convert(whole, "f32"), step).output(0)
@@ -96,9 +109,16 @@ class _Places:
         return self._channels_last[name]
 
     def constant(self, name: str) -> Any:
-        """A parameter of a kernel, as it is packed for it."""
-        array = np.ascontiguousarray(self._reader.graph.array(name))
-        return self._opset.constant(array).output(0)
+        """A parameter of a kernel as a constant of the network."""
+        return self.given(self.array(name))
+
+    def array(self, name: str) -> Array:
+        """A parameter of a kernel, which may be changed."""
+        return np.array(self._reader.graph.array(name), np.float32)
+
+    def given(self, array: Array) -> Any:
+        """An array as a constant of the network."""
+        return self._opset.constant(np.ascontiguousarray(array, np.float32)).output(0)
 
     def _channels_second(self, value: Any) -> Any:
         """A map [N, ..., C] as [N, C, ...]."""
@@ -121,4 +141,54 @@ def _groupnorm_act(places: _Places, node: Node) -> Call:
     return "GroupNormAct", [maps[0], *constants[:2], *maps[1:], *constants[2:]], attributes
 
 
-OPERATORS: dict[str, Callable[[_Places, Node], Call]] = {"groupnorm_act": _groupnorm_act}
+def _msdc(places: _Places, node: Node) -> Call:
+    x, taps, bias = places.channels_last(node.inputs[0]), *(places.array(name) for name in node.inputs[1:])
+    scales, step = np.ones((3, len(taps)), np.float32), node.attributes.get("step")
+    if step is not None:
+        sizes = [(1, 28), (28, 153)]
+        scales[0] = step
+        for row, (begin, end) in enumerate(sizes, start=1):
+            whole, steps = _whole(taps[:, begin:end])
+            taps[:, begin:end], scales[row] = whole, steps * step
+    attributes = {"resized": node.attributes.get("resized", [])}
+    return "MultiScaleDepthwise", [x, *map(places.given, (taps, scales, bias.T))], attributes
+
+
+def _grouped_convolution(places: _Places, node: Node) -> Call:
+    x, weight, *bias = node.inputs
+    taps = places.array(weight)
+    attributes = dict(node.attributes)
+    scale, step = np.ones(len(taps), np.float32), attributes.pop("step", None)
+    if step is not None:
+        taps, steps = _whole(taps)
+        scale = steps * np.float32(step)
+    added = places.array(bias[0]) if bias else np.zeros(len(taps), np.float32)
+    return "GroupedConvolution", [places.channels_last(x), *map(places.given, (taps, scale, added))], attributes
+
+
+def _upsample_dw(places: _Places, node: Node) -> Call:
+    x, *parameters = node.inputs
+    return "UpsampleDepthwise", [places.channels_last(x), *map(places.constant, parameters)], {}
+
+
+def _max_pool(places: _Places, node: Node) -> Call:
+    attributes = {"kernel": [3] * 3, "strides": [2] * 3, "pads": [1] * 6}
+    return "MaxPool", [places.channels_last(node.inputs[0])], attributes
+
+
+def _whole(weight: Array) -> tuple[Array, Array]:
+    found = whole_numbers(weight)
+    if found is None:
+        raise ValueError("weights of a rounded map that are not rounded")
+    return found
+
+
+OPERATORS: dict[str, Callable[[_Places, Node], Call]] = {
+    "groupnorm_act": _groupnorm_act,
+    "msdc": _msdc,
+    "upsample_dw": _upsample_dw,
+    "grouped_convolution": _grouped_convolution,
+    "max_pool": _max_pool,
+}
+ONE_OUTPUT = ("msdc", "upsample_dw", "grouped_convolution")
+"""Kernels that write a map either as it is or rounded."""
