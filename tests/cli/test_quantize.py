@@ -192,6 +192,24 @@ def test_every_precision(run: Command, studies: Path, tmp_path: Path) -> None:
             assert session.describe()["self_test"]["passed"] and session.run_self_test().max_abs_error < 0.02
 
 
+def test_a_network_with_kernels_is_judged_with_and_without_them(
+    run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    described = OpenVinoBackend.describe
+    kernels = {True: {"groupnorm_act": 2}, False: {}}
+    monkeypatch.setattr(
+        OpenVinoBackend, "describe", lambda one: {**described(one), "kernels": kernels[one.own_kernels]}
+    )
+    source = make(tmp_path)
+    assert run("mmcaf", "quantize", source, "--calibration", studies, "--method", "minmax").code == 0
+    judged = parse_accuracy((source / "accuracy.json").read_bytes()).precisions["int8"].judged or ()
+    assert [(one.configuration.backend, one.configuration.kernels) for one in judged] == [
+        ("openvino", ("groupnorm_act",)),
+        ("openvino", ()),
+        (None, ()),
+    ]
+
+
 def test_what_one_backend_gets_wrong_fails_the_gate(
     run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,8 @@ class Backend(Loaded):
     """Windows that one call of `infer` should be given where there are several."""
     progress: Progress | None = None
     """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
+    own_kernels: bool = True
+    """Set before opening: whether this project's kernels may take the place of a runtime's own operators."""
 
     def __init__(
         self,

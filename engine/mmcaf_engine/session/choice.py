@@ -114,11 +114,14 @@ def processor_backend(precision: Precision) -> type[Backend]:
 
 
 def processor_backends(precision: Precision) -> list[type[Backend]]:
-    """All that "auto" may take for a precision on a machine without a GPU, in order."""
+    """All that "auto" may take for a precision on a machine without a GPU, in order; then their further devices."""
     backends = Backends()
+    ordered = _on_processor(backends)
+    names = [kind.name for kind in ordered]
+    further = [kind for kind in backends.on_devices() if kind.name not in names and kind.name.split(":")[0] in names]
     return [
         kind
-        for kind in _on_processor(backends)
+        for kind in (*ordered, *further)
         if backends.can_run(kind, precision).available and not backends.excluded_from_auto(kind)
     ]
 

@@ -63,18 +63,26 @@ def unjudged(kind: type[Backend], precision: Precision, answer: Availability) ->
     )
 
 
+def _cover(judged: list[set[str]], own: set[str]) -> bool:
+    """Whether kernels were judged: these, or others beside them too, and none at all.
+
+    A processor with fewer instructions places fewer kernels; each is held to the same answer by the self-test.
+    """
+    return own in judged or (set() in judged and any(own <= one for one in judged))
+
+
 def _answer(bundle: Bundle, kind: type[Backend], precision: Precision, kernels: Iterable[str] | None) -> Availability:
     accuracy = None if precision == "fp32" else read_accuracy(bundle)
     facts = None if accuracy is None else accuracy.precisions.get(precision)
     if facts is None or facts.judged is None:  # A bundle from before configurations were recorded.
         return Availability(True, f"{bundle.manifest.name} does not say in which configurations {precision} was judged")
     own = configuration(kind, precision, kernels or ())
-    for one in facts.judged:
-        judged = one.configuration
-        if judged == as_written(precision) and kind.follows_types(precision):
-            return Availability(True, "judged in the types of the file")
-        if judged == own or (kernels is None and judged.model_copy(update={"kernels": ()}) == own):
-            return Availability(True, f"judged as {own.in_words()}")
+    configurations = [one.configuration for one in facts.judged]
+    if as_written(precision) in configurations and kind.follows_types(precision):
+        return Availability(True, "judged in the types of the file")
+    with_kernels = [{*one.kernels} for one in configurations if one.model_copy(update={"kernels": own.kernels}) == own]
+    if with_kernels and (kernels is None or _cover(with_kernels, {*own.kernels})):
+        return Availability(True, f"judged as {own.in_words()}")
     known = " and ".join(one.configuration.in_words() for one in facts.judged)
     reason = f"it would be computed by {own.in_words()}, but {bundle.manifest.name} was judged as computed by {known}"
     return Availability(False, reason)

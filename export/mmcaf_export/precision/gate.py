@@ -44,6 +44,13 @@ class Panel:
     further: list[Session]
     written: list[Session]
 
+    def add(self, session: Session, *, written: bool = False) -> None:
+        """One more way of its precision."""
+        if self.first.setdefault(session.precision, session) is not session:
+            self.further.append(session)
+        if written:
+            self.written.append(session)
+
     def judged(self, accuracy: Accuracy, outcome: CohortScores, bundle: Bundle) -> dict[Precision, PrecisionAccuracy]:
         """Each precision's verdict, which is passed where it has passed in every way.
 
@@ -86,8 +93,9 @@ def sessions(
     """Sessions of every model, as it will run; what an interrupted run has had them answer is not computed again.
 
     FP32 runs on `processor`, a backend of the CPU. Every other precision runs in each backend that "auto" may take on
-    this processor. What has convolutions in FP16 or BF16 also runs in ONNX Runtime with these in FP32 and every value
-    rounded through the type, which judges the file alike on every machine, also one without units for it.
+    this processor; where kernels of this project take part, also without them. What has convolutions in FP16 or BF16
+    also runs in ONNX Runtime with these in FP32 and every value rounded through the type, which judges the file alike
+    on every machine, also one without units for it.
 
     Args:
         kept: layers that FP16 and BF16 leave in FP32.
@@ -98,14 +106,19 @@ def sessions(
         for precision, model in models.items():
             simulated = _simulated(precision, models, kept.get(precision, ()), scratch)
             for kind, file, written in _ways(precision, model, simulated, processor, precision in on_gpu):
-                choice = Choice(kind, precision)
-                backend = stack.enter_context(backend_for(bundle, choice, model=file))
-                session = _Measured(bundle, choice, backend, course, file)
-                if panel.first.setdefault(precision, session) is not session:
-                    panel.further.append(session)
-                if written:
-                    panel.written.append(session)
+                session = _opened(bundle, Choice(kind, precision), file, course, stack)
+                panel.add(session, written=written)
+                if precision != "fp32" and not written and session.describe()["kernels"]:
+                    panel.add(_opened(bundle, Choice(kind, precision), file, course, stack, own_kernels=False))
         yield panel
+
+
+def _opened(
+    bundle: Bundle, choice: Choice, model: Path, course: Course, stack: ExitStack, *, own_kernels: bool = True
+) -> Session:
+    backend = backend_for(bundle, choice, model=model)
+    backend.own_kernels = own_kernels
+    return _Measured(bundle, choice, stack.enter_context(backend), course, model)
 
 
 def _simulated(

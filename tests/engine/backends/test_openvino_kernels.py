@@ -102,6 +102,14 @@ def place(network: Any, core: Any) -> None:
     place_kernels(network)
 
 
+def test_a_caller_may_leave_them_out(demo: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the gate does, which judges a network with kernels and without."""
+    facts = opened(demo).engine_facts()
+    monkeypatch.setattr(OpenVinoBackend, "own_kernels", False)
+    without = opened(demo)
+    assert without.describe()["kernels"] == {} and without.engine_facts() != facts
+
+
 def test_an_engine_with_kernels_is_not_loaded_without_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MMCAF_CACHE", str(tmp_path))
     bundle = load_bundle(default_bundle().path)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,40 @@ def test_it_answers_as_it_was_judged(
     timed = {one.backend for one in tuned.tuning.timings if one.precision == "int8"}
     assert timed == {name for name, answers in (("openvino", openvino), ("onnxruntime", onnxruntime)) if answers}
     assert all("judged" in one.reason for one in tuned.left_out if one.precision == "int8")
+
+
+@pytest.mark.parametrize(
+    ("judged", "own", "answers"),
+    [
+        ([("a", "b"), ()], (), True),
+        ([("a", "b"), ()], ("a",), True),
+        ([("a", "b"), ()], ("a", "b"), True),
+        ([("a", "b"), ()], ("a", "c"), False),
+        ([("a", "b")], ("a", "b"), True),
+        ([("a", "b")], ("a",), False),
+        ([("a", "b")], (), False),
+        ([()], ("a",), False),
+    ],
+)
+def test_some_of_the_kernels(
+    judged_by: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    judged: list[tuple[str, ...]],
+    own: tuple[str, ...],
+    answers: bool,
+) -> None:
+    """Of a network that was judged with kernels and without, any of them may be missing; no other may take part."""
+    bundle = judged_by(*(IN_OPENVINO.model_copy(update={"kernels": kernels}) for kernels in judged))
+    described = OpenVinoBackend.describe
+    monkeypatch.setattr(OpenVinoBackend, "describe", lambda one: {**described(one), "kernels": dict.fromkeys(own, 1)})
+    with nullcontext() if answers else pytest.raises(UnjudgedError):
+        open_session(bundle, backend="openvino", precision="int8", threads=1).close()
+
+
+def test_what_the_processor_was_judged_in_says_nothing_of_another_device(judged_by: Make) -> None:
+    bundle = judged_by(IN_OPENVINO, AS_WRITTEN)
+    with pytest.raises(UnjudgedError, match=r"computed by openvino:hetero:cpu \("):
+        open_session(bundle, backend="openvino:hetero:cpu", precision="int8", threads=1)
 
 
 def test_a_named_precision_goes_to_the_backend_that_it_was_judged_in(judged_by: Make) -> None:

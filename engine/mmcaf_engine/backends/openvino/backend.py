@@ -147,7 +147,8 @@ class OpenVinoBackend(Backend):
 
     def _has_kernels(self) -> bool:
         """Whether this project's kernels, which are of the processor, run in it."""
-        return self.target == "CPU" and read_settings().kernels and not kernels_missing()
+        settled = self.own_kernels and self.target == "CPU" and read_settings().kernels
+        return settled and not kernels_missing()
 
     def _export(self, output: BinaryIO) -> None:
         stream = _ToFile(output)

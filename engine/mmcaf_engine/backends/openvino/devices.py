@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any, ClassVar
 
 from ...errors import Remedy, UsageError, printable
-from ...manifest import Precision
+from ...manifest import Precision, types_in
 from ..availability import Availability
 from ..base import Backend
 from ..node_time import Counting
@@ -88,10 +88,15 @@ class OnDevice(Backend):
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
-        units = precision.upper()
-        if precision in ("fp16", "bf16") and units not in cls._capabilities():
-            return Availability(False, f"{cls.target} has no {units} units, so {units} would be slower than FP32")
+        for units in sorted(one.upper() for one in types_in(precision) - {"int8"}):
+            if units not in cls._capabilities():
+                return Availability(False, f"{cls.target} has no {units} units, so {units} would be slower than FP32")
         return Availability(True, f"{cls.name} runs {precision}")
+
+    @classmethod
+    def follows_types(cls, precision: Precision) -> bool:
+        """FP32 alone: what becomes of the types of a file is known of the processor."""
+        return precision == "fp32"
 
     @classmethod
     def _needed(cls) -> list[str]:
