@@ -2,9 +2,9 @@
 
 python benchmarks/processor_kernels.py --output benchmarks/results/processor_kernels.csv
 
-Both run inside OpenVINO, in turn, in the same process. OpenVINO's counters tell the time of the operators alone, without
-the reorders of layouts and types around them, which stand beside. INT8 kernels are compared with what an INT8 network has
-there otherwise: these operators in FP32. A kernel whose answers differ from OpenVINO's in FP32 gets no row.
+Both run inside OpenVINO, in turn, in the same process. OpenVINO's counters tell the time of the operators alone; what
+the reorders of layouts and types around them take stands beside it. INT8 kernels are compared with what an INT8 network
+has there otherwise: these operators in FP32. A kernel whose answers differ from OpenVINO's in FP32 gets no row.
 """
 
 import statistics

@@ -8,7 +8,7 @@
 #include "aligned.hpp"
 #include "checks.hpp"
 #include "features.hpp"
-#include "multi_scale_depthwise_quads.hpp"
+#include "multi_scale_depthwise_packs.hpp"
 #include "scratch.hpp"
 #include "strips.hpp"
 
@@ -17,10 +17,15 @@ namespace {
 
 using Form = void (*)(const MultiScaleTask &);
 
-Form chosen(Type in) {
+// `exact`: whether the taps of sizes 3 and 5 are values of bf16.
+Form chosen(Type in, bool exact) {
     const Features &here = features();
     (void)here;
     (void)in;
+    (void)exact;
+#if defined(MMCAF_WITH_BF16)
+    if (in == Type::bf16 && exact && here.bf16) return multi_scale_bf16;
+#endif
 #if defined(MMCAF_WITH_VNNI)
     if (in == Type::i8 && here.vnni) return multi_scale_vnni;
 #endif
@@ -31,6 +36,18 @@ Form chosen(Type in) {
     if (here.avx2) return multi_scale_avx2;
 #endif
     return multi_scale_reference;
+}
+
+// How many planes of the map a form multiplies at once.
+int planes_at_once(Form form) {
+#if defined(MMCAF_WITH_BF16)
+    if (form == multi_scale_bf16) return 2;
+#endif
+#if defined(MMCAF_WITH_VNNI)
+    if (form == multi_scale_vnni) return 4;
+#endif
+    (void)form;
+    return 1;
 }
 
 // [blocks, MULTI_SCALE_VECTORS, 16]; `step` is that of the map.
@@ -53,66 +70,78 @@ Aligned<float> pack_multi_scale(const MultiScaleWeights &weights, int64_t channe
     return packed;
 }
 
-// One block: vectors of four taps of 16 channels in the order in which they are read, then what the sums of size 3 and
-// of size 5 of each plane start with: minus 128 times its taps.
-template <int Z, bool HALO> void pack_block(const float *taps, int64_t channels, int8_t *to) {
-    using Q = Quads<Z, HALO>;
-    int32_t *starts = reinterpret_cast<int32_t *>(to + Q::VECTORS() * 64);
-    const auto pack = [&](int z, int reach, int at) {  // `at` counts rows and columns of the taps
+inline void put(int8_t *to, int at, float tap, int32_t *start) {
+    to[at] = static_cast<int8_t>(tap);
+    *start -= 128 * static_cast<int32_t>(tap);
+}
+inline void put(uint16_t *to, int at, float tap, int32_t *) { to[at] = narrowed(tap); }
+
+// One block: vectors of several taps of 16 channels in the order in which they are read, then what the sums of size 3 and
+// of size 5 of each plane start with: in whole numbers, minus 128 times its taps.
+template <class T, class P, int Z> void pack_block(const float *taps, int64_t channels, int8_t *block) {
+    constexpr int SIZE = 4 / sizeof(T);
+    T *to = reinterpret_cast<T *>(block);
+    int32_t *starts = reinterpret_cast<int32_t *>(block + P::VECTORS() * PACK_BYTES);
+    const auto pack_taps = [&](int z, int reach, int at) {  // `at` counts rows and columns of the taps
         const int size = 2 * reach + 1, first = reach == 1 ? 1 : 28;
-        for (int quad = 0; quad < Q::COUNT; ++quad) {
-            if (!Q::reads(quad, z, reach)) continue;
+        for (int pack = 0; pack < P::COUNT; ++pack) {
+            if (!P::reads(pack, z, reach)) continue;
             for (int64_t k = 0; k < channels; ++k) {
-                for (int byte = 0; byte < 4; ++byte) {
-                    const int tap = Q::tap(quad, byte, z, reach);
+                for (int place = 0; place < SIZE; ++place) {
+                    const int tap = P::tap(pack, place, z, reach);
                     if (tap < 0) continue;
-                    const float value = taps[k * MULTI_SCALE_TAPS + first + tap * size * size + at];
-                    to[k * 4 + byte] = static_cast<int8_t>(value);
-                    starts[((reach == 1 ? 0 : Z) + z) * BLOCK + k] -= 128 * static_cast<int32_t>(value);
+                    put(to + k * SIZE, place, taps[k * MULTI_SCALE_TAPS + first + tap * size * size + at],
+                        starts + ((reach == 1 ? 0 : Z) + z) * BLOCK + k);
                 }
             }
-            to += 64;
+            to += BLOCK * SIZE;
         }
     };
     for (int at = 0; at < 25; ++at) {
-        for (int z = 0; z < Z; ++z) pack(z, 2, at);
+        for (int z = 0; z < Z; ++z) pack_taps(z, 2, at);
         if (at_rim(at / 5, at % 5)) continue;
-        for (int z = 0; z < Z; ++z) pack(z, 1, (at / 5 - 1) * 3 + at % 5 - 1);
+        for (int z = 0; z < Z; ++z) pack_taps(z, 1, (at / 5 - 1) * 3 + at % 5 - 1);
     }
 }
 
-struct QuadWeights {
+struct PackedWeights {
     int64_t block = 0;  // bytes
     Aligned<int8_t> packed;
 };
 
-template <int Z, bool HALO> QuadWeights pack_quads_of(const float *taps, int64_t channels) {
-    QuadWeights weights;
-    weights.block = Quads<Z, HALO>::VECTORS() * 64 + 2 * Z * 64;
+template <class T, int Z, bool HALO> PackedWeights pack_depth(const float *taps, int64_t channels) {
+    using P = Packs<Z, HALO, 4 / sizeof(T)>;
+    PackedWeights weights;
+    weights.block = (P::VECTORS() + 2 * Z) * PACK_BYTES;
     weights.packed = Aligned<int8_t>(blocks_of(channels) * weights.block);
     for (int64_t first = 0; first < channels; first += BLOCK) {
-        pack_block<Z, HALO>(taps + first * MULTI_SCALE_TAPS, std::min(BLOCK, channels - first),
+        pack_block<T, P, Z>(taps + first * MULTI_SCALE_TAPS, std::min(BLOCK, channels - first),
                             weights.packed.data() + first / BLOCK * weights.block);
     }
     return weights;
 }
 
-QuadWeights pack_quads(int64_t depth, const float *taps, int64_t channels) {
+template <class T> PackedWeights pack_planes(int64_t depth, const float *taps, int64_t channels) {
     switch (depth) {
-        case 1: return pack_quads_of<1, false>(taps, channels);
-        case 2: return pack_quads_of<2, false>(taps, channels);
-        case 3: return pack_quads_of<3, false>(taps, channels);
-        case 4: return pack_quads_of<4, false>(taps, channels);
-        case 5: return pack_quads_of<5, false>(taps, channels);
-        case 6: return pack_quads_of<6, false>(taps, channels);
-        default: return pack_quads_of<TILE, true>(taps, channels);
+        case 1: return pack_depth<T, 1, false>(taps, channels);
+        case 2: return pack_depth<T, 2, false>(taps, channels);
+        case 3: return pack_depth<T, 3, false>(taps, channels);
+        case 4: return pack_depth<T, 4, false>(taps, channels);
+        case 5: return pack_depth<T, 5, false>(taps, channels);
+        case 6: return pack_depth<T, 6, false>(taps, channels);
+        default: return pack_depth<T, TILE, true>(taps, channels);
     }
 }
 
+PackedWeights pack_weights(int at_once, int64_t depth, const float *taps, int64_t channels) {
+    if (at_once == 4) return pack_planes<int8_t>(depth, taps, channels);
+    return at_once == 2 ? pack_planes<uint16_t>(depth, taps, channels) : PackedWeights();
+}
+
 // Bytes of the staged map of so many rows of the sum, and of the sums where they are resized.
-int64_t room_of(const Extent &map, int64_t rows, bool quads, bool resized) {
+int64_t room_of(const Extent &map, int64_t rows, int at_once, bool resized) {
     const int64_t planes = map.depth > WHOLE_DEPTH ? TILE + 4 : map.depth;
-    const int64_t vectors = quads ? (planes > 4 ? 2 : 1) : planes;
+    const int64_t vectors = (planes + at_once - 1) / at_once;
     const int64_t kept = resized ? planes * rows * map.width : 0;
     return (vectors * (rows + 4) * (map.width + 5) + kept) * 64;
 }
@@ -125,10 +154,10 @@ struct MultiScaleDepthwise::Plan {
     std::array<int64_t, 3> size;
     bool resized;
     Form form;
-    bool quads;
+    int at_once;
     AxisTable depth, height, width;
     Aligned<float> weights;
-    QuadWeights quad_weights;
+    PackedWeights packed;
     std::vector<float> plain, scales, bias;  // for the reference
 };
 
@@ -145,28 +174,26 @@ MultiScaleDepthwise::MultiScaleDepthwise(const Extent &map, Stored in, Stored ou
                                          const MultiScaleWeights &weights) {
     if (const char *reason = unsupported(map, in, out, resized)) throw std::invalid_argument(reason);
     const int64_t channels = map.channels;
-    if (in.type == Type::i8) {
+    const auto all_of = [&](bool (*holds)(const float *, int64_t)) {  // of the taps of sizes 3 and 5
         for (int64_t channel = 0; channel < channels; ++channel) {
-            const float *taps = weights.taps + channel * MULTI_SCALE_TAPS;
-            if (!whole_numbers(taps + 1, MULTI_SCALE_TAPS - 1)) {
-                throw std::invalid_argument("the taps of an i8 map must be whole numbers from -127 to 127");
-            }
+            if (!holds(weights.taps + channel * MULTI_SCALE_TAPS + 1, MULTI_SCALE_TAPS - 1)) return false;
         }
+        return true;
+    };
+    if (in.type == Type::i8 && !all_of(whole_numbers)) {
+        throw std::invalid_argument("the taps of an i8 map must be whole numbers from -127 to 127");
     }
-    const Form form = chosen(in.type);
+    const Form form = chosen(in.type, in.type == Type::bf16 && all_of(values_of_bf16));
     const bool reference = form == multi_scale_reference;
-    bool quads = false;
-#if defined(MMCAF_WITH_VNNI)
-    quads = form == multi_scale_vnni;
-#endif
+    const int at_once = planes_at_once(form);
     const bool other = resized != std::array<int64_t, 3>{map.depth, map.height, map.width};
     const auto copy = [&](const float *from, int64_t count) {
         return reference ? std::vector<float>(from, from + count) : std::vector<float>();
     };
-    plan_.reset(new Plan{map, in, out, resized, other, form, quads, AxisTable(map.depth, resized[0]),
+    plan_.reset(new Plan{map, in, out, resized, other, form, at_once, AxisTable(map.depth, resized[0]),
                          AxisTable(map.height, resized[1]), AxisTable(map.width, resized[2]),
                          pack_multi_scale(weights, channels, in.type == Type::i8 ? in.step : 1.0f),
-                         quads ? pack_quads(map.depth, weights.taps, channels) : QuadWeights(),
+                         pack_weights(at_once, map.depth, weights.taps, channels),
                          copy(weights.taps, channels * MULTI_SCALE_TAPS), copy(weights.scales, 3 * channels),
                          copy(weights.bias, 3 * channels)});
 }
@@ -178,7 +205,7 @@ void MultiScaleDepthwise::run(const void *x, void *y, const Parallel &parallel) 
     const Extent &map = plan.map;
     const Resizing resizing{plan.depth.axis(), plan.height.axis(), plan.width.axis()};
     const int64_t tile = map.depth > WHOLE_DEPTH ? TILE : map.depth;
-    const int64_t row = room_of(map, 1, plan.quads, plan.resized) - room_of(map, 0, plan.quads, plan.resized);
+    const int64_t row = room_of(map, 1, plan.at_once, plan.resized) - room_of(map, 0, plan.at_once, plan.resized);
     // Rows of the answer; where it is smaller than the sum, each needs more than one of those.
     const int64_t of_sum = plan.resized ? (map.height + plan.size[1] - 1) / plan.size[1] : 1;
     const Strips strips(plan.size[1], of_sum * row);
@@ -204,11 +231,11 @@ void MultiScaleDepthwise::run(const void *x, void *y, const Parallel &parallel) 
             task.rows = resizing.height.high[task.out_row + task.out_rows - 1] - task.row + 1;
         }
         task.weights = plan.weights.data() + place[3] * MULTI_SCALE_VECTORS * BLOCK;
-        task.quads = plan.quads ? plan.quad_weights.packed.data() + place[3] * plan.quad_weights.block : nullptr;
+        task.packs = plan.packed.block ? plan.packed.packed.data() + place[3] * plan.packed.block : nullptr;
         if (plan.form == multi_scale_reference) {
             task.reference = {plan.plain.data(), plan.scales.data(), plan.bias.data()};
         } else {
-            task.room = scratch(room_of(map, task.rows, plan.quads, plan.resized));
+            task.room = scratch(room_of(map, task.rows, plan.at_once, plan.resized));
         }
         plan.form(task);
     });

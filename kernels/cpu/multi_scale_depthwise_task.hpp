@@ -21,7 +21,7 @@ struct MultiScaleTask {
     int64_t n, channel;
     int64_t plane, planes, row, rows;  // of the sum
     const float *weights;              // the block's, MULTI_SCALE_VECTORS of 16
-    const int8_t *quads;               // the block's for whole numbers, or null
+    const int8_t *packs;               // the block's for several products at once, or null
     MultiScaleWeights reference;       // of all channels, for the reference alone
     const Resizing *resizing;          // null where the sum is the answer
     int64_t out_row, out_rows;         // of the answer, where it is resized
@@ -38,6 +38,7 @@ static constexpr bool at_rim(int row, int column) { return row == 0 || row == 4 
 void multi_scale_avx2(const MultiScaleTask &task);
 void multi_scale_avx512(const MultiScaleTask &task);
 void multi_scale_vnni(const MultiScaleTask &task);  // i8 maps alone
+void multi_scale_bf16(const MultiScaleTask &task);  // bf16 maps alone, with taps of sizes 3 and 5 in bf16
 void multi_scale_reference(const MultiScaleTask &task);
 
 }  // namespace mmcaf

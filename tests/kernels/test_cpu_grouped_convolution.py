@@ -101,6 +101,13 @@ def test_same_bits_for_any_number_of_threads(x: Stored) -> None:
             np.testing.assert_array_equal(computed(given, x, F32, threads), alone, level)
 
 
+def test_all_vectors_give_the_same_bits_of_int8() -> None:
+    given = case((1, 3, 7, 13, 32), 16, I8)
+    found = [computed(given, I8, F32) for level in each_level() if level != "reference"]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
+
+
 def test_what_is_not_finite_is_not_hidden() -> None:
     given = case((1, 3, 6, 7, 16), 4, F32)
     given["x"][0, 1, 3, 3, 5] = np.nan

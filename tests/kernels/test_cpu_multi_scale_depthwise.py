@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kernels.cpu_maps import BF16, F32, I8, UNITS, Floats, as_stored, each_level, largest, read, spread
 from mmcaf_kernels.cpu.kernel import Stored
 from mmcaf_kernels.cpu.library import missing
+from mmcaf_kernels.cpu.maps import bfloat16, float32
 from mmcaf_kernels.cpu.multi_scale_depthwise import TAPS, MultiScaleDepthwise, lay_taps
 from mmcaf_kernels.msdc.reference import msdc
 
@@ -41,6 +42,8 @@ def case(shape: tuple[int, ...], x: Stored) -> dict[str, Any]:
     if x.type == "i8":
         taps[:, 1:] = random.integers(-127, 128, (channels, TAPS - 1))
         scales[1:] = random.uniform(0.5, 1.5, (2, channels)) / 127 / 3
+    if x.type == "bf16":
+        taps[:, 1:] = float32(bfloat16(taps[:, 1:]))
     values = random.normal(1, 2, shape).astype(np.float32)
     bias = random.normal(0, 1, (3, channels)).astype(np.float32)
     return {"x": as_stored(values, x), "taps": taps, "bias": bias, "scales": scales}
@@ -68,6 +71,14 @@ def test_as_float64(shape: tuple[int, ...], x: Stored) -> None:
     errors = {level: largest(computed(given, x, F32) - right) for level in each_level()}
     logging.info("largest errors: %s", errors)
     assert max(errors.values()) <= TOLERANCE, errors
+
+
+def test_taps_that_are_no_bfloat16_are_not_rounded() -> None:
+    given = case((1, 6, 5, 6, 18), BF16)
+    given["taps"] += given["taps"] / 300
+    right = exact(read(given["x"], BF16), given["taps"], given["bias"], given["scales"])
+    for level in each_level():
+        assert largest(computed(given, BF16, F32) - right) <= TOLERANCE, level
 
 
 @pytest.mark.parametrize("y", [BF16, I8], ids=lambda stored: stored.type)
@@ -99,6 +110,13 @@ def test_same_bits_for_any_number_of_threads(x: Stored, options: dict[str, Any])
         alone = computed(given, x, F32, **options)
         for threads in (2, 3):
             np.testing.assert_array_equal(computed(given, x, F32, threads, **options), alone, level)
+
+
+def test_all_vectors_give_the_same_bits_of_int8() -> None:
+    given = case((1, 6, 7, 9, 20), I8)
+    found = [computed(given, I8, F32) for level in each_level() if level != "reference"]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, found[0])
 
 
 def test_what_is_not_finite_is_not_hidden() -> None:
