@@ -52,7 +52,18 @@ def examine() -> list[Check]:
 
 def _machine() -> list[Check]:
     system = f"{platform.system()} {platform.release()} {platform.machine()}, Python {platform.python_version()}"
-    return [Check("machine", "system", "ok", f"{system}, {os.cpu_count()} cores, mmcaf-infer {__version__}")]
+    return [
+        Check("machine", "system", "ok", f"{system}, {os.cpu_count()} cores, mmcaf-infer {__version__}"),
+        _resizing(),
+    ]
+
+
+def _resizing() -> Check:
+    from ..inputs.resize import native_missing
+
+    if (reason := native_missing()) is None:
+        return Check("machine", "resizing", "ok", "of slices, in one pass of the processor kernels")
+    return Check("machine", "resizing", "note", f"of slices by NumPy, to the same bits and later: {reason}")
 
 
 def _packages() -> list[Check]:

@@ -1,5 +1,6 @@
 """Resizing in-plane: slices by pixel coverage, as OpenCV's INTER_AREA, and images by antialiased bilinear weights."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from math import gcd
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ LARGEST_FACTOR = 16
 MIN_PERIODS = 12
 """Repeats of the weights along an axis from which one operation on all of them is worth its call."""
 
+_Resize = Callable[[NDArray[Any], NDArray[np.float32]], None]
+"""Takes a slice [H, W] and fills another one."""
+
 Plain = NDArray[np.float32] | NDArray[np.int16]
 
 
@@ -31,7 +35,8 @@ def resize_area(
     weighted by the covered fraction. When an axis grows, OpenCV mixes two neighbours on both axes,
     and so does this function; while both axes grow that is the covered area again, but for single
     pixels that OpenCV's double-precision division attributes to the neighbour (160 to 208, say).
-    The same input gives the same bits on every machine, and a slice the same bits alone as in a stack.
+    The same input gives the same bits on every machine, and a slice the same bits alone as in a stack;
+    with the library of processor kernels in one pass, during which other threads run, else by NumPy.
 
     Args:
         image: [H, W] or [S, H, W], finite.
@@ -57,13 +62,26 @@ def resize_area(
         resized[...] = stack
     else:
         grows = rows > height or columns > width
-        of_axis = {1: _sums(height, rows, grows), 2: _sums(width, columns, grows)}
-        first, then = (2, 1) if columns_first else (1, 2)
-        shape = (len(stack), height, columns) if columns_first else (len(stack), rows, width)
-        between = scratch.array("fewer rows", shape, np.float32)
-        _weighted_sums(stack, between, first, of_axis[first], scratch)
-        _weighted_sums(between, resized, then, of_axis[then], scratch)
+        fits = not columns_first and image.dtype in (np.int16, np.float32)
+        native = _native((height, width), (rows, columns), grows) if fits else None
+        if native is None:
+            sum_by_numpy(stack, resized, scratch, columns_first=columns_first)
+        else:
+            for plane, into in zip(stack, resized, strict=True):
+                native(plane, into)
     return resized if image.ndim == 3 else resized[0]
+
+
+def sum_by_numpy(stack: Plain, resized: NDArray[np.float32], scratch: Scratch, *, columns_first: bool = False) -> None:
+    """Fill `resized` [S, rows, columns], another size than the stack's [S, H, W], as `resize_area` says."""
+    (height, width), (rows, columns) = stack.shape[1:], resized.shape[1:]
+    one_grows = rows > height or columns > width
+    of_axis = {1: _sums(height, rows, one_grows), 2: _sums(width, columns, one_grows)}
+    first, then = (2, 1) if columns_first else (1, 2)
+    shape = (len(stack), height, columns) if columns_first else (len(stack), rows, width)
+    between = scratch.array("fewer rows", shape, np.float32)
+    _weighted_sums(stack, between, first, of_axis[first], scratch)
+    _weighted_sums(between, resized, then, of_axis[then], scratch)
 
 
 def resize_area_whole(image: Plain, rows: int, columns: int, scratch: Scratch | None = None) -> NDArray[np.float32]:
@@ -164,6 +182,40 @@ def _weighted_sums(
             np.multiply(source[*before, pixels], weight.reshape(-1, *after), out=summed if done == 1 else product)
             if done > 1:
                 np.add(total, product, out=summed)
+
+
+def native_missing() -> str | None:
+    """Why slices are resized by NumPy, to the same bits, or None."""
+    from mmcaf_kernels.cpu.area_resize import missing
+
+    return missing()
+
+
+@lru_cache(maxsize=16)
+def _native(size: tuple[int, int], wanted: tuple[int, int], grows: bool) -> _Resize | None:
+    """What resizes such slices in one pass; None where there is no library of kernels."""
+    if native_missing():
+        return None
+    from mmcaf_kernels.cpu.area_resize import AreaResize
+
+    rows, columns = (_terms(_sums(*axis, grows), axis[1]) for axis in zip(size, wanted, strict=True))
+    return AreaResize(size, rows, columns)
+
+
+def _terms(sums: tuple[_Sum, ...], target: int) -> list[list[tuple[int, float]]]:
+    """The (input pixel, weight) of each output pixel of an axis, in the order of the sums."""
+    found: list[list[tuple[int, float]]] = [[] for _ in range(target)]
+    for outputs, terms in sums:
+        indices = range(target)[outputs]
+        for pixels, weight in terms:
+            weights = np.broadcast_to(weight, len(indices)).tolist()
+            if isinstance(pixels, slice):
+                taken = [pixels.start + at * (pixels.step or 1) for at in range(len(indices))]
+            else:
+                taken = pixels.tolist()
+            for output, pixel, one in zip(indices, taken, weights, strict=True):
+                found[output].append((pixel, one))
+    return found
 
 
 @lru_cache(maxsize=16)
