@@ -165,7 +165,7 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     with torch.inference_mode():
         answers = np.concatenate([_answer(network, window) for window in windows])
     np.savez(folder / "case.npz", **inputs, **{SCORE: answers})
-    lower: list[Precision] = ["int8", "bf16"] if usable("openvino bf16") else ["int8"]
+    lower: list[Precision] = ["int8", "bf16", "int8-bf16"] if usable("openvino bf16") else ["int8"]
     report = quantize_bundle(
         folder / "full.mmcaf",
         precisions=lower,
@@ -275,7 +275,7 @@ def session_case(backend: str, precision: str, subject: Subject, folder: Path, r
 
 
 def plain_case(backend: str, precision: str, file: str, subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
-    """One window through the same backend, of the network exported without the rewrites."""
+    """One window through the same runtime without rewrites and kernels; in BF16, with all of the network in it."""
     from mmcaf_engine import load_bundle
     from mmcaf_engine.backends.factory import Network, make_backend
     from mmcaf_engine.backends.registry import backend_class
@@ -283,7 +283,13 @@ def plain_case(backend: str, precision: str, file: str, subject: Subject, folder
 
     manifest = load_bundle(folder / "full.mmcaf").manifest
     network = Network.whole(manifest, folder / file)
-    with make_backend(backend_class(backend), network, usable_cores(), precision) as opened:
+    kind = backend_class(backend)
+    hint = "bf16" if precision == "bf16" else kind.hint(precision)
+    plain = make_backend(
+        type("Plain", (kind,), {"hint": classmethod(lambda cls, precision: hint)}), network, usable_cores(), precision
+    )
+    plain.own_kernels = False
+    with plain as opened:
         score = manifest.score.name
         return _measure(lambda inputs: opened.infer(inputs)[score], subject, folder, runs, precision)
 
@@ -358,6 +364,7 @@ CASES: dict[str, Callable[[Subject, Path, int], dict[str, Any]]] = {
     "openvino bf16": _bind(session_case, "openvino", "bf16"),
     "openvino int8, plain export by ONNX Runtime's quantiser": _bind(plain_case, "openvino", "int8", "plain.int8.onnx"),
     "openvino int8": _bind(session_case, "openvino", "int8"),
+    "openvino int8-bf16": _bind(session_case, "openvino", "int8-bf16"),
     "openvino int8, first answer of a new process": _bind(first_answer, "int8"),
     "demo, mmcaf-infer as a new process, openvino": _bind(demo, "openvino"),
     "demo, mmcaf-infer as a new process, onnxruntime": _bind(demo, "onnxruntime"),
