@@ -106,6 +106,16 @@ def test_bfloat16_maps(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(out, bfloat16(made))
 
 
+def test_halves_go_to_even() -> None:
+    """Between two bfloat16 values, in NumPy as in the kernel: what x is when nothing is done to it."""
+    x = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 1 + 2**-8 + 2**-20], np.float32)
+    np.testing.assert_array_equal(float32(bfloat16(x)), np.float32([1, 1 + 2**-6, -1, 1 + 2**-7]))
+    out = np.zeros((1, 1, 4), np.uint16)
+    weight = np.zeros(4, np.float32)
+    groupnorm_act(np.zeros((1, 1, 4), np.float32), 1, weight, x, out=out)
+    np.testing.assert_array_equal(out[0, 0], bfloat16(x))
+
+
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])
 @pytest.mark.parametrize("shape", [(1, 3, 5, 7, 63), (1, 2, 12, 12, 128)], ids=["odd", "even"])
 def test_rounded_beside_what_it_is_rounded_from(shape: tuple[int, ...], kind: type) -> None:
