@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..node_time import NodeTime, convolution_flops, product_flops, transposed_flops
+from .operators import kernel_of
 
 SOURCE = "OpenVINO's performance counters"
 
@@ -64,11 +65,29 @@ def _described(entry: Any, node: Any, ms: float) -> NodeTime:
         return NodeTime(entry.node_name, entry.node_type, onnx, ms, None, None)
     given, made = ([list(tensor.get_shape()) for tensor in side] for side in (node.inputs(), node.outputs()))
     moved = sum(_bytes(tensor) for tensor in tensors)
-    return NodeTime(entry.node_name, entry.node_type, onnx, ms, _flops(entry.node_type, given, made), moved)
+    kernel = kernel_of(entry.node_name, entry.node_type)
+    flops = _kernel_flops(kernel, given, made) if kernel else _flops(entry.node_type, given, made)
+    return NodeTime(entry.node_name, entry.node_type, onnx, ms, flops, moved)
 
 
 def _bytes(tensor: Any) -> int:
     return int(prod(tensor.get_shape()) * tensor.get_element_type().size)
+
+
+def _kernel_flops(kernel: str, given: list[list[int]], made: list[list[int]]) -> int:
+    """As of the layers that a kernel stands for; maps are [N, D, H, W, C]."""
+    match kernel:
+        case "msdc":  # Taps that meet nothing but padding count nowhere; the product of one tap is no convolution.
+            sides = given[0][1:4]
+            taps = sum(prod(min(size, 2 * side - 1) for side in sides) for size in (3, 5))
+            return 2 * prod(given[0]) * taps
+        case "grouped_convolution":
+            return 2 * prod(made[0]) * prod(given[1][1:])
+        case "upsample_dw":
+            return 2 * prod(made[0]) * given[1][1]
+        case "groupnorm_act":  # The two products of its gate.
+            return sum(2 * prod(shape) for shape in given if len(shape) == 2)
+    return 0
 
 
 def _flops(kind: str, given: list[list[int]], made: list[list[int]]) -> int:

@@ -84,12 +84,15 @@ def place_kernels(network: Any) -> None:
     place_kernels(network, factory())
 
 
+def kernel_of(name: str, kind: str) -> str | None:
+    """Which kernel a layer of a compiled network is; reorders before one have its name too."""
+    kernel = name.split("/")[-1]
+    return kernel if kind == _OWN and kernel in KERNELS else None
+
+
 def kernels_in(compiled: Any) -> dict[str, int]:
-    """The kernels in a compiled network -> how many layers each is; reorders before them have their names too."""
-    layers = (
-        layer.get_friendly_name().split("/")[-1]
-        for layer in compiled.get_runtime_model().get_ops()
-        if layer.get_rt_info()["layerType"].value == _OWN
-    )
-    found = Counter(layer for layer in layers if layer in KERNELS)
+    """The kernels in a compiled network -> how many layers each is."""
+    layers = compiled.get_runtime_model().get_ops()
+    kernels = (kernel_of(one.get_friendly_name(), one.get_rt_info()["layerType"].value) for one in layers)
+    found = Counter(kernel for kernel in kernels if kernel is not None)
     return {name: found[name] for name in sorted(found)}
