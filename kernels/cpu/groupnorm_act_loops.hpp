@@ -10,16 +10,16 @@
 namespace mmcaf {
 namespace {
 
-constexpr int64_t NEAR = 16 << 10;  // bytes that are read twice, the second time from the nearest cache
-constexpr int TILE = 4;             // vectors of channels whose sums stay in registers
+constexpr int64_t NEAR = 32 << 10;  // bytes that are read twice, the second time from the nearest cache
+constexpr int TILE = Vector::WIDTH == 16 ? 8 : 4;  // vectors of channels whose sums stay in registers
 
 // A tile of neighbouring channels in some positions: each channel's mean, first roughly and then what is missing of it, and
 // its squares about the rough one. What lies far from zero loses no digits by it.
-template <class Value, int VECTORS>
+template <class Value, int VECTORS, bool WHOLE>
 void centre_and_squares(const Value *x, int64_t rows, int64_t channels, int last, float *centres, float *rests,
                         float *squares) {
     const auto load = [last](const Value *from, int at) {
-        return at + 1 < VECTORS || last == Vector::WIDTH ? Vector::load(from) : Vector::load(from, last);
+        return WHOLE || at + 1 < VECTORS ? Vector::load(from) : Vector::load(from, last);
     };
     const Vector share = Vector::all(1.0f / static_cast<float>(rows));
     Vector centre[VECTORS], rest[VECTORS], square[VECTORS];
@@ -44,20 +44,26 @@ void centre_and_squares(const Value *x, int64_t rows, int64_t channels, int last
     }
 }
 
-template <class Value>
+template <class Value, int MOST>
 void tile(const Value *x, int64_t rows, int64_t channels, int count, float *centres, float *rests, float *squares) {
-    const int vectors = (count + Vector::WIDTH - 1) / Vector::WIDTH, last = count - (vectors - 1) * Vector::WIDTH;
-    if (vectors == 4) centre_and_squares<Value, 4>(x, rows, channels, last, centres, rests, squares);
-    if (vectors == 3) centre_and_squares<Value, 3>(x, rows, channels, last, centres, rests, squares);
-    if (vectors == 2) centre_and_squares<Value, 2>(x, rows, channels, last, centres, rests, squares);
-    if (vectors == 1) centre_and_squares<Value, 1>(x, rows, channels, last, centres, rests, squares);
+    if constexpr (MOST > 1) {
+        if (count <= (MOST - 1) * Vector::WIDTH) {
+            return tile<Value, MOST - 1>(x, rows, channels, count, centres, rests, squares);
+        }
+    }
+    const int last = count - (MOST - 1) * Vector::WIDTH;
+    if (last == Vector::WIDTH) {
+        centre_and_squares<Value, MOST, true>(x, rows, channels, last, centres, rests, squares);
+    } else {
+        centre_and_squares<Value, MOST, false>(x, rows, channels, last, centres, rests, squares);
+    }
 }
 
 template <class Value>
 void statistics(const void *data, int64_t begin, int64_t end, int64_t channels, double *means, double *squares) {
     const Value *x = static_cast<const Value *>(data);
     const int64_t near = NEAR / (channels * static_cast<int64_t>(sizeof(Value)));
-    const int64_t most = near < 4 ? 4 : near > 64 ? 64 : near;
+    const int64_t most = near < 8 ? 8 : near > 128 ? 128 : near;
     for (int64_t c = 0; c < channels; ++c) means[c] = squares[c] = 0;
     double before = 0;
     for (int64_t row = begin; row < end;) {
@@ -67,7 +73,7 @@ void statistics(const void *data, int64_t begin, int64_t end, int64_t channels, 
             float centre[TILE * Vector::WIDTH], rest[TILE * Vector::WIDTH], square[TILE * Vector::WIDTH];
             const int64_t left = channels - first;
             const int count = left < TILE * Vector::WIDTH ? static_cast<int>(left) : TILE * Vector::WIDTH;
-            tile(x + row * channels + first, rows, channels, count, centre, rest, square);
+            tile<Value, TILE>(x + row * channels + first, rows, channels, count, centre, rest, square);
             for (int at = 0; at < count; ++at) {
                 const double missing = rest[at] / own, step = centre[at] + missing - means[first + at];
                 means[first + at] += step * share;
