@@ -8,31 +8,26 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import nn
 
-from mmcaf_engine import __version__
 from mmcaf_engine.backends.factory import Network, Parts
 from mmcaf_engine.bundle.bundle import check_output, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, RawCase, raw_arrays
 from mmcaf_engine.bundle.sealed import is_signed
 from mmcaf_engine.checkup.raw_case import all_windows, describe_raw, prepare_raw
-from mmcaf_engine.errors import BundleError, ExportError, RecordError, Remedy, StudyError, UsageError
-from mmcaf_engine.manifest import Manifest, PointingStudy, describe_validation
+from mmcaf_engine.errors import ExportError, RecordError, Remedy, StudyError, UsageError
+from mmcaf_engine.manifest import Manifest
 from mmcaf_engine.outputs import Output, scratch_beside
 from mmcaf_engine.record.tokenizer import Tokenizer
-from mmcaf_engine.result.decisions import decision_for
 
 from .assumptions import unsettled
 from .checkpoint import Checkpoint, Reading, load_checkpoint
 from .explain.write import write_explain
 from .golden import CASES, reference, write_golden
+from .manifest_of import MODEL, manifest_of, rewrites_in_provenance
 from .match import MatchReport
 from .members import (
     check_different,
-    described_alike,
-    joint_sha256,
-    members_in_manifest,
     read_all,
     recognised,
 )
@@ -40,15 +35,13 @@ from .monai_bundle.entry import imported
 from .monai_bundle.files import is_monai_bundle
 from .networks.ensemble import EnsembleEntry
 from .networks.entry import NetworkEntry
-from .networks.recorded import recorded
 from .networks.registry import Networks
 from .networks.repair import Repair
-from .onnx_export import OPSET, export_onnx
+from .onnx_export import export_onnx
 from .raw_case import draw_study
 from .repairs import SETTING, in_provenance, notes
 from .report import UNSIGNED, ExportReport, sign_again
 from .rewrites.general import prepared
-from .rewrites.rewrite import Applied
 from .settings import configure, split_settings
 from .source import filled
 from .spelling import spelled
@@ -56,9 +49,8 @@ from .taken import in_words, weights_entries
 from .text_parts import write_parts
 from .titles import module_titles
 from .verify import Case, verify
-from .vocabulary import VOCABULARY, copy_vocabulary, vocabulary_given
+from .vocabulary import copy_vocabulary
 
-MODEL = "model.onnx"
 VERIFIED_BATCHES = (1, 3)  # the golden cases come from the last
 
 
@@ -132,7 +124,7 @@ def _export(
     config_settings, manifest_settings = split_settings(settings)
     config = configure(config, config_settings)
     source, matched = _fill(entry, config, checkpoints, reading.allow_extra)
-    manifest, checked, vocabulary, judged = _manifest(entry, config, checkpoints, matched, source, manifest_settings)
+    manifest, checked, vocabulary, judged = manifest_of(entry, config, checkpoints, matched, source, manifest_settings)
     weights = weights_entries(checkpoints, matched)
     check_output(place.path, inputs=[vocabulary], force=force)
 
@@ -147,7 +139,7 @@ def _export(
             copy_vocabulary(vocabulary, folder)
         example = entry.example_inputs(config, 1, seed=0)
         lean, applied, left_out = prepared(source, entry.rewrites, example)
-        manifest["provenance"] |= _rewrites(applied) | in_provenance(repairs)
+        manifest["provenance"] |= rewrites_in_provenance(applied) | in_provenance(repairs)
         longest = text and text["max_tokens"]
         export_onnx(lean, example, folder / MODEL, outputs=names, longest=longest, batch=entry.batch)
         del lean
@@ -236,78 +228,3 @@ def _raw_case(source: nn.Module, manifest: Manifest, folder: Path) -> tuple[RawC
     outputs = reference(source, inputs, tuple(spec.name for spec in manifest.outputs))
     answers = {name: tensor.numpy() for name, tensor in outputs.items()}
     return describe_raw(study, prepared, answers, manifest), Case(inputs, outputs)
-
-
-def _manifest(
-    entry: NetworkEntry[Any],
-    config: Any,
-    checkpoints: Sequence[Checkpoint],
-    matched: Sequence[MatchReport],
-    network: nn.Module,
-    settings: Mapping[str, str],
-) -> tuple[dict[str, Any], Manifest, Path | None, PointingStudy | None]:
-    """The manifest without its files, the same validated before the long work starts, the vocabulary it names, and how
-    far its heat maps localise."""
-    inputs, outputs = entry.tensors(config)
-    described = described_alike(entry, config, checkpoints, network, settings)
-    weights = weights_entries(checkpoints, matched)
-    if isinstance(entry, EnsembleEntry):
-        described["ensemble"] |= {"members": members_in_manifest(checkpoints, weights)}
-    judged = described.pop("explain")["judged"]
-    labels, codes = described.get("labels"), described["label_codes"]
-    if "label_codes" not in settings and isinstance(labels, list):  # An entry's own codes are of its own labels.
-        described["label_codes"] = {label: code for label, code in codes.items() if label in labels}
-    vocabulary = vocabulary_given(described, settings, network)
-    if vocabulary is not None:
-        described["text"]["vocabulary"] = VOCABULARY
-    document = {
-        **described,
-        "network": {
-            "name": entry.name,
-            "config": recorded(config),
-            "parameters": sum(parameter.numel() for parameter in network.parameters()),
-            **({} if entry.batch is None else {"batch": entry.batch}),
-        },
-        "inputs": [spec.model_dump(mode="json") for spec in inputs],
-        "outputs": [spec.model_dump(mode="json") for spec in outputs],
-        "models": {"fp32": MODEL},
-        "provenance": {
-            "checkpoint_sha256": joint_sha256(checkpoints),
-            "checkpoint_format": ", ".join(dict.fromkeys(one.kind for one in checkpoints)),
-            "dead_keys_ignored": sum(len(one.ignored) for one in matched),
-            "exporter": f"mmcaf-infer {__version__}",
-            "framework": f"torch {torch.__version__}",
-            "opset": OPSET,
-            **({"weights": weights[0].model_dump(mode="json")} if len(weights) == 1 and weights[0] else {}),
-        },
-    }
-    placeholder = {"sha256": "0" * 64, "size": 0}
-    files = {MODEL: placeholder, GOLDEN_NAME: placeholder} | ({VOCABULARY: placeholder} if vocabulary else {})
-    try:
-        checked = Manifest.model_validate({**document, "files": files})
-        decision_for(checked)
-        study = None if judged is None else PointingStudy.model_validate(judged)
-    except ValidationError as failure:
-        raise ExportError(
-            f"The settings do not make a valid manifest: {describe_validation(failure)}.",
-            Remedy("Correct them", option="set"),
-        ) from None
-    except BundleError as failure:
-        raise ExportError(failure.problem, Remedy("Correct the settings", option="set")) from None
-    return document, checked, vocabulary, study
-
-
-def _rewrites(applied: Sequence[Applied]) -> dict[str, Any]:
-    """What the rewrites saved, as entries of the manifest's provenance."""
-    if not applied:
-        return {}
-    entries = [
-        {
-            "name": done.rewrite.name,
-            "description": done.rewrite.description,
-            "flops_saved": done.before.flops - done.after.flops,
-            "parameters_saved": done.before.parameters - done.after.parameters,
-        }
-        for done in applied
-    ]
-    return {"rewrites": entries, "flops": applied[-1].after.flops}
