@@ -129,7 +129,7 @@ def quantize(
         typer.Option(
             "--for",
             metavar="PROCESSOR",
-            help="What INT8's layers are chosen for: cpu, by its clock, or gpu, by arithmetic.",
+            help="What INT8's layers are chosen for: cpu (avx512-vnni), avx2, amx, neon, or gpu.",
         ),
     ] = "cpu",
     json: Json = False,

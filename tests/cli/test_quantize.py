@@ -1,7 +1,7 @@
 """`mmcaf quantize`: what the new bundle holds and says, and what every wrong input is told."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from mmcaf_engine.session.self_test import TOLERANCE
 from mmcaf_engine.session.session import open_session
 from mmcaf_export import onnx_files
 from mmcaf_export.precision import attempts, int8
+from mmcaf_export.precision.costs import Family
+from mmcaf_export.precision.layers import Layer
 from mmcaf_export.precision.quantize import quantize_bundle
 from processor_units import give_units
 from raw_cases import with_raw_case
@@ -41,8 +43,8 @@ IMPOSSIBLE = {"probability_difference": 1e-9, "flips": 0.0, "auroc_loss": 0.0}
 
 @pytest.fixture(autouse=True)
 def any_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every layer counts as faster in INT8, however slow so small a one is on this machine."""
-    monkeypatch.setattr(int8, "layer_times", lambda *arguments: None)
+    """Every layer gains by INT8, however little there is to gain in so small a network."""
+    monkeypatch.setattr(int8, "worthwhile", lambda layers, _family: {layer.node: layer.flops / 1e9 for layer in layers})
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +106,7 @@ def test_a_new_bundle(run: Command, studies: Path, tmp_path: Path) -> None:
     done = run("mmcaf", "quantize", source, "-o", output, "--calibration", studies)
     assert done.code == 0, done.err
     assert content(source) == before
-    assert "layers" not in done.err and "%" not in done.err, "no progress goes to a pipe"
+    assert "layers:" not in done.err and "%" not in done.err, "no progress goes to a pipe"
     first, *rest = done.out.splitlines()
     assert str(output) in first and "fp32, int8" in first
     assert any("2 layers, 0 left in FP32" in line for line in rest)
@@ -226,15 +228,32 @@ def test_what_one_backend_gets_wrong_fails_the_gate(
     done.refused(5, "in onnxruntime, a probability differs", "Nothing was written")
 
 
-def test_for_a_gpu(run: Command, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No clock of this machine has a say."""
-    monkeypatch.setattr(int8, "layer_times", lambda *arguments: pytest.fail("layers were timed"))
+def test_for_a_gpu(run: Command, studies: Path, tmp_path: Path) -> None:
     source = make(tmp_path)
     done = run("mmcaf", "quantize", source, "--for", "gpu", "--calibration", studies, "--method", "minmax")
     assert done.code == 0, done.err
     assert json.loads((source / "manifest.json").read_text())["provenance"]["int8"]["processor"] == "gpu"
     wrong = run("mmcaf", "quantize", source, "--for", "tpu")
     assert wrong.code == 2 and "cpu, gpu" in wrong.err
+
+
+@pytest.mark.parametrize(("target", "family"), [("cpu", "avx512-vnni"), ("neon", "neon")])
+def test_for_a_family_of_processors(
+    run: Command, studies: Path, tmp_path: Path, target: str, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the machine at hand decides, but what is asked for; the bundle says it."""
+    asked: list[str] = []
+
+    def every(layers: Sequence[Layer], chosen: Family | None) -> dict[str, float]:
+        asked.append(chosen.name if chosen is not None else "gpu")
+        return {layer.node: 1.0 for layer in layers}
+
+    monkeypatch.setattr(int8, "worthwhile", every)
+    source = make(tmp_path)
+    done = run("mmcaf", "quantize", source, "--for", target, "--calibration", studies, "--method", "minmax")
+    assert done.code == 0, done.err
+    origin = load_bundle(source).manifest.provenance.int8
+    assert origin is not None and origin.family == family and asked == [family]
 
 
 def test_another_cohort_judges(run: Command, studies: Path, tmp_path: Path) -> None:
@@ -460,7 +479,7 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(
     ("precision", "phase", "at"),
-    [("int8", "studies", 2), pytest.param("int8", "layers in INT8", 1, marks=pytest.mark.full)],
+    [("int8", "studies", 2), pytest.param("int8", "windows", 1, marks=pytest.mark.full)],
     ids=["studies", "layers"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
@@ -496,7 +515,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
 @pytest.mark.parametrize(
     ("precision", "layers"),
     [
-        ("int8", {"calibration windows", "layers in INT8", "ways to take ranges"}),
+        ("int8", {"calibration windows", "windows", "ways to take ranges"}),
         pytest.param("bf16", {"layers in BF16"}, marks=pytest.mark.full),
     ],
     ids=["int8", "bf16"],

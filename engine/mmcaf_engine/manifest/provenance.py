@@ -30,11 +30,12 @@ class Int8Entry(ManifestModel):
     calibration: str = Field(description="The studies that the ranges were taken from.")
     method: Literal["minmax", "percentile", "entropy"]
     processor: Literal["cpu", "gpu"] = Field(default="cpu", description="What its layers were chosen for.")
+    family: str | None = Field(default=None, description="Of processors, by whose peaks they were chosen.")
     layers: int = Field(ge=0, description="Convolutions and matrix products in INT8.")
     kept: dict[str, str] = Field(default_factory=dict, description="One left in FP32 -> why.")
     between: Precision = Field(default="fp32", description="In what the values lie from one such layer to the next.")
 
-    version_2: ClassVar[frozenset[str]] = frozenset({"between"})
+    version_2: ClassVar[frozenset[str]] = frozenset({"between", "family"})
 
 
 class SparedEntry(ManifestModel):

@@ -10,9 +10,10 @@ from mmcaf_engine.manifest import Manifest, Precision, between
 
 from ..onnx_files import load_model, save_model
 from .calibration import Method, Window
+from .costs import Family
 from .course import Course
 from .effects import LOGIT_BUDGETS, largest_effects
-from .int8 import Int8Plan, Int8Planner, Processor, write_int8
+from .int8 import Int8Plan, Int8Planner, write_int8
 from .maps import keep_maps_in_bf16
 from .spared import SparedPlan, SparedPlanner
 from .typed import Low, lower_precision
@@ -57,12 +58,12 @@ class Int8Attempts(Attempts):
         *,
         method: Method | None,
         budget: float | None,
-        processor: Processor,
+        family: Family | None,
         course: Course,
     ) -> None:
         super().__init__(precision, course)
         self._model, self._output, self._manifest, self._windows = model, output, manifest, windows
-        self._method, self._processor = method, processor
+        self._method, self._family = method, family
         self._budgets = LOGIT_BUDGETS if budget is None else (budget,)
 
     def _networks(self) -> Iterator[Path]:
@@ -72,7 +73,7 @@ class Int8Attempts(Attempts):
             self._manifest,
             self._windows(),
             method=self._method,
-            processor=self._processor,
+            family=self._family,
             course=self.course,
         )
         self._effects = planner.errors
@@ -90,6 +91,10 @@ class Int8Attempts(Attempts):
                 network = load_model(self._output)
                 keep_maps_in_bf16(network)
                 save_model(network, self._output)
+            self.course.tell(
+                f"{len(plan.layers)} layers in INT8 move the logit by {plan.error:.2g} "
+                f"({plan.expected:.2g} by their own effects)"
+            )
             yield self._output
 
 

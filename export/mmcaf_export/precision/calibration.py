@@ -1,4 +1,4 @@
-"""Ranges of activations, collected by running the FP32 network on calibration windows."""
+"""Ranges of activations, collected from the FP32 network on calibration windows."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +15,7 @@ from mmcaf_engine.outputs import temporary_folder
 from ..onnx_files import load_model, save_model
 from .edit import make_node
 from .qdq import LEVELS
+from .side_by_side import in_order, workers
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -22,8 +23,7 @@ Window = Mapping[str, NDArray[Any]]
 
 PERCENTILE = 99.999
 BINS = 2048
-HISTOGRAM_WINDOWS = 8
-SAMPLES = 1 << 18  # of one activation of one window
+SAMPLES = 1 << 18  # of one activation of one window, about
 AT_ONCE = 16  # activations whose whole values are held at the same time
 
 
@@ -54,28 +54,50 @@ def largest_magnitudes(
     return found
 
 
-def ranges(model: Path, largest: Mapping[str, float], windows: Sequence[Window], method: Method) -> dict[str, float]:
-    """Value -> magnitude that the last INT8 level stands for, by one of METHODS.
+class Histograms:
+    """How often each magnitude occurs in an activation, of the windows that were added; all methods share them.
 
-    minmax: the largest seen. percentile: what PERCENTILE percent stay below. entropy: the clipping whose
-    quantised histogram differs least from the whole one (Kullback-Leibler divergence; Migacz, "8-bit inference
-    with TensorRT", GTC 2017). The latter two use HISTOGRAM_WINDOWS of the windows, evenly spread.
-
-    Raises:
-        UsageError: no such method.
+    Args:
+        largest: activation -> its largest magnitude, where the last of BINS ends.
     """
-    if method not in METHODS:
-        raise UsageError(f"No calibration method is called {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
-    if method == "minmax":
-        return dict(largest)
-    spread = np.unique(np.linspace(0, len(windows) - 1, HISTOGRAM_WINDOWS).round().astype(int))
-    counts = _histograms(model, largest, [windows[at] for at in spread])
-    cut = _percentile_bin if method == "percentile" else _entropy_bin
-    return {name: largest[name] * cut(counts[name]) / BINS for name in largest}
+
+    def __init__(self, largest: Mapping[str, float]) -> None:
+        self.largest = dict(largest)
+        self.counts = {name: np.zeros(BINS, np.int64) for name in largest}
+
+    def add(self, name: str, values: NDArray[Any]) -> None:
+        """Count an activation of one window, of which every so many values make SAMPLES at most about."""
+        flat = values.ravel()
+        taken = np.abs(flat[:: max(1, flat.size // SAMPLES)])
+        bins = np.minimum(taken * (BINS / max(self.largest[name], 1e-20)), BINS - 1).astype(np.int64)
+        self.counts[name] += np.bincount(bins, minlength=BINS)
+
+    def include(self, other: "Histograms") -> None:
+        """Add what another has counted of the same activations."""
+        for name, counts in other.counts.items():
+            self.counts[name] += counts
+
+    def ranges(self, method: Method) -> dict[str, float]:
+        """Value -> magnitude that the last INT8 level stands for, by one of METHODS.
+
+        minmax: the largest seen. percentile: what PERCENTILE percent stay below. entropy: the clipping whose
+        quantised histogram differs least from the whole one (Kullback-Leibler divergence; Migacz, "8-bit inference
+        with TensorRT", GTC 2017).
+
+        Raises:
+            UsageError: no such method.
+        """
+        if method not in METHODS:
+            raise UsageError(f"No calibration method is called {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
+        if method == "minmax":
+            return dict(self.largest)
+        cut = _percentile_bin if method == "percentile" else _entropy_bin
+        return {name: largest * cut(self.counts[name]) / BINS for name, largest in self.largest.items()}
 
 
-def _histograms(model: Path, largest: Mapping[str, float], windows: Sequence[Window]) -> dict[str, NDArray[np.int64]]:
-    counts = {name: np.zeros(BINS, np.int64) for name in largest}
+def histograms(model: Path, largest: Mapping[str, float], windows: Sequence[Window]) -> Histograms:
+    """Of these windows, by runs of the whole network, each of which shows AT_ONCE activations."""
+    found = Histograms(largest)
     names = list(largest)
     for start in range(0, len(names), AT_ONCE):
         group = names[start : start + AT_ONCE]
@@ -86,11 +108,8 @@ def _histograms(model: Path, largest: Mapping[str, float], windows: Sequence[Win
 
         for window, answers in zip(windows, _runs(model, add, group, windows), strict=True):
             for name in group:
-                values = np.abs(window[name] if name in window else answers[name]).ravel()
-                values = values[:: max(1, values.size // SAMPLES)]
-                bins = np.minimum(values * (BINS / max(largest[name], 1e-20)), BINS - 1).astype(np.int64)
-                counts[name] += np.bincount(bins, minlength=BINS)
-    return counts
+                found.add(name, window[name] if name in window else answers[name])
+    return found
 
 
 def _percentile_bin(counts: NDArray[np.int64]) -> int:
@@ -124,16 +143,23 @@ def _entropy_bin(counts: NDArray[np.int64]) -> int:
 
 def _runs(model: Path, add: Any, wanted: Sequence[str], windows: Iterable[Window]) -> Iterable[dict[str, NDArray[Any]]]:
     """Outputs of the model with more of its values shown, window by window."""
-    onnxruntime = backend_class("onnxruntime").runtime()
     shown = load_model(model)
     known = {str(value.name): value for node in shown.graph for value in node.outputs}
     known |= {str(value.name): value for value in shown.graph.inputs}
     add(shown.graph, known)
+    names = [name for name in wanted if name in {output.name for output in shown.graph.outputs}]
+    if not names:
+        yield from ({} for _ in windows)
+        return
     with temporary_folder() as folder:
         save_model(shown, folder / "shown.onnx")
-        session = onnxruntime.InferenceSession(folder / "shown.onnx", providers=["CPUExecutionProvider"])
-        names = [name for name in wanted if name in {output.name for output in session.get_outputs()}]
-        for window in windows:
-            # Without a name the runtime would answer with all outputs.
-            answers = session.run(names, dict(window)) if names else []
-            yield dict(zip(names, answers, strict=True))
+        yield from in_order(_runner(folder / "shown.onnx", names), windows, workers())
+
+
+def _runner(model: Path, names: Sequence[str]) -> Callable[[Window], dict[str, NDArray[Any]]]:
+    """Runs a model in one thread of the caller's, in ONNX Runtime, whose sums depend on the number of threads."""
+    onnxruntime = backend_class("onnxruntime").runtime()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda window: dict(zip(names, session.run(names, dict(window)), strict=True))

@@ -1,7 +1,7 @@
 """What a lower precision of some layers does to the answer, and which layers a budget of error has room for."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,13 @@ from mmcaf_engine.outputs import temporary_folder
 
 from .calibration import Window
 from .course import arrays_sha256, model_sha256
+from .side_by_side import in_order
 
 SENSITIVITY_WINDOWS = 12
+"""Calibration windows that effects are found on, evenly spread."""
+
+DIGITS = 3
+"""Significant ones of an effect that decisions rest on: others of it depend on the processor's order of summing."""
 
 LOGIT_BUDGETS = (0.05, 0.025, 0.0125, 0.00625)
 """Root mean square of the logit error that all INT8 layers together may be expected to add, unless another is named:
@@ -60,13 +65,17 @@ class Trial:
             changed = scratch / "model.onnx"
             write(changed)
             change = self._scores(changed) - self.expected
-        return math.sqrt(float((change**2).mean())) if np.isfinite(change).all() else math.inf
+        return root_mean_square(change)
 
     def _scores(self, model: Path) -> NDArray[np.float64]:
         manifest = self.manifest
         network = Network.whole(manifest, model)
-        with make_backend(self.judge, network, usable_cores(), self.precision) as opened:
-            answers = [opened.infer(dict(window)) for window in self.windows]
+        # What ONNX Runtime answers depends on its number of threads; so it gets one for each window.
+        alone = self.judge.name == "onnxruntime"
+        with make_backend(self.judge, network, 1 if alone else usable_cores(), self.precision) as opened:
+            answers = list(
+                in_order(lambda window: opened.infer(dict(window)), self.windows, usable_cores() if alone else 1)
+            )
         return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)
 
 
@@ -85,7 +94,7 @@ def within_budget(
     Args:
         choices: what is decided at once -> its layers.
         gains: layer -> what lowering it gains, above 0.
-        errors: of each choice alone, as a `Trial` measured it.
+        errors: of each choice alone.
     """
     together = {name: sum(gains[node] for node in members) for name, members in choices.items()}
     layers: set[str] = set()
@@ -100,6 +109,16 @@ def within_budget(
             rest = f", with the other products of {name}" if len(members) > 1 else ""
             kept |= dict.fromkeys(members, f"moves the logit by {errors[name]:.2g}{rest}")
     return layers, kept
+
+
+def root_mean_square(change: NDArray[np.float64]) -> float:
+    """To DIGITS significant digits; infinite if anything is not finite."""
+    return float(f"{math.sqrt(float((change**2).mean())):.{DIGITS - 1}e}") if np.isfinite(change).all() else math.inf
+
+
+def expected_together(errors: Iterable[float]) -> float:
+    """Root mean square of the logit error of independent effects together."""
+    return math.sqrt(sum(error**2 for error in errors))
 
 
 def largest_effects(errors: Mapping[str, float], count: int = 5) -> str:

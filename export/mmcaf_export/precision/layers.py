@@ -1,7 +1,8 @@
-"""Which layers of a network INT8 can pay for, and what each costs in FP32."""
+"""Which layers of a network INT8 is possible for, and how large they are."""
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -19,13 +20,22 @@ class Layer:
     """A convolution or matrix product whose weights are stored in the model.
 
     node: its name in the graph; input: the value it reads; flops: per window, 2 per multiply-add; group: the numbered
-    part of the source network that a product belongs to, such as encoder.layer.3, "" for a convolution.
+    part of the source network that a product belongs to, such as encoder.layer.3, "" for a convolution. read, written,
+    weights: elements of its input and result per window, and of its stored weight. inputs, outputs: channels, or
+    features, that meet in a sum, and that are summed for each place; of a convolution of groups, those of one.
+    joined: whether it reads a concatenation.
     """
 
     node: str
     input: str
     flops: int
     group: str = ""
+    read: int = 0
+    written: int = 0
+    weights: int = 0
+    inputs: int = 0
+    outputs: int = 0
+    joined: bool = False
 
 
 def candidates(model: ir.Model, *, grouped: bool = False) -> tuple[Layer, ...]:
@@ -42,11 +52,32 @@ def candidates(model: ir.Model, *, grouped: bool = False) -> tuple[Layer, ...]:
             continue
         if node.op_type == "Conv":
             if grouped or node.attributes.get_int("group", 1) == 1:
-                found.append(Layer(node.name, source.name, multiplied(node)))
-        elif (flops := multiplied(node)) >= PRODUCT_FLOPS:
+                found.append(_layer(node, source))
+        elif multiplied(node) >= PRODUCT_FLOPS:
             part = _PART.match(node.name)
-            found.append(Layer(node.name, source.name, flops, part.group(1) if part else ""))
+            found.append(_layer(node, source, part.group(1) if part else ""))
     return tuple(found)
+
+
+def _layer(node: ir.Node, source: ir.Value, group: str = "") -> Layer:
+    weight = node.inputs[1]
+    if weight is None or weight.shape is None:
+        raise ValueError(f"{node.name}: a layer without a weight")
+    maker = source.producer()
+    sizes = [int(size) for size in weight.shape if isinstance(size, int)]
+    axis = weight_axis(node)
+    return Layer(
+        str(node.name),
+        str(source.name),
+        multiplied(node),
+        group,
+        read=elements(source.shape),
+        written=elements(node.outputs[0].shape),
+        weights=math.prod(sizes),
+        inputs=sizes[0 if axis else 1],
+        outputs=sizes[axis or 0] // node.attributes.get_int("group", 1),
+        joined=maker is not None and maker.op_type == "Concat",
+    )
 
 
 def grouped_by_part(layers: Iterable[Layer]) -> dict[str, list[str]]:
@@ -87,23 +118,6 @@ def multiplied(node: ir.Node) -> int:
     else:
         summed = shape[-2:-1] if node.attributes.get_int("transA", 0) else shape[-1:]
     return 2 * elements(node.outputs[0].shape) * elements(ir.Shape(summed))
-
-
-def worthwhile(layers: tuple[Layer, ...], spent_ms: Mapping[str, tuple[float, float]] | None) -> dict[str, float]:
-    """Node -> milliseconds that INT8 saves, of the layers that it makes faster.
-
-    Args:
-        spent_ms: node -> (FP32, INT8) milliseconds as measured; without it the arithmetic stands for the time.
-    """
-    if spent_ms is None:
-        return {layer.node: layer.flops / 1e9 for layer in layers}
-    saved = {layer.node: before - after for layer in layers for before, after in [spent_ms.get(layer.node, (0.0, 0.0))]}
-    enough = LEAST_SHARE * sum(before for before, _ in spent_ms.values())
-    return {node: gain for node, gain in saved.items() if gain > enough}
-
-
-LEAST_SHARE = 0.0005
-"""A layer must save this share of all candidates' FP32 time to be worth any error."""
 
 
 def _stored(value: ir.Value | None) -> bool:

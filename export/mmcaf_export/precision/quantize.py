@@ -27,10 +27,11 @@ from ..golden import write_golden
 from ..text_parts import parts_without, remove_parts
 from .attempts import Attempts, Int8Attempts, TypedAttempts
 from .calibration import METHODS, Window
+from .costs import Family, family_for
 from .course import Course, Tell
 from .effects import LOGIT_BUDGETS
 from .gate import sessions, try_first
-from .int8 import PROCESSORS, Int8Plan, Processor, int8_judge
+from .int8 import Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
 from .self_tests import here, kinds_for, own_cases, simulated, tested_parts
 from .spared import SparedPlan
@@ -72,10 +73,9 @@ def quantize_bundle(
         method: "minmax", "percentile" or "entropy"; by default the one that is measured to be best.
         logit_budget: root mean square of the logit error that a precision may be expected to add; the layers that
             exceed it stay FP32. By default those of LOGIT_BUDGETS in turn until the bounds are kept. FP16 and BF16 are
-            tried in all layers first. With infinity no layer is tried by itself, which takes long for a large
-            network: all that are faster are taken, and the bounds alone decide.
-        processor: "cpu" or "gpu", which INT8's layers are chosen for; for a GPU by their arithmetic, not by this
-            machine's clock.
+            tried in all layers first. With infinity all that save time are taken, and the bounds alone decide.
+        processor: what INT8's layers are chosen for: a family of processors of `costs.families`, by its peaks; "cpu",
+            which is DEFAULT_FAMILY whatever the machine at hand is; or "gpu", by their arithmetic.
         force: replace what stands at `output`.
         tell: called with a line of text at each step.
         progress: called with (phase, done, total) in every phase that takes long.
@@ -91,7 +91,8 @@ def quantize_bundle(
     """
     chosen = _lower(precisions)
     ranges_by = None if method is None else _one_of(METHODS, method, "calibration method")
-    made_for = _one_of(PROCESSORS, processor, "processor")
+    family = family_for(processor)
+    made_for: Processor = "gpu" if family is None else "cpu"
     bundle = load_bundle(path)
     target = Path(path if output is None else output)
     signed = bundle.origin.key is not None
@@ -124,7 +125,7 @@ def quantize_bundle(
             if precision == "fp16" or precision == "bf16":
                 return TypedAttempts(*network, precision, budget=logit_budget, course=course)
             return Int8Attempts(
-                *network, precision, method=ranges_by, budget=logit_budget, processor=made_for, course=course
+                *network, precision, method=ranges_by, budget=logit_budget, family=family, course=course
             )
 
         made = {precision: attempts(precision) for precision in chosen}
@@ -155,7 +156,7 @@ def quantize_bundle(
             document["text"]["parts"] = None if parts is None else parts.model_dump(mode="json")
         plans = {precision: made[precision].plan for precision in made if precision in models}
         document["provenance"] |= {
-            precision.replace("-", "_"): _provenance(plans.get(precision), source, made_for, between(precision))
+            precision.replace("-", "_"): _provenance(plans.get(precision), source, family, between(precision), manifest)
             for precision in chosen
         }
         tell(f"sealing {target}")
@@ -327,14 +328,21 @@ def _one_of(known: tuple[_Name, ...], wanted: str, what: str) -> _Name:
 
 
 def _provenance(
-    plan: Int8Plan | SparedPlan | None, cohort: Cohort, processor: Processor, between: Precision
+    plan: Int8Plan | SparedPlan | None, cohort: Cohort, family: Family | None, between: Precision, manifest: Manifest
 ) -> dict[str, Any] | None:
     if plan is None:
         return None
     facts = {"layers": len(plan.layers), "kept": plan.kept}
     if isinstance(plan, SparedPlan):
         return facts
-    made = {"processor": processor, "calibration": cohort.source, "method": plan.method, **facts}
+    made = {
+        "processor": "gpu" if family is None else "cpu",
+        "calibration": cohort.source,
+        "method": plan.method,
+        **facts,
+    }
+    if family is not None and manifest.format_version > 1:
+        made["family"] = family.name
     return made if between == "fp32" else {**made, "between": between}
 
 

@@ -1,9 +1,6 @@
 """LCA-DB in fewer bits: seven logits and two attention vectors through the calibration, the plan and the gate."""
 
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -30,16 +27,12 @@ FASTER = ("layer1_compose.0.conv1/Conv", "layer1_compose.0.conv2/Conv", "layer1_
 def quantised(lcadb_export: ExportReport, tmp_path_factory: pytest.TempPathFactory) -> QuantizeReport:
     """The narrow bundle with every lower precision, by two synthetic studies."""
 
-    def times(model: Path, window: Mapping[str, Any], threads: int) -> dict[str, float]:
-        network = load_model(model)
-        reduced = any(node.op_type == "QuantizeLinear" for node in network.graph)
-        names = [str(node.name) for node in network.graph if node.op_type == "Conv"]
-        return {name: 1.0 if reduced and name in FASTER else 10.0 for name in names}
-
     bundle = tmp_path_factory.mktemp("quantised") / "lcadb.mmcaf"
     shutil.copytree(lcadb_export.output, bundle)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(int8, "layer_times", times)
+        patch.setattr(
+            int8, "worthwhile", lambda layers, _family: {layer.node: 1.0 for layer in layers if layer.node in FASTER}
+        )
         patch.setattr(int8, "SENSITIVITY_WINDOWS", 2)
         patch.setattr(quantize, "WINDOWS_PER_STUDY", 1)
         return quantize_bundle(

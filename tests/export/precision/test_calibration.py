@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from mmcaf_engine.errors import UsageError
-from mmcaf_export.precision import calibration
-from mmcaf_export.precision.calibration import BINS, METHODS, PERCENTILE, largest_magnitudes, ranges
+from mmcaf_export.precision import calibration, side_by_side
+from mmcaf_export.precision.calibration import BINS, METHODS, PERCENTILE, Histograms, histograms, largest_magnitudes
 from refusals import check_facts, refused
 from small_networks import convolve, save_network
 
@@ -32,6 +32,12 @@ def network(tmp_path: Path) -> Path:
 
 def windows(*images: NDArray[Any]) -> list[dict[str, NDArray[np.float32]]]:
     return [{"image": image.reshape(1, *SHAPE).astype(np.float32)} for image in images]
+
+
+def ranges(
+    network: Path, largest: dict[str, float], chosen: list[dict[str, NDArray[np.float32]]], method: calibration.Method
+) -> dict[str, float]:
+    return histograms(network, largest, chosen).ranges(method)
 
 
 def laplace(count: int, seed: int = 0) -> list[dict[str, NDArray[np.float32]]]:
@@ -66,11 +72,10 @@ def test_within_what_was_seen(network: Path, method: calibration.Method, values:
 
 def test_percentile_equals_numpy(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "PERCENTILE", 90.0)
-    chosen = laplace(20)
+    chosen = laplace(8)
     largest = largest_magnitudes(network, {"image", "twice"}, chosen)
     found = ranges(network, largest, chosen, "percentile")
-    spread = [chosen[at]["image"] for at in (0, 3, 5, 8, 11, 14, 16, 19)]  # eight of twenty
-    expected = np.percentile(np.abs(spread), 90)
+    expected = np.percentile(np.abs([window["image"] for window in chosen]), 90)
     assert 0 <= found["image"] - expected <= 1.5 * largest["image"] / BINS  # the end of the bin that it lies in
     assert 0 <= found["twice"] - 2 * expected <= 1.5 * largest["twice"] / BINS
     assert PERCENTILE > 99.99
@@ -122,3 +127,24 @@ def test_an_unknown_method(network: Path) -> None:
     with refused(UsageError, "'mse'") as caught:
         ranges(network, {"image": 1.0}, laplace(1), "mse")  # type: ignore[arg-type]
     check_facts(str(caught.value), "minmax", "percentile", "entropy")
+
+
+def test_what_is_counted_apart_is_counted_together(network: Path) -> None:
+    chosen = laplace(3)
+    largest = largest_magnitudes(network, {"image", "first"}, chosen)
+    together = Histograms(largest)
+    for window in chosen:
+        together.include(histograms(network, largest, [window]))
+    whole = histograms(network, largest, chosen)
+    for name in largest:
+        np.testing.assert_array_equal(together.counts[name], whole.counts[name])
+        assert whole.counts[name].sum() == 3 * np.prod(SHAPE if name == "image" else (2, *SHAPE[1:]))
+
+
+def test_the_number_of_cores_changes_no_bit(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = laplace(7)
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(side_by_side, "usable_cores", lambda cores=cores: cores)
+        found.append(largest_magnitudes(network, {"image", "twice", "first"}, chosen))
+    assert found[0] == found[1] == found[2]

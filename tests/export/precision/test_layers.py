@@ -1,4 +1,4 @@
-"""Which convolutions are candidates for INT8, what they cost, and which of them are worth it."""
+"""Which convolutions are candidates for INT8, and how large they are."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from onnx import helper
 
 from mmcaf_export.onnx_files import load_model
-from mmcaf_export.precision.layers import LEAST_SHARE, Layer, candidates, multiplied, worthwhile
+from mmcaf_export.precision.layers import Layer, candidates, multiplied
 from small_networks import save_network
 
 
@@ -28,13 +28,14 @@ def test_candidates_and_their_arithmetic(tmp_path: Path) -> None:
     }
     inputs = {"image": ["N", 3, 4, 10, 12], "made": [5, 8, 1, 1, 1]}
     model = load_model(save_network(tmp_path / "m.onnx", nodes, inputs, {"y": ["N", 2, 4, 5, 6]}, constants))
+    read, made = 3 * 4 * 10 * 12, 8 * 4 * 5 * 6
     assert candidates(model) == (
-        Layer("first", "image", 2 * (8 * 4 * 5 * 6) * (3 * 27)),
-        Layer("last", "fourth", 2 * (2 * 4 * 5 * 6) * 5),
+        Layer("first", "image", 2 * made * 81, read=read, written=made, weights=8 * 81, inputs=3, outputs=8),
+        Layer("last", "fourth", 2 * 240 * 5, read=5 * 120, written=240, weights=10, inputs=5, outputs=2),
     )
     assert candidates(model, grouped=True)[1:3] == (
-        Layer("second", "first", 2 * (8 * 4 * 5 * 6) * 2),
-        Layer("third", "second", 2 * (8 * 4 * 5 * 6)),
+        Layer("second", "first", 2 * made * 2, read=made, written=made, weights=16, inputs=2, outputs=2),
+        Layer("third", "second", 2 * made, read=made, written=made, weights=8, inputs=1, outputs=1),
     )
 
 
@@ -67,22 +68,15 @@ def test_the_arithmetic_of_products_is_that_of_what_is_summed(
     assert multiplied(found) == flops
 
 
-LAYERS = (Layer("a", "x", 3_000_000_000), Layer("b", "y", 1_000_000), Layer("c", "z", 0))
-
-
-def test_arithmetic_stands_for_time_that_was_not_measured() -> None:
-    assert worthwhile(LAYERS, None) == {"a": 3.0, "b": 0.001, "c": 0.0}
-
-
-@pytest.mark.parametrize(
-    ("spent", "expected"),
-    [
-        ({"a": (4.0, 1.5), "b": (3.0, 3.5), "c": (3.0, 2.0)}, {"a": 2.5, "c": 1.0}),
-        ({"a": (4.0, 4.0), "b": (6.0, 6.0)}, {}),
-        ({"a": (5.0, 5.0 - 5.1 * LEAST_SHARE), "b": (5.0, 5.0 - 11 * LEAST_SHARE)}, {"b": 11 * LEAST_SHARE}),
-        ({}, {}),
-    ],
-    ids=["slower in INT8", "as fast", "hardly faster", "nothing measured"],
-)
-def test_only_what_is_faster(spent: dict[str, tuple[float, float]], expected: dict[str, float]) -> None:
-    assert worthwhile(LAYERS, spent) == pytest.approx(expected)
+def test_what_reads_a_concatenation(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Concat", ["image", "image"], ["twice"], axis=1),
+        helper.make_node("Conv", ["twice", "weight"], ["first"], name="of both"),
+        helper.make_node("Conv", ["first", "weight"], ["y"], name="of one"),
+    ]
+    constants = {"weight": np.zeros((4, 4, 1, 1, 1), np.float32)}
+    path = save_network(tmp_path / "m.onnx", nodes, {"image": ["N", 2, 3, 4, 5]}, {"y": ["N", 4, 3, 4, 5]}, constants)
+    assert [(layer.node, layer.joined) for layer in candidates(load_model(path))] == [
+        ("of both", True),
+        ("of one", False),
+    ]

@@ -1,6 +1,6 @@
 """Matrix products in fewer bits: which take part, what is stored, and the answers of numpy and of every runtime."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +20,8 @@ from mmcaf_engine.manifest import TensorSpec
 from mmcaf_export.onnx_files import load_model, save_model
 from mmcaf_export.precision import int8
 from mmcaf_export.precision.calibration import largest_magnitudes
+from mmcaf_export.precision.costs import Family, family_for
 from mmcaf_export.precision.course import Course
-from mmcaf_export.precision.layer_times import layer_times
 from mmcaf_export.precision.layers import PRODUCT_FLOPS, Layer, candidates
 from mmcaf_export.precision.qdq import insert_qdq
 from mmcaf_export.precision.typed import Low, lower_precision, simulate_precision
@@ -181,11 +181,15 @@ def test_which_products_take_part(tmp_path: Path) -> None:
     outputs |= {"small": (2 * ROWS, 2)}
     source = save_network(tmp_path / "fp32.onnx", nodes, inputs, outputs, constants)
     flops = 2 * 2 * ROWS * SUMMED * COLUMNS
-    assert candidates(load_model(source)) == (
-        Layer("encoder.layer.11.query/MatMul", "x", flops, "encoder.layer.11"),
-        Layer("head/MatMul", "turned", 2 * 2 * COLUMNS * ROWS * 128),
-        Layer("encoder.2.dense/Gemm", "flat", flops, "encoder.2"),
-    )
+    found = candidates(load_model(source))
+    assert [(layer.node, layer.input, layer.flops, layer.group) for layer in found] == [
+        ("encoder.layer.11.query/MatMul", "x", flops, "encoder.layer.11"),
+        ("head/MatMul", "turned", 2 * 2 * COLUMNS * ROWS * 128, ""),
+        ("encoder.2.dense/Gemm", "flat", flops, "encoder.2"),
+    ]
+    first = found[0]
+    assert (first.read, first.written, first.weights) == (2 * ROWS * SUMMED, 2 * ROWS * COLUMNS, SUMMED * COLUMNS)
+    assert all((layer.inputs, layer.outputs) == (SUMMED, COLUMNS) for layer in (first, found[2]))
     for name in ("both are made", "a matrix for each", "nothing is made", "transA"):
         with pytest.raises(ValueError, match=f"{name} is no convolution or product with a stored weight"):
             quantised(source, (name,))
@@ -270,6 +274,11 @@ def bert_int8(bert: Path, windows: list[dict[str, NDArray[Any]]]) -> Path:
     return bert.with_name("int8.onnx")
 
 
+def every(layers: Sequence[Layer], _family: Family | None) -> dict[str, float]:
+    """All layers gain by INT8."""
+    return {layer.node: 1.0 for layer in layers}
+
+
 def text_manifest() -> Any:
     """As far as a plan and a backend read it."""
     tokens, mask = (
@@ -296,25 +305,17 @@ def test_runtimes_answer_a_quantised_bert_alike(bert: Path, bert_int8: Path, win
                 assert 1e-5 < np.abs(found - expected).max() < 0.1
 
 
-def test_every_product_is_timed(bert: Path, bert_int8: Path, windows: list[Any]) -> None:
-    nodes = {layer.node for layer in candidates(load_model(bert))}
-    for path in (bert, bert_int8):
-        found = layer_times(path, windows[-1], 1)
-        assert found is not None and nodes <= found.keys()
-        assert all(ms > 0 for node, ms in found.items() if node in nodes)
-
-
 @pytest.mark.parametrize(("budget", "chosen"), [(1e-9, 0), (10.0, 12)], ids=["nothing fits", "everything fits"])
 def test_products_of_a_layer_are_decided_together(
     budget: float, chosen: int, bert: Path, windows: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, int, int]] = []
-    monkeypatch.setattr(int8, "layer_times", lambda *arguments: None)
+    monkeypatch.setattr(int8, "worthwhile", every)
     course = Course(progress=lambda *step: told.append(step))
-    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", course=course)
+    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", family=family_for("cpu"), course=course)
     plan = planner.plan(budget)
     assert len(plan.layers) == chosen and len(plan.kept) == 12 - chosen
-    assert [step[1:] for step in told if step[0] == "layers in INT8"] == [(1, 2), (2, 2)]
+    assert [step[1:] for step in told if step[0] == "windows"] == [(done, 3) for done in (1, 2, 3)]
     for node, reason in plan.kept.items():
         assert reason.startswith("moves the logit by ")
         assert reason.endswith(f"with the other products of {node.partition('.part')[0]}")
@@ -323,16 +324,15 @@ def test_products_of_a_layer_are_decided_together(
 def test_only_products_that_int8_makes_faster(bert: Path, windows: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     faster = {"encoder.layer.0.part4/MatMul", "encoder.layer.0.part5/MatMul"}
 
-    def times(model: Path, window: Mapping[str, Any], threads: int) -> dict[str, float]:
-        network = load_model(model)
-        reduced = any(node.op_type == "QuantizeLinear" for node in network.graph)
-        return {str(node.name): 1.0 if reduced and node.name in faster else 2.0 for node in network.graph}
-
-    monkeypatch.setattr(int8, "layer_times", times)
-    planner = int8.Int8Planner(bert, text_manifest(), windows, method="minmax", processor="cpu", course=Course())
+    monkeypatch.setattr(
+        int8, "worthwhile", lambda layers, _family: {layer.node: 1.0 for layer in layers if layer.node in faster}
+    )
+    planner = int8.Int8Planner(
+        bert, text_manifest(), windows, method="minmax", family=family_for("cpu"), course=Course()
+    )
     plan = planner.plan(10.0)
     assert set(plan.layers) == faster
-    assert set(plan.kept.values()) == {"INT8 is not faster"} and len(plan.kept) == 10
+    assert set(plan.kept.values()) == {"INT8 saves too little time"} and len(plan.kept) == 10
 
 
 @pytest.mark.parametrize("precision", LOW)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mmcaf_export.onnx_files import load_model
-from mmcaf_export.precision.calibration import METHODS, Method, largest_magnitudes, ranges
+from mmcaf_export.precision.calibration import METHODS, Method, histograms, largest_magnitudes
 from tiny_bert import bert_network
 
 LENGTHS = (4, 16, 5, 8)
@@ -52,5 +52,5 @@ def test_magnitudes_are_those_of_all_lengths(model: Path, windows: list[Any], va
 @pytest.mark.parametrize("method", METHODS)
 def test_ranges_are_found_with_every_method(method: Method, model: Path, windows: list[Any], values: list[str]) -> None:
     largest = largest_magnitudes(model, values, windows)
-    found = ranges(model, largest, windows, method)
+    found = histograms(model, largest, windows).ranges(method)
     assert all(0 < found[name] <= largest[name] * (1 + 1e-6) for name in values)
