@@ -56,7 +56,9 @@ Findings = Callable[[str], list[Check]]
 def bundle(tiny_bundle_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """One with a network in each precision."""
     folder = tmp_path_factory.mktemp("doctor")
-    written = add_precisions(tiny_bundle_source, folder / "all.mmcaf", {"fp16": 0.0, "bf16": 0.0, "int8": 0.0})
+    written = add_precisions(
+        tiny_bundle_source, folder / "all.mmcaf", {"fp16": 0.0, "bf16": 0.0, "int8": 0.0, "int8-bf16": 0.0}
+    )
     return load_bundle(written)
 
 
