@@ -27,6 +27,8 @@ from full_size import LOGIT_BUDGET, Steps, phantom_windows, set_random_weights, 
 from rows import environment, percentiles, write_rows
 
 ROUNDS = 2
+WITHOUT = "without kernels"
+"""In the name of a case: OpenVINO's own operators alone."""
 SCORE = "expected"  # the source network's answers, beside the inputs
 
 Inputs = dict[str, np.ndarray]
@@ -85,9 +87,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "ready").exists():
-            run_case("prepare", subject, folder, arguments.runs)
-            (folder / "ready").touch()
+        prepare_once(subject, folder, arguments.runs)
         cases = [case for case in CASES if case != "prepare" and usable(case)]
         cases = [case for case in cases if subject.demo or not case.startswith("demo")]
         found: dict[str, list[dict[str, Any]]] = {case: [] for case in cases}
@@ -99,13 +99,21 @@ def main() -> None:
     write_rows(output, rows)
 
 
+def prepare_once(subject: Subject, folder: Path, runs: int) -> None:
+    """Prepare what the cases read, unless an earlier run has."""
+    if not (folder / "ready").exists():
+        run_case("prepare", subject, folder, runs)
+        (folder / "ready").touch()
+
+
 def usable(case: str) -> bool:
     """Whether this machine can run a case; says so if not."""
     from mmcaf_engine.backends.registry import backend_class
 
-    if "bf16" not in case:
+    precision = next((one for one in ("int8-bf16", "bf16") if one in case), None)
+    if precision is None:
         return True
-    answer = backend_class("openvino").can_run("bf16")
+    answer = backend_class("openvino").can_run(precision)
     if not answer.available:
         print(f"{case}: left out, {answer.reason}", file=sys.stderr)
     return answer.available
@@ -121,7 +129,7 @@ def run_case(case: str, subject: Subject, folder: Path, runs: int) -> dict[str, 
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "MMCAF_CACHE": str(folder / "cache")},
+        env={**os.environ, "MMCAF_CACHE": str(folder / "cache"), "MMCAF_KERNELS": str(int(WITHOUT not in case))},
     )
     row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return row
@@ -165,7 +173,8 @@ def prepare(subject: Subject, folder: Path, runs: int) -> dict[str, Any]:
     with torch.inference_mode():
         answers = np.concatenate([_answer(network, window) for window in windows])
     np.savez(folder / "case.npz", **inputs, **{SCORE: answers})
-    lower: list[Precision] = ["int8", "bf16", "int8-bf16"] if usable("openvino bf16") else ["int8"]
+    wanted: list[Precision] = ["int8", "int8-bf16", "bf16"]
+    lower = [precision for precision in wanted if usable(f"openvino {precision}")]
     report = quantize_bundle(
         folder / "full.mmcaf",
         precisions=lower,
@@ -360,11 +369,15 @@ CASES: dict[str, Callable[[Subject, Path, int], dict[str, Any]]] = {
     "onnxruntime fp32": _bind(session_case, "onnxruntime", "fp32"),
     "openvino fp32, plain export": _bind(plain_case, "openvino", "fp32", "plain.onnx"),
     "openvino fp32": _bind(session_case, "openvino", "fp32"),
+    f"openvino fp32, {WITHOUT}": _bind(session_case, "openvino", "fp32"),
     "openvino bf16, plain export": _bind(plain_case, "openvino", "bf16", "plain.onnx"),
     "openvino bf16": _bind(session_case, "openvino", "bf16"),
+    f"openvino bf16, {WITHOUT}": _bind(session_case, "openvino", "bf16"),
     "openvino int8, plain export by ONNX Runtime's quantiser": _bind(plain_case, "openvino", "int8", "plain.int8.onnx"),
     "openvino int8": _bind(session_case, "openvino", "int8"),
+    f"openvino int8, {WITHOUT}": _bind(session_case, "openvino", "int8"),
     "openvino int8-bf16": _bind(session_case, "openvino", "int8-bf16"),
+    f"openvino int8-bf16, {WITHOUT}": _bind(session_case, "openvino", "int8-bf16"),
     "openvino int8, first answer of a new process": _bind(first_answer, "int8"),
     "demo, mmcaf-infer as a new process, openvino": _bind(demo, "openvino"),
     "demo, mmcaf-infer as a new process, onnxruntime": _bind(demo, "onnxruntime"),

@@ -66,8 +66,8 @@ def _described(entry: Any, node: Any, ms: float) -> NodeTime:
     given, made = ([list(tensor.get_shape()) for tensor in side] for side in (node.inputs(), node.outputs()))
     moved = sum(_bytes(tensor) for tensor in tensors)
     kernel = kernel_of(entry.node_name, entry.node_type)
-    flops = _kernel_flops(kernel, given, made) if kernel else _flops(entry.node_type, given, made)
-    return NodeTime(entry.node_name, entry.node_type, onnx, ms, flops, moved)
+    operations = _kernel_flops(kernel, given, made) if kernel else flops(entry.node_type, given, made)
+    return NodeTime(entry.node_name, entry.node_type, onnx, ms, operations, moved)
 
 
 def _bytes(tensor: Any) -> int:
@@ -90,7 +90,8 @@ def _kernel_flops(kernel: str, given: list[list[int]], made: list[list[int]]) ->
     return 0
 
 
-def _flops(kind: str, given: list[list[int]], made: list[list[int]]) -> int:
+def flops(kind: str, given: list[list[int]], made: list[list[int]]) -> int:
+    """2 per multiply-add of OpenVINO's layer of this kind, from the shapes of its inputs and outputs; 0 of others."""
     match kind:
         case "Convolution" | "GroupConvolution":
             return convolution_flops(made[0], given[1])
