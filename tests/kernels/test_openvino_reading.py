@@ -12,12 +12,15 @@ pytest.importorskip("openvino", reason="OpenVINO is not installed")
 pytest.importorskip("onnx", reason="ONNX is not installed")
 
 import onnx
+import onnx_ir as ir
 import openvino
 from onnx import helper, numpy_helper
 from openvino import opset13
 
 from kernels.near_misses import other_bound, other_corners, other_padding, other_slope
 from mmcaf_engine.bundle.default import default_bundle
+from mmcaf_export.onnx_files import load_model
+from mmcaf_export.precision import one_pass_variance
 from mmcaf_kernels.cpu.openvino.reading import Reader
 from mmcaf_kernels.graph.fuse import fuse
 from mmcaf_kernels.graph.fusions import groupnorm_act, msca_attention, msdc, upsample_dw
@@ -137,6 +140,35 @@ def test_what_only_resembles_a_block_is_none(edit: Edit, without: str | None, de
     model = onnx.load(demo)
     edit(model.graph)
     assert found(model) == Counter(FOUND) - Counter([without] if without else [])
+
+
+def in_one_pass(demo: Path) -> onnx.ModelProto:
+    """Variances as networks with layers in INT8 have them."""
+    model = load_model(demo)
+    assert one_pass_variance.apply(model) == FOUND["groupnorm_act"]
+    return ir.to_proto(model)
+
+
+def another_count(graph: onnx.GraphProto) -> None:
+    """The first norm's squares are divided by another number than that of the values."""
+    squares = next(node for node in graph.node if node.name.endswith(":average"))
+    squares.input[1] = "fewer"
+    graph.initializer.append(numpy_helper.from_array(np.array(7, np.float32), "fewer"))
+
+
+def other_lengths(graph: onnx.GraphProto) -> None:
+    """The squares of the first norm are of whole slices."""
+    length = next(node for node in graph.node if node.op_type == "ReduceL2")
+    length.input[1] = "slices"
+    graph.initializer.append(numpy_helper.from_array(np.array([3, 4]), "slices"))
+
+
+@pytest.mark.parametrize("edit", [None, another_count, other_lengths])
+def test_variances_in_one_pass(edit: Edit | None, demo: Path) -> None:
+    model = in_one_pass(demo)
+    if edit is not None:
+        edit(model.graph)
+    assert found(model) == Counter(FOUND) - Counter(["groupnorm_act"] if edit else [])
 
 
 def test_a_value_inside_of_a_block_that_is_read_elsewhere_is_still_made(demo: Path) -> None:

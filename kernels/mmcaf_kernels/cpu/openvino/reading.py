@@ -28,7 +28,7 @@ ONNX_NAMES = {
     "LogicalAnd": "And",
 }
 """Operators that other names say in ONNX; what is neither here nor translated keeps OpenVINO's name."""
-REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax")
+REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2")
 CORNERS = ("align_corners", "half_pixel", "pytorch_half_pixel")
 Translation = tuple[str, Sequence[str], dict[str, Any]]
 """Operator, inputs and attributes."""

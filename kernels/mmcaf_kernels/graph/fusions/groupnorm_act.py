@@ -3,7 +3,7 @@
 import math
 
 from ..fuse import Call
-from ..pattern import Made, Match, Mean, Pattern, Value, View, Weight
+from ..pattern import Either, Made, Match, Mean, Pattern, Value, View, Weight
 
 SPACE, GROUP = (2, 3, 4), 2
 GATE_SLOPE = 0.01
@@ -16,7 +16,10 @@ class _Norm:
         self.x, self.weight, self.bias, self.eps = Value(), Weight(), Weight(), Weight()
         means = Mean(self.x, *SPACE)
         centred = Made("Sub", self.x, means)
-        self.grouped = Made("Reshape", Mean(Made("Mul", centred, centred), *SPACE))
+        self.length, self.count = Made("ReduceL2", self.x), Weight()
+        squares = Made("Div", Made("Mul", self.length, self.length), self.count)
+        in_one_pass = Made("Relu", Made("Sub", squares, Made("Mul", means, means)))  # as INT8 networks have it
+        self.grouped = Made("Reshape", Either(Mean(Made("Mul", centred, centred), *SPACE), in_one_pass))
         own = Made("Reshape", means)
         mean = Mean(own, GROUP)
         offset = Made("Sub", own, mean)
@@ -35,6 +38,8 @@ class _Norm:
         groups = view.graph.sizes[match[self.grouped]][1]
         weight, bias = match.weight(self.weight).reshape(-1), match.weight(self.bias).reshape(-1)
         eps = match.weight(self.eps)
+        if self.length in match.found and not self._is_mean_square(view, match):
+            return None
         if view.graph.sizes[match[self.grouped]][1:] != (groups, channels // groups) or eps.size != 1:
             return None
         if not weight.size == bias.size == channels or not 0 <= slope <= 1:
@@ -46,6 +51,14 @@ class _Norm:
             return None
         options = {"groups": groups, "eps": eps.item(), "slope": slope}
         return Call("groupnorm_act", [match[self.x], residual], parameters, options)
+
+    def _is_mean_square(self, view: View, match: Match) -> bool:
+        """Whether the squared length of each channel is divided by the number of its values."""
+        samples, channels, *space = view.graph.sizes[match[self.x]]
+        lengths = view.graph.sizes[match[self.length]]
+        return lengths == (samples, channels, 1, 1, 1) and match.weight(self.count).reshape(-1).tolist() == [
+            math.prod(space)
+        ]
 
 
 class _Gate:
