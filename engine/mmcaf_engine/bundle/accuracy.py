@@ -257,6 +257,8 @@ def parse_accuracy(data: bytes, *, name: str = ACCURACY_NAME) -> Accuracy:
 def accuracy_summary(bundle: Bundle, precision: Precision) -> AccuracySummary | None:
     """What the bundle says that `precision` costs; None for fp32 and where it says nothing.
 
+    Of several configurations that it was judged in, the largest difference and the most changed labels.
+
     Raises:
         BundleError: the bundle's accuracy.json is invalid.
     """
@@ -264,10 +266,11 @@ def accuracy_summary(bundle: Bundle, precision: Precision) -> AccuracySummary | 
     measured = None if accuracy is None else accuracy.precisions.get(precision)
     if accuracy is None or measured is None:
         return None
+    judged, studies = measured.judged or (), accuracy.cohort.studies
     return AccuracySummary(
         cohort=accuracy.cohort.source,
-        studies=accuracy.cohort.studies,
-        max_probability_difference=measured.max_probability_difference,
-        flips=measured.flips.count,
+        studies=studies,
+        max_probability_difference=max(one.max_probability_difference for one in (measured, *judged)),
+        flips=max([measured.flips.count, *(round(one.flips * studies) for one in judged)]),
         auroc_difference=None if measured.auroc_difference is None else measured.auroc_difference.value,
     )

@@ -14,7 +14,9 @@ from mmcaf_engine.bundle.accuracy import (
     Accuracy,
     AccuracySummary,
     CohortSummary,
+    Configuration,
     Flips,
+    Judged,
     Reference,
     Runtime,
     accuracy_summary,
@@ -123,6 +125,25 @@ def test_summary(accuracy: Accuracy, tiny_bundle: Path, tmp_path: Path) -> None:
     assert accuracy_summary(bundle, "fp32") is None, "fp32 is the reference"
     assert accuracy_summary(bundle, "fp16") is None, "nothing was measured"
     assert accuracy_summary(load_bundle(several), "int8") is None, "no accuracy.json"
+
+
+def test_summary_of_the_configuration_that_costs_most(accuracy: Accuracy, tiny_bundle: Path, tmp_path: Path) -> None:
+    several = add_precisions(tiny_bundle, tmp_path / "several.mmcaf", {"int8": 0.01})
+    measured = accuracy.precisions["int8"]
+    ways = [
+        Judged(
+            configuration=Configuration(backend=backend, hint="f32", between="fp32", kernels=()),
+            runtime=measured.runtime,
+            max_probability_difference=difference,
+            max_logit_difference=0.1,
+            flips=flips,
+        )
+        for backend, difference, flips in (("openvino", 0.03, 0.25), ("onnxruntime", 0.05, 0.5))
+    ]
+    accuracy.precisions["int8"] = measured.model_copy(update={"judged": tuple(ways)})
+    write_accuracy(accuracy, tmp_path / "measured.json")
+    bundle = load_bundle(sealed(several, tmp_path / "sealed.mmcaf", (tmp_path / "measured.json").read_text()))
+    assert accuracy_summary(bundle, "int8") == AccuracySummary("cohort.csv", 4, 0.05, 2, 0.0)
 
 
 def test_summary_of_an_invalid_report(tiny_bundle: Path, tmp_path: Path) -> None:
