@@ -69,6 +69,21 @@ def test_a_call_never_reads_what_follows_from_it(reads: str, fused: bool) -> Non
     assert any("kernel" in node.operator for node in found.nodes) is fused
 
 
+@pytest.mark.parametrize("one_type", [True, False])
+def test_casts_to_whole_numbers_say_nothing_of_the_type_to_compute_in(one_type: bool) -> None:
+    nodes = [
+        Node("Cast", ("x",), ("of_x",), {"to": 7}),
+        Node("Relu", ("x",), ("y",), {}),
+        Node("Cast", ("y",), ("of_y",), {"to": 7}),
+        Node("Add", ("of_x", "of_y"), ("sum",), {}),
+    ]
+    found = graph(nodes, {}, dict.fromkeys(("of_x", "y", "of_y", "sum"), SHAPE))
+    found.types.update(dict.fromkeys(("of_x", "of_y", "sum"), "int64"))
+    fuse(found, [lambda view, name: Call("kernel", ["x"], []) if name == "y" else None], one_type=one_type)
+    assert sorted(node.operator for node in found.nodes) == ["Add", "Cast", "Cast", "mmcaf.kernel"]
+    assert found.types["y"] == "float32"
+
+
 def test_patterns_and_shared_fusions_need_neither_torch_nor_onnx() -> None:
     """A workstation has neither."""
     program = (

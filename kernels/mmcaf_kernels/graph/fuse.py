@@ -100,19 +100,19 @@ def _cast(graph: Graph, source: str, name: str, dtype: str) -> Node:
 
 
 def _type_as_read(graph: Graph, name: str) -> str:
-    """The type in which all readers take a value: its own, unless every one is a Cast to the same other."""
+    """The type in which all readers take a value: its own, unless every one is a Cast to the same other of floats."""
     readers = graph.readers().get(name, [])
     if name in graph.outputs or not readers or any(node.operator != "Cast" for node in readers):
         return graph.types[name]
     types = {graph.types[node.outputs[0]] for node in readers}
-    return types.pop() if len(types) == 1 else graph.types[name]
+    return types.pop() if len(types) == 1 and types <= FLOATING else graph.types[name]
 
 
 def _narrowest(graph: Graph, name: str) -> str:
-    """The least precise type among a value's own and those that it is cast to."""
+    """The least precise floating type among a value's own and those that it is cast to."""
     readers = [node for node in graph.readers().get(name, []) if node.operator == "Cast"]
     types = {graph.types[name], *(graph.types[node.outputs[0]] for node in readers)}
-    return _narrower(types)
+    return _narrower(types & FLOATING)
 
 
 def _narrower(types: Iterable[str]) -> str:

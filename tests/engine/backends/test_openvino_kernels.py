@@ -147,11 +147,12 @@ def group_norm(x: Any, groups: int, draw: np.random.Generator) -> Any:
     return opset13.add(scaled, opset13.reshape(shift, wide, False))
 
 
-def rounded(x: Any, step: float) -> Any:
-    """QuantizeLinear and DequantizeLinear, as OpenVINO reads them."""
+def rounded(x: Any, step: float, kind: str = "f32") -> Any:
+    """QuantizeLinear and DequantizeLinear to a type, as OpenVINO reads them."""
     low, high = (np.float32(whole * step) for whole in (-128, 127))
     whole = opset13.fake_quantize(x, low, high, np.float32(-128), np.float32(127), 256)
-    return opset13.multiply(opset13.convert(opset13.convert(whole, "i8"), "f32"), np.float32(step))
+    scale = opset13.convert(opset13.constant(np.float32(step)), kind)
+    return opset13.multiply(opset13.convert(opset13.convert(whole, "i8"), kind), scale)
 
 
 def network_of(make: Callable[[Any, np.random.Generator], list[Any]], channels: int = 16) -> Any:
@@ -212,6 +213,23 @@ def test_a_rounded_map_that_is_read_as_it_was_too_is_written_in_both_forms() -> 
     operators, differences = answers_of(make)
     assert operators["GroupNormAct"] == 1 and operators["FakeQuantize"] == 0
     assert differences[0] <= 0.05 * 1.01 and differences[1] < 1e-5
+
+
+def test_a_rounded_map_is_read_in_the_type_in_which_it_is_multiplied_with_its_step() -> None:
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        weight = opset13.convert(draw.normal(0, 0.2, (4, 16, 1, 1, 1)).astype(np.float32), "bf16")
+        source = rounded(group_norm(x, 4, draw), 0.0625, "bf16")
+        return [opset13.convert(opset13.convolution(source, weight, [1] * 3, [0] * 3, [0] * 3, [1] * 3), "f32")]
+
+    operators, differences = answers_of(make)
+    assert operators["GroupNormAct"] == 1 and operators["FakeQuantize"] == 0
+    assert differences[0] <= 0.05
+
+
+def test_a_map_that_is_rounded_to_nothing_stays_with_openvino() -> None:
+    operators, differences = answers_of(lambda x, draw: [rounded(group_norm(x, 4, draw), 0.0)])
+    assert operators["FakeQuantize"] == operators["GroupNormAct"] == 1
+    assert differences[0] == 0
 
 
 def test_other_steps_of_one_map_stay_as_they_are() -> None:
@@ -310,6 +328,45 @@ def test_blocks_are_one_operator_and_answer_the_same(operator: str, make: Callab
     operators, differences = answers_of(lambda x, draw: [make(x, draw)])
     assert operators == {"Parameter": 1, operator: 1, "Transpose": 2, "Result": 1}
     log.info("%s: error %.2e, tolerance 1e-4", operator, differences[0])
+    assert differences[0] <= 1e-4
+
+
+@pytest.mark.parametrize("kind", ["i32", "boolean"])
+@pytest.mark.parametrize("make", [many_scales, lambda x, draw: pooled(x).output(0)], ids=["msdc", "max_pool"])
+def test_a_block_that_whole_numbers_or_truths_are_made_of_is_computed_in_its_own_type(
+    make: Callable[..., Any], kind: str
+) -> None:
+    operators, differences = answers_of(lambda x, draw: [opset13.convert(opset13.convert(make(x, draw), kind), "f32")])
+    assert operators["MultiScaleDepthwise"] + operators["MaxPool"] == 1 and operators["Transpose"] == 2
+    assert differences[0] <= 1
+
+
+@pytest.mark.parametrize(("before", "own"), [("bf16", "f32"), ("f32", "bf16")])
+def test_a_pool_answers_in_its_own_type_whatever_its_map_was_made_in(before: str, own: str) -> None:
+    """A layer that reads it takes no other."""
+
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        small = pooled(opset13.convert(opset13.relu(opset13.convert(x, before)), own)).output(0)
+        weight = opset13.convert(draw.normal(0, 0.2, (4, 16, 1, 1, 1)).astype(np.float32), own)
+        mixed = opset13.convolution(small, weight, [1] * 3, [0] * 3, [0] * 3, [1] * 3)
+        return [opset13.convert(mixed, "f32")]
+
+    operators, differences = answers_of(make)
+    assert operators["MaxPool"] == 1 and operators["Transpose"] == 2
+    assert differences[0] <= 1e-4
+
+
+def test_clips_by_bounds_of_five_axes_are_those_of_a_sum_of_scales() -> None:
+    def clip(x: Any) -> Any:
+        low, high = (np.full((1,) * 5, bound, np.float32) for bound in (0, 6))
+        return opset13.minimum(opset13.maximum(x, low), high)
+
+    def make(x: Any, draw: np.random.Generator) -> list[Any]:
+        first, second, third = (clip(convolved(x, draw, 16, side)) for side in (1, 3, 5))
+        return [opset13.add(opset13.add(first, second), third)]
+
+    operators, differences = answers_of(make)
+    assert operators["MultiScaleDepthwise"] == 1
     assert differences[0] <= 1e-4
 
 

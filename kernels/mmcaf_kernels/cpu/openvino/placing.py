@@ -66,7 +66,7 @@ class _Places:
         if (others and kernel in ONE_OUTPUT) or kernel == "max_pool":
             rounded = []
         operator, inputs, attributes = OPERATORS[kernel](self, node)
-        kinds = {"floating": TYPES[self._reader.graph.types[name]] if others or not rounded else "none"}
+        kinds = {"floating": self.type_of(name) if others or not rounded else "none"}
         if rounded:
             kinds |= {"rounded": "i8", "step": rounded[0].attributes["step"]}
         call = self._factory.create(operator, inputs, attributes | (kinds if kernel != "max_pool" else {}))
@@ -99,14 +99,20 @@ class _Places:
             if node.operator == "DequantizeLinear":
                 step = self._opset.constant(np.float32(node.attributes["step"]))
                 value = self._opset.multiply(self._opset.convert(whole, "f32"), step).output(0)
-                self._reader.output(node.outputs[0]).replace(self._channels_second(value))
+                old = self._reader.output(node.outputs[0])
+                old.replace(self._channels_second(self._in_type(value, old.get_element_type().to_string())))
 
-    def channels_last(self, name: str) -> Any:
-        """A map [N, C, ...] as [N, ..., C]."""
+    def channels_last(self, name: str, kind: str | None = None) -> Any:
+        """A map [N, C, ...] as [N, ..., C]; in a type of OpenVINO's if one is named."""
         if name not in self._channels_last:
             value = self._reader.output(name)
             self._channels_last[name] = self._turned(value, [0, *range(2, len(value.get_shape())), 1])
-        return self._channels_last[name]
+        made = self._channels_last[name]
+        return made if kind is None else self._in_type(made, kind)
+
+    def type_of(self, name: str) -> str:
+        """In which a kernel makes a value, as OpenVINO names it."""
+        return TYPES[self._reader.graph.types[name]]
 
     def constant(self, name: str) -> Any:
         """A parameter of a kernel as a constant of the network."""
@@ -119,6 +125,9 @@ class _Places:
     def given(self, array: Array) -> Any:
         """An array as a constant of the network."""
         return self._opset.constant(np.ascontiguousarray(array, np.float32)).output(0)
+
+    def _in_type(self, value: Any, kind: str) -> Any:
+        return value if value.get_element_type().to_string() == kind else self._opset.convert(value, kind).output(0)
 
     def _channels_second(self, value: Any) -> Any:
         """A map [N, ..., C] as [N, C, ...]."""
@@ -173,7 +182,7 @@ def _upsample_dw(places: _Places, node: Node) -> Call:
 
 def _max_pool(places: _Places, node: Node) -> Call:
     attributes = {"kernel": [3] * 3, "strides": [2] * 3, "pads": [1] * 6}
-    return "MaxPool", [places.channels_last(node.inputs[0])], attributes
+    return "MaxPool", [places.channels_last(node.inputs[0], places.type_of(node.outputs[0]))], attributes
 
 
 def _whole(weight: Array) -> tuple[Array, Array]:

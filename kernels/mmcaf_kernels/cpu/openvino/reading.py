@@ -170,7 +170,7 @@ class Reader:
             return None
         low, high, lowest, highest = (self._array(name).item() for name in sources[1:])
         symmetric = isclose(low * 127, high * -128, rel_tol=1e-5)
-        return high / 127 if (lowest, highest) == (-128, 127) and symmetric else None
+        return high / 127 if (lowest, highest) == (-128, 127) and symmetric and high > 0 else None
 
     def _convert(self, node: Any, sources: list[str]) -> Translation:
         before = self._made_by.get(sources[0])

@@ -35,7 +35,8 @@ def find(view: View, name: str) -> Call | None:
         return None
     clipped = [view.node(match[part], "Clip") for part in parts]
     bounds = [[view.constant(bound) for bound in node.inputs[1:]] for node in clipped if node is not None]
-    if [[float(bound) for bound in pair if bound is not None] for pair in bounds] != [[0.0, 6.0]] * len(KERNELS):
+    numbers = [[bound.reshape(-1).tolist() for bound in pair if bound is not None] for pair in bounds]
+    if numbers != [[[0.0], [6.0]]] * len(KERNELS):
         return None
     found = [depthwise(view, node.inputs[0]) for node in clipped if node is not None]
     branches = sorted((branch for branch in found if branch is not None), key=lambda branch: branch.reach)
