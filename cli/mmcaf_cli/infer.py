@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .options import App, Backend, Device, Force, Json, OldOutput, Output, Precision, Threads, on_device
-from .run import few_collections, run
+from .run import ends_at_once, few_collections, run
 
 if TYPE_CHECKING:
     from mmcaf_engine.outputs import Output as Place
@@ -204,7 +204,7 @@ def infer(
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
         chosen: dict[str, Any] = {"backend": on_device(backend, device), "precision": precision, "threads": threads}
-        opening, notice = open_beside(bundle, **chosen, progress=progress, watch=watch, close_beside=True)
+        opening, notice = open_beside(bundle, **chosen, progress=progress, watch=watch, close_beside=ends_at_once())
         stack.enter_context(opening)
 
         from mmcaf_engine.pipeline import Answerer  # Beside the opening, since both take long.

@@ -30,8 +30,21 @@ _POSITIONAL = {"study", "record"}
 """What the command line takes by its place."""
 
 
+_ends_at_once = False
+
+
+def ends_at_once() -> bool:
+    """Whether this process ends by `run`, which waits for no thread that was left.
+
+    In another one Python would end such a thread within the runtime's code, which ends the process with SIGABRT.
+    """
+    return _ends_at_once
+
+
 def run(app: typer.Typer, program: str) -> NoReturn:
     """Run a program; a user's mistake becomes one paragraph on stderr and a documented exit code."""
+    global _ends_at_once
+    _ends_at_once = True
     set_loudness(Loudness.NORMAL)
     _fill_closed_descriptors()
     if hasattr(sys.stdout, "reconfigure"):

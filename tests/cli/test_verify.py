@@ -11,6 +11,7 @@ from onnx import helper
 
 from command import Command
 from mmcaf_engine.bundle.bundle import MANIFEST_NAME, write_bundle
+from mmcaf_engine.manifest import PRECISIONS
 from processor_units import give_units
 from raw_cases import edited, with_raw_case
 from several_precisions import add_precisions
@@ -103,7 +104,7 @@ def test_doctor_says_which_precisions_run(run: Command, monkeypatch: pytest.Monk
         if " precision " in line and " tensorrt " not in line
     ]
     status = {(backend, precision.rstrip(":")): (mark, reason) for mark, _, backend, precision, reason in lines}
-    assert len(status) == 12
+    assert len(status) == 3 * len(PRECISIONS)
     assert status["torch", "int8"][0] == "note"
     assert status["openvino", "bf16"] == ("note", BF16_SLOW)
     assert all(status["openvino", precision][0] == "ok" for precision in ("fp32", "fp16", "int8"))

@@ -62,8 +62,8 @@ def _resizing() -> Check:
     from ..inputs.resize import native_missing
 
     if (reason := native_missing()) is None:
-        return Check("machine", "resizing", "ok", "of slices, in one pass of the processor kernels")
-    return Check("machine", "resizing", "note", f"of slices by NumPy, to the same bits and later: {reason}")
+        return Check("machine", "resizing", "ok", "slices by processor kernels")
+    return Check("machine", "resizing", "note", f"slices by NumPy, to the same bits but slower: {reason}")
 
 
 def _packages() -> list[Check]:

@@ -31,7 +31,7 @@ def kernels_detail() -> Detail:
 
     found = fault()
     if found is None:
-        return Detail("processor kernels", True, f"{', '.join(KERNELS)}, for openvino, with {instructions()}")
+        return Detail("processor kernels", True, f"for openvino, with {instructions()}")
     text = f"{found}; OpenVINO's own operators answer, later"
     remedies = (Remedy(found.remedy, command=found.command or None),) if found.remedy else ()
     return Detail("processor kernels", False, text, remedies)
