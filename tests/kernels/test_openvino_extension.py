@@ -208,3 +208,18 @@ def test_it_is_told_apart_by_its_bytes_and_what_it_computes_with(
     for cached in (extension, instructions, fingerprint):
         cached.cache_clear()
     assert fingerprint() not in (before, "none")
+
+
+@needs_extension
+def test_what_puts_operators_into_a_network_is_part_of_their_state(
+    forgetful: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So an engine in which they were put otherwise is not loaded."""
+    monkeypatch.setattr(extensions, "folders", [*extensions.folders, str(tmp_path / "cpu")])
+    states = {fingerprint()}
+    for part in ("cpu/openvino", "graph", "graph/fusions"):
+        (tmp_path / part).mkdir(parents=True)
+        (tmp_path / part / "another.py").write_text("pass")
+        fingerprint.cache_clear()
+        states.add(fingerprint())
+    assert len(states) == 4

@@ -23,6 +23,8 @@ OPERATORS = (
     "UpsampleDepthwise",
 )
 """What the library must have."""
+PLACING = ("cpu/openvino", "graph", "graph/fusions")
+"""The parts of this package that decide where operators are put."""
 
 
 @cache
@@ -72,16 +74,28 @@ def missing() -> str | None:
 
 @cache
 def fingerprint() -> str:
-    """What tells one build of the operators, and what they compute with, from another; "none" where there are none."""
+    """What tells one build of the operators, what they compute with and what puts them into a network from another.
+
+    "none" where there are none. Of a program in one file, whose sources are not there, the build alone.
+    """
     if missing():
         return "none"
-    return f"{hashlib.sha256(extension().read_bytes()).hexdigest()[:12]}-{instructions()}"
+    digest = hashlib.sha256(extension().read_bytes())
+    for file in _sources():
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return f"{digest.hexdigest()[:12]}-{instructions()}"
 
 
 def built() -> dict[str, Path]:
     """Release of OpenVINO -> the extension for it; an editable installation has the package in two folders."""
     files = (file for folder in folders for file in sorted(Path(folder).glob(f"{NAME}*")))
     return {file.stem.removeprefix(NAME): file for file in files if file.suffix in (".so", ".dylib", ".dll")}
+
+
+def _sources() -> list[Path]:
+    """Of what reads a network, finds blocks in it and puts the operators there."""
+    package = {Path(folder).parent for folder in folders}
+    return [file for root in sorted(package) for part in PLACING for file in sorted((root / part).glob("*.py"))]
 
 
 def _for_installed() -> Path:
