@@ -267,10 +267,11 @@ def accuracy_summary(bundle: Bundle, precision: Precision) -> AccuracySummary | 
     if accuracy is None or measured is None:
         return None
     judged, studies = measured.judged or (), accuracy.cohort.studies
+    figures: tuple[PrecisionAccuracy | Judged, ...] = (measured, *judged)
     return AccuracySummary(
         cohort=accuracy.cohort.source,
         studies=studies,
-        max_probability_difference=max(one.max_probability_difference for one in (measured, *judged)),
+        max_probability_difference=max(one.max_probability_difference for one in figures),
         flips=max([measured.flips.count, *(round(one.flips * studies) for one in judged)]),
         auroc_difference=None if measured.auroc_difference is None else measured.auroc_difference.value,
     )
