@@ -210,6 +210,21 @@ def test_a_kept_engine_whose_kernel_is_missing_is_refused_in_words(
 
 
 @needs_kernels
+def test_a_loop_that_clips_what_the_trial_does_not_reach_stays(written: Callable[[str], Path]) -> None:
+    core = openvino.Core()
+    add_operators(core)
+    model = core.read_model(written("soft"))
+    (loop,) = (node for node in model.get_ops() if node.get_type_name() == "TensorIterator")
+    for node in loop.get_function().get_ops():
+        if node.get_type_name() == "Tanh":
+            node.input(0).replace_source_output(openvino.opset13.clamp(node.input_value(0), -3.0, 3.0).output(0))
+    model.reshape({spec.name: [1 if axis == "N" else LONGEST if axis == "L" else axis for axis in spec.shape]
+                   for spec in SPECS})  # fmt: skip
+    replace_loops(core, model)
+    assert [node.get_type_name() for node in model.get_ops()].count("TensorIterator") == 1
+
+
+@needs_kernels
 def test_a_loop_with_other_weights_inside_stays(written: Callable[[str], Path], tmp_path: Path) -> None:
     """The ports are those of a gated LSTM, the matrix is the first product's; but the second step has another."""
     model = load_model(written("soft"))

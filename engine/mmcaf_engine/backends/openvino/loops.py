@@ -15,6 +15,13 @@ _CLOSE = 1e-5
 """How far a loop's values may be from the kernel's, in a trial where both are below 10."""
 
 
+_SMOOTH = {
+    *("Parameter", "Constant", "Result", "MatMul", "Add", "Subtract", "Multiply", "Tanh", "Sigmoid"),
+    *("Concat", "Split", "VariadicSplit", "Slice", "StridedSlice"),
+    *("Reshape", "Squeeze", "Unsqueeze", "Transpose"),
+}
+"""Operators that compute the same everywhere: a trial near zero would not tell a clip or a branch that lies beyond."""
+
 _KERNEL = "gated_lstm"
 """The last part of such a layer's name; the others stay those of the loop."""
 
@@ -22,8 +29,8 @@ _KERNEL = "gated_lstm"
 def replace_loops(core: Any, network: Any) -> None:
     """Put the kernel in the place of every loop of a network that is a gated LSTM; others stay.
 
-    A loop is one if its ports are, and if a turn of it gives what the kernel gives, on random numbers: its outputs, or
-    in the graph of heat maps the cells and the curves.
+    A loop is one if its ports are, if it has no operators but smooth ones, and if a turn of it gives what the kernel
+    gives, on random numbers: its outputs, or in the graph of heat maps the cells and the curves.
 
     Args:
         core: with `add_operators`. network: an openvino.Model of a fixed batch size, changed in place.
@@ -45,7 +52,7 @@ def replace_loops(core: Any, network: Any) -> None:
 
 
 def _recurrent_weights(loop: Any) -> np.ndarray[Any, Any] | None:
-    """[2, H, 4 H], if the loop's ports are those of a gated LSTM; else None.
+    """[2, H, 4 H], if the loop's ports and operators may be those of a gated LSTM; else None.
 
     They are: inputs and gates, a turn of several steps after the other; last output and cell; all outputs, or all cells
     and curves.
@@ -66,7 +73,10 @@ def _recurrent_weights(loop: Any) -> np.ndarray[Any, Any] | None:
         return None
     if any(value.get_element_type().to_string() != "f32" for value in loop.input_values()):
         return None
-    products = [node for node in loop.get_function().get_ops() if node.get_type_name() == "MatMul"]
+    nodes = loop.get_function().get_ops()
+    if not _SMOOTH.issuperset(node.get_type_name() for node in nodes):
+        return None
+    products = [node for node in nodes if node.get_type_name() == "MatMul"]
     weights = products[0].input_value(1).get_node() if products else None
     if weights is None or weights.get_type_name() != "Constant":
         return None
