@@ -14,7 +14,7 @@ def load_model(path: Path) -> ir.Model:
 
 
 def save_model(model: ir.Model, path: Path) -> tuple[Path, ...]:
-    """Write the model to `path`, weights above EXTERNAL_ABOVE to `path` + ".data".
+    """Write the model to `path`, weights above EXTERNAL_ABOVE to `path` + ".data"; it may be what it was loaded from.
 
     Returns:
         The files written, the model first.
@@ -24,6 +24,8 @@ def save_model(model: ir.Model, path: Path) -> tuple[Path, ...]:
         ir.save(ir.external_data.load_to_model(model), path)
         return (path,)
     data = path.with_name(path.name + ".data")
+    if any(isinstance(tensor, ir.ExternalTensor) and Path(tensor.path) == data for tensor in tensors):
+        model = ir.external_data.load_to_model(model)  # Of the file that is written now, they would be gone.
     data.unlink(missing_ok=True)
     ir.save(model, path, external_data=data.name, size_threshold_bytes=1024)
     return path, data
