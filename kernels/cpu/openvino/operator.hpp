@@ -14,10 +14,12 @@
 
 namespace mmcaf::openvino {
 
-// The threads of the plug-in that calls an operator.
+// The threads of the plug-in that calls an operator: fewer than there are tasks, where it was built to have fewer.
 inline Parallel plugin_threads() {
     return {[](void *, int tasks, Parallel::Call call, const void *task) {
-                ov::parallel_nt(tasks, [=](int index, int) { call(task, index); });
+                ov::parallel_nt(tasks, [=](int index, int threads) {
+                    for (; index < tasks; index += threads) call(task, index);
+                });
             },
             nullptr};
 }
