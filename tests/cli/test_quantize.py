@@ -479,8 +479,8 @@ def _calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(
     ("precision", "phase", "at"),
-    [("int8", "studies", 2), pytest.param("int8", "windows", 1, marks=pytest.mark.full)],
-    ids=["studies", "layers"],
+    [("int8", "studies", 2), pytest.param("int8", "ways to take ranges", 1, marks=pytest.mark.full)],
+    ids=["studies", "ranges"],
 )
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str, phase: str, at: int
