@@ -20,8 +20,8 @@ from .reading import Reader
 TYPES = {"float32": "f32", "bfloat16": "bf16"}
 """What the kernels read and write."""
 
-SLOW_GROUP = 16
-"""Channels of a group at which OpenVINO's own convolution of every place is as fast as the kernel, in FP32."""
+WIDEST_GROUP = 4
+"""Channels of a group of floating point beyond which OpenVINO's own convolution takes less time than the kernel."""
 
 
 def place_kernels(network: Any, factory: Any) -> None:
@@ -51,9 +51,9 @@ class _Places:
     def suit(self, node: Node) -> bool:
         """Whether the kernels know the types of what a node reads and makes, and are the faster for its shape."""
         graph = self._reader.graph
-        if node.operator == KERNEL + "grouped_convolution" and graph.types[node.inputs[0]] == "float32":
+        if node.operator == KERNEL + "grouped_convolution" and graph.types[node.inputs[0]] in TYPES:
             channels = graph.sizes[node.inputs[0]][1]
-            if channels == node.attributes["groups"] * SLOW_GROUP and node.attributes["stride"] == 1:
+            if channels > node.attributes["groups"] * WIDEST_GROUP:
                 return False
         maps = [name for name in node.inputs if name and name not in graph.constants]
         return all(graph.types[name] in (*TYPES, "int8") for name in maps) and graph.types[node.outputs[0]] in TYPES
