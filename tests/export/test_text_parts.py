@@ -293,10 +293,10 @@ def test_parts_that_would_never_answer_are_found(cut: Cut, monkeypatch: pytest.M
     parts = write_parts(models, cut.manifest.inputs)
     cases: Any = read_cases(cut.bundle, "fp32")
     tested = (cut.manifest, "int8", models["int8"], cases, [BUILT_IN["onnxruntime"]])
-    assert self_tests.here(*tested, parts) == ()  # type: ignore[arg-type]
+    assert self_tests.here(*tested, parts) == {}  # type: ignore[arg-type]
     parts_answer_wrong(monkeypatch, 1e7)
-    assert self_tests.here(*tested) == ()  # type: ignore[arg-type]
-    [reason] = self_tests.here(*tested, parts)  # type: ignore[arg-type]
+    assert self_tests.here(*tested) == {}  # type: ignore[arg-type]
+    [[reason]] = self_tests.here(*tested, parts).values()  # type: ignore[arg-type]
     assert "in onnxruntime, in two parts, it fails the self-test" in reason
 
 

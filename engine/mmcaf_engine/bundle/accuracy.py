@@ -1,6 +1,7 @@
 """accuracy.json: what each precision of a bundle costs, on which cohort, measured by what."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -193,11 +194,23 @@ class PrecisionAccuracy(_Model):
         default=None, description="Each configuration that it was judged in, the first first; it answers in no other."
     )
 
-    of_one_kind = frozenset({"judged"})
+    excluded: dict[str, tuple[str, ...]] | None = Field(
+        default=None, description="Backends in which it did not pass, where it does not answer, and why in words."
+    )
+
+    of_one_kind = frozenset({"judged", "excluded"})
 
     def failing(self, *reasons: str) -> Self:
         """The same, which did not pass for these reasons either; without any, what it is."""
         return self.model_copy(update={"passed": False, "reasons": (*self.reasons, *reasons)}) if reasons else self
+
+    def excluding(self, backends: Mapping[str, Sequence[str]]) -> Self:
+        """The same, which answers in none of these backends, each with the reasons why."""
+        if not backends:
+            return self
+        judged = tuple(one for one in self.judged or () if one.runtime.backend not in backends)
+        excluded = {name: tuple(reasons) for name, reasons in sorted(backends.items())}
+        return self.model_copy(update={"judged": judged, "excluded": excluded})
 
 
 class Accuracy(_Model):

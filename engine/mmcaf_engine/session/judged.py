@@ -76,6 +76,8 @@ def _answer(bundle: Bundle, kind: type[Backend], precision: Precision, kernels: 
     facts = None if accuracy is None else accuracy.precisions.get(precision)
     if facts is None or facts.judged is None:  # A bundle from before configurations were recorded.
         return Availability(True, f"{bundle.manifest.name} does not say in which configurations {precision} was judged")
+    if reasons := (facts.excluded or {}).get(kind.name):
+        return Availability(False, f"{bundle.manifest.name} did not pass there when it was made: {'; '.join(reasons)}")
     own = configuration(kind, precision, kernels or ())
     configurations = [one.configuration for one in facts.judged]
     if as_written(precision) in configurations and kind.follows_types(precision):

@@ -3,7 +3,7 @@
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,40 @@ from .self_tests import kinds_for
 from .typed import simulate_precision
 
 
+@dataclass
+class Verdict:
+    """What the gate finds of one precision.
+
+    backend: the one that judges. facts: compared with FP32 there. others: by backend, why it does not pass there.
+    """
+
+    precision: Precision
+    backend: str
+    facts: PrecisionAccuracy
+    others: dict[str, list[str]] = field(default_factory=dict)
+
+    def fail(self, backend: str, *reasons: str) -> None:
+        """Take down why it does not pass in a backend, in words that name it."""
+        if backend == self.backend:
+            self.facts = self.facts.failing(*reasons)
+        elif reasons:
+            self.others.setdefault(backend, []).extend(reasons)
+
+    def everywhere(self) -> PrecisionAccuracy:
+        """It passes where it has passed in every backend."""
+        return self.facts.failing(*(reason for reasons in self.others.values() for reason in reasons))
+
+    def where_it_passed(self) -> PrecisionAccuracy:
+        """It passes where the backend that judges says so; in others that it does not pass in, it does not answer.
+
+        That is of INT8 alone: each backend adds its sums of whole numbers up to other rounded values, so that one says
+        nothing of another. Other types are what the file says they are, in whatever computes them.
+        """
+        if self.facts.passed and "int8" in types_in(self.precision):
+            return self.facts.excluding(self.others)
+        return self.everywhere()
+
+
 @dataclass(frozen=True)
 class Panel:
     """Open sessions of every precision, in each way that it is judged in.
@@ -51,22 +85,25 @@ class Panel:
         if written:
             self.written.append(session)
 
-    def judged(self, accuracy: Accuracy, outcome: CohortScores, bundle: Bundle) -> dict[Precision, PrecisionAccuracy]:
-        """Each precision's verdict, which is passed where it has passed in every way.
+    def judged(self, accuracy: Accuracy, outcome: CohortScores, bundle: Bundle) -> dict[Precision, Verdict]:
+        """Each precision's verdict, of every way that it was judged in.
 
         Args:
             accuracy, outcome: as `evaluate` gives them of `first` and `further`.
         """
-        found: dict[Precision, PrecisionAccuracy] = {}
+        found: dict[Precision, Verdict] = {}
         for precision, facts in accuracy.precisions.items():
             verdicts = [(self.first[precision], facts)]
             for session, scores in zip(self.further, outcome.others, strict=True):
                 if session.precision == precision:
                     given = outcome.scores["fp32"], scores, outcome.labels, decision_for(bundle.manifest), facts.bound
                     verdicts.append((session, agreement(*given)))
-            reasons = [f"in {one.backend}, {reason}" for one, verdict in verdicts[1:] for reason in verdict.reasons]
             judged = tuple(self._judged(one, verdict) for one, verdict in verdicts)
-            found[precision] = facts.failing(*reasons).model_copy(update={"judged": judged})
+            found[precision] = Verdict(
+                precision, judged[0].runtime.backend, facts.model_copy(update={"judged": judged})
+            )
+            for one, verdict in verdicts[1:]:
+                found[precision].fail(one.backend, *(f"in {one.backend}, {reason}" for reason in verdict.reasons))
         return found
 
     def _judged(self, session: Session, verdict: PrecisionAccuracy) -> Judged:

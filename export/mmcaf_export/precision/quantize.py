@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, PrecisionAccuracy, write_accuracy
+from mmcaf_engine.bundle.accuracy import ACCURACY_NAME, Accuracy, write_accuracy
 from mmcaf_engine.bundle.bundle import Bundle, check_output, load_bundle, write_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, open_golden, own_probabilities
 from mmcaf_engine.bundle.sealed import is_signed
@@ -30,7 +30,7 @@ from .calibration import METHODS, Window
 from .costs import Family, family_for
 from .course import Course, Tell
 from .effects import LOGIT_BUDGETS
-from .gate import sessions, try_first
+from .gate import Verdict, sessions, try_first
 from .int8 import Int8Plan, Processor, int8_judge
 from .report import QuantizeReport, comparisons
 from .self_tests import here, kinds_for, own_cases, simulated, tested_parts
@@ -189,21 +189,22 @@ def _judged(
     The own answers of what has layers in INT8 go into `golden`. Of a network that reads a report, the two parts are
     written and tested too, and given back as the manifest says them.
 
+    Where none is left to make, INT8 that passes in the backend that judges is kept for the backends that it passes in.
     The backends of a CPU need not pass an INT8 network whose layers were chosen for a GPU, but for the one that judges.
     """
     judge = int8_judge(made_for)
     manifest, raw = bundle.manifest, check_raw_case(bundle)
-    found: dict[Precision, PrecisionAccuracy] = {}
+    verdicts: dict[Precision, Verdict] = {}
     parts: ReportParts | None = None
     pending = list(made.values())
     while pending := [one for one in pending if one.write()]:
         again = {"fp32", *(one.precision for one in pending)}
-        asked = {name: model for name, model in models.items() if not found or name in again}
+        asked = {name: model for name, model in models.items() if not verdicts or name in again}
         course.tell(f"comparing with FP32 on {judges.source} ({len(judges)} studies)")
         on_gpu = [precision for precision in QUANTISED if _is_for_gpu(precision, manifest, made, made_for)]
         with sessions(bundle, asked, _kept(manifest, made), judge, on_gpu, scratch, course) as panel:
             accuracy, outcome = evaluate(judges, panel.first, others=panel.further, progress=course.progress)
-            accuracy = accuracy.model_copy(update={"precisions": panel.judged(accuracy, outcome, bundle)})
+            judged = panel.judged(accuracy, outcome, bundle)
             for precision in panel.first.keys() & {*QUANTISED}:
                 session = panel.first[precision]
                 inputs = {spec.name: golden[spec.name] for spec in manifest.inputs}
@@ -217,7 +218,7 @@ def _judged(
                 if precision in ("fp16", "bf16")
             }
         parts = tested_parts(manifest, models, golden, course.tell)
-        for done, (precision, facts) in enumerate(accuracy.precisions.items(), start=1):
+        for done, (precision, verdict) in enumerate(judged.items(), start=1):
             course.tell(f"running the self-test of {precision} in the backends of this machine")
             kinds = [
                 kind
@@ -225,12 +226,15 @@ def _judged(
                 if precision not in on_gpu or kind is judge or (kind.needs_gpu or kind.auto_needs_gpu)
             ]
             cases = own_cases(golden, manifest, precision)
-            reasons = here(manifest, precision, models[precision], cases, kinds, parts)
-            found[precision] = facts.failing(*failing.get(precision, ()), *reasons)
-            course.progress("self-tests", done, len(accuracy.precisions))
-        pending = [one for one in pending if not found[one.precision].passed]
+            verdict.facts = verdict.facts.failing(*failing.get(precision, ()))
+            for backend, reasons in here(manifest, precision, models[precision], cases, kinds, parts).items():
+                verdict.fail(backend, *reasons)
+            verdicts[precision] = verdict
+            course.progress("self-tests", done, len(judged))
+        pending = [one for one in pending if not verdicts[one.precision].everywhere().passed]
         for one in pending:
-            course.tell(f"{one.precision}: {', '.join(found[one.precision].reasons)}")
+            course.tell(f"{one.precision}: {', '.join(verdicts[one.precision].everywhere().reasons)}")
+    found = {precision: verdict.where_it_passed() for precision, verdict in verdicts.items()}
     return accuracy.model_copy(update={"precisions": found}), parts
 
 

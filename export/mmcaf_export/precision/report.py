@@ -80,4 +80,6 @@ def comparisons(accuracy: Accuracy) -> list[str]:
             f"{precision}: probability off by at most {facts.max_probability_difference:.4f}, "
             f"{facts.flips.count} labels changed, {area}"
         )
+        for backend, reasons in (facts.excluded or {}).items():
+            lines.append(f"{precision} is not offered in {backend}: {'; '.join(reasons)}")
     return lines

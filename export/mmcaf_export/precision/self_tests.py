@@ -40,19 +40,22 @@ def here(
     cases: Arrays,
     kinds: Iterable[type[Backend]],
     parts: ReportParts | None = None,
-) -> tuple[str, ...]:
-    """Why a network does not pass in these backends, as a whole or in its two parts; none if it does.
+) -> dict[str, tuple[str, ...]]:
+    """By backend, why a network does not pass in it, as a whole or in its two parts; those that it passes are left out.
 
     Args:
         parts: of all precisions, which lie beside the model; None where there are none.
     """
     network = replace(Network.whole(manifest, model), parts=Parts.of(parts, model.parent, precision))
-    return tuple(
-        reason
+    found = {
+        kind.name: tuple(
+            reason
+            for reports in _ways(kind, network)
+            for reason in _of(kind, manifest, precision, network, cases, reports)
+        )
         for kind in kinds
-        for reports in _ways(kind, network)
-        for reason in _of(kind, manifest, precision, network, cases, reports)
-    )
+    }
+    return {name: reasons for name, reasons in found.items() if reasons}
 
 
 def tested_parts(
@@ -70,7 +73,8 @@ def tested_parts(
     )
     if not reasons:
         return parts
-    tell(f"the network is left in one part: {'; '.join(reasons)}")
+    said = "; ".join(reason for of_backend in reasons.values() for reason in of_backend)
+    tell(f"the network is left in one part: {said}")
     for model in models.values():
         remove_parts(model)
     return None

@@ -16,11 +16,12 @@ from export.mmcaf_networks import Exported
 from mmcaf_engine.bundle.accuracy import parse_accuracy
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.checkup.raw_case import check_raw_case
-from mmcaf_engine.errors import BundleError, UsageError
+from mmcaf_engine.errors import BundleError, ExportError, UsageError
+from mmcaf_engine.session.judged import UnjudgedError
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model
-from mmcaf_export.precision import effects, int8, quantize, side_by_side
+from mmcaf_export.precision import effects, int8, quantize, self_tests, side_by_side
 from mmcaf_export.precision.attempts import TypedAttempts
 from mmcaf_export.precision.course import Course
 from mmcaf_export.precision.int8 import Int8Plan
@@ -150,6 +151,35 @@ def test_the_network(name: str, bundle_of: Callable[[str], Path]) -> None:
             with open_session(bundle, backend=backend, precision="int8") as session:
                 found = session.run(feed)["logit"]
             np.testing.assert_allclose(found, golden["logit"], rtol=0, atol=0.1)
+
+
+@pytest.mark.usefixtures("known_gains")
+def test_int8_is_kept_for_the_backends_that_it_passes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that computes it otherwise does not take it from the one that judges; nor does that one let it through."""
+    path = small_bundle(tmp_path)
+    of_a_backend = self_tests._of
+
+    def failing(name: str) -> Callable[..., tuple[str, ...]]:
+        return lambda kind, *given: (f"in {name}, it fails",) if kind.name == name else of_a_backend(kind, *given)
+
+    given: dict[str, Any] = {"precisions": ["int8"], "calibration": "demo:50000-50000", "method": "minmax"}
+    monkeypatch.setattr(self_tests, "_of", failing("openvino"))
+    with refused(ExportError, "int8", "in openvino, it fails", option="calibration"):
+        quantize_bundle(path, **given)
+    monkeypatch.setattr(self_tests, "_of", failing("onnxruntime"))
+    report = quantize_bundle(path, **given)
+    assert report.written == ("int8",) and report.refused == {}
+    assert "int8 is not offered in onnxruntime: in onnxruntime, it fails" in report.summary()
+    facts = report.accuracy.precisions["int8"]
+    assert facts.passed and facts.excluded == {"onnxruntime": ("in onnxruntime, it fails",)}
+    assert facts.judged and {one.configuration.backend for one in facts.judged} == {"openvino"}
+    bundle = load_bundle(path)
+    with open_session(bundle, backend="openvino", precision="int8") as session:
+        assert session.precision == "int8"
+    with refused(UnjudgedError, "onnxruntime", "did not pass there", "it fails", option="precision"):
+        open_session(bundle, backend="onnxruntime", precision="int8")
+    with open_session(bundle, backend="onnxruntime") as session:
+        assert session.precision == "fp32"
 
 
 @pytest.mark.usefixtures("known_gains")
