@@ -319,8 +319,9 @@ def _openvino(model: Path, threads: int, example: Feed) -> Run:
     """As the engine opens a network: for one case and texts of every length, with the kernel for the gated LSTM."""
     import openvino
 
-    from mmcaf_engine.backends.openvino.loops import replace_loops
     from mmcaf_engine.backends.openvino.operators import add_operators
+    from mmcaf_kernels.cpu.openvino.editing import Editor
+    from mmcaf_kernels.cpu.openvino.loops import replace_loops
 
     core = openvino.Core()
     add_operators(core)
@@ -332,7 +333,7 @@ def _openvino(model: Path, threads: int, example: Feed) -> Run:
         for name, array in example.items()
     }
     network.reshape(shapes)
-    replace_loops(core, network)
+    replace_loops(core, network, Editor(network))
     hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     request = core.compile_model(network, "CPU", hints).create_infer_request()
     return lambda given: request.infer(given)[0]

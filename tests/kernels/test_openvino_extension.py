@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mmcaf_kernels.cpu import extension as extensions
-from mmcaf_kernels.cpu.extension import built, extension, fault, fingerprint, instructions, missing
+from mmcaf_kernels.cpu.extension import built, extension, fault, fingerprint, instructions, missing, placing
 from mmcaf_kernels.cpu.groupnorm_act import groupnorm_act
 from mmcaf_kernels.cpu.maps import bfloat16
 
@@ -223,3 +223,14 @@ def test_what_puts_operators_into_a_network_is_part_of_their_state(
         fingerprint.cache_clear()
         states.add(fingerprint())
     assert len(states) == 4
+
+
+def test_cmake_tells_the_same_state_as_python() -> None:
+    """It is compiled into the extension, from which a program without Python makes the key of a kept engine."""
+    cmake = shutil.which("cmake", path=str(Path(sys.executable).parent)) or shutil.which("cmake")
+    if cmake is None:
+        pytest.skip("cmake is not installed; apt install cmake")
+    root = Path(__file__).parents[2]
+    script = ["-D", f"MMCAF_PLACING_OF={root / 'kernels/mmcaf_kernels'}", "-P", str(root / "cmake/placing.cmake")]
+    found = subprocess.run([cmake, *script], capture_output=True, text=True, check=True)
+    assert (found.stdout + found.stderr).strip() == placing()

@@ -45,3 +45,6 @@ MMCAF_EXPORT const char *mmcaf_operators() {
 
 // The instructions that the kernels use here, in the words of MMCAF_CPU_FEATURES.
 MMCAF_EXPORT const char *mmcaf_cpu_level() { return mmcaf::level_name(); }
+
+// SHA-256 of what puts the operators into a network, as it was when this was built.
+MMCAF_EXPORT const char *mmcaf_placing() { return MMCAF_PLACING; }

@@ -76,14 +76,25 @@ def missing() -> str | None:
 def fingerprint() -> str:
     """What tells one build of the operators, what they compute with and what puts them into a network from another.
 
-    "none" where there are none. Of a program in one file, whose sources are not there, the build alone.
+    "none" where there are none. The C library makes the same of the extension and of what that tells of `placing`.
     """
     if missing():
         return "none"
-    digest = hashlib.sha256(extension().read_bytes())
-    for file in _sources():
-        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return f"{digest.hexdigest()[:12]}-{instructions()}"
+    digest = hashlib.sha256(extension().read_bytes() + placing().encode()).hexdigest()
+    return f"{digest[:12]}-{instructions()}"
+
+
+def placing() -> str:
+    """SHA-256 of the sources that put operators into a network; of a program in one file, which has none, of those that
+    the extension was built beside.
+
+    Raises:
+        KernelsMissingError: as `extension`.
+    """
+    listed = [f"{file.name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n" for file in _sources()]
+    if not listed:
+        return _told(load(extension()), "mmcaf_placing")
+    return hashlib.sha256("".join(listed).encode()).hexdigest()
 
 
 def built() -> dict[str, Path]:

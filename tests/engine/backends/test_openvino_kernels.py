@@ -99,7 +99,7 @@ def test_a_network_that_only_resembles_one_answers_as_it_is_written(demo: Path, 
 
 def place(network: Any, core: Any) -> None:
     add_operators(core)
-    place_kernels(network)
+    place_kernels(core, network)
 
 
 def test_a_caller_may_leave_them_out(demo: Path, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from export.cmasg_networks import filled, variant
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
-from mmcaf_engine.backends.openvino.loops import replace_loops
 from mmcaf_engine.backends.openvino.operators import add_operators, kernels_in
 from mmcaf_engine.backends.tensorrt.builder import build_engine
 from mmcaf_engine.backends.tensorrt.flavour import find_flavour
@@ -31,6 +30,8 @@ from mmcaf_export.onnx_export import export_onnx
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.rewrites.rewrite import rewritten
 from mmcaf_kernels.cpu.extension import missing
+from mmcaf_kernels.cpu.openvino.editing import Editor
+from mmcaf_kernels.cpu.openvino.loops import replace_loops
 
 ENTRY = CmasgEntry()
 LONGEST = 40
@@ -173,7 +174,7 @@ def test_the_loop_that_tells_its_states_is_the_kernel_too(holds: bool, tmp_path:
     add_operators(core)
     model = core.read_model(tmp_path / "told.onnx")
     model.reshape({"x": list(x.shape)})
-    replace_loops(core, model)
+    replace_loops(core, model, Editor(model))
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     assert kernels_in(compiled) == ({} if holds else {"gated_lstm": 1})
     found = compiled({"x": x.numpy()})
@@ -220,7 +221,7 @@ def test_a_loop_that_clips_what_the_trial_does_not_reach_stays(written: Callable
             node.input(0).replace_source_output(openvino.opset13.clamp(node.input_value(0), -3.0, 3.0).output(0))
     model.reshape({spec.name: [1 if axis == "N" else LONGEST if axis == "L" else axis for axis in spec.shape]
                    for spec in SPECS})  # fmt: skip
-    replace_loops(core, model)
+    replace_loops(core, model, Editor(model))
     assert [node.get_type_name() for node in model.get_ops()].count("TensorIterator") == 1
 
 

@@ -21,7 +21,6 @@ from ..node_time import NodeTime
 from .devices import on_device, other_devices
 from .importing import import_openvino
 from .layers import SOURCE, Counters, node_times
-from .loops import replace_loops
 from .operators import (
     add_operators,
     kernels_detail,
@@ -135,8 +134,7 @@ class OpenVinoBackend(Backend):
             {spec.name: openvino.PartialShape([free.get(axis, axis) for axis in spec.shape]) for spec in self.inputs}
         )
         if self._has_kernels():
-            replace_loops(core, network)
-            place_kernels(network)
+            place_kernels(core, network)
         self._start(core.compile_model(network, self.target, self._configuration()))
 
     def _core(self) -> Any:

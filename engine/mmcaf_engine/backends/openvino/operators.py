@@ -4,9 +4,6 @@ A layer that is a kernel has the kernel's name as the last part of its own.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 from ...errors import Remedy
@@ -55,33 +52,15 @@ def add_operators(core: Any) -> None:
     core.add_extension(str(extension()))
 
 
-@cache
-def factory() -> Any:
-    """What makes nodes of a network that are kernels: OpenVINO's NodeFactory, with the extension.
+def place_kernels(core: Any, network: Any) -> None:
+    """Replace, in place, every loop and block of an openvino.Model that a kernel computes.
 
-    Raises:
-        KernelsMissingError: there are none here.
+    Args:
+        core: with `add_operators`. network: whose inputs have their shapes.
     """
-    from mmcaf_kernels.cpu.extension import extension
-
-    made = import_module("openvino.utils.node_factory").NodeFactory()
-    made.add_extension(str(extension()))
-    return made
-
-
-def call(operator: str, inputs: Sequence[Any], name: str | None = None, **attributes: Any) -> Any:
-    """A node of a network that is a kernel, of the outputs of others."""
-    node = factory().create(operator, list(inputs), attributes)
-    if name is not None:
-        node.set_friendly_name(name)
-    return node
-
-
-def place_kernels(network: Any) -> None:
-    """Replace, in place, every block of an openvino.Model that a kernel computes; its inputs have their shapes."""
     from mmcaf_kernels.cpu.openvino.placing import place_kernels
 
-    place_kernels(network, factory())
+    place_kernels(core, network)
 
 
 def kernel_of(name: str, kind: str) -> str | None:

@@ -5,8 +5,7 @@ The kernels read and write maps with the channels innermost, as OpenVINO's convo
 follow each other pass their maps on as they are.
 """
 
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from ...graph.fuse import fuse
 from ...graph.fusions.processor import FUSIONS
 from ...graph.fusions.rounded import whole_numbers
 from ...graph.graph import KERNEL, Array, Node
+from .editing import Editor
+from .loops import replace_loops
 from .reading import Reader
 
 TYPES = {"float32": "f32", "bfloat16": "bf16"}
@@ -24,16 +25,24 @@ WIDEST_GROUP = 4
 """Channels of a group of floating point beyond which OpenVINO's own convolution takes less time than the kernel."""
 
 
-def place_kernels(network: Any, factory: Any) -> None:
-    """Replace, in place, every block of the network that a kernel computes.
+def place_kernels(core: Any, network: Any) -> Editor:
+    """Replace, in place, every loop and block of the network that a kernel computes; what was done to it.
 
     Args:
+        core: an openvino.Core with the kernels' operators.
         network: an openvino.Model whose inputs have their shapes; what depends on a free length stays.
-        factory: an openvino NodeFactory that knows the kernels' operators.
     """
+    editor = Editor(network)
+    replace_loops(core, network, editor)
+    place_blocks(network, editor)
+    return editor
+
+
+def place_blocks(network: Any, editor: Editor) -> None:
+    """As `place_kernels`, of blocks alone."""
     reader = Reader(network)
     fuse(reader.graph, FUSIONS, one_type=False)
-    places = _Places(reader, factory)
+    places = _Places(reader, editor)
     for node in reader.graph.nodes:
         if node.operator.startswith(KERNEL) and places.suit(node):
             places.put(node, node.operator.removeprefix(KERNEL))
@@ -42,9 +51,8 @@ def place_kernels(network: Any, factory: Any) -> None:
 class _Places:
     """A network while kernels are put into it."""
 
-    def __init__(self, reader: Reader, factory: Any) -> None:
-        self._reader, self._factory = reader, factory
-        self._opset = import_module("openvino").opset13
+    def __init__(self, reader: Reader, editor: Editor) -> None:
+        self._reader, self._editor = reader, editor
         self._channels_last: dict[str, Any] = {}
         self._readers = reader.graph.readers()
 
@@ -69,12 +77,11 @@ class _Places:
         kinds = {"floating": self.type_of(name) if others or not rounded else "none"}
         if rounded:
             kinds |= {"rounded": "i8", "step": rounded[0].attributes["step"]}
-        call = self._factory.create(operator, inputs, attributes | (kinds if kernel != "max_pool" else {}))
-        call.set_friendly_name(f"{old.get_node().get_friendly_name()}/{kernel}")
-        made = call.outputs()
+        attributes |= kinds if kernel != "max_pool" else {}
+        made = self._editor.kernel(operator, inputs, attributes, f"{old.get_node().get_friendly_name()}/{kernel}")
         if kinds["floating"] != "none":
             self._channels_last[name] = made[0]
-            old.replace(self._channels_second(made[0]))
+            self._editor.replace(old, self._channels_second(made[0]))
         for one in rounded:
             self._dequantise(one, made[-1])
 
@@ -94,19 +101,19 @@ class _Places:
         """
         name = rounding.outputs[0]
         self._channels_last[name] = whole
-        self._reader.output(name).replace(self._channels_second(whole))
+        self._editor.replace(self._reader.output(name), self._channels_second(whole))
         for node in self._readers.get(name, []):
             if node.operator == "DequantizeLinear":
-                step = self._opset.constant(np.float32(node.attributes["step"]))
-                value = self._opset.multiply(self._opset.convert(whole, "f32"), step).output(0)
+                value = self._editor.scale(self._editor.convert(whole, "f32"), node.attributes["step"])
                 old = self._reader.output(node.outputs[0])
-                old.replace(self._channels_second(self._in_type(value, old.get_element_type().to_string())))
+                typed = self._in_type(value, old.get_element_type().to_string())
+                self._editor.replace(old, self._channels_second(typed))
 
     def channels_last(self, name: str, kind: str | None = None) -> Any:
         """A map [N, C, ...] as [N, ..., C]; in a type of OpenVINO's if one is named."""
         if name not in self._channels_last:
             value = self._reader.output(name)
-            self._channels_last[name] = self._turned(value, [0, *range(2, len(value.get_shape())), 1])
+            self._channels_last[name] = self._editor.transpose(value, [0, *range(2, len(value.get_shape())), 1])
         made = self._channels_last[name]
         return made if kind is None else self._in_type(made, kind)
 
@@ -124,18 +131,15 @@ class _Places:
 
     def given(self, array: Array) -> Any:
         """An array as a constant of the network."""
-        return self._opset.constant(np.ascontiguousarray(array, np.float32)).output(0)
+        return self._editor.constant(np.ascontiguousarray(array, np.float32))
 
     def _in_type(self, value: Any, kind: str) -> Any:
-        return value if value.get_element_type().to_string() == kind else self._opset.convert(value, kind).output(0)
+        return value if value.get_element_type().to_string() == kind else self._editor.convert(value, kind)
 
     def _channels_second(self, value: Any) -> Any:
         """A map [N, ..., C] as [N, C, ...]."""
         axes = len(value.get_partial_shape())
-        return self._turned(value, [0, axes - 1, *range(1, axes - 1)])
-
-    def _turned(self, value: Any, order: Sequence[int]) -> Any:
-        return self._opset.transpose(value, self._opset.constant(np.array(order))).output(0)
+        return self._editor.transpose(value, [0, axes - 1, *range(1, axes - 1)])
 
 
 Call = tuple[str, list[Any], dict[str, Any]]

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .operators import call
+from ..gated_lstm import packed
+from .editing import Editor, factory
 
 _CLOSE = 1e-5
 """How far a loop's values may be from the kernel's, in a trial where both are below 10."""
@@ -26,29 +27,26 @@ _KERNEL = "gated_lstm"
 """The last part of such a layer's name; the others stay those of the loop."""
 
 
-def replace_loops(core: Any, network: Any) -> None:
+def replace_loops(core: Any, network: Any, editor: Editor) -> None:
     """Put the kernel in the place of every loop of a network that is a gated LSTM; others stay.
 
     A loop is one if its ports are, if it has no operators but smooth ones, and if a turn of it gives what the kernel
     gives, on random numbers: its outputs, or in the graph of heat maps the cells and the curves.
 
     Args:
-        core: with `add_operators`. network: an openvino.Model of a fixed batch size, changed in place.
+        core: with the kernels' operators. network: an openvino.Model of a fixed batch size, changed in place.
     """
     for loop in network.get_ops():
         recurrent = _recurrent_weights(loop) if loop.get_type_name() == "TensorIterator" else None
         if recurrent is None:
             continue
-        from mmcaf_kernels.cpu.gated_lstm import packed
-
         weights = packed(recurrent)
         if not _is_gated_lstm(core, loop, weights):
             continue
         name = "/".join([*loop.get_friendly_name().split("/")[:-1], _KERNEL])
-        constant = import_module("openvino").opset13.constant(weights).output(0)
-        kernel = call(_operator(loop), [*loop.input_values(), constant], name)
-        for at, made in enumerate(kernel.outputs()):
-            loop.output(2 + at).replace(made)
+        inputs = [*loop.input_values(), editor.constant(weights)]
+        for at, made in enumerate(editor.kernel(_operator(loop), inputs, {}, name)):
+            editor.replace(loop.output(2 + at), made)
 
 
 def _recurrent_weights(loop: Any) -> np.ndarray[Any, Any] | None:
@@ -107,7 +105,8 @@ def _is_gated_lstm(core: Any, loop: Any, weights: np.ndarray[Any, Any]) -> bool:
     found = [turn[port.body_value_index] for port in loop.get_output_descriptions()[2:]]
     openvino = import_module("openvino")
     ports = [openvino.opset13.parameter(array.shape, array.dtype) for array in given]
-    kernel = call(_operator(loop), [*(port.output(0) for port in ports), openvino.opset13.constant(weights).output(0)])
+    inputs = [*(port.output(0) for port in ports), openvino.opset13.constant(weights).output(0)]
+    kernel = factory().create(_operator(loop), inputs, {})
     expected = core.compile_model(openvino.Model(kernel.outputs(), ports), "CPU", options)(given)
     return all(
         made.shape == expected[at].shape and bool(np.abs(made - expected[at]).max() <= _CLOSE)
