@@ -1,6 +1,7 @@
 """A study's score, and the arithmetic that output decisions make it with."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,16 +56,30 @@ def sigmoid(logit: float) -> float:
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """exp(logit) / sum of them, along the last axis, without overflow."""
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    """exp(logit) / sum of them, along the last axis, without overflow.
+
+    By the C library's exp, as sigmoid: NumPy's own has other last bits on some processors.
+    """
+    below = logits - logits.max(axis=-1, keepdims=True)
+    powers = np.reshape([math.exp(logit) for logit in below.ravel().tolist()], (-1, logits.shape[-1]))
+    totals = [[math.fsum(row)] for row in powers.tolist()]
+    shares: NDArray[np.float64] = (powers / np.array(totals)).reshape(logits.shape)
     return shares
+
+
+def mean(values: Sequence[float]) -> float:
+    """Without any error but the last rounding, whatever the order."""
+    return math.fsum(values) / len(values)
+
+
+def log_of(probability: float) -> float:
+    """The logarithm of a probability; finite at 0."""
+    return math.log(max(probability, _TINY))
 
 
 def logit_of(probability: float) -> float:
     """The logit whose sigmoid is a probability; finite at 0 and 1."""
-    tiny = np.finfo(np.float64).tiny
-    return math.log(max(probability, tiny)) - math.log(max(1.0 - probability, tiny))
+    return log_of(probability) - log_of(1.0 - probability)
 
 
 def in_figures(probability: float, *limits: float | None) -> str:
@@ -129,5 +144,6 @@ def refuse_impossible(score: StudyScore, labels: int, windows: int, called: str)
         )
 
 
+_TINY = float(np.finfo(np.float64).tiny)
 _ROUNDING = 1e-9
 """Means of probabilities may miss 1 by so much."""

@@ -5,6 +5,7 @@ import numpy as np
 from ..errors import BackendError, Remedy
 from ..manifest import Manifest
 from ..volume import Arrays
+from .aggregate import mean
 
 
 def diagnostics(manifest: Manifest, outputs: Arrays) -> dict[str, tuple[float, ...]] | None:
@@ -20,12 +21,12 @@ def diagnostics(manifest: Manifest, outputs: Arrays) -> dict[str, tuple[float, .
     for spec in manifest.outputs:
         if spec.kind != "diagnostic":
             continue
-        values = outputs[spec.name].mean(axis=0, dtype=np.float64)
+        values = outputs[spec.name]
         if not np.isfinite(values).all():
             raise BackendError(
                 f"The network's output {spec.name}, which tells of how it computed, is not finite.",
                 Remedy("Try another precision", option="precision", value="fp32"),
                 Remedy("Or another backend", option="backend", value="onnxruntime"),
             )
-        found[spec.name] = tuple(values.tolist())
+        found[spec.name] = tuple(mean(column) for column in values.T.tolist())
     return found or None

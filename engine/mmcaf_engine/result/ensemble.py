@@ -1,9 +1,10 @@
 """How far the members of an ensemble agree: of a result, in words, and as a warning."""
 
-import numpy as np
+import math
+from collections.abc import Sequence
 
 from ..manifest import Manifest
-from .aggregate import StudyScore
+from .aggregate import StudyScore, mean
 from .parts import Ensemble
 
 ROW = "ensemble"
@@ -13,14 +14,19 @@ def ensemble_of(manifest: Manifest, score: StudyScore) -> Ensemble | None:
     """What each member gave; None where there is one network."""
     if manifest.ensemble is None:
         return None
-    each = np.array(score.members)  # [members, K]
-    spread = each.std(axis=0)  # About the mean of these members: of all that there are, not of a sample of more.
+    of_labels = dict(zip(manifest.labels, zip(*score.members, strict=True), strict=True))
     return Ensemble(
-        members=len(each),
-        probabilities=dict(zip(manifest.labels, map(tuple, each.T.tolist()), strict=True)),
-        spread=dict(zip(manifest.labels, spread.tolist(), strict=True)),
+        members=len(score.members),
+        probabilities=of_labels,
+        spread={label: _spread(each) for label, each in of_labels.items()},
         bound=manifest.ensemble.spread_bound,
     )
+
+
+def _spread(probabilities: Sequence[float]) -> float:
+    """The standard deviation about their mean: of all members that there are, not of a sample of more."""
+    middle = mean(probabilities)
+    return math.sqrt(mean([(one - middle) * (one - middle) for one in probabilities]))
 
 
 def ensemble_rows(ensemble: Ensemble | None, label: str) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...manifest import Manifest
-from ..aggregate import StudyScore, WindowScore, softmax
+from ..aggregate import StudyScore, WindowScore, log_of, mean, softmax
 from ..result import Wording
 from .base import Decision, Label, Method, reduction
 from .questions import Question, Questions
@@ -39,10 +39,11 @@ class MulticlassDecision(Decision):
         deciding = int(shares.max(axis=1).argmax())
         of_study, chosen = shares[deciding], exact[deciding]
         if self.method == "mean":
-            of_study = shares.mean(axis=0)
+            of_study = np.array([mean(column) for column in shares.T.tolist()])
             # With this constant, the logits of a single window are its own.
-            constant = (exact.max(axis=1) - np.log(shares.max(axis=1))).mean()
-            chosen = np.log(np.maximum(of_study, np.finfo(np.float64).tiny)) + constant
+            highest = zip(exact.max(axis=1).tolist(), shares.max(axis=1).tolist(), strict=True)
+            constant = mean([logit - log_of(share) for logit, share in highest])
+            chosen = np.array([log_of(share) + constant for share in of_study.tolist()])
         label = int(of_study.argmax())
         if self.method == "mean":
             deciding = int(shares[:, label].argmax())
@@ -62,14 +63,14 @@ class MulticlassDecision(Decision):
 
     def _joined(self, probabilities: NDArray[np.float64], shares: NDArray[np.float64]) -> StudyScore:
         label = int(probabilities.argmax())
-        chosen, of_windows = (np.log(np.maximum(each, np.finfo(np.float64).tiny)) for each in (probabilities, shares))
+        chosen = [log_of(probability) for probability in probabilities.tolist()]
         return StudyScore(
             label=label,
             verdict=self.labels[label],
             probability=float(probabilities[label]),
             probabilities=tuple(probabilities.tolist()),
-            logits=tuple(chosen.tolist()),
-            windows=tuple(map(WindowScore, of_windows[:, label].tolist(), shares[:, label].tolist())),
+            logits=tuple(chosen),
+            windows=tuple(WindowScore(log_of(share), share) for share in shares[:, label].tolist()),
             deciding=int(shares[:, label].argmax()),
         )
 
