@@ -1,4 +1,5 @@
-// Slices resized in-plane by sums of weighted pixels: along the rows, then along the columns, each in a fixed order.
+// Slices resized in-plane by sums of weighted pixels, each in a fixed order, with what is done to every value before and
+// after it.
 
 #pragma once
 
@@ -15,10 +16,31 @@ struct AxisSums {
     const float *weights;
 };
 
-// image [H, W], of which a row begins `stride` values after the one before, to resized [rows.outputs, columns.outputs].
-// Each product and each sum is rounded to single precision, so that the bits are those of any other who does the same.
+// image [H, W], of which a row begins `stride` values after the one before, to resized [rows.outputs, columns.outputs]:
+// along the rows, then along the columns. Each product and each sum is rounded to single precision, so that the bits are
+// those of any other who does the same.
 template <class Value>
 void area_resize(const Value *image, int64_t width, int64_t stride, const AxisSums &rows, const AxisSums &columns,
+                 float *resized);
+
+// What is done to a value, in single precision. limit: to 0 to 1; round: to the nearest whole number, to even between two.
+enum class Change : int32_t { subtract, multiply, divide, limit, round, floor };
+
+struct Changes {
+    int64_t count;
+    const int32_t *kinds;    // of `Change`
+    const float *operands;  // of the first three kinds
+};
+
+struct AreaResize {
+    AxisSums rows, columns;
+    bool columns_first;  // rather than the rows, which rounds otherwise
+    Changes before, after;
+};
+
+// The same of image [height, width], with changes of every value of the image and of the result.
+template <class Value>
+void area_resize(const Value *image, int64_t height, int64_t width, int64_t stride, const AreaResize &resize,
                  float *resized);
 
 }  // namespace mmcaf

@@ -1,19 +1,21 @@
 #include "../area_resize.hpp"
 
-#include "export.hpp"
+#include "calls.hpp"
 
 using namespace mmcaf;
 
-// whole: whether the image holds int16_t, else float. The pixels of all terms lie within it; the caller sees to that.
-MMCAF_EXPORT void mmcaf_area_resize(const void *image, int64_t whole, int64_t width, int64_t stride, int64_t rows,
-                                    const int64_t *row_starts, const int64_t *row_pixels, const float *row_weights,
-                                    int64_t columns, const int64_t *column_starts, const int64_t *column_pixels,
-                                    const float *column_weights, float *resized) {
-    const AxisSums of_rows{rows, row_starts, row_pixels, row_weights};
-    const AxisSums of_columns{columns, column_starts, column_pixels, column_weights};
-    if (whole) {
-        area_resize(static_cast<const int16_t *>(image), width, stride, of_rows, of_columns, resized);
-    } else {
-        area_resize(static_cast<const float *>(image), width, stride, of_rows, of_columns, resized);
-    }
+// size: height, width, stride and, as 1 or 0, whether the image holds int16_t rather than float and whether columns come
+// first; rows, columns: as AxisSums has them; before, after: as Changes. The pixels of all terms lie within the image; the
+// caller sees to that.
+MMCAF_EXPORT int32_t mmcaf_area_resize_steps(const void *image, const int64_t *size, const AxisSums *rows,
+                                             const AxisSums *columns, const Changes *before, const Changes *after,
+                                             float *resized) {
+    return ran([&] {
+        const AreaResize resize{*rows, *columns, size[4] != 0, *before, *after};
+        if (size[3]) {
+            area_resize(static_cast<const int16_t *>(image), size[0], size[1], size[2], resize, resized);
+        } else {
+            area_resize(static_cast<const float *>(image), size[0], size[1], size[2], resize, resized);
+        }
+    });
 }

@@ -2,8 +2,10 @@
 
 #pragma once
 
+#include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <new>
 
 #include "../extent.hpp"
 #include "export.hpp"
@@ -24,6 +26,18 @@ template <class Kernel, class Make> Kernel *made(char *reason, const Make &make)
         std::snprintf(reason, REASON_BYTES, "%s", failure.what());
         return nullptr;
     }
+}
+
+constexpr int32_t RAN = 0, OUT_OF_MEMORY = 1;
+
+// What `run` came to, for a caller whom no exception may reach.
+template <class Run> int32_t ran(const Run &run) {
+    try {
+        run();
+    } catch (const std::bad_alloc &) {
+        return OUT_OF_MEMORY;
+    }
+    return RAN;
 }
 
 }  // namespace mmcaf

@@ -14,8 +14,8 @@ MMCAF_EXPORT void *mmcaf_grouped_convolution(const int64_t *map, const int32_t *
     });
 }
 
-MMCAF_EXPORT void mmcaf_grouped_convolution_run(const void *kernel, const void *x, void *y, int64_t threads) {
-    static_cast<const GroupedConvolution *>(kernel)->run(x, y, Threads(threads));
+MMCAF_EXPORT int32_t mmcaf_grouped_convolution_run(const void *kernel, const void *x, void *y, int64_t threads) {
+    return ran([&] { static_cast<const GroupedConvolution *>(kernel)->run(x, y, Threads(threads)); });
 }
 
 MMCAF_EXPORT void mmcaf_grouped_convolution_free(void *kernel) { delete static_cast<GroupedConvolution *>(kernel); }

@@ -1,12 +1,11 @@
 #include "../groupnorm_act.hpp"
 
-#include "export.hpp"
-#include "threads.hpp"
+#include "calls.hpp"
 
 // sizes: cases, positions, channels, groups, hidden; types: of x, residual, floating and rounded; arrays: x, weight, bias,
 // residual, narrow, narrow_bias, widen, widen_bias, floating, rounded, of which those left out are null.
-MMCAF_EXPORT void mmcaf_groupnorm_act(const int64_t *sizes, const int32_t *types, void *const *arrays, double eps,
-                                      float slope, float step, int32_t zero_point, int64_t threads) {
+MMCAF_EXPORT int32_t mmcaf_groupnorm_act(const int64_t *sizes, const int32_t *types, void *const *arrays, double eps,
+                                         float slope, float step, int32_t zero_point, int64_t threads) {
     using mmcaf::Type;
     const auto floats = [&](int at) { return static_cast<const float *>(arrays[at]); };
     mmcaf::GroupNormAct layer{};
@@ -29,6 +28,5 @@ MMCAF_EXPORT void mmcaf_groupnorm_act(const int64_t *sizes, const int32_t *types
     layer.slope = slope;
     layer.step = step;
     layer.zero_point = zero_point;
-    mmcaf::Threads own(threads);
-    mmcaf::groupnorm_act(layer, own);
+    return mmcaf::ran([&] { mmcaf::groupnorm_act(layer, mmcaf::Threads(threads)); });
 }

@@ -15,8 +15,8 @@ MMCAF_EXPORT void *mmcaf_max_pool(const int64_t *map, const int32_t *types, cons
     });
 }
 
-MMCAF_EXPORT void mmcaf_max_pool_run(const void *kernel, const void *x, void *y, int64_t threads) {
-    static_cast<const MaxPool *>(kernel)->run(x, y, Threads(threads));
+MMCAF_EXPORT int32_t mmcaf_max_pool_run(const void *kernel, const void *x, void *y, int64_t threads) {
+    return ran([&] { static_cast<const MaxPool *>(kernel)->run(x, y, Threads(threads)); });
 }
 
 MMCAF_EXPORT void mmcaf_max_pool_free(void *kernel) { delete static_cast<MaxPool *>(kernel); }

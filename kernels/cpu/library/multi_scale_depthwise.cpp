@@ -13,8 +13,8 @@ MMCAF_EXPORT void *mmcaf_multi_scale_depthwise(const int64_t *map, const int32_t
     });
 }
 
-MMCAF_EXPORT void mmcaf_multi_scale_depthwise_run(const void *kernel, const void *x, void *y, int64_t threads) {
-    static_cast<const MultiScaleDepthwise *>(kernel)->run(x, y, Threads(threads));
+MMCAF_EXPORT int32_t mmcaf_multi_scale_depthwise_run(const void *kernel, const void *x, void *y, int64_t threads) {
+    return ran([&] { static_cast<const MultiScaleDepthwise *>(kernel)->run(x, y, Threads(threads)); });
 }
 
 MMCAF_EXPORT void mmcaf_multi_scale_depthwise_free(void *kernel) { delete static_cast<MultiScaleDepthwise *>(kernel); }

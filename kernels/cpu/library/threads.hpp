@@ -8,7 +8,8 @@
 
 namespace mmcaf {
 
-// With this many threads, the caller's among them. Fewer compute where the system has no more to give.
+// With this many threads, the caller's among them. Fewer compute where the system has no more to give. What a task throws
+// is thrown again to the caller once all threads have ended; tasks that had not begun are left out.
 class Threads {
    public:
     explicit Threads(int64_t count) : count_(count) {}

@@ -12,8 +12,8 @@ MMCAF_EXPORT void *mmcaf_upsample_depthwise(const int64_t *map, const int32_t *t
     });
 }
 
-MMCAF_EXPORT void mmcaf_upsample_depthwise_run(const void *kernel, const void *x, void *y, int64_t threads) {
-    static_cast<const UpsampleDepthwise *>(kernel)->run(x, y, Threads(threads));
+MMCAF_EXPORT int32_t mmcaf_upsample_depthwise_run(const void *kernel, const void *x, void *y, int64_t threads) {
+    return ran([&] { static_cast<const UpsampleDepthwise *>(kernel)->run(x, y, Threads(threads)); });
 }
 
 MMCAF_EXPORT void mmcaf_upsample_depthwise_free(void *kernel) { delete static_cast<UpsampleDepthwise *>(kernel); }

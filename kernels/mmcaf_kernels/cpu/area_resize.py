@@ -2,36 +2,54 @@
 
 import ctypes
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .library import KernelsMissingError, library
+from .library import library, missing, run
+
+__all__ = ["AreaResize", "Change", "Terms", "missing"]
 
 Terms = Sequence[tuple[int, float]]
 """Pixels of an axis with their weights, in the order in which they are added."""
 
+Kind = Literal["subtract", "multiply", "divide", "limit", "round", "floor"]
+"""limit: to 0 to 1; round: to the nearest whole number, to even between two."""
+
+Change = tuple[Kind, float]
+"""What is done to every value, in float32; the number counts for the first three kinds."""
+
 
 class AreaResize:
-    """Resizes slices of one shape: sums along the rows, then along the columns, each term rounded to float32."""
+    """Resizes slices of one shape by sums along the rows, then along the columns, each term rounded to float32."""
 
-    def __init__(self, shape: tuple[int, int], rows: Sequence[Terms], columns: Sequence[Terms]) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        rows: Sequence[Terms],
+        columns: Sequence[Terms],
+        *,
+        columns_first: bool = False,
+        before: Sequence[Change] = (),
+        after: Sequence[Change] = (),
+    ) -> None:
         """Made for one shape.
 
         Args:
             shape: rows and columns of what comes.
             rows, columns: of each output pixel of the axis, its terms.
+            columns_first: sum along the columns and then along the rows.
+            before, after: done to every value of what comes, and of what it is resized to, in order.
 
         Raises:
             KernelsMissingError: no library of processor kernels runs here, or one from older sources.
-            ValueError: an output pixel without terms, or of pixels that there are not.
+            ValueError: an output pixel without terms, or of pixels that there are not; or an unknown change.
         """
-        self._shape = shape
+        self._shape, self._columns_first = shape, columns_first
         self._axes = [_Axis(terms, length) for terms, length in zip((rows, columns), shape, strict=True)]
-        self._resize = _function()
-        self._resize.argtypes = [ctypes.c_void_p, *[ctypes.c_int64] * 3, *_Axis.types, *_Axis.types, ctypes.c_void_p]
-        self._resize.restype = None
+        self._changes = [_Changes(changes) for changes in (before, after)]
+        library()
 
     def __call__(self, image: NDArray[Any], resized: NDArray[np.float32]) -> None:
         """Resize one slice.
@@ -42,6 +60,7 @@ class AreaResize:
 
         Raises:
             ValueError: another shape, type or layout.
+            MemoryError: there is too little to work in.
         """
         size = tuple(axis.outputs for axis in self._axes)
         if image.shape != self._shape or image.dtype not in (np.int16, np.float32):
@@ -50,35 +69,36 @@ class AreaResize:
             raise ValueError(f"{resized.dtype} {resized.shape}; contiguous float32 {size} is expected")
         if image.strides[1] != image.itemsize or image.strides[0] % image.itemsize:
             image = np.ascontiguousarray(image)
-        given = (image.ctypes.data, image.dtype == np.int16, image.shape[1], image.strides[0] // image.itemsize)
-        self._resize(*given, *self._axes[0].arguments, *self._axes[1].arguments, resized.ctypes.data)
+        facts = (*image.shape, image.strides[0] // image.itemsize, image.dtype == np.int16, self._columns_first)
+        run(
+            "mmcaf_area_resize_steps",
+            ctypes.c_void_p(image.ctypes.data),
+            (ctypes.c_int64 * 5)(*facts),
+            *(ctypes.byref(axis.held) for axis in self._axes),
+            *(ctypes.byref(changes.held) for changes in self._changes),
+            ctypes.c_void_p(resized.ctypes.data),
+        )
 
 
-def missing() -> str | None:
-    """Why slices are not resized so here, or None."""
-    try:
-        _function()
-    except KernelsMissingError as failure:
-        return str(failure)
-    return None
+class _AxisSums(ctypes.Structure):
+    """As `kernels/cpu/area_resize.hpp` has it."""
+
+    _fields_ = (
+        ("outputs", ctypes.c_int64),
+        ("starts", ctypes.c_void_p),
+        ("pixels", ctypes.c_void_p),
+        ("weights", ctypes.c_void_p),
+    )
 
 
-def _function() -> Any:
-    """As the library has it.
+class _ValueChanges(ctypes.Structure):
+    """`Changes` there."""
 
-    Raises:
-        KernelsMissingError: it has none, or there is no library.
-    """
-    loaded = library()
-    if not hasattr(loaded, "mmcaf_area_resize"):
-        raise KernelsMissingError("the library of processor kernels was built from older sources than are installed")
-    return loaded.mmcaf_area_resize
+    _fields_ = (("count", ctypes.c_int64), ("kinds", ctypes.c_void_p), ("operands", ctypes.c_void_p))
 
 
 class _Axis:
     """The terms of an axis as the library takes them."""
-
-    types = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
     def __init__(self, terms: Sequence[Terms], length: int) -> None:
         self.outputs = len(terms)
@@ -88,5 +108,16 @@ class _Axis:
         self._starts = np.cumsum([0, *map(len, terms)], dtype=np.int64)
         self._pixels = np.array([pixel for pixel, _ in flat], np.int64)
         self._weights = np.array([weight for _, weight in flat], np.float32)
-        held = (self._starts, self._pixels, self._weights)
-        self.arguments = (self.outputs, *(array.ctypes.data for array in held))
+        arrays = (self._starts, self._pixels, self._weights)
+        self.held = _AxisSums(self.outputs, *(array.ctypes.data for array in arrays))
+
+
+class _Changes:
+    """Changes of every value as the library takes them."""
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        if unknown := [kind for kind, _ in changes if kind not in get_args(Kind)]:
+            raise ValueError(f"the change {unknown[0]!r}; {', '.join(get_args(Kind))} are expected")
+        self._kinds = np.array([get_args(Kind).index(kind) for kind, _ in changes], np.int32)
+        self._operands = np.array([operand for _, operand in changes], np.float32)
+        self.held = _ValueChanges(len(changes), self._kinds.ctypes.data, self._operands.ctypes.data)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from .library import library
+from .library import run
 
 Floats = NDArray[np.float32]
 
@@ -60,6 +60,7 @@ def gated_lstm(
     Raises:
         KernelsMissingError: no library of processor kernels runs here.
         ValueError: an array is not float32, not contiguous, or of another shape.
+        MemoryError: there is too little for what the kernel works in.
     """
     out = np.empty(gates.shape, np.float32) if out is None else out
     given = {"inputs": inputs, "gates": gates, "output": output, "cell": cell, "weights": weights}
@@ -85,7 +86,7 @@ def gated_lstm_states(
         The cells [n, 2, N, H], and t [n, 2, N, 4 H], in the order of `inputs`.
 
     Raises:
-        KernelsMissingError, ValueError: as `gated_lstm`.
+        KernelsMissingError, ValueError, MemoryError: as `gated_lstm`.
     """
     cells, curves = (np.empty(like.shape, np.float32) for like in (gates, inputs)) if out is None else out
     given = {"inputs": inputs, "gates": gates, "output": output, "cell": cell, "weights": weights}
@@ -116,7 +117,7 @@ def _run(function: str, given: Mapping[str, Floats], out: Mapping[str, Floats], 
             )
     addresses = (array.ctypes.data_as(ctypes.c_void_p) for array in arrays.values())
     sizes = (ctypes.c_int64(number) for number in (steps, cases, hidden, threads))
-    getattr(library(), function)(*addresses, *sizes)
+    run(function, *addresses, *sizes)
 
 
 def _blocks(hidden: int) -> int:

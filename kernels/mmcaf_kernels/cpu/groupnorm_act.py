@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .library import library
+from .library import run
 from .maps import NONE, NUMBERS, Map, expect
 
 Floats = NDArray[np.float32]
@@ -50,6 +50,7 @@ def groupnorm_act(
         KernelsMissingError: no library of processor kernels runs here.
         ValueError: an array is of another type or shape, or not contiguous; the groups do not divide the channels, a
             slope is not from 0 to 1, or a step not above 0.
+        MemoryError: there is too little for what the kernel works in.
     """
     channels = x.shape[-1] if x.ndim > 1 else 0
     if groups < 1 or channels % groups or not channels:
@@ -79,7 +80,8 @@ def groupnorm_act(
     ]
     sizes = (x.shape[0], int(np.prod(x.shape[1:-1])), channels, groups, hidden)
     types = [NONE if map_ is None else NUMBERS[map_.dtype.name] for map_ in (x, residual, out, rounded)]
-    library().mmcaf_groupnorm_act(
+    run(
+        "mmcaf_groupnorm_act",
         (ctypes.c_int64 * 5)(*sizes),
         (ctypes.c_int32 * 4)(*types),
         (ctypes.c_void_p * 10)(*(None if array is None else array.ctypes.data for array in arrays)),

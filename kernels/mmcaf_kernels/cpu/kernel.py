@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .library import library
+from .library import library, run
 from .maps import NUMBERS, Map, expect
 
 REASON_BYTES = 200
@@ -85,12 +85,13 @@ class Kernel:
 
         Raises:
             ValueError: an array is of another type or shape, or not contiguous.
+            MemoryError: there is too little for what a kernel works in.
         """
         made: Map = np.empty(self.out_shape, self.y.dtype) if out is None else out  # type: ignore[assignment]
         expect("x", x, self.shape, [self.x.dtype.name])
         expect("out", made, self.out_shape, [self.y.dtype.name])
         addresses = [ctypes.c_void_p(array.ctypes.data) for array in (x, made)]
-        getattr(library(), f"{self.function}_run")(ctypes.c_void_p(self._own), *addresses, ctypes.c_int64(threads))
+        run(f"{self.function}_run", ctypes.c_void_p(self._own), *addresses, ctypes.c_int64(threads))
         return made
 
 

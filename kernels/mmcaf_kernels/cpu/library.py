@@ -15,6 +15,7 @@ LEVELS = ("reference", "avx2", "avx512", "vnni", "bf16")
 FUNCTIONS = (
     "mmcaf_cpu_level",
     "mmcaf_cpu_allow",
+    "mmcaf_area_resize_steps",
     "mmcaf_gated_lstm",
     "mmcaf_gated_lstm_states",
     "mmcaf_groupnorm_act",
@@ -70,6 +71,17 @@ def load(file: Path) -> ctypes.CDLL:
         return ctypes.CDLL(str(file))
     except OSError as failure:
         raise KernelsMissingError(f"{file} cannot be loaded: {failure}") from failure
+
+
+def run(function: str, *arguments: object) -> None:
+    """Call a function of the library that says whether it ran.
+
+    Raises:
+        KernelsMissingError: no library of processor kernels runs here.
+        MemoryError: it needed more than there is; what it was to fill is undefined.
+    """
+    if getattr(library(), function)(*arguments):
+        raise MemoryError(f"{function.removeprefix('mmcaf_').removesuffix('_run')}: out of memory")
 
 
 def level() -> str:

@@ -17,6 +17,7 @@ def operations(type_: str, threads: int, seconds: float = SECONDS) -> float:
 
     Raises:
         KernelsMissingError: no library of processor kernels runs here.
+        MemoryError: there is too little for the threads.
     """
     run = library().mmcaf_peak_multiply_add
     run.restype = ctypes.c_double
@@ -25,6 +26,7 @@ def operations(type_: str, threads: int, seconds: float = SECONDS) -> float:
     while time.perf_counter() < end:
         started = time.perf_counter()
         done = run(ctypes.c_int32(number), ctypes.c_int64(ROUNDS), ctypes.c_int64(threads))
+        _expect_memory(done)
         best = max(best, done / (time.perf_counter() - started))
         if not done:
             break
@@ -36,6 +38,7 @@ def reading(count: int, threads: int, seconds: float = SECONDS) -> float:
 
     Raises:
         KernelsMissingError: no library of processor kernels runs here.
+        MemoryError: there is too little for the threads.
     """
     values = np.ones(count // 4, np.float32)
     run = library().mmcaf_peak_read
@@ -45,6 +48,11 @@ def reading(count: int, threads: int, seconds: float = SECONDS) -> float:
     while time.perf_counter() < end:
         started = time.perf_counter()
         sizes = (ctypes.c_int64(number) for number in (len(values), rounds, threads))
-        run(ctypes.c_void_p(values.ctypes.data), *sizes)
+        _expect_memory(run(ctypes.c_void_p(values.ctypes.data), *sizes))
         best = max(best, values.nbytes * rounds / (time.perf_counter() - started))
     return best
+
+
+def _expect_memory(measured: float) -> None:
+    if measured < 0:
+        raise MemoryError("the processor's peaks: out of memory")
