@@ -25,6 +25,9 @@ _Resize = Callable[[NDArray[Any], NDArray[np.float32]], None]
 
 Plain = NDArray[np.float32] | NDArray[np.int16]
 
+Terms = list[list[tuple[int, float]]]
+"""Of each output pixel of an axis, the (input pixel, weight) to be added, in this order."""
+
 
 def resize_area(
     image: Plain, rows: int, columns: int, scratch: Scratch | None = None, *, columns_first: bool = False
@@ -61,9 +64,8 @@ def resize_area(
     if (rows, columns) == (height, width):
         resized[...] = stack
     else:
-        grows = rows > height or columns > width
-        fits = not columns_first and image.dtype in (np.int16, np.float32)
-        native = _native((height, width), (rows, columns), grows) if fits else None
+        fits = image.dtype in (np.int16, np.float32) and native_missing() is None
+        native = _native((height, width), (rows, columns), columns_first) if fits else None
         if native is None:
             sum_by_numpy(stack, resized, scratch, columns_first=columns_first)
         else:
@@ -104,11 +106,12 @@ def resize_area_whole(image: Plain, rows: int, columns: int, scratch: Scratch | 
     height, width = image.shape
     _check_sides(height, width, rows, columns)
     scratch = scratch or Scratch()
-    (down, down_left), (across, across_left) = divmod(height, rows), divmod(width, columns)
-    if down_left or across_left or max(down, across) > LARGEST_FACTOR or (rows, columns) == (height, width):
+    blocks = whole_blocks((height, width), (rows, columns))
+    if blocks is None:
         averaged = resize_area(image, rows, columns, scratch, columns_first=True)
         np.rint(averaged, out=averaged)
         return averaged
+    down, across = blocks
     total = scratch.array("resized", (rows, columns), np.float32)
     total[...] = 0
     for row in range(down):
@@ -192,19 +195,29 @@ def native_missing() -> str | None:
 
 
 @lru_cache(maxsize=16)
-def _native(size: tuple[int, int], wanted: tuple[int, int], grows: bool) -> _Resize | None:
-    """What resizes such slices in one pass; None where there is no library of kernels."""
-    if native_missing():
-        return None
+def _native(size: tuple[int, int], wanted: tuple[int, int], columns_first: bool) -> _Resize:
+    """What resizes such slices in one pass, by the library of kernels."""
     from mmcaf_kernels.cpu.area_resize import AreaResize
 
-    rows, columns = (_terms(_sums(*axis, grows), axis[1]) for axis in zip(size, wanted, strict=True))
-    return AreaResize(size, rows, columns)
+    return AreaResize(size, *area_terms(size, wanted), columns_first=columns_first)
 
 
-def _terms(sums: tuple[_Sum, ...], target: int) -> list[list[tuple[int, float]]]:
+def area_terms(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[Terms, Terms]:
+    """What `resize_area` adds up along rows and columns of slices of one size for those of another."""
+    one_grows = wanted[0] > size[0] or wanted[1] > size[1]
+    rows, columns = (_terms(_sums(*axis, one_grows), axis[1]) for axis in zip(size, wanted, strict=True))
+    return rows, columns
+
+
+def whole_blocks(size: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int] | None:
+    """Rows and columns of the blocks that `resize_area_whole` adds up to one pixel each; None where it has none."""
+    (down, down_left), (across, across_left) = divmod(size[0], wanted[0]), divmod(size[1], wanted[1])
+    return None if down_left or across_left or max(down, across) > LARGEST_FACTOR or size == wanted else (down, across)
+
+
+def _terms(sums: tuple[_Sum, ...], target: int) -> Terms:
     """The (input pixel, weight) of each output pixel of an axis, in the order of the sums."""
-    found: list[list[tuple[int, float]]] = [[] for _ in range(target)]
+    found: Terms = [[] for _ in range(target)]
     for outputs, terms in sums:
         indices = range(target)[outputs]
         for pixels, weight in terms:

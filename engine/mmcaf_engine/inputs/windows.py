@@ -24,6 +24,7 @@ from ..record.slices import SliceSpan
 from ..study.extremes import Extremes
 from ..volume import Volume
 from ..workers import Scratch, each_slice
+from .one_pass import in_one_pass
 from .pooling import pool_area
 from .resize import resize_area, resize_area_whole
 
@@ -196,7 +197,7 @@ class Preprocessor:
             StudyError: a value is NaN or infinite.
         """
         self.extremes.look(index, values)
-        processed = _processed(values, self._of_slices, scratch)
+        processed = after_steps(values, self._of_slices, scratch)
         if self._of_volume and isinstance(self._of_volume[0], ResizeVolumeStep):
             processed = pool_area(processed, self._layout.shape[1:])
         self._slices[self._layout.before + index] = processed
@@ -209,7 +210,7 @@ class Preprocessor:
             self._slices = _of_whole_volume(self._slices, self._of_volume, self._layout.shape)
         elif count < len(self._slices):
             padding = np.full((rows, columns), windows.pad_value, np.float32)
-            processed = _processed(padding, self._of_slices, Scratch())
+            processed = after_steps(padding, self._of_slices, Scratch())
             self._slices[:before] = processed
             self._slices[before + count :] = processed
         self._slices.setflags(write=False)
@@ -247,7 +248,7 @@ def padding_value(spec: PreprocessingSpec) -> float:
         raise ValueError("a whole volume is not padded")
     steps = tuple(step for step in spec.steps if not isinstance(step, CenterCropStep))
     plane = np.full((1, 1), spec.windows.pad_value, np.float32)
-    return float(_processed(plane, steps, Scratch()).flat[0])
+    return float(after_steps(plane, steps, Scratch()).flat[0])
 
 
 def _canonical_size(spec: PreprocessingSpec) -> tuple[int, int, int]:
@@ -283,13 +284,17 @@ def _of_whole_volume(
                 mean, deviation = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
                 volume = ((volume - mean) / (deviation or 1.0)).astype(np.float32)
             case _:
-                volume = np.stack([_processed(plane, (step,), Scratch()) for plane in volume])
+                volume = np.stack([after_steps(plane, (step,), Scratch()) for plane in volume])
     return volume
 
 
-def _processed(values: Values, steps: tuple[Step, ...], scratch: Scratch) -> Values:
-    """One slice [H, W] after steps of its own, worked out in `scratch`; what came stays as it is."""
-    for step in steps:
+def after_steps(values: Values, steps: tuple[Step, ...], scratch: Scratch) -> Values:
+    """One slice [H, W] after steps of its own, worked out in `scratch`; what came stays as it is.
+
+    In one pass as far as the processor's library goes; what NumPy does is the reference, to whose bits that is equal.
+    """
+    values, left = in_one_pass(values, steps, scratch)
+    for step in left:
         match step:
             case ResizeStep():
                 if step.rounding == "opencv":
