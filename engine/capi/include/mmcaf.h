@@ -58,7 +58,7 @@ typedef struct mmcaf_tensor_list mmcaf_tensor_list;
 /* level: 20 for what is done, 30 for a warning, 40 for an error. */
 typedef void (*mmcaf_log_function)(void *user, int level, const char *message);
 
-/* stage: "open", "slices", "windows"; `done` of `total`. Not 0 ends the call with MMCAF_CANCELLED. */
+/* stage: "open", "slices", "infer" of windows; `done` of `total`. Not 0 ends the call with MMCAF_CANCELLED. */
 typedef int (*mmcaf_progress_function)(void *user, const char *stage, size_t done, size_t total);
 
 /* Fills `slice`, [rows][columns] of the volume's type, with that of this index. Not 0 ends the call with MMCAF_CANCELLED. */

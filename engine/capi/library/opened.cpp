@@ -1,0 +1,197 @@
+#include "opened.hpp"
+
+#include <map>
+
+#include "call.hpp"
+#include "processor.hpp"
+
+namespace mmcaf {
+namespace {
+
+constexpr uint64_t MOST_VOCABULARY_BYTES = 16 << 20;
+
+std::optional<Vocabulary> vocabulary_of(const Bundle &bundle) {
+    if (!bundle.manifest().text) return std::nullopt;
+    const std::string &name = bundle.manifest().text->vocabulary;
+    const std::vector<uint8_t> content = bundle.read(name, MOST_VOCABULARY_BYTES);
+    return read_vocabulary({reinterpret_cast<const char *>(content.data()), content.size()}, bundle.shown() + "/" + name);
+}
+
+ModelSummary model_of(const Bundle &bundle) {
+    const Manifest &manifest = bundle.manifest();
+    ModelSummary model{manifest.name, std::nullopt, bundle.sha256(), device_uid(bundle.sha256()), std::nullopt};
+    if (!manifest.version.empty()) model.version = manifest.version;
+    // Whoever names the key does not name its owner.
+    if (bundle.origin().verified) model.signed_by = SignedBy{bundle.origin().key, bundle.origin().key};
+    return model;
+}
+
+EngineSummary engine_of(const Opening &opening) {
+    EngineSummary engine{"openvino", opening.precision, "CPU", "openvino", opening.runtime_version, processor().name,
+                         opening.threads, {}, opening.fallback, std::nullopt};
+    for (const auto &[name, layers] : opening.kernels) engine.kernels.emplace_back(name, layers);
+    if (opening.accuracy) {
+        const PrecisionCost &cost = *opening.accuracy;
+        engine.accuracy = AccuracySummary{cost.cohort, cost.studies, cost.max_probability_difference, cost.flips,
+                                          cost.auroc_difference};
+    }
+    return engine;
+}
+
+Json axes_of(const TensorSpec &spec) {
+    Json::List axes;
+    for (const int64_t axis : spec.shape) {
+        axes.push_back(axis == kBatchAxis ? Json("N") : axis == kLengthAxis ? Json("L") : Json(axis));
+    }
+    return axes;
+}
+
+Json tensors_of(const std::vector<TensorSpec> &specs) {
+    Json::List found;
+    for (const TensorSpec &spec : specs) {
+        found.push_back(Json::Object{{"name", spec.name}, {"kind", spec.kind}, {"dtype", spec.dtype}, {"shape", axes_of(spec)}});
+    }
+    return found;
+}
+
+std::string described(const Bundle &bundle, const Opening &opening) {
+    const Manifest &manifest = bundle.manifest();
+    Json::List labels;
+    for (const std::string &label : manifest.labels) labels.push_back(label);
+    Json::Object kernels;
+    for (const auto &[name, layers] : opening.kernels) kernels.emplace_back(name, layers);
+    const Json::Object engine{
+        {"backend", "openvino"},      {"precision", opening.precision},
+        {"device", "CPU"},            {"runtime_version", opening.runtime_version},
+        {"threads", opening.threads}, {"kernels", kernels},
+        {"fallback", opening.fallback ? Json(*opening.fallback) : Json()},
+        {"cache_hit", opening.cache_hit}, {"cache", opening.cache}};
+    const Json::Object self_test{{"passed", opening.self_test.passed()},
+                                 {"max_abs_error", opening.self_test.max_abs_error()},
+                                 {"tolerance", opening.self_test.tolerance},
+                                 {"cases", opening.self_test.cases},
+                                 {"remembered", opening.self_test.remembered}};
+    return print_json(Json::Object{{"name", manifest.name},
+                                   {"version", manifest.version.empty() ? Json() : Json(manifest.version)},
+                                   {"sha256", bundle.sha256()},
+                                   {"signed_by", bundle.origin().verified ? Json(bundle.origin().key) : Json()},
+                                   {"demonstration", manifest.demonstration},
+                                   {"inputs", tensors_of(manifest.inputs)},
+                                   {"outputs", tensors_of(manifest.outputs)},
+                                   {"labels", labels},
+                                   {"engine", engine},
+                                   {"self_test", self_test}});
+}
+
+// Handles count up from an odd start: nothing that malloc gives is one of them.
+struct Handles {
+    std::mutex mutex;
+    std::map<uintptr_t, std::shared_ptr<Network>> open;
+    uintptr_t next = 1;
+};
+
+Handles &handles() {
+    static Handles *const all = new Handles;  // Never destroyed: a caller may free a network while the process ends.
+    return *all;
+}
+
+}  // namespace
+
+Network::Network(const std::string &bundle, const Opened &given)
+    : bundle_(bundle, given.trusted_key), vocabulary_(vocabulary_of(bundle_)) {
+    const Limited limited(&given.limits);
+    report("open", 0, 1);
+    runner_ = std::make_unique<Runner>(bundle_, given.runner);
+    const Opening &opening = runner_->opening();
+    Texts warnings;
+    if (opening.fallback) warnings.push_back("openvino answered instead of a preferred backend: " + *opening.fallback + ".");
+    answerer_ = std::make_unique<Answerer>(
+        bundle_.manifest(), AnsweringFacts{model_of(bundle_), engine_of(opening), bundle_.origin().remarks(), warnings},
+        [this](const std::vector<Tensor> &inputs, bool optional) { return runner_->infer(inputs, optional); });
+    json_ = described(bundle_, opening);
+    report("open", 1, 1);
+}
+
+std::unique_lock<std::mutex> Network::turn() {
+    std::unique_lock<std::mutex> turn(turn_);
+    if (closed_) throw Error(MMCAF_USAGE, "The network was closed.", {{"Open it again.", "", "", ""}});
+    return turn;
+}
+
+void Network::close() {
+    const std::lock_guard<std::mutex> turn(turn_);
+    closed_ = true;
+}
+
+template <class Prepare> Result Network::answered(const Answering &given, const Prepare &prepare) {
+    const auto turn = this->turn();
+    const Limited limited(&given.limits);
+    Stopwatch watch;
+    const Prepared prepared = [&] {
+        const auto span = watch.span("preprocess");
+        return prepare();
+    }();
+    return answerer_->answer(prepared, given.given, watch);
+}
+
+Result Network::answer(std::vector<Volume> volumes, const std::optional<std::string> &record, const Answering &given) {
+    // Of several series the options cannot say which of them it is that the images are of.
+    if (volumes.size() > 1 && !(given.instances.empty() && given.series_uid.empty())) {
+        throw Error(MMCAF_USAGE, "instances and series_uid are of one series; this network reads " +
+                                     std::to_string(volumes.size()) + ".",
+                    {{"Leave them out", "instances", "", ""}});
+    }
+    if (volumes.size() == 1) {
+        volumes.front().images = given.instances;
+        volumes.front().series_uid = given.series_uid;
+    }
+    return answered(given, [&] {
+        return prepare_volumes(volumes, record, std::nullopt, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr,
+                               given.header, given.asked);
+    });
+}
+
+Result Network::answer_image(const Plane &plane, const std::optional<std::string> &record,
+                             const std::optional<std::vector<int64_t>> &tokens, const Answering &given) {
+    return answered(given, [&] {
+        return prepare_image(plane, record, tokens, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr, given.header,
+                             given.asked);
+    });
+}
+
+std::vector<Tensor> Network::run(const std::vector<Tensor> &inputs) {
+    const auto turn = this->turn();
+    return runner_->infer(inputs, true);
+}
+
+mmcaf_network *add_network(std::shared_ptr<Network> network) {
+    Handles &all = handles();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    const uintptr_t handle = all.next;
+    all.open.emplace(handle, std::move(network));
+    all.next += 2;
+    return reinterpret_cast<mmcaf_network *>(handle);
+}
+
+std::shared_ptr<Network> network_of(const mmcaf_network *handle) {
+    require(handle, "network");
+    Handles &all = handles();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    const auto found = all.open.find(reinterpret_cast<uintptr_t>(handle));
+    if (found == all.open.end()) {
+        throw Error(MMCAF_USAGE, "This network is not open: it was freed, or never was one.", {{"Open it again.", "", "", ""}});
+    }
+    return found->second;
+}
+
+std::shared_ptr<Network> remove_network(const mmcaf_network *handle) {
+    Handles &all = handles();
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    const auto found = all.open.find(reinterpret_cast<uintptr_t>(handle));
+    if (found == all.open.end()) return nullptr;
+    std::shared_ptr<Network> network = std::move(found->second);
+    all.open.erase(found);
+    return network;
+}
+
+}  // namespace mmcaf

@@ -1,0 +1,54 @@
+// A bundle that is open, with all that is per bundle: what stands behind mmcaf_network.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "given.hpp"
+
+namespace mmcaf {
+
+class Network {
+   public:
+    // Throws Error: as Bundle and Runner.
+    Network(const std::string &bundle, const Opened &given);
+
+    // What was opened, as JSON.
+    const std::string &json() const { return json_; }
+
+    // Each answers one after another, and throws Error: as prepare_volumes, prepare_image, Runner and Answerer; MMCAF_USAGE:
+    // the network was closed by now.
+    Result answer(std::vector<Volume> volumes, const std::optional<std::string> &record, const Answering &given);
+    Result answer_image(const Plane &plane, const std::optional<std::string> &record,
+                        const std::optional<std::vector<int64_t>> &tokens, const Answering &given);
+    std::vector<Tensor> run(const std::vector<Tensor> &inputs);
+
+    // Waits for who is inside; whoever comes later is refused.
+    void close();
+
+   private:
+    template <class Prepare> Result answered(const Answering &given, const Prepare &prepare);
+    std::unique_lock<std::mutex> turn();
+
+    const Bundle bundle_;
+    const std::optional<Vocabulary> vocabulary_;
+    std::unique_ptr<Runner> runner_;
+    std::unique_ptr<Answerer> answerer_;
+    std::string json_;
+    std::mutex turn_;
+    bool closed_ = false;
+};
+
+// The handle of a network: never the address of anything, and never given again, so that a closed one is known to be.
+mmcaf_network *add_network(std::shared_ptr<Network> network);
+
+// Throws Error MMCAF_USAGE: NULL, or no handle of a network that is open.
+std::shared_ptr<Network> network_of(const mmcaf_network *handle);
+
+// Nothing where there is none.
+std::shared_ptr<Network> remove_network(const mmcaf_network *handle);
+
+}  // namespace mmcaf
