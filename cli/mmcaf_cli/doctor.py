@@ -26,31 +26,36 @@ _ROWS = 24
 """Lines of one screen of 80 columns or more; of a narrower one, as many as hold the same text."""
 
 
-def doctor_command(quick: bool, bundle: Path | None, every: bool, report: Report) -> None:
+def doctor_command(quick: bool, bundle: Path | None, device: str | None, every: bool, report: Report) -> None:
     """Print the findings; exit code 6 if something stops the main job.
 
     Args:
         quick: check that the installation is healthy, instead of listing what it can do.
         bundle: check this one.
+        device: look only at OpenVINO on this one.
         every: every finding in full, in the order of what is looked at, instead of one screen.
     """
     if bundle is not None and not quick:
         raise UsageError("--bundle is for the quick check.", Remedy("Add it", option="quick_check"))
     if every and quick:
         raise UsageError("--all is not for the quick check, which shows all.", Remedy("Leave it out", option="all"))
+    if device is not None and quick:
+        raise UsageError("--device is not for the quick check.", Remedy("Leave it out", option="device"))
     report.check(inputs=[bundle])
     if quick:
         from mmcaf_engine.checkup.quick_check import quick_check
 
         findings = quick_check(bundle)
     else:
-        findings = examine()
+        findings = examine(None if device is None else device.lower())
     problems = [_label(one) for one in findings if one.status == "problem"]
     verdict = {"healthy": not problems} if quick else {}
     columns = shutil.get_terminal_size((_WIDEST, _ROWS)).columns
     report.give(
         lambda: "\n".join(
-            lines(findings, columns, quick) if quick or every else screen(findings, columns, full=is_verbose())
+            lines(findings, columns, quick)
+            if quick or every or device is not None
+            else screen(findings, columns, full=is_verbose())
         ),
         lambda: to_json({**verdict, "findings": [finding.to_dict() for finding in findings]}),
     )

@@ -5,7 +5,20 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import App, Backend, Bundle, BundleOption, Force, Json, OldOutput, Output, Threads
+from .options import (
+    App,
+    Backend,
+    Bundle,
+    BundleOption,
+    Device,
+    Force,
+    Json,
+    OldOutput,
+    Output,
+    Threads,
+    on_device,
+    on_devices,
+)
 from .run import run
 from .serve_app import serve
 
@@ -265,6 +278,7 @@ def verify(
     backend: Annotated[
         str | None, typer.Option(metavar="BACKEND", help="Test this backend only. Default: all that can run.")
     ] = None,
+    device: Device = None,
     json: Json = False,
     output: Output = None,
     force: Force = False,
@@ -273,7 +287,7 @@ def verify(
     from .report import Report
     from .verify import verify_command
 
-    verify_command(bundle, backend, Report(json, output, force))
+    verify_command(bundle, backend, device, Report(json, output, force))
 
 
 @app.command()
@@ -286,6 +300,12 @@ def tune(
             metavar="N", help="Cores to use; the times count for this number. Default: all that the process may."
         ),
     ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE", help="OpenVINO on this device; may be repeated. Default: on every one that it finds."
+        ),
+    ] = None,
     json: Json = False,
     output: Output = None,
     force: Force = False,
@@ -294,7 +314,7 @@ def tune(
     from .report import Report
     from .tune import tune_command
 
-    tune_command(bundle, runs, threads, Report(json, output, force))
+    tune_command(bundle, runs, threads, device or [], Report(json, output, force))
 
 
 @app.command(context_settings={"allow_extra_args": True})
@@ -309,6 +329,10 @@ def profile(
     backend: Annotated[
         list[str] | None,
         typer.Option(metavar="BACKEND", help="auto, all, or a backend's name; may be repeated. Default: auto."),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DEVICE", help="OpenVINO on this device: cpu, gpu, gpu.N or npu; may be repeated."),
     ] = None,
     precision: Annotated[
         list[str] | None,
@@ -339,7 +363,8 @@ def profile(
     from .report import Report, refuse_extra
 
     refuse_extra(context.args, json)
-    measuring = Measuring(study, record, backend or [], precision or [], runs, threads, batch, concurrency or [])
+    backends = on_devices(backend or [], device or [])
+    measuring = Measuring(study, record, backends, precision or [], runs, threads, batch, concurrency or [])
     files = {"trace": trace, "html": html}
     profile_command(bundle, measuring, Comparing(baseline, fail_over), files, Report(json, output, force))
 
@@ -358,6 +383,7 @@ def evaluate(
         ),
     ] = None,
     backend: Backend = "auto",
+    device: Device = None,
     threads: Threads = None,
     json: Json = False,
     output: Output = None,
@@ -376,7 +402,7 @@ def evaluate(
     from .report import Report, one_output
 
     report = Report(json, one_output(output, out), force)
-    evaluate_command(cohort, bundle, precision or [], backend, threads, roc, limit, strict, report)
+    evaluate_command(cohort, bundle, precision or [], on_device(backend, device), threads, roc, limit, strict, report)
 
 
 @app.command()
@@ -409,6 +435,12 @@ def doctor(
     bundle: Annotated[
         Path | None, typer.Option(metavar="BUNDLE", help="With --quick-check: this one. Default: as mmcaf-infer.")
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE", help="Only whether OpenVINO runs on this one, and what: cpu, gpu, gpu.N or npu."
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every finding in full, instead of one screen.")] = False,
     json: Json = False,
     output: Output = None,
@@ -418,7 +450,7 @@ def doctor(
     from .doctor import doctor_command
     from .report import Report
 
-    doctor_command(quick_check, bundle, every, Report(json, output, force))
+    doctor_command(quick_check, bundle, device, every, Report(json, output, force))
 
 
 @cache.command("list")

@@ -114,6 +114,20 @@ def on_device(backend: str, device: str | None) -> str:
     return f"openvino:{device.lower()}"
 
 
+def on_devices(backends: list[str], devices: list[str]) -> list[str]:
+    """The names of backends that --backend and --device give where both may be repeated.
+
+    Raises:
+        UsageError: a backend is told no device.
+    """
+    if not devices:
+        return backends
+    others = [name for name in backends if name not in ("auto", "openvino")]
+    if others:
+        on_device(others[0], devices[0])
+    return [on_device("openvino", device) for device in devices]
+
+
 def _open_timeout(with_settings: bool) -> int:
     try:
         return read_settings().open_timeout

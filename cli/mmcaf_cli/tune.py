@@ -12,11 +12,13 @@ from .progress import ProgressBar
 from .report import Report
 
 
-def tune_command(path: Path, runs: int, threads: int | None, report: Report) -> None:
+def tune_command(path: Path, runs: int, threads: int | None, devices: list[str], report: Report) -> None:
     """Time all that may answer, keep the times, and print them with the choice."""
     report.check(inputs=[path])
     with ProgressBar() as progress:
-        tuned = tune(load_bundle(path), runs=runs, threads=threads, progress=progress)
+        tuned = tune(
+            load_bundle(path), runs=runs, threads=threads, devices=[one.lower() for one in devices], progress=progress
+        )
     report.give(lambda: "\n".join(_lines(tuned)), lambda: to_json(tuned.to_dict()))
 
 

@@ -7,15 +7,17 @@ from mmcaf_engine.cancel import CancelToken, limited
 from mmcaf_engine.checkup.verify import Verified, VerifyReport, verify_bundle
 
 from .console import to_json
+from .options import on_device
 from .progress import ProgressBar
 from .report import Report
 
 
-def verify_command(path: Path, backend: str | None, report: Report) -> None:
+def verify_command(path: Path, backend: str | None, device: str | None, report: Report) -> None:
     """Print the report, as text or JSON; a failure ends with its exit code after that."""
     report.check(inputs=[path])
+    only = on_device(backend or "auto", device) if device is not None else backend
     with limited(CancelToken()), ProgressBar() as progress:  # So that Ctrl-C ends what a runtime does not.
-        found = verify_bundle(load_bundle(path), backend, progress=progress)
+        found = verify_bundle(load_bundle(path), only, progress=progress)
     report.give(lambda: "\n".join(_lines(found)), lambda: to_json(found.to_dict()))
     found.require_passed()
 

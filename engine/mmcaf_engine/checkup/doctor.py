@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from .check import Check, Status
 from .configured import shown, trusted, values
 
 if TYPE_CHECKING:
+    from ..backends.base import Backend
     from ..backends.registry import Backends
     from ..bundle.bundle import Bundle
 
@@ -29,11 +31,21 @@ CHOICE = "will run"
 """The area of what `auto` takes."""
 
 
-def examine() -> list[Check]:
-    """Look at the machine, packages, GPU, backends and their precisions, DICOM decoders, cache and default bundle."""
+def examine(device: str | None = None) -> list[Check]:
+    """Look at the machine, packages, GPU, backends and their precisions, DICOM decoders, cache and default bundle.
+
+    Args:
+        device: look only at whether OpenVINO runs on this one, and in which precisions.
+
+    Raises:
+        UsageError: OpenVINO has no device of that name.
+    """
     from ..backends.registry import Backends
 
     backends = Backends()
+    if device is not None:
+        kind = backends.named(f"openvino:{device}")
+        return [*_backend(backends, kind, "problem"), *_precisions(backends, [kind])]
     settings = values()
     readable = all(one.status != "problem" for one in settings)
     return [
@@ -41,7 +53,7 @@ def examine() -> list[Check]:
         *_packages(),
         *_gpus(),
         *_backends(backends),
-        *_precisions(backends),
+        *_precisions(backends, backends.on_devices()),
         *_decoders(),
         *settings,
         *(trusted() if readable else ()),
@@ -108,27 +120,31 @@ def _backends(backends: "Backends") -> list[Check]:
     listed = {kind.name: kind for kind in backends.on_devices()}
     answers = {name: backends.availability(kind) for name, kind in listed.items()}
     missing: Status = "note" if any(a.available for a in answers.values()) else "problem"
-    checks = []
-    for name, kind in listed.items():
-        answer = answers[name]
-        origin = f"; of the package {kind.origin}" if kind.origin and kind.origin not in answer.reason else ""
-        status: Status = "ok" if answer.available else "note" if kind.optional else missing
-        checks.append(Check("backend", name, status, f"{answer.reason}{origin}", answer.remedies))
-        for detail in backends.details(kind):
-            checks.append(
-                Check("backend", detail.subject, "ok" if detail.present else "note", detail.text, detail.remedies)
-            )
+    checks: list[Check] = []
+    for kind in listed.values():
+        checks += _backend(backends, kind, "note" if kind.optional else missing)
     for broken in backends.broken:
         said = f"of the package {broken.origin}, cannot be used: {broken.reason}"
         checks.append(Check("backend", broken.name, "note", said))
     return checks
 
 
-def _precisions(backends: "Backends") -> list[Check]:
+def _backend(backends: "Backends", kind: type["Backend"], missing: Status) -> Iterator[Check]:
+    """Whether a backend runs, as `missing` where it does not, and what else it says of itself."""
+    answer = backends.availability(kind)
+    origin = f"; of the package {kind.origin}" if kind.origin and kind.origin not in answer.reason else ""
+    yield Check(
+        "backend", kind.name, "ok" if answer.available else missing, f"{answer.reason}{origin}", answer.remedies
+    )
+    for detail in backends.details(kind):
+        yield Check("backend", detail.subject, "ok" if detail.present else "note", detail.text, detail.remedies)
+
+
+def _precisions(backends: "Backends", kinds: Sequence[type["Backend"]]) -> list[Check]:
     from ..manifest import PRECISIONS
 
     checks = []
-    for name, kind in ((kind.name, kind) for kind in backends.on_devices()):
+    for name, kind in ((kind.name, kind) for kind in kinds):
         for precision in PRECISIONS if backends.availability(kind).available else ():
             answer = backends.can_run(kind, precision)
             status: Status = "ok" if answer.available else "note"

@@ -1,7 +1,7 @@
 """Times every backend and precision that may answer for a bundle on this machine, and keeps the times."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..backends.registry import Backends
+from ..backends.base import Backend
+from ..backends.registry import Backends, unavailable
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
@@ -24,6 +25,9 @@ from ..volume import Arrays
 from .judged import offered
 from .session import Session, open_session
 from .timings import TUNING, Timing, Tuning, keep_tuning, tuned_for
+
+OPENVINO = "openvino"
+"""The backend that is told devices."""
 
 REPORT_VERSION = 1
 WARM_UP_RUNS = 2
@@ -68,7 +72,14 @@ class Tuned:
         }
 
 
-def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress: Progress | None = None) -> Tuned:
+def tune(
+    bundle: Bundle,
+    *,
+    runs: int = 10,
+    threads: int | None = None,
+    devices: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Tuned:
     """Time a bundle's networks on one window, the first golden case, and keep the times for `choose`.
 
     Only what may answer is timed: the backend runs the precision here, the bundle's accuracy.json says that a
@@ -79,17 +90,21 @@ def tune(bundle: Bundle, *, runs: int = 10, threads: int | None = None, progress
     Args:
         runs: timed runs of each, after the warm-up.
         threads: cores to use; by default all that this process may. The times count for this number alone.
+        devices: those on which OpenVINO is timed, as `Backend.on` names them; by default all that it finds.
 
     Raises:
-        UsageError: runs or threads below 1, or the cache cannot be written.
+        UsageError: runs or threads below 1, no device of a name, or the cache cannot be written.
         BundleError: a file of the bundle is damaged.
-        BackendError: nothing could be timed, or a session failed after its warm-up.
+        BackendError: nothing could be timed, a device that was named is not there, or a session failed after its
+            warm-up.
     """
     if runs < 1:
         raise UsageError(f"{runs} runs; at least 1 is needed.", Remedy("Leave it out for 10", option="runs"))
+    backends = Backends()
+    kinds = _kinds(backends, devices)
     TUNING.folder()  # Refuses an unusable cache before the long work.
     with ExitStack() as opened:
-        sessions, left_out = _open_all(bundle, threads, opened, progress)
+        sessions, left_out = _open_all(bundle, backends, kinds, threads, opened, progress)
         if not sessions:
             reasons = "; ".join(f"{one.backend} {one.precision}: {one.reason}" for one in left_out)
             raise BackendError(f"Nothing of {bundle.manifest.name} can be timed here: {reasons}", SEE_WHAT_RUNS)
@@ -130,15 +145,30 @@ def one_window(bundle: Bundle) -> Arrays:
     return {spec.name: cases[spec.name][:1] for spec in bundle.manifest.inputs}
 
 
+def _kinds(backends: Backends, devices: Sequence[str]) -> list[type[Backend]]:
+    """What is timed: all backends, each also on its further devices; of OpenVINO's those that are named, if any."""
+    if not devices:
+        return backends.on_devices()
+    named = [backends.named(f"{OPENVINO}:{device}") for device in dict.fromkeys(devices)]
+    for kind in named:
+        if not (answer := backends.availability(kind)).available:
+            raise unavailable(kind, answer)
+    return [kind for kind in backends.classes.values() if kind.name != OPENVINO] + named
+
+
 def _open_all(
-    bundle: Bundle, threads: int | None, opened: ExitStack, progress: Progress | None
+    bundle: Bundle,
+    backends: Backends,
+    kinds: Sequence[type[Backend]],
+    threads: int | None,
+    opened: ExitStack,
+    progress: Progress | None,
 ) -> tuple[list[Session], list[LeftOut]]:
     """Sessions that may answer, warmed up and closed with `opened`."""
     accuracy = read_accuracy(bundle)
     sessions: list[Session] = []
     left_out: list[LeftOut] = []
-    backends = Backends()
-    for backend, kind in ((kind.name, kind) for kind in backends.on_devices()):
+    for backend, kind in ((kind.name, kind) for kind in kinds):
         for precision in bundle.manifest.models:
             answer = backends.can_run(kind, precision)
             reason = backends.excluded_from_auto(kind) or _gate(accuracy, precision)

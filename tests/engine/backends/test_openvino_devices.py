@@ -86,3 +86,5 @@ def test_tuning_times_the_devices_that_openvino_finds(
     tuned = tune(load_bundle(tiny_bundle), runs=1)
     timed = {timing.backend: timing.device or "" for timing in tuned.tuning.timings}
     assert timed[DIVIDED].startswith("HETERO:CPU") and timed["openvino"] == "CPU"
+    named = tune(load_bundle(tiny_bundle), runs=1, devices=["hetero:cpu"])
+    assert {timing.backend for timing in named.tuning.timings} == {*timed} - {"openvino"}

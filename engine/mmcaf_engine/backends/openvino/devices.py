@@ -1,12 +1,13 @@
 """OpenVINO on another device than the processor: a GPU or NPU that it finds, or a network divided among several."""
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, ClassVar
 
 from ...errors import Remedy, UsageError, printable
 from ...manifest import Precision, types_in
-from ..availability import Availability
+from ..availability import Availability, Detail
 from ..base import Backend
 from ..node_time import Counting
 
@@ -82,9 +83,16 @@ class OnDevice(Backend):
         return Availability(True, f"openvino {cls.version()} on {cls._said()}")
 
     @classmethod
-    def details(cls) -> tuple[()]:
-        """Nothing beyond what the processor's says."""
-        return ()
+    def details(cls) -> Sequence[Detail]:
+        """That nobody has tried such a device, where that is so."""
+        untried = sorted({device.split(".")[0] for device in cls._needed()} - {"CPU"})
+        if not untried:
+            return ()
+        text = (
+            f"no {' or '.join(untried)} was to be had to try this on: how it answers, and how fast, is untested. Each "
+            "session passes the golden self-test there before it answers"
+        )
+        return (Detail(f"{cls.name}, untested", False, text),)
 
     @classmethod
     def _can_run(cls, precision: Precision) -> Availability:
