@@ -43,7 +43,7 @@ GROUND = (
 
 ROOMS = (
     ("machine", "manifest", "page"),
-    ("cache",),
+    ("cache", "capi"),
     ("bundle",),
     ("study",),
     ("image", "record", "backends"),

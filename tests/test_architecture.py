@@ -151,6 +151,7 @@ COMMANDS = [
     "evaluate",
     "quantize",
     "cache",
+    "capi",
 ]
 
 

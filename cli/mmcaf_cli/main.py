@@ -453,6 +453,27 @@ def doctor(
     doctor_command(quick_check, bundle, device, every, Report(json, output, force))
 
 
+@app.command(whatever_is_set=True, light=True)
+def capi(
+    cflags: Annotated[bool, typer.Option("--cflags", help="Print the compiler's arguments.")] = False,
+    libs: Annotated[bool, typer.Option("--libs", help="Print the linker's arguments.")] = False,
+    path: Annotated[bool, typer.Option("--path", help="Print the folder that holds include and lib.")] = False,
+    cmake: Annotated[bool, typer.Option("--cmake", help="Print what -Dmmcaf_DIR is for find_package(mmcaf).")] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="Print the files that a computer without Python needs, one a line.")
+    ] = False,
+    json: Json = False,
+    output: Output = None,
+    force: Force = False,
+) -> None:
+    """Show where the C library is, and how a program is built with it."""
+    from .capi import capi_command
+    from .report import Report
+
+    given = {"cflags": cflags, "libs": libs, "path": path, "cmake": cmake, "files": files}
+    capi_command([name for name, wanted in given.items() if wanted], Report(json, output, force))
+
+
 @cache.command("list")
 def cache_list(json: Json = False, output: Output = None, force: Force = False) -> None:
     """List kept engines, passed self-tests, tunings, kernel caches, unpacked bundles and measurements."""

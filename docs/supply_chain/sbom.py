@@ -7,6 +7,7 @@ Supplier and dates of support are the owner's to say: what is not given is left 
 """
 
 import argparse
+import ctypes
 import json
 from datetime import date
 from importlib.metadata import PackageNotFoundError
@@ -26,10 +27,14 @@ from packageurl import PackageURL
 from mmcaf_cli.run import explain
 from mmcaf_engine.bundle.bundle import Bundle, load_bundle
 from mmcaf_engine.bundle.default import demo_bundle
-from mmcaf_engine.errors import MmcafError
+from mmcaf_engine.capi.library import BESIDE, c_library
+from mmcaf_engine.errors import BackendError, MmcafError
 from mmcaf_engine.outputs import Output, check_writable, write_all
 
 PROPERTIES = "mmcaf"
+
+_VERSION_ALONE = 6
+"""OPENSSL_VERSION_STRING of OpenSSL's crypto.h."""
 
 
 def bill(extras: tuple[str, ...], bundle: Bundle, owner: dict[str, str]) -> str:
@@ -53,10 +58,12 @@ def bill(extras: tuple[str, ...], bundle: Bundle, owner: dict[str, str]) -> str:
     bom.metadata.component = root
     model = _model(bundle)
     bom.components.add(model)
+    beside = _beside()
+    bom.components.update(beside)
     everything = {PROJECT: root} | packages
     for name, package in found.items():
         below = [everything[one] for one in package.requires]
-        bom.register_dependency(everything[name], [*below, model] if name == PROJECT else below)
+        bom.register_dependency(everything[name], [*below, model, *beside] if name == PROJECT else below)
     text = JsonV1Dot6(bom).output_as_string(indent=2)
     if (fault := JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)) is not None:
         raise ValueError(f"the bill is not valid by the schema: {fault}")
@@ -72,6 +79,31 @@ def _package(package: Package) -> Component:
         purl=PackageURL("pypi", name=package.name, version=package.version),
         licenses=[LicenseFactory().make_from_string(package.licence)],
     )
+
+
+def _beside() -> list[Component]:
+    """What the C library links to of the system, in the versions at hand; nothing where it was not built."""
+    try:
+        c_library()
+        crypto, zlib = (ctypes.CDLL(name) for name in BESIDE)
+    except (BackendError, OSError):
+        return []
+    crypto.OpenSSL_version.restype = zlib.zlibVersion.restype = ctypes.c_char_p
+    found = {
+        "openssl": (crypto.OpenSSL_version(_VERSION_ALONE).decode(), "Apache-2.0"),
+        "zlib": (zlib.zlibVersion().decode(), "Zlib"),
+    }
+    return [
+        Component(
+            name=name,
+            version=version,
+            type=ComponentType.LIBRARY,
+            bom_ref=name,
+            licenses=[LicenseFactory().make_from_string(licence)],
+            properties=[_property("of", "the system, linked to by libmmcaf")],
+        )
+        for name, (version, licence) in found.items()
+    ]
 
 
 def _model(bundle: Bundle) -> Component:

@@ -22,6 +22,11 @@ lists them. `openvino` requires `openvino-telemetry`, which the engine never imp
 `tests/attacks/test_network.py` holds that. Of imagecodecs' decoders OpenJPEG, CharLS and libjpeg-turbo are called
 (`engine/mmcaf_engine/study/dicom/decoders.py`). The wheel holds others, which nothing here calls, among them one for
 JPEG lossless (jpegsof3) whose licence says that it is no clinical tool.
+
+Two libraries of this project are built against OpenVINO's C++ headers: the processor's kernels as operators
+(`mmcaf_kernels/cpu`), and libmmcaf (`mmcaf_engine/capi`). Inline functions and templates of those headers (Apache-2.0)
+are compiled into both; OpenVINO itself is linked to, from its package. libmmcaf also links to the OpenSSL 3 (libcrypto,
+Apache-2.0) and the zlib (Zlib) of the system, of which the wheel holds nothing.
 """
 
 

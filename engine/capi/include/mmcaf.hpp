@@ -23,7 +23,9 @@
 
 namespace mmcaf {
 
-// What the library refused, and what to do next. what() is the problem with the first remedy.
+inline std::string text(const char *given) { return given ? given : ""; }
+
+// What the library refused, and what to do next. what() is the problem with its remedies.
 class Error : public std::runtime_error {
 public:
     // The last failed call of this thread.
@@ -37,11 +39,9 @@ public:
 
 private:
     Error(mmcaf_code code, const mmcaf_error &error)
-        : std::runtime_error(text(error.problem) + (*text(error.remedy).c_str() ? " " + text(error.remedy) : "")),
+        : std::runtime_error(text(error.problem) + (text(error.remedy).empty() ? "" : " " + text(error.remedy))),
           code_(code), kind_(text(error.kind)), problem_(text(error.problem)), remedy_(text(error.remedy)),
           json_(text(error.json)) {}
-
-    static std::string text(const char *given) { return given ? given : ""; }
 
     mmcaf_code code_;
     std::string kind_, problem_, remedy_, json_;
@@ -92,22 +92,19 @@ inline mmcaf_volume volume(const float *values, const std::array<size_t, 3> &sha
 class Result {
 public:
     size_t label_count() const { return mmcaf_result_label_count(result_.get()); }
-    std::string label(size_t index) const { return mmcaf_result_label(result_.get(), index); }
+    std::string label(size_t index) const { return text(mmcaf_result_label(result_.get(), index)); }
     double probability(size_t index) const { return mmcaf_result_probability(result_.get(), index); }
 
     // The label decided for; empty of a network whose labels are independent.
-    std::string decision() const {
-        const char *label = mmcaf_result_decision(result_.get());
-        return label ? label : "";
-    }
+    std::string decision() const { return text(mmcaf_result_decision(result_.get())); }
 
     // As `mmcaf-infer --json` prints it.
-    std::string json() const { return mmcaf_result_json(result_.get()); }
+    std::string json() const { return text(mmcaf_result_json(result_.get())); }
 
     std::vector<std::string> warnings() const {
         std::vector<std::string> found;
         for (size_t index = 0; index < mmcaf_result_warning_count(result_.get()); ++index) {
-            found.emplace_back(mmcaf_result_warning(result_.get(), index));
+            found.push_back(text(mmcaf_result_warning(result_.get(), index)));
         }
         return found;
     }
@@ -125,6 +122,23 @@ private:
     std::unique_ptr<mmcaf_result, Free> result_;
 };
 
+// What a network put out; `data` and `shape` of each live as long as this.
+class Outputs {
+public:
+    size_t size() const { return mmcaf_tensor_count(outputs_.get()); }
+    const mmcaf_tensor &operator[](size_t index) const { return *mmcaf_tensor_at(outputs_.get(), index); }
+
+private:
+    friend class Network;
+    struct Free {
+        void operator()(mmcaf_tensor_list *outputs) const noexcept { mmcaf_free_tensors(outputs); }
+    };
+
+    explicit Outputs(mmcaf_tensor_list *outputs) : outputs_(outputs) {}
+
+    std::unique_ptr<mmcaf_tensor_list, Free> outputs_;
+};
+
 // A bundle that is open. Several threads may use it at once: their answers are made one after another.
 class Network {
 public:
@@ -135,7 +149,7 @@ public:
     }
 
     // What was opened, as JSON: name, version, inputs, outputs, labels, engine, self-test.
-    std::string json() const { return mmcaf_network_json(network_.get()); }
+    std::string json() const { return text(mmcaf_network_json(network_.get())); }
 
     Result answer(const mmcaf_volume &volume, const std::string &record_json,
                   const mmcaf_answer_options &options = answer_options()) {
@@ -176,6 +190,13 @@ public:
             return mmcaf_answer_image(network_.get(), plane, rows, columns, record_json.c_str(), tokens.data(),
                                       tokens.size(), &options, made);
         });
+    }
+
+    // The network on inputs that are prepared already.
+    Outputs run(const std::vector<mmcaf_tensor> &inputs) {
+        mmcaf_tensor_list *outputs = nullptr;
+        check(mmcaf_run(network_.get(), inputs.data(), inputs.size(), &outputs));
+        return Outputs(outputs);
     }
 
     mmcaf_network *get() const noexcept { return network_.get(); }

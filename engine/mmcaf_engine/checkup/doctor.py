@@ -67,6 +67,7 @@ def _machine() -> list[Check]:
     return [
         Check("machine", "system", "ok", f"{system}, {os.cpu_count()} cores, mmcaf-infer {__version__}"),
         _resizing(),
+        _c_library(),
     ]
 
 
@@ -76,6 +77,14 @@ def _resizing() -> Check:
     if (reason := native_missing()) is None:
         return Check("machine", "resizing", "ok", "slices by processor kernels")
     return Check("machine", "resizing", "note", f"slices by NumPy, to the same bits but slower: {reason}")
+
+
+def _c_library() -> Check:
+    from ..capi.library import fault
+
+    if (reason := fault()) is None:
+        return Check("machine", "C library", "ok", "C library for other programs")
+    return Check("machine", "C library", "note", reason)
 
 
 def _packages() -> list[Check]:
