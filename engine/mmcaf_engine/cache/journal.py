@@ -49,12 +49,15 @@ class Journal:
         return len(self._known)
 
     def measured(self, facts: object, measure: Callable[[], _Value]) -> _Value:
-        """What an earlier run has measured of this, else what `measure` gives now; it must be the same as JSON."""
+        """What was measured of this, in this run or an earlier one, else what `measure` gives now.
+
+        It must be the same as JSON, and nobody may change it.
+        """
         key = _key(facts)
         if key in self._known:
             found: _Value = self._known[key]
             return found
-        value = measure()
+        value = self._known[key] = measure()
         self._append(key, value)
         return value
 

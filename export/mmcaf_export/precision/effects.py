@@ -46,13 +46,7 @@ class Trial:
     @cached_property
     def facts(self) -> list[Any]:
         """What an error depends on besides the change."""
-        return [
-            self.judge.name,
-            self.judge.build(),
-            self.precision,
-            model_sha256(self._model),
-            arrays_sha256(self.windows),
-        ]
+        return [self._backend(self._model).engine_facts(), model_sha256(self._model), arrays_sha256(self.windows)]
 
     @cached_property
     def expected(self) -> NDArray[np.float64]:
@@ -68,15 +62,20 @@ class Trial:
         return root_mean_square(change)
 
     def _scores(self, model: Path) -> NDArray[np.float64]:
-        manifest = self.manifest
-        network = Network.whole(manifest, model)
-        # What ONNX Runtime answers depends on its number of threads; so it gets one for each window.
-        alone = self.judge.name == "onnxruntime"
-        with make_backend(self.judge, network, 1 if alone else usable_cores(), self.precision) as opened:
-            answers = list(
-                in_order(lambda window: opened.infer(dict(window)), self.windows, usable_cores() if alone else 1)
-            )
-        return np.concatenate([answer[manifest.outputs[0].name].ravel() for answer in answers]).astype(np.float64)
+        with self._backend(model) as opened:
+            side_by_side = usable_cores() if self._one_thread_each else 1
+            answers = list(in_order(lambda window: opened.infer(dict(window)), self.windows, side_by_side))
+        logits = self.manifest.outputs[0].name
+        return np.concatenate([answer[logits].ravel() for answer in answers]).astype(np.float64)
+
+    def _backend(self, model: Path) -> Backend:
+        threads = 1 if self._one_thread_each else usable_cores()
+        return make_backend(self.judge, Network.whole(self.manifest, model), threads, self.precision)
+
+    @property
+    def _one_thread_each(self) -> bool:
+        """What ONNX Runtime answers depends on its number of threads; so it gets one for each window."""
+        return self.judge.name == "onnxruntime"
 
 
 def evenly(windows: Sequence[Window], count: int) -> Sequence[Window]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mmcaf_engine.machine.memory import lacks_memory, out_of_memory
+
 from .calibration import Histograms, Method, Window, histograms
 from .course import Course
 from .effects import Trial, root_mean_square
@@ -38,7 +40,8 @@ def observe(
 ) -> Observation:
     """Run a network on the windows of a trial, once forwards and once backwards each.
 
-    One that PyTorch cannot run so has each choice tried in INT8 by itself, which takes long; `course` is told.
+    One that PyTorch cannot run so has each choice tried in INT8 by itself, which takes long; `course` is told. Want of
+    memory is no such case: the layers that are chosen must not depend on it.
 
     Args:
         layers: those that may become INT8.
@@ -46,6 +49,9 @@ def observe(
         output: the logits' name.
         largest: value -> its largest magnitude.
         alone: tries these layers in INT8 and gives the root mean square of the logit's change.
+
+    Raises:
+        BackendError: memory ran out.
     """
 
     def measure() -> dict[str, Any]:
@@ -90,6 +96,8 @@ def _observed(
                 seen.include(counted)
                 course.progress("windows", done, len(trial.windows))
     except (UnsupportedGraphError, RuntimeError) as failure:
+        if lacks_memory(failure):
+            raise out_of_memory("looking for what each layer does in INT8", failure) from failure
         reason = str(failure).splitlines()[0]
         course.tell(f"PyTorch does not run the network backwards ({reason}): each layer is tried in INT8 by itself")
         return _tried(choices, alone, course), histograms(model, read, trial.windows)

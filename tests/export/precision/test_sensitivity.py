@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from mmcaf_engine.backends.registry import backend_class
+from mmcaf_engine.errors import BackendError
 from mmcaf_export.onnx_files import load_model
 from mmcaf_export.precision import side_by_side
 from mmcaf_export.precision.calibration import METHODS, largest_magnitudes
@@ -173,6 +174,27 @@ def test_what_has_no_derivative_is_tried_layer_by_layer(tmp_path: Path, monkeypa
     found = observed(network(tmp_path / "m.onnx"), windows(2), told)
     assert any("(derivative for aten::frob is not implemented)" in line for line in told)
     assert all(error > 0 for error in found.errors.values())
+
+
+def test_want_of_memory_is_not_taken_for_want_of_a_derivative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_given: Any) -> Any:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: 1 bytes")
+
+    monkeypatch.setattr(Sensitivities, "of", none)
+    told: list[str] = []
+    with pytest.raises(BackendError, match="Out of memory while looking for what each layer does in INT8"):
+        observed(network(tmp_path / "m.onnx"), windows(2), told)
+    assert not any("backwards" in line for line in told)
+
+
+def test_an_error_by_other_kernels_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    model, facts = network(tmp_path / "m.onnx"), []
+    for fingerprint in ("one", "one", "another"):
+        monkeypatch.setattr("mmcaf_kernels.cpu.extension.fingerprint", lambda fingerprint=fingerprint: fingerprint)
+        monkeypatch.setattr("mmcaf_kernels.cpu.extension.missing", lambda: None)
+        facts.append(Trial(model, tiny_manifest_of(), windows(1), backend_class("openvino"), "int8").facts)
+    assert facts[0] == facts[1] != facts[2]
 
 
 def test_an_unknown_operator(tmp_path: Path) -> None:
