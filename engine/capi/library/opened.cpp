@@ -86,7 +86,7 @@ std::string described(const Bundle &bundle, const Opening &opening) {
 // Handles count up from an odd start: nothing that malloc gives is one of them.
 struct Handles {
     std::mutex mutex;
-    std::map<uintptr_t, std::shared_ptr<Network>> open;
+    std::map<uintptr_t, std::shared_ptr<OpenNetwork>> open;
     uintptr_t next = 1;
 };
 
@@ -97,7 +97,7 @@ Handles &handles() {
 
 }  // namespace
 
-Network::Network(const std::string &bundle, const Opened &given)
+OpenNetwork::OpenNetwork(const std::string &bundle, const Opened &given)
     : bundle_(bundle, given.trusted_key), vocabulary_(vocabulary_of(bundle_)) {
     const Limited limited(&given.limits);
     report("open", 0, 1);
@@ -112,18 +112,18 @@ Network::Network(const std::string &bundle, const Opened &given)
     report("open", 1, 1);
 }
 
-std::unique_lock<std::mutex> Network::turn() {
+std::unique_lock<std::mutex> OpenNetwork::turn() {
     std::unique_lock<std::mutex> turn(turn_);
     if (closed_) throw Error(MMCAF_USAGE, "The network was closed.", {{"Open it again.", "", "", ""}});
     return turn;
 }
 
-void Network::close() {
+void OpenNetwork::close() {
     const std::lock_guard<std::mutex> turn(turn_);
     closed_ = true;
 }
 
-template <class Prepare> Result Network::answered(const Answering &given, const Prepare &prepare) {
+template <class Prepare> Result OpenNetwork::answered(const Answering &given, const Prepare &prepare) {
     const auto turn = this->turn();
     const Limited limited(&given.limits);
     Stopwatch watch;
@@ -134,7 +134,7 @@ template <class Prepare> Result Network::answered(const Answering &given, const 
     return answerer_->answer(prepared, given.given, watch);
 }
 
-Result Network::answer(std::vector<Volume> volumes, const std::optional<std::string> &record, const Answering &given) {
+Result OpenNetwork::answer(std::vector<Volume> volumes, const std::optional<std::string> &record, const Answering &given) {
     // Of several series the options cannot say which of them it is that the images are of.
     if (volumes.size() > 1 && !(given.instances.empty() && given.series_uid.empty())) {
         throw Error(MMCAF_USAGE, "instances and series_uid are of one series; this network reads " +
@@ -151,7 +151,7 @@ Result Network::answer(std::vector<Volume> volumes, const std::optional<std::str
     });
 }
 
-Result Network::answer_image(const Plane &plane, const std::optional<std::string> &record,
+Result OpenNetwork::answer_image(const Plane &plane, const std::optional<std::string> &record,
                              const std::optional<std::vector<int64_t>> &tokens, const Answering &given) {
     return answered(given, [&] {
         return prepare_image(plane, record, tokens, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr, given.header,
@@ -159,12 +159,12 @@ Result Network::answer_image(const Plane &plane, const std::optional<std::string
     });
 }
 
-std::vector<Tensor> Network::run(const std::vector<Tensor> &inputs) {
+std::vector<Tensor> OpenNetwork::run(const std::vector<Tensor> &inputs) {
     const auto turn = this->turn();
     return runner_->infer(inputs, true);
 }
 
-mmcaf_network *add_network(std::shared_ptr<Network> network) {
+mmcaf_network *add_network(std::shared_ptr<OpenNetwork> network) {
     Handles &all = handles();
     const std::lock_guard<std::mutex> lock(all.mutex);
     const uintptr_t handle = all.next;
@@ -173,7 +173,7 @@ mmcaf_network *add_network(std::shared_ptr<Network> network) {
     return reinterpret_cast<mmcaf_network *>(handle);
 }
 
-std::shared_ptr<Network> network_of(const mmcaf_network *handle) {
+std::shared_ptr<OpenNetwork> network_of(const mmcaf_network *handle) {
     require(handle, "network");
     Handles &all = handles();
     const std::lock_guard<std::mutex> lock(all.mutex);
@@ -184,12 +184,12 @@ std::shared_ptr<Network> network_of(const mmcaf_network *handle) {
     return found->second;
 }
 
-std::shared_ptr<Network> remove_network(const mmcaf_network *handle) {
+std::shared_ptr<OpenNetwork> remove_network(const mmcaf_network *handle) {
     Handles &all = handles();
     const std::lock_guard<std::mutex> lock(all.mutex);
     const auto found = all.open.find(reinterpret_cast<uintptr_t>(handle));
     if (found == all.open.end()) return nullptr;
-    std::shared_ptr<Network> network = std::move(found->second);
+    std::shared_ptr<OpenNetwork> network = std::move(found->second);
     all.open.erase(found);
     return network;
 }

@@ -11,10 +11,10 @@
 
 namespace mmcaf {
 
-class Network {
+class OpenNetwork {
    public:
     // Throws Error: as Bundle and Runner.
-    Network(const std::string &bundle, const Opened &given);
+    OpenNetwork(const std::string &bundle, const Opened &given);
 
     // What was opened, as JSON.
     const std::string &json() const { return json_; }
@@ -43,12 +43,12 @@ class Network {
 };
 
 // The handle of a network: never the address of anything, and never given again, so that a closed one is known to be.
-mmcaf_network *add_network(std::shared_ptr<Network> network);
+mmcaf_network *add_network(std::shared_ptr<OpenNetwork> network);
 
 // Throws Error MMCAF_USAGE: NULL, or no handle of a network that is open.
-std::shared_ptr<Network> network_of(const mmcaf_network *handle);
+std::shared_ptr<OpenNetwork> network_of(const mmcaf_network *handle);
 
 // Nothing where there is none.
-std::shared_ptr<Network> remove_network(const mmcaf_network *handle);
+std::shared_ptr<OpenNetwork> remove_network(const mmcaf_network *handle);
 
 }  // namespace mmcaf
