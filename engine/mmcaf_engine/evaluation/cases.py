@@ -34,10 +34,15 @@ class Case(Protocol):
 
 @dataclass(frozen=True)
 class Cohort:
-    """Cases in order; source says where they are from, without any folder: a table's name, or demo:FIRST-LAST."""
+    """Cases in order.
+
+    source: where they are from, without any folder: a table's name, or demo:FIRST-LAST. without_labels: why no AUROC is
+    measured where no case has a label.
+    """
 
     source: str
     cases: tuple[Case, ...]
+    without_labels: str = "the cohort has no labels"
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -58,9 +63,13 @@ class Cohort:
             return self
         return replace(self, source=f"{self.source}, first {count}", cases=self.cases[:count])
 
-    def unlabelled(self) -> "Cohort":
-        """The same cases without their labels, for a network that is not about these diseases or these people."""
-        return replace(self, cases=tuple(_Unlabelled(case) for case in self.cases))
+    def unlabelled(self, why: str) -> "Cohort":
+        """The same cases without their labels, for a network that is not about these diseases or these people.
+
+        Args:
+            why: their labels do not count, as the end of a sentence that says that AUROC was not measured.
+        """
+        return replace(self, cases=tuple(_Unlabelled(case) for case in self.cases), without_labels=why)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,14 @@ def evaluate(
                 performance=performance(outcome.labels, reference.probabilities, decision),
             ),
             precisions={
-                precision: agreement(reference, scores, outcome.labels, decision, manifest.accuracy_bound(precision))
+                precision: agreement(
+                    reference,
+                    scores,
+                    outcome.labels,
+                    decision,
+                    manifest.accuracy_bound(precision),
+                    without_labels=cohort.without_labels,
+                )
                 for precision, scores in outcome.scores.items()
                 if precision != "fp32"
             },
@@ -185,12 +192,18 @@ def _summary(cohort: Cohort, outcome: CohortScores, decision: Decision) -> Cohor
 
 
 def agreement(
-    reference: StudyScores, other: StudyScores, labels: Labels, decision: Decision, bound: AccuracyBound
+    reference: StudyScores,
+    other: StudyScores,
+    labels: Labels,
+    decision: Decision,
+    bound: AccuracyBound,
+    *,
+    without_labels: str = "the cohort has no labels",
 ) -> PrecisionAccuracy:
     """Compare a precision's scores with FP32's, study by study, and judge them by a bound.
 
     A study's difference of several labels is that of the label where it is largest. AUROC and its bound count only
-    where studies of two labels exist; `auroc_note` says so where they do not.
+    where studies of two labels exist; `auroc_note` says so where they do not, or `without_labels` where no label is known.
 
     Raises:
         UsageError: no studies, or unequal numbers of them.
@@ -212,7 +225,7 @@ def agreement(
         flips=flips,
         performance=performance(labels, other.probabilities, decision),
         auroc_difference=auroc_difference,
-        auroc_note=None if auroc_difference else why_no_auroc(labels, decision),
+        auroc_note=None if auroc_difference else why_no_auroc(labels, decision, without_labels),
         bound=bound,
         passed=not reasons,
         reasons=reasons,

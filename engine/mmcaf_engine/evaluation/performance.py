@@ -66,10 +66,10 @@ def questions_of(labels: Labels, probabilities: NDArray[np.float64], decision: D
     return asked
 
 
-def why_no_auroc(labels: Labels, decision: Decision) -> str:
-    """In words why AUROC is not defined."""
+def why_no_auroc(labels: Labels, decision: Decision, without_labels: str) -> str:
+    """In words why AUROC is not defined; without_labels: why it is not where no label is known."""
     known = [label for label in labels if label is not None]
-    return f"AUROC was not measured: {decision.without_auroc(known) if known else 'the cohort has no labels'}."
+    return f"AUROC was not measured: {decision.without_auroc(known) if known else without_labels}."
 
 
 def _area(asked: Questions) -> Area | None:

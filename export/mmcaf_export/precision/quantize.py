@@ -41,6 +41,8 @@ CALIBRATION = "demo:50000-50031"
 
 WINDOWS_PER_STUDY = 4
 
+_NOT_A_COHORT = "the labels of calibration studies do not count; name labelled studies with --cohort"
+
 QUANTISED: tuple[Precision, ...] = tuple(precision for precision in PRECISIONS if "int8" in types_in(precision))
 """Those with layers in INT8."""
 
@@ -103,7 +105,7 @@ def quantize_bundle(
         raise UsageError(f"A logit budget of {logit_budget} came; it must be above 0.", f"Try {LOGIT_BUDGETS[0]}.")
     manifest = bundle.manifest
     source = open_cohort(calibration or CALIBRATION, manifest)
-    judges = source.unlabelled() if cohort is None else open_cohort(cohort, manifest)
+    judges = source.unlabelled(_NOT_A_COHORT) if cohort is None else open_cohort(cohort, manifest)
     check_output(target, inputs=[*source.files, *judges.files], force=replaces)
     if calibration is None and (any("int8" in types_in(one) for one in chosen) or cohort is None):
         _expect_fit(source, bundle)

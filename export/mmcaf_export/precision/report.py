@@ -64,6 +64,11 @@ class QuantizeReport:
 
 
 def _layers(precision: Precision, plan: Int8Plan | SparedPlan) -> str:
+    if not plan.layers:
+        return (
+            f"  {precision}: none of its {len(plan.kept)} layers; all are left in FP32, so that it answers as fp32 does and "
+            f"no sooner"
+        )
     counted = f"  {precision}: {len(plan.layers)} layers, {len(plan.kept)} left in FP32"
     if isinstance(plan, SparedPlan):
         return counted

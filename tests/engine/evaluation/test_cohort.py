@@ -76,7 +76,7 @@ def test_demo_cohort() -> None:
     assert [case.label for case in cohort] == [make_patient(s).label for s in range(SEED, SEED + 30)]
     assert cohort.first(3).source == "demo:40000-40029, first 3" and len(cohort.first(3)) == 3
     assert cohort.first(30) is cohort
-    unlabelled = cohort.unlabelled()
+    unlabelled = cohort.unlabelled("other people")
     assert [case.label for case in unlabelled] == [None] * 30
     assert [case.id for case in unlabelled] == [case.id for case in cohort] and unlabelled.source == cohort.source
 

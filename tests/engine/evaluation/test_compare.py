@@ -164,6 +164,11 @@ def test_auroc_is_not_measured_without_both_labels(labels: list[int | None], not
     assert found.flips.to_label_0 + found.flips.to_label_1 == 6
 
 
+def test_why_labels_that_are_there_do_not_count() -> None:
+    found = agreement(scores(REFERENCE), scores(REFERENCE), [None] * 6, RULE, LOOSE, without_labels="other people")
+    assert found.auroc_note == "AUROC was not measured: other people."
+
+
 def test_auroc_is_over_the_labelled_studies() -> None:
     partly = [0, None, 1, None, 1, None]
     found = agreement(scores(REFERENCE), scores(REFERENCE), partly, RULE, LOOSE)

@@ -110,7 +110,7 @@ def test_files_of_a_cohort(cohort: Cohort) -> None:
 
 
 def without_labels(cohort: Cohort) -> Cohort:
-    return cohort.unlabelled()
+    return cohort.unlabelled("other people")
 
 
 def of_one_label(cohort: Cohort) -> Cohort:

@@ -154,6 +154,16 @@ def test_the_network(name: str, bundle_of: Callable[[str], Path]) -> None:
 
 
 @pytest.mark.usefixtures("known_gains")
+def test_a_network_none_of_whose_layers_may_be_in_int8(tmp_path: Path) -> None:
+    report = quantize_bundle(
+        small_bundle(tmp_path), calibration="demo:50000-50000", method="minmax", logit_budget=1e-12
+    )
+    plan = report.plans["int8"]
+    assert plan is not None and plan.layers == () and len(plan.kept) == 3
+    assert "int8: none of its 3 layers; all are left in FP32" in report.summary()
+
+
+@pytest.mark.usefixtures("known_gains")
 def test_int8_is_kept_for_the_backends_that_it_passes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that computes it otherwise does not take it from the one that judges; nor does that one let it through."""
     path = small_bundle(tmp_path)
@@ -170,6 +180,7 @@ def test_int8_is_kept_for_the_backends_that_it_passes_in(tmp_path: Path, monkeyp
     report = quantize_bundle(path, **given)
     assert report.written == ("int8",) and report.refused == {}
     assert "int8 is not offered in onnxruntime: in onnxruntime, it fails" in report.summary()
+    assert "the labels of calibration studies do not count; name labelled studies with --cohort" in report.summary()
     facts = report.accuracy.precisions["int8"]
     assert facts.passed and facts.excluded == {"onnxruntime": ("in onnxruntime, it fails",)}
     assert facts.judged and {one.configuration.backend for one in facts.judged} == {"openvino"}
