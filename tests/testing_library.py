@@ -6,8 +6,8 @@ import random
 from functools import cache
 
 import pytest
-from mmcaf_engine.capi.library import c_library
 
+from mmcaf_engine.capi.library import c_library
 from mmcaf_engine.errors import BackendError
 
 

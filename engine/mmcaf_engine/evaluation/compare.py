@@ -203,7 +203,8 @@ def agreement(
     """Compare a precision's scores with FP32's, study by study, and judge them by a bound.
 
     A study's difference of several labels is that of the label where it is largest. AUROC and its bound count only
-    where studies of two labels exist; `auroc_note` says so where they do not, or `without_labels` where no label is known.
+    where studies of two labels exist; `auroc_note` says so where they do not, and `without_labels` where no label is
+    known.
 
     Raises:
         UsageError: no studies, or unequal numbers of them.

@@ -65,10 +65,8 @@ class QuantizeReport:
 
 def _layers(precision: Precision, plan: Int8Plan | SparedPlan) -> str:
     if not plan.layers:
-        return (
-            f"  {precision}: none of its {len(plan.kept)} layers; all are left in FP32, so that it answers as fp32 does and "
-            f"no sooner"
-        )
+        none = f"none of its {len(plan.kept)} layers; all are left in FP32"
+        return f"  {precision}: {none}, so that it answers as fp32 does and no sooner"
     counted = f"  {precision}: {len(plan.layers)} layers, {len(plan.kept)} left in FP32"
     if isinstance(plan, SparedPlan):
         return counted
