@@ -1,14 +1,19 @@
 #include "opened.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
 #include <map>
 
 #include "call.hpp"
 #include "processor.hpp"
+#include "raw_case.hpp"
+#include "text.hpp"
 
 namespace mmcaf {
 namespace {
 
-constexpr uint64_t MOST_VOCABULARY_BYTES = 16 << 20;
+constexpr uint64_t MOST_VOCABULARY_BYTES = 16 << 20, MOST_GOLDEN_BYTES = 1 << 30;
 
 std::optional<Vocabulary> vocabulary_of(const Bundle &bundle) {
     if (!bundle.manifest().text) return std::nullopt;
@@ -108,8 +113,32 @@ OpenNetwork::OpenNetwork(const std::string &bundle, const Opened &given)
     answerer_ = std::make_unique<Answerer>(
         bundle_.manifest(), AnsweringFacts{model_of(bundle_), engine_of(opening), bundle_.origin().remarks(), warnings},
         [this](const std::vector<Tensor> &inputs, bool optional) { return runner_->infer(inputs, optional); });
+    if (!opening.self_test.remembered) check_raw_case_once();
     json_ = described(bundle_, opening);
     report("open", 1, 1);
+}
+
+// The stored cases of the self-test begin at the network's inputs; this one begins at a study and a record. It is asked for
+// together with them, and spared where they are remembered.
+void OpenNetwork::check_raw_case_once() {
+    const Golden golden(bundle_.read(GOLDEN_NAME, MOST_GOLDEN_BYTES), bundle_.shown());
+    const std::string &precision = runner_->opening().precision;
+    const Vocabulary *vocabulary = vocabulary_ ? &*vocabulary_ : nullptr;
+    const std::optional<RawCase> raw = check_raw_case(bundle_.manifest(), golden, precision, vocabulary);
+    if (!raw) return;
+    Stopwatch watch;
+    const Result result = answerer_->answer(raw->prepared, {}, watch);
+    double worst = result.probabilities.size() == raw->probabilities.size() ? 0 : std::numeric_limits<double>::infinity();
+    for (size_t at = 0; std::isfinite(worst) && at < raw->probabilities.size(); ++at) {
+        const double difference = std::abs(result.probabilities[at].second - raw->probabilities[at]);
+        worst = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(worst, difference);
+    }
+    if (const double tolerance = tolerance_of(precision); worst > tolerance) {
+        throw Error(MMCAF_BACKEND,
+                    "The raw case of " + bundle_.manifest().name + " is answered wrongly in " + precision +
+                        ": its probability is off by " + general(worst) + "; at most " + general(tolerance) + " is allowed.",
+                    {{"Use another one", "precision", "", ""}});
+    }
 }
 
 std::unique_lock<std::mutex> OpenNetwork::turn() {

@@ -30,6 +30,7 @@ class OpenNetwork {
     void close();
 
    private:
+    void check_raw_case_once();
     template <class Prepare> Result answered(const Answering &given, const Prepare &prepare);
     std::unique_lock<std::mutex> turn();
 
