@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 
 #include "error.hpp"
 #include "exact_sum.hpp"
@@ -28,7 +27,7 @@ Named<double> by_label(const Manifest &manifest, const std::vector<double> &valu
 std::string above(double spread, double bound) {
     for (int decimals = 3; decimals < 17; ++decimals) {
         const std::string text = fixed(spread, decimals);
-        if (std::strtod(text.c_str(), nullptr) > bound) return text;
+        if (number_spelled(text) > bound) return text;
     }
     return float_repr(spread);
 }

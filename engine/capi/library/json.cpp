@@ -4,7 +4,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <locale>
 #include <set>
+#include <sstream>
 #include <tuple>
 
 namespace mmcaf {
@@ -177,10 +180,7 @@ class Parser {
     Json number() {
         const size_t begin = at_;
         take("-");
-        const size_t first = at_;
-        if (text_[first] == '0') {
-            ++at_;
-        } else if (digits() == 0) {
+        if (!take("0") && digits() == 0) {
             wrong("Expecting value", begin);
         }
         size_t end = at_;
@@ -207,9 +207,7 @@ class Parser {
             }
             return Json::integer_token(token == "-0" ? "0" : token);
         }
-        double read = 0;
-        const auto result = std::from_chars(token.data(), token.data() + token.size(), read);
-        if (result.ec == std::errc::result_out_of_range) read = std::strtod(token.c_str(), nullptr);  // Also of tiny ones.
+        const double read = number_spelled(token);
         if (!std::isfinite(read)) refuse("the number " + token.substr(0, 40) + " is too large.", "Give a finite number or null.");
         return read;
     }
@@ -321,7 +319,7 @@ std::pair<uint32_t, size_t> code_point(std::string_view text, size_t at) {
 Json Json::integer_token(std::string token) {
     Json made;
     made.kind_ = Kind::integer;
-    made.number_ = std::strtod(token.c_str(), nullptr);
+    made.number_ = number_spelled(token);
     made.text_ = std::move(token);
     return made;
 }
@@ -378,6 +376,15 @@ std::string json_string(std::string_view text) {
     std::string out;
     print_text(out, text, false);
     return out;
+}
+
+double number_spelled(const std::string &text) {
+    double number = 0;
+    const auto read = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (read.ec != std::errc::result_out_of_range) return number;
+    std::istringstream stream(text);  // It also gives those that are too small for others.
+    stream.imbue(std::locale::classic());
+    return stream >> number ? number : std::numeric_limits<double>::infinity();
 }
 
 std::string float_repr(double value) {

@@ -72,4 +72,8 @@ std::pair<uint32_t, size_t> code_point(std::string_view text, size_t at);
 // The shortest digits that are this number: repr of a float.
 std::string float_repr(double value);
 
+// The nearest number to the one that such a text spells, in digits, with a point and an exponent as JSON has them; infinite
+// above all that there are. Whatever the locale of the process: in some, strtod ends at the point.
+double number_spelled(const std::string &text);
+
 }  // namespace mmcaf
