@@ -36,7 +36,8 @@ from .typed import simulate_precision
 class Verdict:
     """What the gate finds of one precision.
 
-    backend: the one that judges. facts: compared with FP32 there. others: by backend, why it does not pass there.
+    backend: the one that judges. facts: compared with FP32, in every way that it runs here. others: by backend, why it
+    does not pass the self-test there.
     """
 
     precision: Precision
@@ -45,21 +46,21 @@ class Verdict:
     others: dict[str, list[str]] = field(default_factory=dict)
 
     def fail(self, backend: str, *reasons: str) -> None:
-        """Take down why it does not pass in a backend, in words that name it."""
+        """Take down why it does not pass the self-test in a backend, in words that name it."""
         if backend == self.backend:
             self.facts = self.facts.failing(*reasons)
         elif reasons:
             self.others.setdefault(backend, []).extend(reasons)
 
     def everywhere(self) -> PrecisionAccuracy:
-        """It passes where it has passed in every backend."""
+        """As it is if it is to pass in every backend."""
         return self.facts.failing(*(reason for reasons in self.others.values() for reason in reasons))
 
     def where_it_passed(self) -> PrecisionAccuracy:
-        """It passes where the backend that judges says so; in others that it does not pass in, it does not answer.
+        """It passes where it keeps its bounds everywhere; where it fails the self-test alone, it does not answer.
 
-        That is of INT8 alone: each backend adds its sums of whole numbers up to other rounded values, so that one says
-        nothing of another. Other types are what the file says they are, in whatever computes them.
+        That is of INT8 alone, whose stored answers are those of the backend that judges: rounded values add up
+        otherwise in each. Other types are what the file says they are, in whatever computes them.
         """
         if self.facts.passed and "int8" in types_in(self.precision):
             return self.facts.excluding(self.others)
@@ -98,12 +99,10 @@ class Panel:
                 if session.precision == precision:
                     given = outcome.scores["fp32"], scores, outcome.labels, decision_for(bundle.manifest), facts.bound
                     verdicts.append((session, agreement(*given)))
+            reasons = [f"in {one.backend}, {reason}" for one, verdict in verdicts[1:] for reason in verdict.reasons]
             judged = tuple(self._judged(one, verdict) for one, verdict in verdicts)
-            found[precision] = Verdict(
-                precision, judged[0].runtime.backend, facts.model_copy(update={"judged": judged})
-            )
-            for one, verdict in verdicts[1:]:
-                found[precision].fail(one.backend, *(f"in {one.backend}, {reason}" for reason in verdict.reasons))
+            facts = facts.failing(*reasons).model_copy(update={"judged": judged})
+            found[precision] = Verdict(precision, self.first[precision].backend, facts)
         return found
 
     def _judged(self, session: Session, verdict: PrecisionAccuracy) -> Judged:
