@@ -4,6 +4,9 @@ from mmcaf_engine.bundle.accuracy import Accuracy, Estimate, Performance, Precis
 from mmcaf_engine.evaluation.evaluation import Evaluation
 from mmcaf_engine.result.decisions import Decision, decision_for
 
+from .evaluate_analysis import analysis_lines
+from .text_table import text_table
+
 SHOWN_REMARKS = 10
 """At most so many refusals and warnings are listed; the JSON report has all."""
 
@@ -26,6 +29,7 @@ def render(report: Evaluation) -> str:
     lines += _performance(accuracy, decision) if accuracy.cohort.labelled else []
     lines += _per_label(accuracy, decision)
     lines += _costs(accuracy)
+    lines += analysis_lines(report)
     lines += _remarks("refused", [(remark.id, remark.text) for remark in outcome.refused])
     lines += _remarks("warnings", [(remark.id, remark.text) for remark in outcome.warnings])
     return "\n".join([*lines, "", report.disclaimer])
@@ -45,7 +49,7 @@ def _performance(accuracy: Accuracy, decision: Decision) -> list[str]:
     """The table of the labelled studies, of several labels their means; a ratio that is not defined is a dash."""
     rows = [(decision.mean_title, "AUROC (95 % interval)", *_HEADS), _row("fp32", accuracy.reference.performance)]
     rows += [_row(name, part.performance) for name, part in accuracy.precisions.items()]
-    return ["", *_table(rows)]
+    return ["", *text_table(rows)]
 
 
 def _per_label(accuracy: Accuracy, decision: Decision) -> list[str]:
@@ -61,7 +65,7 @@ def _per_label(accuracy: Accuracy, decision: Decision) -> list[str]:
         threshold = [f"{table.threshold:g}"] if alone else []
         area = _interval(table.interval) if alone else _ratio(table.auroc)
         rows.append((decision.question_title(table.label), *threshold, str(table.studies), area, *ratios))
-    return ["", *_table(rows)]
+    return ["", *text_table(rows)]
 
 
 def _row(name: str, performance: Performance) -> tuple[str, ...]:
@@ -70,7 +74,10 @@ def _row(name: str, performance: Performance) -> tuple[str, ...]:
 
 
 def _interval(area: Estimate | None) -> str:
-    return "-" if area is None else f"{area.value:.3f} ({area.low:.3f} to {area.high:.3f})"
+    if area is None:
+        return "-"
+    interval = f"{area.low:.3f} to {area.high:.3f}" if area.low < area.high else "too few"
+    return f"{area.value:.3f} ({interval})"
 
 
 def _ratio(value: float | None) -> str:
@@ -82,7 +89,7 @@ def _costs(accuracy: Accuracy) -> list[str]:
         return ["", "Nothing to compare: fp32 alone was run."]
     head = ("against fp32", "probability: largest", "mean", "logit: largest", "labels changed", "AUROC (95 % interval)")
     rows = [(*head, "bound"), *(_cost(name, part, accuracy) for name, part in accuracy.precisions.items())]
-    lines = ["", *_table(rows)]
+    lines = ["", *text_table(rows)]
     lines += [
         f"{name} fails: {'; '.join(part.reasons)}." for name, part in accuracy.precisions.items() if not part.passed
     ]
@@ -106,16 +113,6 @@ def _signed(estimate: Estimate | None) -> str:
     if estimate is None:
         return "not measured"
     return f"{estimate.value:+.4f} ({estimate.low:+.4f} to {estimate.high:+.4f})"
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Columns as wide as their widest cell, the first to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for name, *cells in rows:
-        padded = [cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *padded]))
-    return lines
 
 
 def _remarks(kind: str, remarks: list[tuple[str, str]]) -> list[str]:

@@ -391,6 +391,31 @@ def evaluate(
     roc: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw the ROC curves to this file (needs the plot extra).")
     ] = None,
+    rows: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Write every study's label and answers to this table.")
+    ] = None,
+    subgroup: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN[:CUTS]",
+            help="Also by groups of studies: a column of the cohort, with cut points for numbers, as age:50,70. "
+            "May be repeated.",
+        ),
+    ] = None,
+    operating_point: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE",
+            help="Also with a threshold chosen by youden, sensitivity=SHARE or specificity=SHARE. May be repeated.",
+        ),
+    ] = None,
+    choose_on: Annotated[
+        str | None,
+        typer.Option(metavar="COHORT", help="Choose these thresholds on this cohort, and try them on the other."),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="BUNDLE", help="Compare with this bundle's FP32 on the same studies.")
+    ] = None,
     force: Force = False,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first so many studies.")] = None,
     strict: Annotated[
@@ -398,11 +423,15 @@ def evaluate(
     ] = False,
 ) -> None:
     """Compare every precision of a bundle with FP32 on a cohort of studies."""
+    from mmcaf_engine.evaluation.further import Further
+
     from .evaluate import evaluate_command
     from .report import Report, one_output
 
     report = Report(json, one_output(output, out), force)
-    evaluate_command(cohort, bundle, precision or [], on_device(backend, device), threads, roc, limit, strict, report)
+    further = Further(tuple(subgroup or ()), tuple(operating_point or ()), choose_on, against)
+    target = on_device(backend, device)
+    evaluate_command(cohort, bundle, precision or [], target, threads, roc, limit, strict, report, rows, further)
 
 
 @app.command()

@@ -34,6 +34,7 @@ from mmcaf_engine.bundle.accuracy import (
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
+from mmcaf_engine.evaluation.cases import Cohort
 from mmcaf_engine.evaluation.evaluation import Evaluation
 from mmcaf_engine.machine.installation import install_command
 from mmcaf_engine.manifest import AccuracyBound
@@ -45,9 +46,19 @@ from tiny_result import tiny_result
 DISCLAIMER = "Not a medical device: for research, not for diagnosis or treatment."
 REPORT_KEYS = [
     "schema_version",
+    "created",
+    "software",
+    "machine",
+    "options",
+    "cohort_sha256",
     "model",
     "labels",
     "accuracy",
+    "analysis",
+    "comparisons",
+    "against",
+    "subgroups",
+    "errors",
     "not_run",
     "fallbacks",
     "refused",
@@ -205,6 +216,7 @@ def test_demo_cohort_equals_its_dicom_files(run: Command, tmp_path: Path) -> Non
         assert outcome.code == 0 and "the demonstration bundle answered" in outcome.err
         report = json.loads(outcome.out)
         assert report["accuracy"]["cohort"].pop("source") == Path(source).name
+        assert len(report.pop("cohort_sha256")) == 64 and report.pop("created").endswith("+00:00")
         reports.append(report)
     assert reports[0] == reports[1]
     assert reports[0]["accuracy"]["reference"]["performance"]["decisions"]["accuracy"] == 1.0
@@ -411,8 +423,10 @@ def test_each_figure_stands_under_its_name(tiny_bundle_source: Path) -> None:
         reference=Reference(**runtime, performance=performance),
         precisions={"int8": int8},
     )
-    outcome: Any = SimpleNamespace(refused=(), warnings=())
-    said = render_evaluation(Evaluation(load_bundle(tiny_bundle_source), accuracy, outcome, {}, {})).splitlines()
+    outcome: Any = SimpleNamespace(refused=(), warnings=(), labels=(), scores={})
+    said = render_evaluation(
+        Evaluation(load_bundle(tiny_bundle_source), Cohort("none", ()), accuracy, outcome, {}, {})
+    ).splitlines()
     assert said[0] == "cohort     cohort.csv, 8 studies, 3 quiet, 2 loud, 3 without a label, 3 more refused"
     found: dict[str, list[str]] = {}
     heads = [at for at, line in enumerate(said) if "AUROC (95 % interval)" in line]

@@ -1,7 +1,10 @@
 """Cohorts: studies with records and, where known, labels, each loaded when its turn comes."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +60,19 @@ class Cohort:
         paths = (path for case in on_disk for path in (case.study, case.record, case.report))
         return tuple(path for path in paths if path is not None)
 
+    @property
+    def sha256(self) -> str:
+        """Of the cases' ids and what is known of them, their records and reports included, without the studies."""
+        found = hashlib.sha256()
+        for case in self.cases:
+            columns = dict(case.columns) if isinstance(case, FileCase) else {}
+            found.update(json.dumps([case.id, case.label, columns], sort_keys=True).encode() + b"\n")
+            for path in (case.record, case.report) if isinstance(case, FileCase) else ():
+                if path is not None:
+                    with suppress(OSError):  # The case is refused, which the report says.
+                        found.update(path.read_bytes())
+        return found.hexdigest()
+
     def first(self, count: int) -> "Cohort":
         """The first `count` cases."""
         if count >= len(self.cases):
@@ -91,7 +107,7 @@ class _Unlabelled:
 class FileCase:
     """A study, a record and a report on disk, of these what the network reads.
 
-    lesion: its slices, in place of those that the record names.
+    lesion: its slices, in place of those that the record names. columns: what further columns of its table say of it.
     """
 
     id: str
@@ -100,6 +116,7 @@ class FileCase:
     record: Path | None
     report: Path | None = None
     lesion: NamedSlices | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Read it; see `Case.load`."""

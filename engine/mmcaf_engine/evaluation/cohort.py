@@ -1,6 +1,7 @@
 """The cohort that a command line names."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import UsageError
@@ -11,15 +12,22 @@ from .cohort_table import read_cohort
 from .synthetic import Kind, demo_cohort, reads_chest, reads_liver
 
 
-def open_cohort(source: str, manifest: Manifest) -> Cohort:
+def open_cohort(source: str, manifest: Manifest, further: Collection[str] = ()) -> Cohort:
     """The cohort that a command line names: a table's path, or demo:FIRST-LAST.
+
+    Args:
+        further: columns of the table whose cells are kept, as `read_cohort`.
 
     Raises:
         UsageError: no such table, the table is not usable, or no such range.
         BundleError: nothing here provides the manifest's output decision.
     """
     if not source.startswith("demo:"):
-        return read_cohort(Path(source), manifest)
+        return read_cohort(Path(source), manifest, further)
+    if further:
+        raise UsageError(
+            f"{source}: synthetic patients have no column {' or '.join(further)}.", "Name a table that has."
+        )
     span = re.fullmatch(r"demo:([0-9]{1,9})-([0-9]{1,9})", source)
     first, last = (int(seed) for seed in span.groups()) if span else (0, -1)
     if last < first:

@@ -4,7 +4,8 @@ Of the first three those that the network reads.
 """
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from ..errors import UsageError, printable
@@ -41,7 +42,7 @@ class _UnusableRowError(Exception):
     """One line cannot be used; the text is the reason."""
 
 
-def read_cohort(path: Path, manifest: Manifest) -> Cohort:
+def read_cohort(path: Path, manifest: Manifest, further: Collection[str] = ()) -> Cohort:
     """Read a table of studies; its paths are relative to its own folder.
 
     A label is one of the manifest's names or its number; an empty one is unknown. Where any number of labels may hold,
@@ -49,6 +50,10 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
     around a cell, mean nothing. Without an id, the path of the study is it, or of what comes next in
     its place. A column of the name of the manifest's
     `lesion_field` names the slices of the lesion, in the record's place.
+
+    Args:
+        further: columns that the table must have besides, whose cells the cases keep. With some, others are passed
+            over, but for one whose name is nearly that of a column which is read.
 
     Raises:
         UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
@@ -59,14 +64,14 @@ def read_cohort(path: Path, manifest: Manifest) -> Cohort:
         raise UsageError(f"{path}: a directory; a cohort's CSV table was expected.", _example(manifest))
     lines = _lines(path, _text(path), _example(manifest))
     _, header = next(lines, (0, []))
-    columns = _columns(path, header, manifest)
+    columns = _columns(path, header, manifest, further)
     decision = decision_for(manifest)
     cases: list[FileCase] = []
     ids: dict[str, int] = {}
     problems: list[str] = []
     for number, cells in lines:
         try:
-            cases.append(_case(cells, columns, path.parent, manifest, decision))
+            cases.append(_case(cells, columns, path.parent, manifest, decision, further))
             earlier = ids.setdefault(cases[-1].id, number)
             if earlier != number:
                 raise _UnusableRowError(f"the id {cases[-1].id!r} stands already in line {earlier}")
@@ -105,12 +110,15 @@ def _lines(path: Path, text: str, example: str) -> Iterator[tuple[int, list[str]
     )
 
 
-def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
+def _columns(path: Path, header: list[str], manifest: Manifest, further: Collection[str]) -> list[str]:
     """The header, checked."""
     example = _example(manifest)
     if not header:
         raise UsageError(f"{path}: empty; a table of studies was expected.", example)
-    unknown = [name for name in header if name not in (*COLUMNS, manifest.lesion_field)]
+    known = [name for name in (*COLUMNS, manifest.lesion_field) if name is not None]
+    unknown = [name for name in header if name not in (*known, *further)]
+    if further:  # The table is meant to have others; only one that may be misspelt is not passed over.
+        unknown = [name for name in unknown if get_close_matches(name.lower(), known)]
     if unknown:
         hint = "Separate the columns by commas. " if len(header) == 1 and (set(header[0]) & set(";\t|")) else ""
         raise UsageError(f"{path}: line 1: unknown column(s) {', '.join(map(repr, unknown))}.", hint + example)
@@ -118,7 +126,7 @@ def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
         raise UsageError(f"{path}: line 1: a column stands twice: {', '.join(header)}.", example)
     reads_study = bool(manifest.modalities)
     needed = [name for name, read in {"study": reads_study, "record": manifest.table is not None}.items() if read]
-    lacking = [name for name in needed if name not in header]
+    lacking = [name for name in (*needed, *further) if name not in header]
     if lacking:
         raise UsageError(f"{path}: line 1: no column {' and '.join(lacking)}.", example)
     text = manifest.text
@@ -134,7 +142,14 @@ def _columns(path: Path, header: list[str], manifest: Manifest) -> list[str]:
     return header
 
 
-def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest, decision: Decision) -> FileCase:
+def _case(
+    cells: list[str],
+    columns: list[str],
+    folder: Path,
+    manifest: Manifest,
+    decision: Decision,
+    further: Collection[str],
+) -> FileCase:
     if len(cells) != len(columns):
         raise _UnusableRowError(f"{len(cells)} cells; {len(columns)} were expected ({','.join(columns)})")
     row = dict(zip(columns, cells, strict=True))
@@ -147,7 +162,7 @@ def _case(cells: list[str], columns: list[str], folder: Path, manifest: Manifest
         raise _UnusableRowError(printable(said(reason), 300)) from None
     lesion = _lesion(row, manifest.lesion_field)
     named = next((row[name] for name in ("id", "study", "record", "report") if row.get(name)), "")
-    return FileCase(named, label, study, record, report, lesion)
+    return FileCase(named, label, study, record, report, lesion, {name: row[name] for name in further})
 
 
 def _lesion(row: dict[str, str], column: str | None) -> NamedSlices | None:

@@ -61,7 +61,9 @@ def evaluate_bundle(
         for name, reason in fallbacks.items():
             _log.warning("%s runs on %s: %s", name, sessions[name].backend, reason)
         accuracy, outcome = evaluate(cohort, sessions, progress=progress)
-    return Evaluation(bundle, accuracy, outcome, not_run, fallbacks)
+    options = {"precisions": ", ".join(precisions) or "all that can run", "backend": backend}
+    options |= {} if threads is None else {"threads": str(threads)}
+    return Evaluation(bundle, cohort, accuracy, outcome, not_run, fallbacks, options=options)
 
 
 def known_precisions(given: Sequence[str]) -> tuple[Precision, ...]:
