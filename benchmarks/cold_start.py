@@ -56,25 +56,26 @@ class Subject:
     arguments: tuple[str, ...]
 
     def run(self) -> dict[str, float]:
-        """One process: wall time and CPU time in ms, and its peak memory in MiB."""
-        names = {"MMCAF_CACHE": "cache", "XDG_CONFIG_HOME": "config", "PYTHONPYCACHEPREFIX": "compiled"}
-        environ = {**os.environ, **{name: str(self.own / folder) for name, folder in names.items()}}
-        environ.pop("PYTHONDONTWRITEBYTECODE", None)
-        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(self.checkout), *self.arguments],
-            env=environ,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        said = process.communicate()[1]
-        ended, after = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        if process.returncode:
-            raise SystemExit(
-                f"{self.checkout}: exit code {process.returncode}: {said.decode(errors='replace')[-2000:]}"
-            )
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        return {"ms": (ended - began) * 1e3, "cpu_ms": cpu * 1e3}
+        """One process, as `timed`."""
+        return timed([sys.executable, "-c", RUN, str(self.checkout), *self.arguments], self.own, str(self.checkout))
+
+
+def timed(command: Sequence[str], own: Path, shown: str) -> dict[str, float]:
+    """One process: wall time and CPU time in ms.
+
+    own: the folder of what it keeps. shown: what messages call it.
+    """
+    names = {"MMCAF_CACHE": "cache", "XDG_CONFIG_HOME": "config", "PYTHONPYCACHEPREFIX": "compiled"}
+    environ = {**os.environ, **{name: str(own / folder) for name, folder in names.items()}}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    process = subprocess.Popen(command, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = process.communicate()[1]
+    ended, after = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode:
+        raise SystemExit(f"{shown}: exit code {process.returncode}: {said.decode(errors='replace')[-2000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"ms": (ended - began) * 1e3, "cpu_ms": cpu * 1e3}
 
 
 def main() -> None:
