@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import threading
+import zipfile
 from collections.abc import Iterator
 from ctypes import byref, c_char_p, c_double, c_int64, c_size_t, c_void_p
 from pathlib import Path
@@ -197,6 +198,50 @@ def test_closing_waits_for_an_answer_and_refuses_later_ones(bundle: Path) -> Non
     closing.join(60)
     assert codes == [OK] and not closing.is_alive()
     assert answer(network, c_volume(KEPT)) == USAGE
+
+
+def test_a_deadline_also_ends_the_waiting_for_another_threads_answer(network: Network) -> None:
+    inside, go_on, codes = threading.Event(), threading.Event(), []
+
+    def within(*_: object) -> int:
+        inside.set()
+        go_on.wait(30)
+        return 0
+
+    progress = PROGRESS(within)
+    answering = threading.Thread(target=lambda: codes.append(answer(network, c_volume(KEPT), progress=progress)))
+    answering.start()
+    assert inside.wait(30)
+    assert answer(network, c_volume(KEPT), deadline_seconds=0.2) == DEADLINE
+    assert not codes
+    go_on.set()
+    answering.join(60)
+    assert codes == [OK]
+
+
+def test_a_callback_that_uses_the_network_that_calls_it_is_refused(bundle: Path) -> None:
+    codes, problems = [], []
+    with opened(bundle, cache="") as network:
+
+        def within(*_: object) -> int:
+            codes.append(answer(network, c_volume(KEPT)))
+            problems.append(last_problem())
+            return 0
+
+        assert answer(network, c_volume(KEPT), progress=PROGRESS(within)) == OK
+    assert set(codes) == {USAGE}
+    assert all("callback" in one for one in problems)
+
+
+def test_a_network_that_is_freed_by_its_own_callback_ends_after_the_answer(bundle: Path) -> None:
+    with opened(bundle, cache="") as network:
+
+        def within(*_: object) -> int:
+            libmmcaf().mmcaf_free_network(network.handle)
+            return 0
+
+        assert answer(network, c_volume(KEPT), progress=PROGRESS(within)) == OK
+        assert answer(network, c_volume(KEPT)) == USAGE
 
 
 def test_threads_share_a_network_with_the_same_bits_and_errors_of_their_own(network: Network) -> None:
@@ -473,6 +518,21 @@ def test_only_what_a_key_has_signed_is_opened_with_it(bundle: Path, tmp_path: Pa
         assert any(key.public().name in one for one in json.loads(network.answer(KEPT, GOOD.decode()))["remarks"])
     (copy / "manifest.json.minisig").write_bytes(key.sign(sealed + b" ", "release 1").file())
     with refused(BUNDLE, "altered"), opened(copy, cache="", trusted_key=str(key.public())):
+        pass
+
+
+@pytest.mark.parametrize("fault", ["compressed", "twice", "cut", "altered"])
+def test_a_zip_that_is_no_bundles(bundle: Path, tmp_path: Path, fault: str) -> None:
+    file = tmp_path / "tiny.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if fault == "compressed" else zipfile.ZIP_STORED) as archive:
+        for name in sorted(one.name for one in bundle.iterdir()):
+            data = (bundle / name).read_bytes()
+            archive.writestr(name, data[:-1] + b"?" if fault == "altered" and name == "model.onnx" else data)
+        if fault == "twice":
+            archive.writestr("MANIFEST.json", "{}")
+    if fault == "cut":
+        file.write_bytes(file.read_bytes()[:-30])
+    with refused(BUNDLE, "tiny.zip"), opened(file, cache=""):
         pass
 
 

@@ -8,11 +8,13 @@
                called as long as the network is open.
    Options     Each struct is filled by its mmcaf_..._default first, which writes its size: later versions append members, and
                take a shorter struct for one of an older program. NULL for options means the defaults.
-   Threads     Several threads may use one network: answers are made one after another, to the same bits. Freeing it waits for
-               the thread that is inside; calls that come later answer MMCAF_USAGE. A result is never written once it is there.
+   Threads     Several threads may use one network: answers are made one after another, to the same bits; a deadline counts the
+               waiting. Freeing it waits for the thread that is inside; calls that come later answer MMCAF_USAGE. A result is
+               never written once it is there.
    Errors      A function that may fail returns an mmcaf_code, which is the command line's exit code, and leaves what it was to
                give at NULL. mmcaf_last_error() says what was refused and what to do next.
-   Callbacks   run on the thread that called, must not use the network that calls them, and must not throw or jump.
+   Callbacks   run on the thread that called, and must not throw or jump. What they ask of the network that calls them answers
+               MMCAF_USAGE; they may free it, which then ends with the call.
    Text        is UTF-8. Nothing of a patient is ever logged. */
 
 #ifndef MMCAF_H

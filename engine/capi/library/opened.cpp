@@ -1,6 +1,7 @@
 #include "opened.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -95,6 +96,13 @@ struct Handles {
     uintptr_t next = 1;
 };
 
+constexpr std::chrono::milliseconds POLL{50};  // between looks at the deadline of a call that waits for its turn
+
+// The networks that this thread is inside of, which a callback can be called from.
+thread_local std::vector<const OpenNetwork *> within;
+
+bool is_within(const OpenNetwork &network) { return std::find(within.begin(), within.end(), &network) != within.end(); }
+
 Handles &handles() {
     static Handles *const all = new Handles;  // Never destroyed: a caller may free a network while the process ends.
     return *all;
@@ -141,20 +149,39 @@ void OpenNetwork::check_raw_case_once() {
     }
 }
 
-std::unique_lock<std::mutex> OpenNetwork::turn() {
-    std::unique_lock<std::mutex> turn(turn_);
-    if (closed_) throw Error(MMCAF_USAGE, "The network was closed.", {{"Open it again.", "", "", ""}});
-    return turn;
+OpenNetwork::Turn::Turn(OpenNetwork &network) : network_(network) {
+    if (is_within(network)) {
+        throw Error(MMCAF_USAGE, "A callback called the network that called it.",
+                    {{"Call it once this answer is there.", "", "", ""}});
+    }
+    std::unique_lock<std::mutex> lock(network.mutex_);
+    while (network.busy_) {
+        network.ended_.wait_for(lock, POLL);
+        check_cancelled();
+    }
+    if (network.closed_) throw Error(MMCAF_USAGE, "The network was closed.", {{"Open it again.", "", "", ""}});
+    within.push_back(&network);
+    network.busy_ = true;
+}
+
+OpenNetwork::Turn::~Turn() {
+    within.pop_back();
+    {
+        const std::lock_guard<std::mutex> lock(network_.mutex_);
+        network_.busy_ = false;
+    }
+    network_.ended_.notify_all();
 }
 
 void OpenNetwork::close() {
-    const std::lock_guard<std::mutex> turn(turn_);
+    std::unique_lock<std::mutex> lock(mutex_);
     closed_ = true;
+    if (!is_within(*this)) ended_.wait(lock, [this] { return !busy_; });
 }
 
 template <class Prepare> Result OpenNetwork::answered(const Answering &given, const Prepare &prepare) {
-    const auto turn = this->turn();
     const Limited limited(&given.limits);
+    const Turn turn(*this);
     Stopwatch watch;
     const Prepared prepared = [&] {
         const auto span = watch.span("preprocess");
@@ -189,7 +216,7 @@ Result OpenNetwork::answer_image(const Plane &plane, const std::optional<std::st
 }
 
 std::vector<Tensor> OpenNetwork::run(const std::vector<Tensor> &inputs) {
-    const auto turn = this->turn();
+    const Turn turn(*this);
     return runner_->infer(inputs, true);
 }
 

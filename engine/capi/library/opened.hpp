@@ -1,6 +1,7 @@
 // A bundle that is open, with all that is per bundle: what stands behind mmcaf_network.
 #pragma once
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -26,21 +27,35 @@ class OpenNetwork {
                         const std::optional<std::vector<int64_t>> &tokens, const Answering &given);
     std::vector<Tensor> run(const std::vector<Tensor> &inputs);
 
-    // Waits for who is inside; whoever comes later is refused.
+    // Waits for who is inside, but for this very thread; whoever comes later is refused.
     void close();
 
    private:
     void check_raw_case_once();
     template <class Prepare> Result answered(const Answering &given, const Prepare &prepare);
-    std::unique_lock<std::mutex> turn();
+
+    // While it lives, this thread alone is inside. It waits for who is, within the limits of this thread.
+    // Throws Error MMCAF_USAGE: the network was closed, or called this thread back; MMCAF_DEADLINE.
+    class Turn {
+       public:
+        explicit Turn(OpenNetwork &network);
+        ~Turn();
+        Turn(const Turn &) = delete;
+        Turn &operator=(const Turn &) = delete;
+
+       private:
+        OpenNetwork &network_;
+    };
+
 
     const Bundle bundle_;
     const std::optional<Vocabulary> vocabulary_;
     std::unique_ptr<Runner> runner_;
     std::unique_ptr<Answerer> answerer_;
     std::string json_;
-    std::mutex turn_;
-    bool closed_ = false;
+    std::mutex mutex_;  // of the two below
+    std::condition_variable ended_;
+    bool busy_ = false, closed_ = false;
 };
 
 // The handle of a network: never the address of anything, and never given again, so that a closed one is known to be.
