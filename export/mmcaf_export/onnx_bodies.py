@@ -5,7 +5,7 @@ one that a node makes, be it of constants, leaves the Scan an input short, and t
 folding makes constants of what constants make, but not of large weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 from onnxscript.optimizer import fold_constants
@@ -13,7 +13,12 @@ from onnxscript.optimizer import fold_constants
 
 def fold_read_by_bodies(model: ir.Model) -> None:
     """Put a constant in the place of what a body reads and nodes make of constants, however large it is."""
-    made = {node for value in _read(model.graph) for node in _makers(value)}
+    fold_makers(model, _read(model.graph))
+
+
+def fold_makers(model: ir.Model, values: Iterable[ir.Value]) -> None:
+    """Put constants in the place of those of the values that are made of constants alone, however large they are."""
+    made = {node for value in values for node in _makers(value)}
     if made:
         fold_constants(model, should_fold=lambda node: node in made)
 

@@ -19,6 +19,7 @@ from .networks.ensemble import AVERAGED, Ensemble
 from .onnx_bodies import fold_read_by_bodies
 from .onnx_faults import check_batch, fixed_batch, fixing_line, translating_exporter_errors
 from .onnx_files import save_model
+from .onnx_gathers import fold_constant_gathers
 from .onnx_members import mean, side_by_side, stacked
 from .onnx_operators import TRANSLATIONS
 from .onnx_simplify import simplify
@@ -115,6 +116,7 @@ def onnx_model(
         model = _traced_strictly(network, *given, names, opset) or model
         check_batch(model.graph, lambda: fixing_line(network, *given))
     fold_read_by_bodies(model)
+    fold_constant_gathers(model)
     _rename(model.graph, set(parameters))
     _anonymise(model)
     return model
