@@ -80,6 +80,8 @@ class Backend(Loaded):
     """Set before opening: told of an engine that is built, (phase, steps done, steps in all), from any thread."""
     own_kernels: bool = True
     """Set before opening: whether this project's kernels may take the place of a runtime's own operators."""
+    kernels_in_engine: dict[str, int] | None = None
+    """Set before an engine is opened that is known to hold these, so that the runtime is not asked; see `describe`."""
 
     def __init__(
         self,
@@ -220,13 +222,16 @@ class Backend(Loaded):
             "device": self.device,
             "version": self.kind.version(),
             "threads": self.threads,
-            "kernels": self._kernels() if self._is_open else {},
+            "kernels": self._known_kernels() if self._is_open else {},
         }
 
     @abstractmethod
     @holds_study
     def _infer(self, window: Any) -> Given:
         """One window, N = 1; what is returned must not change with the next call."""
+
+    def _known_kernels(self) -> dict[str, int]:
+        return self._kernels() if self.kernels_in_engine is None else dict(self.kernels_in_engine)
 
     def _kernels(self) -> dict[str, int]:
         """This project's kernels -> how many layers of the open network each is."""

@@ -157,6 +157,16 @@ def read_cases(bundle: Bundle, precision: Precision) -> Arrays:
     return found
 
 
+def one_window(bundle: Bundle) -> Arrays:
+    """The inputs of the first case, N = 1.
+
+    Raises:
+        BundleError: as `read_cases`.
+    """
+    cases = read_cases(bundle, "fp32")
+    return {spec.name: cases[spec.name][:1] for spec in bundle.manifest.inputs}
+
+
 def _check_case(arrays: Npz, name: str, spec: TensorSpec, manifest: Manifest) -> None:
     header = arrays.header(name)
     longest = max(text_lengths(manifest.text), default=0)

@@ -40,10 +40,14 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class KeptEngine:
-    """A verified engine, mapped into memory copy-on-write: what is not touched costs no memory."""
+    """A verified engine, mapped into memory copy-on-write: what is not touched costs no memory.
+
+    kernels: of this project that it holds -> how many layers each is; None where that was not recorded.
+    """
 
     blob: mmap.mmap
     sha256: str
+    kernels: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,12 +109,14 @@ class EngineCache:
         *,
         origin: str = "built here",
         notes: Mapping[str, str] | None = None,
+        kernels: Mapping[str, int] | None = None,
     ) -> Draft:
         """Have `write` put an engine into a file that no other process sees yet.
 
         Args:
             bundle: the bundle's name, for people who look into the cache; so `origin`.
             notes: name -> text of further files about the engine, which loading it does not read.
+            kernels: as of `KeptEngine`, where the runtime need not be asked for them when it is loaded.
 
         Raises:
             EngineTooLargeError: it would not fit the cache even alone.
@@ -131,6 +137,7 @@ class EngineCache:
                 "origin": origin,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "facts": facts,
+                **({} if kernels is None else {"kernels": dict(kernels)}),
             }
             for name, text in {**(notes or {}), _ENTRY_NAME: json.dumps(entry, indent=2) + "\n"}.items():
                 with create(folder / name) as stream:
@@ -219,9 +226,9 @@ def _read(entry: Path, found: os.stat_result, facts: Facts) -> KeptEngine:
         if not stat.S_ISDIR(found.st_mode):
             raise PermissionError("its entry is no folder")
         with open_own(entry / _ENTRY_NAME) as stream:
-            sha256, size = _read_entry(stream, facts)
+            sha256, size, kernels = _read_entry(stream, facts)
         with open_own(entry / _ENGINE_NAME) as stream:
-            return KeptEngine(_map(stream, sha256, size), sha256)
+            return KeptEngine(_map(stream, sha256, size), sha256, kernels)
     except FileNotFoundError as failure:
         raise _unfit(f"{Path(str(failure.filename)).name} is missing") from None
     except OSError as failure:
@@ -236,8 +243,8 @@ def _is_replaced(entry: Path, found: os.stat_result) -> bool:
         return True
 
 
-def _read_entry(stream: BinaryIO, facts: Facts) -> tuple[str, int]:
-    """SHA-256 and size of the engine, from an entry that was made for exactly these facts."""
+def _read_entry(stream: BinaryIO, facts: Facts) -> tuple[str, int, dict[str, int] | None]:
+    """SHA-256, size and kernels of the engine, from an entry that was made for exactly these facts."""
     data = stream.read(_MAX_ENTRY_BYTES + 1)
     entry = parse_json(data, name="The kept engine's entry.json", error=BackendError, max_bytes=_MAX_ENTRY_BYTES)
     if not isinstance(entry, dict) or entry.get("format") != ENTRY_FORMAT or entry.get("facts") != facts:
@@ -245,7 +252,14 @@ def _read_entry(stream: BinaryIO, facts: Facts) -> tuple[str, int]:
     sha256, size = entry.get("sha256"), entry.get("size")
     if not isinstance(sha256, str) or not isinstance(size, int):
         raise _unfit("its entry.json does not say its size and SHA-256")
-    return sha256, size
+    kernels = entry.get("kernels")
+    if kernels is not None and not _are_counts(kernels):
+        raise _unfit("its entry.json does not say how many layers are kernels")
+    return sha256, size, kernels
+
+
+def _are_counts(found: Any) -> bool:
+    return isinstance(found, dict) and all(type(count) is int and count >= 0 for count in found.values())
 
 
 def _map(stream: BinaryIO, sha256: str, size: int) -> mmap.mmap:

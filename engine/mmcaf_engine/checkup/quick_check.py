@@ -9,13 +9,14 @@ import numpy as np
 
 from ..bundle.bundle import Bundle, load_bundle
 from ..bundle.default import default_bundle
+from ..bundle.golden import one_window
 from ..errors import MmcafError, Remedy, UsageError, program
 from ..machine.cpu import usable_cores
 from ..machine.gpu import first_gpu, free_memory
 from ..machine.memory import available_memory
 from ..session.session import Session, open_session
 from ..session.timings import Timing, Tuning, keep_tuning, read_tuning, tuned_for
-from ..session.tune import WARM_UP_RUNS, one_window, run_ms
+from ..session.tune import WARM_UP_RUNS, run_ms
 from ..settings import read_settings
 from .check import Check
 from .configured import trusted, values

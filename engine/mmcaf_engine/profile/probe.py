@@ -30,8 +30,8 @@ def _open(task: dict[str, Any]) -> dict[str, Any]:
     before_import = perf_counter()
     from ..backends.registry import backend_class
     from ..bundle.bundle import load_bundle
+    from ..bundle.golden import one_window
     from ..session.session import open_session
-    from ..session.tune import one_window
 
     backend_class(task["backend"]).availability()
     imported = perf_counter()

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..bundle.bundle import Bundle
+from ..bundle.golden import one_window
 from ..errors import RecordError, StudyError, UsageError
 from ..evaluation.synthetic import reads_chest, reads_liver, reads_lung
 from ..files import require_file
 from ..inputs.prepare import prepare
 from ..manifest import Manifest
 from ..record.tokenizer import open_tokenizer
-from ..session.tune import one_window
 from ..volume import Arrays
 from .report import Subject, SubjectFacts
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -26,7 +27,7 @@ class BackgroundSession:
 
     So does one whom Ctrl-C ends, if there are limits or a time to open in (`cancel.opening_within`); else it is waited
     for. Before `start`, a network is opened only if that is quick and known to end well: one whose pass of the
-    self-test is remembered here, with the engine that passed it.
+    self-test is remembered here, with the engine that passed it. Such a one is warmed up until somebody needs it.
 
     Args:
         bundle: of the session to come.
@@ -53,23 +54,39 @@ class BackgroundSession:
         self._session: Future[Session] | None = None
         self._telling = threading.Lock()
         self._wanted = threading.Event()
+        self._loads = threading.Event()
         self._waited_for = False
         self._left = CancelToken()
+        self._needed = CancelToken()
         self._ends = are_limits() or open_timeout() is not None
 
     def begin(self) -> None:
         """Open it if that takes no building and no self-test, else wait for `start`; further calls do nothing."""
         if self._session is None:
             self._session = self._thread.submit(copy_context().run, self._open_until_left)
+            self._thread.submit(copy_context().run, self._warm_up, self._session)
 
     def start(self) -> None:
         """Open it, whatever that takes: there is something to answer. Further calls do nothing."""
         self._wanted.set()
         self.begin()
 
+    def wait_until_loading(self) -> None:
+        """Wait until its runtime loads a kept engine, or waits for `start`, or has failed.
+
+        Until then it imports modules, as its caller may have to. Python does this for one thread at a time; if the two
+        took turns, the runtime would begin later, and it is the one that then needs no more of Python.
+
+        Raises:
+            CancelledError, DeadlineError: as `cancel.check`.
+        """
+        while self._session is not None and not self._loads.wait(POLL_SECONDS):
+            check()
+
     def session(self) -> Session:
         """The session, once it is open; raises what its opening raised."""
         self.start()
+        self._needed.cancel()
         if self._session is None:
             raise RuntimeError("the session was not started")
         with self._telling:
@@ -80,11 +97,32 @@ class BackgroundSession:
         self._progress("open", 1, 1)
         return opened
 
+    @property
+    def closes_beside(self) -> bool:
+        """Whether it is open, and closed beside what comes after the block, as was asked for; another package's is not,
+        since its failure at that is told.
+        """
+        return self._session is not None and self._session.done() and self._is_left_to_itself(self._session.result())
+
+    def _is_left_to_itself(self, opened: Session) -> bool:
+        return self._close_beside and not opened.choice.backend.origin
+
     def _open_until_left(self) -> Session:
-        with limited(self._left if self._ends else None), first_opening_after(self._wait_until_wanted):
-            return self._open(self._building)
+        limits = limited(self._left if self._ends else None)
+        try:
+            with limits, first_opening_after(self._wait_until_wanted, self._loads.set):
+                return self._open(self._building)
+        finally:
+            self._loads.set()
+
+    def _warm_up(self, opening: "Future[Session]") -> None:
+        """Until the session is needed; what fails here fails again where somebody is told of it."""
+        with suppress(Exception), limited(self._needed):
+            check()
+            opening.result().warm_up()
 
     def _wait_until_wanted(self) -> None:
+        self._loads.set()
         with waiting():
             while not self._wanted.wait(POLL_SECONDS):
                 check()
@@ -106,6 +144,7 @@ class BackgroundSession:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._left.cancel()
+        self._needed.cancel()
         self._wanted.set()
         leaving = isinstance(failure, _LEAVING) or (self._ends and not isinstance(failure, Exception | None))
         self._thread.shutdown(wait=not leaving)
@@ -117,8 +156,7 @@ class BackgroundSession:
             self._session.add_done_callback(_discard_beside if leaving else _discard)
 
     def _close(self, opened: Session) -> None:
-        """A failure of another package's backend is told, so that one is waited for."""
-        if self._close_beside and not opened.choice.backend.origin:
+        if self._is_left_to_itself(opened):
             leave(opened.discard, name="close")
         else:
             opened.close()

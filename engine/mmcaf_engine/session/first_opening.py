@@ -42,19 +42,29 @@ NOT_APART = object()
 _OPEN = "mmcaf_engine.session.session:opened_and_tested"
 
 _awaited: ContextVar[Callable[[], None] | None] = ContextVar("awaited", default=None)
+_told_of_loading: ContextVar[Callable[[], None]] = ContextVar("told_of_loading", default=lambda: None)
 
 
 @contextmanager
-def first_opening_after(awaited: Callable[[], None]) -> Iterator[None]:
+def first_opening_after(awaited: Callable[[], None], loading: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Within the block, a network of which no pass is remembered here is not opened before this function returns.
 
     What it raises ends the opening.
+
+    Args:
+        loading: told when a runtime is about to load a kept engine, which runs nothing of Python's for long.
     """
-    token = _awaited.set(awaited)
+    tokens = _awaited.set(awaited), _told_of_loading.set(loading)
     try:
         yield
     finally:
-        _awaited.reset(token)
+        _awaited.reset(tokens[0])
+        _told_of_loading.reset(tokens[1])
+
+
+def tell_of_loading() -> None:
+    """Tell whoever wants to know that a runtime is about to load a kept engine."""
+    _told_of_loading.get()()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from ..cache.engines import (
 from ..errors import BackendError, UsageError
 from ..machine.cpu import processor
 from ..machine.plugins import attributing_errors
+from .first_opening import tell_of_loading
 from .self_test import SelfTest, ensure_self_test, has_passed, run_self_test
 
 _log = logging.getLogger(__name__)
@@ -108,12 +109,16 @@ def _open(bundle: Bundle, backend: Backend, first: Callable[[], None]) -> Openin
         kept.load()
     try:
         if kept.engines:
+            tell_of_loading()
             for part, engine in zip(backend.parts, kept.engines, strict=True):
+                part.kernels_in_engine = engine.kernels
                 part.open_engine(engine.blob)
             backend.open()
             return Opening(True, "loaded", ensure_self_test(bundle, backend, engine=_together(kept.engines)))
     except BackendError as failure:
         backend.close()
+        for part in backend.parts:
+            part.kernels_in_engine = None
         kept.give_up(failure)
     if kept.in_the_way:
         return Opening(False, f"{kept.said}, not kept: the old one is in the way", _build(bundle, backend))
@@ -173,7 +178,8 @@ def _build_and_keep(bundle: Bundle, backend: Backend, kept: _Kept) -> Opening:
         try:
             # Before the first window is run, which is when a process needs the least memory.
             for part, each in zip(backend.parts, kept.facts, strict=True):
-                drafts.append(cache.draft(each, bundle.manifest.name, part.export_engine))
+                kernels = part.describe()["kernels"]
+                drafts.append(cache.draft(each, bundle.manifest.name, part.export_engine, kernels=kernels))
                 undo.callback(cache.discard, drafts[-1])
         except EngineTooLargeError as failure:
             return Opening(False, f"{said}, not kept: {failure}", run_self_test(bundle, backend))

@@ -15,6 +15,7 @@ from ..backends.base import Availability, Backend
 from ..backends.inputs import Input
 from ..backends.node_time import Counting
 from ..bundle.bundle import Bundle
+from ..bundle.golden import one_window
 from ..cancel import CancelToken, Progress, leave_behind, limited, open_timeout, opening_within
 from ..errors import BackendError, UsageError
 from ..manifest import COTANGENT, Precision
@@ -158,6 +159,17 @@ class Session:
             BundleError: golden.npz does not hold the manifest's inputs and outputs.
         """
         return run_self_test(self.bundle, self._backend)
+
+    def warm_up(self) -> None:
+        """Run a stored case, unless the self-test did so while it was opened: a network's first window takes longer.
+
+        Raises:
+            BackendError: as `run`.
+            BundleError: golden.npz does not hold the manifest's inputs.
+            CancelledError, DeadlineError: as `cancel.check`; the runtime is asked to stop.
+        """
+        if self._opening is not None and self._opening.self_test.remembered and not self._backend.kind.origin:
+            self._backend.infer(one_window(self.bundle))
 
     def layers(self) -> Counting:
         """A second backend like this session's, not open, that also tells the time of every node.

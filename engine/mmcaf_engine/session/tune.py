@@ -15,13 +15,12 @@ from ..backends.registry import Backends, unavailable
 from ..backends.remedies import SEE_WHAT_RUNS
 from ..bundle.accuracy import Accuracy, read_accuracy
 from ..bundle.bundle import Bundle
-from ..bundle.golden import read_cases
+from ..bundle.golden import one_window
 from ..bundle.summary import ModelSummary
 from ..cancel import Progress
 from ..errors import BackendError, Remedy, UsageError
 from ..machine.cpu import usable_cores
 from ..manifest import Precision
-from ..volume import Arrays
 from .judged import offered
 from .session import Session, open_session
 from .timings import TUNING, Timing, Tuning, keep_tuning, tuned_for
@@ -137,12 +136,6 @@ def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:
     started = time.perf_counter()
     session.run(inputs)
     return (time.perf_counter() - started) * 1e3
-
-
-def one_window(bundle: Bundle) -> Arrays:
-    """The first golden case, N = 1; the self-test has read these cases before."""
-    cases = read_cases(bundle, "fp32")
-    return {spec.name: cases[spec.name][:1] for spec in bundle.manifest.inputs}
 
 
 def _kinds(backends: Backends, devices: Sequence[str]) -> list[type[Backend]]:

@@ -105,6 +105,9 @@ def test_the_order_of_facts_does_not_matter() -> None:
         ("entry.json", lambda path: edit(path, size="6"), ("entry.json", "size", "SHA-256")),
         ("entry.json", lambda path: edit(path, sha256=None), ("entry.json", "size", "SHA-256")),
         ("entry.json", lambda path: edit(path, sha256="0" * 64), ("SHA-256", "0000000000000000")),
+        ("entry.json", lambda path: edit(path, kernels=["msdc"]), ("entry.json", "kernels")),
+        ("entry.json", lambda path: edit(path, kernels={"msdc": -1}), ("entry.json", "kernels")),
+        ("entry.json", lambda path: edit(path, kernels={"msdc": True}), ("entry.json", "kernels")),
     ],
 )
 def test_a_damaged_entry_is_refused(cache: EngineCache, name: str, damage: Damage, facts: tuple[Fact, ...]) -> None:

@@ -24,12 +24,12 @@ from mmcaf_engine.backends.onnxruntime.layers import read_profile
 from mmcaf_engine.backends.openvino.backend import CountingOpenVino
 from mmcaf_engine.backends.openvino.layers import Counters
 from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.bundle.golden import one_window
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.manifest import TensorSpec
 from mmcaf_engine.profile.layers import assemble, measure_layers
 from mmcaf_engine.profile.report import RUNTIME, Layers, Roofline
 from mmcaf_engine.session.session import Session
-from mmcaf_engine.session.tune import one_window
 from refusals import refused
 
 BACKENDS = ("openvino", "onnxruntime")

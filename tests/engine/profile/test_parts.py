@@ -14,6 +14,7 @@ from mmcaf_engine import load_bundle
 from mmcaf_engine.backends.base import Availability
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.default import demo_bundle
+from mmcaf_engine.bundle.golden import one_window
 from mmcaf_engine.errors import BackendError, RecordError, StudyError, UsageError
 from mmcaf_engine.machine.cpu import usable_cores
 from mmcaf_engine.profile import cold, energy, roofline, steady, subject, throughput
@@ -21,7 +22,6 @@ from mmcaf_engine.profile.answer import measure_answer
 from mmcaf_engine.profile.machine import machine_facts
 from mmcaf_engine.profile.report import SubjectFacts
 from mmcaf_engine.session.session import Session, open_session
-from mmcaf_engine.session.tune import one_window
 from refusals import Fact, refused
 from tiny_bundle import SIZE, make_tiny_mr
 

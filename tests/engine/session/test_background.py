@@ -1,5 +1,6 @@
 """A session that opens beside other work: whom it tells how, and what becomes of it when nobody waits any more."""
 
+import mmap
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +9,15 @@ from typing import Any
 import pytest
 
 from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
+from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import load_bundle
-from mmcaf_engine.cancel import Progress
-from mmcaf_engine.errors import BundleError, CancelledError, UsageError
+from mmcaf_engine.bundle.golden import one_window
+from mmcaf_engine.cancel import CancelToken, Progress, limited
+from mmcaf_engine.errors import BackendError, BundleError, CancelledError, UsageError
 from mmcaf_engine.session.background import BackgroundSession, open_beside
 from mmcaf_engine.session.session import Session, open_session
 from mmcaf_engine.timing import Stopwatch
+from mmcaf_engine.volume import Arrays
 
 SECONDS = 30
 
@@ -140,6 +144,121 @@ def test_one_that_opens_after_everybody_has_left_is_released(tiny_bundle: Path) 
     assert not session.discarded.is_set()
     left.set()
     assert session.discarded.wait(SECONDS)
+
+
+def test_its_runtime_is_waited_for_until_it_loads_what_is_kept(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_session(load_bundle(tiny_bundle), backend="openvino").close()
+    loads, goes_on = threading.Event(), threading.Event()
+    load = OpenVinoBackend._import
+
+    def loading(self: OpenVinoBackend, engine: mmap.mmap) -> None:
+        loads.set()
+        assert goes_on.wait(SECONDS)
+        load(self, engine)
+
+    monkeypatch.setattr(OpenVinoBackend, "_import", loading)
+    opening, _ = open_beside(tiny_bundle, backend="openvino", watch=Stopwatch())
+    with opening:
+        opening.wait_until_loading()  # which does not wait until it is loaded
+        assert loads.wait(SECONDS)
+        goes_on.set()
+        assert opening.session().describe()["cache_hit"]
+
+
+def test_what_waits_to_be_wanted_or_fails_is_not_waited_for(openings: Openings) -> None:
+    with openings.begun() as opening:
+        opening.wait_until_loading()
+        assert not openings.opens.is_set()
+
+    def fails(building: Progress) -> Session:
+        raise BundleError("damaged")
+
+    with BackgroundSession(load_bundle(openings.bundle), fails) as failing:
+        failing.wait_until_loading()  # before anything has begun
+        failing.begin()
+        failing.wait_until_loading()
+        with pytest.raises(BundleError, match="damaged"):
+            failing.session()
+
+
+def test_whoever_waits_for_the_runtime_leaves_when_the_limits_end(tiny_bundle: Path) -> None:
+    goes_on = threading.Event()
+    token = CancelToken()
+
+    def slow(building: Progress) -> Any:
+        token.cancel()
+        assert goes_on.wait(SECONDS)
+        return Opened()
+
+    with pytest.raises(CancelledError), limited(token), BackgroundSession(load_bundle(tiny_bundle), slow) as opening:
+        opening.begin()
+        opening.wait_until_loading()
+    goes_on.set()
+
+
+@dataclass
+class Windows:
+    """Of one bundle in ONNX Runtime: those that were run, and by which threads."""
+
+    threads: list[str] = field(default_factory=list)
+    run: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def windows(openings: Openings, monkeypatch: pytest.MonkeyPatch) -> Windows:
+    """Since its pass was remembered."""
+    open_session(load_bundle(openings.bundle), backend="onnxruntime").close()
+    found = Windows()
+    infer = OnnxRuntimeBackend._infer
+
+    def counted(self: OnnxRuntimeBackend, window: Arrays) -> Arrays:
+        found.threads.append(threading.current_thread().name)
+        try:
+            return infer(self, window)
+        finally:
+            found.run.set()
+
+    monkeypatch.setattr(OnnxRuntimeBackend, "_infer", counted)
+    return found
+
+
+def test_a_session_that_nobody_needs_yet_is_warmed_up(openings: Openings, windows: Windows) -> None:
+    with openings.begun() as opening:
+        assert windows.run.wait(SECONDS)
+        session = opening.session()
+        assert len(windows.threads) == 1 and windows.threads != [threading.current_thread().name]
+        assert session.describe()["self_test"]["remembered"]
+
+
+def test_one_that_is_needed_already_is_not(openings: Openings, windows: Windows) -> None:
+    with openings.begun() as opening:
+        opening._needed.cancel()
+        assert opening.session().backend == "onnxruntime"
+    assert not windows.threads
+
+
+def test_one_whose_self_test_has_just_run_is_not(openings: Openings, windows: Windows) -> None:
+    with open_session(load_bundle(openings.bundle), backend="onnxruntime", threads=1) as session:
+        assert not session.describe()["self_test"]["remembered"]
+        windows.threads.clear()
+        session.warm_up()
+    assert not windows.threads
+
+
+def test_what_fails_while_it_is_warmed_up_is_told_when_it_is_asked(openings: Openings, windows: Windows) -> None:
+    def fails(self: OnnxRuntimeBackend, window: Arrays) -> Arrays:
+        windows.run.set()
+        raise RuntimeError("the runtime fails")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(OnnxRuntimeBackend, "_infer", fails)
+        with openings.begun() as opening:
+            assert windows.run.wait(SECONDS)
+            session = opening.session()
+            with pytest.raises(BackendError, match="RuntimeError"):
+                session.run(one_window(session.bundle))
 
 
 def test_building_is_told_of_only_while_the_caller_waits_for_it(tiny_bundle: Path) -> None:

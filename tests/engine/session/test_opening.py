@@ -1,5 +1,6 @@
 """A session opens its backend with the engine that is kept, or builds, tests and keeps one."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,51 @@ def test_an_engine_with_kernels_is_built_again_where_they_are_missing(
     assert opened(bundle)["cache"] == "built, kept"
     monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_fingerprint", lambda: "0123456789ab-avx2")
     assert opened(bundle)["cache"] == "loaded"
+
+
+def test_the_kernels_of_a_kept_engine_are_known_without_asking_the_runtime(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def kernels(compiled: Any) -> dict[str, int]:
+        asked.append(compiled)
+        return {"msdc": 3, "max_pool": len(asked)}
+
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_in", kernels)
+    assert opened(bundle)["cache"] == "built, kept"
+    asked.clear()
+    kept = opened(bundle)
+    assert (kept["cache"], kept["kernels"]) == ("loaded", {"msdc": 3, "max_pool": 1}) and not asked
+
+
+def test_the_kernels_of_an_engine_are_asked_for_where_they_were_not_recorded(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(bundle)
+    (item,) = ENGINES.items()
+    entry = item.path / "entry.json"
+    recorded = json.loads(entry.read_text())
+    assert recorded.pop("kernels") == {}
+    entry.write_text(json.dumps(recorded))
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_in", lambda compiled: {"msdc": 3})
+    found = opened(bundle)
+    assert (found["cache"], found["kernels"]) == ("loaded", {"msdc": 3})
+
+
+def test_the_kernels_of_an_engine_that_is_refused_are_not_those_of_the_one_built_then(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_in", lambda compiled: {"msdc": 3})
+    opened(bundle)
+
+    def refuse(backend: OpenVinoBackend, engine: Any) -> None:
+        raise RuntimeError("of another build")
+
+    monkeypatch.setattr(OpenVinoBackend, "_import", refuse)
+    monkeypatch.setattr("mmcaf_engine.backends.openvino.backend.kernels_in", lambda compiled: {"max_pool": 1})
+    found = opened(bundle)
+    assert found["cache"].startswith("built again") and found["kernels"] == {"max_pool": 1}
 
 
 def test_an_engine_of_the_same_bytes_is_tested_again_too(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,12 @@ import onnxruntime
 import pytest
 
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.bundle.golden import one_window
 from mmcaf_engine.demo.liver import liver_study
 from mmcaf_engine.demo.write_mr import write_mr_series
 from mmcaf_engine.errors import BackendError
 from mmcaf_engine.pipeline import infer
 from mmcaf_engine.session.session import open_session
-from mmcaf_engine.session.tune import one_window
 from raw_cases import seal, unsealed
 from refusals import refused
 from tiny_liver import make_tiny_liver, tiny_liver_manifest
