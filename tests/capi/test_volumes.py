@@ -148,7 +148,7 @@ def test_volumes_drawn_anew() -> None:
 @pytest.mark.parametrize("rounding", ["none", "half_even", "opencv"])
 @pytest.mark.parametrize(
     ("rows", "columns"),
-    [(32, 32), (33, 31), (16, 16), (15, 17), (48, 80), (208, 160), (512, 512), (1, 1), (17, 272), (12, 300)],
+    [(32, 32), (33, 31), (16, 16), (15, 17), (48, 80), (208, 160), (512, 512), (1, 1), (17, 272), (12, 300), (16, 512)],
 )
 def test_every_rounding_has_the_engines_bits(rows: int, columns: int, rounding: str) -> None:
     numbers = np.random.default_rng(rows * 1000 + columns)
