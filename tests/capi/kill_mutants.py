@@ -41,7 +41,11 @@ def build_changed(mutant: Mutant, build: Path, folder: Path) -> Path:
     [link_it] = [line for line in known if f"-o {LIBRARY}" in line or f"/{LIBRARY} " in line]
     compiled, library = compile_it.rpartition(" -o ")[2].partition(" -c ")[0], folder / LIBRARY
     linked = link_it.partition(" -o ")[2].split()[0]
-    compile_it = compile_it.replace(f"{compiled}.d", f"{made}.d").replace(f" -o {compiled} ", f" -o {made} ")
+    compile_it = (
+        compile_it.replace(" -Werror", "")
+        .replace(f"{compiled}.d", f"{made}.d")
+        .replace(f" -o {compiled} ", f" -o {made} ")
+    )
     link_it = link_it.replace(f" -o {linked}", f" -o {library}").replace(f" {compiled} ", f" {made} ")
     for command in (compile_it.replace(f" -c {original}", f" -c {source}"), link_it):
         subprocess.run(command, shell=True, cwd=build, check=True)
