@@ -42,6 +42,7 @@ def render(report: ProfileReport, comparison: Comparison | None = None) -> str:
         _heading(report),
         _studies(ranked),
         _windows(ranked),
+        _kernels(ranked),
         _cold(ranked),
         *_stages(ranked),
         _throughput(ranked),
@@ -93,6 +94,22 @@ def _windows(ranked: list[Configuration]) -> list[str]:
         joules = [amount(one.energy.joules_per_window if one.energy else None, "J")] if energy else []
         rows.append((title(one), *figures, *joules))
     return _table(rows) if any(one.steady for one in ranked) else []
+
+
+def _kernels(ranked: list[Configuration]) -> list[str]:
+    """How long one window takes with this project's kernels and with the runtime's own operators in their places."""
+    rows = [
+        (
+            title(one),
+            milliseconds(one.kernels.on.p50),
+            milliseconds(one.kernels.off.p50),
+            f"{one.kernels.on.p50 / one.kernels.off.p50:.2f}",
+            str(sum(one.kernels.layers.values())),
+        )
+        for one in ranked
+        if one.kernels
+    ]
+    return _table([("this project's kernels", "on", "off", "on / off", "layers"), *rows]) if rows else []
 
 
 def _percentiles(runs: Samples | None, windows: int = 1) -> _Row:

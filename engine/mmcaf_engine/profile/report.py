@@ -196,6 +196,16 @@ class Steady:
 
 
 @dataclass(frozen=True, config=_CONFIG)
+class Kernels:
+    """This project's kernels in the network. layers: each kernel's name -> how many layers it is; on, off: calls of one
+    window with them and with the runtime's own operators in their places, in turn."""
+
+    layers: dict[str, int]
+    on: Samples
+    off: Samples
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class Throughput:
     """Callers at a time, each with its next call of one window as soon as it has an answer; p50, p95 of their waits."""
 
@@ -293,6 +303,7 @@ class Configuration:
     cold: Cold | None = None
     answer: Answer | None = None
     steady: Steady | None = None
+    kernels: Kernels | None = None
     throughput: tuple[Throughput, ...] = ()
     memory: Memory | None = None
     energy: Energy | None = None

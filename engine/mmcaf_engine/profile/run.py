@@ -16,6 +16,7 @@ from ..session.session import Session, open_session
 from .answer import measure_answer
 from .cold import measure_cold, rounds
 from .energy import measure_energy
+from .kernels import measure_kernels
 from .layers import measure_layers
 from .machine import machine_facts
 from .plan import Planned, plan
@@ -102,7 +103,7 @@ class _Steps:
     ) -> None:
         self._progress = progress
         answers = settings.runs if subject.is_study else 0
-        each = rounds(settings.runs) + answers + settings.runs + len(settings.concurrency) + 2
+        each = rounds(settings.runs) + answers + 2 * settings.runs + len(settings.concurrency) + 2
         self._total = 1 + each * sum(one.skipped is None for one in planned)
         self._done = 0
 
@@ -205,6 +206,10 @@ class _Profile:
         def steady(done: Callable[[int], None]) -> None:
             entry["steady"] = measure_steady(session, window, runs, self.settings.batch, done)
 
+        def kernels(done: Callable[[int], None]) -> None:
+            entry["kernels"] = measure_kernels(session, window, runs, threads, done)
+            done(runs)
+
         def cold(done: Callable[[int], None]) -> None:
             found = measure_cold(self.bundle, subject, session.backend, session.precision, threads, runs, done)
             entry.update(cold=found.cold, memory=found.memory)
@@ -229,6 +234,7 @@ class _Profile:
         if subject.is_study:
             yield "answers", answer
         yield "steady state", steady
+        yield "kernels on and off", kernels
         yield "cold start", cold
         yield "throughput", throughput
         yield "layers", layers

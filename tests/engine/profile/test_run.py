@@ -92,7 +92,7 @@ def test_progress_rises_to_its_end(whole: tuple[ProfileReport, list[tuple[str, i
     assert done == sorted(done)
     assert {step[2] for step in steps} == {done[-1]}
     named = list(dict.fromkeys(step[0] for step in steps))
-    parts = ("answers", "steady state", "cold start", "throughput", "layers", "energy")
+    parts = ("answers", "steady state", "kernels on and off", "cold start", "throughput", "layers", "energy")
     assert named == ["roofline", *(f"{name} fp32: {part}" for name in CPU for part in parts)]
 
 
