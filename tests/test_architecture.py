@@ -150,6 +150,7 @@ COMMANDS = [
     "version",
     "evaluate",
     "quantize",
+    "place",
     "cache",
     "capi",
 ]

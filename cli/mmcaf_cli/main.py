@@ -158,6 +158,23 @@ def quantize(
 
 
 @app.command()
+def place(
+    bundle: Bundle,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="BUNDLE", help="The bundle to write. Default: replaces BUNDLE."),
+    ] = None,
+    json: Json = False,
+    force: Force = False,
+) -> None:
+    """Write into a bundle where this project's kernels go, for programs without Python (needs the export extra)."""
+    from .place import place_command
+    from .report import Report
+
+    place_command(bundle, output, Report(json, force=force))
+
+
+@app.command()
 def inspect(
     bundle: Bundle,
     engine: Annotated[

@@ -22,6 +22,7 @@ from mmcaf_engine.evaluation.compare import evaluate
 from mmcaf_engine.manifest import PRECISIONS, Manifest, Precision, ReportParts, between, types_in
 from mmcaf_engine.outputs import scratch_beside
 from mmcaf_engine.record.tokenizer import open_tokenizer
+from mmcaf_kernels.cpu.openvino.placement import ENDING
 
 from ..golden import write_golden
 from ..text_parts import parts_without, remove_parts
@@ -371,5 +372,6 @@ def _sentence(failed: dict[Precision, tuple[str, ...]]) -> str:
 
 def _remove(model: Path) -> None:
     model.unlink(missing_ok=True)
-    model.with_name(f"{model.name}.data").unlink(missing_ok=True)
+    for beside in (".data", ENDING):
+        model.with_name(f"{model.name}{beside}").unlink(missing_ok=True)
     remove_parts(model)

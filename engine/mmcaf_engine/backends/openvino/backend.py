@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 
 from ...cancel import are_limits
+from ...errors import BackendError
 from ...manifest import Precision, types_in
 from ...settings import read_settings
 from ...timing import span
@@ -122,8 +123,28 @@ class OpenVinoBackend(Backend):
         }
 
     def _open(self) -> None:
-        openvino = self.runtime()
         core = self._core()
+        network = self._network(core)
+        if self._has_kernels():
+            place_kernels(core, network)
+        self._start(core.compile_model(network, self.target, self._configuration()))
+
+    def placement(self) -> Any:
+        """How this project's kernels are put into the network, an `Editor` of theirs; nothing is opened.
+
+        Raises:
+            BackendError: there are none here, or the runtime refuses the model.
+            BundleError: the model is damaged or altered.
+        """
+        if (missing := kernels_missing()) is not None:
+            raise BackendError(f"This project's kernels for OpenVINO are needed: {missing}.")
+        with self._mapped("reading"), self.reading():
+            core = self._core()
+            return place_kernels(core, self._network(core))
+
+    def _network(self, core: Any) -> Any:
+        """The model with the shapes that it is compiled for."""
+        openvino = self.runtime()
         network = core.read_model(self.model)
         expect_inputs(self.model.name, _declared(network.inputs), self.inputs)
         expect_outputs(self.model.name, _declared(network.outputs), self.outputs)
@@ -133,9 +154,7 @@ class OpenVinoBackend(Backend):
         network.reshape(
             {spec.name: openvino.PartialShape([free.get(axis, axis) for axis in spec.shape]) for spec in self.inputs}
         )
-        if self._has_kernels():
-            place_kernels(core, network)
-        self._start(core.compile_model(network, self.target, self._configuration()))
+        return network
 
     def _core(self) -> Any:
         core = self.runtime().Core()

@@ -52,15 +52,15 @@ def add_operators(core: Any) -> None:
     core.add_extension(str(extension()))
 
 
-def place_kernels(core: Any, network: Any) -> None:
-    """Replace, in place, every loop and block of an openvino.Model that a kernel computes.
+def place_kernels(core: Any, network: Any) -> Any:
+    """Replace, in place, every loop and block of an openvino.Model that a kernel computes; gives what was done to it.
 
     Args:
         core: with `add_operators`. network: whose inputs have their shapes.
     """
     from mmcaf_kernels.cpu.openvino.placing import place_kernels
 
-    place_kernels(core, network)
+    return place_kernels(core, network)
 
 
 def kernel_of(name: str, kind: str) -> str | None:

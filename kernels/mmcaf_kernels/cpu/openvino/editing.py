@@ -1,7 +1,7 @@
 """Edits of an openvino.Model, each done at once and kept, so that a program without Python can do the same to its own.
 
 What is kept names values of the network by the place of their node among `get_ordered_ops` before the first edit, and
-values that edits have made by their number.
+values that edits have made by their number. `placement` writes it down.
 """
 
 from collections.abc import Mapping, Sequence
