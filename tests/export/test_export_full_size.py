@@ -10,10 +10,15 @@ import torch
 from export.fill import image, table
 from export.mmcaf_networks import PEAK, FullSize, fresh, full_export
 from export.test_export import TOLERANCE
+from mmcaf_engine.backends.openvino.operators import kernels_missing
+from mmcaf_engine.backends.registry import backend_class
 from mmcaf_engine.bundle.bundle import load_bundle
+from mmcaf_engine.manifest import Precision
 from mmcaf_engine.session.session import open_session
 from mmcaf_export.explain import write
 from mmcaf_export.networks.mmcaf import MmcafNet
+from mmcaf_export.onnx_files import load_model, save_model
+from mmcaf_export.precision.typed import lower_precision
 from shared import Shared
 
 EXPORT_BYTES = 3.0e9  # peak resident memory of an export, verification included
@@ -86,3 +91,35 @@ def test_one_window_fits_in_memory(backend: str, bundle: Path) -> None:
     peak = fresh(INFER, bundle, backend)
     log.info("%s: peak %.2f GB", backend, peak / 1e9)
     assert peak <= INFERENCE_BYTES
+
+
+PLACED = {
+    "fp32": {"groupnorm_act": 43, "grouped_convolution": 3, "max_pool": 1, "msdc": 3, "upsample_dw": 2},
+    "bf16": {"groupnorm_act": 43, "grouped_convolution": 3, "max_pool": 1, "msdc": 3, "upsample_dw": 2},
+}
+BOUNDS = {"fp32": 1e-4, "bf16": 5e-2}
+
+
+@pytest.mark.skipif(kernels_missing() is not None, reason=f"{kernels_missing()}")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_kernels_take_their_places_and_keep_the_answer(precision: Precision, bundle: Path, tmp_path: Path) -> None:
+    kind, manifest = backend_class("openvino"), load_bundle(bundle).manifest
+    if not (answer := kind.can_run(precision)).available:
+        pytest.skip(answer.reason)
+    model = bundle / "model.onnx"
+    if precision == "bf16":
+        network = load_model(model)
+        lower_precision(network, "bf16", {})
+        save_model(network, model := tmp_path / "model.bf16.onnx")
+    window = {"image": image(7, (1, *SHAPE)), "table": table(7)}
+    logits = []
+    for own_kernels, threads in ((True, 2), (True, 1), (False, 2)):
+        backend = kind(model, manifest.inputs, manifest.outputs, threads, precision)
+        backend.own_kernels = own_kernels
+        with backend:
+            assert backend.describe()["kernels"] == (PLACED[precision] if own_kernels else {})
+            logits.append(backend.infer(window)["logit"])
+    assert logits[0].tobytes() == logits[1].tobytes()
+    error = float(np.abs(logits[0] - logits[2]).max())
+    log.info("%s, kernels on and off: %.2e apart", precision, error)
+    assert error <= BOUNDS[precision]
