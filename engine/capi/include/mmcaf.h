@@ -85,7 +85,7 @@ typedef struct mmcaf_volume {
   const void *values;   /* [slices][rows][columns], without gaps */
   mmcaf_type type;      /* MMCAF_INT16 or MMCAF_FLOAT32 */
   size_t shape[3];      /* slices, rows, columns */
-  double spacing_mm[3]; /* between slices, rows, columns; the first is 0 of a single slice */
+  double spacing_mm[3]; /* between slices, rows, columns, each above 0 */
   double origin_mm[3];  /* centre of the first voxel, in patient coordinates (LPS) */
   double direction[9];  /* unit vectors along slices, rows and columns, in LPS; default: toward head, back and left */
   mmcaf_intensity intensity;

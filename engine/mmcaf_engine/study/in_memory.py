@@ -188,8 +188,9 @@ def _affine(volume: Volume, spacing: NDArray[np.float64], name: str) -> NDArray[
     expected = f"{name}: expected a 3 x 3 direction and an origin of 3 values in mm"
     direction, origin = _array(volume.direction, (3, 3), expected), _array(volume.origin_mm, (3,), expected)
     affine = np.eye(4)
-    affine[:3, :3] = LPS_RAS @ (direction.T * spacing)
-    affine[:3, 3] = LPS_RAS @ origin
+    signs = np.diag(LPS_RAS)  # a product of matrices would add 0 times what is not finite
+    affine[:3, :3] = signs[:, np.newaxis] * (direction.T * spacing)
+    affine[:3, 3] = signs * origin
     return affine
 
 

@@ -101,14 +101,17 @@ def test_whole_values_are_never_wrapped(values: list[int], kept: type[np.generic
         (replace(PLAIN, direction=((0.0, 0.6, 0.8), (0.0, 0.8, -0.6), LEFT)), StudyError),
         (replace(PLAIN, origin_mm=(0.0, 0.0)), StudyError),
         (replace(PLAIN, origin_mm=(0.0, 0.0, 1e6)), StudyError),
+        (replace(PLAIN, origin_mm=(0.0, float("inf"), 0.0)), StudyError),
+        (replace(PLAIN, direction=(HEAD, (0.0, float("inf"), 0.0), LEFT)), StudyError),
     ],
     ids=[
         *("intensity", "modality", "no-input", "one-too-many", "an-array", "a-list", "truths", "masked"),
         *("too-few-images", "images-not-of-slices", "a-plane", "no-slices"),
         *("no-spacing", "negative-spacing", "nan-spacing", "two-spacings"),
-        *("singular", "sheared", "no-unit-vector", "oblique", "two-of-origin", "far-away"),
+        *("singular", "sheared", "no-unit-vector", "oblique", "two-of-origin", "far-away", "endless", "endless-axis"),
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_what_is_refused(given: Any, error: type[MmcafError]) -> None:
     with pytest.raises(error):
         opened(given)
