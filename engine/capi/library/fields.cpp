@@ -62,14 +62,18 @@ Fields::Fields(const Json &json, std::string where) : json_(json), where_(std::m
 
 std::string Fields::path(const std::string &name) const { return where_.empty() ? name : where_ + "." + name; }
 
-const Json *Fields::maybe(const char *name) {
+const Json *Fields::given(const char *name) {
     known_.insert(name);
-    const Json *found = json_.find(name);
+    return json_.find(name);
+}
+
+const Json *Fields::maybe(const char *name) {
+    const Json *found = given(name);
     return found == nullptr || found->is(Json::Kind::null) ? nullptr : found;
 }
 
 const Json &Fields::need(const char *name) {
-    const Json *found = maybe(name);
+    const Json *found = given(name);
     if (found == nullptr) throw Invalid{path(name), "Field required"};
     return *found;
 }
@@ -77,7 +81,7 @@ const Json &Fields::need(const char *name) {
 std::string Fields::text(const char *name, size_t least, size_t most) { return text_of(need(name), path(name), least, most); }
 
 std::string Fields::text_or(const char *name, const std::string &otherwise, size_t most) {
-    const Json *found = maybe(name);
+    const Json *found = given(name);
     return found == nullptr ? otherwise : text_of(*found, path(name), 0, most);
 }
 
@@ -102,10 +106,14 @@ std::optional<int64_t> Fields::maybe_whole(const char *name, int64_t least, int6
 }
 
 bool Fields::flag(const char *name, bool otherwise) {
-    const Json *found = maybe(name);
+    const Json *found = given(name);
     if (found == nullptr) return otherwise;
-    if (!found->is(Json::Kind::boolean)) throw Invalid{path(name), "Input should be a valid boolean"};
-    return found->truth();
+    if (found->is(Json::Kind::boolean)) return found->truth();
+    const bool number = found->is(Json::Kind::integer) || found->is(Json::Kind::real);
+    if (!number || (found->number() != 0 && found->number() != 1)) {
+        throw Invalid{path(name), "Input should be a valid boolean"};
+    }
+    return found->number() == 1;
 }
 
 std::string Fields::choice(const char *name, const std::vector<std::string> &among) {
@@ -117,12 +125,14 @@ std::string Fields::choice(const char *name, const std::vector<std::string> &amo
 }
 
 std::string Fields::choice_or(const char *name, const std::vector<std::string> &among, const std::string &otherwise) {
-    return maybe(name) == nullptr ? otherwise : choice(name, among);
+    return given(name) == nullptr ? otherwise : choice(name, among);
 }
 
-std::vector<std::string> Fields::texts(const char *name, size_t most_each) {
+std::vector<std::string> Fields::texts(const char *name, size_t most_each, size_t least_each) {
     std::vector<std::string> found;
-    each(name, [&](const Json &item, const std::string &where) { found.push_back(text_of(item, where, 0, most_each)); });
+    each(name, [&](const Json &item, const std::string &where) {
+        found.push_back(text_of(item, where, least_each, most_each));
+    });
     return found;
 }
 
@@ -133,14 +143,14 @@ std::vector<double> Fields::numbers(const char *name) {
 }
 
 void Fields::each(const char *name, const std::function<void(const Json &, const std::string &)> &take) {
-    const Json *found = maybe(name);
+    const Json *found = given(name);
     if (found == nullptr) return;
     const std::vector<Json> &items = list_of(*found, path(name));
     for (size_t at = 0; at < items.size(); ++at) take(items[at], path(name) + "." + std::to_string(at));
 }
 
 void Fields::pairs(const char *name, const std::function<void(const std::string &, const Json &, const std::string &)> &take) {
-    const Json *found = maybe(name);
+    const Json *found = given(name);
     if (found == nullptr) return;
     if (!found->is(Json::Kind::object)) throw Invalid{path(name), "Input should be a valid dictionary"};
     for (const auto &[key, value] : found->object()) {

@@ -25,7 +25,8 @@ class Fields {
     // where: its dotted path, empty for the manifest itself. Throws Invalid, as all of these: it is no object.
     Fields(const Json &json, std::string where);
 
-    // The value of a field, nullptr where it is absent or null.
+    // The value of a field, nullptr where it is absent; `maybe` also where it is null, which only some fields may be.
+    const Json *given(const char *name);
     const Json *maybe(const char *name);
     const Json &need(const char *name);
     std::string path(const std::string &name) const;
@@ -41,7 +42,7 @@ class Fields {
     std::string choice(const char *name, const std::vector<std::string> &among);
     std::string choice_or(const char *name, const std::vector<std::string> &among, const std::string &otherwise);
 
-    std::vector<std::string> texts(const char *name, size_t most_each = 10000);  // none where it is absent
+    std::vector<std::string> texts(const char *name, size_t most_each = 10000, size_t least_each = 0);  // none where it is absent
     std::vector<double> numbers(const char *name);
     void each(const char *name, const std::function<void(const Json &item, const std::string &where)> &take);
     void pairs(const char *name, const std::function<void(const std::string &key, const Json &value,
