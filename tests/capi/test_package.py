@@ -1,5 +1,6 @@
 """The C library as it is installed: what it exports and needs, and how a program finds it."""
 
+import fnmatch
 import json
 import logging
 import re
@@ -14,7 +15,7 @@ from c_programs import run as run_process
 from command import Command
 from mmcaf_engine import __version__
 from mmcaf_engine.capi import library as libraries
-from mmcaf_engine.capi.library import BESIDE, NAME, CLibrary, fault
+from mmcaf_engine.capi.library import BESIDE, NAME, RUNTIME, CLibrary, fault
 
 _log = logging.getLogger(__name__)
 HEADER = ROOT / "engine" / "capi" / "include" / "mmcaf.h"
@@ -120,6 +121,9 @@ def test_the_command_says_where_all_is(run: Command, library: CLibrary) -> None:
     shown = json.loads(run("mmcaf", "capi", "--json").out)
     paths = [shown[name] for name in ("library", "include", "csharp", "cmake", "pkgconfig")] + shown["files"]
     assert all(Path(path).exists() for path in paths)
+    names = [Path(path).name for path in shown["files"]]
+    for pattern in (NAME, "libmmcaf_openvino_*.so", *RUNTIME):
+        assert len(fnmatch.filter(names, pattern)) == 1, pattern
     assert shown["bytes"] == library.file.stat().st_size and shown["version"] == __version__
     text = run("mmcaf", "capi").out
     assert str(library.file) in text and "libcrypto.so.3" in text
