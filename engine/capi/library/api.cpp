@@ -28,7 +28,7 @@ std::optional<std::string> record_given(const char *json) {
 mmcaf_result *shown(Result result) {
     auto made = std::make_unique<mmcaf_result>();
     made->json = to_json(result);
-    if (result.score.probability) made->decision = result.score.verdict;
+    if (result.score.findings.empty()) made->decision = result.score.verdict;
     made->result = std::move(result);
     return made.release();
 }
