@@ -204,7 +204,7 @@ def infer(
     with limited(CancelToken(), deadline), ExitStack() as stack, ProgressBar() as progress:
         drawn = [stack.enter_context(scratch) / "heatmap.png" for scratch in beside]
         chosen: dict[str, Any] = {"backend": on_device(backend, device), "precision": precision, "threads": threads}
-        opening, notice = open_beside(bundle, **chosen, progress=progress, watch=watch, close_beside=ends_at_once())
+        opening, notice = open_beside(bundle, **chosen, progress=progress, watch=watch, leave_open=ends_at_once())
         stack.enter_context(opening)
         opening.wait_until_loading()
 
@@ -242,27 +242,25 @@ def infer(
         others: list[tuple[Output, str | bytes]] = [
             (drawing, file.read_bytes()) for drawing, file in zip(drawings, drawn, strict=True)
         ]
-        closing = stack.pop_all() if opening.closes_beside else ExitStack()
-    with closing:  # Once the answer is given: what a runtime releases keeps Python waiting.
-        result, fhir = answer.result, answer.to_fhir
-        detail("timing_ms", result.timing_ms)
-        if without_patient:
-            from mmcaf_engine.result.deidentify import deidentify
-            from mmcaf_engine.result.writers.fhir import to_fhir
+    result, fhir = answer.result, answer.to_fhir
+    detail("timing_ms", result.timing_ms)
+    if without_patient:
+        from mmcaf_engine.result.deidentify import deidentify
+        from mmcaf_engine.result.writers.fhir import to_fhir
 
-            read = [*(path for path in named if Path(path).exists()), study, record, report]
-            result = deidentify(result, *(path for path in read if path is not None))
-            fhir = partial(to_fhir, result)
-        for folder in objects:
-            from mmcaf_engine.result.writers.dicom import is_named_so
+        read = [*(path for path in named if Path(path).exists()), study, record, report]
+        result = deidentify(result, *(path for path in read if path is not None))
+        fhir = partial(to_fhir, result)
+    for folder in objects:
+        from mmcaf_engine.result.writers.dicom import is_named_so
 
-            others += within(folder, answer.to_dicom(dicom_objects, replaces=replaces), belong=is_named_so)
-        others += [(document, f"{to_json(fhir())}\n") for document in documents]
-        others += [(page, replace(answer, result=result).to_html()) for page in pages]
-        if wanted.json_on_stdout:
-            for warning in result.warnings:
-                warn(warning)
-        wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json, others=others)
+        others += within(folder, answer.to_dicom(dicom_objects, replaces=replaces), belong=is_named_so)
+    others += [(document, f"{to_json(fhir())}\n") for document in documents]
+    others += [(page, replace(answer, result=result).to_html()) for page in pages]
+    if wanted.json_on_stdout:
+        for warning in result.warnings:
+            warn(warning)
+    wanted.give(lambda: render(result), lambda: result.to_json(indent=2), printed=result.to_json, others=others)
 
 
 def _folder_of_objects(folder: Path, kinds: str, maps: bool) -> "Place":

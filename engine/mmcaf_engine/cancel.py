@@ -70,6 +70,7 @@ class _Limit:
 _current: ContextVar[_Limit | None] = ContextVar("limit", default=None)
 _open_timeout: ContextVar[float | None] = ContextVar("open_timeout", default=None)
 _left: "WeakSet[threading.Thread]" = WeakSet()
+_open: list[object] = []
 
 
 @contextmanager
@@ -206,6 +207,11 @@ def _start(work: Callable[..., object], *arguments: object, name: str) -> thread
     return thread
 
 
+def leave_open(held: object) -> None:
+    """Keep what a runtime holds until this process ends, which then releases it at once (`are_left`)."""
+    _open.append(held)
+
+
 def are_left() -> bool:
-    """Whether threads that were left still work, which a program should not wait for at its end."""
-    return any(thread.is_alive() for thread in _left)
+    """Whether threads that were left still work, or something was left open: a program waits for neither at its end."""
+    return bool(_open) or any(thread.is_alive() for thread in _left)

@@ -12,7 +12,18 @@ from typing import Self
 
 from ..bundle.bundle import Bundle, load_bundle
 from ..bundle.default import default_bundle
-from ..cancel import POLL_SECONDS, CancelToken, Progress, are_limits, check, leave, limited, open_timeout, wait_for
+from ..cancel import (
+    POLL_SECONDS,
+    CancelToken,
+    Progress,
+    are_limits,
+    check,
+    leave,
+    leave_open,
+    limited,
+    open_timeout,
+    wait_for,
+)
 from ..errors import CancelledError, DeadlineError
 from ..manifest import named_precision
 from ..timing import Stopwatch, waiting
@@ -34,8 +45,8 @@ class BackgroundSession:
         open_session: opens it, telling of an engine that is built; called in a thread.
         progress: told ("open", 0, 1) and ("open", 1, 1) on the caller's thread while that waits, and of an engine that
             is built from the other one.
-        close_beside: whether what comes after the block does not wait until the session is closed, as a program does
-            not that ends soon (`cancel.are_left`).
+        leave_open: whether the session is left open after the block, for the end of the process to release, as in a
+            program that ends soon (`cancel.are_left`): what a runtime releases itself keeps Python waiting.
     """
 
     def __init__(
@@ -44,10 +55,10 @@ class BackgroundSession:
         open_session: Callable[[Progress], Session],
         progress: Progress | None = None,
         *,
-        close_beside: bool = False,
+        leave_open: bool = False,
     ) -> None:
         self.bundle = bundle
-        self._close_beside = close_beside
+        self._leave_open = leave_open
         self._open = open_session
         self._progress = progress or (lambda stage, done, total: None)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="open")
@@ -96,16 +107,6 @@ class BackgroundSession:
             opened = wait_for(self._session)
         self._progress("open", 1, 1)
         return opened
-
-    @property
-    def closes_beside(self) -> bool:
-        """Whether it is open, and closed beside what comes after the block, as was asked for; another package's is not,
-        since its failure at that is told.
-        """
-        return self._session is not None and self._session.done() and self._is_left_to_itself(self._session.result())
-
-    def _is_left_to_itself(self, opened: Session) -> bool:
-        return self._close_beside and not opened.choice.backend.origin
 
     def _open_until_left(self) -> Session:
         limits = limited(self._left if self._ends else None)
@@ -156,8 +157,9 @@ class BackgroundSession:
             self._session.add_done_callback(_discard_beside if leaving else _discard)
 
     def _close(self, opened: Session) -> None:
-        if self._is_left_to_itself(opened):
-            leave(opened.discard, name="close")
+        """A failure of another package's backend is told, so that one is closed."""
+        if self._leave_open and not opened.choice.backend.origin:
+            leave_open(opened)
         else:
             opened.close()
 
@@ -170,14 +172,14 @@ def open_beside(
     threads: int | None = None,
     progress: Progress | None = None,
     watch: Stopwatch,
-    close_beside: bool = False,
+    leave_open: bool = False,
 ) -> tuple[BackgroundSession, str | None]:
     """A session that has begun to open, and a warning for its answers where nobody chose the bundle.
 
     Args:
         bundle: path or loaded bundle; by default the settings', then the demonstration.
         backend, precision, threads: as of `open_session`.
-        progress, close_beside: as of `BackgroundSession`.
+        progress, leave_open: as of `BackgroundSession`.
         watch: told of the spans "bundle" and "open".
 
     Raises:
@@ -193,7 +195,7 @@ def open_beside(
         with watch.active(), watch.span("open"):
             return open_session(opened, backend=backend, precision=precision, threads=threads, progress=building)
 
-    session = BackgroundSession(opened, open_own, progress, close_beside=close_beside)
+    session = BackgroundSession(opened, open_own, progress, leave_open=leave_open)
     session.begin()
     return session, notice
 

@@ -12,7 +12,7 @@ from mmcaf_engine.backends.onnxruntime.backend import OnnxRuntimeBackend
 from mmcaf_engine.backends.openvino.backend import OpenVinoBackend
 from mmcaf_engine.bundle.bundle import load_bundle
 from mmcaf_engine.bundle.golden import one_window
-from mmcaf_engine.cancel import CancelToken, Progress, limited
+from mmcaf_engine.cancel import CancelToken, Progress, are_left, limited
 from mmcaf_engine.errors import BackendError, BundleError, CancelledError, UsageError
 from mmcaf_engine.session.background import BackgroundSession, open_beside
 from mmcaf_engine.session.session import Session, open_session
@@ -111,23 +111,17 @@ def test_one_that_is_open_is_released_though_something_else_has_failed(tiny_bund
     assert session.discarded.is_set() and not session.closed.is_set()
 
 
-def test_one_is_closed_beside_what_follows_where_the_program_ends_soon(
-    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads: list[str] = []
-    closed = threading.Event()
-
-    def close(self: OnnxRuntimeBackend) -> None:
-        threads.append(threading.current_thread().name)
-        closed.set()
-
-    monkeypatch.setattr(OnnxRuntimeBackend, "_close", close)
-    for beside, thread in ((True, "close"), (False, threading.current_thread().name)):
+def test_one_is_left_open_where_the_program_ends_soon(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(OnnxRuntimeBackend, "_close", lambda self: closed.append(self.name))
+    monkeypatch.setattr("mmcaf_engine.cancel._open", [])
+    for left in (False, True):
         closed.clear()
-        opening, _ = open_beside(tiny_bundle, backend="onnxruntime", watch=Stopwatch(), close_beside=beside)
+        opening, _ = open_beside(tiny_bundle, backend="onnxruntime", watch=Stopwatch(), leave_open=left)
         with opening:
-            opening.session()
-        assert closed.wait(SECONDS) and threads[-1] == thread
+            session = opening.session()
+        assert (closed == []) is left and are_left() is left
+    session.close()
 
 
 def test_one_that_opens_after_everybody_has_left_is_released(tiny_bundle: Path) -> None:
