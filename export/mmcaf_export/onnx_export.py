@@ -115,8 +115,9 @@ def onnx_model(
         # Calls such as len(x) make numbers of the batch, unless the code itself is read (strict).
         model = _traced_strictly(network, *given, names, opset) or model
         check_batch(model.graph, lambda: fixing_line(network, *given))
-    fold_read_by_bodies(model)
-    fold_constant_gathers(model)
+    with _quiet():
+        fold_read_by_bodies(model)
+        fold_constant_gathers(model)
     _rename(model.graph, set(parameters))
     _anonymise(model)
     return model
@@ -245,7 +246,7 @@ def _anonymise(model: ir.Model) -> None:
 def _quiet() -> Iterator[None]:
     """Keep the exporter's remarks off the terminal: about packages it does not need, and what it also raises."""
     raised = ("torch.export", "torch._guards", "torch._dynamo", "torch.fx")
-    loggers = {logging.getLogger("torch.onnx"): logging.ERROR}
+    loggers = {logging.getLogger(name): logging.ERROR for name in ("torch.onnx", "onnxscript")}
     loggers |= {logging.getLogger(name): logging.CRITICAL for name in raised}
     levels = {logger: logger.level for logger in loggers}
     for logger, level in loggers.items():

@@ -1,5 +1,6 @@
 """The ONNX file itself: names, shapes, sizes, nothing of this machine, and a network left alone."""
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -194,3 +195,22 @@ def test_what_pytorchs_exporter_cannot_write_is_written(tmp_path: Path) -> None:
             names, session.run(names, {"image": image.numpy()}), Pooled()(image), strict=True
         ):
             np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+class Recurrent(nn.Module):
+    """A constant of which the exporter makes parts, which constant folding says that it leaves."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("places", torch.rand(3, 4))
+        self.gru = nn.GRU(4, 4, num_layers=2, bidirectional=True, batch_first=True)
+
+    def forward(self, table: Tensor) -> Tensor:
+        first, *_ = self.places.split(1)
+        found: Tensor = self.gru(table[:, None] + first)[0]
+        return found[:, 0]
+
+
+def test_remarks_of_packages_stay_off_the_terminal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    export_onnx(Recurrent(), {"table": torch.rand(1, 4)}, tmp_path / "recurrent.onnx")
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []

@@ -157,6 +157,17 @@ def _modules(source: nn.Module, maps: Sequence[FeatureMap]) -> list[str]:
     return [f"members.{at}.{of.module}" for at in range(len(source.members)) for of in maps]
 
 
+def _only(of: FeatureMap, drawn: Tensor) -> Tensor:
+    """The map of one case [*grid], of what was drawn of it [1, *grid]."""
+    if len(drawn) != 1:
+        raise ExportError(
+            f"{of.module} gives {len(drawn)} maps {list(drawn.shape[1:])} of one case, as where slices or patches are "
+            f"computed as a batch; the feature map {of.output} must be one.",
+            "Name in the entry's `explained` a module behind the place where they come together again.",
+        )
+    return drawn[0]
+
+
 def _drawn(
     source: nn.Module, maps: Sequence[FeatureMap], cases: Mapping[str, Tensor], scores: Sequence[int]
 ) -> list[_Map]:
@@ -168,7 +179,8 @@ def _drawn(
             for score in range(min(scores[-1], TRIED_SCORES)):
                 cotangent = torch.zeros(1, *scores)
                 cotangent[..., score] = 1 / prod(scores[:-1])
-                signed = [one[0].numpy() for one in module.signed(given, cotangent)]
+                drawn = zip(maps, module.signed(given, cotangent), strict=True)
+                signed = [_only(of, one).numpy() for of, one in drawn]
                 found.append(_Map(case, cotangent[0].numpy(), tuple(signed)))
                 found.append(_Map(case, -cotangent[0].numpy(), tuple(-one for one in signed)))
     return found

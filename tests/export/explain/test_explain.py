@@ -159,6 +159,36 @@ def test_a_map_that_cannot_be_made_names_what_leaves_it_out(
         write_explain(entry, config, source, cases, tmp_path)
 
 
+class SliceBySlice(nn.Module):
+    """Slices as a batch, as of an encoder of pictures."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        slices = x.transpose(1, 2).flatten(0, 1)[:, :, None]
+        done: Tensor = self.inner(slices)[:, :, 0].unflatten(0, (len(x), -1))
+        return done.transpose(1, 2)
+
+
+def test_a_feature_map_of_each_slice_is_refused(density_checkpoint: Path, tmp_path: Path) -> None:
+    from density_network import DensityConfig, DensityEntry
+
+    class Other(DensityEntry):
+        def explained(self, config: DensityConfig) -> tuple[FeatureMap, ...]:
+            return (FeatureMap("gradcam", "features", "norm.inner", "image"),)
+
+        rewrites = ()
+
+    entry, config = Other(), DensityConfig()
+    source = entry.build(config).requires_grad_(False)
+    source.set_submodule("norm", SliceBySlice(source.get_submodule("norm")))
+    cases = entry.example_inputs(config, 2, seed=1)
+    with refused(ExportError, "norm.inner", "4 maps [1, 16, 16] of one case", "gradcam", option="no_explain"):
+        write_explain(entry, config, source, cases, tmp_path)
+
+
 def test_a_network_that_names_no_feature_map_has_no_graph(density_checkpoint: Path, tmp_path: Path) -> None:
     from density_network import DensityConfig, DensityEntry
 
