@@ -259,6 +259,7 @@ CASES: dict[str, dict[str, Any]] = {
     "no slices": {"slices": (3, 2)},
     "lesion": {"record": b'{"sex": "M", "age": 64, "lesion": "2-3"}'},
     "other lesion": {"record": b'{"sex": "M", "age": 64, "lesion": [2, 3]}', "slices": (1, 2)},
+    "lesion of one slice": {"record": b'{"sex": "M", "age": 64, "lesion": "3-3"}'},
     "lesion beyond": {"record": b'{"sex": "M", "age": 64, "lesion": "5-9"}'},
     "lesion's images": {"record": b'{"sex": "M", "age": 64, "lesion": "1.2.3.4, 1.2.3.5"}'},
     "others' images": {"record": b'{"sex": "M", "age": 64, "lesion": ["1.2.3.4", "1.2.9"]}'},
@@ -285,6 +286,19 @@ def test_patient_body_part_and_scope(case: str, identity: str) -> None:
         assert (found["error"], found["exit_code"]) == ("StudyError", 3)
         return
     check_alike(given)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_slices_that_run_to_the_feet_keep_their_images(streamed: bool) -> None:
+    values = np.random.default_rng(1).integers(-1000, 1000, (7, 20, 20)).astype(np.int16)
+    volume = Volume(
+        values, "hounsfield", (1.0, 1.0, 1.0), direction=((0.0, 0.0, -1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    )
+    images = tuple(SourceImage("1.2.840.10008.5.1.4.1.1.2", f"1.2.3.{at}") for at in range(7))
+    manifest = _windows([{"step": "resize", "rows": 16, "columns": 16, "rounding": "none"}], {"slices": 2, "stride": 2})
+    given = Given(manifest, {"image": volume}, images=images, streamed=streamed)
+    assert check_alike(given) == "prepared"
+    assert by_library(given)["series"][0]["images"][0] == "1.2.3.6"
 
 
 @pytest.mark.parametrize("shape", [(12, 16), (24, 32), (25, 33), (5, 7), (300, 10), (1, 2)])
