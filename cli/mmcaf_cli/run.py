@@ -51,7 +51,7 @@ def run(app: typer.Typer, program: str) -> NoReturn:
         sys.stdout.reconfigure(errors="replace")  # A terminal without a character shows "?" for it.
     with guarded_streams():
         code = _exit_code(app, program)
-    atexit.register(gc.freeze)  # What the process still holds is not searched for garbage before it goes.
+    atexit.register(_leave_garbage)
     if are_left():
         atexit.register(_end_at_once, code)
     sys.exit(code)
@@ -79,6 +79,15 @@ def _fill_closed_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
+def _leave_garbage() -> None:
+    """Let what the process still holds not be searched for garbage before it goes.
+
+    Triton's binding to C++ (nanobind) would list on stderr all that is then left of it.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def _end_at_once(code: int | str | None) -> None:
