@@ -4,6 +4,7 @@ import ctypes
 import json
 import math
 from collections.abc import Iterator
+from hashlib import sha256
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -115,6 +116,11 @@ def prepared_of(draw: Random, windows: int) -> Prepared:
     return Prepared((PreparedSeries("image", facts, lay, "2.25.7", "the only one"),), clinical)
 
 
+def bundle_of(outputs: dict[str, Any]) -> str:
+    """A SHA-256 of its own for each case."""
+    return sha256(outputs["logit"].tobytes()).hexdigest()
+
+
 def given_of(prepared: Prepared, outputs: dict[str, Any], *, strict: bool = False, broken: tuple[str, ...] = ()) -> str:
     """What the library is told of both; `broken`: an output, of whose second window the first value becomes that."""
     [entry] = prepared.series
@@ -131,7 +137,7 @@ def given_of(prepared: Prepared, outputs: dict[str, Any], *, strict: bool = Fals
     record |= {name: getattr(clinical, name) for name in ("sha256", "identity", "warnings", "remarks")}
     values = {name: each.reshape(len(each), -1).tolist() for name, each in outputs.items()}
     given = {"outputs": values, "broken": broken, "series": [series], "record": record, "strict": strict}
-    return json.dumps({**given, "bundle_sha256": SHA256, "bundle_remarks": ["The bundle is strange."]})
+    return json.dumps({**given, "bundle_sha256": bundle_of(outputs), "bundle_remarks": ["The bundle is strange."]})
 
 
 def expected(manifest: Manifest, prepared: Prepared, outputs: dict[str, Any], *, strict: bool) -> Result:
@@ -144,7 +150,8 @@ def expected(manifest: Manifest, prepared: Prepared, outputs: dict[str, Any], *,
     warnings = (*prepared.study_warnings, *prepared.record_warnings, *ensemble_warnings(ensemble))
     if strict and warnings:
         raise StrictError(f"Not answered, since there are warnings ({len(warnings)}): {' '.join(warnings)}")
-    summary = ModelSummary(manifest.name, manifest.version or None, SHA256, device_uid(SHA256), None)
+    bundle = bundle_of(outputs)
+    summary = ModelSummary(manifest.name, manifest.version or None, bundle, device_uid(bundle), None)
     origin = SimpleNamespace(remarks=("The bundle is strange.",))
     engine = EngineSummary("openvino", "fp32", "CPU", "openvino", "1", "a processor", 1, {}, None, None)
     policies: dict[str, Any] = {"gaps": "refuse", "tilt": "refuse", "duplicates": "refuse", "oblique": None}
