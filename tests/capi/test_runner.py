@@ -43,6 +43,14 @@ def opened(bundle: Path, **options: object) -> dict[str, Any]:
     return {**found["opening"], "cases": found["cases"]} if "opening" in found else found
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with an engine of the demonstration's network without kernels."""
+    folder = tmp_path_factory.mktemp("kept")
+    assert opened(default_bundle().path, kernels="", cache=str(folder))["cache"] == "built, kept"
+    return folder
+
+
 def by_python(path: Path) -> tuple[dict[str, Any], Arrays]:
     bundle = load_bundle(path)
     with open_session(bundle, backend="openvino", threads=1) as session:
@@ -67,9 +75,10 @@ def test_it_loads_what_the_command_line_keeps_and_remembers_its_self_test(cache:
     assert same_bits(found, answers)
 
 
-def test_the_command_line_loads_what_it_keeps(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = opened(default_bundle().path, kernels="")
-    assert (found["cache"], found["kernels"], found["remembered"]) == ("built, kept", {}, False)
+def test_the_command_line_loads_what_it_keeps(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = opened(default_bundle().path, kernels="", cache=str(kept))
+    assert (found["cache"], found["kernels"], found["remembered"]) == ("loaded", {}, True)
+    monkeypatch.setenv("MMCAF_CACHE", str(kept))
     monkeypatch.setenv("MMCAF_KERNELS", "0")
     about, answers = by_python(default_bundle().path)
     assert (about["cache"], about["self_test"]["remembered"]) == ("loaded", True)
@@ -80,6 +89,8 @@ def test_the_command_line_loads_what_it_keeps(cache: Path, monkeypatch: pytest.M
 def test_a_bundle_that_says_where_kernels_go_is_built_as_python_builds_it(placed: Path, cache: Path) -> None:
     found = opened(placed)
     assert (found["cache"], found["fallback"]) == ("built, kept", None) and found["kernels"]
+    (entry,) = (cache / "engines").glob("*/entry.json")
+    assert json.loads(entry.read_text())["kernels"] == found["kernels"]
     about, answers = by_python(placed)
     assert about["cache"] == "loaded" and about["kernels"] == found["kernels"] and same_bits(found, answers)
     shutil.rmtree(cache)
@@ -94,8 +105,8 @@ def test_the_same_bundle_says_so_in_the_same_bytes(placed: Path, tmp_path: Path)
 
 
 @needs_kernels
-def test_without_that_it_runs_the_operators_of_openvino_and_says_so(cache: Path) -> None:
-    found = opened(default_bundle().path)
+def test_without_that_it_runs_the_operators_of_openvino_and_says_so(kept: Path) -> None:
+    found = opened(default_bundle().path, cache=str(kept))
     assert found["kernels"] == {} and "the bundle does not say where they go" in found["fallback"]
     assert found["fallback"] in found["log"][0]
 
@@ -116,7 +127,7 @@ def test_without_that_it_runs_the_operators_of_openvino_and_says_so(cache: Path)
     ids=lambda value: value if isinstance(value, str) and len(value) < 12 else "",
 )
 def test_of_another_state_it_leaves_kernels_out(
-    placed: Path, cache: Path, tmp_path: Path, fact: str, value: object, why: str
+    placed: Path, kept: Path, tmp_path: Path, fact: str, value: object, why: str
 ) -> None:
     folder = shutil.copytree(placed, tmp_path / "work")
     (folder / "manifest.json").unlink()
@@ -127,12 +138,12 @@ def test_of_another_state_it_leaves_kernels_out(
     held["placement"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
     np.savez(file, **held)
     fields = load_bundle(placed).manifest.model_dump(mode="json", exclude={"files"})
-    found = opened(write_bundle(folder, fields, tmp_path / "changed.mmcaf").folder)
+    found = opened(write_bundle(folder, fields, tmp_path / "changed.mmcaf").folder, cache=str(kept))
     assert found["kernels"] == {} and why in found["fallback"] and found["fallback"] in found["log"][0]
 
 
-def test_a_damaged_engine_is_told_and_built_again(cache: Path) -> None:
-    opened(default_bundle().path, kernels="")
+def test_a_damaged_engine_is_told_and_built_again(kept: Path, cache: Path) -> None:
+    shutil.copytree(kept, cache)
     (engine,) = (cache / "engines").glob("*/engine.bin")
     data = bytearray(engine.read_bytes())
     data[len(data) // 2] ^= 1

@@ -78,6 +78,20 @@ std::string now() {
     return text;
 }
 
+// What an entry says of its kernels, if it does.
+std::optional<KernelCounts> recorded_kernels(const Json &entry) {
+    const Json *told = entry.find("kernels");
+    if (told == nullptr || told->is(Json::Kind::null)) return std::nullopt;
+    KernelCounts counts;
+    bool sound = told->is(Json::Kind::object);
+    for (const auto &[name, layers] : told->object()) {
+        sound = sound && layers.is(Json::Kind::integer) && layers.integer() >= 0;
+        counts.emplace_back(name, static_cast<int>(layers.integer()));
+    }
+    if (!sound) throw unfit("its entry.json does not say how many layers are kernels");
+    return counts;
+}
+
 bool is_key(const std::string &name) {
     return name.size() == KEY_DIGITS && name.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
@@ -147,13 +161,13 @@ std::optional<KeptEngine> EngineCache::load(const Json &facts) const {
                         "... is recorded");
         }
         mark_used(entry);
-        return KeptEngine{std::move(blob), hashed};
+        return KeptEngine{std::move(blob), hashed, recorded_kernels(told)};
     } catch (const std::system_error &failure) {
         throw unfit(failure.what());
     }
 }
 
-EngineDraft EngineCache::draft(const Json &facts, const std::string &bundle,
+EngineDraft EngineCache::draft(const Json &facts, const std::string &bundle, const KernelCounts &kernels,
                                const std::function<void(std::ostream &)> &write) const {
     StagingFolder folder(folder_);
     const Path engine = folder.path() / ENGINE_NAME;
@@ -170,13 +184,16 @@ EngineDraft EngineCache::draft(const Json &facts, const std::string &bundle,
         if (!stream) throw std::runtime_error("it cannot be written");
     }
     const std::string sha256 = file_sha256(engine);
+    Json::Object counts;
+    for (const auto &[name, layers] : kernels) counts.emplace_back(name, layers);
     const Json entry = Json::Object{{"format", ENTRY_FORMAT},
                                     {"sha256", sha256},
                                     {"size", static_cast<uint64_t>(fs::file_size(engine))},
                                     {"bundle", bundle},
                                     {"origin", "built here"},
                                     {"created", now()},
-                                    {"facts", facts}};
+                                    {"facts", facts},
+                                    {"kernels", std::move(counts)}};
     write_new(folder.path() / ENTRY_NAME, print_json_in_lines(entry) + "\n");
     return EngineDraft{std::move(folder), engine_key(facts), sha256};
 }

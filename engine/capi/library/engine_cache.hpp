@@ -10,6 +10,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "json.hpp"
 #include "private_folder.hpp"
@@ -33,9 +35,13 @@ class Mapping {
     size_t size_;
 };
 
+// Kernels of this project in a network, and how many layers each is.
+using KernelCounts = std::vector<std::pair<std::string, int>>;
+
 struct KeptEngine {
     std::shared_ptr<Mapping> blob;
     std::string sha256;
+    std::optional<KernelCounts> kernels;  // nothing where that was not recorded
 };
 
 // An engine that was written but not yet made visible.
@@ -57,7 +63,8 @@ class EngineCache {
 
     // Has `write` put an engine into a file that no other process sees yet.
     // Throws std::runtime_error: it would exceed the limit even alone, or cannot be written.
-    EngineDraft draft(const Json &facts, const std::string &bundle, const std::function<void(std::ostream &)> &write) const;
+    EngineDraft draft(const Json &facts, const std::string &bundle, const KernelCounts &kernels,
+                      const std::function<void(std::ostream &)> &write) const;
 
     // Makes a draft the entry of its facts, unless there is one by now, and removes what was not used for longest until
     // all fit the limit.

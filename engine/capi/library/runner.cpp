@@ -119,7 +119,6 @@ class Runner::Open {
         expect_offered();
         prepare_cache();
         if (!load(kernels_.fingerprint())) build();
-        opening.kernels = network_.kernels();
         expect_judged();
     }
 
@@ -197,6 +196,7 @@ class Runner::Open {
             const std::optional<KeptEngine> engine = cache_->load(facts);
             if (!engine) return false;
             network_.load(*engine);
+            opening.kernels = engine->kernels ? *engine->kernels : network_.kernels();
             ensure_self_test(engine->sha256, false);
         } catch (const Error &failure) {
             if (failure.code != MMCAF_BACKEND) throw;
@@ -268,6 +268,7 @@ class Runner::Open {
     // Keeps what was built, and lets it pass the self-test before it is kept.
     void finish(const Json &facts) {
         const std::string built = said_.empty() ? "built" : said_;
+        opening.kernels = network_.kernels();
         if (!cache_) {
             opening.self_test = self_test();
             return;
@@ -275,7 +276,8 @@ class Runner::Open {
         std::optional<EngineDraft> draft;
         try {
             // Before the first window is run, which is when a process needs the least memory.
-            draft.emplace(cache_->draft(facts, bundle_.manifest().name, [this](std::ostream &out) { network_.write(out); }));
+            const auto write = [this](std::ostream &out) { network_.write(out); };
+            draft.emplace(cache_->draft(facts, bundle_.manifest().name, opening.kernels, write));
         } catch (const std::exception &failure) {
             opening.cache = built + ", not kept: " + failure.what();
             warn("The engine cannot be kept and will be built each time. " + std::string(failure.what()));
