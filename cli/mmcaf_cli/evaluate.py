@@ -7,7 +7,7 @@ from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.cancel import CancelToken, limited
 from mmcaf_engine.errors import MmcafError, Remedy, StrictError
 from mmcaf_engine.evaluation.cohort import open_cohort
-from mmcaf_engine.evaluation.further import NOTHING_FURTHER, Further, evaluate_further
+from mmcaf_engine.evaluation.further import NOTHING_FURTHER, Further, evaluate_further, open_further
 from mmcaf_engine.evaluation.roc_plot import check_roc, draw_evaluation
 from mmcaf_engine.evaluation.rows import rows_table
 from mmcaf_engine.outputs import Output
@@ -40,14 +40,15 @@ def evaluate_command(
     bundle = _bundle(path)
     cohort = open_cohort(source, bundle.manifest, columns)
     cohort = cohort if limit is None else cohort.first(limit)
-    report.check(*others, inputs=cohort.files)
+    beside = open_further(bundle, cohort, further)
+    report.check(*others, inputs=[*cohort.files, *beside.files])
     if drawing is not None:
         check_roc(bundle.manifest, cohort)
     with limited(CancelToken()), ProgressBar() as progress:  # So that Ctrl-C ends what a runtime does not.
         found = evaluate_further(
             bundle,
             cohort,
-            further,
+            beside,
             precisions=precisions,
             backend=backend,
             threads=threads,

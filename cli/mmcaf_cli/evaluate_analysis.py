@@ -13,7 +13,8 @@ SHOWN_ERRORS = 10
 """At most so many studies that were decided wrongly are listed; the JSON report has all."""
 
 _RATIOS = ("sensitivity", "specificity", "ppv", "npv")
-_POINT_HEADS = ("threshold", "sensitivity", "specificity", "PPV", "NPV")
+_DECISION_HEADS = ("right alone", "fp32 right alone", "p (McNemar)")
+_POINT_HEADS = ("cutoff", "sensitivity", "specificity", "PPV", "NPV")
 
 
 def analysis_lines(report: Evaluation) -> list[str]:
@@ -46,8 +47,11 @@ def _points(questions: Iterable[QuestionAnalysis]) -> list[tuple[str, ...]]:
 
 
 def _point(point: OperatingPoint) -> tuple[str, ...]:
-    threshold = "-" if point.threshold is None else f"{point.threshold:.4g}"
-    return (threshold, *(proportion(getattr(point, name)) for name in _RATIOS))
+    return (_number(point.threshold), *(proportion(getattr(point, name)) for name in _RATIOS))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _calibration(questions: Iterable[QuestionAnalysis]) -> list[tuple[str, ...]]:
@@ -60,15 +64,15 @@ def _calibration(questions: Iterable[QuestionAnalysis]) -> list[tuple[str, ...]]
 
 
 def _compared(comparisons: dict[str, tuple[QuestionComparison, ...]]) -> list[str]:
-    rows = [
-        ("beside fp32", "label", "AUROC difference (DeLong)", "p", "right alone", "fp32 right alone", "p (McNemar)")
+    rows: list[tuple[str, ...]] = [
+        ("beside fp32", "label", "studies", "AUROC difference (DeLong)", "p", *_DECISION_HEADS)
     ]
     for name, each in comparisons.items():
         for one in each:
             p = "-" if one.auroc.p is None else f"{one.auroc.p:.3g}"
             counts = (str(one.decisions.only_first), str(one.decisions.only_second), f"{one.decisions.p:.3g}")
             title = "this bundle, beside the other" if name == "against" else name
-            rows.append((title, one.name, figure(one.auroc.difference, signed=True), p, *counts))
+            rows.append((title, one.name, str(one.studies), figure(one.auroc.difference, signed=True), p, *counts))
     return ["", *text_table(rows)] if len(rows) > 1 else []
 
 
@@ -88,7 +92,8 @@ def _of_group(name: str, studies: int, question: QuestionAnalysis) -> tuple[str,
 def _errors(report: Evaluation) -> list[str]:
     if not report.errors:
         return []
-    lines = ["", f"decided wrongly by fp32: {len(report.errors)}"]
+    studies = len({error.id for error in report.errors})
+    lines = ["", f"decided wrongly by fp32: {studies} of {report.accuracy.cohort.labelled} studies with a label"]
     for error in report.errors[:SHOWN_ERRORS]:
         lines.append(
             f"  {error.id}: {error.name} {'holds' if error.holds else 'does not hold'}, score {error.score:.4f}"

@@ -57,6 +57,7 @@ REPORT_KEYS = [
     "analysis",
     "comparisons",
     "against",
+    "chosen_on",
     "subgroups",
     "errors",
     "not_run",

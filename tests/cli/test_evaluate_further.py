@@ -11,6 +11,7 @@ from command import Command
 from mmcaf_engine.demo import make_phantom
 from mmcaf_engine.demo.write_dicom import write_series
 from several_precisions import add_precisions
+from tiny_bundle import make_tiny_bundle
 from tiny_liver import make_tiny_liver
 
 ROWS = [
@@ -130,7 +131,29 @@ def test_beside_another_bundle(run: Command, table: Path, several: Path, tiny_bu
     [compared] = report["comparisons"]["against"]  # type: ignore[index]
     assert compared["auroc"]["difference"]["value"] == 0.0
     assert compared["decisions"] == {"only_first": 0, "only_second": 0, "p": 1.0}
-    assert report["against"]["name"]  # type: ignore[index]
+    assert compared["studies"] == 4
+    assert report["against"]["model"]["bundle_sha256"] and report["against"]["refused"] == []  # type: ignore[index]
+
+
+def test_another_bundle_decides_by_its_own_threshold(run: Command, table: Path, several: Path, tmp_path: Path) -> None:
+    """The same network, which never says the second label."""
+    strict = make_tiny_bundle(tmp_path / "strict.mmcaf", threshold=0.9999)
+    report = evaluate(run, table, several, "--subgroup", "sex", "--against", strict)
+    [compared] = report["comparisons"]["against"]  # type: ignore[index]
+    [own] = report["analysis"]["fp32"]  # type: ignore[index]
+    right = round(own["decided"]["accuracy"]["value"] * 4)
+    found = compared["decisions"]
+    assert compared["auroc"]["difference"]["value"] == 0.0
+    assert found["only_first"] - found["only_second"] == right - 2 and found["only_first"] + found["only_second"] > 0
+
+
+def test_halves_of_one_table(run: Command, table: Path, several: Path) -> None:
+    """What chooses thresholds may have the same further columns."""
+    rules = ("--operating-point", "specificity=1", "--choose-on", table)
+    report = evaluate(run, table, several, "--subgroup", "sex", *rules)
+    assert report["chosen_on"]["cohort"]["studies"] == 5  # type: ignore[index]
+    read = table.parent / "record0.json"
+    run("mmcaf", "evaluate", "demo:0-1", "--bundle", several, *rules, "-o", read, "--force").refused(2, "input")
 
 
 def test_intervals_of_few_studies_are_not_given(run: Command, table: Path, several: Path) -> None:
@@ -148,6 +171,7 @@ def test_intervals_of_few_studies_are_not_given(run: Command, table: Path, sever
         (["--subgroup", "sex:1,2"], ["sex", "'F'"]),
         (["--subgroup", "id"], ["id"]),
         (["--subgroup", "years:70,50"], ["years:70,50"]),
+        (["--subgroup", "years:nan"], ["years:nan"]),
         (["--operating-point", "best"], ["best"]),
         (["--choose-on", "demo:0-1"], ["operating point"]),
         (["--rows", "-"], ["--rows"]),
@@ -167,3 +191,11 @@ def test_a_misspelt_column_is_not_passed_over(run: Command, table: Path, several
     misspelt = table.parent / "misspelt.csv"
     misspelt.write_text("study,record,lable,sex\nseries0,record0.json,quiet,F\n")
     run("mmcaf", "evaluate", misspelt, "--bundle", several, "--subgroup", "sex").refused(2, "'lable'")
+
+
+def test_cells_are_refused_before_a_study_is_read(run: Command, table: Path, several: Path) -> None:
+    infinite = table.parent / "infinite.csv"
+    infinite.write_text("study,record,years\nseries0,record0.json,50\nseries1,record0.json,inf\n")
+    refused = run("mmcaf", "evaluate", infinite, "--bundle", several, "--subgroup", "years:50")
+    refused.refused(2, "'inf'")
+    assert "studies" not in refused.err.partition("subgroup")[0]

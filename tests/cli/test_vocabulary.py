@@ -24,6 +24,7 @@ ARTEFACTS = {
     "mmcaf export",
     "mmcaf new-network",
     "mmcaf quantize",
+    "mmcaf place",
     "mmcaf build",
     "mmcaf demo",
     "mmcaf record-template",

@@ -24,7 +24,7 @@ def configured(folder: Path, path: str, python: str = sys.executable) -> str:
 
 @needs_cmake
 def test_without_a_compiler_there_are_no_kernels(tmp_path: Path) -> None:
-    assert "processor kernels: skipped, no C++ compiler found" in configured(tmp_path, "/nowhere")
+    assert "processor kernels and C library: skipped, no C++ compiler found" in configured(tmp_path, "/nowhere")
 
 
 @needs_cmake

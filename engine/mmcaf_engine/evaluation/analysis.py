@@ -61,6 +61,7 @@ class QuestionComparison:
 
     label: int
     name: str
+    studies: int
     auroc: Comparison
     decisions: McNemar
 
@@ -99,7 +100,6 @@ def analyse(
         return ()
     found = []
     for question in asked.each:
-        threshold = question.threshold if question.threshold is not None else decision.threshold
         probable = bool(((question.score >= 0) & (question.score <= 1)).all())
         found.append(
             QuestionAnalysis(
@@ -108,7 +108,7 @@ def analyse(
                 studies=len(question.truth),
                 positives=int(question.truth.sum()),
                 auroc=_areas(question.truth, question.score),
-                decided=decisions(question.truth, question.said, threshold),
+                decided=decisions(question.truth, question.said, question.threshold),
                 calibration=calibration(question.truth, question.score) if probable else None,
                 decision_curve=decision_curve(question.truth, question.score) if probable else (),
                 operating_points=tuple(
@@ -137,20 +137,32 @@ def choose(rule: str, labels: Labels, probabilities: NDArray[np.float64], decisi
 
 
 def compare(
-    labels: Labels, probabilities: NDArray[np.float64], reference: NDArray[np.float64], decision: Decision
+    labels: Labels,
+    probabilities: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    decision: Decision,
+    reference_decision: Decision | None = None,
 ) -> tuple[QuestionComparison, ...]:
-    """Two sets of probabilities of the same studies, question by question; none where no label is known."""
-    mine, theirs = (questions_of(labels, one, decision) for one in (probabilities, reference))
+    """Two sets of probabilities of the same studies, question by question; none where no label is known.
+
+    Args:
+        reference_decision: what the second ones mean, where they are another network's: with thresholds of its own.
+    """
+    mine = questions_of(labels, probabilities, decision)
+    theirs = questions_of(labels, reference, reference_decision or decision)
     if mine is None or theirs is None:
         return ()
+    others = {one.label: one for one in theirs.each}
     return tuple(
         QuestionComparison(
             label=own.label,
             name=decision.question_title(own.label),
-            auroc=compare_paired(own.truth, own.score, other.score),
-            decisions=mcnemar(own.said == own.truth, other.said == other.truth),
+            studies=len(own.truth),
+            auroc=compare_paired(own.truth, own.score, others[own.label].score),
+            decisions=mcnemar(own.said == own.truth, others[own.label].said == own.truth),
         )
-        for own, other in zip(mine.each, theirs.each, strict=True)
+        for own in mine.each
+        if own.label in others
     )
 
 
@@ -163,7 +175,7 @@ def wrong_answers(outcome: CohortScores, decision: Decision) -> tuple[WrongAnswe
         for at in np.flatnonzero(question.said != question.truth):
             score, truth = float(question.score[at]), bool(question.truth[at])
             found.append(WrongAnswer(ids[at], question.label, decision.question_title(question.label), truth, score))
-    return tuple(sorted(found, key=lambda one: one.score if one.holds else -one.score))
+    return tuple(sorted(found, key=lambda one: one.score if one.holds else 1 - one.score))
 
 
 def _areas(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Areas:

@@ -65,12 +65,10 @@ class Cohort:
         """Of the cases' ids and what is known of them, their records and reports included, without the studies."""
         found = hashlib.sha256()
         for case in self.cases:
-            columns = dict(case.columns) if isinstance(case, FileCase) else {}
-            found.update(json.dumps([case.id, case.label, columns], sort_keys=True).encode() + b"\n")
-            for path in (case.record, case.report) if isinstance(case, FileCase) else ():
-                if path is not None:
-                    with suppress(OSError):  # The case is refused, which the report says.
-                        found.update(path.read_bytes())
+            known: list[object] = [case.id, case.label]
+            if isinstance(case, FileCase):
+                known += [dict(case.columns), str(case.lesion), *map(_sha256, (case.record, case.report))]
+            found.update(json.dumps(known, sort_keys=True).encode() + b"\n")
         return found.hexdigest()
 
     def first(self, count: int) -> "Cohort":
@@ -121,3 +119,10 @@ class FileCase:
     def load(self, manifest: Manifest, tokenizer: Tokenizer | None = None) -> Prepared:
         """Read it; see `Case.load`."""
         return prepare(self.study, self.record, manifest, report=self.report, tokenizer=tokenizer, lesion=self.lesion)
+
+
+def _sha256(path: Path | None) -> str | None:
+    """Of a file; None without one, and where it cannot be read, of which its study's refusal tells."""
+    with suppress(OSError):
+        return None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+    return None

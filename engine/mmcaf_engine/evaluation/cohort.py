@@ -12,18 +12,18 @@ from .cohort_table import read_cohort
 from .synthetic import Kind, demo_cohort, reads_chest, reads_liver
 
 
-def open_cohort(source: str, manifest: Manifest, further: Collection[str] = ()) -> Cohort:
+def open_cohort(source: str, manifest: Manifest, further: Collection[str] = (), *, others: bool = False) -> Cohort:
     """The cohort that a command line names: a table's path, or demo:FIRST-LAST.
 
     Args:
-        further: columns of the table whose cells are kept, as `read_cohort`.
+        further, others: columns of the table beside those that are read, as `read_cohort`.
 
     Raises:
         UsageError: no such table, the table is not usable, or no such range.
         BundleError: nothing here provides the manifest's output decision.
     """
     if not source.startswith("demo:"):
-        return read_cohort(Path(source), manifest, further)
+        return read_cohort(Path(source), manifest, further, others=others)
     if further:
         raise UsageError(
             f"{source}: synthetic patients have no column {' or '.join(further)}.", "Name a table that has."

@@ -42,7 +42,7 @@ class _UnusableRowError(Exception):
     """One line cannot be used; the text is the reason."""
 
 
-def read_cohort(path: Path, manifest: Manifest, further: Collection[str] = ()) -> Cohort:
+def read_cohort(path: Path, manifest: Manifest, further: Collection[str] = (), *, others: bool = False) -> Cohort:
     """Read a table of studies; its paths are relative to its own folder.
 
     A label is one of the manifest's names or its number; an empty one is unknown. Where any number of labels may hold,
@@ -52,8 +52,9 @@ def read_cohort(path: Path, manifest: Manifest, further: Collection[str] = ()) -
     `lesion_field` names the slices of the lesion, in the record's place.
 
     Args:
-        further: columns that the table must have besides, whose cells the cases keep. With some, others are passed
-            over, but for one whose name is nearly that of a column which is read.
+        further: columns that the table must have besides, whose cells the cases keep.
+        others: pass over columns that are not read, as is done where there are `further` ones; but for one whose name
+            is nearly that of a column which is read and is not there.
 
     Raises:
         UsageError: no readable table, an unknown or missing column, or lines that cannot be used: a missing
@@ -64,7 +65,7 @@ def read_cohort(path: Path, manifest: Manifest, further: Collection[str] = ()) -
         raise UsageError(f"{path}: a directory; a cohort's CSV table was expected.", _example(manifest))
     lines = _lines(path, _text(path), _example(manifest))
     _, header = next(lines, (0, []))
-    columns = _columns(path, header, manifest, further)
+    columns = _columns(path, header, manifest, further, others=others or bool(further))
     decision = decision_for(manifest)
     cases: list[FileCase] = []
     ids: dict[str, int] = {}
@@ -110,15 +111,16 @@ def _lines(path: Path, text: str, example: str) -> Iterator[tuple[int, list[str]
     )
 
 
-def _columns(path: Path, header: list[str], manifest: Manifest, further: Collection[str]) -> list[str]:
+def _columns(path: Path, header: list[str], manifest: Manifest, further: Collection[str], *, others: bool) -> list[str]:
     """The header, checked."""
     example = _example(manifest)
     if not header:
         raise UsageError(f"{path}: empty; a table of studies was expected.", example)
     known = [name for name in (*COLUMNS, manifest.lesion_field) if name is not None]
     unknown = [name for name in header if name not in (*known, *further)]
-    if further:  # The table is meant to have others; only one that may be misspelt is not passed over.
-        unknown = [name for name in unknown if get_close_matches(name.lower(), known)]
+    if others:  # Only one that may be misspelt is not passed over.
+        absent = [name for name in known if name not in header]
+        unknown = [name for name in unknown if get_close_matches(name.lower(), absent, cutoff=0.8)]
     if unknown:
         hint = "Separate the columns by commas. " if len(header) == 1 and (set(header[0]) & set(";\t|")) else ""
         raise UsageError(f"{path}: line 1: unknown column(s) {', '.join(map(repr, unknown))}.", hint + example)

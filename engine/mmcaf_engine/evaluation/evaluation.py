@@ -36,7 +36,7 @@ class Evaluation:
     cohort: its cases, whether or not they were refused. not_run: precision that the bundle holds -> why it was not run.
     fallbacks: precision -> why it ran on another backend. created: when it ended, UTC. options: how it was asked for.
     chosen: operating points to report beside the bundle's own. subgroups: of the studies, by columns of the cohort.
-    against: FP32 of another bundle on the same studies.
+    against: FP32 of another bundle on the same studies. choosing: FP32 on the cohort that chose operating points.
     """
 
     bundle: Bundle
@@ -50,6 +50,7 @@ class Evaluation:
     chosen: tuple[Chosen, ...] = ()
     subgroups: tuple[Subgroups, ...] = ()
     against: "Evaluation | None" = None
+    choosing: "Evaluation | None" = None
 
     @cached_property
     def decision(self) -> Decision:
@@ -75,10 +76,17 @@ class Evaluation:
             if name != "fp32"
         }
         if self.against is not None:
-            both = [name for name in self.outcome.ids if name in self.against.outcome.ids]
-            mine, theirs = ([one.outcome.ids.index(name) for name in both] for one in (self, self.against))
-            other = self.against.outcome.scores["fp32"].probabilities[theirs]
-            found["against"] = compare([labels[at] for at in mine], fp32[mine], other, self.decision)
+            outcome = self.against.outcome
+            places = {name: at for at, name in enumerate(outcome.ids)}
+            both = [(at, places[name]) for at, name in enumerate(self.outcome.ids) if name in places]
+            mine, theirs = [at for at, _ in both], [at for _, at in both]
+            found["against"] = compare(
+                [labels[at] for at in mine],
+                fp32[mine],
+                outcome.scores["fp32"].probabilities[theirs],
+                self.decision,
+                self.against.decision,
+            )
         return found
 
     @cached_property
@@ -106,7 +114,8 @@ class Evaluation:
             "accuracy": self.accuracy.model_dump(mode="json"),
             "analysis": {name: [asdict(one) for one in each] for name, each in self.analyses.items()},
             "comparisons": {name: [asdict(one) for one in each] for name, each in self.comparisons.items()},
-            "against": None if self.against is None else self.against.bundle.summary.to_dict(),
+            "against": None if self.against is None else self.against.in_brief(),
+            "chosen_on": None if self.choosing is None else self.choosing.in_brief(),
             "subgroups": [asdict(one) for one in self.subgroups],
             "errors": [asdict(one) for one in self.errors],
             "not_run": self.not_run,
@@ -116,8 +125,26 @@ class Evaluation:
             "disclaimer": self.disclaimer,
         }
 
+    def in_brief(self) -> dict[str, Any]:
+        """What the report of another evaluation says of this one."""
+        return {
+            "model": self.bundle.summary.to_dict(),
+            "cohort": self.accuracy.cohort.model_dump(mode="json"),
+            "cohort_sha256": self.cohort.sha256,
+            "fallbacks": self.fallbacks,
+            "refused": [asdict(remark) for remark in self.outcome.refused],
+            "warnings": [asdict(remark) for remark in self.outcome.warnings],
+        }
+
     def failures(self) -> list[str]:
         """What strict does not accept."""
+        beside = {"the other bundle": self.against, "the cohort that chose": self.choosing}
+        return [
+            *self._failures(),
+            *(f"{name}: {text}" for name, one in beside.items() if one is not None for text in one._failures()),
+        ]
+
+    def _failures(self) -> list[str]:
         failed = [name for name, measured in self.accuracy.precisions.items() if not measured.passed]
         count = len(self.outcome.refused)
         return [

@@ -1,5 +1,6 @@
 """An evaluation study by study: what is known of each, and what each precision said of it."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from ..manifest import Precision
@@ -12,7 +13,7 @@ from .evaluation import Evaluation
 def rows_table(evaluation: Evaluation) -> str:
     """A CSV table (RFC 4180) of all studies in their order, then of those refused.
 
-    Columns: id, label (what is known: a name, several separated by ";", or empty), refused (why, or empty), warnings
+    Columns: id, label (what is known, as a cohort's table has it), refused (why, or empty), warnings
     (their number), and of each precision, such as fp32: fp32_decided, fp32_probability for one question, else
     fp32_probability_LABEL, and fp32_right (1 or 0; empty where the label is not known).
     """
@@ -32,9 +33,9 @@ def _probabilities(precision: Precision, decision: Decision) -> list[str]:
 
 def _rows(outcome: CohortScores, decision: Decision, width: int) -> Iterator[list[str]]:
     decided = {name: decision.decided(scores.probabilities) for name, scores in outcome.scores.items()}
-    warned = [remark.id for remark in outcome.warnings]
+    warned = Counter(remark.id for remark in outcome.warnings)
     for at, (name, label) in enumerate(zip(outcome.ids, outcome.labels, strict=True)):
-        cells = [name, _known(label, decision), "", str(warned.count(name))]
+        cells = [name, _known(label, decision), "", str(warned[name])]
         for precision, scores in outcome.scores.items():
             said = decided[precision][at]
             own = scores.probabilities[at]
@@ -43,12 +44,12 @@ def _rows(outcome: CohortScores, decision: Decision, width: int) -> Iterator[lis
             cells.append("" if label is None else str(int(_said(said, decision) == _known(label, decision))))
         yield cells
     for remark in outcome.refused:
-        yield [remark.id, "", remark.text, "0"] + [""] * (width - 4)
+        yield [remark.id, _known(None, decision), remark.text, "0"] + [""] * (width - 4)
 
 
 def _known(label: object, decision: Decision) -> str:
     if label is None:
-        return ""
+        return "?" if decision.alone else ""
     positions = label if isinstance(label, tuple) else (label,)
     return ";".join(decision.labels[at] if isinstance(at, int) else repr(at) for at in positions)
 

@@ -1,5 +1,6 @@
 """Studies of a cohort by what a column of its table says of them."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,11 +38,13 @@ class Grouping:
         try:
             value = float(cell)
         except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
             raise UsageError(
                 f"subgroup: the column {self.column} holds {printable(cell, 40)!r}; numbers were expected, since cut "
                 "points are named.",
                 "Correct the table, or leave the cut points out.",
-            ) from None
+            )
         at = bisect_right(self.cuts, value)
         return self._names()[at]
 
@@ -51,7 +54,7 @@ class Grouping:
         return [*known, *([UNKNOWN] if UNKNOWN in found else [])]
 
     def _names(self) -> list[str]:
-        edges = [f"{cut:g}" for cut in self.cuts]
+        edges = [f"{cut:.15g}" for cut in self.cuts]
         between = [f"{low} to below {high}" for low, high in pairwise(edges)]
         return [f"below {edges[0]}", *between, f"{edges[-1]} and above"]
 
@@ -83,14 +86,30 @@ def read_grouping(text: str) -> Grouping:
     try:
         numbers = tuple(float(one) for one in cuts.split(",")) if given else ()
     except ValueError:
-        numbers = (0.0, 0.0)
+        numbers = (math.nan,)
     if column in COLUMNS:
         raise UsageError(f"subgroup: the column {column} says which study it is.", "Name another column.")
-    if not column or any(not low < high for low, high in pairwise(numbers)):
+    rising = all(map(math.isfinite, numbers)) and all(low < high for low, high in pairwise(numbers))
+    if not column or not rising:
         raise UsageError(
             f"subgroup: {printable(text, 80)!r} is no column with rising cut points.", "Write COLUMN, or age:50,70."
         )
     return Grouping(column, numbers)
+
+
+def grouped(grouping: Grouping, cohort: Cohort) -> dict[str, str]:
+    """The group of each study of a cohort, by its id.
+
+    Raises:
+        UsageError: a cell that should be a number is none, or there are more than MOST groups.
+    """
+    found = {case.id: grouping.group_of(getattr(case, "columns", {}).get(grouping.column, "")) for case in cohort}
+    if (count := len({*found.values()})) > MOST:
+        raise UsageError(
+            f"subgroup: the column {grouping.column} makes {count} groups; at most {MOST} were expected.",
+            f"Name cut points, as in {grouping.column}:50,70, or another column.",
+        )
+    return found
 
 
 def subgroups(
@@ -99,20 +118,14 @@ def subgroups(
     """Analyse each group of each column by itself.
 
     Raises:
-        UsageError: a cell that should be a number is none, or a column has more than MOST groups.
+        UsageError: as `grouped`.
     """
-    cells = {case.id: getattr(case, "columns", {}) for case in cohort}
     found = []
     for grouping in groupings:
-        of_studies = [grouping.group_of(cells[name].get(grouping.column, "")) for name in outcome.ids]
-        names = grouping.order({*of_studies})
-        if len(names) > MOST:
-            raise UsageError(
-                f"subgroup: the column {grouping.column} makes {len(names)} groups; at most {MOST} were expected.",
-                f"Name cut points, as in {grouping.column}:50,70, or another column.",
-            )
+        of_cases = grouped(grouping, cohort)
+        of_studies = [of_cases[name] for name in outcome.ids]
         groups = []
-        for name in names:
+        for name in grouping.order({*of_studies}):
             at = [position for position, own in enumerate(of_studies) if own == name]
             labels = [outcome.labels[position] for position in at]
             probabilities = outcome.scores["fp32"].probabilities[at]

@@ -1,6 +1,7 @@
 """Figures of a cohort beside scikit-learn, statsmodels and DeLong's method as defined, degenerate cohorts too."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,14 +12,22 @@ from sklearn.metrics import brier_score_loss, roc_auc_score, roc_curve
 from statsmodels.stats.contingency_tables import mcnemar as oracle_mcnemar
 from statsmodels.stats.proportion import proportion_confint
 
+from mmcaf_engine.bundle.accuracy import Runtime
 from mmcaf_engine.errors import UsageError
+from mmcaf_engine.evaluation.analysis import wrong_answers
+from mmcaf_engine.evaluation.cases import Cohort, FileCase
+from mmcaf_engine.evaluation.compare import CohortScores, StudyScores
 from mmcaf_engine.evaluation.statistics.calibration import BINS, calibration
 from mmcaf_engine.evaluation.statistics.delong import auroc_interval, compare_paired, compare_unpaired
 from mmcaf_engine.evaluation.statistics.intervals import Z, wilson
 from mmcaf_engine.evaluation.statistics.mcnemar import mcnemar
 from mmcaf_engine.evaluation.statistics.net_benefit import decision_curve
 from mmcaf_engine.evaluation.statistics.operating import decisions, threshold_by
+from mmcaf_engine.record.slices import read_named
+from mmcaf_engine.result.decisions import BinaryDecision
 from refusals import refused
+
+RUNTIME = Runtime(backend="onnxruntime", version="1", device="CPU")
 
 Truth, Scores = NDArray[np.int64], NDArray[np.float64]
 
@@ -195,6 +204,15 @@ def test_operating_points() -> None:
             assert kept.sensitivity.value == pytest.approx(sensitivity[1 - false >= share - 1e-12].max())
 
 
+@pytest.mark.parametrize("largest", [1.0, 5.0])
+def test_a_threshold_may_lie_above_every_score(largest: float) -> None:
+    truth, scores = np.array([0, 1, 0, 1]), np.array([largest, 0.5, -0.2, largest])
+    at = threshold_by("specificity=1", truth, scores)
+    assert at is not None and not (scores >= at).any()
+    lowest = threshold_by("sensitivity=1", truth, np.array([0.3, -0.2, 0.1, 0.4]))
+    assert lowest is not None and lowest < -0.2
+
+
 def test_no_operating_point_of_one_label() -> None:
     assert threshold_by("youden", np.array([1, 1]), np.array([0.2, 0.4])) is None
     assert threshold_by("sensitivity=0.9", np.array([0]), np.array([0.2])) is None
@@ -214,3 +232,24 @@ def test_net_benefit() -> None:
     assert found[0.2].treat_all == pytest.approx(0.5 - 0.5 * 0.25)
     assert found[0.95].net_benefit == 0.0
     assert decision_curve(truth[:0], scores[:0]) == ()
+
+
+def test_the_surest_wrong_answers_come_first() -> None:
+    truth = (0, 1, 0, 1, None)
+    probabilities = np.array([0.51, 0.01, 0.9, 0.8, 0.99])
+    outcome = CohortScores(tuple("abcde"), truth, {"fp32": StudyScores(RUNTIME, probabilities, probabilities)}, (), ())
+    found = wrong_answers(outcome, BinaryDecision(("no", "yes"), 0.5))
+    assert [(one.id, one.holds) for one in found] == [("b", True), ("c", False), ("a", False)]
+
+
+def test_a_cohort_is_known_by_what_it_asks(tmp_path: Path) -> None:
+    """By its lesions too, and by which file holds what."""
+    for name, text in (("r1", "ab"), ("r2", "c"), ("r3", "a"), ("r4", "bc")):
+        (tmp_path / name).write_text(text)
+
+    def digest(record: str, report: str, lesion: str) -> str:
+        case = FileCase("a", 1, tmp_path, tmp_path / record, tmp_path / report, read_named(lesion))
+        return Cohort("table", (case,)).sha256
+
+    assert digest("r1", "r2", "3-9") == digest("r1", "r2", "3-9")
+    assert len({digest("r1", "r2", "3-9"), digest("r1", "r2", "4-9"), digest("r3", "r4", "3-9")}) == 3

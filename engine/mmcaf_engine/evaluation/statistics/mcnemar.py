@@ -1,7 +1,6 @@
 """Whether two sets of decisions on the same studies are right about equally often (McNemar, Psychometrika 12, 1947)."""
 
 from dataclasses import dataclass
-from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,5 +23,8 @@ def mcnemar(right: NDArray[np.bool_], other_right: NDArray[np.bool_]) -> McNemar
     """
     first, second = int((right & ~other_right).sum()), int((~right & other_right).sum())
     told, fewer = first + second, min(first, second)
-    tail = sum(comb(told, at) for at in range(fewer + 1))
+    tail = term = 1
+    for at in range(1, fewer + 1):
+        term = term * (told - at + 1) // at  # The binomial coefficient of `at`.
+        tail += term
     return McNemar(first, second, min(1.0, 2 * tail / 2**told))

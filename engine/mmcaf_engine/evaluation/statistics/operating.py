@@ -65,7 +65,9 @@ def threshold_by(rule: str, truth: Labels, scores: Scores) -> float | None:
     negatives = np.sort(scores[truth == 0])
     if not len(positives) or not len(negatives):
         return None
-    candidates = np.concatenate([[max(0.0, values[0] / 2)], (values[1:] + values[:-1]) / 2, [(1 + values[-1]) / 2]])
+    lowest = values[0] / 2 if values[0] > 0 else np.nextafter(values[0], -np.inf)
+    highest = (1 + values[-1]) / 2 if values[-1] < 1 else np.nextafter(values[-1], np.inf)
+    candidates = np.concatenate([[lowest], (values[1:] + values[:-1]) / 2, [highest]])
     sensitivity = 1 - np.searchsorted(positives, candidates, side="left") / len(positives)
     specificity = np.searchsorted(negatives, candidates, side="left") / len(negatives)
     if name == YOUDEN:

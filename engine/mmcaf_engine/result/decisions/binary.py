@@ -139,7 +139,8 @@ class BinaryDecision(Decision):
     def questions(self, labels: Sequence[Label], probabilities: NDArray[np.float64]) -> Questions:
         """Whether a study is of label 1."""
         known = np.array(labels, np.int64)
-        return Questions((Question(1, known, probabilities, probabilities >= self.threshold),), strata=known)
+        said = probabilities >= self.threshold
+        return Questions((Question(1, known, probabilities, said, self.threshold),), strata=known)
 
     def cutoff(self) -> str:
         """See `Decision.cutoff`."""
