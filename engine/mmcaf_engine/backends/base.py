@@ -237,6 +237,11 @@ class Backend(Loaded):
         """This project's kernels -> how many layers of the open network each is."""
         return {}
 
+    @property
+    def can_be_stopped(self) -> bool:
+        """Whether a window that is computed ends soon where somebody cancels it."""
+        return type(self)._interrupt is not Backend._interrupt
+
     def _interrupt(self) -> None:
         """Ask the runtime to give up the window that it works on; called from another thread than that window's."""
 

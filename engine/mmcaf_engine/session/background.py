@@ -83,7 +83,7 @@ class BackgroundSession:
         self.begin()
 
     def wait_until_loading(self) -> None:
-        """Wait until its runtime loads a kept engine, or waits for `start`, or has failed.
+        """Wait until its runtime loads a kept engine or a model, or waits for `start`, or has failed.
 
         Until then it imports modules, as its caller may have to. Python does this for one thread at a time; if the two
         took turns, the runtime would begin later, and it is the one that then needs no more of Python.

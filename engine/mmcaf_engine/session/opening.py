@@ -90,6 +90,7 @@ def _open(bundle: Bundle, backend: Backend, first: Callable[[], None]) -> Openin
     if not backend.keeps_engines:
         if not has_passed(bundle, backend, engine=_models(backend)):
             first()
+        tell_of_loading()
         self_test = _build(bundle, backend)
         return Opening(False, f"not kept: {backend.name} keeps no engines", self_test)
     if limit == 0:

@@ -163,12 +163,15 @@ class Session:
     def warm_up(self) -> None:
         """Run a stored case, unless the self-test did so while it was opened: a network's first window takes longer.
 
+        Not where the runtime cannot be stopped at it, and the answer might have to wait.
+
         Raises:
             BackendError: as `run`.
             BundleError: golden.npz does not hold the manifest's inputs.
             CancelledError, DeadlineError: as `cancel.check`; the runtime is asked to stop.
         """
-        if self._opening is not None and self._opening.self_test.remembered and not self._backend.kind.origin:
+        stops = self._backend.can_be_stopped and not self._backend.kind.origin
+        if stops and self._opening is not None and self._opening.self_test.remembered:
             self._backend.infer(one_window(self.bundle))
 
     def layers(self) -> Counting:

@@ -139,14 +139,17 @@ def run_ms(session: Session, inputs: Mapping[str, NDArray[Any]]) -> float:
 
 
 def _kinds(backends: Backends, devices: Sequence[str]) -> list[type[Backend]]:
-    """What is timed: all backends, each also on its further devices; of OpenVINO's those that are named, if any."""
+    """What is timed: all backends, each also on its further devices; of OpenVINO's those that are named, if any.
+
+    The processor always is: what is kept of an earlier run is replaced, and "auto" chooses among what is.
+    """
     if not devices:
         return backends.on_devices()
     named = [backends.named(f"{OPENVINO}:{device}") for device in dict.fromkeys(devices)]
     for kind in named:
         if not (answer := backends.availability(kind)).available:
             raise unavailable(kind, answer)
-    return [kind for kind in backends.classes.values() if kind.name != OPENVINO] + named
+    return [*backends.classes.values(), *(kind for kind in named if kind not in backends.classes.values())]
 
 
 def _open_all(

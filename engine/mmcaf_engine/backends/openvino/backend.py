@@ -139,7 +139,8 @@ class OpenVinoBackend(Backend):
         if (missing := kernels_missing()) is not None:
             raise BackendError(f"This project's kernels for OpenVINO are needed: {missing}.")
         with self._mapped("reading"), self.reading():
-            core = self._core()
+            core = self.runtime().Core()
+            add_operators(core)  # Whether or not they are to answer here.
             return place_kernels(core, self._network(core))
 
     def _network(self, core: Any) -> Any:
