@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <ctime>
 #include <fstream>
@@ -16,6 +15,7 @@
 
 #include "digest.hpp"
 #include "error.hpp"
+#include "text.hpp"
 
 namespace mmcaf {
 namespace {
@@ -99,8 +99,11 @@ bool is_key(const std::string &name) {
 uint64_t bytes_below(const Path &folder) {
     uint64_t total = 0;
     std::error_code ignored;
-    for (const fs::directory_entry &entry : fs::recursive_directory_iterator(folder, ignored)) {
-        if (entry.is_regular_file(ignored)) total += entry.file_size(ignored);
+    fs::recursive_directory_iterator at(folder, ignored);
+    for (; !ignored && at != fs::recursive_directory_iterator(); at.increment(ignored)) {
+        std::error_code unseen;
+        const uint64_t size = at->is_regular_file(unseen) ? at->file_size(unseen) : 0;
+        if (!unseen) total += size;
     }
     return total;
 }
@@ -177,9 +180,8 @@ EngineDraft EngineCache::draft(const Json &facts, const std::string &bundle, con
         write(stream);
         stream.flush();
         if (file.exceeded()) {
-            char most[32];
-            std::snprintf(most, sizeof most, "%g", static_cast<double>(limit_) / (1 << 20));
-            throw std::runtime_error(std::string("it exceeds the cache's limit of ") + most + " MiB");
+            throw std::runtime_error("it exceeds the cache's limit of " + general(static_cast<double>(limit_) / (1 << 20)) +
+                                     " MiB");
         }
         if (!stream) throw std::runtime_error("it cannot be written");
     }
@@ -216,10 +218,10 @@ void EngineCache::make_room(const Path &newest) const {
     std::vector<Item> items;
     std::error_code ignored;
     uint64_t total = 0;
-    for (const fs::directory_entry &entry : fs::directory_iterator(folder_, ignored)) {
-        const std::string name = entry.path().filename().string();
+    for (const Path &path : listed(folder_)) {
+        const std::string name = path.filename().string();
         if (!is_key(name) && !is_staging(name)) continue;
-        items.push_back({entry.last_write_time(ignored), entry.path(), bytes_below(entry.path())});
+        items.push_back({fs::last_write_time(path, ignored), path, bytes_below(path)});
         total += items.back().size;
     }
     std::sort(items.begin(), items.end(), [](const Item &one, const Item &other) {

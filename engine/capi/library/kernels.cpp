@@ -11,7 +11,7 @@
 
 #include "digest.hpp"
 #include "error.hpp"
-#include "private_folder.hpp"
+#include "settings.hpp"
 
 namespace mmcaf {
 namespace {

@@ -47,8 +47,11 @@ void check_weights(const Bundle &bundle, const std::vector<std::string> &files, 
 // Reads a model with weights beside it, which OpenVINO takes from files alone, from copies in a folder of this process's
 // own. What is mapped outlives its name.
 std::shared_ptr<ov::Model> read_copies(ov::Core &core, const Bundle &bundle, const std::vector<std::string> &files) {
+    const Remedy other{"Make room there, or name another folder", "", "", "export TMPDIR=/path/to/folder"};
     try {
-        const StagingFolder folder(fs::temp_directory_path());
+        const Path parent = fs::temp_directory_path();
+        expect_own_parents(parent / "copies", "temporary", other);  // Whoever changes hashed copies chooses the weights.
+        const StagingFolder folder(parent);
         for (const std::string &name : files) {
             fs::create_directories((folder.path() / name).parent_path());
             bundle.copy(name, (folder.path() / name).string());
@@ -56,7 +59,7 @@ std::shared_ptr<ov::Model> read_copies(ov::Core &core, const Bundle &bundle, con
         return core.read_model((folder.path() / files.front()).string());
     } catch (const std::system_error &failure) {
         throw Error(MMCAF_USAGE, bundle.shown() + ": its weights cannot be copied: " + failure.code().message() + ".",
-                    {Remedy{"Make room there, or name another folder", "", "", "export TMPDIR=/path/to/folder"}});
+                    {other});
     }
 }
 

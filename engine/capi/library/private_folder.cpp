@@ -1,42 +1,24 @@
 #include "private_folder.hpp"
 
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
 #include <random>
 #include <system_error>
 #include <vector>
 
 #include <fcntl.h>
-#include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "error.hpp"
+#include "settings.hpp"
 
 namespace mmcaf {
 namespace {
 
 namespace fs = std::filesystem;
-
-const Remedy OTHER_FOLDER{"Name a folder of your own", "cache", "", "export MMCAF_CACHE=/path/to/folder"};
-constexpr uint64_t MEBIBYTE = 1 << 20, DEFAULT_LIMIT_MEBIBYTES = 8192;
-constexpr size_t LONGEST_NUMBER = 11;
-
-std::string variable(const char *name) {
-    const char *value = std::getenv(name);
-    return value == nullptr ? "" : value;
-}
-
-Path home() {
-    std::string found = variable("HOME");
-    if (found.empty()) {
-        const passwd *user = getpwuid(getuid());
-        if (user != nullptr && user->pw_dir != nullptr) found = user->pw_dir;
-    }
-    return Path(found).is_absolute() ? Path(found) : Path();
-}
 
 [[noreturn]] void fail(const Path &path) { throw std::system_error(errno, std::generic_category(), path.string()); }
 
@@ -49,7 +31,7 @@ std::string octal(mode_t mode) {
 bool others_may_write(const struct stat &found) { return (found.st_mode & (S_IWGRP | S_IWOTH)) != 0; }
 
 // Refuses a folder above one in which another user than root could put another one in its place.
-void refuse_exchangeable(const Path &folder, const Path &above) {
+void refuse_exchangeable(const Path &folder, const std::string &kind, const Path &above, const Remedy &remedy) {
     struct stat found {};
     std::string what;
     if (stat(above.c_str(), &found) != 0) {
@@ -61,8 +43,8 @@ void refuse_exchangeable(const Path &folder, const Path &above) {
     } else {
         return;
     }
-    throw Error(MMCAF_USAGE, folder.string() + ": the folder " + above.string() + " above this cache folder " + what + ".",
-                {OTHER_FOLDER});
+    throw Error(MMCAF_USAGE,
+                folder.string() + ": the folder " + above.string() + " above this " + kind + " folder " + what + ".", {remedy});
 }
 
 std::vector<Path> parents(Path path) {
@@ -101,46 +83,16 @@ bool hold(int descriptor) { return flock(descriptor, LOCK_SH | LOCK_NB) == 0 || 
 // Removes what killed processes of this user left half written: what a living one works on, it holds.
 void sweep(const Path &parent) {
     std::error_code ignored;
-    for (const fs::directory_entry &entry : fs::directory_iterator(parent, ignored)) {
+    for (const Path &path : listed(parent)) {
         struct stat found {};
-        if (!is_staging(entry.path().filename().string())) continue;
-        if (lstat(entry.path().c_str(), &found) != 0 || found.st_uid != geteuid()) continue;
-        const Descriptor opened(open(entry.path().c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
-        if (opened.get() >= 0 && flock(opened.get(), LOCK_EX | LOCK_NB) == 0) fs::remove_all(entry.path(), ignored);
+        if (!is_staging(path.filename().string())) continue;
+        if (lstat(path.c_str(), &found) != 0 || found.st_uid != geteuid()) continue;
+        const Descriptor opened(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+        if (opened.get() >= 0 && flock(opened.get(), LOCK_EX | LOCK_NB) == 0) fs::remove_all(path, ignored);
     }
 }
 
 }  // namespace
-
-Path default_cache() {
-    std::string named = variable("MMCAF_CACHE");
-    if (named.compare(0, 2, "~/") == 0) named = (home() / named.substr(2)).string();
-    if (!named.empty()) return fs::absolute(named);
-    const Path chosen = variable("XDG_CACHE_HOME");  // A relative one counts for nothing there.
-    if (chosen.is_absolute()) return chosen / "mmcaf-infer";
-    if (home().empty()) {
-        throw Error(MMCAF_USAGE, "Nothing can be kept between runs: this user has no home folder.", {OTHER_FOLDER});
-    }
-    return home() / ".cache" / "mmcaf-infer";
-}
-
-uint64_t cache_limit() {
-    const std::string text = variable("MMCAF_CACHE_LIMIT");
-    if (text.empty()) return DEFAULT_LIMIT_MEBIBYTES * MEBIBYTE;
-    if (text.size() > LONGEST_NUMBER || text.find_first_not_of("0123456789") != std::string::npos) {
-        throw Error(MMCAF_USAGE, "$MMCAF_CACHE_LIMIT: expected a whole number of MiB from 0, got '" + text + "'.",
-                    {Remedy{"Set it again", "", "", "export MMCAF_CACHE_LIMIT=8192"}});
-    }
-    return std::stoull(text) * MEBIBYTE;
-}
-
-bool kernels_allowed() {
-    const std::string text = variable("MMCAF_KERNELS");
-    if (text.empty() || text == "1" || text == "true") return true;
-    if (text == "0" || text == "false") return false;
-    throw Error(MMCAF_USAGE, "$MMCAF_KERNELS: expected 1 or 0, true or false, got '" + text + "'.",
-                {Remedy{"Set it again", "", "", "export MMCAF_KERNELS=1"}});
-}
 
 void make_private(const Path &folder) {
     struct stat found {};
@@ -149,23 +101,36 @@ void make_private(const Path &folder) {
         if (lstat(folder.c_str(), &found) != 0) fail(folder);
     } catch (const std::system_error &failure) {
         throw Error(MMCAF_USAGE, folder.string() + ": cannot make the cache folder: " + failure.code().message() + ".",
-                    {OTHER_FOLDER});
+                    {OTHER_CACHE});
     }
     const std::string named = folder.string();
     if (S_ISLNK(found.st_mode)) {
-        throw Error(MMCAF_USAGE, named + ": a link; the cache folder must be a real one.", {OTHER_FOLDER});
+        throw Error(MMCAF_USAGE, named + ": a link; the cache folder must be a real one.", {OTHER_CACHE});
     }
     if (found.st_uid != geteuid()) {
         const std::string owner = std::to_string(found.st_uid);
-        throw Error(MMCAF_USAGE, named + ": the cache folder belongs to another user (id " + owner + ").", {OTHER_FOLDER});
+        throw Error(MMCAF_USAGE, named + ": the cache folder belongs to another user (id " + owner + ").", {OTHER_CACHE});
     }
     if (others_may_write(found)) {
         throw Error(MMCAF_USAGE,
                     named + ": other users may write to the cache folder (mode " + octal(found.st_mode) + ").",
                     {Remedy{"Empty it and take that right away", "", "", "chmod go-w " + named}});
     }
-    for (const Path &above : parents(fs::absolute(folder))) refuse_exchangeable(folder, above);
-    for (const Path &above : parents(fs::weakly_canonical(folder))) refuse_exchangeable(folder, above);
+    expect_own_parents(folder, "cache", OTHER_CACHE);
+}
+
+void expect_own_parents(const Path &folder, const std::string &kind, const Remedy &remedy) {
+    Path absolute, canonical;
+    try {
+        absolute = fs::absolute(folder);
+        canonical = fs::weakly_canonical(folder);
+    } catch (const std::system_error &failure) {
+        throw Error(MMCAF_USAGE,
+                    folder.string() + ": this " + kind + " folder cannot be followed: " + failure.code().message() + ".",
+                    {remedy});
+    }
+    for (const Path &above : parents(absolute)) refuse_exchangeable(folder, kind, above, remedy);
+    for (const Path &above : parents(canonical)) refuse_exchangeable(folder, kind, above, remedy);
 }
 
 Descriptor &Descriptor::operator=(Descriptor &&other) noexcept {
@@ -219,15 +184,22 @@ void write_new(const Path &file, const std::string &content) {
 
 StagingFolder::StagingFolder(const Path &parent) {
     sweep(parent);
-    for (;;) {
-        path_ = staging_path(parent);
-        if (mkdir(path_.c_str(), 0700) != 0) fail(path_);
-        lock_ = Descriptor(open(path_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-        struct stat opened {}, named {};
-        const bool held = lock_.get() >= 0 && hold(lock_.get()) && fstat(lock_.get(), &opened) == 0 &&
-                          lstat(path_.c_str(), &named) == 0 && opened.st_ino == named.st_ino;
-        if (held) return;
+    while (!made_in(parent)) {}
+}
+
+// False where another process has swept the folder away before it was held.
+bool StagingFolder::made_in(const Path &parent) {
+    path_ = staging_path(parent);
+    if (mkdir(path_.c_str(), 0700) != 0) fail(path_);
+    lock_ = Descriptor(open(path_.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    struct stat opened {}, named {};
+    const bool seen = lock_.get() >= 0 && fstat(lock_.get(), &opened) == 0 && lstat(path_.c_str(), &named) == 0;
+    if (!seen && errno != ENOENT) {
+        const int failure = errno;
+        rmdir(path_.c_str());
+        throw std::system_error(failure, std::generic_category(), path_.string());
     }
+    return seen && opened.st_ino == named.st_ino && hold(lock_.get()) && lstat(path_.c_str(), &named) == 0;
 }
 
 StagingFolder::~StagingFolder() {
@@ -240,7 +212,10 @@ bool StagingFolder::commit(const Path &target) {
         synchronise(entry.path(), entry.is_directory());
     }
     synchronise(path_, true);
-    if (rename(path_.c_str(), target.c_str()) != 0) return false;
+    if (rename(path_.c_str(), target.c_str()) != 0) {
+        if (errno == EEXIST || errno == ENOTEMPTY) return false;
+        fail(target);
+    }
     path_.clear();
     synchronise(target.parent_path(), true);
     return true;
@@ -255,6 +230,14 @@ void replace_file(const Path &target, const std::string &content) {
         unlink(staging.c_str());
         throw;
     }
+}
+
+std::vector<Path> listed(const Path &folder) {
+    std::vector<Path> found;
+    std::error_code failure;
+    fs::directory_iterator at(folder, failure);
+    for (; !failure && at != fs::directory_iterator(); at.increment(failure)) found.push_back(at->path());
+    return found;
 }
 
 bool is_staging(const std::string &name) {

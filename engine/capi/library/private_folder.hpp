@@ -5,26 +5,21 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include "error.hpp"
 
 namespace mmcaf {
 
 using Path = std::filesystem::path;
 
-// Where derived files lie unless the host names a folder: $MMCAF_CACHE, else mmcaf-infer in the user's cache folder.
-// Throws Error(MMCAF_USAGE): this user has no home folder.
-Path default_cache();
-
-// Bytes that kept engines may take together: $MMCAF_CACHE_LIMIT in MiB, else 8 GiB. With 0, none is kept or loaded.
-// Throws Error(MMCAF_USAGE): the variable is no whole number.
-uint64_t cache_limit();
-
-// Whether $MMCAF_KERNELS lets this project's kernels take the place of OpenVINO's own operators.
-// Throws Error(MMCAF_USAGE): it says neither yes nor no.
-bool kernels_allowed();
-
 // Makes a folder if it is missing. Throws Error(MMCAF_USAGE): it cannot be made, is a link, belongs to another user, or
 // others may write to it or to a folder above it.
 void make_private(const Path &folder);
+
+// Throws Error(MMCAF_USAGE), with this remedy: another user could put another folder in the place of this one, of some kind,
+// or of one above it. It need not be there yet.
+void expect_own_parents(const Path &folder, const std::string &kind, const Remedy &remedy);
 
 // A file descriptor that is closed with its owner.
 class Descriptor {
@@ -57,10 +52,12 @@ class StagingFolder {
     StagingFolder &operator=(StagingFolder &&) = delete;
     ~StagingFolder();
     const Path &path() const { return path_; }
-    // Puts its files on the disk and renames it; false where something stands there, which stays.
+    // Puts its files on the disk and renames it; false where a folder stands there, which stays. Throws std::system_error.
     bool commit(const Path &target);
 
    private:
+    bool made_in(const Path &parent);
+
     Path path_;
     Descriptor lock_;
 };
@@ -69,6 +66,9 @@ class StagingFolder {
 void replace_file(const Path &target, const std::string &content);
 
 bool is_staging(const std::string &name);
+
+// What lies in a folder, as far as it can be read.
+std::vector<Path> listed(const Path &folder);
 
 // Removes a file or a folder, which disappears at once; false if that failed.
 bool remove_whole(const Path &path);

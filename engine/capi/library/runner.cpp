@@ -13,6 +13,7 @@
 #include "network.hpp"
 #include "placement.hpp"
 #include "processor.hpp"
+#include "settings.hpp"
 
 namespace mmcaf {
 namespace {
@@ -176,16 +177,21 @@ class Runner::Open {
             opening.cache = "switched off: $MMCAF_CACHE_LIMIT is 0";
             return;
         }
+        const std::optional<Path> root = options_.cache ? Path(*options_.cache) : default_cache();
+        if (!root) return keep_nothing("Nothing can be kept between runs: this user has no home folder.");
         try {
-            const Path root = options_.cache ? Path(*options_.cache) : default_cache();
-            cache_.emplace(root / ENGINES, limit);
-            stamps_ = root / SELF_TESTS;
+            cache_.emplace(*root / ENGINES, limit);
+            stamps_ = *root / SELF_TESTS;
             make_private(stamps_);
         } catch (const Error &failure) {
-            cache_.reset();
-            warn("The engine cannot be kept and will be built each time. " + failure.problem);
-            opening.cache = "built, not kept: " + failure.problem;
+            keep_nothing(failure.problem);
         }
+    }
+
+    void keep_nothing(const std::string &why) {
+        cache_.reset();
+        warn("The engine cannot be kept and will be built each time. " + why);
+        opening.cache = "built, not kept: " + why;
     }
 
     // Loads the engine that is kept for these kernels, if there is one; what is damaged is removed.
@@ -285,8 +291,13 @@ class Runner::Open {
             return;
         }
         ensure_self_test(draft->sha256, true);
-        cache_->keep(std::move(*draft));
-        opening.cache = built + ", kept";
+        try {
+            cache_->keep(std::move(*draft));
+            opening.cache = built + ", kept";
+        } catch (const std::system_error &failure) {
+            opening.cache = built + ", not kept: " + failure.what();
+            warn("The engine cannot be kept and will be built each time. " + std::string(failure.what()));
+        }
     }
 
     void ensure_self_test(const std::string &engine, bool again) {

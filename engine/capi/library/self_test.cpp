@@ -2,23 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "digest.hpp"
 #include "json.hpp"
 #include "processor.hpp"
+#include "text.hpp"
 
 namespace mmcaf {
 namespace {
 
 constexpr size_t KEY_DIGITS = 32, MAX_STAMP_BYTES = 4096;
-
-std::string general(double value, const char *form) {
-    char text[32];
-    std::snprintf(text, sizeof text, form, value);
-    return text;
-}
 
 double largest_difference(const std::vector<float> &found, const std::vector<float> &stored) {
     double largest = 0;
@@ -99,8 +93,8 @@ std::string SelfTest::fault() const {
     const auto worst = std::max_element(errors.begin(), errors.end(),
                                         [](const auto &one, const auto &other) { return one.second < other.second; });
     if (worst == errors.end()) return "there is no stored case";
-    return "its " + worst->first + " of a stored case is off by " + general(worst->second, "%.2g") + "; at most " +
-           general(tolerance, "%g") + " is allowed";
+    return "its " + worst->first + " of a stored case is off by " + general(worst->second, 2) + "; at most " +
+           general(tolerance) + " is allowed";
 }
 
 double tolerance_of(const std::string &precision) {

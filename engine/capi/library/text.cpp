@@ -151,7 +151,7 @@ std::string joined(const std::vector<std::string> &texts, std::string_view separ
     return found;
 }
 
-std::string general(double value) { return formatted(value, std::chars_format::general, 6); }
+std::string general(double value, int digits) { return formatted(value, std::chars_format::general, digits); }
 
 std::string fixed(double value, int digits) { return formatted(value, std::chars_format::fixed, digits); }
 

@@ -33,8 +33,8 @@ std::string quoted(std::string_view text);
 
 std::string joined(const std::vector<std::string> &texts, std::string_view separator);
 
-// A number in at most six significant digits, and with so many digits behind the point: %g and %.*f.
-std::string general(double value);
+// A number in at most so many significant digits, and with so many digits behind the point: %.*g and %.*f.
+std::string general(double value, int digits = 6);
 std::string fixed(double value, int digits);
 
 template <class Range> std::string by_axes(const Range &lengths) {
