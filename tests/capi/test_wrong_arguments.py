@@ -216,6 +216,7 @@ def test_tensors_in_and_out(network: Network) -> None:
         ({"threads": -1}, USAGE),
         ({"struct_size": 1}, USAGE),
         ({"trusted_key": "RWQ"}, USAGE),
+        ({"trusted_key": ""}, USAGE),
         ({"kernels": "/nowhere/libmmcaf_openvino.so"}, BACKEND),
         ({"require_kept_engine": 1}, BACKEND),
         ({"progress": PROGRESS(lambda *_: 1)}, CANCELLED),

@@ -11,13 +11,15 @@ from libmmcaf import (
     Network,
     opened,
 )
-from mmcaf_engine.bundle.bundle import load_unjudged, write_bundle
+from mmcaf_engine.bundle.bundle import load_bundle, load_unjudged, write_bundle
 from mmcaf_engine.bundle.signature import SecretKey
+from mmcaf_engine.errors import MmcafError
 from tiny_bundle import make_draft, tiny_manifest
 from wrong_calls import (
     BUNDLE,
     GOOD,
     KEPT,
+    USAGE,
     refused,
 )
 
@@ -83,6 +85,36 @@ def test_only_what_a_key_has_signed_is_opened_with_it(bundle: Path, tmp_path: Pa
         assert any(key.public().name in one for one in json.loads(network.answer(KEPT, GOOD.decode()))["remarks"])
     (copy / "manifest.json.minisig").write_bytes(key.sign(sealed + b" ", "release 1").file())
     with refused(BUNDLE, "altered"), opened(copy, cache="", trusted_key=str(key.public())):
+        pass
+
+
+def test_where_signatures_are_required_only_a_named_key_opens(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", "1")
+    key = SecretKey.new()
+    copy = shutil.copytree(bundle, tmp_path / "tiny.mmcaf")
+    refuses_as_python(copy, BUNDLE)
+    sealed = (copy / "manifest.json").read_bytes()
+    (copy / "manifest.json.minisig").write_bytes(key.sign(sealed, "release 1").file())
+    refuses_as_python(copy, BUNDLE)
+    with opened(copy, cache="", trusted_key=str(key.public())) as network:
+        assert network.json["signed_by"] is not None
+    monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", "yes")
+    refuses_as_python(copy, USAGE)
+    with refused(USAGE, "MMCAF_REQUIRE_SIGNATURE"), opened(copy, cache="", trusted_key=str(key.public())):
+        pass
+    monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", "0")
+    with opened(copy, cache="") as network:
+        assert network.json["signed_by"] is None
+
+
+def refuses_as_python(bundle: Path, code: int) -> None:
+    """With the same words."""
+    with pytest.raises(MmcafError) as by_python:
+        load_bundle(bundle)
+    with refused(code, by_python.value.problem), opened(bundle, cache=""):
         pass
 
 

@@ -70,8 +70,9 @@ typedef struct mmcaf_open_options {
   size_t struct_size;
   const char *precision;   /* "auto", "fp32", "bf16", "int8" or "int8-bf16" */
   int threads;             /* 0: the physical cores that this process may use */
-  const char *cache;       /* folder of kept engines; NULL: that of the command line; "": none is kept */
-  const char *trusted_key; /* minisign public key, its line in base64: a bundle that it did not sign is refused */
+  const char *cache;       /* folder of kept engines; NULL: $MMCAF_CACHE, else the user's; "": none is kept */
+  const char *trusted_key; /* minisign public key, its line in base64: a bundle that it did not sign is refused. NULL: no
+                              signature is verified; with $MMCAF_REQUIRE_SIGNATURE=1 every bundle is then refused */
   const char *kernels;     /* library of the operators; NULL: beside this library; "": OpenVINO's own operators */
   int require_kept_engine; /* not 0: an engine that is not kept is never built here */
   mmcaf_log_function log;

@@ -8,6 +8,7 @@
 
 #include "digest.hpp"
 #include "files.hpp"
+#include "settings.hpp"
 #include "signature.hpp"
 
 namespace mmcaf {
@@ -18,32 +19,43 @@ constexpr int64_t FORMAT_VERSION = 2;
 const char *const MANIFEST = "manifest.json", *const SIGNATURE = "manifest.json.minisig";
 const Remedy COPY_AGAIN{"Copy the bundle again from its source; do not use this copy.", "", "", ""};
 
-Origin origin_of(const std::string &manifest, const std::optional<std::string> &signature, const std::string &trusted_key,
-                 const std::string &shown) {
-    Origin origin;
-    if (signature) {
-        const Signature found = Signature::read(*signature, shown + ": its signature");
-        origin.key = found.key();
-        if (trusted_key.empty()) return origin;
-        const PublicKey key = PublicKey::read(trusted_key, "trusted_key");
-        if (key.id != found.id) {
-            throw Error(MMCAF_BUNDLE,
-                        shown + ": signed with the key " + found.key() + "; the key that is asked for is " + key.name() + ".",
-                        {{"If that is a key of its makers, name it", "trusted_key", "", ""}});
-        }
-        if (!found.verifies(manifest, key)) {
-            throw Error(MMCAF_BUNDLE,
-                        shown + ": altered: its signature names the key " + found.key() +
-                            ", which has not signed this manifest.",
-                        {COPY_AGAIN});
-        }
-        origin.comment = found.comment;
-        origin.verified = true;
-    } else if (!trusted_key.empty()) {
-        const PublicKey key = PublicKey::read(trusted_key, "trusted_key");
-        throw Error(MMCAF_BUNDLE, shown + ": not signed; only a bundle that the key " + key.name() + " has signed is asked for.",
+const char *const REQUIRED =
+    "only bundles that a trusted key has signed are opened here (require_signature of $MMCAF_REQUIRE_SIGNATURE)";
+
+// Throws as Bundle.
+Origin origin_of(const std::string &manifest, const std::optional<std::string> &signature,
+                 const std::optional<std::string> &trusted_key, const std::string &shown) {
+    const bool required = signature_required();
+    std::optional<PublicKey> key;
+    if (trusted_key) key = PublicKey::read(*trusted_key, "trusted_key");
+    if (!signature) {
+        if (!key && !required) return {};
+        const std::string why = key ? "only a bundle that the key " + key->name() + " has signed is asked for" : REQUIRED;
+        throw Error(MMCAF_BUNDLE, shown + ": not signed; " + why + ".",
                     {{"Ask its makers for a signed one or, if they are you, sign it", "", "", "mmcaf sign BUNDLE --key FILE"}});
     }
+    const Signature found = Signature::read(*signature, shown + ": its signature");
+    const Remedy name_it{"If that is a key of its makers, name it", "trusted_key", "", ""};
+    Origin origin;
+    origin.key = found.key();
+    if (!key) {
+        if (!required) return origin;
+        throw Error(MMCAF_BUNDLE,
+                    shown + ": signed with the key " + found.key() + ", which is not trusted here; " + REQUIRED + ".",
+                    {name_it});
+    }
+    if (key->id != found.id) {
+        throw Error(MMCAF_BUNDLE,
+                    shown + ": signed with the key " + found.key() + "; the key that is asked for is " + key->name() + ".",
+                    {name_it});
+    }
+    if (!found.verifies(manifest, *key)) {
+        throw Error(MMCAF_BUNDLE,
+                    shown + ": altered: its signature names the key " + found.key() + ", which has not signed this manifest.",
+                    {COPY_AGAIN});
+    }
+    origin.comment = found.comment;
+    origin.verified = true;
     return origin;
 }
 
@@ -68,7 +80,8 @@ std::vector<std::string> Origin::remarks() const {
             ", which is not trusted here, so that nothing of it is verified."};
 }
 
-Bundle::Bundle(const std::string &path, const std::string &trusted_key) : shown_(path), files_(open_files(path)) {
+Bundle::Bundle(const std::string &path, const std::optional<std::string> &trusted_key)
+    : shown_(path), files_(open_files(path)) {
     const std::string name = path + "/" + MANIFEST;
     const std::optional<std::string> sealed = files_->seal(MANIFEST, MAX_MANIFEST_BYTES);
     if (!sealed) throw Error(MMCAF_BUNDLE, name + ": no such file.", {{"Check the path.", "", "", ""}});

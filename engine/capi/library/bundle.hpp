@@ -38,9 +38,10 @@ class Files {
 class Bundle {
    public:
     // The manifest is checked whole; of the other files, that they are there and have the listed sizes.
-    // trusted_key: the public key that must have signed it, as minisign writes it; or empty.
-    // Throws Error MMCAF_BUNDLE, or MMCAF_USAGE for the key.
-    Bundle(const std::string &path, const std::string &trusted_key);
+    // trusted_key: the public key that must have signed it, as minisign writes it. Without one, no signature is verified,
+    // and where $MMCAF_REQUIRE_SIGNATURE asks for one, nothing is opened.
+    // Throws Error MMCAF_BUNDLE, or MMCAF_USAGE for the key and the variable.
+    Bundle(const std::string &path, const std::optional<std::string> &trusted_key);
 
     const Manifest &manifest() const { return manifest_; }
     const Json &document() const { return document_; }     // the manifest as it stands in the bundle

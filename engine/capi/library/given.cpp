@@ -80,7 +80,7 @@ Opened opening_given(const mmcaf_open_options *options) {
         throw Error(MMCAF_USAGE, "threads is " + std::to_string(given.threads) + "; a number of cores is expected.",
                     {{"Leave it 0 for all that the process may use", "threads", "0", ""}});
     }
-    Opened opened{{}, text(given.trusted_key), limits_of(0, given.progress, given.user)};
+    Opened opened{{}, maybe(given.trusted_key), limits_of(0, given.progress, given.user)};
     opened.runner.precision = given.precision == nullptr ? "auto" : given.precision;
     opened.runner.threads = given.threads;
     opened.runner.cache = maybe(given.cache);

@@ -17,7 +17,7 @@ namespace mmcaf {
 
 struct Opened {
     RunnerOptions runner;
-    std::string trusted_key;
+    std::optional<std::string> trusted_key;
     Limits limits;
 };
 

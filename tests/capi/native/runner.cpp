@@ -49,7 +49,7 @@ Json described(const mmcaf::Opening &opening, const std::vector<std::string> &lo
 MMCAF_TESTING_API char *mmcaf_testing_run_cases(const char *request) {
     return mmcaf::answered([&] {
         const Json given = mmcaf::parse_json(request, "request", MMCAF_USAGE);
-        const mmcaf::Bundle bundle(given.find("bundle")->text(), "");
+        const mmcaf::Bundle bundle(given.find("bundle")->text(), std::nullopt);
         std::vector<std::string> log;
         mmcaf::Runner runner(bundle, options_of(given, log));
         const mmcaf::Golden golden(bundle.read(mmcaf::GOLDEN_NAME, uint64_t{1} << 30), bundle.shown());
