@@ -12,6 +12,7 @@ from mmcaf_engine.backends.openvino.operators import kernels_missing
 from mmcaf_engine.bundle.bundle import load_bundle, write_bundle
 from mmcaf_engine.bundle.default import default_bundle
 from mmcaf_engine.bundle.golden import GOLDEN_NAME, read_cases
+from mmcaf_engine.bundle.signature import SecretKey
 from mmcaf_engine.session.session import open_session
 from mmcaf_engine.volume import Arrays
 from mmcaf_export.placement import place_bundle
@@ -179,6 +180,19 @@ def test_wrong_requests_are_refused_in_the_words_of_the_engine(cache: Path, monk
     found = opened(demo)
     expected = "$MMCAF_CACHE_LIMIT: expected a whole number of MiB from 0, got 'much'."
     assert (found["exit_code"], found["problem"]) == (2, expected)
+
+
+def test_where_signatures_are_required_nothing_opens_without_a_key(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MMCAF_REQUIRE_SIGNATURE", "true")
+    folder = shutil.copytree(default_bundle().path, tmp_path / "copy.mmcaf")
+    found = opened(folder)
+    assert found["exit_code"] == 5 and found["problem"].startswith(f"{folder}: not signed; only bundles")
+    key, manifest = SecretKey.new(), folder / "manifest.json"
+    (folder / "manifest.json.minisig").write_bytes(key.sign(manifest.read_bytes(), "release 1").file())
+    found = opened(folder)
+    assert found["exit_code"] == 5 and f"{key.public().name}, which is not trusted here; only" in found["problem"]
 
 
 def test_a_network_that_answers_otherwise_than_is_stored_does_not_answer(cache: Path, tmp_path: Path) -> None:
