@@ -66,7 +66,6 @@ class AnswerOptions(Structure):
         ("patient_sex", c_char_p),
         ("patient_age_years", c_double),
         ("patient_weight_kg", c_double),
-        ("study_date", c_char_p),
         ("study_uid", c_char_p),
         ("series_uid", c_char_p),
         ("frame_of_reference_uid", c_char_p),
@@ -83,6 +82,9 @@ class AnswerOptions(Structure):
         ("created", c_char_p),
         ("progress", PROGRESS),
         ("user", c_void_p),
+        ("tokens", POINTER(c_int64)),
+        ("token_count", c_size_t),
+        ("view", c_char_p),
     ]
 
 
@@ -131,7 +133,7 @@ def checked(code: int) -> None:
 def c_volume(volume: Volume, name: str | None = None) -> CVolume:
     """Of a volume, whose values must outlive it."""
     found = CVolume()
-    libmmcaf().mmcaf_volume_default(byref(found))
+    libmmcaf().mmcaf_volume_init(byref(found), c_size_t(ctypes.sizeof(found)))
     values = volume.values
     assert values.flags.c_contiguous
     found.input = None if name is None else name.encode()
@@ -145,10 +147,10 @@ def c_volume(volume: Volume, name: str | None = None) -> CVolume:
     return found
 
 
-def answer_options(study: Study | None = None, **given: Any) -> AnswerOptions:
+def answer_options(study: Study | None = None, tokens: Sequence[int] = (), **given: Any) -> AnswerOptions:
     """What is known of a study, and what is asked for, by the names of the struct."""
     options = AnswerOptions()
-    libmmcaf().mmcaf_answer_options_default(byref(options))
+    libmmcaf().mmcaf_answer_options_init(byref(options), c_size_t(ctypes.sizeof(options)))
     if study is not None:
         patient = study.patient
         given = {f"{name}_uid": study.uids.get(name) for name in ("study", "series", "frame_of_reference")} | given
@@ -160,6 +162,8 @@ def answer_options(study: Study | None = None, **given: Any) -> AnswerOptions:
         each = [(one.sop_class_uid.encode(), one.sop_instance_uid.encode(), one.frame or 0) for one in images]
         if each:
             options.instances, options.instance_count = (Instance * len(each))(*each), len(each)
+    if tokens:
+        options.tokens, options.token_count = (c_int64 * len(tokens))(*tokens), len(tokens)
     for name, value in given.items():
         setattr(options, name, value.encode() if isinstance(value, str) else value)
     return options
@@ -199,9 +203,7 @@ class Network:
         checked(answer(self.handle, array, c_size_t(len(volumes)), text, byref(told), byref(result)))
         return taken(result)
 
-    def answer_image(
-        self, plane: NDArray[np.float32], record: str | None = None, tokens: Sequence[int] = (), **options: Any
-    ) -> str:
+    def answer_image(self, plane: NDArray[np.float32], record: str | None = None, **options: Any) -> str:
         """The JSON of the result.
 
         Raises:
@@ -209,10 +211,9 @@ class Network:
         """
         told, result = answer_options(**options), c_void_p()
         rows, columns = map(c_size_t, plane.shape)
-        pieces = (c_int64 * len(tokens))(*tokens) if tokens else None
         text = None if record is None else record.encode()
         pixels = plane.ctypes.data_as(c_void_p)
-        image = (self.handle, pixels, rows, columns, text, pieces, c_size_t(len(tokens)))
+        image = (self.handle, pixels, rows, columns, text)
         checked(libmmcaf().mmcaf_answer_image(*image, byref(told), byref(result)))
         return taken(result)
 
@@ -248,7 +249,7 @@ def opened(bundle: Path, **options: Any) -> Iterator[Network]:
         RefusedError: as the library does.
     """
     library, given, handle = libmmcaf(), OpenOptions(), c_void_p()
-    library.mmcaf_open_options_default(byref(given))
+    library.mmcaf_open_options_init(byref(given), c_size_t(ctypes.sizeof(given)))
     for name, value in {"threads": 1, **options}.items():
         setattr(given, name, value.encode() if isinstance(value, str) else value)
     checked(library.mmcaf_open(str(bundle).encode(), byref(given), byref(handle)))

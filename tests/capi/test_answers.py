@@ -27,6 +27,7 @@ from tiny_bundle import SIZE, make_tiny_bundle
 from tiny_ensemble import make_tiny_ensemble
 from tiny_image import make_tiny_image, radiograph
 from tiny_liver import INPUTS, make_tiny_liver
+from tiny_report import make_tiny_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -161,7 +162,7 @@ def test_of_a_radiograph_with_independent_labels(threshold: float, tmp_path: Pat
     bundle, image = load_bundle(make_tiny_image(tmp_path / "image.mmcaf", **kind)), [radiograph()]
     result = python(bundle.folder, image, None)
     with opened(bundle.folder) as network:
-        found = network.answer_image(plane_of(image, bundle.manifest), modality="DX", created=CREATED)
+        found = network.answer_image(plane_of(image, bundle.manifest), modality="DX", view="frontal", created=CREATED)
     alike_but_for_files(json.loads(found), json.loads(result.to_json()))
 
 
@@ -173,6 +174,44 @@ def test_of_the_liver_example(example: "Callable[[str], ExportReport]") -> None:
     result = python(bundle, of, None)
     with opened(bundle) as network:
         alike(network.answer(of, created=CREATED), result)
+
+
+def test_the_view_is_that_of_the_network(tmp_path: Path) -> None:
+    bundle, image = load_bundle(make_tiny_image(tmp_path / "image.mmcaf")), [radiograph()]
+    plane = plane_of(image, bundle.manifest)
+    with opened(bundle.folder, cache="") as network:
+        known = json.loads(network.answer_image(plane, modality="DX", view="frontal"))
+        assert not [remark for remark in known["remarks"] if "view" in remark]
+        unknown = json.loads(network.answer_image(plane, modality="DX"))
+        (remark,) = [remark for remark in unknown["remarks"] if "view" in remark]
+        assert remark.endswith("since the caller did not say; it was taken to be frontal.")
+        with pytest.raises(RefusedError, match="a lateral view came; a frontal one was expected") as refused:
+            network.answer_image(plane, modality="DX", view="lateral")
+        assert refused.value.code == 3
+
+
+def test_of_a_volume_and_its_report(tmp_path: Path) -> None:
+    bundle, of = make_tiny_report(tmp_path / "report.mmcaf"), study(volume())
+    record = json.loads(RECORD)
+    said = json.dumps(record | {"findings": "The lungs are clear. No effusion is seen."})
+    with open_session(load_bundle(bundle), backend="openvino", threads=1) as session:
+        answer = Answerer(session).answer(of, said.encode(), created=CREATED)
+    text = answer.prepared.clinical.text
+    assert text is not None
+    tokens = text.ids[text.mask.astype(bool)].tolist()
+    with opened(bundle) as network:
+        found = json.loads(network.answer(of, RECORD, tokens=tokens, created=CREATED))
+        with pytest.raises(RefusedError, match="The report is not in the record") as refused:
+            network.answer(of, RECORD, created=CREATED)
+    _alike(found["probabilities"], answer.result.to_dict()["probabilities"], "probabilities")
+    assert found["findings"] and refused.value.code == 4
+
+
+def test_blanks_around_the_patient_are_no_other_patient(tmp_path: Path) -> None:
+    bundle = make_tiny_bundle(tmp_path / "tiny.mmcaf")
+    with opened(bundle, cache="") as network:
+        found = json.loads(network.answer(volume(), RECORD, patient_id=" p1 "))
+    assert found["record"]["identity"] == "matched"
 
 
 @pytest.mark.full
@@ -189,7 +228,7 @@ def test_of_a_radiograph_and_its_report(name: str, example: "Callable[[str], Exp
     tokens = text.ids[text.mask.astype(bool)].tolist()
     record = files["record"].read_text() if bundle.manifest.table is not None else None
     with opened(bundle.folder) as network:
-        found = json.loads(network.answer_image(plane_of(files["study"], bundle.manifest), record, tokens))
+        found = json.loads(network.answer_image(plane_of(files["study"], bundle.manifest), record, tokens=tokens))
     said = json.loads(answer.result.to_json())
     alike_but_for_files(found, said)
     for part in ("features", "missing"):

@@ -13,6 +13,7 @@ from libmmcaf import (
     LOG,
     PROGRESS,
     SLICE,
+    Instance,
     Network,
     c_volume,
     checked,
@@ -103,6 +104,13 @@ def test_a_volume_of_one_value(network: Network) -> None:
         ({"instance_count": 2}, USAGE),
         ({"struct_size": 3}, USAGE),
         ({"patient_sex": "X"}, STUDY),
+        ({"series_uid": b"Universit\xe4t"}, USAGE),
+        ({"body_part": b"CHEST\x1b[2J"}, USAGE),
+        ({"patient_id": b"p\xed\xa0\x80"}, USAGE),
+        ({"modality": b"CT\xc2\x85"}, USAGE),
+        ({"view": b"from behind"}, USAGE),
+        ({"token_count": 2}, USAGE),
+        ({"tokens": [1, 2]}, RECORD),
         ({"patient_age_years": math.inf}, STUDY),
         ({"progress": PROGRESS(lambda *_: 1)}, CANCELLED),
     ],
@@ -155,7 +163,7 @@ def test_an_image_for_a_network_of_volumes(network: Network) -> None:
     pixels = plane.ctypes.data_as(c_void_p)
     for rows in (8, 0, 2**40):
         code = libmmcaf().mmcaf_answer_image(
-            network.handle, pixels, c_size_t(rows), c_size_t(8), GOOD, None, c_size_t(0), None, byref(result)
+            network.handle, pixels, c_size_t(rows), c_size_t(8), GOOD, None, byref(result)
         )
         assert code in (USAGE, STUDY) and result.value is None
 
@@ -235,3 +243,16 @@ def test_the_log_says_nothing_of_a_patient(bundle: Path) -> None:
         answer(network, c_volume(KEPT), b'{"sex": "F", "age": 61, "patient_id": "Meier"}', patient_id="Meier")
         answer(network, c_volume(KEPT), b'{"sex": "F", "age": 61, "patient_id": "Meier"}', patient_id="Huber")
     assert not [line for line in lines if "Meier" in line or "Huber" in line]
+
+
+@pytest.mark.parametrize("member", ["series_uid", "body_part", "patient_id", "created"])
+def test_text_that_is_no_utf_8_is_named(network: Network, member: str) -> None:
+    assert answer(network, c_volume(KEPT), **{member: b"Lunge \xe4"}) == USAGE
+    assert last_problem() == f"{member} is not UTF-8 at byte 7."
+
+
+@pytest.mark.parametrize("frame", [-1, -(2**31)])
+def test_frames_count_from_1(network: Network, frame: int) -> None:
+    each = (Instance * 5)(*[Instance(b"1.2", b"2.25.%d" % at, frame) for at in range(5)])
+    assert answer(network, c_volume(KEPT), instances=each, instance_count=5) == USAGE
+    assert "mmcaf_instance.frame" in last_problem()

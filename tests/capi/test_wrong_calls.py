@@ -1,9 +1,10 @@
 """Every function of mmcaf.h called wrongly: a code and a message, and nothing else happens."""
 
+import ctypes
 import json
 import math
 import threading
-from ctypes import byref, c_double, c_size_t, c_void_p
+from ctypes import byref, c_size_t, c_void_p
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,13 @@ import pytest
 from libmmcaf import (
     PROGRESS,
     AnswerOptions,
+    CVolume,
     Network,
     OpenOptions,
-    answer_options,
     c_volume,
     checked,
     libmmcaf,
     opened,
-    taken,
 )
 from wrong_calls import (
     DEADLINE,
@@ -52,10 +52,7 @@ def test_null_is_a_wrong_call_and_nothing_is_written_through_it(network: Network
         == USAGE
     )
     assert (
-        library.mmcaf_answer_image(
-            network.handle, None, c_size_t(4), c_size_t(4), None, None, c_size_t(0), None, byref(result)
-        )
-        == USAGE
+        library.mmcaf_answer_image(network.handle, None, c_size_t(4), c_size_t(4), None, None, byref(result)) == USAGE
     )
     assert result.value is None
     assert library.mmcaf_run(network.handle, None, c_size_t(1), byref(result)) == USAGE
@@ -69,11 +66,10 @@ def test_functions_without_a_code_take_null() -> None:
         "free_network",
         "free_result",
         "free_tensors",
-        "open_options_default",
-        "volume_default",
-        "answer_options_default",
     ):
         library[f"mmcaf_{name}"](None)
+    for name in ("open_options", "volume", "answer_options"):
+        library[f"mmcaf_{name}_init"](None, c_size_t(64))
     assert library.mmcaf_network_json(None) is None
     assert library.mmcaf_result_json(None) is None
     assert library.mmcaf_result_label(None, c_size_t(0)) is None
@@ -103,7 +99,7 @@ def test_what_never_was_a_network_is_none(number: int) -> None:
 def test_closing_waits_for_an_answer_and_refuses_later_ones(bundle: Path) -> None:
     inside, go_on, codes = threading.Event(), threading.Event(), []
     library, handle, given = libmmcaf(), c_void_p(), OpenOptions()
-    library.mmcaf_open_options_default(byref(given))
+    library.mmcaf_open_options_init(byref(given), c_size_t(ctypes.sizeof(given)))
     given.cache, given.threads = b"", 1
     checked(library.mmcaf_open(str(bundle).encode(), byref(given), byref(handle)))
 
@@ -190,12 +186,29 @@ def test_threads_share_a_network_with_the_same_bits_and_errors_of_their_own(netw
     assert found == [True] * 20
 
 
-def test_options_of_an_older_program_are_taken(network: Network) -> None:
-    """Of members that it does not know, the library takes the defaults, whatever lies behind the struct."""
-    told = answer_options(created="2026-01-01T00:00:00+00:00")
-    told.struct_size = AnswerOptions.deadline_seconds.offset
-    told.deadline_seconds = -1.0
-    result = c_void_p()
-    checked(libmmcaf().mmcaf_answer_volume(network.handle, byref(c_volume(KEPT)), GOOD, byref(told), byref(result)))
-    assert not json.loads(taken(result))["created"].startswith("2026-01-01")
-    assert c_double(told.deadline_seconds).value == -1.0
+@pytest.mark.parametrize("name", ["open_options", "volume", "answer_options"])
+def test_defaults_are_written_into_the_struct_that_the_program_has(name: str) -> None:
+    """Neither behind a shorter one, nor is the rest of a longer one left as it was."""
+    struct = {"open_options": OpenOptions, "volume": CVolume, "answer_options": AnswerOptions}[name]
+    for size in (0, 8, ctypes.sizeof(struct) - 8, ctypes.sizeof(struct), ctypes.sizeof(struct) + 16):
+        space = ctypes.create_string_buffer(b"\xa5" * (size + 32), size + 32)
+        libmmcaf()[f"mmcaf_{name}_init"](space, c_size_t(size))
+        assert space.raw[size:] == b"\xa5" * 32
+        if size >= 8:
+            assert int.from_bytes(space.raw[:8], "little") == size
+        assert not any(space.raw[ctypes.sizeof(struct) : size])
+
+
+@pytest.mark.parametrize("change", [-8, 8])
+def test_a_struct_of_another_header_is_refused(network: Network, change: int) -> None:
+    size = ctypes.sizeof(AnswerOptions) + change
+    assert answer(network, c_volume(KEPT), struct_size=size) == USAGE
+    assert f"struct_size is {size}" in last_problem() and "mmcaf_answer_options" in last_problem()
+    assert answer(network, volume_with(struct_size=ctypes.sizeof(CVolume) + change)) == USAGE
+
+
+def test_volumes_of_two_headers_are_refused(network: Network) -> None:
+    volumes, result = (CVolume * 2)(c_volume(KEPT), c_volume(KEPT)), c_void_p(1)
+    volumes[1].struct_size += 8
+    code = libmmcaf().mmcaf_answer_volumes(network.handle, volumes, c_size_t(2), GOOD, None, byref(result))
+    assert code == USAGE and result.value is None

@@ -67,16 +67,30 @@ namespace Mmcaf
     /// <summary>What the study's header says of the patient, and what is asked for.</summary>
     public sealed class AnswerOptions
     {
-        public string PatientId, PatientSex, StudyDate, StudyUid, SeriesUid, FrameOfReferenceUid, Modality, BodyPart;
+        public string PatientId, PatientSex, StudyUid, SeriesUid, FrameOfReferenceUid, Modality, BodyPart;
         public double PatientAgeYears = double.NaN, PatientWeightKg = double.NaN, DeadlineSeconds;
         public int FirstSlice, LastSlice, Stride;
         public bool AllowIdMismatch, Strict;
         public string Created;
+        /// <summary>The DICOM image of each slice, in the volume's order, or none.</summary>
+        public IReadOnlyList<Instance> Instances;
+        /// <summary>Of the report, where the network reads one, with [CLS] and [SEP]; null: no report.</summary>
+        public long[] Tokens;
         /// <summary>Stage, done and total; false ends the answer.</summary>
         public Func<string, long, long, bool> Progress;
     }
 
-    /// <summary>Voxels in memory: int16 in Hounsfield units or float, slice by slice toward the head.</summary>
+    /// <summary>The DICOM image that a slice was made from; Frame counts from 1, 0 of a single-frame image.</summary>
+    public struct Instance
+    {
+        public string SopClassUid, SopInstanceUid;
+        public int Frame;
+    }
+
+    /// <summary>What values are: Hounsfield units; after the rescale, in whatever unit; raw pixel values.</summary>
+    public enum Intensity { Hounsfield = 0, Rescaled = 1, Stored = 2 }
+
+    /// <summary>Voxels in memory: int16 or float, slice by slice toward the head.</summary>
     public sealed class Volume
     {
         internal readonly Array Values;
@@ -85,6 +99,7 @@ namespace Mmcaf
         readonly double[] spacing;
 
         public string Input;
+        public Intensity Intensity;
         /// <summary>Position of the first voxel in mm, LPS; and unit vectors along slices, rows and columns.</summary>
         public double[] Origin, Direction;
 
@@ -116,7 +131,7 @@ namespace Mmcaf
         internal Native.Volume ToNative(IntPtr values, Memory memory)
         {
             Native.Volume made;
-            Native.mmcaf_volume_default(out made);
+            Native.mmcaf_volume_init(out made, Native.SizeOf<Native.Volume>());
             made.Input = memory.Text(Input, made.Input);
             made.Values = values;
             made.Type = IsFloat ? Native.Float32 : Native.Int16;
@@ -124,6 +139,7 @@ namespace Mmcaf
             made.Shape1 = (UIntPtr)Rows;
             made.Shape2 = (UIntPtr)Columns;
             made.Spacing = spacing;
+            made.Intensity = (int)Intensity;
             if (Origin != null) made.Origin = Origin;
             if (Direction != null) made.Direction = Direction;
             return made;
@@ -153,7 +169,7 @@ namespace Mmcaf
             using (var memory = new Memory())
             {
                 Native.OpenOptions made;
-                Native.mmcaf_open_options_default(out made);
+                Native.mmcaf_open_options_init(out made, Native.SizeOf<Native.OpenOptions>());
                 made.Precision = memory.Text(given.Precision, made.Precision);
                 made.Threads = given.Threads;
                 made.Cache = memory.Text(given.Cache, made.Cache);
@@ -247,12 +263,11 @@ namespace Mmcaf
             using (var memory = new Memory())
             {
                 Native.AnswerOptions made;
-                Native.mmcaf_answer_options_default(out made);
+                Native.mmcaf_answer_options_init(out made, Native.SizeOf<Native.AnswerOptions>());
                 made.PatientId = memory.Text(given.PatientId, made.PatientId);
                 made.PatientSex = memory.Text(given.PatientSex, made.PatientSex);
                 made.PatientAgeYears = given.PatientAgeYears;
                 made.PatientWeightKg = given.PatientWeightKg;
-                made.StudyDate = memory.Text(given.StudyDate, made.StudyDate);
                 made.StudyUid = memory.Text(given.StudyUid, made.StudyUid);
                 made.SeriesUid = memory.Text(given.SeriesUid, made.SeriesUid);
                 made.FrameOfReferenceUid = memory.Text(given.FrameOfReferenceUid, made.FrameOfReferenceUid);
@@ -266,6 +281,16 @@ namespace Mmcaf
                 made.DeadlineSeconds = given.DeadlineSeconds;
                 made.Created = memory.Text(given.Created, made.Created);
                 made.Progress = progress;
+                if (given.Instances != null && given.Instances.Count != 0)
+                {
+                    made.Instances = memory.Instances(given.Instances);
+                    made.InstanceCount = (UIntPtr)given.Instances.Count;
+                }
+                if (given.Tokens != null && given.Tokens.Length != 0)
+                {
+                    made.Tokens = memory.Numbers(given.Tokens);
+                    made.TokenCount = (UIntPtr)given.Tokens.Length;
+                }
                 try
                 {
                     return new Result(call(memory, made));
@@ -326,12 +351,41 @@ namespace Mmcaf
     {
         readonly List<IntPtr> taken = new List<IntPtr>();
 
+        IntPtr Take(int bytes)
+        {
+            var place = Marshal.AllocHGlobal(bytes);
+            taken.Add(place);
+            return place;
+        }
+
+        internal IntPtr Numbers(long[] numbers)
+        {
+            var place = Take(checked(sizeof(long) * numbers.Length));
+            Marshal.Copy(numbers, 0, place, numbers.Length);
+            return place;
+        }
+
+        internal IntPtr Instances(IReadOnlyList<Instance> instances)
+        {
+            var size = Marshal.SizeOf(typeof(Native.Instance));
+            var place = Take(checked(size * instances.Count));
+            for (var at = 0; at < instances.Count; ++at)
+            {
+                var one = new Native.Instance
+                {
+                    SopClassUid = Text(instances[at].SopClassUid, IntPtr.Zero),
+                    SopInstanceUid = Text(instances[at].SopInstanceUid, IntPtr.Zero), Frame = instances[at].Frame
+                };
+                Marshal.StructureToPtr(one, place + at * size, false);
+            }
+            return place;
+        }
+
         internal IntPtr Text(string text, IntPtr otherwise)
         {
             if (text == null) return otherwise;
             var bytes = Encoding.UTF8.GetBytes(text + "\0");
-            var place = Marshal.AllocHGlobal(bytes.Length);
-            taken.Add(place);
+            var place = Take(bytes.Length);
             Marshal.Copy(bytes, 0, place, bytes.Length);
             return place;
         }

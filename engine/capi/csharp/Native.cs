@@ -53,13 +53,22 @@ namespace Mmcaf
             internal UIntPtr StructSize;
             internal IntPtr PatientId, PatientSex;
             internal double PatientAgeYears, PatientWeightKg;
-            internal IntPtr StudyDate, StudyUid, SeriesUid, FrameOfReferenceUid, Modality, BodyPart, Instances;
+            internal IntPtr StudyUid, SeriesUid, FrameOfReferenceUid, Modality, BodyPart, Instances;
             internal UIntPtr InstanceCount;
             internal int FirstSlice, LastSlice, Stride, AllowIdMismatch, Strict;
             internal double DeadlineSeconds;
             internal IntPtr Created;
             internal ProgressFunction Progress;
-            internal IntPtr User;
+            internal IntPtr User, Tokens;
+            internal UIntPtr TokenCount;
+            internal IntPtr View;
+        }
+
+        [StructLayout(LayoutKind.Sequential)]
+        internal struct Instance
+        {
+            internal IntPtr SopClassUid, SopInstanceUid;
+            internal int Frame;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -95,13 +104,15 @@ namespace Mmcaf
         }
 
         [DllImport(Library, CallingConvention = C)]
-        internal static extern void mmcaf_open_options_default(out OpenOptions options);
+        internal static extern void mmcaf_open_options_init(out OpenOptions options, UIntPtr size);
 
         [DllImport(Library, CallingConvention = C)]
-        internal static extern void mmcaf_volume_default(out Volume volume);
+        internal static extern void mmcaf_volume_init(out Volume volume, UIntPtr size);
 
         [DllImport(Library, CallingConvention = C)]
-        internal static extern void mmcaf_answer_options_default(out AnswerOptions options);
+        internal static extern void mmcaf_answer_options_init(out AnswerOptions options, UIntPtr size);
+
+        internal static UIntPtr SizeOf<T>() => (UIntPtr)Marshal.SizeOf(typeof(T));
 
         [DllImport(Library, CallingConvention = C)]
         internal static extern Code mmcaf_open(IntPtr bundle, ref OpenOptions options, out NetworkHandle network);

@@ -6,16 +6,18 @@
                function returns belongs to the object that it was asked of, and lives as long as that. Structs and arrays that
                are handed over stay the caller's, and are read during the call only; callbacks of mmcaf_open_options.log are
                called as long as the network is open.
-   Options     Each struct is filled by its mmcaf_..._default first, which writes its size: later versions append members, and
-               take a shorter struct for one of an older program. NULL for options means the defaults.
+   Options     Each struct that begins with struct_size is filled by its mmcaf_..._default first, which writes the size that
+               the program was compiled with: later versions append members, and take the size of each earlier version.
+               Structs without it never change. NULL for options means the defaults.
    Threads     Several threads may use one network: answers are made one after another, to the same bits; a deadline counts the
                waiting. Freeing it waits for the thread that is inside; calls that come later answer MMCAF_USAGE. A result is
                never written once it is there.
    Errors      A function that may fail returns an mmcaf_code, which is the command line's exit code, and leaves what it was to
                give at NULL. mmcaf_last_error() says what was refused and what to do next.
    Callbacks   run on the thread that called, and must not throw or jump. What they ask of the network that calls them answers
-               MMCAF_USAGE; they may free it, which then ends with the call.
-   Text        is UTF-8. Nothing of a patient is ever logged. */
+               MMCAF_USAGE; they may free it, which then ends with the call. Two networks whose callbacks ask each other, on two
+               threads, wait for each other for ever, or as long as their deadlines allow.
+   Text        is UTF-8 without control characters; other text answers MMCAF_USAGE. Nothing of a patient is ever logged. */
 
 #ifndef MMCAF_H
 #define MMCAF_H
@@ -92,7 +94,7 @@ typedef struct mmcaf_volume {
   mmcaf_intensity intensity;
 } mmcaf_volume;
 
-/* The DICOM image that a slice was made from; frame counts from 1, 0 of a single-frame image. */
+/* The DICOM image that a slice was made from; frame counts from 1, 0 of a single-frame image. Never changes. */
 typedef struct mmcaf_instance {
   const char *sop_class_uid;
   const char *sop_instance_uid;
@@ -106,7 +108,6 @@ typedef struct mmcaf_answer_options {
   const char *patient_sex; /* "M", "F" or NULL */
   double patient_age_years; /* NaN: not known; as patient_weight_kg */
   double patient_weight_kg;
-  const char *study_date; /* YYYYMMDD */
   const char *study_uid;
   const char *series_uid;
   const char *frame_of_reference_uid;
@@ -123,9 +124,12 @@ typedef struct mmcaf_answer_options {
   const char *created;     /* time of the answer, ISO 8601 with time zone; NULL: now */
   mmcaf_progress_function progress;
   void *user;
+  const int64_t *tokens; /* of the report, where the network reads one: [CLS] and [SEP] too, no padding; NULL: no report */
+  size_t token_count;
+  const char *view; /* of a 2D image: "frontal" or "lateral"; NULL: not known */
 } mmcaf_answer_options;
 
-/* shape: `rank` sizes, the slowest first. */
+/* shape: `rank` sizes, the slowest first. Never changes. */
 typedef struct mmcaf_tensor {
   const char *name;
   mmcaf_type type;
@@ -149,9 +153,20 @@ MMCAF_API const char *mmcaf_version(void);
 /* Of the last call of this thread that failed; lives until its next call of this library. Never NULL. */
 MMCAF_API const mmcaf_error *mmcaf_last_error(void);
 
-MMCAF_API void mmcaf_open_options_default(mmcaf_open_options *options);
-MMCAF_API void mmcaf_volume_default(mmcaf_volume *volume);
-MMCAF_API void mmcaf_answer_options_default(mmcaf_answer_options *options);
+/* Write the defaults, and `size`, into a struct of so many bytes. Of a size that this library does not know, the call that
+   is handed the struct answers MMCAF_USAGE. */
+MMCAF_API void mmcaf_open_options_init(mmcaf_open_options *options, size_t size);
+MMCAF_API void mmcaf_volume_init(mmcaf_volume *volume, size_t size);
+MMCAF_API void mmcaf_answer_options_init(mmcaf_answer_options *options, size_t size);
+
+/* The same, of the size that this header gives the struct. */
+static inline void mmcaf_open_options_default(mmcaf_open_options *options) {
+  mmcaf_open_options_init(options, sizeof(mmcaf_open_options));
+}
+static inline void mmcaf_volume_default(mmcaf_volume *volume) { mmcaf_volume_init(volume, sizeof(mmcaf_volume)); }
+static inline void mmcaf_answer_options_default(mmcaf_answer_options *options) {
+  mmcaf_answer_options_init(options, sizeof(mmcaf_answer_options));
+}
 
 /* Open a bundle, a folder or a zip: every byte that is used is hashed first, and the network passes its self-test. */
 MMCAF_API mmcaf_code mmcaf_open(const char *bundle, const mmcaf_open_options *options, mmcaf_network **network);
@@ -164,7 +179,7 @@ MMCAF_API const char *mmcaf_network_json(const mmcaf_network *network);
 MMCAF_API mmcaf_code mmcaf_answer_volume(mmcaf_network *network, const mmcaf_volume *volume, const char *record_json,
                                          const mmcaf_answer_options *options, mmcaf_result **result);
 
-/* Of a network that reads several series: each volume names its input. */
+/* Of a network that reads several series: each volume names its input. All have the same struct_size. */
 MMCAF_API mmcaf_code mmcaf_answer_volumes(mmcaf_network *network, const mmcaf_volume *volumes, size_t count,
                                           const char *record_json, const mmcaf_answer_options *options,
                                           mmcaf_result **result);
@@ -174,10 +189,10 @@ MMCAF_API mmcaf_code mmcaf_answer_series(mmcaf_network *network, const mmcaf_vol
                                          void *user, const char *record_json, const mmcaf_answer_options *options,
                                          mmcaf_result **result);
 
-/* Of a network of 2D images: a grey plane [rows][columns], and the report's tokens where it reads one. */
+/* Of a network of 2D images: a grey plane [rows][columns], from 0, black, to 255, white. */
 MMCAF_API mmcaf_code mmcaf_answer_image(mmcaf_network *network, const float *plane, size_t rows, size_t columns,
-                                        const char *record_json, const int64_t *tokens, size_t token_count,
-                                        const mmcaf_answer_options *options, mmcaf_result **result);
+                                        const char *record_json, const mmcaf_answer_options *options,
+                                        mmcaf_result **result);
 
 MMCAF_API size_t mmcaf_result_label_count(const mmcaf_result *result);
 MMCAF_API const char *mmcaf_result_label(const mmcaf_result *result, size_t index);

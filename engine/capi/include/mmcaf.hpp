@@ -151,10 +151,11 @@ public:
     // What was opened, as JSON: name, version, inputs, outputs, labels, engine, self-test.
     std::string json() const { return text(mmcaf_network_json(network_.get())); }
 
+    // record_json: empty of a network that takes no record; so for all that follow.
     Result answer(const mmcaf_volume &volume, const std::string &record_json,
                   const mmcaf_answer_options &options = answer_options()) {
         return answered([&](mmcaf_result **made) {
-            return mmcaf_answer_volume(network_.get(), &volume, record_json.c_str(), &options, made);
+            return mmcaf_answer_volume(network_.get(), &volume, record_of(record_json), &options, made);
         });
     }
 
@@ -162,7 +163,7 @@ public:
     Result answer(const std::vector<mmcaf_volume> &volumes, const std::string &record_json,
                   const mmcaf_answer_options &options = answer_options()) {
         return answered([&](mmcaf_result **made) {
-            return mmcaf_answer_volumes(network_.get(), volumes.data(), volumes.size(), record_json.c_str(), &options,
+            return mmcaf_answer_volumes(network_.get(), volumes.data(), volumes.size(), record_of(record_json), &options,
                                         made);
         });
     }
@@ -174,7 +175,7 @@ public:
         Slices slices{next, nullptr};
         mmcaf_result *made = nullptr;
         const mmcaf_code code = mmcaf_answer_series(network_.get(), &series, &Slices::fill, &slices,
-                                                    record_json.c_str(), &options, &made);
+                                                    record_of(record_json), &options, &made);
         if (slices.thrown) {
             mmcaf_free_result(made);
             std::rethrow_exception(slices.thrown);
@@ -183,12 +184,12 @@ public:
         return Result(made);
     }
 
-    // Of a network of 2D images: a grey plane, and the tokens of the report where it reads one.
+    // Of a network of 2D images: a grey plane.
     Result answer_image(const float *plane, size_t rows, size_t columns, const std::string &record_json,
-                        const std::vector<int64_t> &tokens = {}, const mmcaf_answer_options &options = answer_options()) {
+                        const mmcaf_answer_options &options = answer_options()) {
         return answered([&](mmcaf_result **made) {
-            return mmcaf_answer_image(network_.get(), plane, rows, columns, record_json.c_str(), tokens.data(),
-                                      tokens.size(), &options, made);
+            return mmcaf_answer_image(network_.get(), plane, rows, columns, record_of(record_json), &options,
+                                      made);
         });
     }
 
@@ -221,6 +222,8 @@ private:
             }
         }
     };
+
+    static const char *record_of(const std::string &json) { return json.empty() ? nullptr : json.c_str(); }
 
     template <class Call>
     static Result answered(const Call &call) {

@@ -1,5 +1,7 @@
 // The functions of mmcaf.h: each translates what it is handed, and whatever is thrown into a code.
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -33,6 +35,13 @@ mmcaf_result *shown(Result result) {
     return made.release();
 }
 
+// Never beyond what the caller says the struct takes.
+template <class Struct> void fill(Struct *into, const Struct &defaults, size_t size) {
+    if (into == nullptr) return;
+    std::memset(static_cast<void *>(into), 0, size);
+    std::memcpy(static_cast<void *>(into), &defaults, std::min(size, sizeof defaults));
+}
+
 // Answers into what the caller wants to have filled, which is NULL where that fails.
 template <class Answer> mmcaf_code answered(mmcaf_result **result, const Answer &answer) {
     return called([&] {
@@ -48,26 +57,26 @@ const char *mmcaf_version(void) { return MMCAF_VERSION; }
 
 const mmcaf_error *mmcaf_last_error(void) { return last_error(); }
 
-void mmcaf_open_options_default(mmcaf_open_options *options) {
-    if (options == nullptr) return;
-    *options = {};
-    options->struct_size = sizeof *options;
-    options->precision = "auto";
+void mmcaf_open_options_init(mmcaf_open_options *options, size_t size) {
+    mmcaf_open_options defaults{};
+    defaults.struct_size = size;
+    defaults.precision = "auto";
+    fill(options, defaults, size);
 }
 
-void mmcaf_volume_default(mmcaf_volume *volume) {
-    if (volume == nullptr) return;
-    *volume = {};
-    volume->struct_size = sizeof *volume;
-    volume->type = MMCAF_INT16;
-    volume->direction[2] = volume->direction[4] = volume->direction[6] = 1;  // toward head, back and left
+void mmcaf_volume_init(mmcaf_volume *volume, size_t size) {
+    mmcaf_volume defaults{};
+    defaults.struct_size = size;
+    defaults.type = MMCAF_INT16;
+    defaults.direction[2] = defaults.direction[4] = defaults.direction[6] = 1;  // toward head, back and left
+    fill(volume, defaults, size);
 }
 
-void mmcaf_answer_options_default(mmcaf_answer_options *options) {
-    if (options == nullptr) return;
-    *options = {};
-    options->struct_size = sizeof *options;
-    options->patient_age_years = options->patient_weight_kg = std::numeric_limits<double>::quiet_NaN();
+void mmcaf_answer_options_init(mmcaf_answer_options *options, size_t size) {
+    mmcaf_answer_options defaults{};
+    defaults.struct_size = size;
+    defaults.patient_age_years = defaults.patient_weight_kg = std::numeric_limits<double>::quiet_NaN();
+    fill(options, defaults, size);
 }
 
 mmcaf_code mmcaf_open(const char *bundle, const mmcaf_open_options *options, mmcaf_network **network) {
@@ -75,7 +84,7 @@ mmcaf_code mmcaf_open(const char *bundle, const mmcaf_open_options *options, mmc
         require(network, "network");
         *network = nullptr;
         require(bundle, "bundle");
-        *network = add_network(std::make_shared<OpenNetwork>(bundle, opening_given(options)));
+        *network = add_network(std::make_shared<OpenNetwork>(text_given(bundle, "bundle"), opening_given(options)));
     });
 }
 
@@ -93,10 +102,7 @@ mmcaf_code mmcaf_answer_volumes(mmcaf_network *network, const mmcaf_volume *volu
                                 const mmcaf_answer_options *options, mmcaf_result **result) {
     return answered(result, [&] {
         const auto found = network_of(network);
-        if (count != 0) require(volumes, "volumes");
-        std::vector<Volume> given;
-        for (size_t at = 0; at < count; ++at) given.push_back(volume_given(volumes + at, nullptr, nullptr));
-        return found->answer(std::move(given), record_given(record_json), answering_given(options));
+        return found->answer(volumes_given(volumes, count), record_given(record_json), answering_given(options));
     });
 }
 
@@ -120,8 +126,7 @@ mmcaf_code mmcaf_answer_series(mmcaf_network *network, const mmcaf_volume *serie
 }
 
 mmcaf_code mmcaf_answer_image(mmcaf_network *network, const float *plane, size_t rows, size_t columns,
-                              const char *record_json, const int64_t *tokens, size_t token_count,
-                              const mmcaf_answer_options *options, mmcaf_result **result) {
+                              const char *record_json, const mmcaf_answer_options *options, mmcaf_result **result) {
     return answered(result, [&] {
         const auto found = network_of(network);
         require(plane, "plane");
@@ -129,11 +134,8 @@ mmcaf_code mmcaf_answer_image(mmcaf_network *network, const float *plane, size_t
             throw Error(MMCAF_STUDY, "The image is " + std::to_string(rows) + " x " + std::to_string(columns) +
                                          " pixels; 1 to 4096 are expected.");
         }
-        if (token_count != 0) require(tokens, "tokens");
-        std::optional<std::vector<int64_t>> report;
-        if (tokens != nullptr && token_count != 0) report.emplace(tokens, tokens + token_count);
         const Plane given{rows, columns, {plane, plane + rows * columns}};
-        return found->answer_image(given, record_given(record_json), report, answering_given(options));
+        return found->answer_image(given, record_given(record_json), answering_given(options));
     });
 }
 

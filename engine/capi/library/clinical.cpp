@@ -27,7 +27,7 @@ struct Compared {
 }
 
 Compared compare_known(const std::string &known, const std::vector<std::string> &ids, bool allow_id_mismatch) {
-    if (std::find(ids.begin(), ids.end(), known) != ids.end()) return {"matched", {}, {}};
+    if (std::find(ids.begin(), ids.end(), strip(known)) != ids.end()) return {"matched", {}, {}};
     if (allow_id_mismatch) {
         return {"overridden", {"the record's patient_id differs from the study's; accepted as asked."}, {}};
     }

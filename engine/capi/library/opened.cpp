@@ -5,10 +5,10 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <system_error>
 
 #include "call.hpp"
 #include "processor.hpp"
-#include "raw_case.hpp"
 #include "text.hpp"
 
 namespace mmcaf {
@@ -121,32 +121,52 @@ OpenNetwork::OpenNetwork(const std::string &bundle, const Opened &given)
     answerer_ = std::make_unique<Answerer>(
         bundle_.manifest(), AnsweringFacts{model_of(bundle_), engine_of(opening), bundle_.origin().remarks(), warnings},
         [this](const std::vector<Tensor> &inputs, bool optional) { return runner_->infer(inputs, optional); });
-    if (!opening.self_test.remembered) check_raw_case_once();
+    check_raw_case(given.runner);
     json_ = described(bundle_, opening);
     report("open", 1, 1);
 }
 
-// The stored cases of the self-test begin at the network's inputs; this one begins at a study and a record. It is asked for
-// together with them, and spared where they are remembered.
-void OpenNetwork::check_raw_case_once() {
+// The stored cases of the self-test begin at the network's inputs; this one begins at a study and a record. Its preparation,
+// which an edited manifest changes, is compared each time; its answer where no pass of this very engine is remembered.
+void OpenNetwork::check_raw_case(const RunnerOptions &options) {
     const Golden golden(bundle_.read(GOLDEN_NAME, MOST_GOLDEN_BYTES), bundle_.shown());
-    const std::string &precision = runner_->opening().precision;
-    const Vocabulary *vocabulary = vocabulary_ ? &*vocabulary_ : nullptr;
-    const std::optional<RawCase> raw = check_raw_case(bundle_.manifest(), golden, precision, vocabulary);
+    const Opening &opening = runner_->opening();
+    const std::optional<RawCase> raw = mmcaf::check_raw_case(bundle_.manifest(), golden, opening.precision,
+                                                             vocabulary_ ? &*vocabulary_ : nullptr);
     if (!raw) return;
-    Stopwatch watch;
-    const Result result = answerer_->answer(raw->prepared, {}, watch);
-    double worst = result.probabilities.size() == raw->probabilities.size() ? 0 : std::numeric_limits<double>::infinity();
-    for (size_t at = 0; std::isfinite(worst) && at < raw->probabilities.size(); ++at) {
-        const double difference = std::abs(result.probabilities[at].second - raw->probabilities[at]);
-        worst = std::isnan(difference) ? std::numeric_limits<double>::infinity() : std::max(worst, difference);
-    }
-    if (const double tolerance = tolerance_of(precision); worst > tolerance) {
+    const double tolerance = tolerance_of(opening.precision);
+    const Path stamp = opening.stamp.empty() ? Path() : raw_case_stamp_of(opening.stamp);
+    if (!stamp.empty() && remembered(stamp, tolerance)) return;
+    const double error = error_of(*raw);
+    if (!(error <= tolerance)) {
         throw Error(MMCAF_BACKEND,
-                    "The raw case of " + bundle_.manifest().name + " is answered wrongly in " + precision +
-                        ": its probability is off by " + general(worst) + "; at most " + general(tolerance) + " is allowed.",
+                    "The raw case of " + bundle_.manifest().name + " is answered wrongly in " + opening.precision +
+                        ": its probability is off by " + general(error) + "; at most " + general(tolerance) + " is allowed.",
                     {{"Use another one", "precision", "", ""}});
     }
+    if (stamp.empty()) return;
+    try {
+        const SelfTest passed{{{"probability", error}}, tolerance, 1, false};
+        remember(stamp, passed, {bundle_.sha256(), bundle_.manifest().name, {}, opening.precision, {}, opening.threads});
+    } catch (const std::system_error &failure) {
+        if (!options.log) return;
+        options.log(LOG_WARNING, "The raw case cannot be remembered and will be answered each time. " +
+                                     std::string(failure.what()));
+    }
+}
+
+// Largest |difference| of a label's probability from the stored one; infinite where they cannot be compared.
+double OpenNetwork::error_of(const RawCase &raw) const {
+    Stopwatch watch;
+    const Result result = answerer_->answer(raw.prepared, {}, watch);
+    if (result.probabilities.size() != raw.probabilities.size()) return std::numeric_limits<double>::infinity();
+    double worst = 0;
+    for (size_t at = 0; at < raw.probabilities.size(); ++at) {
+        const double difference = std::abs(result.probabilities[at].second - raw.probabilities[at]);
+        if (std::isnan(difference)) return std::numeric_limits<double>::infinity();
+        worst = std::max(worst, difference);
+    }
+    return worst;
 }
 
 OpenNetwork::Turn::Turn(OpenNetwork &network) : network_(network) {
@@ -202,20 +222,20 @@ Result OpenNetwork::answer(std::vector<Volume> volumes, const std::optional<std:
         volumes.front().series_uid = given.series_uid;
     }
     return answered(given, [&] {
-        return prepare_volumes(volumes, record, std::nullopt, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr,
+        return prepare_volumes(volumes, record, given.tokens, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr,
                                given.header, given.asked);
     });
 }
 
-Result OpenNetwork::answer_image(const Plane &plane, const std::optional<std::string> &record,
-                             const std::optional<std::vector<int64_t>> &tokens, const Answering &given) {
+Result OpenNetwork::answer_image(const Plane &plane, const std::optional<std::string> &record, const Answering &given) {
     return answered(given, [&] {
-        return prepare_image(plane, record, tokens, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr, given.header,
+        return prepare_image(plane, record, given.tokens, bundle_.manifest(), vocabulary_ ? &*vocabulary_ : nullptr, given.header,
                              given.asked);
     });
 }
 
 std::vector<Tensor> OpenNetwork::run(const std::vector<Tensor> &inputs) {
+    const Limited limited(nullptr);  // not those of a call of another network, whose callback this may be
     const Turn turn(*this);
     return runner_->infer(inputs, true);
 }

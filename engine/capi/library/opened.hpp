@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "given.hpp"
+#include "raw_case.hpp"
 
 namespace mmcaf {
 
@@ -23,15 +24,15 @@ class OpenNetwork {
     // Each answers one after another, and throws Error: as prepare_volumes, prepare_image, Runner and Answerer; MMCAF_USAGE:
     // the network was closed by now.
     Result answer(std::vector<Volume> volumes, const std::optional<std::string> &record, const Answering &given);
-    Result answer_image(const Plane &plane, const std::optional<std::string> &record,
-                        const std::optional<std::vector<int64_t>> &tokens, const Answering &given);
+    Result answer_image(const Plane &plane, const std::optional<std::string> &record, const Answering &given);
     std::vector<Tensor> run(const std::vector<Tensor> &inputs);
 
     // Waits for who is inside, but for this very thread; whoever comes later is refused.
     void close();
 
    private:
-    void check_raw_case_once();
+    void check_raw_case(const RunnerOptions &options);
+    double error_of(const RawCase &raw) const;
     template <class Prepare> Result answered(const Answering &given, const Prepare &prepare);
 
     // While it lives, this thread alone is inside. It waits for who is, within the limits of this thread.

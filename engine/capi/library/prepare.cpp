@@ -180,6 +180,17 @@ void add_each(std::vector<std::string> &found, const Prepared &prepared, std::ve
     found.insert(found.end(), of_image.begin(), of_image.end());
 }
 
+// As the engine in Python, which reads the view from the image's header.
+void check_view(const std::string &view, const ImageSpec &spec, PreparedImage &image) {
+    if (spec.view == "any" || view == spec.view) return;
+    if (!view.empty()) {
+        throw Error(MMCAF_STUDY, image.input + ": a " + view + " view came; a " + spec.view + " one was expected.",
+                    {{"Send the " + spec.view + " view.", "view", "", ""}});
+    }
+    image.facts.remarks.push_back(image.input + ": its view is not known, since the caller did not say; it was taken to be " +
+                                  spec.view + ".");
+}
+
 }  // namespace
 
 std::vector<int64_t> Prepared::starts() const {
@@ -299,6 +310,7 @@ Prepared prepare_image(const Plane &plane, const std::optional<std::string> &rec
         image.facts.uids.emplace_back("image", image.source);
     }
     check_body_part(manifest.body_part, image.facts);
+    check_view(header.view, spec, image);
     image.chosen = kGiven;
     Prepared prepared;
     prepared.clinical =

@@ -207,6 +207,7 @@ class Runner::Open {
         } catch (const Error &failure) {
             if (failure.code != MMCAF_BACKEND) throw;
             network_.close();
+            opening.stamp.clear();
             said_ = "built again (" + failure.problem + ")";
             warn(failure.problem + " It is built again.");
             if (!cache_->remove(facts)) {
@@ -304,6 +305,7 @@ class Runner::Open {
         const SelfTestFacts facts{bundle_.sha256(), bundle_.manifest().name, openvino_build(),
                                   specs_.precision, engine,                  specs_.threads};
         const Path stamp = stamp_of(stamps_, facts);
+        opening.stamp = stamp;
         const auto known = again ? std::nullopt : remembered(stamp, tolerance_of(specs_.precision));
         if (known) {
             opening.self_test = *known;

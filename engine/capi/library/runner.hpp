@@ -36,6 +36,7 @@ struct Opening {
     bool cache_hit = false;
     std::string cache;  // what became of the kept engine, in words
     SelfTest self_test;
+    Path stamp;  // that remembers the self-test of this kept engine; empty where none is kept
     std::optional<PrecisionCost> accuracy;  // what the bundle says that the precision costs
 };
 

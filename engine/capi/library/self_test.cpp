@@ -124,6 +124,11 @@ Path stamp_of(const Path &folder, const SelfTestFacts &facts) {
     return folder / (sha256_hex(print_json(told)).substr(0, KEY_DIGITS) + ".json");
 }
 
+Path raw_case_stamp_of(const Path &stamp) {
+    const std::string told = "raw case of " + stamp.filename().string();
+    return stamp.parent_path() / (sha256_hex(told).substr(0, KEY_DIGITS) + ".json");
+}
+
 std::optional<SelfTest> remembered(const Path &stamp, double tolerance) {
     const std::optional<std::string> text = read_own(stamp, MAX_STAMP_BYTES);
     if (!text) return std::nullopt;

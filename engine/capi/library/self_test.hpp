@@ -43,6 +43,9 @@ struct SelfTestFacts {
 
 Path stamp_of(const Path &folder, const SelfTestFacts &facts);
 
+// The stamp of the raw case of what such a stamp is of: one of its own, since the Python engine's sessions answer none.
+Path raw_case_stamp_of(const Path &stamp);
+
 // The pass that a stamp records; nothing without one, or with one that is damaged or not this user's.
 std::optional<SelfTest> remembered(const Path &stamp, double tolerance);
 

@@ -54,7 +54,7 @@ struct StudyHeader {
     PatientHeader patient;
     std::string modality, body_part, study_uid, frame_of_reference_uid;
     std::vector<SourceImage> images;  // of a 2D image
-    std::string series_uid;
+    std::string series_uid, view;     // view: of a 2D image
 };
 
 // Where a volume lies in the patient.

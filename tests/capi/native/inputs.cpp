@@ -205,7 +205,7 @@ MMCAF_TESTING_API char *mmcaf_testing_prepare(const char *text, const char *reco
 // How near a bundle's raw case comes to what it was at export.
 MMCAF_TESTING_API char *mmcaf_testing_raw_case(const char *bundle, const char *precision) {
     return answered([&] {
-        const Bundle opened(bundle, "");
+        const Bundle opened(bundle, std::nullopt);
         const Golden golden(opened.read(GOLDEN_NAME, uint64_t{1} << 28), opened.shown());
         std::optional<Vocabulary> vocabulary;
         if (const auto &text = opened.manifest().text) {
