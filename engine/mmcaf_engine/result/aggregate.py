@@ -56,14 +56,9 @@ def sigmoid(logit: float) -> float:
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """exp(logit) / sum of them, along the last axis, without overflow.
-
-    By the C library's exp, as sigmoid: NumPy's own has other last bits on some processors.
-    """
-    below = logits - logits.max(axis=-1, keepdims=True)
-    powers = np.reshape([math.exp(logit) for logit in below.ravel().tolist()], (-1, logits.shape[-1]))
-    totals = [[math.fsum(row)] for row in powers.tolist()]
-    shares: NDArray[np.float64] = (powers / np.array(totals)).reshape(logits.shape)
+    """exp(logit) / sum of them, along the last axis, without overflow."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shares: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return shares
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...manifest import Manifest
-from ..aggregate import StudyScore, WindowScore, log_of, mean, softmax
+from ..aggregate import StudyScore, WindowScore, log_of, softmax
 from ..result import Wording
 from .base import Decision, Label, Method, reduction
 from .questions import Question, Questions
@@ -39,11 +39,10 @@ class MulticlassDecision(Decision):
         deciding = int(shares.max(axis=1).argmax())
         of_study, chosen = shares[deciding], exact[deciding]
         if self.method == "mean":
-            of_study = np.array([mean(column) for column in shares.T.tolist()])
+            of_study = shares.mean(axis=0)
             # With this constant, the logits of a single window are its own.
-            highest = zip(exact.max(axis=1).tolist(), shares.max(axis=1).tolist(), strict=True)
-            constant = mean([logit - log_of(share) for logit, share in highest])
-            chosen = np.array([log_of(share) + constant for share in of_study.tolist()])
+            constant = (exact.max(axis=1) - np.log(shares.max(axis=1))).mean()
+            chosen = np.log(np.maximum(of_study, np.finfo(np.float64).tiny)) + constant
         label = int(of_study.argmax())
         if self.method == "mean":
             deciding = int(shares[:, label].argmax())
